@@ -1,0 +1,178 @@
+"""
+The transport port: how messages travel, and what every adapter promises.
+
+* **Publish** returns when the broker has the message, or raises exactly one of the
+  ``PublishError`` family: unroutable, queue full, too large, blocked, unknown. Never silently.
+  "Unknown" means it may have arrived; publishing the same effect again is always safe.
+* **Consume** hands out at most ``prefetch`` deliveries that are not settled. Deliveries that are
+  not settled when a consumer stops, or when the connection is lost, come back, to the front, and
+  count towards the queue's delivery limit; past it the broker moves them to the dead-letter
+  exchange. A consumer that lost its connection, its channel or its queue resumes by itself; its
+  old deliveries are then *stale*, and settling one is counted and otherwise ignored.
+* **Nothing hangs.** Every call ends within its timeout plus a second.
+
+Adapters: ``memory://`` (one process, the reference) and ``amqp://`` (RabbitMQ). Both pass
+``tests/conformance/test_transport.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from effectmq.protocol.message import Message
+from effectmq.protocol.topology import Topology
+
+__all__ = ["Consumer", "Delivery", "QueueStats", "Transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """
+    What a passive declaration shows of a queue.
+
+    Attributes:
+        name: The queue.
+        ready: Messages waiting; those held unsettled by consumers are not counted.
+        consumers: Consumers attached to it, by any process.
+    """
+
+    name: str
+    ready: int
+    consumers: int
+
+
+class Delivery(Protocol):
+    """One message, held until it is settled."""
+
+    @property
+    def message(self) -> Message:
+        """The message as it was published, with our headers only."""
+        ...
+
+    @property
+    def queue(self) -> str:
+        """The queue it came from."""
+        ...
+
+    @property
+    def routing_key(self) -> str:
+        """The key it was last published with; on a work queue, the route."""
+        ...
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker has handed it out before."""
+        ...
+
+    def ack(self) -> None:
+        """
+        Settle: the broker may forget the message.
+
+        Never blocks and never raises. Acknowledgements of one turn of the event loop leave
+        together; a second call, and a call on a stale delivery, do nothing and are counted.
+        """
+        ...
+
+
+class Consumer(Protocol):
+    """A subscription to one queue: an asynchronous iterator of deliveries."""
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker is known to be serving this consumer at the moment."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Delivery]:
+        """Deliveries as they come, until ``stop`` or ``close``."""
+        ...
+
+    async def stop(self) -> None:
+        """
+        Ask for no more deliveries; those handed out can still be settled.
+
+        Deliveries that were buffered and never handed out go back to the queue at ``close``.
+        The iteration ends.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop, flush acknowledgements, and give everything unsettled back to the queue."""
+        ...
+
+
+class Transport(Protocol):
+    """A way to reach queues. Use as an asynchronous context manager."""
+
+    @property
+    def counters(self) -> Counter[str]:
+        """
+        How often something happened that nobody should have to guess.
+
+        Names: ``published``, ``unroutable``, ``refused``, ``unknown_publishes``, ``reconnects``,
+        ``consumer_cancels``, ``stale_acks``, ``deliveries``.
+        """
+        ...
+
+    async def __aenter__(self) -> Transport:
+        """
+        Connect.
+
+        Raises:
+            BrokerError: When the broker cannot be used, within the connect timeout.
+        """
+        ...
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close every consumer and disconnect. Bounded, and never raises."""
+        ...
+
+    async def declare(self, topology: Topology) -> None:
+        """
+        Make sure that these objects exist, now and after every reconnect.
+
+        Raises:
+            TopologyError: When one exists with other arguments; names the object, what it has and
+                what was expected.
+            AccessRefusedError: When the user may not declare it.
+        """
+        ...
+
+    async def publish(
+        self, exchange: str, routing_key: str, message: Message, *, timeout: float | None = None
+    ) -> None:
+        """
+        Publish, persistent and mandatory, and wait for the confirmation.
+
+        Args:
+            exchange: Its name; empty for the default exchange, where the key is a queue name.
+            routing_key: At most 255 bytes.
+            message: What to publish.
+            timeout: Seconds to wait, waiting for a connection included; ``None`` takes the
+                transport's own default.
+
+        Raises:
+            PublishError: One of the family; see the port's docstring.
+        """
+        ...
+
+    async def consume(self, queue: str, *, prefetch: int, exclusive: bool = False) -> Consumer:
+        """
+        Subscribe.
+
+        Args:
+            queue: It must exist.
+            prefetch: How many deliveries may be unsettled at a time; at least 1.
+            exclusive: Refuse to share the queue with another consumer.
+
+        Raises:
+            TopologyError: When the queue does not exist.
+            ReplyQueueInUseError: When ``exclusive`` and another consumer has the queue.
+        """
+        ...
+
+    async def stats(self, queue: str) -> QueueStats | None:
+        """What the broker says about a queue; ``None`` when it does not exist."""
+        ...

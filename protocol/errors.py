@@ -1,0 +1,266 @@
+"""
+The one error tree of the project.
+
+::
+
+    EffectmqError                      everything raised on purpose
+    ├── ConfigurationError             a setting, argument or file of yours is wrong
+    │   └── MissingExtraError          an optional package is not installed
+    ├── ProtocolError                  bytes or values that break the wire contract
+    │   ├── MalformedError             not an envelope or outcome; carries the path
+    │   ├── InvalidEnvelopeError       decodes, but breaks a rule of the envelope; carries the code
+    │   ├── HashMismatchError          the hash that was sent is not the hash of what was sent
+    │   └── UnsupportedVersionError    a message type of another version
+    ├── PublishError                   what became of one publish, when it was not confirmed
+    │   ├── UnroutableError            no queue takes it (no such kind, or an expired reply queue)
+    │   ├── QueueFullError             the broker refused it
+    │   ├── PayloadTooLargeError       over the size cap; nothing was sent
+    │   ├── BrokerBlockedError         the broker has raised a memory or disk alarm
+    │   └── PublishUnknownError        sent, never confirmed; publishing again is safe
+    ├── BrokerError                    the broker could not be used at all
+    │   ├── BrokerUnreachableError     no connection to host and port
+    │   ├── AccessRefusedError         user, password or permission
+    │   ├── VirtualHostError           the virtual host does not exist or is closed to the user
+    │   ├── TopologyError              a queue or exchange is missing or has other arguments
+    │   ├── ReplyQueueInUseError       another live producer has this identity
+    │   └── TransportClosedError       used before it was opened or after it was closed
+    └── EffectError                    what became of one effect
+        ├── EffectFailedError          a controller error came back: ``code`` and ``message``
+        └── EffectTimeoutError         no outcome within the caller's time
+
+Each error is a sentence that says what was found, what was expected and what to do. Data that a
+program may want to branch on is kept in attributes.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AccessRefusedError",
+    "BrokerBlockedError",
+    "BrokerError",
+    "BrokerUnreachableError",
+    "ConfigurationError",
+    "EffectError",
+    "EffectFailedError",
+    "EffectTimeoutError",
+    "EffectmqError",
+    "HashMismatchError",
+    "InvalidEnvelopeError",
+    "MalformedError",
+    "MissingExtraError",
+    "PayloadTooLargeError",
+    "ProtocolError",
+    "PublishError",
+    "PublishUnknownError",
+    "QueueFullError",
+    "ReplyQueueInUseError",
+    "TopologyError",
+    "TransportClosedError",
+    "UnroutableError",
+    "UnsupportedVersionError",
+    "VirtualHostError",
+]
+
+
+class EffectmqError(Exception):
+    """Base of every error that effectmq raises on purpose."""
+
+
+class ConfigurationError(EffectmqError):
+    """A setting, an argument or a file that the user gave cannot be used."""
+
+
+class MissingExtraError(ConfigurationError):
+    """
+    An optional package is not installed.
+
+    Args:
+        feature: What was asked for, as a noun phrase.
+        extra: The extra of this distribution that brings the package.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.feature = feature
+        self.extra = extra
+        super().__init__(
+            f"{feature} needs a package that is not installed; "
+            f"run: pip install 'effectmq[{extra}]'"
+        )
+
+
+class ProtocolError(EffectmqError):
+    """Bytes or values that break the wire contract."""
+
+
+class MalformedError(ProtocolError):
+    """
+    A document that is not what it claims to be.
+
+    Args:
+        path: Where in the document, as ``a.b[0]``; empty for the document itself.
+        problem: What was found there and what was expected.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}" if path else problem)
+
+
+class InvalidEnvelopeError(ProtocolError):
+    """
+    An envelope that decodes but breaks a rule of the contract.
+
+    Args:
+        code: The wire format's code, for instance ``runtime_effect_replay_required``.
+        message: The wire format's fixed message for it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{code}: {message}")
+
+
+class HashMismatchError(ProtocolError):
+    """
+    The hash sent with an envelope is not the hash of that envelope.
+
+    Args:
+        claimed: The hash that was sent.
+        actual: The hash of the canonical form of what was sent.
+    """
+
+    def __init__(self, claimed: str, actual: str) -> None:
+        self.claimed = claimed
+        self.actual = actual
+        super().__init__(
+            f"the envelope hashes to {actual} but was sent with {claimed}: it was changed on the "
+            "way, or the producer's encoder differs (check it with: effectmq canonicalize)"
+        )
+
+
+class UnsupportedVersionError(ProtocolError):
+    """
+    A message type that this version does not speak.
+
+    Args:
+        found: The ``type`` property of the message.
+        expected: The ``type`` that this version speaks.
+    """
+
+    def __init__(self, found: str, expected: str) -> None:
+        self.found = found
+        self.expected = expected
+        super().__init__(
+            f"the message has type {found!r} and this version speaks {expected!r}; "
+            "upgrade the older of producer and worker"
+        )
+
+
+class PublishError(EffectmqError):
+    """One publish was not confirmed by the broker."""
+
+
+class UnroutableError(PublishError):
+    """The broker has no queue for this exchange and routing key."""
+
+
+class QueueFullError(PublishError):
+    """The broker refused the message, because the queue is at its limit."""
+
+
+class PayloadTooLargeError(PublishError):
+    """
+    The message is over the size cap; nothing was sent.
+
+    Args:
+        what: Which part is too large, as a noun phrase.
+        size_bytes: Its size.
+        limit_bytes: The cap.
+    """
+
+    def __init__(self, what: str, size_bytes: int, limit_bytes: int) -> None:
+        self.what = what
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        super().__init__(
+            f"{what} is {size_bytes} bytes and the limit is {limit_bytes}; nothing was sent. "
+            "Keep large data outside the effect and pass a reference, or raise the limit"
+        )
+
+
+class BrokerBlockedError(PublishError):
+    """The broker has stopped accepting publishes because of a memory or disk alarm."""
+
+
+class PublishUnknownError(PublishError):
+    """The connection was lost or time ran out before the broker confirmed the message."""
+
+
+class BrokerError(EffectmqError):
+    """The broker could not be used at all."""
+
+
+class BrokerUnreachableError(BrokerError):
+    """No connection could be made to the broker's host and port."""
+
+
+class AccessRefusedError(BrokerError):
+    """The broker refused the user, the password, or an operation for lack of permission."""
+
+
+class VirtualHostError(BrokerError):
+    """The virtual host does not exist, or the user may not use it."""
+
+
+class TopologyError(BrokerError):
+    """A queue or an exchange is missing, or exists with other arguments than ours."""
+
+
+class ReplyQueueInUseError(BrokerError):
+    """Another live producer is reading the reply queue of this identity."""
+
+
+class TransportClosedError(BrokerError):
+    """The transport was used before it was opened or after it was closed."""
+
+
+class EffectError(EffectmqError):
+    """What became of one effect, when it gave no outcome."""
+
+
+class EffectFailedError(EffectError):
+    """
+    The effect could not be carried out: a controller error came back.
+
+    Args:
+        effect_id: The effect's id inside its scope.
+        code: The controller error's code.
+        message: The controller error's message.
+    """
+
+    def __init__(self, effect_id: str, code: str, message: str) -> None:
+        self.effect_id = effect_id
+        self.code = code
+        self.message = message
+        super().__init__(f"effect {effect_id!r} failed with {code}: {message}")
+
+
+class EffectTimeoutError(EffectError, TimeoutError):
+    """
+    No outcome arrived within the caller's time. The effect itself goes on.
+
+    Args:
+        effect_id: The effect's id inside its scope.
+        timeout_s: The time that was given, in seconds.
+    """
+
+    def __init__(self, effect_id: str, timeout_s: float) -> None:
+        self.effect_id = effect_id
+        self.timeout_s = timeout_s
+        super().__init__(
+            f"no outcome for effect {effect_id!r} within {timeout_s:g} s. It is still pending: wait "
+            "longer, check that a worker of its kind runs (effectmq queues), or look for it among "
+            "the dead letters (effectmq dead list)"
+        )

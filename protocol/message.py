@@ -1,0 +1,43 @@
+"""
+One message as every transport carries it: a body, a few AMQP properties, our own headers.
+
+The names are those of AMQP 0-9-1's ``basic`` properties. Nothing here knows what the body says;
+``protocol.codec`` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["HeaderValue", "Message"]
+
+#: What a header may hold. RabbitMQ knows more types, but pamqp writes floats in 32 bits and
+#: decodes nested tables recursively, so we neither send nor read anything else.
+HeaderValue = str | int | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """
+    A message to publish, or one that was delivered.
+
+    Attributes:
+        body: The payload, as encoded by ``protocol.codec``.
+        content_type: ``application/msgpack`` or ``application/json``.
+        type: What the body is and in which version, for instance ``effect.envelope.v1``.
+        correlation_id: The effect id; empty on messages that carry several effects.
+        reply_to: The queue that wants the outcome; empty when nobody does.
+        message_id: Fresh and random for every publish, never derived from the content:
+            aiormq maps a returned message to its publish by it. Empty lets the transport choose.
+        timestamp: When it was published, seconds since the Unix epoch; 0 when unknown.
+        headers: Our own headers only; at most 8 KiB together.
+    """
+
+    body: bytes
+    content_type: str = "application/msgpack"
+    type: str = ""
+    correlation_id: str = ""
+    reply_to: str = ""
+    message_id: str = ""
+    timestamp: int = 0
+    headers: dict[str, HeaderValue] = field(default_factory=dict)

@@ -1,0 +1,266 @@
+"""
+Names and arguments of every exchange and queue, as data.
+
+::
+
+    <ns>.work         direct   ── kind ───────▶ <ns>.work.<kind>     quorum, limit 20, ─▶ <ns>.limbo
+                               ── kind.lane ──▶ <ns>.work.<kind>.<lane>        the same
+    <ns>.delay.<ms>   fanout   ───────────────▶ <ns>.delay.<ms>      quorum, TTL ms,   ─▶ <ns>.work
+    <ns>.limbo        fanout   ───────────────▶ <ns>.limbo           quorum, limit 20, ─▶ <ns>.dead
+    <ns>.dead         topic    ── # ──────────▶ <ns>.dead            quorum, limit 2^31-1
+    (default exchange)         ── name ───────▶ <ns>.reply.<producer>  classic, durable, x-expires
+
+*limbo* holds what the broker gave up on (its delivery limit), *dead* what we gave up on. A delay
+level has no dead-letter routing key: the message's own key brings it back to its kind and lane.
+
+Every argument here is accepted, and means the same, on RabbitMQ 3.10 to 4.3. Arguments are
+immutable, so a change is a 406 for every existing installation; what an operator may want to tune
+(length limits, consumer timeout) belongs into policies and is deliberately not declared. The
+delivery limit is always explicit and positive: -1 means "no limit" on 4.x and "dead-letter at the
+first return" on 3.10. There is no alternate exchange on ``<ns>.work``: it would turn "no such
+kind" into a silent confirmation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from effectmq.protocol.errors import ConfigurationError
+
+__all__ = [
+    "DEFAULT_DELAY_LEVELS_MS",
+    "DEFAULT_DELIVERY_LIMIT",
+    "DEFAULT_NAMESPACE",
+    "DEFAULT_REPLY_EXPIRES_MS",
+    "Binding",
+    "Exchange",
+    "Names",
+    "Queue",
+    "Topology",
+    "TopologySettings",
+    "reply_topology",
+    "shared_topology",
+    "work_topology",
+]
+
+DEFAULT_NAMESPACE = "effects"
+
+#: Twenty returns, then limbo. RabbitMQ 4.x's own default; 3.10 has none unless it is declared.
+DEFAULT_DELIVERY_LIMIT = 20
+
+#: The dead queue is browsed by taking and giving back, and every return counts on some broker
+#: version; the largest limit that all versions accept and honour keeps it from emptying itself.
+DEAD_DELIVERY_LIMIT = 2**31 - 1
+
+#: 1 s, 2 s, 5 s, 15 s, 30 s, 1 min, 2 min, 5 min, 15 min, 1 h.
+DEFAULT_DELAY_LEVELS_MS = (
+    1_000,
+    2_000,
+    5_000,
+    15_000,
+    30_000,
+    60_000,
+    120_000,
+    300_000,
+    900_000,
+    3_600_000,
+)
+
+#: Seven days: how long the replies of a producer that does not come back are kept.
+DEFAULT_REPLY_EXPIRES_MS = 7 * 24 * 3_600_000
+
+# What pamqp accepts in a queue name, without the separators that we use ourselves.
+_NAME = re.compile(r"[A-Za-z0-9_:@+-][A-Za-z0-9_.:@+-]*")
+_MAX_NAME_BYTES = 200
+
+ArgumentValue = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    type: Literal["direct", "fanout", "topic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable queue with its declared arguments (``x-queue-type`` is always among them)."""
+
+    name: str
+    arguments: Mapping[str, ArgumentValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Messages of ``exchange`` with ``routing_key`` go to ``queue``."""
+
+    exchange: str
+    queue: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A set of exchanges, queues and bindings, in the order in which to declare them."""
+
+    exchanges: tuple[Exchange, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+
+    def __or__(self, other: Topology) -> Topology:
+        """Both, each object once, in first-seen order."""
+        return Topology(
+            tuple(dict.fromkeys(self.exchanges + other.exchanges)),
+            _unique_queues(self.queues + other.queues),
+            tuple(dict.fromkeys(self.bindings + other.bindings)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TopologySettings:
+    """
+    What an installation chooses once, and keeps.
+
+    Attributes:
+        namespace: Prefix of every name; one RabbitMQ virtual host can hold several.
+        delay_levels_ms: The fixed waiting times, ascending, in milliseconds.
+        delivery_limit: Returns after which the broker moves a message to limbo.
+        reply_expires_ms: How long an unused reply queue lives, in milliseconds.
+        max_length: Messages that a work queue holds before it refuses more; ``None`` leaves it to
+            an operator's policy, which can be changed later and is therefore the better place.
+    """
+
+    namespace: str = DEFAULT_NAMESPACE
+    delay_levels_ms: tuple[int, ...] = DEFAULT_DELAY_LEVELS_MS
+    delivery_limit: int = DEFAULT_DELIVERY_LIMIT
+    reply_expires_ms: int = DEFAULT_REPLY_EXPIRES_MS
+    max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        check_name("namespace", self.namespace)
+        levels = self.delay_levels_ms
+        if not levels or list(levels) != sorted(set(levels)) or levels[0] < 1:
+            raise ConfigurationError(
+                f"delay_levels_ms is {levels!r}; expected ascending positive milliseconds"
+            )
+        if self.delivery_limit < 1:
+            raise ConfigurationError(
+                f"delivery_limit is {self.delivery_limit}; expected 1 or more (-1 means different "
+                "things on different RabbitMQ releases)"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How the objects of a namespace are called."""
+
+    namespace: str = DEFAULT_NAMESPACE
+    work_exchange: str = field(init=False)
+    limbo: str = field(init=False)
+    dead: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_name("namespace", self.namespace)
+        object.__setattr__(self, "work_exchange", f"{self.namespace}.work")
+        object.__setattr__(self, "limbo", f"{self.namespace}.limbo")
+        object.__setattr__(self, "dead", f"{self.namespace}.dead")
+
+    def work_queue(self, route: str) -> str:
+        """The queue of a route: a kind, or ``kind.lane``."""
+        return f"{self.work_exchange}.{check_name('route', route)}"
+
+    def delay(self, level_ms: int) -> str:
+        """The exchange, and the queue, of one delay level."""
+        return f"{self.namespace}.delay.{level_ms}"
+
+    def reply_queue(self, producer: str) -> str:
+        """The reply queue of a producer identity."""
+        return f"{self.namespace}.reply.{check_name('producer identity', producer)}"
+
+
+def work_topology(settings: TopologySettings, routes: Iterable[str]) -> Topology:
+    """The work exchange and one queue for each route (a kind, or ``kind.lane``)."""
+    names = Names(settings.namespace)
+    exchange = Exchange(names.work_exchange, "direct")
+    arguments = _quorum(settings.delivery_limit, dead_letter_exchange=names.limbo)
+    if settings.max_length is not None:
+        arguments["x-max-length"] = settings.max_length
+    queues = tuple(Queue(names.work_queue(route), arguments) for route in routes)
+    prefix = len(names.work_exchange) + 1
+    bindings = tuple(Binding(exchange.name, queue.name, queue.name[prefix:]) for queue in queues)
+    return Topology((exchange,), queues, bindings)
+
+
+def shared_topology(settings: TopologySettings) -> Topology:
+    """What every kind shares: the work exchange, the delay levels, limbo and dead."""
+    names = Names(settings.namespace)
+    exchanges = [Exchange(names.work_exchange, "direct")]
+    exchanges += [Exchange(names.dead, "topic"), Exchange(names.limbo, "fanout")]
+    queues = [
+        Queue(names.dead, {"x-queue-type": "quorum", "x-delivery-limit": DEAD_DELIVERY_LIMIT}),
+        Queue(names.limbo, _quorum(settings.delivery_limit, dead_letter_exchange=names.dead)),
+    ]
+    bindings = [Binding(names.dead, names.dead, "#"), Binding(names.limbo, names.limbo, "")]
+    for level_ms in settings.delay_levels_ms:
+        name = names.delay(level_ms)
+        arguments = _quorum(settings.delivery_limit, dead_letter_exchange=names.work_exchange)
+        exchanges.append(Exchange(name, "fanout"))
+        queues.append(Queue(name, {**arguments, "x-message-ttl": level_ms}))
+        bindings.append(Binding(name, name, ""))
+    return Topology(tuple(exchanges), tuple(queues), tuple(bindings))
+
+
+def reply_topology(settings: TopologySettings, producer: str) -> Topology:
+    """
+    The reply queue of one producer identity.
+
+    Classic, not quorum: it hands a reply to a waiting producer without waiting for the disk, and
+    its exclusive consumer is the guard against two producers with one identity.
+    """
+    name = Names(settings.namespace).reply_queue(producer)
+    arguments: dict[str, ArgumentValue] = {
+        "x-queue-type": "classic",
+        "x-expires": settings.reply_expires_ms,
+    }
+    return Topology(queues=(Queue(name, arguments),))
+
+
+def check_name(what: str, name: str) -> str:
+    """
+    The name itself, when the broker's client accepts it.
+
+    Raises:
+        ConfigurationError: When it is empty, too long, or has other characters; pamqp would
+            refuse it later with a bare ``ValueError``.
+    """
+    if len(name.encode(errors="replace")) > _MAX_NAME_BYTES or not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{what} is {name!r}; expected 1 to {_MAX_NAME_BYTES} characters out of letters, "
+            "digits and -_.:@+, not starting with a dot"
+        )
+    return name
+
+
+def _quorum(delivery_limit: int, *, dead_letter_exchange: str) -> dict[str, ArgumentValue]:
+    """
+    A quorum queue whose dead letters cannot be lost.
+
+    At-least-once dead-lettering is only active together with ``reject-publish``; with the default
+    overflow the broker falls back to at-most-once without a word.
+    """
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": delivery_limit,
+        "x-dead-letter-exchange": dead_letter_exchange,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+def _unique_queues(queues: tuple[Queue, ...]) -> tuple[Queue, ...]:
+    return tuple({queue.name: queue for queue in queues}.values())
