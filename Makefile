@@ -1,0 +1,51 @@
+# The commands for people and for CI; `make` alone lists them.
+# On a new machine they need Python 3.11 or later, git and make, and fetch the rest.
+
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format bench soak clean venv lock
+
+help: ## List the commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: venv ## Show effectmq at work, without any broker
+	$(BIN)/effectmq demo $(ARGS)
+
+test: venv ## All tests, on real brokers where they can be had; ARGS="-k lease" for some
+	$(BIN)/python -m tests.brokers
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage report
+
+check: lint ## Style, types and import rules
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+lint: venv ## Style only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: venv ## Put the style right where a tool can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: venv ## Measure, and compare with plain aio-pika
+	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: venv ## Keep killing workers and brokers, and count what got lost
+	$(BIN)/python -m tests.scenarios.chaos $(ARGS)
+
+venv: .venv/.stamp ## The virtual environment, exactly as locked
+
+.venv/.stamp: requirements.lock pyproject.toml scripts/bootstrap.sh
+	scripts/bootstrap.sh
+
+lock: venv ## Write requirements.lock after a change of pyproject.toml; ARGS=--upgrade for newer
+	scripts/lock.sh $(ARGS)
+
+clean: ## Remove everything that can be made again
+	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache \
+		build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
