@@ -24,9 +24,13 @@ The one error tree of the project.
     │   ├── TopologyError              a queue or exchange is missing or has other arguments
     │   ├── ReplyQueueInUseError       another live producer has this identity
     │   └── TransportClosedError       used before it was opened or after it was closed
-    └── EffectError                    what became of one effect
-        ├── EffectFailedError          a controller error came back: ``code`` and ``message``
-        └── EffectTimeoutError         no outcome within the caller's time
+    ├── EffectError                    what became of one effect
+    │   ├── EffectFailedError          a controller error came back: ``code`` and ``message``
+    │   └── EffectTimeoutError         no outcome within the caller's time
+    └── HandlerError                   raised *by* a handler, to say what to do with its effect
+        ├── RejectEffectError          give up now: park it, answer with code and message
+        ├── RetryEffectError           try again, not before ``after_s``
+        └── ToolCallError              the tool answers with a failure of this class and code
 
 Each error is a sentence that says what was found, what was expected and what to do. Data that a
 program may want to branch on is kept in attributes.
@@ -44,6 +48,7 @@ __all__ = [
     "EffectFailedError",
     "EffectTimeoutError",
     "EffectmqError",
+    "HandlerError",
     "HashMismatchError",
     "InvalidEnvelopeError",
     "MalformedError",
@@ -53,7 +58,10 @@ __all__ = [
     "PublishError",
     "PublishUnknownError",
     "QueueFullError",
+    "RejectEffectError",
     "ReplyQueueInUseError",
+    "RetryEffectError",
+    "ToolCallError",
     "TopologyError",
     "TransportClosedError",
     "UnroutableError",
@@ -83,8 +91,7 @@ class MissingExtraError(ConfigurationError):
         self.feature = feature
         self.extra = extra
         super().__init__(
-            f"{feature} needs a package that is not installed; "
-            f"run: pip install 'effectmq[{extra}]'"
+            f"{feature} needs a package that is not installed; run: pip install 'effectmq[{extra}]'"
         )
 
 
@@ -260,7 +267,73 @@ class EffectTimeoutError(EffectError, TimeoutError):
         self.effect_id = effect_id
         self.timeout_s = timeout_s
         super().__init__(
-            f"no outcome for effect {effect_id!r} within {timeout_s:g} s. It is still pending: wait "
-            "longer, check that a worker of its kind runs (effectmq queues), or look for it among "
-            "the dead letters (effectmq dead list)"
+            f"no outcome for effect {effect_id!r} within {timeout_s:g} s. It is still pending: "
+            "wait longer, check that a worker of its kind runs (effectmq queues), or look for it "
+            "among the dead letters (effectmq dead list)"
         )
+
+
+class HandlerError(EffectmqError):
+    """Raised by a handler to say what should become of the effect it was given."""
+
+
+class RejectEffectError(HandlerError):
+    """
+    Give up now: the effect is parked as ``rejected`` and the caller gets the code and message.
+
+    Args:
+        code: A short stable name for a program to branch on.
+        message: A sentence for a person.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{code}: {message}")
+
+
+class RetryEffectError(HandlerError):
+    """
+    Try again, within the retry policy's budget.
+
+    Args:
+        message: What went wrong this time.
+        after_s: The earliest next attempt, in seconds from now, for instance from a
+            ``Retry-After`` header; ``None`` leaves it to the policy.
+    """
+
+    def __init__(self, message: str, *, after_s: float | None = None) -> None:
+        self.after_s = after_s
+        super().__init__(message)
+
+
+class ToolCallError(HandlerError):
+    """
+    The tool answers with a failure, which is an outcome and not a lost effect.
+
+    Args:
+        message: A sentence for the model and for people.
+        code: A short stable name.
+        class_: A ``ToolFailureClass`` of the wire format.
+        retry: Whether trying again can help; only then does the tool's retry policy apply.
+        after_ms: The earliest next attempt, in milliseconds.
+        raw: Plain data to go with it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "tool_error",
+        class_: str = "execution",
+        retry: bool = False,
+        after_ms: int | None = None,
+        raw: object = None,
+    ) -> None:
+        self.message = message
+        self.code = code
+        self.class_ = class_
+        self.retry = retry
+        self.after_ms = after_ms
+        self.raw = raw
+        super().__init__(message)

@@ -40,4 +40,4 @@ class Message:
     reply_to: str = ""
     message_id: str = ""
     timestamp: int = 0
-    headers: dict[str, HeaderValue] = field(default_factory=dict)
+    headers: dict[str, HeaderValue] = field(default_factory=dict[str, HeaderValue])

@@ -75,6 +75,10 @@ DEFAULT_REPLY_EXPIRES_MS = 7 * 24 * 3_600_000
 # What pamqp accepts in a queue name, without the separators that we use ourselves.
 _NAME = re.compile(r"[A-Za-z0-9_:@+-][A-Za-z0-9_.:@+-]*")
 _MAX_NAME_BYTES = 200
+# What AMQP allows, whatever a name is made of.
+_MAX_QUEUE_NAME_BYTES = 255
+# RabbitMQ's longest timer.
+_MAX_TIME_MS = 2**32 - 1
 
 ArgumentValue = str | int
 
@@ -142,11 +146,21 @@ class TopologySettings:
     max_length: int | None = None
 
     def __post_init__(self) -> None:
-        check_name("namespace", self.namespace)
+        _check_namespace(self.namespace)
         levels = self.delay_levels_ms
-        if not levels or list(levels) != sorted(set(levels)) or levels[0] < 1:
+        if not levels or list(levels) != sorted(set(levels)) or not _is_time(levels[0], levels[-1]):
             raise ConfigurationError(
-                f"delay_levels_ms is {levels!r}; expected ascending positive milliseconds"
+                f"delay_levels_ms is {levels!r}; expected ascending positive milliseconds, at most "
+                f"{_MAX_TIME_MS}"
+            )
+        if not _is_time(self.reply_expires_ms):
+            raise ConfigurationError(
+                f"reply_expires_ms is {self.reply_expires_ms}; expected 1 to {_MAX_TIME_MS} "
+                "milliseconds"
+            )
+        if self.max_length is not None and self.max_length < 1:
+            raise ConfigurationError(
+                f"max_length is {self.max_length}; expected 1 or more messages, or None"
             )
         if self.delivery_limit < 1:
             raise ConfigurationError(
@@ -165,14 +179,14 @@ class Names:
     dead: str = field(init=False)
 
     def __post_init__(self) -> None:
-        check_name("namespace", self.namespace)
+        _check_namespace(self.namespace)
         object.__setattr__(self, "work_exchange", f"{self.namespace}.work")
         object.__setattr__(self, "limbo", f"{self.namespace}.limbo")
         object.__setattr__(self, "dead", f"{self.namespace}.dead")
 
     def work_queue(self, route: str) -> str:
         """The queue of a route: a kind, or ``kind.lane``."""
-        return f"{self.work_exchange}.{check_name('route', route)}"
+        return _queue_name(f"{self.work_exchange}.{check_name('route', route)}")
 
     def delay(self, level_ms: int) -> str:
         """The exchange, and the queue, of one delay level."""
@@ -180,7 +194,7 @@ class Names:
 
     def reply_queue(self, producer: str) -> str:
         """The reply queue of a producer identity."""
-        return f"{self.namespace}.reply.{check_name('producer identity', producer)}"
+        return _queue_name(f"{self.namespace}.reply.{check_name('producer identity', producer)}")
 
 
 def work_topology(settings: TopologySettings, routes: Iterable[str]) -> Topology:
@@ -244,6 +258,29 @@ def check_name(what: str, name: str) -> str:
             "digits and -_.:@+, not starting with a dot"
         )
     return name
+
+
+def _check_namespace(namespace: str) -> None:
+    check_name("namespace", namespace)
+    if namespace.partition(".")[0] == "amq":
+        raise ConfigurationError(
+            f"namespace is {namespace!r}; RabbitMQ keeps names that begin with 'amq.' for itself, "
+            "choose another one"
+        )
+
+
+def _queue_name(name: str) -> str:
+    size = len(name)
+    if size > _MAX_QUEUE_NAME_BYTES:
+        raise ConfigurationError(
+            f"the queue name {name!r} has {size} bytes; AMQP allows {_MAX_QUEUE_NAME_BYTES}. "
+            "Choose a shorter namespace, lane or identity"
+        )
+    return name
+
+
+def _is_time(*values_ms: int) -> bool:
+    return all(1 <= value <= _MAX_TIME_MS for value in values_ms)
 
 
 def _quorum(delivery_limit: int, *, dead_letter_exchange: str) -> dict[str, ArgumentValue]:

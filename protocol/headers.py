@@ -1,0 +1,140 @@
+"""
+Our message headers: the names, and how values from a stranger are read.
+
+A producer in another language needs none of them; what is missing is derived from the body. What
+is present is checked: a header of the wrong type is ``malformed``, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.message import HeaderValue
+
+__all__ = [
+    "ATTEMPT",
+    "CRASHES",
+    "DEADLINE",
+    "DUE",
+    "EDITED_FROM",
+    "FIRST_SEEN",
+    "HASH",
+    "KIND",
+    "MAX_SCOPE_BYTES",
+    "PARKED_AT",
+    "PARKED_BY",
+    "PARK_CODE",
+    "PARK_MESSAGE",
+    "PARK_REASON",
+    "REPLAY_KEY",
+    "ROUTE",
+    "SCOPE",
+    "TRACEPARENT",
+    "carried",
+    "integer",
+    "text",
+]
+
+#: SHA-256 of the canonical envelope, as the producer computed it.
+HASH = "effect-hash"
+#: The replay key, for whoever looks at a message without decoding it.
+REPLAY_KEY = "effect-replay-key"
+#: The effect scope as canonical JSON, when it is not the one derived from the invocation.
+SCOPE = "effect-scope"
+#: Which attempt this delivery is, from 1.
+ATTEMPT = "effect-attempt"
+#: When a worker first saw the effect; milliseconds since the Unix epoch.
+FIRST_SEEN = "effect-first-seen"
+#: After this moment nobody wants the outcome; milliseconds since the Unix epoch.
+DEADLINE = "effect-deadline"
+#: When a sleep ends; milliseconds since the Unix epoch, fixed when a worker first sees it.
+DUE = "effect-due"
+#: How often the broker gave up on delivering it.
+CRASHES = "effect-crashes"
+#: W3C trace context, passed on untouched.
+TRACEPARENT = "traceparent"
+
+#: The rest is on dead letters only. Why it was parked, one of ``PARK_REASONS``.
+PARK_REASON = "effect-park-reason"
+#: The controller error's code and message.
+PARK_CODE = "effect-park-code"
+PARK_MESSAGE = "effect-park-message"
+#: When it was parked; milliseconds since the Unix epoch.
+PARKED_AT = "effect-parked-at"
+#: The name of the worker that parked it.
+PARKED_BY = "effect-parked-by"
+#: The kind, and the route (``kind`` or ``kind.lane``) that it goes back to when it is replayed.
+KIND = "effect-kind"
+ROUTE = "effect-route"
+#: The hash of the envelope that an edited one was made from.
+EDITED_FROM = "effect-edited-from"
+
+#: A scope header is never cut, because half of one would be another identity, or none. So it is
+#: bounded where it is made and where it is read, in bytes.
+MAX_SCOPE_BYTES = 2_048
+
+#: What an effect keeps when it is published again, with the longest text of each, in bytes.
+_CARRIED = {
+    HASH: 128,
+    REPLAY_KEY: 1_024,
+    SCOPE: MAX_SCOPE_BYTES,
+    ATTEMPT: 0,
+    FIRST_SEEN: 0,
+    DEADLINE: 0,
+    DUE: 0,
+    CRASHES: 0,
+    TRACEPARENT: 512,
+    EDITED_FROM: 128,
+}
+
+#: AMQP writes our integers in 64 bits with sign.
+_MAX_INTEGER = 2**63 - 1
+
+
+def carried(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
+    """
+    The headers that an effect keeps when it is published again.
+
+    Those of a stranger are kept only as far as we know them and only when they are short enough to
+    leave room for ours: a message over the limit of headers could never leave its queue again.
+    """
+    return {
+        name: value
+        for name, value in headers.items()
+        if name in _CARRIED and not (isinstance(value, str) and _size(value) > _CARRIED[name])
+    }
+
+
+def _size(value: str) -> int:
+    return len(value) if value.isascii() else len(value.encode(errors="replace"))
+
+
+def integer(headers: Mapping[str, HeaderValue], name: str, default: int) -> int:
+    """
+    A header that must be a non-negative integer.
+
+    Raises:
+        MalformedError: When it is something else.
+    """
+    value = headers.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_INTEGER:
+        raise MalformedError(name, f"found {_shown(value)}, expected an integer from 0 to 2^63-1")
+    return value
+
+
+def text(headers: Mapping[str, HeaderValue], name: str) -> str:
+    """
+    A header that must be text; empty when it is missing.
+
+    Raises:
+        MalformedError: When it is something else.
+    """
+    value = headers.get(name, "")
+    if not isinstance(value, str):
+        raise MalformedError(name, f"found {value!r}, expected text")
+    return value
+
+
+def _shown(value: HeaderValue) -> str:
+    return "text" if isinstance(value, str) else repr(value)

@@ -1,0 +1,162 @@
+"""
+Reading JSON text by the rules of serde_json.
+
+Python's own parser is the engine; hooks and checks close the gaps. One difference is on purpose:
+decimals are rounded correctly, where serde_json may be one unit in the last place off. A producer
+hashes the value in its memory and prints it with shortest digits, so correct rounding gives back
+the value that was hashed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn, cast
+
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.opaque import MAX_DEPTH, MAX_INT, MIN_INT, JsonValue, Repeated
+
+__all__ = ["parse_json"]
+
+
+class _BadNumberError(Exception):
+    """A number token that JSON or an f64 cannot hold."""
+
+
+def parse_json(data: bytes | bytearray | str, *, max_depth: int = MAX_DEPTH) -> JsonValue:
+    """
+    Parse one JSON document.
+
+    A member that an object names more than once has a ``Repeated`` as its value: typed readers
+    refuse it, opaque values and maps take the last one, and unknown members do not care.
+
+    Args:
+        data: The document; bytes must be UTF-8 without a byte order mark.
+        max_depth: How many containers may be open at once.
+
+    Raises:
+        MalformedError: When it is not JSON, or is JSON that serde_json refuses.
+    """
+    text = _text(data)
+    _refuse_depth(text, max_depth)
+    try:
+        tree = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise MalformedError(
+            "", f"not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from None
+    except _BadNumberError as error:
+        raise MalformedError("", f"not JSON: {_number_problem(text, str(error))}") from None
+    except RecursionError:
+        raise MalformedError("", "not JSON that can be read here: too deeply nested") from None
+    # Only an escape can smuggle half a surrogate pair past the UTF-8 check.
+    if _SURROGATE_ESCAPE.search(text):
+        _refuse_surrogates(tree)
+    return tree  # type: ignore[no-any-return]
+
+
+def _text(data: bytes | bytearray | str) -> str:
+    try:
+        if isinstance(data, str):
+            if not data.isascii():
+                data.encode()
+            return data
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError("", f"not UTF-8: a bad byte at offset {error.start}") from None
+    except UnicodeEncodeError as error:
+        raise MalformedError(
+            "", f"not Unicode text: half a surrogate pair at offset {error.start}"
+        ) from None
+
+
+#: Possessive, and content with running to the end: linear however the quotes are arranged.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_BRACKET = re.compile(r"[^\[\]{}]++")
+
+
+def _refuse_depth(text: str, max_depth: int) -> None:
+    # Before parsing, because the parser itself is recursive.
+    if text.count("[") + text.count("{") <= max_depth:
+        return
+    depth = 0
+    for bracket in _NOT_BRACKET.sub("", _STRING.sub("", text)):
+        if bracket in "[{":
+            depth += 1
+            if depth > max_depth:
+                raise MalformedError("", f"not JSON: more than {max_depth} levels of nesting")
+        else:
+            depth -= 1
+
+
+def _integer(token: str) -> int | float:
+    # 19 characters always fit; Python refuses to convert more than 4300 digits.
+    if len(token) <= 20:
+        value = int(token)
+        if value == 0 and token[0] == "-":
+            return -0.0
+        if MIN_INT <= value <= MAX_INT:
+            return value
+    return _decimal(token)
+
+
+def _decimal(token: str) -> float:
+    value = float(token)
+    if value - value != 0.0:
+        raise _BadNumberError(token)
+    return value
+
+
+def _constant(token: str) -> NoReturn:
+    raise _BadNumberError(token)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen and type(members[name]) is not Repeated:
+                members[name] = Repeated(members[name])
+            seen.add(name)
+    return members
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=_decimal,
+    parse_constant=_constant,
+)
+
+
+def _number_problem(text: str, token: str) -> str:
+    at = text.find(token)
+    line = text.count("\n", 0, at) + 1
+    column = at - text.rfind("\n", 0, at)
+    shown = token if len(token) <= 40 else f"{token[:37]}..."
+    return f"the number {shown} is out of range or no number at line {line} column {column}"
+
+
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
+
+
+def _refuse_surrogates(tree: JsonValue) -> None:
+    pending: list[Any] = [tree]
+    while pending:
+        value: Any = pending.pop()
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise MalformedError(
+                    "", "not JSON: a string holds half a surrogate pair, written as an escape"
+                ) from None
+        elif isinstance(value, dict):
+            members = cast("dict[str, Any]", value)
+            pending.extend(members)
+            pending.extend(members.values())
+        elif isinstance(value, list):
+            pending.extend(cast("list[object]", value))
+        elif isinstance(value, Repeated):
+            pending.append(value.last)

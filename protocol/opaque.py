@@ -1,0 +1,270 @@
+"""
+Opaque JSON: the values that the wire format carries without looking inside.
+
+Tool arguments, payloads, schemas and metadata are ``serde_json::Value`` on the other side. There
+an object is a sorted map, a number is a u64, a negative i64 or a finite f64, and a string is
+Unicode text. Python is looser in each of these, so a value is brought into that shape when it
+comes in, and again when it goes out: a dict inside a frozen model can still be changed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias, cast
+
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, ValidationError
+from pydantic_core import core_schema as cs
+
+from effectmq.protocol.errors import MalformedError
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_INT",
+    "MIN_INT",
+    "Json",
+    "JsonValue",
+    "Refused",
+    "Repeated",
+    "canonical_value",
+    "ordered",
+    "path_text",
+    "validation_error",
+]
+
+#: A tree of plain Python data that has a JSON form.
+JsonValue: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
+
+#: Containers inside containers; serde_json refuses a document with one more.
+MAX_DEPTH = 127
+
+#: In characters; a value nested a hundred levels deep has a long one.
+_LONGEST_PATH = 300
+
+MIN_INT = -(2**63)
+MAX_INT = 2**64 - 1
+
+
+class Repeated:
+    """
+    Stands in for the value of a member that a JSON object names more than once.
+
+    serde takes the last value in opaque objects and maps, ignores the matter for unknown members,
+    and refuses the document when a struct field is repeated. Only the reader of the field knows
+    which of the three applies, so the parser leaves this mark for it.
+
+    Args:
+        last: The value that was given last.
+    """
+
+    __slots__ = ("last",)
+
+    def __init__(self, last: Any) -> None:
+        self.last = last
+
+    def __repr__(self) -> str:
+        return "Repeated(...)"
+
+
+class Refused(Exception):
+    """
+    A value that has no place in opaque JSON; internal to the readers of values.
+
+    Args:
+        problem: What was found and what was expected.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        #: Keys and indexes from the offending value outwards, filled in while unwinding.
+        self.way_out: list[str | int] = []
+        super().__init__(problem)
+
+    @property
+    def path(self) -> tuple[str | int, ...]:
+        """Keys and indexes from the outermost value inwards."""
+        return tuple(reversed(self.way_out))
+
+
+def path_text(path: tuple[str | int, ...]) -> str:
+    """
+    Write a path as people do: ``command.request.messages[0].role``.
+
+    Args:
+        path: Keys and indexes, outermost first.
+    """
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            # A key is foreign text: long ones are cut, unpaired surrogates made printable.
+            shown = step if len(step) <= 60 else step[:57] + "..."
+            shown = shown.encode("utf-8", "backslashreplace").decode()
+            text += f".{shown}" if text else shown
+    return text if len(text) <= _LONGEST_PATH else text[:_LONGEST_PATH] + "..."
+
+
+def canonical_value(value: object) -> JsonValue:
+    """
+    Return *value* as canonical opaque JSON: fresh containers, every object sorted by key.
+
+    Tuples become lists, instances of subclasses of the plain types become plain.
+
+    Raises:
+        MalformedError: When it holds anything that JSON, as the wire format reads it, cannot.
+    """
+    try:
+        return cast("JsonValue", ordered(value, MAX_DEPTH))
+    except Refused as refused:
+        raise MalformedError(path_text(refused.path), refused.problem) from None
+
+
+def ordered(value: Any, room: int) -> Any:
+    """
+    Do the work of ``canonical_value``; this is the hot path of every encode and decode.
+
+    Args:
+        value: What to bring into shape.
+        room: How many containers may still open here.
+
+    Raises:
+        Refused: When it cannot be done.
+    """
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+    if kind is str:
+        if not value.isascii():
+            _refuse_surrogates(value)
+        return value
+    if value is None or kind is bool:
+        return value
+    if kind is int:
+        if MIN_INT <= value <= MAX_INT:
+            return value
+        raise Refused("found an integer outside -2^63 ... 2^64-1; send it as a float or a string")
+    if kind is dict:
+        return _ordered_object(value, room)
+    if kind is list or kind is tuple:
+        return _ordered_array(value, room)
+    if kind is float:
+        # x - x is NaN for the infinities and for NaN itself, and cheaper than calling isfinite.
+        if value - value == 0.0:
+            return value
+        raise Refused(f"found the number {value}, expected a finite number")
+    return _ordered_unusual(value, room)
+
+
+def _ordered_object(value: dict[Any, Any], room: int) -> dict[str, Any]:
+    if room <= 0:
+        raise Refused(f"found more than {MAX_DEPTH} levels of nesting")
+    try:
+        keys = sorted(value)
+    except TypeError:
+        raise Refused("found an object with members not named by strings") from None
+    result: dict[str, Any] = {}
+    key: Any = None
+    try:
+        for key in keys:
+            name = key if type(key) is str and key.isascii() else _member_name(key)
+            item = value[key]
+            # Most members are plain text: spare them the call.
+            if type(item) is str and item.isascii():
+                result[name] = item
+            else:
+                result[name] = ordered(item, room - 1)
+    except Refused as refused:
+        refused.way_out.append(str(key))
+        raise
+    return result
+
+
+def _ordered_array(value: list[Any] | tuple[Any, ...], room: int) -> list[Any]:
+    if room <= 0:
+        raise Refused(f"found more than {MAX_DEPTH} levels of nesting")
+    result: list[Any] = []
+    try:
+        for item in value:
+            if type(item) is str and item.isascii():
+                result.append(item)
+            else:
+                result.append(ordered(item, room - 1))
+    except Refused as refused:
+        refused.way_out.append(len(result))
+        raise
+    return result
+
+
+def _ordered_unusual(value: Any, room: int) -> Any:
+    if type(value) is Repeated:
+        return ordered(value.last, room)
+    # The unbound methods give the plain value, whatever a subclass has redefined.
+    if isinstance(value, str):
+        return ordered(str.__str__(value), room)
+    if isinstance(value, int):
+        return ordered(int.__index__(value), room)
+    if isinstance(value, float):
+        return ordered(float.__float__(value), room)
+    if isinstance(value, dict):
+        return _ordered_object(cast("dict[str, Any]", value), room)
+    if isinstance(value, list | tuple):
+        return _ordered_array(cast("list[Any]", value), room)
+    raise Refused(
+        f"found a Python {type(value).__name__}, expected JSON data: "
+        "None, bool, int, float, str, list or dict"
+    )
+
+
+def _member_name(key: Any) -> str:
+    if not isinstance(key, str):
+        raise Refused(f"found a member named by a Python {type(key).__name__}, expected a string")
+    _refuse_surrogates(key)
+    return str.__str__(key)
+
+
+def _refuse_surrogates(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused("found a string with half a surrogate pair, expected Unicode text") from None
+
+
+def validation_error(refused: Refused, value: object) -> ValidationError:
+    """
+    Turn a refusal into pydantic's error, so that the path inside the value is kept.
+
+    Args:
+        refused: What went wrong.
+        value: The value it happened in.
+    """
+    # The problem goes in as data: as the template itself, braces in it would be filled in.
+    problem = PydanticCustomError("wire_value", "{problem}", {"problem": refused.problem})
+    line = InitErrorDetails(type=problem, loc=refused.path, input=value)
+    return ValidationError.from_exception_data("value", [line])
+
+
+def _validate(value: Any) -> Any:
+    if type(value) is Repeated:
+        # Not inside the opaque value: the struct field that holds it was given twice.
+        raise validation_error(Refused("the member is given more than once"), None)
+    try:
+        return ordered(value, MAX_DEPTH)
+    except Refused as refused:
+        raise validation_error(refused, value) from None
+
+
+def _serialize(value: Any) -> Any:
+    return ordered(value, MAX_DEPTH)
+
+
+class _OpaqueJson:
+    """Tells pydantic to read and write a field as opaque JSON."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return cs.no_info_plain_validator_function(
+            _validate,
+            serialization=cs.plain_serializer_function_ser_schema(
+                _serialize, return_schema=cs.any_schema()
+            ),
+        )
+
+
+#: The type of a field that holds opaque JSON (``json`` in the wire format's tables).
+Json = Annotated[Any, _OpaqueJson()]

@@ -1,0 +1,203 @@
+"""
+The shapes that serde gives to enums, told to pydantic.
+
+Internally and adjacently tagged enums are pydantic's discriminated unions as they are. Here are
+the others: enums of plain names, externally tagged enums, and ``Result``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import core_schema as cs
+
+__all__ = ["EXTERNAL", "UNIT", "Err", "ExternalVariantClass", "Ok", "Result"]
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+
+class ExternalVariantClass(Protocol):
+    """What the union asks of a class that is a variant of an externally tagged enum."""
+
+    #: The variant's name on the wire, the only member of its object.
+    wire_name: str
+    #: Whether the class's own ``value`` field carries that name (a newtype variant).
+    wire_newtype: bool
+
+
+class UnitVariants:
+    """
+    Lets a ``Literal`` of names also be read from ``{"name": null}``, as serde does.
+
+    The plain name is tried first, inside pydantic-core, so it costs no Python call.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        names: tuple[str, ...] = get_args(source)
+        return cs.union_schema(
+            [cs.literal_schema(list(names)), _unit_object_schema(names)],
+            mode="left_to_right",
+            custom_error_type="unit_variant",
+            custom_error_message="unknown name",
+            custom_error_context={"names": ", ".join(names)},
+            serialization=cs.simple_ser_schema("str"),
+        )
+
+
+#: Put this in ``Annotated`` with a ``Literal`` for an enum that has plain names only.
+UNIT = UnitVariants()
+
+
+def _unit_object_schema(names: tuple[str, ...]) -> CoreSchema:
+    def read(value: Any) -> str:
+        if type(value) is str and value in names:
+            return value
+        if type(value) is dict:
+            members = cast("dict[str, Any]", value)
+            name = next(iter(members), "")
+            if len(members) == 1 and members[name] is None and name in names:
+                return name
+        raise PydanticCustomError("unit_variant", "unknown name", {"names": ", ".join(names)})
+
+    return cs.no_info_plain_validator_function(read, serialization=cs.simple_ser_schema("str"))
+
+
+class ExternallyTagged:
+    """
+    Reads a union as serde reads an externally tagged enum.
+
+    Members of the union are ``Literal`` names for unit variants and classes that inherit
+    ``ExternalVariant`` for the rest. The object must have exactly one member, its name choosing
+    the variant.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        choices: dict[Any, CoreSchema] = {}
+        # The alias of an enum with one variant is that variant itself.
+        for member in get_args(source) or (source,):
+            if get_origin(member) is Literal:
+                names: tuple[str, ...] = get_args(member)
+                choices.update((name, _unit_object_schema((name,))) for name in names)
+            else:
+                variant = cast("type[ExternalVariantClass]", member)
+                inner = handler.generate_schema(member)
+                if not variant.wire_newtype:
+                    inner = _unwrapped(variant, inner)
+                choices[variant.wire_name] = inner
+        return cs.tagged_union_schema(
+            choices,
+            _external_tag,
+            custom_error_type="external_tag",
+            custom_error_message="unknown variant",
+            custom_error_context={"names": ", ".join(choices)},
+        )
+
+
+#: Put this in ``Annotated`` with a union that is an externally tagged enum.
+EXTERNAL = ExternallyTagged()
+
+
+def _external_tag(value: Any) -> str | None:
+    if type(value) is dict:
+        members = cast("dict[str, Any]", value)
+        return next(iter(members)) if len(members) == 1 else None
+    if type(value) is str:
+        return value
+    return getattr(cast("object", value), "wire_name", None)
+
+
+def _unwrapped(variant: type[ExternalVariantClass], inner: CoreSchema) -> CoreSchema:
+    name = variant.wire_name
+
+    def unwrap(value: Any) -> Any:
+        if type(value) is dict:
+            return cast("dict[str, Any]", value)[name]
+        if type(value) is str:
+            raise _bare_name(name)
+        return value
+
+    return cs.no_info_before_validator_function(unwrap, inner)
+
+
+@dataclass(frozen=True, slots=True)
+class Ok(Generic[T]):
+    """The good side of a ``Result``: ``{"Ok": …}`` on the wire."""
+
+    ok: T
+
+
+@dataclass(frozen=True, slots=True)
+class Err(Generic[E]):
+    """The bad side of a ``Result``: ``{"Err": …}`` on the wire."""
+
+    err: E
+
+
+class ResultSchema:
+    """Reads and writes ``Ok[T] | Err[E]`` as serde does Rust's ``Result``."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        ok_type, err_type = (get_args(side)[0] for side in get_args(source))
+        ok, err = handler.generate_schema(ok_type), handler.generate_schema(err_type)
+        written = cs.tagged_union_schema(
+            {
+                "Ok": cs.typed_dict_schema({"Ok": cs.typed_dict_field(ok)}),
+                "Err": cs.typed_dict_schema({"Err": cs.typed_dict_field(err)}),
+            },
+            _external_tag,
+        )
+        return cs.tagged_union_schema(
+            {"Ok": _side("Ok", Ok, ok), "Err": _side("Err", Err, err)},
+            _result_tag,
+            custom_error_type="external_tag",
+            custom_error_message="unknown variant",
+            custom_error_context={"names": "Ok, Err"},
+            serialization=cs.plain_serializer_function_ser_schema(
+                _write_result, return_schema=written
+            ),
+        )
+
+
+#: Rust's ``Result<T, E>``; tell the sides apart with ``match`` or ``isinstance``.
+Result = Annotated[Ok[T] | Err[E], ResultSchema()]
+
+
+def _side(name: str, make: type[Any], inner: CoreSchema) -> CoreSchema:
+    def unwrap(value: Any) -> Any:
+        if isinstance(value, Ok):
+            return cast("Ok[object]", value).ok
+        if isinstance(value, Err):
+            return cast("Err[object]", value).err
+        if type(value) is dict:
+            return cast("dict[str, Any]", value)[name]
+        raise _bare_name(name)
+
+    return cs.no_info_after_validator_function(
+        make, cs.no_info_before_validator_function(unwrap, inner)
+    )
+
+
+def _bare_name(name: str) -> PydanticCustomError:
+    return PydanticCustomError("bare_variant", "bare name of a variant", {"name": name})
+
+
+def _result_tag(value: Any) -> str | None:
+    if isinstance(value, Ok):
+        return "Ok"
+    if isinstance(value, Err):
+        return "Err"
+    return _external_tag(value)
+
+
+def _write_result(value: Ok[Any] | Err[Any]) -> dict[str, Any]:
+    return {"Ok": value.ok} if isinstance(value, Ok) else {"Err": value.err}

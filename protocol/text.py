@@ -1,0 +1,50 @@
+"""
+Text from strangers, made safe to print.
+
+Effect names, exception messages and broker replies end up in logs, tables and dead letters. They
+may hold newlines, terminal escapes or an address with a password, and be of any length.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["describe", "printable"]
+
+_MAX_CHARACTERS = 1_000
+#: A secret may begin before the cut and end after it.
+_LOOK_AHEAD = 512
+#: Up to the last "@" when there is a colon: a password with an unescaped "/" or "@" makes an
+#: address that no parser takes apart as meant. Masking too much is ugly; too little is a leak.
+_URL_SECRET = re.compile(r"(:/{1,2})(?:[^:/?#@\s]*:\S*|[^@/\s]*)@")
+_NAMED_SECRET = re.compile(
+    r"(?i)\b(authorization|api[-_ ]?key|access[-_ ]?token|token|secret|passw(?:or)?d)"
+    r"(['\"]?\s*[:=]\s*['\"]?)((?:bearer|basic)\s+)?[^\s'\",;&]+"
+)
+
+
+def printable(text: str, limit: int = _MAX_CHARACTERS) -> str:
+    """
+    The text on one line, without control characters and passwords in addresses.
+
+    Args:
+        text: Anything.
+        limit: Characters to keep, escapes included; what is cut off is counted.
+    """
+    start = text[: limit + _LOOK_AHEAD]
+    clean = _NAMED_SECRET.sub(r"\1\2***", _URL_SECRET.sub(r"\1***@", start))
+    if not clean.isprintable():
+        clean = "".join(
+            character if character.isprintable() else repr(character)[1:-1] for character in clean
+        )
+    cut = len(clean) - limit + len(text) - len(start)
+    return f"{clean[:limit]}… ({cut} more characters)" if len(clean) > limit else clean
+
+
+def describe(error: BaseException) -> str:
+    """An exception as a phrase: ``ValueError: text``; ours are sentences and stand alone."""
+    text = printable(str(error))
+    name = type(error).__name__
+    if type(error).__module__.startswith("effectmq."):
+        return text or name
+    return f"{name}: {text}" if text else name

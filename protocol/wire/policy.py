@@ -1,0 +1,83 @@
+"""Which model a session uses, how far it may go, and how it is prompted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from effectmq.protocol.model import NonZeroUsize, OrAbsent, Usize, WireModel
+from effectmq.protocol.rust_text import trimmed
+from effectmq.protocol.wire.prompts import PromptLayer
+
+__all__ = ["ModelLimits", "ModelSpec", "SessionPolicy"]
+
+
+class ModelLimits(WireModel):
+    """How much a model can take and give, in tokens. Takes no members but its own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    context_window_tokens: NonZeroUsize
+    input_token_capacity: OrAbsent[NonZeroUsize] = None
+    output_token_capacity: OrAbsent[NonZeroUsize] = None
+
+
+class ModelSpec(WireModel):
+    """
+    A model and its limits. Takes no members but its own.
+
+    Attributes:
+        variant: For instance a reasoning effort.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    variant: OrAbsent[str] = None
+    limits: ModelLimits
+
+
+def _unknown_model() -> ModelSpec:
+    return ModelSpec(id="", limits=ModelLimits(context_window_tokens=1))
+
+
+def _is_empty_layer(value: PromptLayer) -> bool:
+    return value.template is None and not value.slots
+
+
+class SessionPolicy(WireModel):
+    """
+    The rules of a session. Takes no members but its own.
+
+    Attributes:
+        provider_id: Written without white space around it.
+        autonomous: Nobody is there to answer questions.
+        max_turns: None for no limit.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: ModelSpec = Field(default_factory=_unknown_model)
+    provider_id: Annotated[str, AfterValidator(trimmed)] = ""
+    session_id: str | None = None
+    autonomous: bool = False
+    max_turns: Usize | None = None
+    prompt: Annotated[PromptLayer, Field(exclude_if=_is_empty_layer)] = Field(
+        default_factory=PromptLayer
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_provider(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "provider" in value:
+            raise PydanticCustomError(
+                "wire_value",
+                "{problem}",
+                {
+                    "problem": "legacy serialized provider config is not supported in session "
+                    "state; persist provider_id only"
+                },
+            )
+        return cast("object", value)

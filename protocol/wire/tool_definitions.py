@@ -1,0 +1,331 @@
+"""What a tool is: its name, its contract, who may see it, and how it may be run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+
+from effectmq.protocol.model import (
+    FROM_WIRE,
+    U32,
+    U64,
+    UNIT,
+    Json,
+    OmitEmpty,
+    OrAbsent,
+    WireModel,
+    is_empty,
+    is_none,
+)
+
+__all__ = [
+    "CompactToolContract",
+    "SchemaProjectionOverride",
+    "SessionToolAccess",
+    "ToolActivation",
+    "ToolAgentSurface",
+    "ToolArgumentProjectionPolicy",
+    "ToolArgumentProjectionPolicyMaterializeProjectedValues",
+    "ToolArgumentProjectionPolicyPreserveProjectedRefsInField",
+    "ToolAvailability",
+    "ToolAvailabilityConfig",
+    "ToolContract",
+    "ToolDefinition",
+    "ToolId",
+    "ToolManifest",
+    "ToolOutputContract",
+    "ToolOutputContractFromInputSchema",
+    "ToolOutputContractStatic",
+    "ToolRetryPolicy",
+    "ToolRetryPolicyIdempotent",
+    "ToolRetryPolicyNever",
+    "ToolRetryPolicySafe",
+    "ToolScheduling",
+]
+
+ToolId = str
+
+#: From not offered at all to offered with its full contract.
+ToolAvailability = Annotated[Literal["off", "searchable", "callable", "showcased"], UNIT]
+
+ToolActivation = Annotated[Literal["always", "internal"], UNIT]
+
+ToolScheduling = Annotated[Literal["parallel", "serial"], UNIT]
+
+
+class SchemaProjectionOverride(WireModel):
+    """
+    Another form of a schema for one kind of provider.
+
+    Attributes:
+        schema_: ``schema`` on the wire.
+    """
+
+    profile: str
+    schema_: Annotated[Json, Field(alias="schema")]
+
+
+class CompactToolContract(WireModel):
+    """
+    A tool's contract in a few words, for prompts.
+
+    Attributes:
+        signature: How the tool is called.
+        returns: What it gives.
+    """
+
+    name: str
+    signature: str
+    returns: str
+    parameters: OmitEmpty[list[Json]] = Field(default_factory=list)
+    return_fields: OmitEmpty[list[Json]] = Field(default_factory=list)
+    description: OmitEmpty[str] = ""
+    examples: OmitEmpty[list[str]] = Field(default_factory=list)
+
+
+class ToolAvailabilityConfig(WireModel):
+    """How visible a tool is unless something else decides."""
+
+    base: ToolAvailability
+
+
+class ToolAgentSurface(WireModel):
+    """
+    Where a tool appears in the language that agents write.
+
+    Attributes:
+        module_path: The names of the modules around it, outermost first.
+    """
+
+    module_path: OmitEmpty[list[str]] = Field(default_factory=list)
+    operation: OrAbsent[str] = None
+    authority_type: OrAbsent[str] = None
+    aliases: OmitEmpty[list[str]] = Field(default_factory=list)
+
+
+class ToolArgumentProjectionPolicyMaterializeProjectedValues(WireModel):
+    """Projected values are put in place before the tool sees its arguments."""
+
+    kind: Literal["materialize_projected_values"] = "materialize_projected_values"
+
+
+class ToolArgumentProjectionPolicyPreserveProjectedRefsInField(WireModel):
+    """
+    Projected values stay references in one argument.
+
+    Attributes:
+        field: The argument's name.
+    """
+
+    kind: Literal["preserve_projected_refs_in_field"] = "preserve_projected_refs_in_field"
+    field: str
+
+
+ToolArgumentProjectionPolicy = Annotated[
+    ToolArgumentProjectionPolicyMaterializeProjectedValues
+    | ToolArgumentProjectionPolicyPreserveProjectedRefsInField,
+    Field(discriminator="kind"),
+]
+
+
+class ToolRetryPolicyNever(WireModel):
+    """The tool runs once."""
+
+    type: Literal["never"] = "never"
+
+
+class ToolRetryPolicySafe(WireModel):
+    """
+    The tool may run again after a failure that says so.
+
+    Attributes:
+        max_attempts: The first one included.
+        base_delay_ms: Before the second attempt, in milliseconds; doubled each time.
+        max_delay_ms: The cap in milliseconds; 0 for none.
+    """
+
+    type: Literal["safe"] = "safe"
+    max_attempts: U32
+    base_delay_ms: U64
+    max_delay_ms: U64
+
+
+class ToolRetryPolicyIdempotent(WireModel):
+    """
+    As ``safe``, and only for calls that have an id.
+
+    Attributes:
+        max_attempts: The first one included.
+        base_delay_ms: Before the second attempt, in milliseconds; doubled each time.
+        max_delay_ms: The cap in milliseconds; 0 for none.
+    """
+
+    type: Literal["idempotent"] = "idempotent"
+    max_attempts: U32
+    base_delay_ms: U64
+    max_delay_ms: U64
+
+
+ToolRetryPolicy = Annotated[
+    ToolRetryPolicyNever | ToolRetryPolicySafe | ToolRetryPolicyIdempotent,
+    Field(discriminator="type"),
+]
+
+
+class ToolOutputContractStatic(WireModel):
+    """The output schema is the one that is written down."""
+
+    kind: Literal["static"] = "static"
+
+
+class ToolOutputContractFromInputSchema(WireModel):
+    """
+    The caller gives the output schema as an argument.
+
+    Attributes:
+        input_field: The argument's name.
+        default_schema: Used when the caller gives none.
+    """
+
+    kind: Literal["from_input_schema"] = "from_input_schema"
+    input_field: str
+    default_schema: Annotated[Json, Field(exclude_if=is_none)] = None
+
+
+ToolOutputContract = Annotated[
+    ToolOutputContractStatic | ToolOutputContractFromInputSchema, Field(discriminator="kind")
+]
+
+
+def _is_showcased(value: ToolAvailabilityConfig) -> bool:
+    return value.base == "showcased"
+
+
+def _is_no_surface(value: ToolAgentSurface) -> bool:
+    return value == ToolAgentSurface()
+
+
+def _is_materializing(value: object) -> bool:
+    return isinstance(value, ToolArgumentProjectionPolicyMaterializeProjectedValues)
+
+
+def _is_never(value: object) -> bool:
+    return isinstance(value, ToolRetryPolicyNever)
+
+
+def _is_static(value: object) -> bool:
+    return isinstance(value, ToolOutputContractStatic)
+
+
+def _is_always(value: str) -> bool:
+    return value == "always"
+
+
+def _is_parallel(value: str) -> bool:
+    return value == "parallel"
+
+
+class ToolManifest(WireModel):
+    """
+    Everything about a tool but its schemas. Members at their defaults are left out.
+
+    Attributes:
+        activation: Whether the tool is there for the model or only for other code.
+        availability_override: Wins over ``availability``.
+        scheduling: Whether calls in one batch may overlap.
+    """
+
+    id: ToolId
+    name: str
+    description: OmitEmpty[str] = ""
+    compact_contract: OrAbsent[CompactToolContract] = None
+    availability: Annotated[ToolAvailabilityConfig, Field(exclude_if=_is_showcased)] = Field(
+        default_factory=lambda: ToolAvailabilityConfig(base="showcased")
+    )
+    activation: Annotated[ToolActivation, Field(exclude_if=_is_always)] = "always"
+    availability_override: OrAbsent[ToolAvailability] = None
+    agent_surface: Annotated[ToolAgentSurface, Field(exclude_if=_is_no_surface)] = Field(
+        default_factory=ToolAgentSurface
+    )
+    argument_projection: Annotated[
+        ToolArgumentProjectionPolicy, Field(exclude_if=_is_materializing)
+    ] = Field(default_factory=ToolArgumentProjectionPolicyMaterializeProjectedValues)
+    scheduling: Annotated[ToolScheduling, Field(exclude_if=_is_parallel)] = "parallel"
+    retry_policy: Annotated[ToolRetryPolicy, Field(exclude_if=_is_never)] = Field(
+        default_factory=ToolRetryPolicyNever
+    )
+
+
+def _any_object_schema() -> dict[str, Any]:
+    return {"additionalProperties": True, "properties": {}, "type": "object"}
+
+
+class ToolContract(WireModel):
+    """
+    What goes into a tool and what comes out, as JSON schemas.
+
+    Attributes:
+        output_schema: ``None`` when nothing is said about the output.
+        examples: Calls written out, for prompts.
+    """
+
+    input_schema: Json = Field(default_factory=_any_object_schema)
+    output_schema: Json = None
+    input_schema_projections: OmitEmpty[list[SchemaProjectionOverride]] = Field(
+        default_factory=list[SchemaProjectionOverride]
+    )
+    output_schema_projections: OmitEmpty[list[SchemaProjectionOverride]] = Field(
+        default_factory=list[SchemaProjectionOverride]
+    )
+    output_contract: Annotated[ToolOutputContract, Field(exclude_if=_is_static)] = Field(
+        default_factory=ToolOutputContractStatic
+    )
+    examples: OmitEmpty[list[str]] = Field(default_factory=list)
+
+
+class ToolDefinition(WireModel):
+    """A tool: its manifest and its contract, written as one object with the members of both."""
+
+    manifest: ToolManifest
+    contract: ToolContract
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, value: Any, info: ValidationInfo) -> Any:
+        # Only the wire form is flat; both parts ignore the members of the other.
+        if info.context is FROM_WIRE and type(value) is dict:
+            members = cast("dict[str, Any]", value)
+            return {"manifest": members, "contract": members}
+        return value
+
+    @model_serializer(mode="wrap")
+    def _join(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        parts = cast("dict[str, dict[str, Any]]", write(self))
+        return {**parts["manifest"], **parts["contract"]}
+
+
+def _sorted_set(value: list[str]) -> list[str]:
+    return sorted(set(value))
+
+
+class SessionToolAccess(WireModel):
+    """
+    Which tools a session has beside those of its host.
+
+    Attributes:
+        tools: Brought by the session itself.
+        hidden_tools: Names of the host's tools that it does not see; sorted, each once.
+    """
+
+    tools: OmitEmpty[list[ToolDefinition]] = Field(default_factory=list[ToolDefinition])
+    hidden_tools: Annotated[list[str], AfterValidator(_sorted_set), Field(exclude_if=is_empty)] = (
+        Field(default_factory=list)
+    )
