@@ -1,0 +1,344 @@
+"""
+A private RabbitMQ node: own data, ports, cookie and epmd, on the loopback only, gone when closed.
+
+It shares nothing with the machine's own RabbitMQ or with another private node, so a test may kill,
+freeze, fill or misconfigure it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.brokers.finding import Installation
+from tests.brokers.greeting import greet
+
+__all__ = ["BrokerNode", "NodeError", "free_ports"]
+
+# Below every system's range of ephemeral ports (Linux from 32768, macOS from 49152). Inside it, a
+# client that keeps knocking at a dead node's port can be given that very port as its own, connect
+# to itself, and keep the node from ever coming back.
+_PORTS = range(20_000, 32_000)
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_CTL_SECONDS = 60.0
+_SETTLE_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+
+# When the test process is gone, however it died, its end of the pipe closes: kill, then clean up.
+_WATCHDOG = """
+cat > /dev/null
+for pid in $(cat "$1/pids" 2> /dev/null); do kill -9 "$pid" 2> /dev/null; done
+rm -rf --one-file-system "$1" || rm -rf "$1"
+"""
+
+
+class NodeError(Exception):
+    """A private node that did not do what it was told; the text ends with its log."""
+
+
+class BrokerNode:
+    """
+    One private node, made stopped.
+
+    Every method blocks until the broker has done it: from an async test, call the slow ones as
+    ``await asyncio.to_thread(node.restart)``, or the loop stands still with the broker.
+
+    Attributes:
+        name: The Erlang node name, ``<random>@localhost``.
+        port: Its AMQP port on 127.0.0.1; the same for all its life.
+        url: ``amqp://guest:guest@127.0.0.1:<port>/``.
+        version: RabbitMQ's version, such as ``3.10.8``.
+        folder: Its own folder: configuration, data, log.
+    """
+
+    def __init__(self, installation: Installation) -> None:
+        self.version = installation.version
+        self.name = f"effectmq-{secrets.token_hex(4)}@localhost"
+        self.port, dist_port, epmd_port = free_ports(3)
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        self._installation = installation
+        self.folder = _make_folder(installation)
+        self._environment = self._make_environment(dist_port, epmd_port)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._watchdog = _start_watchdog(self.folder)
+        self._write_files()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the broker's virtual machine; ``None`` while it is not running."""
+        process = self._processes.get("server")
+        return None if process is None or process.poll() is not None else process.pid
+
+    def start(self) -> None:
+        """
+        Start it and wait until it answers an AMQP greeting; its data are those it stopped with.
+
+        Raises:
+            NodeError: When it exits, or does not answer within a minute.
+        """
+        if self.pid is not None:
+            return
+        epmd = self._processes.get("epmd")
+        if epmd is None or epmd.poll() is not None:
+            port = self._environment["ERL_EPMD_PORT"]
+            self._spawn("epmd", "/usr/bin/env", "epmd", "-port", port, "-address", "127.0.0.1")
+        self._spawn("server", self._installation.scripts / "rabbitmq-server")
+        try:
+            self._wait_for_greeting()
+        except BaseException:
+            self.kill9()
+            raise
+
+    def stop(self) -> None:
+        """Shut it down in good order: connections are closed with a reason, data are flushed."""
+        self._end(signal.SIGTERM)
+
+    def kill9(self) -> None:
+        """End it at once, as a power failure of the process would; the data folder stays."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop in good order and start again, with the same port and data."""
+        self.stop()
+        self.start()
+
+    def settle(self) -> None:
+        """
+        Wait until a kill would spare every quorum queue declared so far (about a second).
+
+        RabbitMQ keeps the register of a node's quorum queues in a file that it writes once a
+        second. Killed before that, it comes back with a queue that has no leader, and whatever was
+        confirmed into it is out of reach. Declare, settle, then kill.
+
+        Raises:
+            NodeError: When the register does not name them all in time.
+        """
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while missing := self._unregistered():
+            if time.monotonic() > deadline:
+                raise NodeError(f"{self.name} has not registered its quorum queues {missing}")
+            time.sleep(_POLL_SECONDS)
+
+    def sigstop(self) -> None:
+        """Freeze it: its port still accepts connections, but nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def sigcont(self) -> None:
+        """Thaw it; what was sent meanwhile is processed now."""
+        self._signal(signal.SIGCONT)
+
+    def wipe(self) -> None:
+        """
+        Forget all data, so that the next start is that of a new broker on the old address.
+
+        Raises:
+            NodeError: When it is running.
+        """
+        if self.pid is not None:
+            raise NodeError(f"{self.name} is running; stop or kill it before wiping its data")
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+
+    def ctl(self, *arguments: str) -> str:
+        """
+        Run ``rabbitmqctl`` against this node and return what it printed.
+
+        Raises:
+            NodeError: When it fails, or takes longer than a minute (a frozen node never answers).
+        """
+        command = self._installation.command(
+            self._installation.scripts / "rabbitmqctl", "--quiet", "--node", self.name, *arguments
+        )
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                timeout=_CTL_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NodeError(
+                f"rabbitmqctl {' '.join(arguments)}: no answer from {self.name} within "
+                f"{_CTL_SECONDS:.0f} s"
+            ) from error
+        if done.returncode != 0:
+            raise NodeError(
+                f"rabbitmqctl {' '.join(arguments)} exited with {done.returncode}:\n"
+                f"{done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def log_tail(self, lines: int = 80) -> str:
+        """The end of its log, all starts in one file."""
+        log = self.folder / "console.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+    def close(self) -> None:
+        """Kill it and remove every trace: processes, data, logs."""
+        self.kill9()
+        epmd = self._processes.pop("epmd", None)
+        if epmd is not None:
+            epmd.kill()
+            epmd.wait()
+        # Its folder is the watchdog's to remove: one place that cleans up, for all endings.
+        if self._watchdog.stdin is not None and not self._watchdog.stdin.closed:
+            (self.folder / "pids").unlink(missing_ok=True)
+            self._watchdog.stdin.close()
+            self._watchdog.wait()
+
+    def _make_environment(self, dist_port: int, epmd_port: int) -> dict[str, str]:
+        """The node's whole environment: nothing of ours, such as another node's ERL_FLAGS."""
+        inside = self._installation.inside
+        system_path = "/usr/sbin:/usr/bin:/sbin:/bin"
+        own_path = self._installation.root is None and os.environ.get("PATH")
+        return {
+            "PATH": f"{own_path}:{system_path}" if own_path else system_path,
+            "LANG": "C.UTF-8",  # rabbitmqctl warns on every call without it
+            "HOME": inside(self.folder),  # where Erlang looks for the cookie
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(dist_port),
+            "RABBITMQ_CONFIG_FILE": inside(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": inside(self.folder / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": inside(self.folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": inside(self.folder / "data"),
+            # To standard output: the log file is written behind, and its tail is what we show.
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_LOG_BASE": inside(self.folder),
+            "RABBITMQ_PID_FILE": inside(self.folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            # The start script then becomes the virtual machine instead of waiting for it, and the
+            # process we started is the one to signal.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(epmd_port),
+            "ERL_CRASH_DUMP_SECONDS": "0",
+        }
+
+    def _write_files(self) -> None:
+        cookie = self.folder / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(16))
+        cookie.chmod(0o400)
+        listener = f"listeners.tcp.local = 127.0.0.1:{self.port}\n"
+        (self.folder / "rabbitmq.conf").write_text(listener)
+        (self.folder / "enabled_plugins").write_text("[].\n")
+        # Present and empty, so that the machine's /etc/rabbitmq/rabbitmq-env.conf is not read.
+        (self.folder / "rabbitmq-env.conf").touch()
+
+    def _spawn(self, role: str, program: str | Path, *arguments: str) -> None:
+        with (self.folder / "console.log").open("ab") as console:
+            self._processes[role] = subprocess.Popen(
+                self._installation.command(program, *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env=self._environment,
+                cwd="/",
+                start_new_session=True,  # a Ctrl-C is for pytest, which then stops the node
+            )
+        self._note_pids()
+
+    def _note_pids(self) -> None:
+        """Tell the watchdog what lives now: a pid that is gone may soon be somebody else's."""
+        alive = [str(each.pid) for each in self._processes.values() if each.returncode is None]
+        (self.folder / "pids").write_text("\n".join(alive))
+
+    def _wait_for_greeting(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while self.pid is not None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                greet(self.url, timeout=1.0)
+                return
+            time.sleep(_POLL_SECONDS)
+        code = self._processes["server"].poll()
+        silent = f"did not answer within {_START_SECONDS:.0f} s"
+        why = silent if code is None else f"exited with {code}"
+        raise NodeError(
+            f"RabbitMQ {self.version} ({self.name}, port {self.port}) {why}; its log ends with:\n"
+            f"{self.log_tail()}"
+        )
+
+    def _unregistered(self) -> list[str]:
+        """Quorum queues, by the name of their folder, that the register does not name yet."""
+        base = self.folder / "data" / self.name / "quorum" / self.name
+        register = base / "names.dets"
+        known = register.read_bytes() if register.exists() else b""
+        queues = [config.parent.name for config in base.glob("*/config")]
+        return [queue for queue in queues if queue.encode() not in known]
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid is None:
+            raise NodeError(f"{self.name} is not running; there is nothing to send {number.name}")
+        os.kill(self.pid, number)
+
+    def _end(self, number: signal.Signals) -> None:
+        process = self._processes.get("server")
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)  # a frozen process cannot shut itself down
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._note_pids()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now; tried in random order, so that parallel sessions rarely meet."""
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise NodeError(f"no {count} free ports between {_PORTS.start} and {_PORTS.stop} on 127.0.0.1")
+
+
+def _make_folder(installation: Installation) -> Path:
+    """The node's own folder, below the root of a chroot, which sees nothing outside of it."""
+    parent = None if installation.root is None else installation.root / "srv"
+    return Path(tempfile.mkdtemp(prefix="effectmq-rabbitmq-", dir=parent))
+
+
+def _start_watchdog(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
