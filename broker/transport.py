@@ -76,6 +76,14 @@ class Delivery(Protocol):
         """
         ...
 
+    def reject(self) -> None:
+        """
+        Hand the message to the queue's dead-letter exchange, as it is.
+
+        For what cannot be published again, such as a body over every limit. Otherwise like ``ack``.
+        """
+        ...
+
 
 class Consumer(Protocol):
     """A subscription to one queue: an asynchronous iterator of deliveries."""
@@ -114,6 +122,11 @@ class Transport(Protocol):
         Names: ``published``, ``unroutable``, ``refused``, ``unknown_publishes``, ``reconnects``,
         ``consumer_cancels``, ``stale_acks``, ``deliveries``.
         """
+        ...
+
+    @property
+    def server(self) -> str:
+        """What the broker calls itself, with its version; empty while there is no connection."""
         ...
 
     async def __aenter__(self) -> Transport:

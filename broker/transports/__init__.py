@@ -1,0 +1,37 @@
+"""The adapters of the transport port, and the one function that chooses between them."""
+
+from __future__ import annotations
+
+from effectmq.broker.settings import DEFAULT_SETTINGS, TransportSettings
+from effectmq.broker.transport import Transport
+from effectmq.broker.transports.memory import MemoryTransport
+from effectmq.broker.urls import mask_url
+from effectmq.protocol.errors import ConfigurationError
+
+__all__ = ["open_transport"]
+
+
+def open_transport(url: str, settings: TransportSettings = DEFAULT_SETTINGS) -> Transport:
+    """
+    The transport for a URL, not connected yet: enter it with ``async with``.
+
+    Args:
+        url: ``memory://`` or ``memory://name`` for a broker inside this process,
+            ``amqp://user:password@host:port/vhost`` or ``amqps://…`` for RabbitMQ.
+        settings: Timeouts and limits.
+
+    Raises:
+        ConfigurationError: When the URL has neither form.
+    """
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
+    if scheme == "memory":
+        return MemoryTransport(url, settings)
+    if scheme in ("amqp", "amqps"):
+        # Not at the top: a program that stays in memory does not wait for the AMQP client to load.
+        from effectmq.broker.transports.rabbitmq import RabbitTransport
+
+        return RabbitTransport(url, settings)
+    raise ConfigurationError(
+        f"the broker URL is {mask_url(url)!r}; expected memory://name, for a broker inside this "
+        "process, or amqp://user:password@host:port/vhost (amqps:// with TLS), for RabbitMQ"
+    )

@@ -1,0 +1,154 @@
+"""What a consumer of the memory transport holds: deliveries, and a place at a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from effectmq.broker.transports.memory.broker import MemoryBroker
+from effectmq.broker.transports.memory.queues import Entry, Subscription
+from effectmq.protocol.errors import BrokerError
+from effectmq.protocol.message import Message
+
+__all__ = ["MemoryConsumer", "MemoryDelivery"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class MemoryDelivery:
+    """One message, held until it is settled."""
+
+    message: Message
+    queue: str
+    routing_key: str
+    redelivered: bool
+    _entry: Entry
+    _subscription: Subscription
+    _counters: Counter[str]
+
+    def ack(self) -> None:
+        """Settle; a second time, or when the delivery is stale, only count."""
+        if not self._subscription.settle(self._entry):
+            self._counters["stale_acks"] += 1
+
+    def reject(self) -> None:
+        """Hand it to the queue's dead-letter exchange; otherwise like ``ack``."""
+        if not self._subscription.reject(self._entry):
+            self._counters["stale_acks"] += 1
+
+
+class MemoryConsumer:
+    """An asynchronous iterator over the messages of one queue."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        queue: str,
+        *,
+        prefetch: int,
+        exclusive: bool,
+        counters: Counter[str],
+        on_cancel: Callable[[], None],
+        on_close: Callable[[MemoryConsumer], None],
+    ) -> None:
+        self._broker = broker
+        self._queue = queue
+        self._prefetch = prefetch
+        self._exclusive = exclusive
+        self._counters = counters
+        self._on_cancel = on_cancel
+        self._on_close = on_close
+        self._buffer: deque[Entry] = deque()
+        self._changed = asyncio.Event()
+        self._stopped = False
+        self._subscription: Subscription | None = self._subscribe()
+
+    @property
+    def consuming(self) -> bool:
+        """Whether it has its place at the queue."""
+        return self._subscription is not None and not self._stopped
+
+    def __aiter__(self) -> MemoryConsumer:
+        return self
+
+    async def __anext__(self) -> MemoryDelivery:
+        while not self._stopped:
+            if self._buffer and self._subscription is not None:
+                return self._handed_out(self._buffer.popleft(), self._subscription)
+            self._changed.clear()
+            await self._changed.wait()
+        raise StopAsyncIteration
+
+    async def stop(self) -> None:
+        """Take no more; what was handed out can still be settled."""
+        self._stop()
+
+    async def close(self) -> None:
+        """Stop and give everything unsettled back, what was only buffered included."""
+        self._stop()
+        self._release()
+        self._on_close(self)
+
+    def received(self, entry: Entry) -> None:
+        """The queue handed a message over."""
+        self._buffer.append(entry)
+        self._changed.set()
+
+    def cancelled(self) -> None:
+        """The queue was deleted: wait for it to come back."""
+        self._subscription = None
+        self._buffer.clear()
+        self._counters["consumer_cancels"] += 1
+        _log.warning("queue %r was deleted under its consumer, which waits for it", self._queue)
+        self._broker.expect(self._queue, self.resume)
+        self._on_cancel()
+
+    def lose_connection(self) -> None:
+        """Give everything back; what was handed out is stale from now on."""
+        self._release()
+
+    def resume(self) -> None:
+        """Take a place at the queue again, now or as soon as there is one."""
+        if self._stopped or self._subscription is not None:
+            return
+        try:
+            self._subscription = self._subscribe()
+        except BrokerError as error:
+            _log.warning("the consumer of %r waits: %s", self._queue, error)
+            self._broker.expect(self._queue, self.resume)
+
+    def _subscribe(self) -> Subscription:
+        return self._broker.subscribe(
+            self._queue, self, prefetch=self._prefetch, exclusive=self._exclusive
+        )
+
+    def _handed_out(self, entry: Entry, subscription: Subscription) -> MemoryDelivery:
+        self._counters["deliveries"] += 1
+        # A copy: what a reader does to its headers must not travel back with a return.
+        message = replace(entry.message, headers=dict(entry.message.headers))
+        return MemoryDelivery(
+            message,
+            self._queue,
+            entry.routing_key,
+            entry.redelivered,
+            entry,
+            subscription,
+            self._counters,
+        )
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._changed.set()
+        self._broker.stop_expecting(self._queue, self.resume)
+        if self._subscription is not None:
+            self._subscription.stop()
+
+    def _release(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        self._buffer.clear()
+        if subscription is not None:
+            subscription.release()

@@ -1,0 +1,284 @@
+"""
+A queue: the messages that wait in it, and the subscriptions that take them.
+
+Messages leave a queue in the next turn of the event loop, never inside the call that made it
+possible. A consumer that settles and asks for more in one breath would otherwise be refilled for
+ever and keep the loop from everybody else, which no network would let it do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from effectmq.broker.transports.memory.arguments import QueueArguments
+from effectmq.protocol.message import Message
+from effectmq.protocol.topology import Queue
+
+__all__ = ["Entry", "MemoryQueue", "QueueOwner", "Subscriber", "Subscription"]
+
+
+class Entry:
+    """One message in one queue, and what the queue remembers of it."""
+
+    __slots__ = ("expires_at", "message", "position", "redelivered", "returns", "routing_key")
+
+    def __init__(
+        self, message: Message, routing_key: str, position: int, expires_at: float
+    ) -> None:
+        self.message = message
+        self.routing_key = routing_key
+        self.position = position
+        self.expires_at = expires_at
+        self.returns = 0
+        self.redelivered = False
+
+
+class Subscriber(Protocol):
+    """Who holds a subscription."""
+
+    def received(self, entry: Entry) -> None:
+        """A message was handed over; it is unsettled now."""
+        ...
+
+    def cancelled(self) -> None:
+        """The queue was deleted; everything unsettled went with it."""
+        ...
+
+
+class Subscription:
+    """
+    One consumer's place at a queue, until it leaves or loses it.
+
+    A consumer that comes back gets a new one, so a delivery of an old one is stale by itself.
+    """
+
+    __slots__ = ("exclusive", "in_line", "prefetch", "queue", "subscriber", "unsettled")
+
+    def __init__(
+        self, queue: MemoryQueue, subscriber: Subscriber, prefetch: int, exclusive: bool
+    ) -> None:
+        self.queue = queue
+        self.subscriber = subscriber
+        self.prefetch = prefetch
+        self.exclusive = exclusive
+        self.in_line = False
+        self.unsettled: set[Entry] = set()
+
+    def settle(self, entry: Entry) -> bool:
+        """Forget a message; false when it is not, or no longer, held here."""
+        if entry not in self.unsettled:
+            return False
+        self.unsettled.discard(entry)
+        self.queue.settled(self)
+        return True
+
+    def reject(self, entry: Entry) -> bool:
+        """Dead-letter a message; false when it is not, or no longer, held here."""
+        if not self.settle(entry):
+            return False
+        self.queue.reject(entry)
+        return True
+
+    def stop(self) -> None:
+        """Take no more; what is unsettled stays here."""
+        self.queue.unsubscribe(self)
+
+    def release(self) -> None:
+        """Take no more, and give back what is unsettled."""
+        self.queue.unsubscribe(self)
+        returned, self.unsettled = self.unsettled, set()
+        self.queue.give_back(returned)
+
+
+class QueueOwner(Protocol):
+    """What a queue tells its broker."""
+
+    def dead_letter(self, queue: MemoryQueue, entry: Entry) -> None:
+        """A message expired, was dropped for room, or was returned too often."""
+        ...
+
+    def room_made(self, queue: MemoryQueue) -> None:
+        """A queue with a length limit has fewer messages than before."""
+        ...
+
+    def left(self, queue: MemoryQueue) -> None:
+        """A subscription left; an exclusive one may now get in."""
+        ...
+
+    def unused(self, queue: MemoryQueue) -> None:
+        """Nobody has used the queue for as long as it was declared to live."""
+        ...
+
+
+class MemoryQueue:
+    """Ready messages in order, and the subscriptions with room, in turn."""
+
+    def __init__(self, definition: Queue, arguments: QueueArguments, owner: QueueOwner) -> None:
+        self.definition = definition
+        self.arguments = arguments
+        self.ready: deque[Entry] = deque()
+        self.subscriptions: dict[Subscription, None] = {}
+        self.unsettled = 0
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._line: deque[Subscription] = deque()
+        self._positions = 0
+        self._woken = False
+        self._deleted = False
+        self._expiry: asyncio.TimerHandle | None = None
+        self._lease: asyncio.TimerHandle | None = None
+        self.renew_lease()
+
+    @property
+    def exclusively_used(self) -> bool:
+        """Whether the one subscription shares with nobody."""
+        return any(subscription.exclusive for subscription in self.subscriptions)
+
+    def is_full(self) -> bool:
+        """Whether it would refuse a message now."""
+        limit = self.arguments.max_length
+        if limit is None or not self.arguments.rejects_when_full or len(self.ready) < limit:
+            return False
+        # What can leave in this turn of the loop takes no room.
+        self._dispatch()
+        return len(self.ready) >= limit
+
+    def enqueue(self, message: Message, routing_key: str) -> None:
+        """Append a message; with the overflow ``drop-head`` the oldest may have to go."""
+        self._positions += 1
+        ttl_ms, limit = self.arguments.message_ttl_ms, self.arguments.max_length
+        expires_at = 0.0 if ttl_ms is None else self._loop.time() + ttl_ms / 1000
+        self.ready.append(Entry(message, routing_key, self._positions, expires_at))
+        if limit is not None and len(self.ready) > limit:
+            self._owner.dead_letter(self, self.ready.popleft())
+        self._await_expiry()
+        self._wake()
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Add a subscription at the end of the line."""
+        self.subscriptions[subscription] = None
+        self._join_line(subscription)
+        self.renew_lease()
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription, if it is still there."""
+        if subscription not in self.subscriptions:
+            return
+        del self.subscriptions[subscription]
+        if subscription.in_line:
+            self._line.remove(subscription)
+            subscription.in_line = False
+        self.renew_lease()
+        self._owner.left(self)
+
+    def settled(self, subscription: Subscription) -> None:
+        """A subscription has room again."""
+        self.unsettled -= 1
+        if subscription in self.subscriptions:
+            self._join_line(subscription)
+
+    def reject(self, entry: Entry) -> None:
+        """A consumer refused a message that it held."""
+        if not self._deleted:
+            self._owner.dead_letter(self, entry)
+
+    def give_back(self, returned: Iterable[Entry]) -> None:
+        """Put messages back to where they were, or dead-letter those returned too often."""
+        if self._deleted:
+            return
+        limit = self.arguments.delivery_limit
+        kept: list[Entry] = []
+        for entry in sorted(returned, key=_position):
+            self.unsettled -= 1
+            entry.redelivered = True
+            entry.returns += 1
+            if limit is not None and entry.returns > limit:
+                self._owner.dead_letter(self, entry)
+            else:
+                kept.append(entry)
+        self._put_in_front(kept)
+        self._wake()
+
+    def renew_lease(self) -> None:
+        """Start the time without a consumer again, if there is none."""
+        if self._lease is not None:
+            self._lease.cancel()
+            self._lease = None
+        expires_ms = self.arguments.expires_ms
+        if expires_ms is not None and not self.subscriptions and not self._deleted:
+            self._lease = self._loop.call_later(expires_ms / 1000, self._owner.unused, self)
+
+    def delete(self) -> None:
+        """Drop every message and cancel every subscription."""
+        self._deleted = True
+        self.ready.clear()
+        self._line.clear()
+        subscriptions, self.subscriptions = self.subscriptions, {}
+        for timer in (self._expiry, self._lease):
+            if timer is not None:
+                timer.cancel()
+        for subscription in subscriptions:
+            subscription.unsettled.clear()
+            subscription.subscriber.cancelled()
+
+    def _put_in_front(self, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        # Others may have come back before: keep the order in which all of them were published.
+        last = entries[-1].position
+        while self.ready and self.ready[0].position < last:
+            entries.append(self.ready.popleft())
+        self.ready.extendleft(sorted(entries, key=_position, reverse=True))
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self._await_expiry()
+
+    def _join_line(self, subscription: Subscription) -> None:
+        if not subscription.in_line:
+            subscription.in_line = True
+            self._line.append(subscription)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self.ready and self._line and not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        """Hand out as much as there is room for, one message to each in turn."""
+        self._woken = False
+        before = len(self.ready)
+        while self.ready and self._line:
+            self._hand_out(self.ready.popleft(), self._line.popleft())
+        if self.arguments.max_length is not None and len(self.ready) < before:
+            self._owner.room_made(self)
+
+    def _hand_out(self, entry: Entry, subscription: Subscription) -> None:
+        self.unsettled += 1
+        subscription.unsettled.add(entry)
+        subscription.in_line = len(subscription.unsettled) < subscription.prefetch
+        if subscription.in_line:
+            self._line.append(subscription)
+        subscription.subscriber.received(entry)
+
+    def _await_expiry(self) -> None:
+        """One timer for the head: with one time to live for all, the head is always the next."""
+        if self.arguments.message_ttl_ms is not None and self.ready and self._expiry is None:
+            self._expiry = self._loop.call_at(self.ready[0].expires_at, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        now = self._loop.time()
+        while self.ready and self.ready[0].expires_at <= now:
+            self._owner.dead_letter(self, self.ready.popleft())
+        if self.arguments.max_length is not None:
+            self._owner.room_made(self)
+        self._await_expiry()
+
+
+def _position(entry: Entry) -> int:
+    return entry.position

@@ -1,0 +1,252 @@
+"""One connection to a memory broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections import Counter
+from dataclasses import replace
+
+from effectmq.broker.limits import check_message, check_routing_key
+from effectmq.broker.settings import DEFAULT_SETTINGS, TransportSettings
+from effectmq.broker.transport import QueueStats
+from effectmq.broker.transports.memory.broker import MemoryBroker
+from effectmq.broker.transports.memory.consumers import MemoryConsumer
+from effectmq.broker.urls import mask_url
+from effectmq.protocol.errors import (
+    BrokerBlockedError,
+    BrokerError,
+    ConfigurationError,
+    PublishUnknownError,
+    QueueFullError,
+    TransportClosedError,
+    UnroutableError,
+)
+from effectmq.protocol.message import Message
+from effectmq.protocol.topology import Topology
+
+__all__ = ["MemoryTransport"]
+
+_log = logging.getLogger(__name__)
+
+_URL = re.compile(r"(?i:memory)://([A-Za-z0-9_.-]*)/?")
+_DEFAULT_NAME = "default"
+
+
+class MemoryTransport:
+    """
+    The transport port over a ``MemoryBroker``.
+
+    Args:
+        url: ``memory://name``, or ``memory://`` for the default name. Transports of one name on
+            one event loop share a broker.
+        settings: The limits and the publish timeout; nothing else applies here.
+
+    Raises:
+        ConfigurationError: The URL has more than a name.
+    """
+
+    def __init__(
+        self, url: str = "memory://", settings: TransportSettings = DEFAULT_SETTINGS
+    ) -> None:
+        self._name = _name_in(url)
+        self._settings = settings
+        self._counters: Counter[str] = Counter()
+        self._broker: MemoryBroker | None = None
+        self._open = False
+        self._declared = Topology()
+        self._consumers: dict[MemoryConsumer, None] = {}
+        self._blocked_publishes: set[asyncio.Future[None]] = set()
+        # A publish in flight belongs to the connection that it was made on.
+        self._connection = 0
+
+    @property
+    def counters(self) -> Counter[str]:
+        """
+        How often something happened; the port's names, and ``blocked``.
+        """
+        return self._counters
+
+    @property
+    def broker(self) -> MemoryBroker:
+        """
+        The broker that this transport is, or was last, connected to; for tests.
+
+        Raises:
+            TransportClosedError: It was never opened.
+        """
+        if self._broker is None:
+            raise TransportClosedError(f"memory://{self._name} was not opened; use: async with")
+        return self._broker
+
+    @property
+    def server(self) -> str:
+        """A name only: this broker has the version of this package."""
+        return "memory" if self._open else ""
+
+    async def __aenter__(self) -> MemoryTransport:
+        self._broker = MemoryBroker.named(self._name)
+        self._open = True
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._open = False
+        self._drop_publishes("the transport was closed")
+        for consumer in list(self._consumers):
+            await consumer.close()
+
+    async def declare(self, topology: Topology) -> None:
+        """Make sure that these objects exist; see the port."""
+        broker = await self._turn()
+        broker.declare(topology)
+        self._declared |= topology
+
+    async def publish(
+        self, exchange: str, routing_key: str, message: Message, *, timeout: float | None = None
+    ) -> None:
+        """Publish and wait for the confirmation; see the port."""
+        broker = self._opened()
+        check_routing_key(routing_key)
+        check_message(message, self._settings.max_body_bytes)
+        if broker.blocked:
+            await self._wait_for_alarm(
+                broker, self._settings.publish_timeout_s if timeout is None else timeout
+            )
+        connection = self._connection
+        try:
+            broker.publish(exchange, routing_key, _frozen(message))
+        except UnroutableError:
+            self._counters["unroutable"] += 1
+            raise
+        except QueueFullError:
+            self._counters["refused"] += 1
+            raise
+        # The confirmation comes in the next turn of the loop. A connection lost in between leaves
+        # the publish unknown although the message is there, which is what networks do.
+        await asyncio.sleep(0)
+        if connection != self._connection:
+            self._counters["unknown_publishes"] += 1
+            raise PublishUnknownError(_unknown("the connection was lost"))
+        self._counters["published"] += 1
+
+    async def consume(
+        self, queue: str, *, prefetch: int, exclusive: bool = False
+    ) -> MemoryConsumer:
+        """Subscribe; see the port."""
+        if prefetch < 1:
+            raise ConfigurationError(f"prefetch is {prefetch}; expected 1 or more")
+        consumer = MemoryConsumer(
+            await self._turn(),
+            queue,
+            prefetch=prefetch,
+            exclusive=exclusive,
+            counters=self._counters,
+            on_cancel=self._restore_soon,
+            on_close=self._forget,
+        )
+        self._consumers[consumer] = None
+        return consumer
+
+    async def stats(self, queue: str) -> QueueStats | None:
+        """What the broker says about a queue; ``None`` when it does not exist."""
+        broker = await self._turn()
+        return broker.stats(queue)
+
+    def lose_connection(self) -> None:
+        """
+        Break the connection, for tests; it comes back in the next turn of the loop.
+
+        Everything unsettled goes back to its queue and the deliveries are stale; publishes in
+        flight become unknown; consumers resume by themselves.
+        """
+        self._opened()
+        self._drop_publishes("the connection was lost")
+        for consumer in self._consumers:
+            consumer.lose_connection()
+        asyncio.get_running_loop().call_soon(self._reconnect)
+
+    def _opened(self) -> MemoryBroker:
+        if not self._open or self._broker is None:
+            raise TransportClosedError(
+                f"memory://{self._name} is not open; use the transport inside: async with"
+            )
+        return self._broker
+
+    async def _turn(self) -> MemoryBroker:
+        """The broker, one turn of the loop later: every call to a broker is a point of waiting."""
+        self._opened()
+        await asyncio.sleep(0)
+        return self._opened()
+
+    async def _wait_for_alarm(self, broker: MemoryBroker, timeout: float) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                while broker.blocked:
+                    waiting = broker.unblocked()
+                    self._blocked_publishes.add(waiting)
+                    waiting.add_done_callback(self._blocked_publishes.discard)
+                    await waiting
+        except TimeoutError:
+            self._counters["blocked"] += 1
+            raise BrokerBlockedError(
+                f"the broker has an alarm (memory or disk) and took no publish for {timeout:g} s; "
+                "nothing was stored. Free memory or disk there, and publish again"
+            ) from None
+
+    def _drop_publishes(self, reason: str) -> None:
+        self._connection += 1
+        for waiting in list(self._blocked_publishes):
+            if not waiting.done():
+                self._counters["unknown_publishes"] += 1
+                waiting.set_exception(PublishUnknownError(_unknown(reason)))
+
+    def _reconnect(self) -> None:
+        if not self._open:
+            return
+        self._counters["reconnects"] += 1
+        self._restore()
+        for consumer in list(self._consumers):
+            consumer.resume()
+
+    def _restore_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._restore)
+
+    def _restore(self) -> None:
+        """Declare again what this transport has declared before."""
+        if not self._open or self._broker is None:
+            return
+        try:
+            self._broker.declare(self._declared)
+        except BrokerError as error:
+            _log.error("what was declared before cannot be declared again: %s", error)
+
+    def _forget(self, consumer: MemoryConsumer) -> None:
+        self._consumers.pop(consumer, None)
+
+
+def _name_in(url: str) -> str:
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise ConfigurationError(
+            f"the broker URL is {mask_url(url)!r}; expected memory:// or memory://name, where a "
+            "name has letters, digits and -_."
+        )
+    return found[1] or _DEFAULT_NAME
+
+
+def _frozen(message: Message) -> Message:
+    """A copy that its publisher cannot change any more, with an id."""
+    return replace(
+        message,
+        message_id=message.message_id or os.urandom(16).hex(),
+        headers=dict(message.headers),
+    )
+
+
+def _unknown(reason: str) -> str:
+    return (
+        f"{reason} before the broker confirmed the message: it may or may not have been stored. "
+        "Publish it again; the same effect is carried out once"
+    )

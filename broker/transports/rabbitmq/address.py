@@ -1,0 +1,98 @@
+"""
+A broker's address, read once, without its password.
+
+What is wrong with an address is said here, before the client library sees it: it would connect
+without checking a certificate, or quote a piece of a password that no parser understood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from effectmq.broker.urls import mask_url
+from effectmq.protocol.errors import ConfigurationError
+
+__all__ = ["Address", "read_address"]
+
+_PORT = 5672
+_TLS_PORT = 5671
+_FILES = ("cafile", "certfile", "keyfile")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """
+    Where a broker is; holds nothing secret.
+
+    Attributes:
+        host: Name or number of the machine.
+        port: Its port.
+        vhost: The virtual host.
+        tls: Whether the line is encrypted.
+    """
+
+    host: str
+    port: int
+    vhost: str
+    tls: bool
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def read_address(url: str) -> Address:
+    """
+    Take an ``amqp://`` or ``amqps://`` URL apart, and check its options.
+
+    Raises:
+        ConfigurationError: When no program could connect with it, or should.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        # Its own text can quote a piece of the password.
+        raise _unreadable(url) from None
+    if not host:
+        raise _unreadable(url)
+    tls = parts.scheme == "amqps"
+    _check_options(parts.query)
+    return Address(
+        host=host,
+        port=port or (_TLS_PORT if tls else _PORT),
+        vhost=unquote(parts.path[1:]) or "/",
+        tls=tls,
+    )
+
+
+def _unreadable(url: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the broker's address is {mask_url(url)!r}; expected "
+        "amqp://user:password@host:port/vhost. Characters like / @ : # ? in a password are "
+        "written as %2F %40 %3A %23 %3F"
+    )
+
+
+def _check_options(query: str) -> None:
+    # Blank values count: to the client library a mere ?no_verify_ssl turns the check off.
+    options = parse_qs(query, keep_blank_values=True)
+    if "no_verify_ssl" in options:
+        raise ConfigurationError(
+            "the broker's address says no_verify_ssl, which would accept any certificate; remove "
+            "it and name the authority with cafile=PATH"
+        )
+    for name in _FILES:
+        for path in options.get(name, []):
+            _check_readable(name, path)
+
+
+def _check_readable(name: str, path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as failure:
+        raise ConfigurationError(
+            f"{name}={path} in the broker's address cannot be read: {failure.strerror}"
+        ) from None

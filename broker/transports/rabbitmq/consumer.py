@@ -1,0 +1,364 @@
+"""
+A subscription that outlives its connection.
+
+Each consumer has a channel of its own, so that what closes one (the broker's consumer timeout, a
+deleted queue) leaves the others alone. Losing the connection, losing the channel and being
+cancelled by the broker are the same event here: the generation of deliveries ends, what was
+buffered is dropped (the broker gives it out again), and the subscription is renewed, after
+declaring the topology afresh when the queue may be gone.
+
+Acknowledgements of one turn of the event loop leave together: one ``multiple`` for the settled
+prefix, single ones for what was settled out of order. The prefix contains nothing that is still
+running, which is what makes ``multiple`` safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+from effectmq.broker.transport import Delivery
+from effectmq.broker.transports.rabbitmq.backoff import ReconnectWaits
+from effectmq.broker.transports.rabbitmq.driver import Channel
+from effectmq.broker.transports.rabbitmq.ending import end
+from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
+from effectmq.protocol.errors import (
+    BrokerError,
+    BrokerUnreachableError,
+    EffectmqError,
+    ReplyQueueInUseError,
+    TopologyError,
+    TransportClosedError,
+)
+from effectmq.protocol.message import Message
+
+__all__ = ["RabbitConsumer"]
+
+logger = logging.getLogger("effectmq.rabbitmq")
+
+_RESUBSCRIBE_MAX_S = 5.0
+#: A producer that was killed frees its queue at once; this covers the moment in between.
+_EXCLUSIVE_GRACE_S = 3.0
+_START_WAIT_S = 0.2
+
+
+class RabbitDelivery:
+    """One message of one generation of a consumer."""
+
+    __slots__ = ("_consumer", "_generation", "_tag", "message", "redelivered", "routing_key")
+
+    def __init__(
+        self,
+        consumer: RabbitConsumer,
+        generation: int,
+        tag: int,
+        routing_key: str,
+        redelivered: bool,
+        message: Message,
+    ) -> None:
+        self._consumer = consumer
+        self._generation = generation
+        self._tag = tag
+        self.routing_key = routing_key
+        self.redelivered = redelivered
+        self.message = message
+
+    @property
+    def queue(self) -> str:
+        """The queue it came from."""
+        return self._consumer.queue
+
+    def ack(self) -> None:
+        """Settle; see the port."""
+        self._consumer.settle(self._generation, self._tag)
+
+    def reject(self) -> None:
+        """Hand it to the dead-letter exchange; see the port."""
+        self._consumer.reject(self._generation, self._tag)
+
+
+class RabbitConsumer:
+    """
+    The consuming side of one queue.
+
+    Args:
+        supervisor: Gives the connection.
+        queue: What to consume.
+        prefetch: How many deliveries may be unsettled.
+        exclusive: Refuse to share the queue.
+        redeclare: Declares the transport's topology again, when the queue may be gone.
+        counters: The transport's.
+        on_closed: Tells the transport that this consumer is gone.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        queue: str,
+        *,
+        prefetch: int,
+        exclusive: bool,
+        redeclare: Callable[[], Awaitable[None]],
+        counters: Counter[str],
+        on_closed: Callable[[RabbitConsumer], None],
+    ) -> None:
+        self.queue = queue
+        self._supervisor = supervisor
+        self._prefetch = prefetch
+        self._exclusive = exclusive
+        self._redeclare = redeclare
+        self._counters = counters
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._buffer: deque[RabbitDelivery] = deque()
+        self._arrived = asyncio.Event()
+        self._generation = 0
+        self._channel: Channel | None = None
+        self._tag = ""
+        self._over = asyncio.Event()
+        self._cancelled = False
+        self._since = 0.0
+        self._outstanding: dict[int, None] = {}
+        self._settled: set[int] = set()
+        self._flush_scheduled = False
+        self._stopped = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker is known to be serving this consumer at the moment."""
+        return bool(self._tag) and not self._over.is_set() and not self._stopped
+
+    async def start(self) -> None:
+        """
+        Subscribe for the first time, then keep subscribed; bound the call.
+
+        Raises:
+            TopologyError: When the queue does not exist.
+            ReplyQueueInUseError: When another consumer has it exclusively.
+        """
+        deadline = self._loop.time() + _EXCLUSIVE_GRACE_S
+        while True:
+            try:
+                await self._subscribe()
+                break
+            except ReplyQueueInUseError:
+                if self._loop.time() > deadline:
+                    raise
+            except BrokerUnreachableError:
+                pass  # lost in between: the next connection will do
+            await asyncio.sleep(_START_WAIT_S)
+        if self._stopped:
+            raise TransportClosedError(
+                f"the transport was closed while subscribing to {self.queue!r}"
+            )
+        self._task = self._loop.create_task(self._keep(), name=f"effectmq consumer {self.queue}")
+
+    async def _subscribe(self) -> None:
+        link = await self._supervisor.link()
+        channel = await link.channel(confirms=False)
+        generation = self._begin(channel)
+
+        def deliver(tag: int, routing_key: str, redelivered: bool, message: Message) -> None:
+            if generation != self._generation:
+                return
+            self._counters["deliveries"] += 1
+            self._outstanding[tag] = None
+            self._buffer.append(
+                RabbitDelivery(self, generation, tag, routing_key, redelivered, message)
+            )
+            self._arrived.set()
+
+        try:
+            tag = await channel.consume(
+                self.queue,
+                prefetch=self._prefetch,
+                exclusive=self._exclusive,
+                on_delivery=deliver,
+                on_cancel=lambda: self._end(generation, cancelled=True),
+            )
+        except BaseException:
+            self._end(generation, cancelled=False)
+            await channel.close()
+            raise
+        if generation == self._generation:
+            self._tag = tag
+
+    def _begin(self, channel: Channel) -> int:
+        """
+        A new generation of deliveries.
+
+        Before subscribing: the first delivery can be settled before the answer to the
+        subscription has found its way up here, and needs the channel for it.
+        """
+        self._generation += 1
+        generation = self._generation
+        self._channel = channel
+        self._tag = ""
+        self._cancelled = False
+        self._since = self._loop.time()
+        self._over.clear()
+        channel.lost.add_done_callback(lambda _: self._end(generation, cancelled=False))
+        return generation
+
+    def _end(self, generation: int, *, cancelled: bool) -> None:
+        """The broker serves this generation no more: its deliveries are stale from now on."""
+        if generation != self._generation:
+            return
+        self._flush()
+        self._drop_generation()
+        self._cancelled = cancelled
+        self._over.set()
+
+    async def _keep(self) -> None:
+        waits = ReconnectWaits(_RESUBSCRIBE_MAX_S)
+        while True:
+            await self._over.wait()
+            wait_s = await self._leave(waits)
+            missing = self._cancelled
+            while True:
+                await asyncio.sleep(wait_s)
+                try:
+                    if missing:
+                        await self._redeclare()
+                    await self._subscribe()
+                    break
+                except TransportClosedError:
+                    return
+                except Exception as failure:
+                    # Whatever it is: giving up would leave a worker that waits for ever.
+                    missing = isinstance(failure, TopologyError)
+                    self._log_failure(failure)
+                    wait_s = waits.after_failure_s()
+            logger.info(
+                "consuming from %s again",
+                self.queue,
+                extra={"action": "resubscribed", "queue": self.queue},
+            )
+
+    async def _leave(self, waits: ReconnectWaits) -> float:
+        """Give up the channel that is over; how long to wait, in seconds, before the next."""
+        channel = self._channel
+        self._channel = None
+        why = "consumer cancelled"
+        if self._cancelled:
+            self._counters["consumer_cancels"] += 1
+        elif channel is not None:
+            why = channel.reason or "channel lost"
+        logger.warning(
+            "the broker stopped serving %s (%s); subscribing again",
+            self.queue,
+            why,
+            extra={"action": "consumer_lost", "queue": self.queue},
+        )
+        if channel is not None:
+            await channel.close()
+        wait_s = waits.after_loss_s(self._loop.time() - self._since)
+        # A lost connection has been waited for already, by its supervisor.
+        return wait_s if self._supervisor.ready else 0.0
+
+    def _log_failure(self, failure: Exception) -> None:
+        logger.warning(
+            "cannot consume from %s: %s",
+            self.queue,
+            failure,
+            exc_info=None if isinstance(failure, EffectmqError) else failure,
+            extra={"action": "resubscribe_failed", "queue": self.queue},
+        )
+
+    def _drop_generation(self) -> None:
+        self._generation += 1
+        self._tag = ""
+        self._outstanding.clear()
+        self._settled.clear()
+        self._buffer.clear()
+
+    # Settling --------------------------------------------------------------------------------
+
+    def settle(self, generation: int, tag: int) -> None:
+        """Note one acknowledgement, for the end of this turn of the loop."""
+        if generation != self._generation or tag not in self._outstanding or tag in self._settled:
+            self._counters["stale_acks"] += 1
+            return
+        self._settled.add(tag)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def reject(self, generation: int, tag: int) -> None:
+        """Dead-letter one delivery at once; it must not be covered by a later ``multiple``."""
+        if generation != self._generation or tag not in self._outstanding or tag in self._settled:
+            self._counters["stale_acks"] += 1
+            return
+        del self._outstanding[tag]
+        if self._channel is not None:
+            self._channel.reject(tag)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        channel, settled = self._channel, self._settled
+        if channel is None or not settled:
+            return
+        prefix: list[int] = []
+        for tag in self._outstanding:
+            if tag not in settled:
+                break
+            prefix.append(tag)
+        if prefix:
+            channel.ack(prefix[-1], multiple=len(prefix) > 1)
+            settled.difference_update(prefix)
+            for tag in prefix:
+                del self._outstanding[tag]
+        for tag in settled:
+            channel.ack(tag, multiple=False)
+            del self._outstanding[tag]
+        settled.clear()
+
+    # Iterating and stopping ------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[Delivery]:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        while not self._buffer:
+            if self._stopped:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        if self._stopped:
+            raise StopAsyncIteration
+        return self._buffer.popleft()
+
+    async def stop(self) -> None:
+        """Ask for no more deliveries; those handed out can still be settled."""
+        if self._stopped:
+            return
+        await self._halt()
+        # Read now: it may have subscribed again on its way out.
+        tag, channel = self._tag, self._channel
+        if channel is not None and tag:
+            with suppress(BrokerError, TimeoutError):
+                await channel.cancel(tag)
+
+    async def _halt(self) -> None:
+        """End the iteration and the renewing."""
+        self._stopped = True
+        self._arrived.set()
+        if self._task is not None:
+            await end(self._task)
+
+    async def close(self) -> None:
+        """Stop, flush acknowledgements, and give everything unsettled back to the queue."""
+        await self._halt()
+        self._flush()
+        # The acknowledgements are queued for the connection's next write; closing the channel is
+        # a request behind them, so when it is answered they have been heard.
+        await asyncio.sleep(0)
+        channel, self._channel = self._channel, None
+        self._drop_generation()
+        if channel is not None:
+            await channel.close()
+        self._on_closed(self)

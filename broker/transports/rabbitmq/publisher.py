@@ -1,0 +1,232 @@
+"""
+Publish with a known outcome, over a connection that may come and go.
+
+At most ``publish_window`` publishes are unanswered at a time: RabbitMQ's quorum queues reach
+their throughput with about a hundred, and more only adds to what becomes unknown when a
+connection is lost. A publish that somebody stopped waiting for keeps its place until the broker
+has answered it. Otherwise a producer that tries again and again while the broker does not read
+(a memory alarm) would pile up in its own memory what the broker has no room for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from effectmq.broker.crashpoints import armed, reached_when_written
+from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transports.rabbitmq.driver import Channel, Link, Publish
+from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
+from effectmq.protocol.errors import (
+    BrokerBlockedError,
+    BrokerError,
+    BrokerUnreachableError,
+    EffectmqError,
+    PublishUnknownError,
+    QueueFullError,
+    UnroutableError,
+)
+from effectmq.protocol.message import Message
+
+__all__ = ["Publisher"]
+
+logger = logging.getLogger("effectmq.rabbitmq")
+
+_REOPEN_WAIT_S = 0.05
+
+
+class Publisher:
+    """
+    The publishing side of one transport.
+
+    Args:
+        supervisor: Gives the connection.
+        settings: The window.
+        redeclare: Declares the transport's topology again, after an exchange has gone missing.
+        counters: The transport's.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        settings: TransportSettings,
+        redeclare: Callable[[], Awaitable[None]],
+        counters: Counter[str],
+    ) -> None:
+        self._supervisor = supervisor
+        self._redeclare = redeclare
+        self._counters = counters
+        self._window = asyncio.Semaphore(settings.publish_window)
+        # So many that nobody waits for any more, and the others get too little of the window.
+        self._too_many = max(1, settings.publish_window // 2)
+        self._given_up = 0
+        self._loop = asyncio.get_running_loop()
+        self._opening = asyncio.Lock()
+        self._channel: Channel | None = None
+        self._link: Link | None = None
+
+    async def publish(
+        self, exchange: str, routing_key: str, message: Message, timeout_s: float
+    ) -> None:
+        """
+        Publish and wait for the confirmation; see the port for what it raises.
+
+        Args:
+            exchange: Its name, or empty for the default exchange.
+            routing_key: Where to.
+            message: What, already checked against the size limits.
+            timeout_s: For everything together: the window, the connection, the confirmation.
+        """
+        channel = self._channel
+        if channel is None or channel.lost.done() or self._window.locked() or message.message_id:
+            deadline = self._loop.time() + timeout_s
+            channel = await self._wait_for_turn(routing_key, message.message_id, timeout_s)
+            left_s = max(0.0, deadline - self._loop.time())
+        else:
+            await self._window.acquire()
+            left_s = timeout_s
+        try:
+            await self._send(channel, exchange, routing_key, message, left_s)
+        except TimeoutError:
+            raise await self._timed_out(routing_key, timeout_s, sent=True) from None
+        except UnroutableError:
+            self._counters["unroutable"] += 1
+            raise
+        except QueueFullError:
+            self._counters["refused"] += 1
+            raise
+        except PublishUnknownError:
+            self._counters["unknown_publishes"] += 1
+            raise
+        self._counters["published"] += 1
+
+    async def _send(
+        self, channel: Channel, exchange: str, routing_key: str, message: Message, timeout_s: float
+    ) -> None:
+        """
+        Send and wait, with a place in the window, which is free again afterwards.
+
+        A plain timer, because a timeout context costs more than the publish.
+        """
+        publish = timer = None
+        try:
+            publish = channel.send(exchange, routing_key, message)
+            timer = self._loop.call_later(timeout_s, _expire, publish.confirmation)
+            if armed("after_publish"):
+                await reached_when_written("after_publish")
+            await channel.confirmed(publish, exchange, routing_key)
+        except (TimeoutError, asyncio.CancelledError):
+            self._give_up(channel, publish)
+            raise
+        except BaseException:
+            self._window.release()
+            raise
+        else:
+            self._window.release()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _give_up(self, channel: Channel, publish: Publish | None) -> None:
+        if publish is None:
+            self._window.release()
+            return
+        self._given_up += 1
+        channel.give_up(publish, self._answered_late)
+
+    def _answered_late(self) -> None:
+        self._given_up -= 1
+        self._window.release()
+
+    async def _wait_for_turn(self, routing_key: str, message_id: str, timeout_s: float) -> Channel:
+        """A place in the window, and a channel to publish on; in time, or one of our errors."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._window.acquire()
+                try:
+                    while True:
+                        channel = await self._open()
+                        # Nothing suspends between this look and the send.
+                        if not message_id or not channel.is_sending(message_id):
+                            return channel
+                        await channel.answered(message_id)
+                except BaseException:
+                    self._window.release()
+                    raise
+        except TimeoutError:
+            raise await self._timed_out(routing_key, timeout_s, sent=False) from None
+
+    async def _open(self) -> Channel:
+        async with self._opening:
+            while self._channel is None or self._channel.lost.done():
+                if self._channel is not None and self._channel.missed_exchange:
+                    await self._mend()
+                link = await self._supervisor.link()
+                try:
+                    self._channel = await link.channel(confirms=True)
+                    self._link = link
+                except BrokerUnreachableError:
+                    # The connection died in between; wait for the next one, within the timeout.
+                    await asyncio.sleep(_REOPEN_WAIT_S)
+            return self._channel
+
+    async def _mend(self) -> None:
+        """An exchange has gone missing; every publish would be lost with the channel again."""
+        try:
+            await self._redeclare()
+        except BrokerError as failure:
+            logger.error("%s", failure, extra={"action": "redeclare_failed"})
+
+    async def _timed_out(self, routing_key: str, timeout_s: float, *, sent: bool) -> EffectmqError:
+        link = self._link
+        if link is not None and not link.lost.done() and await link.blocked():
+            self._counters["unknown_publishes"] += sent
+            return BrokerBlockedError(
+                f"the broker accepts no messages because of a memory or disk alarm; nothing was "
+                f"confirmed for {routing_key!r} within {timeout_s:g} s. Free memory or disk on the "
+                "broker; what was already sent is taken when the alarm ends, and publishing the "
+                "same effect again is safe"
+            )
+        self._start_afresh()
+        if not sent:
+            reason = self._supervisor.failure
+            return BrokerUnreachableError(
+                f"nothing could be published for {routing_key!r} within {timeout_s:g} s: "
+                + (str(reason) if reason else "there was no free place or no connection in time")
+            )
+        self._counters["unknown_publishes"] += 1
+        return PublishUnknownError(
+            f"the broker did not confirm a message for {routing_key!r} within {timeout_s:g} s; it "
+            "may have arrived. Publishing the same effect again is safe"
+        )
+
+    def _start_afresh(self) -> None:
+        """
+        Leave a channel on which too much was never answered, without an alarm that explains it.
+
+        A queue that has lost its majority answers nothing, and should not take the window away
+        from the queues that do.
+        """
+        channel = self._channel
+        if channel is None or channel.lost.done():
+            return
+        if self._given_up >= self._too_many:
+            logger.warning(
+                "%d publishes were not answered; going on with a new channel",
+                self._given_up,
+                extra={"action": "channel_abandoned"},
+            )
+            channel.abandon("the broker confirmed nothing for too long")
+
+    async def close(self) -> None:
+        """Close the channel; publishes under way become unknown."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+
+def _expire(confirmation: asyncio.Future[object]) -> None:
+    if not confirmation.done():
+        confirmation.set_exception(TimeoutError())

@@ -1,0 +1,210 @@
+"""
+The ``amqp://`` adapter: two supervised connections, a publisher, consumers, declarations.
+
+Publishing and consuming have a connection each, because a memory or disk alarm stops the broker
+from reading a connection that publishes, and acknowledgements must not wait behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+from effectmq.broker.limits import check_message, check_routing_key
+from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transport import QueueStats
+from effectmq.broker.transports.rabbitmq.address import read_address
+from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
+from effectmq.broker.transports.rabbitmq.declaring import declare, restore
+from effectmq.broker.transports.rabbitmq.driver import Link
+from effectmq.broker.transports.rabbitmq.publisher import Publisher
+from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
+from effectmq.protocol.errors import (
+    BrokerUnreachableError,
+    ConfigurationError,
+    TopologyError,
+    TransportClosedError,
+)
+from effectmq.protocol.message import Message
+from effectmq.protocol.topology import Topology
+
+__all__ = ["RabbitTransport"]
+
+logger = logging.getLogger("effectmq.rabbitmq")
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+#: What the second connection may take, in seconds, when the first one took nearly all the time.
+_SECOND_CONNECT_S = 3.0
+#: AMQP writes it in two bytes.
+_MAX_PREFETCH = 65_535
+
+
+class RabbitTransport:
+    """
+    RabbitMQ 3.10 to 4.3, over AMQP 0-9-1.
+
+    Args:
+        url: ``amqp://user:password@host:port/vhost``, or ``amqps://`` with ``?cafile=``.
+        settings: Timeouts, limits and the connection's name.
+    """
+
+    def __init__(self, url: str, settings: TransportSettings | None = None) -> None:
+        self._url = url
+        self._settings = settings or TransportSettings()
+        self._counters: Counter[str] = Counter()
+        self._topology = Topology()
+        self._consumers: set[RabbitConsumer] = set()
+        self._declaring = asyncio.Lock()
+        self._restores_begun = 0
+        self._restored = 0
+        self._publishing = Supervisor(url, self._settings, "publish", self._counters)
+        self._consuming = Supervisor(
+            url, self._settings, "consume", self._counters, restore=self._restore
+        )
+        self._publisher: Publisher | None = None
+
+    @property
+    def counters(self) -> Counter[str]:
+        """See the port."""
+        return self._counters
+
+    @property
+    def server(self) -> str:
+        """See the port."""
+        return self._consuming.server
+
+    async def __aenter__(self) -> RabbitTransport:
+        """Connect; see the port."""
+        address = read_address(self._url)
+        if not address.tls and address.host not in _LOOPBACK:
+            logger.warning(
+                "the connection to %s is not encrypted; use amqps:// outside this machine",
+                address.host,
+                extra={"action": "plain_connection"},
+            )
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.connect_timeout_s
+        try:
+            await self._publishing.start(self._settings.connect_timeout_s)
+            await self._consuming.start(max(_SECOND_CONNECT_S, deadline - loop.time()))
+        except BaseException:
+            await self._disconnect()
+            raise
+        self._publisher = Publisher(
+            self._publishing, self._settings, self._redeclare, self._counters
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close every consumer and disconnect."""
+        publisher, self._publisher = self._publisher, None
+        endings = [consumer.close() for consumer in list(self._consumers)]
+        if publisher is not None:
+            endings.append(publisher.close())
+        # Side by side: a silent broker lets each of them wait for its own timeout.
+        await asyncio.gather(*endings, return_exceptions=True)
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        await asyncio.gather(
+            self._publishing.close(), self._consuming.close(), return_exceptions=True
+        )
+
+    async def declare(self, topology: Topology) -> None:
+        """See the port."""
+        self._check_open()
+        async with self._declaring:
+            await declare(await self._link(), topology)
+            self._topology = self._topology | topology
+
+    async def _restore(self, link: Link) -> None:
+        """Declare everything again on a new connection, before anybody else uses it."""
+        await restore(link, self._topology)
+
+    async def _redeclare(self) -> None:
+        """
+        Declare everything again, because something is missing.
+
+        Whoever asks while others wait for the same shares one turn: a hundred consumers of a
+        broker that lost its queues must not declare them a hundred times.
+        """
+        begun = self._restores_begun
+        async with self._declaring:
+            if self._restored > begun:
+                return
+            self._restores_begun += 1
+            turn = self._restores_begun
+            await restore(await self._link(), self._topology)
+            self._restored = turn
+
+    async def publish(
+        self, exchange: str, routing_key: str, message: Message, *, timeout: float | None = None
+    ) -> None:
+        """See the port."""
+        publisher = self._check_open()
+        check_routing_key(routing_key)
+        check_message(message, self._settings.max_body_bytes)
+        limit_s = self._settings.publish_timeout_s if timeout is None else timeout
+        await publisher.publish(exchange, routing_key, message, limit_s)
+
+    async def consume(
+        self, queue: str, *, prefetch: int, exclusive: bool = False
+    ) -> RabbitConsumer:
+        """See the port."""
+        self._check_open()
+        if not 1 <= prefetch <= _MAX_PREFETCH:
+            raise ConfigurationError(f"prefetch is {prefetch}; expected 1 to {_MAX_PREFETCH}")
+        consumer = RabbitConsumer(
+            self._consuming,
+            queue,
+            prefetch=prefetch,
+            exclusive=exclusive,
+            redeclare=self._redeclare,
+            counters=self._counters,
+            on_closed=self._consumers.discard,
+        )
+        self._consumers.add(consumer)
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                await consumer.start()
+        except TimeoutError:
+            await consumer.close()
+            raise self._no_connection(f"consuming from {queue!r}") from None
+        except BaseException:
+            await consumer.close()
+            raise
+        return consumer
+
+    async def stats(self, queue: str) -> QueueStats | None:
+        """See the port."""
+        self._check_open()
+        link = await self._link()
+        channel = await link.channel(confirms=False)
+        try:
+            return await channel.stats(queue)
+        except TopologyError:
+            return None
+        finally:
+            await channel.close()
+
+    async def _link(self) -> Link:
+        """The consuming connection, bounded."""
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                return await self._consuming.link()
+        except TimeoutError:
+            raise self._no_connection("using the broker") from None
+
+    def _no_connection(self, doing: str) -> BrokerUnreachableError:
+        why = self._consuming.failure or "the connection to the broker did not come back"
+        return BrokerUnreachableError(
+            f"{doing}: no success within {self._settings.connect_timeout_s:g} s: {why}"
+        )
+
+    def _check_open(self) -> Publisher:
+        if self._publisher is None:
+            raise TransportClosedError(
+                "the transport is not open; use it inside 'async with', and not after it"
+            )
+        return self._publisher

@@ -1,0 +1,73 @@
+"""Addresses of RabbitMQ: taken apart once, without the password, and refused with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from effectmq.broker.transports.rabbitmq.address import Address, read_address
+from effectmq.protocol.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "vhost", "tls"),
+    [
+        ("amqp://localhost", "localhost", 5672, "/", False),
+        ("amqp://u:p@h/", "h", 5672, "/", False),
+        ("amqp://u:p@h:1234/%2F", "h", 1234, "/", False),
+        ("amqp://u:p@h:1234/prod", "h", 1234, "prod", False),
+        ("amqps://u:p@h/a%2Fb?heartbeat=1", "h", 5671, "a/b", True),
+        ("amqp://u:p@[::1]:1234/", "::1", 1234, "/", False),
+    ],
+)
+def test_an_address_is_taken_apart(url: str, host: str, port: int, vhost: str, tls: bool) -> None:
+    """Defaults are AMQP's own."""
+    assert read_address(url) == Address(host=host, port=port, vhost=vhost, tls=tls)
+
+
+def test_an_address_is_shown_without_login() -> None:
+    """Host and port are what an error names."""
+    assert str(read_address("amqp://u:hunter2@h/v")) == "h:5672"
+    assert str(read_address("amqp://u:hunter2@[::1]/v")) == "[::1]:5672"
+    assert "hunter2" not in repr(read_address("amqp://u:hunter2@h/v"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://",
+        "amqp:///vhost",
+        "amqp://u:hunter2@h:port/",
+        "amqp://u:hunter2@h:99999/",
+        "amqp://u:hun/ter2@h/",
+        "amqp://u:hun#ter2@h/",
+        "amqp://u:hunter2@[::1/",
+    ],
+)
+def test_an_address_that_no_parser_understands_is_refused(url: str) -> None:
+    """The sentence says what to percent-encode, and quotes no piece of the password."""
+    with pytest.raises(ConfigurationError, match="expected amqp://") as raised:
+        read_address(url)
+
+    assert "hun" not in str(raised.value)
+    assert "ter2" not in str(raised.value)
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "option", ["no_verify_ssl=1", "no_verify_ssl=0", "no_verify_ssl", "a=b&no_verify_ssl="]
+)
+def test_a_switch_for_any_certificate_is_refused(option: str) -> None:
+    """Without a value it works in the client library, too, and silently."""
+    with pytest.raises(ConfigurationError, match="no_verify_ssl"):
+        read_address(f"amqps://h/?{option}")
+
+
+@pytest.mark.parametrize("name", ["cafile", "certfile", "keyfile"])
+def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    """The client library says 'no such file' without saying which."""
+    missing = tmp_path / "missing.pem"
+
+    with pytest.raises(ConfigurationError, match=f"{name}=.*missing.pem"):
+        read_address(f"amqps://h/?{name}={missing}")

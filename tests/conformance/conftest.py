@@ -1,0 +1,79 @@
+"""Fixtures of the conformance suites: every test runs on every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from effectmq.broker.transport import Transport
+from effectmq.protocol.topology import Names, TopologySettings, shared_topology, work_topology
+from tests.brokers.provide import Brokers, label
+from tests.conformance.adapters import Adapter, AmqpAdapter, MemoryAdapter
+from tests.conftest import _SETTINGS, _have
+
+#: Everything that cleaning up may take, in seconds.
+_CLOSE_S = 30
+
+#: Two kinds, and a lane of the first.
+ROUTES = ("tool_call", "tool_call.slow", "llm_call")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test in memory, and on each broker that the session wants."""
+    if "adapter_name" in metafunc.fixturenames:
+        wanted = metafunc.config.stash[_SETTINGS]
+        legs = [pytest.param("memory", id="memory")]
+        legs += [
+            pytest.param(name, id=f"amqp-{label(wanted, name)}", marks=pytest.mark.rabbitmq)
+            for name in wanted.wanted
+        ]
+        metafunc.parametrize("adapter_name", legs, scope="session")
+
+
+@pytest.fixture
+async def adapter(
+    adapter_name: str, brokers: Brokers, namespace: str, pytestconfig: pytest.Config
+) -> AsyncIterator[Adapter]:
+    """Each transport adapter in turn, with a broker behind it."""
+    made: Adapter
+    if adapter_name == "memory":
+        made = MemoryAdapter(namespace)
+    else:
+        made = AmqpAdapter(_have(pytestconfig, brokers.shared, adapter_name).url)
+    yield made
+    async with asyncio.timeout(_CLOSE_S):
+        await made.close()
+
+
+@pytest.fixture
+def connect(adapter: Adapter) -> Callable[..., Awaitable[Transport]]:
+    """Connected transports to one broker, closed at the end of the test."""
+    return adapter.connect
+
+
+@pytest.fixture
+def names(namespace: str) -> Names:
+    """How this test's exchanges and queues are called."""
+    return Names(namespace)
+
+
+@pytest.fixture
+def settings(namespace: str) -> TopologySettings:
+    """An installation with short delays and a low delivery limit."""
+    return TopologySettings(
+        namespace=namespace,
+        delay_levels_ms=(100, 1_500),
+        delivery_limit=3,
+        reply_expires_ms=60_000,
+    )
+
+
+@pytest.fixture
+async def transport(adapter: Adapter, settings: TopologySettings) -> Transport:
+    """A connected transport that has declared everything for ``ROUTES``."""
+    connected = await adapter.connect()
+    topology = shared_topology(settings) | work_topology(settings, ROUTES)
+    await adapter.declare(connected, topology)
+    return connected
