@@ -1,0 +1,435 @@
+"""
+The producer: submit effects, wait for outcomes.
+
+``submit`` returns when the broker has the effect in a durable queue. The outcome comes back on the
+reply queue of the client's *identity*; a process that restarts under the same identity finds what
+arrived while it was away. A client without an identity of its own gets a random one, whose queue
+the broker forgets soon after the client is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Self
+
+from effectmq.broker.crashpoints import reached
+from effectmq.broker.publishing import PASSING
+from effectmq.broker.replies import ReplyBook, ReplyKey, Waiter
+from effectmq.broker.scopes import ProcessScope, Turn
+from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transport import Consumer, Transport
+from effectmq.broker.transports import open_transport
+from effectmq.protocol.chunk import CHUNK_TYPE, Chunk, read_chunk
+from effectmq.protocol.codec import JSON, MSGPACK, Limits
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    EffectFailedError,
+    EffectTimeoutError,
+    ProtocolError,
+    TransportClosedError,
+    UnroutableError,
+)
+from effectmq.protocol.kinds import EFFECT_KINDS, route_of
+from effectmq.protocol.reply import Reply, read_replies
+from effectmq.protocol.request import Request
+from effectmq.protocol.text import printable
+from effectmq.protocol.topology import (
+    Exchange,
+    Names,
+    Topology,
+    TopologySettings,
+    reply_topology,
+)
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.invocation import RuntimeInvocation
+from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
+from effectmq.protocol.wire.scopes import EffectScope
+
+__all__ = ["DEFAULT_TIMEOUT_S", "EffectClient", "Handle"]
+
+logger = logging.getLogger("effectmq.client")
+
+#: How long ``execute`` waits when the caller does not say.
+DEFAULT_TIMEOUT_S = 30.0
+
+#: Answers are settled as soon as they are handed over, so this only bounds what is in memory.
+_REPLY_PREFETCH = 500
+#: A client without an identity cannot come back for its replies.
+_ANONYMOUS_EXPIRES_MS = 600_000
+_RESEND_WAIT_S = 0.2
+
+
+class Handle:
+    """
+    One submitted effect.
+
+    Attributes:
+        effect_id: Its id inside its scope.
+        replay_key: Its key for ever.
+        hash: The hash of its envelope.
+    """
+
+    def __init__(self, waiter: Waiter, book: ReplyBook) -> None:
+        self.effect_id = waiter.key.effect_id
+        self.replay_key = waiter.key.replay_key
+        self.hash = waiter.key.hash
+        self._waiter = waiter
+        self._book = book
+
+    @property
+    def done(self) -> bool:
+        """Whether the outcome has arrived."""
+        return self._waiter.answer is not None
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        """
+        Text that the effect streams while it runs, until its outcome has arrived.
+
+        Lossy by contract: numbers may be missing. A chunk with a higher ``attempt`` means that the
+        effect started again, and what was shown before is void. Bound it with
+        ``asyncio.timeout``; it ends with the outcome only.
+        """
+        waiter = self._waiter
+        while True:
+            await waiter.more()
+            while waiter.chunks:
+                yield waiter.chunks.popleft()
+            if waiter.answer is not None:
+                return
+
+    async def reply(self, timeout: float | None = None) -> Reply:
+        """
+        Wait for the whole answer: the outcome or error, the attempt, whether it was replayed.
+
+        Raises:
+            EffectTimeoutError: When it did not arrive within ``timeout`` seconds. The effect goes
+                on, and the handle can be waited on again.
+            TransportClosedError: When the client is not open, so that nothing can arrive.
+        """
+        self._book.check_open(self._waiter)
+        try:
+            return await self._waiter.wait(timeout)
+        except TimeoutError:
+            self._book.give_up(self._waiter.key)
+            raise EffectTimeoutError(self.effect_id, timeout or 0.0) from None
+
+    async def outcome(self, timeout: float | None = None) -> RuntimeEffectOutcome:
+        """
+        Wait for the outcome.
+
+        Raises:
+            EffectFailedError: When a controller error came back instead.
+            EffectTimeoutError: When neither came within ``timeout`` seconds.
+            TransportClosedError: When the client is not open, so that nothing can arrive.
+        """
+        result = (await self.reply(timeout)).result
+        if isinstance(result, RuntimeEffectControllerError):
+            raise EffectFailedError(self.effect_id, result.code, result.message)
+        return result
+
+
+class EffectClient:
+    """
+    Submits effects and receives their outcomes. Use as an asynchronous context manager.
+
+    Args:
+        broker: The broker's address, ``amqp://…`` or ``memory://…``.
+        identity: Names the reply queue; one live client each. Random when not given.
+        topology: The namespace; the same for all of an installation.
+        transport: Timeouts and limits of the connection.
+        content_type: How envelopes are encoded, msgpack or JSON; answers come in kind.
+
+    Raises:
+        ConfigurationError: When an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        broker: str,
+        *,
+        identity: str | None = None,
+        topology: TopologySettings | None = None,
+        transport: TransportSettings | None = None,
+        content_type: str = MSGPACK,
+    ) -> None:
+        if content_type not in (MSGPACK, JSON):
+            raise ConfigurationError(
+                f"the content type is {printable(content_type, 100)!r}; expected {MSGPACK} or "
+                f"{JSON}"
+            )
+        self.broker = broker
+        self.identity = identity or f"anonymous-{secrets.token_hex(6)}"
+        settings = topology or TopologySettings()
+        if not identity:
+            settings = replace(settings, reply_expires_ms=_ANONYMOUS_EXPIRES_MS)
+        self.topology = settings
+        self.counters: Counter[str] = Counter()
+        self._names = Names(settings.namespace)
+        self._reply_queue = self._names.reply_queue(self.identity)
+        self._transport_settings = transport or TransportSettings(
+            name=f"effectmq client {self.identity}"
+        )
+        self._limits = Limits(max_body_bytes=self._transport_settings.max_body_bytes)
+        self._content_type = content_type
+        self._book = ReplyBook(self.counters)
+        self._transport: Transport | None = None
+        self._consumer: Consumer | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    # Life ----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """
+        Connect and begin to receive.
+
+        Raises:
+            BrokerError: When the broker cannot be used.
+            ReplyQueueInUseError: When another live client has this identity.
+        """
+        transport = open_transport(self.broker, self._transport_settings)
+        await transport.__aenter__()
+        try:
+            # The exchange must exist before the first publish: a publish to a missing one would
+            # close the channel, and with it lose every confirmation in flight.
+            await transport.declare(
+                Topology((Exchange(self._names.work_exchange, "direct"),))
+                | reply_topology(self.topology, self.identity)
+            )
+            self._consumer = await transport.consume(
+                self._reply_queue, prefetch=_REPLY_PREFETCH, exclusive=True
+            )
+        except BaseException:
+            await transport.__aexit__()
+            raise
+        self._transport = transport
+        self._book.open()
+        self._pump = asyncio.get_running_loop().create_task(
+            self._receive(self._consumer), name=f"effectmq replies {self.identity}"
+        )
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop receiving and disconnect; what arrives from now on waits in the reply queue."""
+        transport, self._transport = self._transport, None
+        try:
+            if self._consumer is not None:
+                await self._consumer.close()
+            if self._pump is not None:
+                self._pump.cancel()
+                # Not suppress(CancelledError): that would swallow a cancellation of our caller.
+                await asyncio.gather(self._pump, return_exceptions=True)
+        finally:
+            self._book.close()
+            if transport is not None:
+                await transport.__aexit__()
+
+    async def _receive(self, consumer: Consumer) -> None:
+        async for delivery in consumer:
+            try:
+                if delivery.message.type == CHUNK_TYPE:
+                    self._book.take_chunk(read_chunk(delivery.message, self._limits))
+                else:
+                    for reply in read_replies(delivery.message, self._limits):
+                        self._book.take(reply)
+            except ProtocolError as problem:
+                # Anybody with access to the default exchange can write here.
+                self.counters["unreadable"] += 1
+                logger.warning(
+                    "a message on the reply queue is not an outcome: %s",
+                    problem,
+                    extra={"action": "reply_unreadable", "queue": self._reply_queue},
+                )
+            delivery.ack()
+
+    # Submitting ----------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        lane: str | None = None,
+        scope: EffectScope | None = None,
+        deadline_s: float | None = None,
+        timeout: float | None = None,
+        traceparent: str = "",
+    ) -> Handle:
+        """
+        Put an effect into the durable queue of its kind.
+
+        Args:
+            envelope: What to do.
+            lane: The lane of its kind, when the kind is split.
+            scope: The effect scope, when it is not the one derived from the invocation.
+            deadline_s: Seconds from now after which nobody wants the outcome.
+            timeout: Seconds to get the broker's confirmation; publishes of unknown fate are
+                repeated within it.
+            traceparent: W3C trace context to pass on.
+
+        Returns:
+            A handle to wait on; the effect is pending from now on, whatever happens to us.
+
+        Raises:
+            InvalidEnvelopeError: When the envelope breaks a rule.
+            PayloadTooLargeError: When it is over the size cap.
+            UnroutableError: When no worker ever declared its kind.
+            PublishError: When it was not confirmed in time.
+        """
+        request, handle = self._prepare(
+            envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
+        )
+        await self._publish(request, route_of(request.kind, lane), timeout)
+        return handle
+
+    async def execute(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        lane: str | None = None,
+        scope: EffectScope | None = None,
+        deadline_s: float | None = None,
+        traceparent: str = "",
+    ) -> RuntimeEffectOutcome:
+        """
+        Submit an effect and wait for its outcome.
+
+        Args:
+            envelope: What to do.
+            timeout: Seconds for everything together.
+            lane: The lane of its kind, when the kind is split.
+            scope: The effect scope, when it is not the one derived from the invocation.
+            deadline_s: Seconds from now after which nobody wants the outcome.
+            traceparent: W3C trace context to pass on.
+
+        Raises:
+            EffectFailedError: When a controller error came back.
+            EffectTimeoutError: When there was no outcome in time; the effect goes on.
+            PublishError: When it could not be submitted.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        request, handle = self._prepare(
+            envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
+        )
+        if not handle.done:
+            await self._publish(request, route_of(request.kind, lane), timeout)
+        try:
+            return await handle.outcome(max(0.0, end - loop.time()))
+        except EffectTimeoutError:
+            raise EffectTimeoutError(request.effect_id, timeout) from None
+
+    def attach(
+        self, envelope: RuntimeEffectEnvelope, *, scope: EffectScope | None = None
+    ) -> Handle:
+        """
+        Wait for an effect that was submitted before, without submitting it.
+
+        For a process that restarts under the same identity, and for one that replays a dead letter.
+        """
+        return self._prepare(envelope, scope=scope)[1]
+
+    def unclaimed(self) -> list[Reply]:
+        """Outcomes that arrived under this identity and that nobody here has asked for."""
+        return self._book.unclaimed()
+
+    def _prepare(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        scope: EffectScope | None = None,
+        deadline_s: float | None = None,
+        traceparent: str = "",
+    ) -> tuple[Request, Handle]:
+        now = time.time()
+        request = Request.seal(
+            envelope,
+            reply_to=self._reply_queue,
+            content_type=self._content_type,
+            scope=scope,
+            deadline_ms=int((now + deadline_s) * 1_000) if deadline_s is not None else 0,
+            timestamp_s=int(now),
+            traceparent=traceparent,
+            limits=self._limits,
+        )
+        # The place for the answer exists before the question is asked.
+        return request, Handle(self._book.wait_for(ReplyKey.of_request(request)), self._book)
+
+    async def _publish(self, request: Request, route: str, timeout: float | None) -> None:
+        transport = self._transport
+        if transport is None:
+            raise TransportClosedError(
+                "the client is not open; use it inside 'async with Client(...) as client'"
+            )
+        loop = asyncio.get_running_loop()
+        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
+        end = loop.time() + limit_s
+        reached("before_publish")
+        while True:
+            try:
+                await transport.publish(
+                    self._names.work_exchange,
+                    route,
+                    request.message,
+                    timeout=max(0.0, end - loop.time()),
+                )
+                break
+            except UnroutableError:
+                raise await self._no_such_kind(transport, route) from None
+            except PASSING:
+                self.counters["publish_retries"] += 1
+                if end - loop.time() <= _RESEND_WAIT_S:
+                    raise
+                await asyncio.sleep(_RESEND_WAIT_S)
+        self.counters["submitted"] += 1
+        reached("after_confirm")
+
+    async def _no_such_kind(self, transport: Transport, route: str) -> UnroutableError:
+        known = [
+            kind
+            for kind in EFFECT_KINDS
+            if await transport.stats(self._names.work_queue(kind)) is not None
+        ]
+        return UnroutableError(
+            f"no queue for {route!r} in namespace {self._names.namespace!r}; there "
+            + (f"are queues for {', '.join(known)}" if known else "are no queues at all")
+            + f". Start a worker for it (effectmq worker module:app --kind {route}) or declare it "
+            f"(effectmq topology apply --kind {route})"
+        )
+
+    # Invocations --------------------------------------------------------------------------------
+
+    def turn(
+        self,
+        session_id: str,
+        turn_id: str,
+        turn_index: int = 0,
+        protocol_iteration: int = 0,
+    ) -> Turn:
+        """
+        The effects of one turn of a session, with invocations and replay keys built for them.
+
+        Args:
+            session_id: The session.
+            turn_id: The turn; with the session it must be the same when the turn is run again.
+            turn_index: Its number in the session, from 0.
+            protocol_iteration: Its iteration, from 0.
+        """
+        return Turn(self.execute, session_id, turn_id, turn_index, protocol_iteration)
+
+    def process_scope(
+        self, session_id: str, *, parent: RuntimeInvocation | None = None
+    ) -> ProcessScope:
+        """
+        Operations on background processes, with invocations and replay keys built for them.
+
+        Args:
+            session_id: The session that asks.
+            parent: The invocation on whose behalf it asks; an effect of a turn, usually.
+        """
+        return ProcessScope(self.execute, session_id, parent)

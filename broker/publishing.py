@@ -1,0 +1,69 @@
+"""
+Publish something that must not be lost: again and again, until its fate is known.
+
+Unknown, refused, blocked and unreachable are all passing conditions for a worker that holds the
+original message unsettled: nothing is lost while it waits, and a duplicate is absorbed later.
+Unroutable and too large are answers, and are raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+from effectmq.broker.transport import Transport
+from effectmq.protocol.errors import (
+    BrokerBlockedError,
+    BrokerError,
+    BrokerUnreachableError,
+    PublishUnknownError,
+    QueueFullError,
+    TransportClosedError,
+)
+from effectmq.protocol.message import Message
+
+__all__ = ["PASSING", "publish_until_known"]
+
+logger = logging.getLogger("effectmq.publish")
+
+#: What trying again can mend.
+PASSING = (PublishUnknownError, QueueFullError, BrokerBlockedError, BrokerUnreachableError)
+
+_WAIT = wait_random_exponential(multiplier=0.1, max=5.0)
+
+
+async def publish_until_known(
+    transport: Transport, exchange: str, routing_key: str, message: Message
+) -> None:
+    """
+    Publish and wait for the confirmation, for as long as it takes.
+
+    Cancel it to stop trying.
+
+    Raises:
+        UnroutableError: When no queue takes it.
+        PayloadTooLargeError: When it is over the size cap.
+        TransportClosedError: When the transport was closed.
+        ConfigurationError: When a property or a header is of a kind that does not travel.
+    """
+    state = RetryCallState(Retrying(), None, (), {})
+    while True:
+        try:
+            await transport.publish(exchange, routing_key, message)
+            return
+        except TransportClosedError:
+            raise
+        except (*PASSING, BrokerError) as problem:
+            # A broker that refuses us may be mended, too; who asks us to publish has a message in
+            # hand that would be stuck otherwise.
+            wait_s = float(_WAIT(state))
+            state.attempt_number += 1
+            logger.warning(
+                "publishing again in %.1f s: %s",
+                wait_s,
+                problem,
+                extra={"action": "publish_again", "correlation_id": message.correlation_id},
+            )
+            await asyncio.sleep(wait_s)
