@@ -1,0 +1,288 @@
+"""
+What runs one kind of effect: the port between the pipeline and the user's functions.
+
+A handler is given a request and gives an outcome, or asks for another try, or raises. Everything
+else (deadlines, waiting, answering, parking, settling) is the pipeline's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    HandlerError,
+    MalformedError,
+    RejectEffectError,
+)
+from effectmq.protocol.model import from_tree
+from effectmq.protocol.request import Request
+from effectmq.protocol.text import printable
+from effectmq.protocol.validation import wrong_outcome
+from effectmq.protocol.wire.envelope import RuntimeEffectCommand, RuntimeEffectEnvelope
+from effectmq.protocol.wire.invocation import RuntimeInvocation
+from effectmq.protocol.wire.outcome import OUTCOME_CLASSES, RuntimeEffectOutcome
+
+__all__ = [
+    "EffectContext",
+    "FunctionHandler",
+    "Handler",
+    "HandlerFunction",
+    "HandlerTimeoutError",
+    "TryAgain",
+    "call",
+    "check_time_limit",
+    "function_handler",
+]
+
+
+def _to_nobody(text: str) -> None:
+    """Where streamed text goes when nobody waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectContext:
+    """
+    What a handler or a tool may want to know of the effect it carries out.
+
+    Attributes:
+        envelope: The whole envelope.
+        effect_id: The effect's id inside its scope.
+        attempt: Which attempt this is, from 1.
+        deadline_ms: When nobody wants the outcome any more, Unix milliseconds; 0 for never.
+        traceparent: W3C trace context of the producer, or empty.
+        stream: Sends a piece of text to whoever waits, while the outcome is still being made. It
+            returns at once, and a piece may get lost: the outcome must be whole without them. Call
+            it on the event loop.
+    """
+
+    envelope: RuntimeEffectEnvelope
+    effect_id: str
+    attempt: int
+    deadline_ms: int
+    traceparent: str
+    stream: Callable[[str], None] = _to_nobody
+
+    @property
+    def invocation(self) -> RuntimeInvocation:
+        """Who asked for it, and why."""
+        return self.envelope.invocation
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """
+    Not an outcome yet: run again after a while.
+
+    Attributes:
+        wait_ms: How long to wait.
+        problem: What went wrong, for the log.
+        promised: Whether the wait must not be shortened.
+    """
+
+    wait_ms: int
+    problem: str
+    promised: bool = False
+
+
+class HandlerTimeoutError(HandlerError):
+    """
+    One attempt ran over its time limit.
+
+    Args:
+        limit_s: The limit, in seconds.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(
+            f"the handler did not finish within its time limit of {limit_s:g} s; raise the limit "
+            "(time_limit_s) or make it faster"
+        )
+
+
+class Handler(Protocol):
+    """Runs the effects of one kind."""
+
+    @property
+    def kind(self) -> str:
+        """The effect kind."""
+        ...
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """What to do when ``run`` raises."""
+        ...
+
+    def limit_s(self, request: Request) -> float | None:
+        """How long one attempt may run, in seconds; ``None`` takes the worker's default."""
+        ...
+
+    async def run(
+        self, request: Request, context: EffectContext
+    ) -> RuntimeEffectOutcome | TryAgain:
+        """One attempt. Whatever it raises is decided by ``retry``."""
+        ...
+
+    def timed_out(
+        self, request: Request, limit_s: float
+    ) -> RuntimeEffectOutcome | TryAgain | HandlerTimeoutError:
+        """What an attempt that ran over its limit comes to."""
+        ...
+
+
+HandlerFunction = Callable[..., Awaitable[object] | object]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionHandler:
+    """
+    A user's function as the handler of a kind.
+
+    The function takes the typed command and, if it wants it, an ``EffectContext``; it returns the
+    outcome of its kind, as a model or as plain data. A function that is not ``async`` runs in a
+    thread.
+    """
+
+    kind: str
+    function: HandlerFunction
+    wants_context: bool
+    retry: RetryPolicy = DEFAULT_RETRY
+    time_limit_s: float | None = None
+
+    def limit_s(self, request: Request) -> float | None:
+        """The limit given at registration."""
+        return self.time_limit_s
+
+    async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcome:
+        """
+        Call the function and check what it returned.
+
+        Raises:
+            RejectEffectError: When it returned something else than the outcome of its kind.
+        """
+        command: RuntimeEffectCommand = request.envelope.command
+        arguments = (command, context) if self.wants_context else (command,)
+        result = await call(self.function, arguments, {})
+        return checked_outcome(self.kind, result)
+
+    def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
+        """A timeout is an error like another, for the retry policy to decide."""
+        return HandlerTimeoutError(limit_s)
+
+
+def function_handler(
+    kind: str, function: HandlerFunction, retry: RetryPolicy, time_limit_s: float | None
+) -> FunctionHandler:
+    """
+    Make a handler of a function.
+
+    Raises:
+        ConfigurationError: When it does not take one or two positional arguments, or the time limit
+            is none.
+    """
+    check_time_limit(f"the handler of {kind}", time_limit_s)
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    required_keywords = [
+        parameter.name
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+    ]
+    if not 1 <= len(positional) <= 2 or required_keywords:
+        name = getattr(function, "__qualname__", repr(function))
+        raise ConfigurationError(
+            f"the handler {name} of kind {kind} takes {len(positional)} positional arguments; "
+            "expected (command) or (command, context)"
+        )
+    return FunctionHandler(kind, function, len(positional) == 2, retry, time_limit_s)
+
+
+def check_time_limit(what: str, limit_s: float | None) -> None:
+    """
+    Refuse a time limit in which nothing can run.
+
+    Raises:
+        ConfigurationError: When it is not more than 0 seconds.
+    """
+    if limit_s is not None and not limit_s > 0:
+        raise ConfigurationError(f"{what} has time_limit_s={limit_s!r}; expected seconds above 0")
+
+
+async def call(
+    function: HandlerFunction, arguments: tuple[object, ...], keywords: dict[str, object]
+) -> object:
+    """
+    Call a user's function: on the loop when it is ``async``, else in a thread.
+
+    A thread cannot be stopped. When this is cancelled it waits for the thread all the same, so that
+    whoever cancelled sees that it goes on, and can count it among those that cannot be stopped.
+    """
+    if inspect.iscoroutinefunction(function):
+        return await cast("Awaitable[object]", function(*arguments, **keywords))
+    context = contextvars.copy_context()
+    thread = asyncio.get_running_loop().run_in_executor(
+        None, lambda: context.run(_in_thread, function, arguments, keywords)
+    )
+    try:
+        result = await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        thread.add_done_callback(_retrieve)
+        await asyncio.wait({thread})
+        raise
+    return await cast("Awaitable[object]", result) if inspect.isawaitable(result) else result
+
+
+def _in_thread(
+    function: HandlerFunction, arguments: tuple[object, ...], keywords: dict[str, object]
+) -> object:
+    try:
+        return function(*arguments, **keywords)
+    except StopIteration as stop:
+        # A future cannot carry it, and whoever waits for the future would wait for ever. Python
+        # does the same to coroutines.
+        raise RuntimeError("the function raised StopIteration") from stop
+
+
+def _retrieve(thread: asyncio.Future[object]) -> None:
+    if not thread.cancelled():
+        thread.exception()
+
+
+def checked_outcome(kind: str, result: object) -> RuntimeEffectOutcome:
+    """
+    The outcome of a kind, from what a handler returned.
+
+    Raises:
+        RejectEffectError: When it is something else; trying again would do everything again, and
+            give the same.
+    """
+    if isinstance(result, dict):
+        try:
+            result = cast("object", from_tree(RuntimeEffectOutcome, cast("object", result)))
+        except MalformedError as problem:
+            raise RejectEffectError(
+                "runtime_effect_wrong_outcome",
+                f"expected a {kind} outcome, got plain data which is none: "
+                f"{printable(str(problem))}",
+            ) from None
+    if isinstance(result, OUTCOME_CLASSES):
+        outcome: RuntimeEffectOutcome = result
+        if outcome.type != kind:
+            raise RejectEffectError(*wrong_outcome(kind, outcome.type))
+        return outcome
+    raise RejectEffectError(
+        "runtime_effect_wrong_outcome",
+        f"expected a {kind} outcome, got {printable(type(result).__name__)}; return the outcome "
+        "model of the kind, or the same as plain data",
+    )

@@ -1,0 +1,99 @@
+"""What all jobs of one route share: the handler, the settings, the roads out, and the books."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from effectmq.consumers.chunks import ChunkOutbox
+from effectmq.consumers.handler import Handler
+from effectmq.consumers.inflight import InFlight
+from effectmq.consumers.settings import WorkerSettings
+from effectmq.consumers.settlement import Settlement
+from effectmq.protocol.limits import Limits
+
+__all__ = ["Lane"]
+
+J = TypeVar("J")
+
+
+class Lane(Generic[J]):
+    """
+    Args:
+        kind: The effect kind.
+        route: The routing key of its queue: the kind, or ``kind.lane``.
+        handler: What runs the effects.
+        settlement: The roads out.
+        chunks: The way of streamed text.
+        inflight: Shared by all lanes of the worker.
+        settings: The worker's.
+        levels_ms: The delay levels, ascending.
+        worker_name: Noted on dead letters.
+        counters: The worker's.
+        on_stuck: Called when too many handlers cannot be stopped.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        route: str,
+        handler: Handler,
+        settlement: Settlement,
+        chunks: ChunkOutbox,
+        inflight: InFlight[J],
+        settings: WorkerSettings,
+        levels_ms: tuple[int, ...],
+        worker_name: str,
+        counters: Counter[str],
+        on_stuck: Callable[[], None],
+    ) -> None:
+        self.kind = kind
+        self.route = route
+        self.handler = handler
+        self.settlement = settlement
+        self.chunks = chunks
+        self.inflight = inflight
+        self.settings = settings
+        self.levels_ms = levels_ms
+        self.worker_name = worker_name
+        self.counters = counters
+        self.limits = Limits(max_body_bytes=settings.max_body_bytes)
+        self.loop = asyncio.get_running_loop()
+        self.jitter = random.Random()
+        self.jobs: set[J] = set()
+        self.leaving = False
+        self._abandoned = 0
+        self._on_stuck = on_stuck
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def discard(self, job: J) -> None:
+        """A job has ended."""
+        self.jobs.discard(job)
+        if not self.jobs:
+            self._emptied.set()
+
+    async def empty(self) -> None:
+        """Wait until no job is left."""
+        while self.jobs:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def abandon(self) -> None:
+        """A handler cannot be stopped; too many of them and the worker must go."""
+        self._abandoned += 1
+        self.counters["abandoned"] += 1
+        if self._abandoned >= self.settings.max_abandoned:
+            self._on_stuck()
+
+    def recover(self) -> None:
+        """An abandoned handler has ended after all."""
+        self._abandoned -= 1

@@ -1,0 +1,277 @@
+"""
+What to do with an effect: facts in, one action out. No I/O, no clock, no randomness of its own.
+
+==========================================  =====================================================
+fact                                        action
+==========================================  =====================================================
+cannot be read                              ``Park`` as malformed, tampered, unsupported, rejected
+another kind than its queue                 ``Park`` as tampered
+deadline passed                             ``Park`` as expired
+not due yet, more than a second away        ``Delay`` to the longest level that does not overshoot
+not due yet, a second or less               ``Pause``, then go on
+a sleep seen for the first time             its due time is fixed, then as above
+otherwise                                   ``Run``
+gave an outcome                             ``Answer``
+gave a tool failure worth another try       ``Pause`` or ``Delay``, with the next attempt
+raised, and the policy has budget           ``Pause`` or ``Delay``, with the next attempt
+raised, and the budget is spent             ``Park`` as exhausted (rejected, when it said so)
+the broker gave up on it, again             ``Delay``, counted; past the limit ``Park``
+==========================================  =====================================================
+
+A wait of up to a second is slept in place; a longer one is published to a delay level, where it
+holds no worker. Parking always answers too, so that nobody waits in vain.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from effectmq.consumers.retry import (
+    IN_PLACE_LIMIT_MS,
+    LONGEST_WAIT_MS,
+    RetryPolicy,
+    delay_level,
+    retry_wait_ms,
+    sleep_step,
+)
+from effectmq.protocol.errors import (
+    EffectmqError,
+    HashMismatchError,
+    InvalidEnvelopeError,
+    RejectEffectError,
+    RetryEffectError,
+    UnsupportedVersionError,
+)
+from effectmq.protocol.request import Request
+from effectmq.protocol.text import describe
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
+
+__all__ = [
+    "PARK_REASONS",
+    "Answer",
+    "Delay",
+    "Park",
+    "ParkReason",
+    "Pause",
+    "Run",
+    "after_crash",
+    "after_error",
+    "on_arrival",
+    "park_unreadable",
+    "retry_in",
+]
+
+ParkReason = Literal[
+    "exhausted",
+    "rejected",
+    "malformed",
+    "tampered",
+    "unsupported",
+    "uncertain",
+    "crash_looping",
+    "expired",
+]
+
+#: Why an effect can be given up on, with what each means.
+PARK_REASONS: dict[str, str] = {
+    "exhausted": "every attempt of its retry policy failed",
+    "rejected": "its handler, or the rules of the envelope, refused it",
+    "malformed": "the bytes are not an envelope",
+    "tampered": "hash, kind or signature do not agree with the content",
+    "unsupported": "written for another version of the protocol",
+    "uncertain": "a worker died while it ran, and its handler must not run twice",
+    "crash_looping": "workers kept dying while they held it",
+    "expired": "its deadline passed before it was carried out",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Execute it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Send the outcome, then settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait in place, then go on with these header values."""
+
+    wait_ms: int
+    headers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Publish to a delay level with these header values, then settle."""
+
+    level_ms: int
+    headers: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Publish to the dead letters with this reason, answer with the error, then settle."""
+
+    reason: ParkReason
+    code: str
+    message: str
+
+
+def on_arrival(
+    request: Request, *, queue_kind: str, now_ms: int, levels_ms: Sequence[int]
+) -> Run | Answer | Pause | Delay | Park:
+    """
+    What to do with an effect that was just read.
+
+    Args:
+        request: What arrived.
+        queue_kind: The kind of the queue it arrived on.
+        now_ms: Unix milliseconds.
+        levels_ms: The delay levels, ascending.
+    """
+    if request.kind != queue_kind:
+        return Park(
+            "tampered",
+            "effectmq_tampered",
+            f"the envelope is a {request.kind} and arrived on the queue of {queue_kind}; publish "
+            "it with its own kind as the routing key",
+        )
+    if request.deadline_ms and now_ms >= request.deadline_ms:
+        return expired(request, now_ms)
+    due_ms = request.due_ms
+    command = request.envelope.command
+    if isinstance(command, RuntimeEffectCommandSleep) and not due_ms:
+        due_ms = now_ms + min(command.duration_ms, LONGEST_WAIT_MS)
+    if due_ms > now_ms:
+        return _step(request, due_ms, now_ms, levels_ms, {"due": due_ms})
+    return Answer() if isinstance(command, RuntimeEffectCommandSleep) else Run()
+
+
+def _step(
+    request: Request, due_ms: int, now_ms: int, levels_ms: Sequence[int], headers: dict[str, int]
+) -> Pause | Delay:
+    """
+    One step of waiting for a moment.
+
+    Whoever has a deadline gets an answer at it, not when a long level happens to end.
+    """
+    wanted_ms = min(due_ms, request.deadline_ms) if request.deadline_ms else due_ms
+    remaining_ms = max(0, wanted_ms - now_ms)
+    level = sleep_step(levels_ms, remaining_ms)
+    return Pause(remaining_ms, headers) if level is None else Delay(level, headers)
+
+
+def expired(request: Request, now_ms: int) -> Park:
+    """The action for an effect whose deadline has passed."""
+    return Park(
+        "expired",
+        "effectmq_expired",
+        f"the deadline passed {now_ms - request.deadline_ms} ms ago, before there was an outcome; "
+        "give it more time, or start more workers",
+    )
+
+
+def park_unreadable(error: EffectmqError) -> Park:
+    """The action for a message that could not be read as a request."""
+    if isinstance(error, HashMismatchError):
+        return Park("tampered", "effectmq_tampered", describe(error))
+    if isinstance(error, UnsupportedVersionError):
+        return Park("unsupported", "effectmq_unsupported", describe(error))
+    if isinstance(error, InvalidEnvelopeError):
+        return Park("rejected", error.code, error.message)
+    return Park("malformed", "effectmq_malformed", describe(error))
+
+
+def retry_in(
+    request: Request,
+    wait_ms: int,
+    *,
+    now_ms: int,
+    levels_ms: Sequence[int],
+    jitter: random.Random,
+    at_least: bool = False,
+) -> Pause | Delay:
+    """
+    The next attempt of an effect, ``wait_ms`` from now.
+
+    Args:
+        request: The attempt that failed.
+        wait_ms: How long to wait.
+        now_ms: Unix milliseconds.
+        levels_ms: The delay levels, ascending.
+        jitter: Draws between two neighbouring levels.
+        at_least: Whether the wait is a promise that must not be shortened.
+    """
+    wait_ms = min(wait_ms, LONGEST_WAIT_MS)
+    due_ms = now_ms + wait_ms
+    headers: dict[str, int] = {
+        "attempt": request.attempt + 1,
+        "first_seen": request.first_seen_ms or now_ms,
+        # A retry is not a sleep: what it waited for is over when it comes back.
+        "due": 0,
+    }
+    if wait_ms > IN_PLACE_LIMIT_MS:
+        level = delay_level(levels_ms, wait_ms, jitter=jitter, at_least=at_least)
+        if wait_ms > levels_ms[-1]:
+            headers["due"] = due_ms
+        if not request.deadline_ms or now_ms + level <= request.deadline_ms:
+            return Delay(level, headers)
+        headers["due"] = due_ms
+    return _step(request, due_ms, now_ms, levels_ms, headers)
+
+
+def after_error(
+    request: Request,
+    policy: RetryPolicy,
+    error: BaseException,
+    *,
+    now_ms: int,
+    levels_ms: Sequence[int],
+    jitter: random.Random,
+) -> Pause | Delay | Park:
+    """What to do after an attempt that raised."""
+    elapsed_ms = now_ms - (request.first_seen_ms or now_ms)
+    try:
+        wait_ms = retry_wait_ms(policy, error, attempt=request.attempt, elapsed_ms=elapsed_ms)
+    except Exception as problem:
+        # A rule of the user's own; without an action the effect would hang between all chairs.
+        return Park(
+            "exhausted",
+            "effectmq_exhausted",
+            f"the retry policy failed with {describe(problem)}, asked about attempt "
+            f"{request.attempt}, which failed with {describe(error)}",
+        )
+    if wait_ms is not None:
+        promised = isinstance(error, RetryEffectError) and error.after_s is not None
+        return retry_in(
+            request,
+            wait_ms,
+            now_ms=now_ms,
+            levels_ms=levels_ms,
+            jitter=jitter,
+            at_least=promised,
+        )
+    if isinstance(error, RejectEffectError):
+        return Park("rejected", error.code, error.message)
+    attempts = "1 attempt" if request.attempt == 1 else f"{request.attempt} attempts"
+    return Park("exhausted", "effectmq_exhausted", f"gave up after {attempts}: {describe(error)}")
+
+
+def after_crash(request: Request, *, max_crashes: int, levels_ms: Sequence[int]) -> Delay | Park:
+    """What to do with an effect that the broker gave up on, because it kept coming back."""
+    crashes = request.crashes + 1
+    if crashes > max_crashes:
+        return Park(
+            "crash_looping",
+            "effectmq_crash_looping",
+            f"workers stopped while holding it until the broker gave up, {crashes} times over; "
+            "look for what ends the process (memory, a crash in native code, os._exit) and replay "
+            "it when that is mended",
+        )
+    return Delay(levels_ms[0], {"crashes": crashes})

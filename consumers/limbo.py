@@ -1,0 +1,56 @@
+"""
+The collector: what the broker gave up on gets another chance, a limited number of times.
+
+The broker moves a message to limbo when it came back too often without being settled. That can be
+an effect that kills its worker, or an innocent one that was in flight while the network failed
+twenty times. So it is counted and sent home over the shortest delay; past ``max_crashes`` it is
+parked as *crash_looping*, and whoever waits for it is told.
+"""
+
+from __future__ import annotations
+
+from effectmq.consumers.handler import FunctionHandler
+from effectmq.consumers.job import Job
+from effectmq.consumers.lifecycle import Delay, after_crash
+from effectmq.protocol.errors import RejectEffectError
+
+__all__ = ["LIMBO_HANDLER", "LIMBO_PREFETCH", "LimboJob"]
+
+#: Collecting is publishing and settling; a few at a time are plenty.
+LIMBO_PREFETCH = 16
+
+
+def _refuse(command: object) -> object:
+    raise RejectEffectError("effectmq_limbo", "effects are sent home from limbo, not run there")
+
+
+#: Nothing runs in limbo; a lane has a handler all the same.
+LIMBO_HANDLER = FunctionHandler("limbo", _refuse, wants_context=False)
+
+
+class LimboJob(Job):
+    """One message from limbo, on its way home or to the dead letters."""
+
+    __slots__ = ()
+
+    #: It was told when the message was on its queue.
+    tells_oversize = False
+
+    @property
+    def route(self) -> str:
+        """Home is where the message came from, or else where its content says it belongs."""
+        if super().route == self.lane.route and self._request is not None:
+            return self._request.kind
+        return super().route
+
+    def _advance(self) -> None:
+        self.lane.counters["collected"] += 1
+        action = after_crash(
+            self._known(),
+            max_crashes=self.lane.settings.max_crashes,
+            levels_ms=self.lane.levels_ms,
+        )
+        if isinstance(action, Delay):
+            self._wait(action)
+        else:
+            self._park(action)

@@ -1,0 +1,169 @@
+"""
+Send outcomes back, many in one message, and settle what was answered.
+
+One message to a producer is under way at a time. Outcomes that become ready meanwhile collect, and
+leave together when it is confirmed: the group commit of databases, and most of what makes one
+Python process fast. A lone outcome waits for nobody. An effect is settled only after the broker
+has confirmed its answer; an unconfirmed one is sent again until it is, for as long as the worker
+lives. A reply queue that no longer exists is nobody waiting: counted, logged, settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from effectmq.broker.crashpoints import armed, reached, reached_when_written
+from effectmq.broker.publishing import publish_until_known
+from effectmq.broker.transport import Transport
+from effectmq.protocol.errors import TransportClosedError, UnroutableError
+from effectmq.protocol.limits import DEFAULT_LIMITS
+from effectmq.protocol.message import Message
+from effectmq.protocol.reply import OUTCOME_TYPE, join_replies
+from effectmq.protocol.request import correlation
+from effectmq.protocol.text import printable
+
+__all__ = ["ReplyOutbox"]
+
+logger = logging.getLogger("effectmq.worker")
+
+#: A reader counts the elements of a whole message, and every element takes a byte: several
+#: answers together stay below its limit when their bytes do.
+_MAX_JOINED_BYTES = DEFAULT_LIMITS.max_elements
+
+#: What the list around the answers adds, at most.
+_LIST_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """One encoded answer, and what to do when it has arrived."""
+
+    encoded: bytes
+    effect_id: str
+    settle: Callable[[], None]
+
+
+class _Road:
+    """The way to one producer: what is ready for it, and whether a message is under way."""
+
+    __slots__ = ("content_type", "ready", "reply_to", "sending")
+
+    def __init__(self, reply_to: str, content_type: str) -> None:
+        self.reply_to = reply_to
+        self.content_type = content_type
+        self.ready: deque[_Ready] = deque()
+        self.sending: asyncio.Task[None] | None = None
+
+    def take(self, max_bytes: int) -> list[_Ready]:
+        """The next answers that fit into one message; at least one."""
+        batch = [self.ready.popleft()]
+        held = _LIST_BYTES + len(batch[0].encoded)
+        while self.ready and held + len(self.ready[0].encoded) < max_bytes:
+            batch.append(self.ready.popleft())
+            # A comma in JSON.
+            held += len(batch[-1].encoded) + 1
+        return batch
+
+
+class ReplyOutbox:
+    """
+    Args:
+        transport: Where to publish.
+        max_bytes: Size at which a message of several answers is split.
+        counters: ``replies`` (outcomes), ``reply_messages``, ``replies_unroutable``.
+    """
+
+    def __init__(self, transport: Transport, max_bytes: int, counters: Counter[str]) -> None:
+        self._transport = transport
+        self._max_bytes = min(max_bytes, _MAX_JOINED_BYTES)
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        self._roads: dict[tuple[str, str], _Road] = {}
+
+    def add(
+        self,
+        reply_to: str,
+        content_type: str,
+        encoded: bytes,
+        effect_id: str,
+        settle: Callable[[], None],
+    ) -> None:
+        """
+        Queue one answer for the end of this turn.
+
+        Args:
+            reply_to: The producer's queue.
+            content_type: That of the request.
+            encoded: From ``encode_reply``, in that content type.
+            effect_id: For the log.
+            settle: Called once, when the answer is confirmed or nobody wants it.
+        """
+        key = (reply_to, content_type)
+        road = self._roads.get(key)
+        if road is None:
+            road = self._roads[key] = _Road(reply_to, content_type)
+        road.ready.append(_Ready(encoded, effect_id, settle))
+        if road.sending is None:
+            # A task starts in the next turn of the loop: the rest of this turn is still collected.
+            road.sending = self._loop.create_task(self._drive(road))
+
+    async def _drive(self, road: _Road) -> None:
+        """Send what is ready, and what became ready meanwhile, until nothing is."""
+        try:
+            while road.ready:
+                await self._send(road.reply_to, road.content_type, road.take(self._max_bytes))
+        finally:
+            road.sending = None
+            if not road.ready:
+                del self._roads[road.reply_to, road.content_type]
+
+    async def _send(self, reply_to: str, content_type: str, batch: list[_Ready]) -> None:
+        message = Message(
+            body=join_replies([answer.encoded for answer in batch], content_type),
+            content_type=content_type,
+            type=OUTCOME_TYPE,
+            correlation_id=_correlation(batch),
+        )
+        try:
+            await publish_until_known(self._transport, "", reply_to, message)
+        except UnroutableError:
+            self._counters["replies_unroutable"] += len(batch)
+            logger.warning(
+                "reply queue %s is gone; %d outcome(s) have no receiver",
+                reply_to,
+                len(batch),
+                extra={
+                    "action": "reply_unroutable",
+                    "effect_ids": [printable(answer.effect_id, 200) for answer in batch],
+                },
+            )
+        except TransportClosedError:
+            # The worker has left; unsettled effects come back to another one.
+            return
+        else:
+            self._counters["replies"] += len(batch)
+            self._counters["reply_messages"] += 1
+        reached("after_reply")
+        for answer in batch:
+            answer.settle()
+        if armed("after_ack"):
+            await reached_when_written("after_ack")
+
+    def abort(self) -> None:
+        """Stop trying; what was not settled comes back."""
+        for road in list(self._roads.values()):
+            if road.sending is not None:
+                road.sending.cancel()
+
+    async def drain(self) -> None:
+        """Wait until everything queued has been sent and settled."""
+        while tasks := [road.sending for road in self._roads.values() if road.sending]:
+            await asyncio.wait(tasks)
+
+
+def _correlation(batch: list[_Ready]) -> str:
+    return correlation(batch[0].effect_id) if len(batch) == 1 else ""

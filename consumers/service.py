@@ -1,0 +1,204 @@
+"""
+A started worker: one consumer and one lane for each route, one collector, and the way to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transport import Consumer, Delivery, Transport
+from effectmq.broker.transports import open_transport
+from effectmq.consumers.chunks import ChunkOutbox
+from effectmq.consumers.handler import Handler
+from effectmq.consumers.inflight import InFlight
+from effectmq.consumers.job import Job
+from effectmq.consumers.lane import Lane
+from effectmq.consumers.limbo import LIMBO_HANDLER, LIMBO_PREFETCH, LimboJob
+from effectmq.consumers.replies import ReplyOutbox
+from effectmq.consumers.settings import WorkerSettings
+from effectmq.consumers.settlement import Settlement
+from effectmq.consumers.watchdog import LoopWatchdog
+from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.topology import (
+    Names,
+    TopologySettings,
+    shared_topology,
+    work_topology,
+)
+
+__all__ = ["Service"]
+
+logger = logging.getLogger("effectmq.worker")
+
+_CLOSE_S = 10.0
+
+
+class Service:
+    """
+    A started worker: its connection, its lanes, its consumers.
+
+    Args:
+        name: The worker's, noted on dead letters.
+        handlers: What runs the effects of each route, in the order in which to consume.
+        settings: Concurrency, limits and times.
+        topology: Namespace and delay levels.
+        counters: The worker's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        handlers: Mapping[str, Handler],
+        settings: WorkerSettings,
+        topology: TopologySettings,
+        counters: Counter[str],
+    ) -> None:
+        self._name = name
+        self._handlers = handlers
+        self._settings = settings
+        self._levels = topology
+        self._counters = counters
+        self._names = Names(topology.namespace)
+        self._inflight: InFlight[Job] = InFlight()
+        self._lanes: list[Lane[Job]] = []
+        self._consumers: list[Consumer] = []
+        self._pumps: list[asyncio.Task[None]] = []
+        self.stuck = asyncio.Event()
+        self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
+
+    async def start(self, broker: str, transport_settings: TransportSettings) -> None:
+        """
+        Connect, declare, and begin to consume.
+
+        Args:
+            broker: The broker's address.
+            transport_settings: Timeouts and limits of the connection.
+
+        Raises:
+            BrokerError: When the broker cannot be used.
+        """
+        self._transport: Transport = open_transport(broker, transport_settings)
+        await self._transport.__aenter__()
+        try:
+            topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
+            await self._transport.declare(topology)
+            most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
+            replies = ReplyOutbox(self._transport, most, self._counters)
+            self._settlement = Settlement(
+                self._transport, self._names, topology, replies, self._counters
+            )
+            self._chunks = ChunkOutbox(self._transport, self._counters)
+            for route, handler in self._handlers.items():
+                await self._open(
+                    self._lane(route, handler),
+                    self._names.work_queue(route),
+                    self._settings.concurrency,
+                    Job,
+                )
+            limbo = self._lane("limbo", LIMBO_HANDLER)
+            await self._open(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob)
+        except BaseException:
+            await self._transport.__aexit__()
+            raise
+        self._watchdog.start()
+        logger.info(
+            "worker %s consumes %s in namespace %s, %d at a time each; no journal, so effects are "
+            "at-least-once and outcomes live in the reply queue only",
+            self._name,
+            ", ".join(self._handlers),
+            self._names.namespace,
+            self._settings.concurrency,
+            extra={"action": "worker_started", "routes": list(self._handlers)},
+        )
+
+    def _lane(self, route: str, handler: Handler) -> Lane[Job]:
+        lane: Lane[Job] = Lane(
+            kind_of(route),
+            route,
+            handler,
+            self._settlement,
+            self._chunks,
+            self._inflight,
+            self._settings,
+            self._levels.delay_levels_ms,
+            self._name,
+            self._counters,
+            self.stuck.set,
+        )
+        self._lanes.append(lane)
+        return lane
+
+    async def _open(
+        self, lane: Lane[Job], queue: str, prefetch: int, make: Callable[[Lane[Job], Delivery], Job]
+    ) -> None:
+        consumer = await self._transport.consume(queue, prefetch=prefetch)
+        self._consumers.append(consumer)
+        self._pumps.append(
+            asyncio.get_running_loop().create_task(
+                _pump(lane, consumer, make), name=f"effectmq {queue}"
+            )
+        )
+
+    def _running_effects(self) -> list[str]:
+        return [job.effect_id for lane in self._lanes for job in list(lane.jobs)][:20]
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop consuming, drain within the grace, leave the rest, disconnect."""
+        try:
+            for consumer in self._consumers:
+                await consumer.stop()
+            await self._drain(grace_s)
+        finally:
+            await self._leave()
+
+    async def _drain(self, grace_s: float) -> None:
+        try:
+            async with asyncio.timeout(grace_s):
+                for lane in self._lanes:
+                    await lane.empty()
+                await self._settlement.drain()
+        except TimeoutError:
+            left = self._running_effects()
+            logger.warning(
+                "%d effect(s) did not finish within %.0f s and go to another worker: %s",
+                len(left),
+                grace_s,
+                ", ".join(left),
+                extra={"action": "grace_over", "effect_ids": left},
+            )
+
+    async def _leave(self) -> None:
+        self._watchdog.stop()
+        for lane in self._lanes:
+            lane.leaving = True
+            for job in list(lane.jobs):
+                job.leave()
+        self._settlement.abort()
+        self._chunks.abort()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._transport.__aexit__()
+
+
+async def _pump(
+    lane: Lane[Job], consumer: Consumer, make: Callable[[Lane[Job], Delivery], Job]
+) -> None:
+    async for delivery in consumer:
+        job = make(lane, delivery)
+        try:
+            job.begin()
+        except Exception:
+            # A defect of ours must not stop the lane. The message stays unsettled; the broker's
+            # delivery limit keeps it from coming back for ever.
+            logger.exception(
+                "a delivery on %s could not be handled", consumer, extra={"action": "defect"}
+            )
+            job.leave()

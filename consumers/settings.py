@@ -1,0 +1,60 @@
+"""What can be chosen for a worker: one frozen value, every default named, units in the names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.limits import HARD_MAX_BODY_BYTES
+
+__all__ = ["WorkerSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """
+    Attributes:
+        concurrency: Effects of one route that run at a time. It is also the prefetch: what is
+            fetched and not started still counts towards the broker's delivery limit.
+        time_limit_s: How long one attempt may run, when its handler does not say.
+        kill_grace_s: How long a handler that was cancelled may take to end before it is abandoned.
+        shutdown_grace_s: How long running effects may take after the first stop signal.
+        max_crashes: How often an effect may come out of limbo before it is parked.
+        max_body_bytes: The largest envelope accepted and the largest answer sent.
+        max_reply_bytes: When several outcomes are ready together, how large a message of them gets;
+            100 kB at most, so that any reader takes it.
+        blocked_loop_s: A handler that blocks the event loop this long is named in the log.
+        max_abandoned: With this many handlers that cannot be stopped, the worker gives up and
+            exits, so that whoever supervises it starts a clean one.
+    """
+
+    concurrency: int = 16
+    time_limit_s: float = 600.0
+    kill_grace_s: float = 5.0
+    shutdown_grace_s: float = 30.0
+    max_crashes: int = 3
+    max_body_bytes: int = 1024 * 1024
+    max_reply_bytes: int = 100_000
+    blocked_loop_s: float = 10.0
+    max_abandoned: int = 16
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.concurrency <= 65_535:
+            raise ConfigurationError(
+                f"concurrency is {self.concurrency}; expected 1 to 65535 effects at a time"
+            )
+        for name in ("time_limit_s", "kill_grace_s", "shutdown_grace_s", "blocked_loop_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)}; expected seconds above 0"
+                )
+        for name in ("max_body_bytes", "max_reply_bytes"):
+            if not 1 <= getattr(self, name) <= HARD_MAX_BODY_BYTES:
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)}; expected 1 to {HARD_MAX_BODY_BYTES} bytes"
+                )
+        if self.max_crashes < 0 or self.max_abandoned < 1:
+            raise ConfigurationError(
+                f"max_crashes is {self.max_crashes} and max_abandoned is {self.max_abandoned}; "
+                "expected 0 or more, and 1 or more"
+            )

@@ -1,0 +1,172 @@
+"""
+From what a tool function returned or raised to the ``tool_call`` outcome on the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from effectmq.protocol.errors import MalformedError, ToolCallError
+from effectmq.protocol.model_return import model_tool_return
+from effectmq.protocol.text import describe
+from effectmq.protocol.wire.attachments import AttachmentRef
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
+from effectmq.protocol.wire.tools import (
+    CompletedToolCall,
+    PreparedToolCall,
+    ToolCallOutcomeFailure,
+    ToolCallOutcomeSuccess,
+    ToolCallOutput,
+    ToolFailure,
+    ToolFailureClass,
+    ToolFailureSource,
+    ToolRetryDisposition,
+    ToolRetryDispositionExhausted,
+    ToolRetryDispositionNever,
+    ToolRetryDispositionSafe,
+)
+
+__all__ = [
+    "completed",
+    "exhausted",
+    "failure",
+    "failure_from",
+    "output_from",
+]
+
+#: By their exact types: a member of a ``StrEnum`` is text only once it is taken for its value.
+_KEPT = frozenset((str, int, float, bool, type(None), AttachmentRef))
+_UNSENDABLE = (MalformedError, PydanticSerializationError, RecursionError, TypeError, ValueError)
+_MAX_U32 = 2**32 - 1
+
+
+def output_from(result: object) -> ToolCallOutput:
+    """
+    The output for a function that returned.
+
+    A ``ToolCallOutput`` is taken as it is. Everything else becomes a tool value: plain data,
+    pydantic models, dataclasses, dates and the like as JSON, attachments as references.
+    """
+    if isinstance(result, ToolCallOutput):
+        return result
+    try:
+        return ToolCallOutput(outcome=ToolCallOutcomeSuccess(payload=_lifted(result)))
+    except _UNSENDABLE as problem:
+        return failure(
+            "internal",
+            "invalid_tool_result",
+            f"the tool returned something that cannot be sent: {describe(problem)}",
+            source="runtime",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lift:
+    """Keeps attachments as they are while everything around them becomes JSON."""
+
+    def __call__(self, value: object) -> object:
+        if type(value) in _KEPT:
+            return value
+        if isinstance(value, dict):
+            members = cast("dict[object, object]", value)
+            return {_key(key): self(item) for key, item in members.items()}
+        if isinstance(value, list | tuple):
+            return [self(item) for item in cast("list[object]", value)]
+        return to_jsonable_python(value)
+
+
+_lifted = _Lift()
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise ValueError(f"found a {type(key).__name__} as a name, expected text")
+    return str.__str__(key)
+
+
+def failure(
+    class_: ToolFailureClass,
+    code: str,
+    message: str,
+    *,
+    source: ToolFailureSource = "tool",
+    retry: ToolRetryDisposition | None = None,
+    raw: object = None,
+) -> ToolCallOutput:
+    """The output for a call that failed; ``retry`` says whether trying again is safe."""
+    return ToolCallOutput(
+        outcome=ToolCallOutcomeFailure(
+            payload=ToolFailure(
+                class_=class_,
+                code=code,
+                message=message,
+                source=source,
+                retry=retry or ToolRetryDispositionNever(),
+                raw=raw,
+            )
+        )
+    )
+
+
+def failure_from(error: BaseException, *, repeatable: bool) -> ToolCallOutput:
+    """
+    The output for a function that raised.
+
+    Args:
+        error: What it raised. A ``ToolCallError`` says itself whether trying again can help.
+        repeatable: Whether the tool has a retry policy; whoever gave it one has said that a plain
+            exception may be tried again.
+    """
+    if not isinstance(error, ToolCallError):
+        retry = ToolRetryDispositionSafe() if repeatable else None
+        return failure("execution", "tool_error", describe(error), retry=retry)
+    try:
+        disposition: ToolRetryDisposition = ToolRetryDispositionNever()
+        if error.retry:
+            disposition = ToolRetryDispositionSafe(after_ms=error.after_ms)
+        return failure(
+            cast("ToolFailureClass", error.class_),
+            error.code,
+            error.message,
+            retry=disposition,
+            raw=None if error.raw is None else _lifted(error.raw),
+        )
+    except _UNSENDABLE as problem:
+        return failure(
+            "internal",
+            "invalid_tool_result",
+            f"the tool failed with something that cannot be sent: {describe(problem)}",
+            source="runtime",
+        )
+
+
+def exhausted(output: ToolCallOutput, attempts: int) -> ToolCallOutput:
+    """The same failure after the last attempt: its disposition says how many there were."""
+    outcome = output.outcome
+    if not isinstance(outcome, ToolCallOutcomeFailure):
+        return output
+    if not isinstance(outcome.payload.retry, ToolRetryDispositionSafe):
+        return output
+    spent = outcome.payload.model_copy(
+        update={"retry": ToolRetryDispositionExhausted(attempts=min(attempts, _MAX_U32))}
+    )
+    return output.model_copy(update={"outcome": outcome.model_copy(update={"payload": spent})})
+
+
+def completed(
+    call: PreparedToolCall, output: ToolCallOutput, duration_ms: int
+) -> RuntimeEffectOutcomeToolCall:
+    """The outcome of a call, with what the model gets to read."""
+    result = CompletedToolCall(
+        call_id=call.call_id,
+        tool_name=call.tool_name,
+        args=call.args,
+        output=output,
+        model_return=model_tool_return(call.call_id, call.tool_name, output),
+        duration_ms=duration_ms,
+        replay=call.replay,
+    )
+    return RuntimeEffectOutcomeToolCall(result=result)

@@ -1,0 +1,68 @@
+"""
+Notice a handler that blocks the event loop, and name it while it does.
+
+A blocked loop cannot log anything itself, and after three missed heartbeats the broker hangs up.
+So a small thread looks at the loop's pulse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+__all__ = ["LoopWatchdog"]
+
+logger = logging.getLogger("effectmq.worker")
+
+
+class LoopWatchdog:
+    """
+    Args:
+        limit_s: How long the loop may be silent.
+        running: Gives the ids of the effects that run; read from the thread, so keep it simple.
+    """
+
+    def __init__(self, limit_s: float, running: Callable[[], list[str]]) -> None:
+        self._limit_s = limit_s
+        self._running = running
+        self._interval_s = min(1.0, limit_s / 4)
+        self._beat = time.monotonic()
+        self._stopped = threading.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._thread = threading.Thread(
+            target=self._watch, name="effectmq loop watchdog", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to watch the running loop."""
+        self._pulse()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stopped.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _pulse(self) -> None:
+        self._beat = time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._pulse)
+
+    def _watch(self) -> None:
+        told = False
+        while not self._stopped.wait(self._interval_s):
+            silent_s = time.monotonic() - self._beat
+            if silent_s < self._limit_s:
+                told = False
+            elif not told:
+                told = True
+                logger.error(
+                    "the event loop has been blocked for %.0f s; a handler calls something that "
+                    "does not await. Make it a plain function, which runs in a thread. Running: %s",
+                    silent_s,
+                    ", ".join(self._running()) or "nothing",
+                    extra={"action": "loop_blocked", "silent_s": silent_s},
+                )

@@ -1,0 +1,274 @@
+"""
+The worker: handlers to register, and how it is started and stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Self, TypeVar, overload
+
+from effectmq.broker.settings import TransportSettings
+from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
+from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.consumers.service import Service
+from effectmq.consumers.settings import WorkerSettings
+from effectmq.consumers.shutdown import stop_signals
+from effectmq.consumers.sleep import SleepHandler
+from effectmq.consumers.tool_handler import ToolHandler
+from effectmq.consumers.tools import Tool, tool_from
+from effectmq.protocol.errors import ConfigurationError, EffectmqError
+from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.topology import (
+    TopologySettings,
+)
+from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy
+
+__all__ = ["EffectWorker", "WorkerStuckError"]
+
+logger = logging.getLogger("effectmq.worker")
+
+F = TypeVar("F", bound=HandlerFunction)
+
+
+class WorkerStuckError(EffectmqError):
+    """Too many handlers could not be stopped; the process should be replaced."""
+
+
+class EffectWorker:
+    """
+    Carries out effects.
+
+    Args:
+        broker: The broker's address, ``amqp://…`` or ``memory://…``.
+        settings: Concurrency, limits and times.
+        topology: Namespace and delay levels; the same for all of an installation.
+        transport: Timeouts and limits of the connection.
+        name: Shown on dead letters and on the connection; host and process id by default.
+    """
+
+    def __init__(
+        self,
+        broker: str,
+        *,
+        settings: WorkerSettings | None = None,
+        topology: TopologySettings | None = None,
+        transport: TransportSettings | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self.broker = broker
+        self.settings = settings or WorkerSettings()
+        self.topology = topology or TopologySettings()
+        self.counters: Counter[str] = Counter()
+        transport = transport or TransportSettings(name=f"effectmq {self.name}")
+        # What the worker accepts it must be able to delay, to park and to answer.
+        cap = max(transport.max_body_bytes, self.settings.max_body_bytes)
+        self._transport_settings = replace(transport, max_body_bytes=cap)
+        self._tools = ToolHandler()
+        self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
+        self._running: Service | None = None
+
+    # Registration ------------------------------------------------------------------------------
+
+    @property
+    def tools(self) -> dict[str, Tool]:
+        """The registered tools by name."""
+        return dict(self._tools.tools)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that this worker has handlers for."""
+        return tuple(self._handlers)
+
+    @property
+    def longest_time_limit_s(self) -> float:
+        """The longest that one attempt of anything registered here may run, in seconds."""
+        registered = (*self._handlers.values(), *self._tools.tools.values())
+        limits = (getattr(one, "time_limit_s", None) for one in registered)
+        return max(limit or self.settings.time_limit_s for limit in limits)
+
+    @overload
+    def tool(self, function: F, /) -> F: ...
+
+    @overload
+    def tool(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        retry: ToolRetryPolicy | None = None,
+        time_limit_s: float | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def tool(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        name: str | None = None,
+        retry: ToolRetryPolicy | None = None,
+        time_limit_s: float | None = None,
+    ) -> F | Callable[[F], F]:
+        """
+        Register a typed function as a tool; the function itself is left as it is.
+
+        Args:
+            function: When used without parentheses.
+            name: What calls name it; the function's own name by default.
+            retry: When a failure is tried again; never by default.
+            time_limit_s: How long one attempt may run, in seconds.
+
+        Raises:
+            ConfigurationError: When the signature cannot be a tool's, or the name is taken.
+        """
+
+        def register(target: F) -> F:
+            if self._handlers.get("tool_call", self._tools) is not self._tools:
+                raise ConfigurationError(
+                    "tool_call effects have a handler already, which would hide every tool; "
+                    "register tools or a handler"
+                )
+            self._tools.add(tool_from(target, name=name, retry=retry, time_limit_s=time_limit_s))
+            self._handlers["tool_call"] = self._tools
+            return target
+
+        return register if function is None else register(function)
+
+    def handler(
+        self,
+        kind: str,
+        *,
+        retry: RetryPolicy = DEFAULT_RETRY,
+        time_limit_s: float | None = None,
+    ) -> Callable[[F], F]:
+        """
+        Register a function for a kind.
+
+        It takes the typed command, and an ``EffectContext`` when it has a second parameter, and
+        returns the outcome of the kind.
+
+        Args:
+            kind: One of the eight effect kinds.
+            retry: What to do when it raises.
+            time_limit_s: How long one attempt may run, in seconds.
+
+        Raises:
+            ConfigurationError: When the kind does not exist or has a handler already.
+        """
+
+        def register(target: F) -> F:
+            self._add(kind, function_handler(kind, target, retry, time_limit_s))
+            return target
+
+        return register
+
+    def _add(self, kind: str, handler: Handler) -> None:
+        if kind not in EFFECT_KINDS:
+            raise ConfigurationError(
+                f"there is no effect kind {kind!r}; expected one of {', '.join(EFFECT_KINDS)}"
+            )
+        if kind in self._handlers:
+            raise ConfigurationError(f"{kind} effects have a handler already; register one only")
+        self._handlers[kind] = handler
+
+    # Running -----------------------------------------------------------------------------------
+
+    async def start(self, routes: Iterable[str] | None = None) -> None:
+        """
+        Connect, declare, and begin to consume.
+
+        Args:
+            routes: Kinds, or ``kind.lane``, to consume; everything registered by default.
+
+        Raises:
+            ConfigurationError: When a route has no handler.
+            BrokerError: When the broker cannot be used.
+        """
+        if self._running is not None:
+            raise ConfigurationError("the worker has been started already")
+        chosen = tuple(dict.fromkeys(routes or self._handlers))
+        for route in chosen:
+            if kind_of(route) not in self._handlers:
+                raise ConfigurationError(
+                    f"this worker has no handler for {route!r}; it has "
+                    f"{', '.join(self._handlers)}. Register one with "
+                    f"@app.handler({kind_of(route)!r}) or choose another --kind"
+                )
+        service = Service(
+            self.name,
+            {route: self._handlers[kind_of(route)] for route in chosen},
+            self.settings,
+            self.topology,
+            self.counters,
+        )
+        await service.start(self.broker, self._transport_settings)
+        self._running = service
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """
+        Stop consuming, let running effects finish, and disconnect.
+
+        Args:
+            grace_s: How long they may take; what is unfinished then goes to another worker.
+        """
+        running, self._running = self._running, None
+        if running is not None:
+            await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
+
+    async def __aenter__(self) -> Self:
+        """Start with everything registered."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop gracefully."""
+        await self.stop()
+
+    async def run(self, routes: Iterable[str] | None = None) -> None:
+        """
+        Work until SIGINT or SIGTERM, then stop gracefully; a second signal stops at once.
+
+        Raises:
+            WorkerStuckError: When too many handlers could not be stopped.
+            BrokerError: When the broker cannot be used at the start.
+        """
+        loop = asyncio.get_running_loop()
+        chosen = tuple(routes or self._handlers)
+        loop.set_default_executor(
+            ThreadPoolExecutor(self.settings.concurrency * len(chosen), "effectmq tool")
+        )
+        with stop_signals(lambda line: logger.warning("%s", line)) as signals:
+            await self.start(chosen)
+            running = self._running
+            stuck = running.stuck if running is not None else signals.graceful
+            try:
+                await _first(signals.graceful.wait(), stuck.wait())
+                await _first(self.stop(), signals.immediate.wait())
+            finally:
+                # When this task itself was cancelled: leave nothing behind that works on.
+                await self.stop(0.0)
+            if running is not None and stuck.is_set():
+                raise WorkerStuckError(
+                    f"{self.settings.max_abandoned} handlers ran over their time limit and could "
+                    "not be stopped; replace this process, and look for what blocks"
+                )
+
+
+async def _first(*waiting: Coroutine[object, object, object]) -> None:
+    """Wait for one of them; the others are cancelled, and have ended when this returns."""
+    tasks = [asyncio.ensure_future(one) for one in waiting]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
