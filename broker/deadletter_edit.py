@@ -1,0 +1,106 @@
+"""
+An edited dead letter: the same effect by name, another envelope by hash.
+
+The producer's reply queue, its effect scope and its trace stay. Effect id and replay key are part
+of the envelope, so they stay unless the edit changes them; the hash cannot stay, and whoever waits
+for the outcome finds it under the new one. ``effect-edited-from`` keeps the old.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from effectmq.broker.deadletter_content import read_content
+from effectmq.protocol import headers as names
+from effectmq.protocol.canonical import sha256_hex
+from effectmq.protocol.codec import JSON, MSGPACK, Limits
+from effectmq.protocol.deadletter import DeadLetter
+from effectmq.protocol.digests import effect_scope_of, scope_id
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.jsontext import parse_json
+from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.message import Message
+from effectmq.protocol.model import from_tree
+from effectmq.protocol.request import Request
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.scopes import EffectScope
+
+__all__ = ["DeadEdit", "edit_letter"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEdit:
+    """
+    A letter, and what is published in its place.
+
+    Attributes:
+        letter: The letter as it was parked.
+        request: The edited effect.
+        message: Its message.
+        route: Where it goes: the letter's route, or the kind of the edited envelope when the edit
+            made it another kind.
+        edited_from: The hash that it had before.
+    """
+
+    letter: DeadLetter
+    request: Request
+    message: Message
+    route: str
+    edited_from: str
+
+
+def edit_letter(
+    letter: DeadLetter, document: bytes | str, limits: Limits | None = None
+) -> DeadEdit:
+    """
+    Put another envelope into a letter.
+
+    Args:
+        letter: Any dead letter; one that cannot be read is mended this way.
+        document: The whole envelope as JSON.
+        limits: What a worker accepts.
+
+    Raises:
+        MalformedError: When it is not JSON, or not an envelope; carries the path.
+        InvalidEnvelopeError: When it breaks a rule of the envelope.
+        PayloadTooLargeError: When it is over the size cap.
+    """
+    envelope = from_tree(RuntimeEffectEnvelope, parse_json(document))
+    old = letter.message
+    traceparent = old.headers.get(names.TRACEPARENT, "")
+    request = Request.seal(
+        envelope,
+        reply_to=old.reply_to,
+        content_type=old.content_type if old.content_type in (MSGPACK, JSON) else MSGPACK,
+        scope=_kept_scope(letter, envelope),
+        timestamp_s=old.timestamp,
+        traceparent=traceparent if isinstance(traceparent, str) else "",
+        limits=limits,
+    )
+    before = _hash_before(letter, limits)
+    message = replace(
+        request.message, headers={**request.message.headers, names.EDITED_FROM: before}
+    )
+    same_kind = request.kind == kind_of(letter.route)
+    return DeadEdit(letter, request, message, letter.route if same_kind else request.kind, before)
+
+
+def _kept_scope(letter: DeadLetter, envelope: RuntimeEffectEnvelope) -> EffectScope | None:
+    """The scope that was sent along, if it was and can be read; it is part of the identity."""
+    given = letter.message.headers.get(names.SCOPE)
+    if not isinstance(given, str):
+        return None
+    try:
+        scope = cast("EffectScope", from_tree(EffectScope, parse_json(given)))
+    except MalformedError:
+        # This may be why it was parked; without it the scope is that of the invocation.
+        return None
+    return None if scope_id(scope) == scope_id(effect_scope_of(envelope.invocation)) else scope
+
+
+def _hash_before(letter: DeadLetter, limits: Limits | None) -> str:
+    if letter.hash:
+        return letter.hash
+    request = read_content(letter, limits).request
+    return request.hash if request is not None else f"body:{sha256_hex(letter.message.body)}"
