@@ -1,0 +1,80 @@
+"""
+effectmq: the effect broker for agent runtimes and worker fleets.
+
+Producers submit hashed envelopes to per-kind queues, workers carry them out with retry, outcomes
+come back by effect id, and what cannot be done is parked with its reason. Start with ``Client``
+and ``Worker``; the wire types are in ``effectmq.protocol``.
+
+Names are loaded when they are first used, so that ``import effectmq`` and ``effectmq --help`` do
+not wait for every type of the wire format.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from effectmq.broker.client import Handle
+    from effectmq.broker.scopes import ProcessScope, ToolCall, Turn
+    from effectmq.broker.settings import TransportSettings
+    from effectmq.consumers.handler import EffectContext
+    from effectmq.consumers.retry import RetryPolicy
+    from effectmq.consumers.settings import WorkerSettings
+    from effectmq.protocol.errors import (
+        EffectFailedError,
+        EffectmqError,
+        EffectTimeoutError,
+        RejectEffectError,
+        RetryEffectError,
+        ToolCallError,
+    )
+    from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+    from effectmq.wiring import Client, Worker
+
+__all__ = [
+    "Client",
+    "EffectContext",
+    "EffectFailedError",
+    "EffectTimeoutError",
+    "EffectmqError",
+    "Handle",
+    "ProcessScope",
+    "RejectEffectError",
+    "RetryEffectError",
+    "RetryPolicy",
+    "RuntimeEffectEnvelope",
+    "ToolCall",
+    "ToolCallError",
+    "TransportSettings",
+    "Turn",
+    "Worker",
+    "WorkerSettings",
+]
+
+_HOMES = {
+    "Client": "wiring",
+    "EffectContext": "consumers.handler",
+    "Handle": "broker.client",
+    "ProcessScope": "broker.scopes",
+    "RetryPolicy": "consumers.retry",
+    "RuntimeEffectEnvelope": "protocol.wire.envelope",
+    "ToolCall": "broker.scopes",
+    "TransportSettings": "broker.settings",
+    "Turn": "broker.scopes",
+    "Worker": "wiring",
+    "WorkerSettings": "consumers.settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'effectmq' has no attribute {name!r}")
+    home = _HOMES.get(name, "protocol.errors")
+    value: object = getattr(import_module(f"effectmq.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,144 @@
+"""
+The command line: ``effectmq COMMAND …``.
+
+Each command is a module of this package with two functions: ``configure`` adds its parser, ``run``
+carries it out and returns the exit code. Only the module of the command that was asked for is
+imported.
+
+=====  =============================================================================
+code   meaning
+=====  =============================================================================
+0      everything is well
+1      a check or an effect failed, or the broker could not be reached
+2      a mistake in the command line, a setting, a file, a password or a declaration:
+       trying again will not help
+70     the worker could not stop its handlers and should be replaced
+130    interrupted from the keyboard
+=====  =============================================================================
+
+What effectmq itself raises is shown as one sentence on stderr. Anything else is a defect of ours,
+and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import NoReturn
+
+from effectmq.cli.logs import add_logging_options, logging_to_stderr
+from effectmq.cli.output import complain, flush, make_streams_safe, version
+from effectmq.protocol.errors import (
+    AccessRefusedError,
+    ConfigurationError,
+    EffectmqError,
+    TopologyError,
+    VirtualHostError,
+)
+from effectmq.protocol.text import printable
+
+__all__ = ["COMMANDS", "EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main"]
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+_EXIT_BROKEN_PIPE = 141
+
+#: The commands, each a module here, with the line that ``effectmq --help`` shows.
+COMMANDS = {
+    "demo": "show effectmq at work, in this process",
+    "run": "execute envelopes out of a file and write their outcomes",
+    "worker": "carry out effects",
+    "submit": "submit one effect, and wait for its outcome if asked to",
+    "canonicalize": "print canonical JSON and hashes of documents",
+    "queues": "list queues, with what waits in them and who consumes them",
+    "dead": "list, show, replay, export and purge dead letters",
+    "topology": "plan or apply the exchanges and queues on the broker",
+    "doctor": "check broker, topology, consumers and delivery",
+    "bench": "measure throughput and latency",
+}
+
+#: What trying again cannot mend; a supervisor should not restart us for it.
+_PERMANENT = (ConfigurationError, AccessRefusedError, VirtualHostError, TopologyError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    Args:
+        argv: The words after the program's name; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    make_streams_safe()
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parse(words)
+    except SystemExit as ended:
+        # argparse has printed help, or what is wrong, and wants to leave.
+        return ended.code if isinstance(ended.code, int) else EXIT_USAGE
+    with logging_to_stderr(args):
+        return _guarded(args)
+
+
+def _guarded(args: argparse.Namespace) -> int:
+    try:
+        code: int = asyncio.run(args.run(args))
+        flush()
+        return code
+    except EffectmqError as problem:
+        complain(str(problem) or type(problem).__name__)
+        return EXIT_USAGE if isinstance(problem, _PERMANENT) else EXIT_FAILED
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return _EXIT_BROKEN_PIPE
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its complaints repeat what was typed, which may be an address with a password."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    # Logging options may stand anywhere, also behind the action of a command.
+    logging_parser = _Parser(prog="effectmq", add_help=False, allow_abbrev=False)
+    add_logging_options(logging_parser)
+    logging_args, words = logging_parser.parse_known_args(words)
+    parser = _Parser(
+        prog="effectmq",
+        description="The effect broker for agent runtimes and worker fleets.",
+        epilog="exit codes: 0 ok, 1 a check or an effect failed, 2 usage or configuration",
+    )
+    parser.add_argument("--version", action="version", version=f"effectmq {version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    asked = next((word for word in words if not word.startswith("-")), "")
+    for name, summary in COMMANDS.items():
+        if name == asked:
+            import_module(f"effectmq.cli.{name}").configure(commands)
+            add_logging_options(commands.choices[name])
+        else:
+            commands.add_parser(name, help=summary)
+    args = parser.parse_args(words)
+    vars(args).update(vars(logging_args))
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+    return args
+
+
+def _forget_stdout() -> None:
+    # Whoever read our output has gone; the interpreter must not try to flush the rest at exit.
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

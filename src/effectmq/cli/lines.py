@@ -1,0 +1,169 @@
+"""
+Documents out of a file or a pipe, a line at a time, in bounded memory.
+
+A pipe is read as it fills, so that a program at its other end gets answers before it has sent
+everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+import threading
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from effectmq.protocol.errors import ConfigurationError
+
+__all__ = ["MAX_LINE_BYTES", "Line", "Source", "batches", "count_lines", "lines", "opened", "whole"]
+
+#: Longer than any envelope that a broker takes, even with every character escaped.
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+_CHUNK_BYTES = 64 * 1024
+#: Chunks that are read ahead.
+_AHEAD = 4
+
+
+class Source(Protocol):
+    """
+    A binary stream without a buffer of its own.
+
+    A buffer has a lock. A thread that holds it while it waits for a pipe would keep us from closing
+    the stream, and make Python itself abort at its exit.
+    """
+
+    def read(self, size: int, /) -> bytes | None:
+        """At most so many bytes, as soon as there are any; none at the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """
+    One line.
+
+    Attributes:
+        number: From 1.
+        data: Without the line's end; empty when it is too long.
+        too_long: Whether it is over the limit.
+    """
+
+    number: int
+    data: bytes
+    too_long: bool = False
+
+
+@contextmanager
+def opened(path: str) -> Generator[Source]:
+    """
+    Open a file to read; ``-`` is stdin.
+
+    Raises:
+        ConfigurationError: When it cannot be read.
+    """
+    if path == "-":
+        yield cast("Source", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
+        return
+    with _open(path) as handle:
+        yield handle
+
+
+def _open(path: str) -> io.FileIO:
+    try:
+        return open(path, "rb", buffering=0)
+    except OSError as problem:
+        raise ConfigurationError(f"{path} cannot be read: {problem.strerror}") from None
+
+
+def whole(path: str) -> bytes:
+    """
+    One document that is a whole file.
+
+    Raises:
+        ConfigurationError: When it cannot be read, or is too long to be one.
+    """
+    data = bytearray()
+    with opened(path) as source:
+        while chunk := source.read(_CHUNK_BYTES):
+            data += chunk
+            if len(data) > MAX_LINE_BYTES:
+                raise ConfigurationError(f"{path} is longer than {MAX_LINE_BYTES} bytes")
+    return bytes(data)
+
+
+def count_lines(path: str) -> int:
+    """How many lines a file has."""
+    with opened(path) as source:
+        return sum(len(batch) for batch in batches(source))
+
+
+def batches(source: Source, limit: int = MAX_LINE_BYTES) -> Iterator[list[Line]]:
+    """The lines of a stream, those of one chunk together."""
+    number = 0
+    held = bytearray()
+    too_long = False
+    while chunk := source.read(_CHUNK_BYTES):
+        *ended, rest = chunk.split(b"\n")
+        batch: list[Line] = []
+        for part in ended:
+            held += part
+            number += 1
+            too_long = too_long or len(held) > limit
+            batch.append(Line(number, b"" if too_long else bytes(held), too_long))
+            held.clear()
+            too_long = False
+        held += rest
+        if len(held) > limit:
+            held.clear()
+            too_long = True
+        if batch:
+            yield batch
+    if held or too_long:
+        yield [Line(number + 1, b"" if too_long else bytes(held), too_long)]
+
+
+async def lines(source: Source) -> AsyncIterator[Line]:
+    """
+    The lines of a stream, read in a thread so that a slow pipe holds nothing up.
+
+    Raises:
+        ConfigurationError: When reading fails half-way.
+    """
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Queue[list[Line] | OSError | None] = asyncio.Queue()
+    slots = threading.Semaphore(_AHEAD)
+    stopped = threading.Event()
+
+    def hand_over(item: list[Line] | OSError | None) -> bool:
+        slots.acquire()
+        try:
+            loop.call_soon_threadsafe(ready.put_nowait, item)
+        except RuntimeError:
+            return False  # the loop is closed, nobody listens
+        return not stopped.is_set()
+
+    def read() -> None:
+        try:
+            for batch in batches(source):
+                if not hand_over(batch):
+                    return
+        except (OSError, ValueError) as problem:
+            hand_over(problem if isinstance(problem, OSError) else OSError(str(problem)))
+        hand_over(None)
+
+    # A daemon: a thread that waits for a pipe must not keep the process from leaving.
+    threading.Thread(target=read, name="effectmq reader", daemon=True).start()
+    try:
+        while (item := await ready.get()) is not None:
+            if isinstance(item, OSError):
+                raise ConfigurationError(f"the input cannot be read: {item}")
+            slots.release()
+            for line in item:
+                yield line
+    finally:
+        stopped.set()
+        slots.release()

@@ -1,0 +1,106 @@
+"""The options that commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import replace
+from typing import TypeAlias
+
+from effectmq.environment import Environment
+from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.topology import TopologySettings
+
+#: What ``configure`` gets; argparse has the type and keeps its name to itself.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
+
+__all__ = [
+    "Commands",
+    "add_broker_options",
+    "add_json_option",
+    "add_quiet_option",
+    "broker_of",
+    "is_memory",
+    "positive",
+    "route",
+    "seconds",
+    "topology_of",
+]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0}
+
+
+def add_broker_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--broker`` and ``--namespace``."""
+    group = parser.add_argument_group("broker")
+    group.add_argument(
+        "--broker",
+        metavar="URL",
+        help="amqp://user:password@host/vhost, or memory:// for one inside this process; "
+        "default: EFFECTMQ_BROKER, else memory://",
+    )
+    group.add_argument(
+        "--namespace",
+        metavar="NS",
+        help="prefix of all queue names; default: EFFECTMQ_NAMESPACE, else effects",
+    )
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line, for scripts; keys are stable"
+    )
+
+
+def add_quiet_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet``."""
+    parser.add_argument(
+        "--quiet", action="store_true", help="nothing on stderr but warnings and errors"
+    )
+
+
+def broker_of(args: argparse.Namespace) -> str:
+    """The broker's address, from the option or the environment."""
+    return args.broker or Environment.read().broker
+
+
+def topology_of(args: argparse.Namespace) -> TopologySettings:
+    """The topology's settings, from the option and the environment."""
+    settings = Environment.read().topology
+    return replace(settings, namespace=args.namespace) if args.namespace else settings
+
+
+def is_memory(broker: str) -> bool:
+    """Whether an address means a broker inside this process."""
+    return broker.lower().startswith("memory:")
+
+
+def seconds(text: str) -> float:
+    """A duration: ``30``, ``30s``, ``250ms``, ``5m`` or ``1h``; without a unit, seconds."""
+    found = _DURATION.fullmatch(text.strip())
+    value = float(found[1]) * _UNIT_S[found[2] or "s"] if found else 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected a time above 0, for instance 30, 250ms or 5m"
+        )
+    return value
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    value = int(text) if text.strip().isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number above 0")
+    return value
+
+
+def route(text: str) -> str:
+    """A kind, or ``kind.lane``."""
+    if kind_of(text) not in EFFECT_KINDS:
+        raise argparse.ArgumentTypeError(
+            f"there is no effect kind {kind_of(text)!r}; expected one of "
+            f"{', '.join(EFFECT_KINDS)}, or kind.lane"
+        )
+    return text

@@ -1,0 +1,111 @@
+"""
+A progress line on a terminal: how many, how fast, how long still.
+
+It goes to stderr, only when that is a terminal, and is gone when the work is done. Whoever writes
+to stderr in between calls ``clear_line`` first.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from effectmq.protocol.text import printable
+
+__all__ = ["Progress", "clear_line"]
+
+_EVERY_S = 0.1
+_WIPE = "\r\x1b[K"
+
+_shown: Progress | None = None
+
+
+class Progress:
+    """
+    Counts what is done. Use as a context manager.
+
+    Args:
+        what: What is counted, a plural noun.
+        total: How many there will be; ``None`` when nobody knows.
+        quiet: Show nothing.
+        stream: Where to; stderr by default.
+        clock: Seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int | None = None,
+        *,
+        quiet: bool = False,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what = what
+        self._total = total
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._started = self._drawn = clock()
+        self.enabled = not quiet and self._stream.isatty()
+        self.done = 0
+
+    def __enter__(self) -> Progress:
+        """Begin to count."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Take the line away."""
+        self.clear()
+
+    def advance(self, count: int = 1) -> None:
+        """So many more are done."""
+        self.done += count
+        now = self._clock()
+        if self.enabled and now - self._drawn >= _EVERY_S:
+            self._drawn = now
+            self._draw(now)
+
+    def clear(self) -> None:
+        """Wipe the line, if it is shown; the next ``advance`` draws it again."""
+        global _shown
+        if _shown is self:
+            _shown = None
+            self._stream.write(_WIPE)
+            self._stream.flush()
+
+    def line(self, now: float) -> str:
+        """What is shown at a moment of the clock."""
+        elapsed_s = max(now - self._started, 1e-9)
+        rate = self.done / elapsed_s
+        text = f"{self.done} {self._what}"
+        if self._total is not None:
+            text = f"{self.done} of {self._total} {self._what}"
+        text += f", {rate:.0f}/s" if rate >= 10 else f", {rate:.1f}/s"
+        if self._total is not None and rate > 0:
+            text += f", {_clock_time((self._total - self.done) / rate)} left"
+        return printable(text)
+
+    def _draw(self, now: float) -> None:
+        global _shown
+        if _shown is not self:
+            clear_line()
+        _shown = self
+        self._stream.write(f"{_WIPE}{self.line(now)}")
+        self._stream.flush()
+
+
+def clear_line() -> None:
+    """Wipe the progress line, if there is one, so that other text starts on a clean line."""
+    if _shown is not None:
+        _shown.clear()
+
+
+def _clock_time(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3_600)
+    minutes, seconds_left = divmod(rest, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{seconds_left:02}"
+    return f"{minutes}:{seconds_left:02}"

@@ -1,0 +1,141 @@
+"""``effectmq topology plan|apply``: the exchanges, queues and bindings on the broker."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Iterator
+
+from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transport import Transport
+from effectmq.broker.transports import open_transport
+from effectmq.cli.inventory import full_topology
+from effectmq.cli.options import (
+    Commands,
+    add_broker_options,
+    add_json_option,
+    add_quiet_option,
+    broker_of,
+    route,
+    topology_of,
+)
+from effectmq.cli.output import note, write_json, write_text
+from effectmq.cli.tables import table
+from effectmq.protocol.kinds import EFFECT_KINDS
+from effectmq.protocol.topology import Topology
+
+__all__ = ["configure", "run"]
+
+_DESCRIPTION = """\
+Every worker declares what it needs at its start. Where workers may not (no configure permission),
+an operator declares it here, once.
+
+plan shows what apply would declare and which queues exist. Whether something exists with other
+arguments is only known by applying, which then changes nothing and names the difference; RabbitMQ
+does not show exchanges and bindings over AMQP at all.
+
+With --json: {"object","name","state","arguments"}, one object a line; "state" is exists, missing,
+created or, for what cannot be seen, unknown."""
+
+
+def configure(commands: Commands) -> None:
+    """Add the parsers."""
+    parser = commands.add_parser(
+        "topology",
+        help="plan or apply the exchanges and queues on the broker",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, summary in (
+        ("plan", "show what would be declared, and what exists"),
+        ("apply", "declare it"),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary)
+        action.add_argument(
+            "--kind",
+            action="append",
+            type=route,
+            metavar="KIND",
+            help="a kind, or kind.lane, to have a work queue for; may be repeated; default: all "
+            "eight kinds",
+        )
+        add_json_option(action)
+        add_broker_options(action)
+        add_quiet_option(action)
+    parser.set_defaults(run=run)
+
+
+async def run(args: argparse.Namespace) -> int:
+    """
+    Plan or apply.
+
+    Raises:
+        TopologyError: When something exists with other arguments.
+        BrokerError: When the broker cannot be used.
+    """
+    topology = full_topology(topology_of(args), args.kind or EFFECT_KINDS)
+    applying = args.action == "apply"
+    async with open_transport(
+        broker_of(args), TransportSettings(name="effectmq topology")
+    ) as transport:
+        before = await _existing(transport, topology)
+        if applying:
+            await transport.declare(topology)
+    missing = len(topology.queues) - len(before)
+    _show(args, list(_rows(topology, before, applying=applying)))
+    if applying:
+        summary = f"{missing} queue(s) created, {len(before)} as they were"
+    else:
+        summary = f"{missing} queue(s) to create, {len(before)} exist"
+    note(summary, quiet=args.quiet or args.json)
+    return 0
+
+
+async def _existing(transport: Transport, topology: Topology) -> set[str]:
+    names = [queue.name for queue in topology.queues]
+    return {name for name in names if await transport.stats(name) is not None}
+
+
+_Row = tuple[str, str, str, dict[str, str | int]]
+
+
+def _rows(topology: Topology, before: Collection[str], *, applying: bool) -> Iterator[_Row]:
+    absent = "created" if applying else "missing"
+    unseen = "exists" if applying else "unknown"
+    for exchange in topology.exchanges:
+        yield "exchange", exchange.name, unseen, {"type": exchange.type}
+    for queue in topology.queues:
+        state = "exists" if queue.name in before else absent
+        yield "queue", queue.name, state, dict(queue.arguments)
+    for binding in topology.bindings:
+        source: dict[str, str | int] = {
+            "exchange": binding.exchange,
+            "routing_key": binding.routing_key,
+        }
+        yield "binding", binding.queue, unseen, source
+
+
+def _show(args: argparse.Namespace, rows: list[_Row]) -> None:
+    if args.json:
+        for row in rows:
+            write_json(dict(zip(("object", "name", "state", "arguments"), row, strict=True)))
+    else:
+        shown = [(what, name, state, _detail(what, found)) for what, name, state, found in rows]
+        write_text(table(("object", "name", "state", "detail"), shown))
+
+
+def _detail(what: str, arguments: dict[str, str | int]) -> str:
+    """The arguments in the words of this project; what never differs is left out."""
+    if what == "exchange":
+        return str(arguments["type"])
+    if what == "binding":
+        key = arguments["routing_key"]
+        return f"from {arguments['exchange']}" + (f" by {key}" if key else "")
+    parts = [str(arguments["x-queue-type"]), f"limit {arguments['x-delivery-limit']}"]
+    if "x-message-ttl" in arguments:
+        parts.append(f"{arguments['x-message-ttl']} ms")
+    if "x-max-length" in arguments:
+        parts.append(f"at most {arguments['x-max-length']}")
+    if "x-dead-letter-exchange" in arguments:
+        parts.append(f"then to {arguments['x-dead-letter-exchange']}")
+    return ", ".join(parts)

@@ -1,0 +1,155 @@
+"""``effectmq worker``: carry out effects until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import threading
+import time
+
+from effectmq.broker.urls import mask_url
+from effectmq.cli.loading import configure_worker, load_worker
+from effectmq.cli.options import (
+    Commands,
+    add_broker_options,
+    add_quiet_option,
+    is_memory,
+    positive,
+    route,
+)
+from effectmq.cli.output import complain, note, version
+from effectmq.cli.reloading import run_reloading
+from effectmq.cli.tables import pairs
+from effectmq.consumers.worker import EffectWorker, WorkerStuckError
+
+__all__ = ["configure", "run"]
+
+_EXIT_STUCK = 70
+_EXIT_INTERRUPTED = 130
+_LEAVE_S = 3.0
+
+_DESCRIPTION = """\
+Carry out effects: import module:object, connect, and consume.
+
+The first SIGINT or SIGTERM lets running effects finish, the second one leaves at once; nothing is
+lost either way. The signal is raised again at the end, so that the parent sees why we left."""
+
+
+def configure(commands: Commands) -> None:
+    """Add the parser."""
+    parser = commands.add_parser(
+        "worker",
+        help="carry out effects",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("app", metavar="module:object", help="the Worker, for instance worker:app")
+    parser.add_argument(
+        "--kind",
+        action="append",
+        type=route,
+        metavar="KIND",
+        help="a kind, or kind.lane, to consume; may be repeated; default: all with a handler",
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=positive,
+        metavar="N",
+        help="effects of each kind that run at a time",
+    )
+    parser.add_argument(
+        "--reload", action="store_true", help="start again when a *.py file here changes"
+    )
+    add_broker_options(parser)
+    add_quiet_option(parser)
+    parser.set_defaults(run=run, log_level="INFO")
+
+
+async def run(args: argparse.Namespace) -> int:
+    """
+    Work until a signal comes.
+
+    Raises:
+        ConfigurationError: When the worker cannot be loaded or set up.
+        BrokerError: When the broker cannot be used at the start.
+    """
+    if args.reload:
+        return await run_reloading(_child(args))
+    app = load_worker(args.app)
+    configure_worker(
+        app, broker=args.broker, namespace=args.namespace, concurrency=args.concurrency
+    )
+    # Machines get the same from the log line of the start.
+    note(_banner(app, args), quiet=args.quiet or getattr(args, "log_json", False))
+    return await _work(app, args.kind)
+
+
+async def _work(app: EffectWorker, routes: list[str] | None) -> int:
+    loop = asyncio.get_running_loop()
+    code = 0
+    try:
+        await app.run(routes)
+    except WorkerStuckError as problem:
+        complain(str(problem))
+        code = _EXIT_STUCK
+    finally:
+        task = asyncio.current_task()
+        interrupted = task is not None and task.cancelling() > 0
+        _leave_even_if_stuck(loop, _EXIT_INTERRUPTED if interrupted else code)
+    return code
+
+
+def _leave_even_if_stuck(loop: asyncio.AbstractEventLoop, code: int) -> None:
+    """
+    Bound the way out: a thread that never ends would keep the loop from closing for ever.
+
+    The effects of such threads were not settled, so other workers have them.
+    """
+
+    def watch() -> None:
+        end = time.monotonic() + _LEAVE_S
+        while time.monotonic() < end:
+            if loop.is_closed():
+                return
+            time.sleep(0.05)
+        sys.stderr.flush()
+        os._exit(code)
+
+    threading.Thread(target=watch, name="effectmq exit", daemon=True).start()
+
+
+def _banner(app: EffectWorker, args: argparse.Namespace) -> str:
+    routes = args.kind or app.kinds
+    values: list[tuple[str, object]] = [
+        ("  worker", f"{args.app} as {app.name}"),
+        ("  broker", mask_url(app.broker)),
+        ("  namespace", app.topology.namespace),
+        ("  routes", ", ".join(routes)),
+        ("  tools", ", ".join(app.tools) or "none"),
+        ("  concurrency", f"{app.settings.concurrency} of each route"),
+        ("  journal", "none: bodies may run again after a crash, outcomes are not remembered"),
+    ]
+    lines = [f"effectmq {version()}", pairs(values)]
+    if is_memory(app.broker):
+        lines.append(
+            "  memory:// is a broker inside this process, so no other program can reach this "
+            "worker; use --broker amqp://host or EFFECTMQ_BROKER for one that they can"
+        )
+    return "\n".join(lines)
+
+
+def _child(args: argparse.Namespace) -> list[str]:
+    """The same command line without ``--reload``."""
+    words = [sys.executable, "-m", "effectmq", "worker", args.app]
+    for kind in args.kind or ():
+        words += ["--kind", kind]
+    for option in ("broker", "namespace", "concurrency", "log_level"):
+        value = getattr(args, option, None)
+        if value is not None:
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    for flag in ("quiet", "log_json"):
+        if getattr(args, flag, False):
+            words.append(f"--{flag.replace('_', '-')}")
+    return words

@@ -1,0 +1,129 @@
+"""
+The public names as a user's type checker sees them. Read by mypy and pyright, never run.
+
+A change that breaks this file breaks somebody's strict project.
+"""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from effectmq import (
+    Client,
+    EffectContext,
+    EffectFailedError,
+    EffectmqError,
+    EffectTimeoutError,
+    Handle,
+    ProcessScope,
+    RejectEffectError,
+    RetryEffectError,
+    RetryPolicy,
+    RuntimeEffectEnvelope,
+    ToolCall,
+    ToolCallError,
+    TransportSettings,
+    Turn,
+    Worker,
+    WorkerSettings,
+)
+from effectmq.protocol import (
+    RuntimeEffectCommandExecCode,
+    RuntimeEffectControllerError,
+    RuntimeEffectOutcome,
+    RuntimeEffectOutcomeExecCode,
+    RuntimeEffectOutcomeToolCall,
+)
+
+app = Worker(
+    "memory://",
+    namespace="ns",
+    settings=WorkerSettings(concurrency=4, time_limit_s=10),
+    transport=TransportSettings(heartbeat_s=5),
+    name="w",
+)
+
+
+@app.tool
+async def add(a: int, b: int) -> int:
+    """Used without parentheses."""
+    return a + b
+
+
+@app.tool(name="greet", time_limit_s=2.5)
+def greet(name: str, context: EffectContext) -> str:
+    """Used with arguments, and not ``async``."""
+    if context.attempt > 2:
+        raise ToolCallError("no", code="c", class_="external", retry=True, after_ms=5, raw={})
+    return name
+
+
+@app.handler("exec_code", retry=RetryPolicy(never_on=(ValueError,)), time_limit_s=60)
+async def run(command: RuntimeEffectCommandExecCode, context: EffectContext) -> object:
+    """A handler may return the outcome or plain data."""
+    if not command.code:
+        raise RejectEffectError("empty", "there is no code")
+    if context.deadline_ms:
+        raise RetryEffectError("later", after_s=1.5)
+    return {"type": "exec_code", "result": {"Err": "no"}}
+
+
+async def call_directly(context: EffectContext) -> None:
+    """Decorated functions keep their types."""
+    assert_type(await add(a=1, b=2), int)
+    assert_type(greet("x", context=context), str)
+    assert_type(await run(RuntimeEffectCommandExecCode(code=""), context), object)
+
+
+async def produce(envelope: RuntimeEffectEnvelope) -> None:
+    """What a producer writes."""
+    async with Client("memory://", identity="me", namespace="ns") as client:
+        assert_type(client, Client)
+        handle = await client.submit(envelope, lane="gpu", deadline_s=5, timeout=1)
+        assert_type(handle, Handle)
+        assert_type(handle.done, bool)
+        assert_type(await handle.outcome(timeout=3), RuntimeEffectOutcome)
+        reply = await handle.reply()
+        assert_type(reply.attempt, int)
+        assert_type(reply.result, RuntimeEffectOutcome | RuntimeEffectControllerError)
+        outcome = await client.execute(envelope, timeout=30)
+        if isinstance(outcome, RuntimeEffectOutcomeToolCall):
+            assert_type(outcome.result.call_id, str)
+        if outcome.type == "exec_code":
+            assert_type(outcome, RuntimeEffectOutcomeExecCode)
+        assert_type(client.attach(envelope), Handle)
+        assert_type(client.counters["late"], int)
+
+
+async def turns(client: Client) -> None:
+    """Invocations and replay keys are built for the caller."""
+    turn = client.turn(session_id="s1", turn_id="t1", turn_index=0)
+    assert_type(turn, Turn)
+    assert_type(await turn.tool_call("add", {"a": 1}, call_id="c"), RuntimeEffectOutcome)
+    assert_type(await turn.exec_code("1 + 1", timeout=5), RuntimeEffectOutcome)
+    envelopes = turn.tool_envelopes([ToolCall("add", {"a": 1, "b": 2}, "c1")])
+    assert_type(envelopes, list[RuntimeEffectEnvelope])
+    scope = client.process_scope("s1", parent=turn.invocation("exec_code"))
+    assert_type(scope, ProcessScope)
+    assert_type(await scope.wait("p1"), RuntimeEffectOutcome)
+
+
+async def failures(handle: Handle) -> str:
+    """Errors carry what a program may want to branch on."""
+    try:
+        await handle.outcome(1.0)
+    except EffectTimeoutError as error:
+        assert_type(error.timeout_s, float)
+    except EffectFailedError as error:
+        assert_type(error.code, str)
+        return error.message
+    except EffectmqError as error:
+        return str(error)
+    return ""
+
+
+async def embed() -> None:
+    """A worker inside of another program."""
+    async with app as worker:
+        assert_type(worker.kinds, tuple[str, ...])
+    await app.run(["tool_call", "exec_code.gpu"])
