@@ -1,0 +1,88 @@
+"""
+The worker under test, started as ``python -m effectmq worker tests.scenarios.app:app``.
+
+=====================  ==========================================================================
+``SCENARIO_LEDGER``    where executions are written down
+``SCENARIO_GATE``      ``held`` calls end when this file exists
+``SCENARIO_STANDBY``   wait for this file before starting, with everything imported: a replacement
+                       that takes over in a moment
+``SCENARIO_SETTINGS``  ``WorkerSettings`` as JSON
+``SCENARIO_TRANSPORT`` ``TransportSettings`` as JSON
+=====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+from effectmq import EffectContext, RejectEffectError, TransportSettings, Worker, WorkerSettings
+from effectmq.protocol.errors import ToolCallError
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
+from effectmq.protocol.wire.tool_definitions import ToolRetryPolicySafe
+from tests.scenarios.ledger import Ledger
+
+_POLL_S = 0.02
+_ledger = Ledger(Path(os.environ["SCENARIO_LEDGER"]))
+_gate = Path(os.environ["SCENARIO_GATE"])
+
+
+def _begin(context: EffectContext) -> None:
+    _ledger.note(context.effect_id, context.attempt)
+
+
+app = Worker(
+    settings=WorkerSettings(**json.loads(os.environ.get("SCENARIO_SETTINGS", "{}"))),
+    transport=TransportSettings(**json.loads(os.environ.get("SCENARIO_TRANSPORT", "{}"))),
+)
+
+
+@app.tool
+async def work(n: int, context: EffectContext, ms: int = 0) -> dict[str, int]:
+    """Square a number, after a while."""
+    _begin(context)
+    if ms:
+        await asyncio.sleep(ms / 1_000)
+    return {"n": n, "square": n * n}
+
+
+@app.tool
+async def held(n: int, context: EffectContext) -> dict[str, int]:
+    """Square a number once the gate is open."""
+    _begin(context)
+    while not os.access(_gate, os.F_OK):  # noqa: ASYNC110 - another process opens it
+        await asyncio.sleep(_POLL_S)
+    _ledger.note(context.effect_id, context.attempt, "end")
+    return {"n": n, "square": n * n}
+
+
+@app.tool(retry=ToolRetryPolicySafe(max_attempts=3, base_delay_ms=1_050, max_delay_ms=1_050))
+async def flaky(n: int, context: EffectContext) -> dict[str, int]:
+    """Fail once, in a way that is worth a second try, which goes over a delay level."""
+    _begin(context)
+    if context.attempt == 1:
+        raise ToolCallError("not at the first try", retry=True, after_ms=1_050)
+    return {"n": n, "square": n * n}
+
+
+@app.tool
+async def fatal(n: int, context: EffectContext, after_ms: int = 0) -> int:
+    """End the whole process without a word."""
+    _begin(context)
+    await asyncio.sleep(after_ms / 1_000)
+    os._exit(3)
+
+
+@app.handler("exec_code")
+async def refuse(command: RuntimeEffectCommandExecCode, context: EffectContext) -> object:
+    """Refuse whatever it is, which parks it."""
+    _begin(context)
+    raise RejectEffectError("scenario_refused", f"this worker does not run {command.code!r}")
+
+
+if "SCENARIO_STANDBY" in os.environ:
+    while not Path(os.environ["SCENARIO_STANDBY"]).exists():
+        time.sleep(_POLL_S)

@@ -1,0 +1,307 @@
+"""
+Real worker and producer processes: started, stopped and killed, and gone with the test.
+
+A fleet signals only processes that it started and that it has not reaped, so no signal can go to a
+stranger that was given the same pid. A watchdog process kills what is left when the test process
+itself dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from effectmq.protocol.topology import DEFAULT_DELAY_LEVELS_MS
+from tests.scenarios.effects import Call
+from tests.scenarios.ledger import Ledger
+from tests.scenarios.run_producer import Plan
+from tests.waiting import eventually
+
+__all__ = ["Fleet", "FleetProcess", "Records"]
+
+_ROOT = Path(__file__).parents[2]
+_END_SECONDS = 10.0
+
+_WATCHDOG = """
+cat > /dev/null
+for pid in $(cat "$1" 2> /dev/null); do kill -9 "$pid" 2> /dev/null; done
+"""
+
+
+class FleetProcess:
+    """
+    One process of a fleet.
+
+    Attributes:
+        name: In file names and messages.
+        pid: Its process id; still named when it has ended.
+        log_path: Its standard output and error.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], log_path: Path
+    ) -> None:
+        self.name = name
+        self.log_path = log_path
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(environment),
+                cwd=_ROOT,
+                start_new_session=True,  # a Ctrl-C is for the test, which then ends us
+            )
+        self.pid = self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Exit code, negative for a signal, or ``None`` while it runs."""
+        return self._process.poll()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, or is stopped by a signal."""
+        return self.code is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, unless it has ended."""
+        if self.alive:
+            self._process.send_signal(number)
+
+    def kill9(self) -> None:
+        """End it at once, and reap it."""
+        self.send(signal.SIGKILL)
+        self._process.wait(_END_SECONDS)
+
+    async def ended(self, timeout_s: float = 20.0) -> int:
+        """Wait until it has ended by itself and give the exit code."""
+        try:
+            await eventually(lambda: not self.alive, timeout_s)
+        except AssertionError:
+            raise AssertionError(f"{self.name} still runs:\n{self.log_tail()}") from None
+        code = self.code
+        assert code is not None
+        return code
+
+    def log(self) -> Iterator[dict[str, Any]]:
+        """The JSON lines of its log."""
+        for line in self.log_path.read_text(errors="replace").splitlines():
+            if line.startswith("{"):
+                with contextlib.suppress(ValueError):  # a last line cut off by a kill
+                    yield json.loads(line)
+
+    def actions(self) -> Counter[str]:
+        """How often it logged each action."""
+        return Counter(str(line["action"]) for line in self.log() if "action" in line)
+
+    def log_tail(self, lines: int = 30) -> str:
+        """The end of its log, for messages."""
+        text = self.log_path.read_text(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+
+class Records:
+    """
+    What a producer wrote down; see ``run_producer``.
+
+    Args:
+        path: The file; a producer and its restart share one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """All whole lines so far."""
+        if self.path.exists():
+            for line in self.path.read_text().splitlines():
+                with contextlib.suppress(ValueError):  # the last one may be cut off by a kill
+                    yield json.loads(line)
+
+    def effects(self, event: str) -> list[str]:
+        """The effects of all lines of one event, in order, repetitions included."""
+        return [line["effect"] for line in self.lines() if line["event"] == event]
+
+
+class Fleet:
+    """
+    Workers and producers of one namespace, as a context manager.
+
+    Args:
+        folder: For logs, ledger, gate and plans; a test's own.
+        broker: AMQP URL.
+        namespace: Of everything.
+        delay_levels_ms: Instead of the usual ones.
+        environment: More variables for every process.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        broker: str,
+        namespace: str,
+        *,
+        delay_levels_ms: Sequence[int] = DEFAULT_DELAY_LEVELS_MS,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.broker = broker
+        self.namespace = namespace
+        self.delay_levels_ms = tuple(delay_levels_ms)
+        self.ledger = Ledger(folder / "ledger.tsv")
+        self.records = Records(folder / "records.jsonl")
+        self.gate = folder / "gate"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if "EFFECTMQ" not in name},
+            "EFFECTMQ_BROKER": broker,
+            "EFFECTMQ_NAMESPACE": namespace,
+            "EFFECTMQ_DELAY_LEVELS": ",".join(map(str, delay_levels_ms)),
+            "SCENARIO_LEDGER": str(self.ledger.path),
+            "SCENARIO_GATE": str(self.gate),
+            **(environment or {}),
+        }
+        self._processes: list[FleetProcess] = []
+        self._pids = folder / f"pids-{os.urandom(4).hex()}"
+
+    def __enter__(self) -> Self:
+        self._watchdog = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(self._pids)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for process in self._processes:
+            process.kill9()
+        self._note_pids()
+        if self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+        self._watchdog.wait(_END_SECONDS)
+
+    @property
+    def workers(self) -> list[FleetProcess]:
+        """Every worker that was started, those that ended included."""
+        return [each for each in self._processes if each.name.startswith("worker")]
+
+    @property
+    def live_workers(self) -> list[FleetProcess]:
+        """The workers that run."""
+        return [each for each in self.workers if each.alive]
+
+    def worker(
+        self,
+        *kinds: str,
+        concurrency: int = 8,
+        crash_at: str = "",
+        standby: Path | None = None,
+        settings: Mapping[str, object] | None = None,
+        transport: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> FleetProcess:
+        """
+        Start a worker; ``ready`` waits until it consumes.
+
+        Args:
+            kinds: What it consumes, ``tool_call`` when nothing is named.
+            concurrency: Effects at a time.
+            crash_at: The crash point at which it dies, ``name:nth``.
+            standby: Import everything, then wait for this file.
+            settings: Of the worker.
+            transport: Of its connections.
+            environment: More variables.
+        """
+        command = [sys.executable, "-m", "effectmq", "worker", "tests.scenarios.app:app"]
+        command += ["--log-json", "--concurrency", str(concurrency)]
+        for kind in kinds or ("tool_call",):
+            command += ["--kind", kind]
+        more = {"SCENARIO_SETTINGS": json.dumps(settings or {})}
+        more["SCENARIO_TRANSPORT"] = json.dumps(transport or {})
+        if crash_at:
+            more["EFFECTMQ_CRASH_AT"] = crash_at
+        if standby is not None:
+            more["SCENARIO_STANDBY"] = str(standby)
+        return self._start(f"worker-{len(self.workers)}", command, {**more, **(environment or {})})
+
+    def producer(
+        self,
+        identity: str,
+        submit: Sequence[Call],
+        *,
+        attach: Sequence[Call] = (),
+        in_flight: int = 200,
+        reply_timeout_s: float = 60.0,
+        crash_at: str = "",
+    ) -> FleetProcess:
+        """Start a producer process; what it sees goes to ``records``."""
+        plan = self.plan(
+            submit, attach=attach, in_flight=in_flight, reply_timeout_s=reply_timeout_s
+        )
+        number = len(self._processes)
+        path = self.folder / f"plan-{number}.json"
+        path.write_text(json.dumps(plan))
+        environment = {"EFFECTMQ_IDENTITY": identity}
+        if crash_at:
+            environment["EFFECTMQ_CRASH_AT"] = crash_at
+        command = [sys.executable, "-m", "tests.scenarios.run_producer", str(path)]
+        return self._start(f"producer-{number}", command, environment)
+
+    def plan(
+        self,
+        submit: Sequence[Call],
+        *,
+        attach: Sequence[Call] = (),
+        in_flight: int = 200,
+        reply_timeout_s: float = 60.0,
+    ) -> Plan:
+        """A plan whose records are the fleet's; for ``run_producer.run`` in this process."""
+        return {
+            "submit": list(submit),
+            "attach": list(attach),
+            "in_flight": in_flight,
+            "submit_timeout_s": 15.0,
+            "reply_timeout_s": reply_timeout_s,
+            "records": str(self.records.path),
+        }
+
+    async def ready(self, *workers: FleetProcess, timeout_s: float = 30.0) -> None:
+        """Wait until these workers consume."""
+
+        def consuming() -> bool:
+            for worker in workers:
+                assert worker.alive, f"{worker.name} ended: {worker.code}\n{worker.log_tail()}"
+            return all(started(worker) for worker in workers)
+
+        await eventually(consuming, timeout_s)
+
+    def _start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> FleetProcess:
+        everything = {**self._environment, **environment}
+        process = FleetProcess(name, command, everything, self.folder / f"{name}.log")
+        self._processes.append(process)
+        self._note_pids()
+        return process
+
+    def _note_pids(self) -> None:
+        """Tell the watchdog what lives now: a pid that is gone may soon be somebody else's."""
+        alive = [str(process.pid) for process in self._processes if process.alive]
+        self._pids.write_text("\n".join(alive))
+
+
+def started(worker: FleetProcess) -> bool:
+    """Whether a worker has begun to consume."""
+    return "worker_started" in worker.log_path.read_text(errors="replace")

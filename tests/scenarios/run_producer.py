@@ -1,0 +1,154 @@
+"""
+A producer process: submits a plan and writes down all that it sees, at once.
+
+``python -m tests.scenarios.run_producer PLAN.json``; broker, namespace and identity come from the
+environment, like those of any producer. One JSON object a line goes to the file of the plan:
+
+================  ===============================================================================
+``attempted``     about to be submitted
+``unconfirmed``   ``submit`` raised, so it is tried again, as a user would
+``acknowledged``  ``submit`` returned
+``outcome``       the caller has the answer
+``timeout``       the caller gave up waiting; never mended by asking again
+``received``      the client was given an answer, asked for or not, the first or a copy
+``late``          a call that outlived its timeout by more than a second
+================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import IO, Any, TypedDict, TypeVar
+
+from effectmq import Client, EffectTimeoutError
+from effectmq.broker.client import Handle
+from effectmq.broker.replies import ReplyBook
+from effectmq.protocol.errors import BrokerError, PublishError
+from effectmq.protocol.reply import Reply
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
+from tests.scenarios.effects import Call, digest_of, effect_id, envelopes
+
+__all__ = ["Plan", "Recorder", "run"]
+
+#: What a call may take beyond its timeout.
+_TOLERANCE_S = 1.0
+_RESUBMISSIONS = 50
+
+T = TypeVar("T")
+
+
+class Plan(TypedDict):
+    """
+    What to do.
+
+    ``submit`` are submitted, ``attach`` are only waited for; both are lists of calls.
+    """
+
+    submit: list[Call]
+    attach: list[Call]
+    in_flight: int
+    submit_timeout_s: float
+    reply_timeout_s: float
+    records: str
+
+
+class Recorder(ReplyBook):
+    """A reply book that writes down every answer, copies included, before it looks at it."""
+
+    def __init__(self, counters: Counter[str], records: IO[str]) -> None:
+        super().__init__(counters)
+        self._records = records
+
+    def write(self, event: str, effect_id: str, **more: object) -> None:
+        """One line; it has left this process when this returns."""
+        line = {"event": event, "effect": effect_id, "at": round(time.time(), 3), **more}
+        self._records.write(json.dumps(line) + "\n")
+        self._records.flush()
+
+    def take(self, reply: Reply) -> None:
+        """One outcome has arrived."""
+        self.write("received", reply.effect_id, **_told(reply))
+        super().take(reply)
+
+
+def _told(reply: Reply) -> dict[str, object]:
+    error = reply.result if isinstance(reply.result, RuntimeEffectControllerError) else None
+    return {"digest": digest_of(reply), "error": error.code if error else ""}
+
+
+class _Producer:
+    def __init__(self, client: Client, recorder: Recorder, plan: Plan) -> None:
+        self._client = client
+        self._recorder = recorder
+        self._plan = plan
+        self._places = asyncio.Semaphore(plan["in_flight"])
+
+    async def submit(self, effect_id: str, envelope: RuntimeEffectEnvelope) -> None:
+        """Submit one effect until it is confirmed, then wait for its outcome, once."""
+        async with self._places:
+            self._recorder.write("attempted", effect_id)
+            limit_s = self._plan["submit_timeout_s"]
+            for _ in range(_RESUBMISSIONS):
+                try:
+                    waiting = self._client.submit(envelope, timeout=limit_s)
+                    handle = await self._timed(effect_id, "submit", limit_s, waiting)
+                    break
+                except (PublishError, BrokerError) as problem:
+                    self._recorder.write("unconfirmed", effect_id, error=type(problem).__name__)
+            else:
+                return
+            self._recorder.write("acknowledged", effect_id)
+            await self._answer(effect_id, handle)
+
+    async def attach(self, effect_id: str, envelope: RuntimeEffectEnvelope) -> None:
+        """Wait for one effect that an earlier process of this identity submitted."""
+        await self._answer(effect_id, self._client.attach(envelope))
+
+    async def _answer(self, effect_id: str, handle: Handle) -> None:
+        limit_s = self._plan["reply_timeout_s"]
+        try:
+            reply = await self._timed(effect_id, "reply", limit_s, handle.reply(limit_s))
+        except EffectTimeoutError:
+            self._recorder.write("timeout", effect_id)
+        else:
+            self._recorder.write("outcome", effect_id, **_told(reply))
+
+    async def _timed(self, effect_id: str, call: str, limit_s: float, waiting: Awaitable[T]) -> T:
+        started = time.monotonic()
+        try:
+            return await waiting
+        finally:
+            over_s = time.monotonic() - started - limit_s
+            if over_s > _TOLERANCE_S:
+                self._recorder.write("late", effect_id, call=call, over_s=round(over_s, 3))
+
+
+async def run(plan: Plan, client: Client) -> None:
+    """Carry out a plan with a client of its own; every call is bounded, so this ends."""
+    with open(plan["records"], "a") as records:  # noqa: ASYNC230 - one short line at a time
+        recorder = Recorder(client.counters, records)
+        client._book = recorder  # pyright: ignore[reportPrivateUsage]  # the one place all pass
+        async with client:
+            producer = _Producer(client, recorder, plan)
+            async with asyncio.TaskGroup() as group:
+                for known, envelope in _named(plan["attach"]):
+                    group.create_task(producer.attach(known, envelope))
+                for new, envelope in _named(plan["submit"]):
+                    group.create_task(producer.submit(new, envelope))
+        recorder.write("done", "", counters=dict(client.counters))
+
+
+def _named(plan: list[Call]) -> list[tuple[str, RuntimeEffectEnvelope]]:
+    return list(zip(map(effect_id, plan), envelopes(plan), strict=True))
+
+
+if __name__ == "__main__":
+    _plan: Any = json.loads(Path(sys.argv[1]).read_text())
+    asyncio.run(run(_plan, Client()))
