@@ -1,0 +1,1 @@
+"""Comparisons of effectmq with the same work written by hand; see ``python -m benchmarks -h``."""

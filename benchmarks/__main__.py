@@ -1,0 +1,114 @@
+"""
+``python -m benchmarks``: round trips of effectmq beside plain aio-pika, in one run on one broker.
+
+Both run client and worker in this one process, over TCP to a real RabbitMQ, with 1 KiB persistent
+messages and confirms on. A latency is that of the call, for a message or an envelope that is ready;
+throughput counts everything, preparing included. The two take turns, so that a noisy machine is
+noisy for both, and what is printed are the medians over the turns and their ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import secrets
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from benchmarks.ours import EffectmqRequestReply
+from benchmarks.plain import PlainRequestReply
+
+Maker = Callable[[str, str, int], Any]
+SIDES: dict[str, Maker] = {"plain aio-pika": PlainRequestReply, "effectmq": EffectmqRequestReply}
+BODY = b"x" * 1024
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side did in one turn."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+async def one_turn(url: str, maker: Maker, in_flight: int, total: int) -> Turn:
+    namespace = f"bench-{secrets.token_hex(3)}"
+    latencies: list[float] = []
+    async with maker(url, namespace, in_flight) as side:
+
+        async def caller(calls: int) -> None:
+            for _ in range(calls):
+                request = side.prepare(BODY)
+                started = time.perf_counter()
+                await side.call(request)
+                latencies.append(time.perf_counter() - started)
+
+        await asyncio.gather(*(caller(max(1, 200 // in_flight)) for _ in range(in_flight)))
+        latencies.clear()
+        started = time.perf_counter()
+        await asyncio.gather(*(caller(total // in_flight) for _ in range(in_flight)))
+        elapsed = time.perf_counter() - started
+    ordered = sorted(latencies)
+    return Turn(
+        len(ordered) / elapsed,
+        ordered[len(ordered) // 2] * 1_000,
+        ordered[int(len(ordered) * 0.99)] * 1_000,
+    )
+
+
+async def compare(url: str, in_flight: int, total: int, turns: int) -> dict[str, Turn]:
+    done: dict[str, list[Turn]] = {name: [] for name in SIDES}
+    for _ in range(turns):
+        for name, maker in SIDES.items():
+            done[name].append(await one_turn(url, maker, in_flight, total))
+    return {
+        name: Turn(
+            statistics.median(turn.per_second for turn in runs),
+            statistics.median(turn.p50_ms for turn in runs),
+            statistics.median(turn.p99_ms for turn in runs),
+        )
+        for name, runs in done.items()
+    }
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    print(
+        f"Python {platform.python_version()}, aio-pika {version('aio-pika')}, "
+        f"{os.cpu_count()} cores, 1 KiB persistent, confirms on, {arguments.turns} turns each",
+        file=sys.stderr,
+    )
+    for in_flight, total in ((1, arguments.sequential), (100, arguments.parallel)):
+        result = await compare(arguments.broker, in_flight, total, arguments.turns)
+        plain, ours = result["plain aio-pika"], result["effectmq"]
+        row = {
+            "in_flight": in_flight,
+            "plain_per_s": round(plain.per_second),
+            "effectmq_per_s": round(ours.per_second),
+            "throughput_ratio": round(ours.per_second / plain.per_second, 2),
+            "plain_p50_ms": round(plain.p50_ms, 2),
+            "effectmq_p50_ms": round(ours.p50_ms, 2),
+            "p50_ratio": round(ours.p50_ms / plain.p50_ms, 2),
+            "plain_p99_ms": round(plain.p99_ms, 2),
+            "effectmq_p99_ms": round(ours.p99_ms, 2),
+        }
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--broker", default=os.environ.get("EFFECTMQ_BROKER", "amqp://guest:guest@127.0.0.1:5672/")
+    )
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--sequential", type=int, default=300, help="calls at 1 in flight")
+    parser.add_argument("--parallel", type=int, default=4_000, help="calls at 100 in flight")
+    asyncio.run(main(parser.parse_args()))

@@ -1,0 +1,55 @@
+"""The same round trip through effectmq: sealed envelope, validated, hashed, run, answered."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from itertools import count
+
+from effectmq import Client, RuntimeEffectEnvelope, ToolCall, Worker, WorkerSettings
+from tests.brokers.sweep import sweep
+
+__all__ = ["EffectmqRequestReply"]
+
+#: What msgpack needs for everything around the text.
+_ENVELOPE_BYTES = 340
+
+
+class EffectmqRequestReply:
+    """A client and a worker with one tool; its answer carries the arguments, as outcomes do."""
+
+    def __init__(self, url: str, namespace: str, in_flight: int) -> None:
+        self._url, self._namespace = url, namespace
+        self._client = Client(url, namespace=namespace)
+        self._worker = Worker(
+            url, namespace=namespace, settings=WorkerSettings(concurrency=max(in_flight, 1))
+        )
+        self._numbers = count()
+        self._stack = AsyncExitStack()
+
+        @self._worker.tool
+        async def measure(text: str) -> int:
+            return len(text)
+
+    async def __aenter__(self) -> EffectmqRequestReply:
+        await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._worker)
+        await self._stack.enter_async_context(self._client)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+        # Each quorum queue holds open files: leftovers of many runs would starve a small broker.
+        await asyncio.to_thread(sweep, self._url, self._namespace)
+
+    def prepare(self, body: bytes) -> RuntimeEffectEnvelope:
+        """What the caller has in hand before the round trip: an envelope."""
+        turn = self._client.turn("bench", f"turn-{next(self._numbers)}")
+        # What counts is the message on the wire: an envelope of as many bytes as the body.
+        text = body[_ENVELOPE_BYTES:].decode()
+        (envelope,) = turn.tool_envelopes([ToolCall("measure", {"text": text}, "call-1")])
+        return envelope
+
+    async def call(self, envelope: RuntimeEffectEnvelope) -> None:
+        """One round trip: seal, hash, publish, decode, validate, check, run, answer, match."""
+        await self._client.execute(envelope, timeout=120)
