@@ -164,12 +164,19 @@ class EffectWorker:
         """
 
         def register(target: F) -> F:
-            self._add(kind, function_handler(kind, target, retry, time_limit_s))
+            self.add(function_handler(kind, target, retry, time_limit_s))
             return target
 
         return register
 
-    def _add(self, kind: str, handler: Handler) -> None:
+    def add(self, handler: Handler) -> None:
+        """
+        Register a handler object for its kind: one that comes with effectmq, or one of yours.
+
+        Raises:
+            ConfigurationError: When the kind does not exist or has a handler already.
+        """
+        kind = handler.kind
         if kind not in EFFECT_KINDS:
             raise ConfigurationError(
                 f"there is no effect kind {kind!r}; expected one of {', '.join(EFFECT_KINDS)}"
