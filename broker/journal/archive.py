@@ -74,7 +74,7 @@ async def open_archive(url: str, *, any_version: bool = False) -> AsyncGenerator
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://…``.
-        any_version: Do not look at the version of its tables.
+        any_version: With tables of whatever version, or without any.
 
     Raises:
         ConfigurationError: When there is no journal.
@@ -84,9 +84,9 @@ async def open_archive(url: str, *, any_version: bool = False) -> AsyncGenerator
     _refuse_missing_file(url)
     async with open_database(url) as database:
         found = await database.read(_version)
-        if found is None:
+        if found is None and not any_version:
             raise ConfigurationError(_no_journal(database.where))
-        if found != JOURNAL_SCHEMA.version and not any_version:
+        if found not in (None, JOURNAL_SCHEMA.version) and not any_version:
             raise SchemaVersionError("journal", found, JOURNAL_SCHEMA.version, database.where)
         yield Archive(database)
 

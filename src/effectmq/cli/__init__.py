@@ -59,6 +59,8 @@ COMMANDS = {
     "canonicalize": "print canonical JSON and hashes of documents",
     "queues": "list queues, with what waits in them and who consumes them",
     "dead": "list, show, replay, export and purge dead letters",
+    "effects": "list, show, follow, compare and cancel effects of the journal",
+    "journal": "statistics, pruning, migration and verification of the journal",
     "topology": "plan or apply the exchanges and queues on the broker",
     "doctor": "check broker, topology, consumers and delivery",
     "bench": "measure throughput and latency",

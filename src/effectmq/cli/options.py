@@ -78,7 +78,7 @@ def is_memory(broker: str) -> bool:
 
 
 def seconds(text: str) -> float:
-    """A duration: ``30``, ``30s``, ``250ms``, ``5m``, ``1h`` or ``30d``; without a unit, seconds."""
+    """A duration: ``30s``, ``250ms``, ``5m``, ``1h`` or ``30d``; without a unit, seconds."""
     found = _DURATION.fullmatch(text.strip())
     value = float(found[1]) * _UNIT_S[found[2] or "s"] if found else 0.0
     if value <= 0:
