@@ -32,7 +32,7 @@ class LineageNode:
     One effect of the tree.
 
     Attributes:
-        depth: Steps below the root.
+        depth: Steps below the root, or below the cause that is no effect.
         effect: The effect.
     """
 
@@ -46,7 +46,8 @@ class Lineage:
     A tree of effects, each before what it led to.
 
     Attributes:
-        cause: Canonical JSON of what the root was caused by, when the journal does not have it.
+        cause: Canonical JSON of what is above them all, when that is nothing that the journal has:
+            a turn, a batch, a process. Then there are several at depth 0.
         nodes: The root first.
         more: Whether there are more than are listed.
     """
@@ -65,27 +66,40 @@ def lineage_of(tx: Transaction, effect: EffectSummary, *, most: int) -> Lineage:
         effect: Any effect of the tree.
         most: At most so many effects.
     """
-    root, seen = effect, {effect.identity}
-    for _ in range(_HIGHEST):
-        parent = parent_of(tx, root)
-        if parent is None or parent.identity in seen:
-            break
-        root = parent
-        seen.add(root.identity)
+    root, cause = _root(tx, effect)
+    # What has a cause that the journal does not have, shares it with others.
+    first = find(tx, EffectFilter(caused_by=cause), limit=most + 1) if cause else [root]
     nodes: list[LineageNode] = []
-    pending, listed = [LineageNode(0, root)], {root.identity}
+    listed = {found.identity for found in first}
+    pending = _nodes(0, first)
     while pending and len(nodes) < most:
         node = pending.pop()
         nodes.append(node)
-        room = most - len(nodes) + 1
-        children = [
-            child
-            for child in children_of(tx, node.effect, limit=room)
-            if child.identity not in listed
-        ]
+        found = children_of(tx, node.effect, limit=most - len(nodes) + 1)
+        children = [child for child in found if child.identity not in listed]
         listed.update(child.identity for child in children)
-        pending.extend(LineageNode(node.depth + 1, child) for child in reversed(children))
-    return Lineage(root.caused_by, tuple(nodes), bool(pending))
+        pending += _nodes(node.depth + 1, children)
+    return Lineage(cause, tuple(nodes), bool(pending))
+
+
+def _root(tx: Transaction, effect: EffectSummary) -> tuple[EffectSummary, str]:
+    """The highest effect above one, and what caused it, when the journal does not have that."""
+    root, seen = effect, {effect.identity}
+    for _ in range(_HIGHEST):
+        parent = parent_of(tx, root)
+        if parent is None:
+            return root, root.caused_by
+        if parent.identity in seen:
+            break
+        root = parent
+        seen.add(root.identity)
+    return root, ""
+
+
+def _nodes(depth: int, effects: list[EffectSummary]) -> list[LineageNode]:
+    """To be taken from the end: the oldest last."""
+    oldest_last = sorted(effects, key=_age, reverse=True)
+    return [LineageNode(depth, effect) for effect in oldest_last]
 
 
 def children_of(tx: Transaction, effect: EffectSummary, *, limit: int) -> list[EffectSummary]:
@@ -93,7 +107,11 @@ def children_of(tx: Transaction, effect: EffectSummary, *, limit: int) -> list[E
     found: list[EffectSummary] = []
     for reference in _references(tx, effect):
         found += find(tx, EffectFilter(caused_by=reference), limit=limit)
-    return sorted(found, key=lambda child: (child.created_ms, child.identity.replay_key))[:limit]
+    return sorted(found, key=_age)[:limit]
+
+
+def _age(effect: EffectSummary) -> tuple[int, str]:
+    return effect.created_ms, effect.identity.replay_key
 
 
 def parent_of(tx: Transaction, effect: EffectSummary) -> EffectSummary | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from effectmq.broker.journal.lineage import Lineage, LineageNode
 from effectmq.broker.journal.records import STATUSES
@@ -157,7 +157,7 @@ def lineage_text(lineage: Lineage, asked: EffectSummary, now_ms: int) -> str:
     """A tree for people; the effect that was asked for is marked with ``*``."""
     rows: list[tuple[object, ...]] = []
     if lineage.cause:
-        rows.append((f"({short(lineage.cause, 3 * _MAX_NAME)})", "", "", "", "", ""))
+        rows.append((_cause(lineage.cause), "", "", "", "", "not in the journal"))
     start = 1 if lineage.cause else 0
     for node in lineage.nodes:
         effect = node.effect
@@ -191,6 +191,15 @@ def difference_lines(found: Iterable[Difference], *, values: bool) -> list[str]:
             line += f": {' → '.join(_value(value) for value in sides[one.change])}"
         lines.append(line)
     return lines
+
+
+def _cause(text: str) -> str:
+    tree = payload(text)
+    if not isinstance(tree, dict):
+        return short(text, _MAX_NAME)
+    # The last member is the id proper; the ones before it say of what.
+    *_, own = cast("dict[str, Any]", tree).values()
+    return short(f"{cast('dict[str, Any]', tree).get('type')} {own}", _MAX_NAME)
 
 
 def _value(value: Any) -> str:

@@ -187,7 +187,7 @@ def _tell_pruned(args: argparse.Namespace, report: PruneReport) -> None:
         kept = "nothing is kept" if args.forget_keys else "keys and hashes are kept"
         write_text(f"{_effects(report.pruned)} {verb}, {_size(report.payload_bytes)}; {kept}")
     if report.parked:
-        note(f"{_effects(report.parked)} left because they were parked", quiet=args.quiet)
+        note(f"parked, and left as they are: {_effects(report.parked)}", quiet=args.quiet)
 
 
 async def _migrate(args: argparse.Namespace) -> int:

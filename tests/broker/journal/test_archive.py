@@ -237,8 +237,22 @@ async def test_a_pruned_effect_stays_in_the_tree(archive: Archive, writer: Write
     await archive.prune(-1)
     lineage = await archive.lineage(await archive.get("pause"))
     assert [node.effect.effect_id for node in lineage.nodes] == ["2:call-1", "pause"]
-    # The batch is not in the journal; what it was is still said.
     assert '"effect_id":"2"' in lineage.cause
+
+
+async def test_effects_of_one_turn_or_batch_stand_together(
+    archive: Archive, writer: Writer
+) -> None:
+    """The batch itself is no effect; what it led to still is one tree."""
+    batch = turn_effect(
+        "tool_call", "2", session_id="s", turn_id="t", turn_index=0, protocol_iteration=0
+    )
+    for call_id in ("call-1", "call-2"):
+        await writer.complete(tool(batch, call_id))
+    lineage = await archive.lineage(await archive.get("2:call-2"))
+    shape = [(node.depth, node.effect.effect_id) for node in lineage.nodes]
+    assert shape == [(0, "2:call-1"), (0, "2:call-2")]
+    assert lineage.cause == reference_of(batch)
 
 
 async def test_a_loop_of_causes_comes_to_an_end(
@@ -256,6 +270,7 @@ async def test_a_loop_of_causes_comes_to_an_end(
         )
     lineage = await archive.lineage(await archive.get("1"))
     assert {node.effect.effect_id for node in lineage.nodes} == {"1", "2"}
+    assert lineage.cause == ""
 
 
 async def test_a_large_tree_is_cut_and_says_so(archive: Archive, writer: Writer) -> None:
