@@ -28,8 +28,9 @@ _SIZE = {
 }
 _PAGE = (
     "SELECT updated_at_ms, scope_id, replay_key, status, fence, park_reason, letter_sent, {} "
-    "FROM effectmq_effects WHERE updated_at_ms < ? AND (updated_at_ms, scope_id, replay_key) > "
-    "(?, ?, ?) ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
+    "FROM effectmq_effects WHERE updated_at_ms < ? AND updated_at_ms >= ? "
+    "AND (updated_at_ms, scope_id, replay_key) > (?, ?, ?) "
+    "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
 )
 #: As it was seen: a claim raises the fence, and every change moves the time.
 _UNCHANGED = (
@@ -105,7 +106,8 @@ def candidates(tx: Transaction, before_ms: int, after: Place, limit: int) -> lis
             payload_bytes=payload_bytes,
         )
         for updated_ms, scope_id, key, status, fence, reason, letter_sent, payload_bytes in cast(
-            "list[Any]", tx.execute(_PAGE.format(size), (before_ms, *after, limit))
+            "list[Any]",
+            tx.execute(_PAGE.format(size), (before_ms, after.updated_ms, *after, limit)),
         )
     ]
 

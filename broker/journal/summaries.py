@@ -191,8 +191,10 @@ def find(
     where, parameters = conditions(chosen)
     if after is not None:
         sign = ">" if oldest_first else "<"
+        # The first condition follows from the second, and is the one that an index is good for.
+        where.append(f"updated_at_ms {sign}= ?")
         where.append(f"(updated_at_ms, scope_id, replay_key) {sign} (?, ?, ?)")
-        parameters.extend(after)
+        parameters += [after.updated_ms, *after]
     order = _OLDEST_FIRST if oldest_first else _NEWEST_FIRST
     rows = tx.execute(
         f"SELECT {_SUMMARY} FROM effectmq_effects {_where(where)} {order}", (*parameters, limit)

@@ -37,6 +37,7 @@ from effectmq.protocol.errors import (
     AccessRefusedError,
     ConfigurationError,
     EffectmqError,
+    SchemaVersionError,
     TopologyError,
     VirtualHostError,
 )
@@ -67,7 +68,13 @@ COMMANDS = {
 }
 
 #: What trying again cannot mend; a supervisor should not restart us for it.
-_PERMANENT = (ConfigurationError, AccessRefusedError, VirtualHostError, TopologyError)
+_PERMANENT = (
+    ConfigurationError,
+    AccessRefusedError,
+    VirtualHostError,
+    TopologyError,
+    SchemaVersionError,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -156,16 +156,17 @@ def lineage_facts(node: LineageNode, asked: EffectSummary) -> dict[str, Any]:
 def lineage_text(lineage: Lineage, asked: EffectSummary, now_ms: int) -> str:
     """A tree for people; the effect that was asked for is marked with ``*``."""
     rows: list[tuple[object, ...]] = []
+    top = 0
     if lineage.cause:
         rows.append((_cause(lineage.cause), "", "", "", "", "not in the journal"))
-    start = 1 if lineage.cause else 0
-    for node in lineage.nodes:
+        top = 1
+    depths = [node.depth + top for node in lineage.nodes]
+    for index, node in enumerate(lineage.nodes):
         effect = node.effect
         mark = " *" if effect.identity == asked.identity else ""
-        branch = "   " * (node.depth + start - 1) + "└─ " if node.depth + start else ""
         rows.append(
             (
-                f"{branch}{short(_name(effect), _MAX_NAME)}{mark}",
+                f"{_branch(depths[index:])}{short(_name(effect), _MAX_NAME)}{mark}",
                 effect.kind,
                 effect.status,
                 effect.hash[:_HASH_DIGITS],
@@ -193,6 +194,18 @@ def difference_lines(found: Iterable[Difference], *, values: bool) -> list[str]:
     return lines
 
 
+def _branch(depths: list[int]) -> str:
+    """The lines in front of the first of some nodes, whose depths these are."""
+    text = ""
+    for level in range(1, depths[0] + 1):
+        goes_on = next((depth for depth in depths[1:] if depth <= level), 0) == level
+        if level == depths[0]:
+            text += "├─ " if goes_on else "└─ "
+        else:
+            text += "│  " if goes_on else "   "
+    return text
+
+
 def _cause(text: str) -> str:
     tree = payload(text)
     if not isinstance(tree, dict):
@@ -215,6 +228,8 @@ def _note(effect: EffectSummary) -> str:
     code, message = effect.error
     if effect.status in ("in_progress", "waiting"):
         return short(effect.worker, _MAX_NOTE)
+    if effect.status == "forgotten":
+        return ""
     parked = f"{effect.park_reason}: " if effect.park_reason else ""
     # Our own codes say no more than their message.
     said = message if code.startswith("effectmq_") or not code else f"{code}: {message}"
