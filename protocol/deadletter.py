@@ -145,7 +145,15 @@ def revived_message(letter: DeadLetter) -> Message:
 
     The deadline is forgotten too: whoever replays wants it done now.
     """
-    kept = (names.HASH, names.REPLAY_KEY, names.SCOPE, names.TRACEPARENT, names.EDITED_FROM)
+    kept = (
+        names.HASH,
+        names.REPLAY_KEY,
+        names.SCOPE,
+        names.BODY,
+        names.OUT_OF_LINE,
+        names.TRACEPARENT,
+        names.EDITED_FROM,
+    )
     headers = {
         name: letter.message.headers[name] for name in kept if name in letter.message.headers
     }

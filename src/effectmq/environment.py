@@ -9,6 +9,7 @@ variable                    meaning
 ``EFFECTMQ_IDENTITY``       a client's reply queue; random when not set
 ``EFFECTMQ_DELAY_LEVELS``   delay levels in milliseconds, for instance ``1000,5000,60000``
 ``EFFECTMQ_DELIVERY_LIMIT`` returns after which the broker moves a message to limbo
+``EFFECTMQ_ATTACHMENTS``    the attachment store's address; none when not set
 ``EFFECTMQ_CRASH_AT``       for fault tests: the named point at which this process dies
 ==========================  =====================================================================
 
@@ -45,11 +46,13 @@ class Environment:
         broker: The broker's address.
         identity: A client's identity; ``None`` for a random one.
         topology: Namespace, delay levels, delivery limit.
+        attachments: The attachment store's address; empty for none.
     """
 
     broker: str
     identity: str | None
     topology: TopologySettings
+    attachments: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -74,6 +77,7 @@ class Environment:
                     _numbers(found, "EFFECTMQ_DELIVERY_LIMIT") or (DEFAULT_DELIVERY_LIMIT,)
                 )[0],
             ),
+            attachments=found.get("EFFECTMQ_ATTACHMENTS", ""),
         )
 
     def topology_in(self, namespace: str | None) -> TopologySettings:
