@@ -18,7 +18,7 @@ from effectmq.protocol.errors import AttachmentStoreError, ConfigurationError, M
 from effectmq.protocol.text import printable
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
+    from obstore.store import S3Config, S3Store
 
 __all__ = ["S3Objects"]
 
@@ -79,12 +79,17 @@ class S3Objects:
         except ImportError:
             raise MissingExtraError("an attachment store in S3", "s3") from None
         limit = timedelta(seconds=timeout_s)
+        # What is not given must not be there at all, so that the environment can say it.
+        config: S3Config = {}
+        if endpoint is not None:
+            config["endpoint"] = endpoint
+        if region is not None:
+            config["region"] = region
         try:
             return S3Store(
                 bucket,
                 prefix=prefix or None,
-                endpoint=endpoint,
-                region=region,
+                config=config,
                 client_options={"allow_http": (endpoint or "").startswith("http://")},
                 retry_config={"max_retries": _RETRIES, "retry_timeout": limit},
             )
