@@ -41,6 +41,7 @@ _ADVICE = {
     errno.EACCES: "permission is denied; let this user read and write there",
     errno.EPERM: "permission is denied; let this user read and write there",
     errno.ENOTDIR: "part of the path is not a directory; name a directory",
+    errno.EEXIST: "there is a file in the place of a directory; name a directory",
     errno.EISDIR: "there is a directory in the place of a file; name a directory of our own",
     errno.EMFILE: "this process has too many files open; raise its limit (ulimit -n)",
     errno.EIO: "the disk reported an error; check it",
