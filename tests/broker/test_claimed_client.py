@@ -353,3 +353,23 @@ async def test_a_client_does_not_open_with_a_store_that_cannot_be_used(
     with pytest.raises(AttachmentStoreError, match="no such bucket"):
         await stage.client("me", attachments=claims.store)
     await stage.client("me")
+
+
+async def test_a_worker_without_a_store_parks_the_effect_and_says_what_to_do(
+    stage: Stage, claims: ClaimCheck
+) -> None:
+    """The letter has the reference, so that it can be replayed when the worker has a store."""
+    app = stage.worker()
+
+    @app.handler("exec_code")
+    async def run(command: object) -> object:
+        raise AssertionError("it cannot be read")
+
+    await stage.start(app)
+    client = await stage.client("me", attachments=claims.store)
+    with pytest.raises(EffectFailedError, match="set EFFECTMQ_ATTACHMENTS") as failed:
+        await client.execute(code(LARGE), timeout=PATIENCE_S)
+    assert failed.value.code == "effectmq_malformed"
+    (letter,) = await stage.parked()
+    assert letter.reason == "malformed"
+    assert body_reference(letter.message) is not None

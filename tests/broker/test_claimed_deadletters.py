@@ -42,7 +42,12 @@ async def stage(made: tuple[ClaimCheck, BreakableObjects]) -> AsyncIterator[Dead
 
 async def park(stage: DeadStage, claims: ClaimCheck, size: int = 2_000_000) -> Request:
     """Park an effect as a worker does that fetched its body: the small message."""
-    sealed = Request.seal(stage.code("x" * size), reply_to="me", out_of_line=True)
+    sealed = Request.seal(
+        stage.code("x" * size),
+        reply_to="me",
+        out_of_line=True,
+        limits=claims.limits(DEFAULT_LIMITS),
+    )
     letter = dead_message(
         await claims.outgoing(sealed.message),
         kind="exec_code",
