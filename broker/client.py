@@ -22,6 +22,15 @@ from effectmq.broker.attachments import AttachmentStore, open_attachments
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.claimed_replies import ClaimedReplies
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.journal.choice import (
+    ReplayMode,
+    checked_replay,
+    chosen_journal,
+    open_journal,
+)
+from effectmq.broker.journal.journal import Journal
+from effectmq.broker.journal.recalling import Recall, cancel_error, failure_of
+from effectmq.broker.notices import announce_cancel
 from effectmq.broker.publishing import PASSING
 from effectmq.broker.replies import ReplyBook, ReplyKey, Waiter
 from effectmq.broker.scopes import ProcessScope, Turn
@@ -34,7 +43,6 @@ from effectmq.protocol.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.errors import (
     AttachmentStoreError,
     ConfigurationError,
-    EffectFailedError,
     EffectTimeoutError,
     ProtocolError,
     TransportClosedError,
@@ -77,14 +85,17 @@ class Handle:
 
     Attributes:
         effect_id: Its id inside its scope.
+        scope_id: The id of its scope; with the replay key, its name for ever.
         replay_key: Its key for ever.
         hash: The hash of its envelope.
     """
 
-    def __init__(self, waiter: Waiter, book: ReplyBook) -> None:
-        self.effect_id = waiter.key.effect_id
-        self.replay_key = waiter.key.replay_key
-        self.hash = waiter.key.hash
+    def __init__(self, request: Request, waiter: Waiter, book: ReplyBook) -> None:
+        self.effect_id = request.effect_id
+        self.scope_id = request.identity.scope_id
+        self.replay_key = request.replay_key
+        self.hash = request.hash
+        self._request = request
         self._waiter = waiter
         self._book = book
 
@@ -130,13 +141,14 @@ class Handle:
         Wait for the outcome.
 
         Raises:
-            EffectFailedError: When a controller error came back instead.
+            EffectFailedError: When a controller error came back instead; ``EffectMismatchError``
+                and ``EffectCancelledError`` are kinds of it.
             EffectTimeoutError: When neither came within ``timeout`` seconds.
             TransportClosedError: When the client is not open, so that nothing can arrive.
         """
         result = (await self.reply(timeout)).result
         if isinstance(result, RuntimeEffectControllerError):
-            raise EffectFailedError(self.effect_id, result.code, result.message)
+            raise failure_of(self.effect_id, result)
         return result
 
 
@@ -150,6 +162,11 @@ class EffectClient:
         topology: The namespace; the same for all of an installation.
         transport: Timeouts and limits of the connection.
         content_type: How envelopes are encoded, msgpack or JSON; answers come in kind.
+        journal: ``sqlite:///path`` or ``postgresql://…``, the one of the workers: what is recorded
+            is answered from there, without a worker, and effects can be cancelled. ``None`` or
+            ``none`` for no journal in reach.
+        replay: ``strict`` answers from the journal only: nothing is submitted, no broker is needed,
+            and a missing record is an error.
         attachments: The attachment store or its address. With one, large envelopes are kept out of
             line, and so may be the answers to this client.
 
@@ -169,6 +186,8 @@ class EffectClient:
         topology: TopologySettings | None = None,
         transport: TransportSettings | None = None,
         content_type: str = MSGPACK,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
         attachments: AttachmentStore | str | None = None,
     ) -> None:
         if content_type not in (MSGPACK, JSON):
@@ -190,6 +209,10 @@ class EffectClient:
         )
         self._limits = Limits(max_body_bytes=self._transport_settings.max_body_bytes)
         self._content_type = content_type
+        self.journal = chosen_journal(journal)
+        self._strict = checked_replay(replay, self.journal) == "strict"
+        self._opened_journal: Journal | None = None
+        self._recall: Recall | None = None
         if isinstance(attachments, str):
             attachments = open_attachments(attachments)
         self.attachments = attachments
@@ -214,15 +237,24 @@ class EffectClient:
         Raises:
             BrokerError: When the broker cannot be used.
             ReplyQueueInUseError: When another live client has this identity.
+            DatabaseError: When the journal cannot be used.
             AttachmentStoreError: When the attachment store cannot be used.
         """
-        if self.attachments is not None:
-            await self.attachments.__aenter__()
+        journal = open_journal(self.journal)
+        if journal is not None:
+            await journal.__aenter__()
+            self._opened_journal = journal
+            self._recall = Recall(journal, self.counters, strict=self._strict)
         try:
-            await self._connect()
+            if not self._strict:
+                if self.attachments is not None:
+                    await self.attachments.__aenter__()
+                await self._connect()
         except BaseException:
             await self._close_attachments()
+            await self._close_journal()
             raise
+        self._book.open()
         return self
 
     async def _connect(self) -> None:
@@ -242,10 +274,14 @@ class EffectClient:
             await transport.__aexit__()
             raise
         self._transport = transport
-        self._book.open()
         self._pump = asyncio.get_running_loop().create_task(
             self._receive(self._consumer), name=f"effectmq replies {self.identity}"
         )
+
+    async def _close_journal(self) -> None:
+        journal, self._opened_journal, self._recall = self._opened_journal, None, None
+        if journal is not None:
+            await journal.__aexit__()
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop receiving and disconnect; what arrives from now on waits in the reply queue."""
@@ -263,6 +299,7 @@ class EffectClient:
             if transport is not None:
                 await transport.__aexit__()
             await self._close_attachments()
+            await self._close_journal()
 
     async def _close_attachments(self) -> None:
         if self.attachments is not None:
@@ -325,11 +362,16 @@ class EffectClient:
             AttachmentStoreError: When its body is kept out of line and could not be stored.
             UnroutableError: When no worker ever declared its kind.
             PublishError: When it was not confirmed in time.
+            EffectMismatchError: When the journal has its key with another envelope.
+            RecordMissingError: With strict replay, when nothing is recorded.
         """
         request, handle = self._prepare(
             envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
         )
-        await self._publish(request, route_of(request.kind, lane), timeout)
+        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
+        end = asyncio.get_running_loop().time() + limit_s
+        if not await self._recalled(request, limit_s):
+            await self._publish(request, route_of(request.kind, lane), end)
         return handle
 
     async def execute(
@@ -355,17 +397,19 @@ class EffectClient:
 
         Raises:
             EffectFailedError: When a controller error came back.
+            EffectMismatchError: When its replay key is recorded with another envelope.
             EffectTimeoutError: When there was no outcome in time; the effect goes on.
             AttachmentStoreError: When its body is kept out of line and could not be stored.
             PublishError: When it could not be submitted.
+            RecordMissingError: With strict replay, when nothing is recorded.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         request, handle = self._prepare(
             envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
         )
-        if not handle.done:
-            await self._publish(request, route_of(request.kind, lane), timeout)
+        if not handle.done and not await self._recalled(request, timeout):
+            await self._publish(request, route_of(request.kind, lane), end)
         try:
             return await handle.outcome(max(0.0, end - loop.time()))
         except EffectTimeoutError:
@@ -406,17 +450,61 @@ class EffectClient:
             limits=self._sealing,
         )
         # The place for the answer exists before the question is asked.
-        return request, Handle(self._book.wait_for(ReplyKey.of_request(request)), self._book)
+        waiter = self._book.wait_for(ReplyKey.of_request(request))
+        return request, Handle(request, waiter, self._book)
 
-    async def _publish(self, request: Request, route: str, timeout: float | None) -> None:
+    async def _recalled(self, request: Request, timeout_s: float) -> bool:
+        """Whether the journal had the answer, which is then where answers arrive."""
+        if self._recall is None:
+            return False
+        reply = await self._recall.reply(request, timeout_s)
+        if reply is not None:
+            self._book.take(reply)
+        return reply is not None
+
+    async def cancel(self, effect: RuntimeEffectEnvelope | Handle, *, reason: str = "") -> bool:
+        """
+        Cancel an effect, unless it has its outcome: exactly one of the two is recorded.
+
+        A worker that runs it is told and stops its handler; one that has not begun never will.
+        Whoever waits for it here is answered at once, others when its message comes by.
+
+        Args:
+            effect: What to cancel; it need not have been submitted by this client.
+            reason: Recorded with it, for people.
+
+        Returns:
+            Whether it is cancelled; ``False`` when it was finished before.
+
+        Raises:
+            ConfigurationError: When the client has no journal, which is where this is decided.
+            EffectMismatchError: When its key is recorded with another envelope.
+            DatabaseUnavailableError: When the journal cannot be written; nothing was cancelled.
+        """
+        if self._recall is None:
+            raise ConfigurationError(
+                "cancelling is decided in the journal and this client has none; open it with "
+                "journal= or EFFECTMQ_JOURNAL, the address that the workers use"
+            )
+        request = effect._request if isinstance(effect, Handle) else self._prepare(effect)[0]
+        error = cancel_error(request.kind, reason)
+        if not await self._recall.cancel(request, error):
+            return False
+        self.counters["cancelled"] += 1
+        self._book.take(
+            Reply(request.effect_id, request.replay_key, request.hash, error, replayed=True)
+        )
+        if self._transport is not None:
+            await announce_cancel(self._transport, self._names, request.identity)
+        return True
+
+    async def _publish(self, request: Request, route: str, end: float) -> None:
         transport = self._transport
         if transport is None:
             raise TransportClosedError(
                 "the client is not open; use it inside 'async with Client(...) as client'"
             )
         loop = asyncio.get_running_loop()
-        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
-        end = loop.time() + limit_s
         message = await self._outgoing(request.message, end)
         reached("before_publish")
         while True:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from effectmq.broker.attachments import AttachmentStore
 from effectmq.broker.client import EffectClient
+from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
@@ -30,6 +31,9 @@ class Client(EffectClient):
         content_type: How envelopes are encoded: ``application/msgpack`` or ``application/json``.
         attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
             ``EFFECTMQ_ATTACHMENTS``, else none. ``none`` for none whatever the variable says.
+        journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else none
+            in reach.
+        replay: ``strict`` answers from the journal only, and needs no broker.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
@@ -45,6 +49,8 @@ class Client(EffectClient):
         transport: TransportSettings | None = None,
         content_type: str = MSGPACK,
         attachments: AttachmentStore | str | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
     ) -> None:
         environment = Environment.read()
         super().__init__(
@@ -54,6 +60,8 @@ class Client(EffectClient):
             transport=transport,
             content_type=content_type,
             attachments=environment.attachments if attachments is None else attachments,
+            journal=journal or environment.journal,
+            replay=replay,
         )
 
 
@@ -67,6 +75,9 @@ class Worker(EffectWorker):
         settings: Concurrency, limits and times.
         transport: Timeouts and limits of the connection.
         name: Shown on dead letters; host and process id by default.
+        journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else a
+            file of this user and namespace, which is shown when the worker starts.
+        replay: ``strict`` answers from the journal only, and never executes.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
@@ -80,12 +91,17 @@ class Worker(EffectWorker):
         settings: WorkerSettings | None = None,
         transport: TransportSettings | None = None,
         name: str | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
     ) -> None:
         environment = Environment.read()
+        topology = environment.topology_in(namespace)
         super().__init__(
             broker or environment.broker,
             settings=settings,
-            topology=environment.topology_in(namespace),
+            topology=topology,
             transport=transport,
             name=name,
+            journal=journal or environment.journal_in(topology.namespace),
+            replay=replay,
         )

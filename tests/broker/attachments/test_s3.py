@@ -39,6 +39,7 @@ async def answering(status: str, body: bytes) -> AsyncIterator[int]:
         writer.write(head.encode() + body)
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
@@ -91,12 +92,16 @@ async def test_a_server_that_is_not_there_cannot_be_reached() -> None:
 async def test_a_server_that_never_answers_is_not_waited_for() -> None:
     """No operation takes longer than its time limit."""
 
+    lines: list[asyncio.StreamWriter] = []
+
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+        lines.append(writer)
 
     async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
         text = await opening_error(server.sockets[0].getsockname()[1], timeout_s=0.2)
+        for line in lines:
+            line.close()
+            await line.wait_closed()
     assert "did not answer within 0.2 s" in text
 
 
