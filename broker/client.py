@@ -88,6 +88,7 @@ class Handle:
         scope_id: The id of its scope; with the replay key, its name for ever.
         replay_key: Its key for ever.
         hash: The hash of its envelope.
+        request: The effect as it travels.
     """
 
     def __init__(self, request: Request, waiter: Waiter, book: ReplyBook) -> None:
@@ -95,7 +96,7 @@ class Handle:
         self.scope_id = request.identity.scope_id
         self.replay_key = request.replay_key
         self.hash = request.hash
-        self._request = request
+        self.request = request
         self._waiter = waiter
         self._book = book
 
@@ -486,7 +487,7 @@ class EffectClient:
                 "cancelling is decided in the journal and this client has none; open it with "
                 "journal= or EFFECTMQ_JOURNAL, the address that the workers use"
             )
-        request = effect._request if isinstance(effect, Handle) else self._prepare(effect)[0]
+        request = effect.request if isinstance(effect, Handle) else self._prepare(effect)[0]
         error = cancel_error(request.kind, reason)
         if not await self._recall.cancel(request, error):
             return False

@@ -153,8 +153,13 @@ def _inside(place: _Place, one: Any, other: Any) -> list[tuple[_Place, Any, Any]
     if isinstance(one, dict) and isinstance(other, dict):
         return _members(place, cast("dict[str, Any]", one), cast("dict[str, Any]", other))
     if isinstance(one, list) and isinstance(other, list):
-        return _items(place, one, other)
+        return _items(place, _list(one), _list(other))
     return None
+
+
+def _list(value: Any) -> list[Any]:
+    """The same, as a type checker may know it."""
+    return value  # type: ignore[no-any-return]
 
 
 def _members(

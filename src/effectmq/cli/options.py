@@ -19,6 +19,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # p
 __all__ = [
     "Commands",
     "add_broker_options",
+    "add_journal_option",
     "add_json_option",
     "add_quiet_option",
     "broker_of",
@@ -47,6 +48,16 @@ def add_broker_options(parser: argparse.ArgumentParser) -> None:
         "--namespace",
         metavar="NS",
         help="prefix of all queue names; default: EFFECTMQ_NAMESPACE, else effects",
+    )
+
+
+def add_journal_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--journal`` to a command that works without one, too."""
+    parser.add_argument(
+        "--journal",
+        metavar="URL",
+        help="sqlite:///path/to/file, postgresql://user:password@host/database, or none; default: "
+        "EFFECTMQ_JOURNAL, else this user's file for the namespace",
     )
 
 
