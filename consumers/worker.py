@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self, TypeVar, overload
 
+from effectmq.broker.attachments import open_attachments
+from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.journal.choice import (
     ReplayMode,
     checked_replay,
@@ -61,6 +63,8 @@ class EffectWorker:
         journal: ``sqlite:///path`` or ``postgresql://…``; ``None`` or ``none`` for no journal, with
             which outcomes are not remembered and bodies may run again.
         replay: ``strict`` answers from the journal only, and never executes.
+        attachments: A store, or its address: ``file:///path``, ``s3://bucket/prefix``; ``None`` or
+            ``none`` for none, with which bodies that are kept out of line cannot be read.
 
     Raises:
         ConfigurationError: When an argument cannot be used.
@@ -76,10 +80,14 @@ class EffectWorker:
         name: str | None = None,
         journal: str | None = None,
         replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.journal = chosen_journal(journal)
         self.replay = checked_replay(replay, self.journal)
+        self.attachments = (
+            open_attachments(attachments) if isinstance(attachments, str) else attachments
+        )
         self.broker = broker
         self.settings = settings or WorkerSettings()
         self.topology = topology or TopologySettings()
@@ -247,6 +255,7 @@ class EffectWorker:
             self.topology,
             self.counters,
             open_journal(self.journal),
+            self.attachments,
             strict=self.replay == "strict",
         )
         await service.start(self.broker, self._transport_settings)

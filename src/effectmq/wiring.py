@@ -78,6 +78,8 @@ class Worker(EffectWorker):
         journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else a
             file of this user and namespace, which is shown when the worker starts.
         replay: ``strict`` answers from the journal only, and never executes.
+        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
+            ``EFFECTMQ_ATTACHMENTS``, else none.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
@@ -93,6 +95,7 @@ class Worker(EffectWorker):
         name: str | None = None,
         journal: str | None = None,
         replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         environment = Environment.read()
         topology = environment.topology_in(namespace)
@@ -104,4 +107,5 @@ class Worker(EffectWorker):
             name=name,
             journal=journal or environment.journal_in(topology.namespace),
             replay=replay,
+            attachments=environment.attachments if attachments is None else attachments,
         )
