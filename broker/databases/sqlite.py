@@ -111,6 +111,11 @@ class SqliteTransaction:
         """Run one statement once for each row."""
         self._connection.executemany(sql, rows)
 
+    def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
+        """The same, with the rows that each returns."""
+        execute = self._connection.execute
+        return [execute(sql, row).fetchall() for row in rows]
+
     def now_ms(self) -> int:
         """Unix milliseconds, by this host's clock."""
         return time.time_ns() // 1_000_000
