@@ -326,7 +326,7 @@ class TestRefusals:
                 "check the host name"
             ),
             f"postgresql://postgres:s3%zzcret@{at}/postgres": "special characters as %XX",
-            f"postgresql://postgres:s3cret@{at}/postgres?colour=s3cret": "cannot be used",
+            f"postgresql://postgres:s3cret@{at}/postgres?colour=blue": "cannot be used",
             f"postgresql://postgres:half/s3cret@{at}/postgres": "cannot be used",
             f"postgresql://postgres@{at}/postgres?sslmode=require": "check sslmode",
         }

@@ -132,7 +132,7 @@ groups = st.tuples(
 
 @given(history=st.lists(groups, max_size=8))
 @settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
