@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import tempfile
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
@@ -30,6 +31,8 @@ from tests.databases.fixtures import (
 
 #: Fixtures that are defined elsewhere.
 __all__ = ["database_url", "databases", "postgres_url", "private_postgres"]
+
+_STATE = tempfile.mkdtemp(prefix="effectmq-tests-")
 
 _SETTINGS = pytest.StashKey[Settings]()
 
@@ -136,6 +139,9 @@ def _hear_interrupts() -> None:
 def _clear_environment() -> None:
     for name in [name for name in os.environ if name.startswith("EFFECTMQ_")]:
         del os.environ[name]
+    # A worker without arguments keeps its journal among the user's state: never the real one, and
+    # never that of another test.
+    os.environ["XDG_STATE_HOME"] = f"{_STATE}/{secrets.token_hex(4)}"
 
 
 def _have(config: pytest.Config, get: Callable[[str], Found], name: str) -> Found:
