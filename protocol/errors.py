@@ -28,6 +28,7 @@ The one error tree of the project.
     │   ├── DatabaseUnavailableError   locked, full or out of reach; trying again may help
     │   └── SchemaVersionError         written by another version of effectmq
     ├── ProcessRegistryError           the process registry refused; ``text`` as Lash words it
+    │   └── ProcessLeaseLostError      the worker does not hold the process any more
     ├── EffectError                    what became of one effect
     │   ├── EffectFailedError          a controller error came back: ``code`` and ``message``
     │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
@@ -65,6 +66,7 @@ __all__ = [
     "MalformedError",
     "MissingExtraError",
     "PayloadTooLargeError",
+    "ProcessLeaseLostError",
     "ProcessRegistryError",
     "ProtocolError",
     "PublishError",
@@ -300,6 +302,10 @@ class ProcessRegistryError(EffectmqError):
     def display(self) -> str:
         """The text as a controller error carries it."""
         return f"plugin session error: {self.text}"
+
+
+class ProcessLeaseLostError(ProcessRegistryError):
+    """The lease of a process has run out, or another worker has taken it."""
 
 
 class EffectError(EffectmqError):

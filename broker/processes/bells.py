@@ -9,10 +9,8 @@ see, so one ring too many does no harm.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-
-from effectmq.protocol.errors import DatabaseError
 
 __all__ = ["Bells"]
 
@@ -38,7 +36,7 @@ class Bells:
         self.closed = False
 
     @contextmanager
-    def listening(self, process_id: str) -> Iterator[asyncio.Event]:
+    def listening(self, process_id: str) -> Generator[asyncio.Event]:
         """Have a bell for a process: clear it, look, and if there was nothing, wait for it."""
         bell = asyncio.Event()
         self._bells.setdefault(process_id, set()).add(bell)
@@ -72,8 +70,9 @@ class Bells:
         while self._bells:
             try:
                 await self._look()
-            except DatabaseError:
-                # Let those that wait find out by themselves: their own look tells their callers.
+            except Exception:
+                # Whatever it is, those that wait find it out by a look of their own, which tells
+                # their callers; were this to end here, they would wait for ever.
                 for process_id in self._bells:
                     self.ring(process_id)
             await asyncio.sleep(self._poll_s)

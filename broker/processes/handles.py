@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from effectmq.broker.database import Transaction
-from effectmq.broker.processes.records import COLUMNS, lock, record_from
+from effectmq.broker.processes.records import COLUMNS, lock, read, record_from
 from effectmq.broker.processes.tables import key, number, stored, text, tree
 from effectmq.protocol.digests import process_scope_id
 from effectmq.protocol.errors import ProcessRegistryError
@@ -94,7 +94,7 @@ def grants_of(tx: Transaction, process_id: str) -> list[ProcessHandleGrant]:
     Raises:
         ProcessRegistryError: When nobody has registered the process.
     """
-    lock(tx, process_id)
+    read(tx, process_id)
     rows = tx.execute(
         "SELECT session_id, descriptor FROM effectmq_process_handles WHERE process = ? "
         "ORDER BY session_id, scope_id",

@@ -11,7 +11,7 @@ from effectmq.broker.database import LeaseTime, Row, Transaction
 from effectmq.broker.processes.records import lock
 from effectmq.broker.processes.tables import key, number, stored, text
 from effectmq.protocol.digests import lease_token
-from effectmq.protocol.errors import ProcessRegistryError
+from effectmq.protocol.errors import ProcessLeaseLostError, ProcessRegistryError
 from effectmq.protocol.wire.processes import ProcessLease
 
 __all__ = ["claim", "claimable", "complete", "renew", "require"]
@@ -37,7 +37,8 @@ def claim(tx: Transaction, process_id: str, owner_id: str, ttl_ms: int) -> Proce
         owner, _, last, expires_at_ms, *_ = found
         if _is_live(found, tx.lease_time()) and text(owner) != owner_id:
             raise ProcessRegistryError(
-                f"process `{process_id}` is already leased by `{text(owner)}` until {expires_at_ms}"
+                f"process `{process_id}` is already leased by `{text(owner)}` until "
+                f"{number(expires_at_ms)}"
             )
         fencing_token = number(last) + 1
     ttl_ms = min(ttl_ms, _LONGEST_MS)
@@ -82,7 +83,7 @@ def renew(tx: Transaction, lease: ProcessLease, ttl_ms: int) -> ProcessLease:
     Keep a lease for longer; only its end moves.
 
     Raises:
-        ProcessRegistryError: When it has run out, or somebody else has taken it.
+        ProcessLeaseLostError: When it has run out, or somebody else has taken it.
     """
     require(tx, lease)
     ttl_ms = min(ttl_ms, _LONGEST_MS)
@@ -96,11 +97,11 @@ def require(tx: Transaction, lease: ProcessLease) -> None:
     Make sure of a lease until the transaction ends.
 
     Raises:
-        ProcessRegistryError: When it has run out, or somebody else has taken it.
+        ProcessLeaseLostError: When it has run out, or somebody else has taken it.
     """
     found = _row(tx, lease.process_id)
     if found is None or found[1] != lease.lease_token or not _is_live(found, tx.lease_time()):
-        raise ProcessRegistryError(f"process lease for `{lease.process_id}` is missing or expired")
+        raise ProcessLeaseLostError(f"process lease for `{lease.process_id}` is missing or expired")
 
 
 def complete(tx: Transaction, process_id: str, token: str) -> None:

@@ -203,10 +203,18 @@ class ProcessRegistry:
         """Note that the wake of an event has arrived."""
         await self._database.write(lambda tx: events.acknowledge_wake(tx, process_id, sequence))
 
+    async def event_after(
+        self, process_id: str, event_type: str, sequence: int
+    ) -> ProcessEvent | None:
+        """The first event of a type with a number larger than this, if there is one."""
+        return await self._database.read(
+            lambda tx: events.first_after(tx, process_id, event_type, sequence)
+        )
+
     async def wait_event_after(
         self, process_id: str, event_type: str, sequence: int
     ) -> ProcessEvent:
-        """The first event of a type with a number larger than this, now or later."""
+        """The same, now or when it comes."""
         return await self._until(
             process_id, lambda tx: events.first_after(tx, process_id, event_type, sequence)
         )
