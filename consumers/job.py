@@ -9,7 +9,7 @@ One delivery, from arrival to settlement.
                      park            delay ─▶ ack        ├─▶ delay ─▶ ack
                                                          └─▶ park ─▶ answer ─▶ ack
 
-A job is a small state machine on the event loop. It owns one task, while a handler runs, and
+A job is a small state machine on the event loop. It owns one attempt, while a handler runs, and
 waits by timer otherwise: what lives long is cheap, and every way to end goes through ``_settle``.
 What to do is decided in ``lifecycle``; this module only does it.
 
@@ -27,7 +27,8 @@ from dataclasses import replace
 
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.transport import Delivery
-from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.attempt import Attempt, HandlerExitError, Result
+from effectmq.consumers.handler import TryAgain
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.lifecycle import (
     Answer,
@@ -44,7 +45,7 @@ from effectmq.consumers.lifecycle import (
 from effectmq.protocol import headers as names
 from effectmq.protocol.codec import JSON, MSGPACK
 from effectmq.protocol.deadletter import dead_message
-from effectmq.protocol.errors import HandlerError, MalformedError, ProtocolError
+from effectmq.protocol.errors import MalformedError, ProtocolError
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.reply import Reply, encode_reply
 from effectmq.protocol.request import Request, read_request
@@ -55,18 +56,12 @@ from effectmq.protocol.wire.outcome import (
     RuntimeEffectOutcomeSleep,
 )
 
-__all__ = ["HandlerExitError", "Job"]
+__all__ = ["Job"]
 
 logger = logging.getLogger("effectmq.worker")
 
 #: What a message of one answer adds to it.
 _LIST_BYTES = 8
-
-_Result = RuntimeEffectOutcome | TryAgain | BaseException
-
-
-class HandlerExitError(HandlerError):
-    """A handler called ``sys.exit``, or ended its own task."""
 
 
 class Job:
@@ -78,11 +73,10 @@ class Job:
 
     __slots__ = (
         "_answer",
+        "_attempt",
         "_delayed",
         "_followers",
-        "_overdue_limit_s",
         "_request",
-        "_task",
         "_timer",
         "delivery",
         "lane",
@@ -95,12 +89,11 @@ class Job:
         self.lane = lane
         self.delivery = delivery
         self._request: Request | None = None
-        self._task: asyncio.Task[_Result] | None = None
+        self._attempt: Attempt | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._followers: list[Job] = []
         self._answer: Reply | None = None
         self._delayed: Delay | None = None
-        self._overdue_limit_s: float | None = None
 
     @property
     def effect_id(self) -> str:
@@ -238,71 +231,23 @@ class Job:
         if not request.first_seen_ms:
             # Kept here only; it goes on the wire with a retry.
             request = self._request = replace(request, first_seen_ms=lane.now_ms())
-        limit_s = lane.handler.limit_s(request) or lane.settings.time_limit_s
-        if request.deadline_ms:
-            limit_s = min(limit_s, max(0.0, (request.deadline_ms - lane.now_ms()) / 1_000))
-        lane.counters["started"] += 1
-        self._overdue_limit_s = None
-        self._task = lane.loop.create_task(_attempt(lane, request))
-        self._task.add_done_callback(self._ended)
-        self._timer = lane.loop.call_later(limit_s, self._overdue, limit_s)
+        self._attempt = Attempt(lane, request, self._attempted)
 
-    def _overdue(self, limit_s: float) -> None:
-        """The attempt ran over its time: cancel it, and give it a moment to go."""
-        if self._task is None or self._task.done():
-            return
-        self._overdue_limit_s = limit_s
-        self.lane.counters["timeouts"] += 1
-        self._task.cancel()
-        self._timer = self.lane.loop.call_later(
-            self.lane.settings.kill_grace_s, self._abandon, limit_s
-        )
-
-    def _abandon(self, limit_s: float) -> None:
-        """It swallowed the cancellation: go on without it, and ignore whatever it gives later."""
-        self._task = None
-        logger.error(
-            "effect %s cannot be stopped; its handler is abandoned and still runs",
-            self.effect_id,
-            extra={"action": "handler_abandoned", "effect_id": self.effect_id},
-        )
-        self.lane.abandon()
-        self._decide(self._timed_out(limit_s))
-
-    def _timed_out(self, limit_s: float) -> _Result:
-        return self.lane.handler.timed_out(self._known(), limit_s)
-
-    def _ended(self, task: asyncio.Task[_Result]) -> None:
-        if task is not self._task:
-            # Abandoned before; the job has gone on without it, and may be at its next attempt.
-            self.lane.recover()
-            if not task.cancelled():
-                task.exception()
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        reached("after_effect")
+    def _attempted(self, result: Result, overdue: bool) -> None:
+        self._attempt = None
         if self.lane.leaving:
             # Shut down before it was done: never settled, so another worker gets it. Whatever it
             # made of being cancelled is not an attempt.
-            if not task.cancelled():
-                task.exception()
             self._end()
             return
-        if self._overdue_limit_s is not None:
-            self._decide(self._timed_out(self._overdue_limit_s))
-        elif task.cancelled():
-            self._decide(HandlerExitError("the handler cancelled its own task"))
-        else:
-            error = task.exception()
-            self._decide(task.result() if error is None else error)
+        self._decide(result, overdue)
 
-    def _decide(self, result: _Result) -> None:
+    def _decide(self, result: Result, overdue: bool) -> None:
         lane, request = self.lane, self._known()
         now_ms = lane.now_ms()
         given = not isinstance(result, (TryAgain, BaseException))
         late = request.deadline_ms and now_ms >= request.deadline_ms
-        if late and (not given or self._overdue_limit_s is not None):
+        if late and (not given or overdue):
             self._park(expired(request, now_ms))
         elif isinstance(result, TryAgain):
             action = retry_in(
@@ -478,8 +423,8 @@ class Job:
         """The worker shuts down and time is up: stop here and leave the effect unsettled."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
+        if self._attempt is not None:
+            self._attempt.stop()
         else:
             self._end()
 
@@ -491,24 +436,3 @@ class Job:
         if self._request is None:
             raise HandlerExitError("the message was not read")
         return self._request
-
-
-async def _attempt(lane: Lane[Job], request: Request) -> _Result:
-    """Run the handler once; whatever it raises is a value, so that nothing reaches the loop."""
-    reached("mid_effect")
-    context = EffectContext(
-        request.envelope,
-        request.effect_id,
-        request.attempt,
-        request.deadline_ms,
-        str(request.message.headers.get(names.TRACEPARENT, "")),
-        lane.chunks.stream(request),
-    )
-    try:
-        return await lane.handler.run(request, context)
-    except asyncio.CancelledError:
-        raise
-    except (Exception, SystemExit) as problem:
-        if isinstance(problem, SystemExit):
-            return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
-        return problem
