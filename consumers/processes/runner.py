@@ -174,10 +174,8 @@ class ProcessRunner:
     # One process -------------------------------------------------------------------------------
 
     async def _run(self, process_id: str) -> None:
-        try:
-            lease = await self._registry.claim_lease(process_id, self.owner_id, self._lease_ms)
-        except (ProcessRegistryError, DatabaseError) as problem:
-            logger.debug("process %s is skipped: %s", printable(process_id), describe(problem))
+        lease = await self._claim(process_id)
+        if lease is None:
             return
         try:
             record = await self._registry.get(process_id)
@@ -189,6 +187,23 @@ class ProcessRunner:
             # written either, it does.
             with suppress(DatabaseError):
                 await self._registry.complete_lease(process_id, lease.lease_token)
+
+    async def _claim(self, process_id: str) -> ProcessLease | None:
+        """The lease of a process, or None when it is not to be had."""
+        claiming = asyncio.ensure_future(
+            self._registry.claim_lease(process_id, self.owner_id, self._lease_ms)
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except (ProcessRegistryError, DatabaseError) as problem:
+            logger.debug("process %s is skipped: %s", printable(process_id), describe(problem))
+            return None
+        except asyncio.CancelledError:
+            # A transaction that has begun is not stopped, and nobody else would give this back.
+            with suppress(ProcessRegistryError, DatabaseError):
+                lease = await claiming
+                await self._registry.complete_lease(process_id, lease.lease_token)
+            raise
 
     async def _carry_out(self, process: RunningProcess) -> None:
         if isinstance(process.record.input, ProcessInputExternal):
