@@ -153,7 +153,7 @@ def _inside(place: _Place, one: Any, other: Any) -> list[tuple[_Place, Any, Any]
     if isinstance(one, dict) and isinstance(other, dict):
         return _members(place, cast("dict[str, Any]", one), cast("dict[str, Any]", other))
     if isinstance(one, list) and isinstance(other, list):
-        return _items(place, cast("list[Any]", one), cast("list[Any]", other))
+        return _items(place, one, other)
     return None
 
 
