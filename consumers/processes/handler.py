@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from tenacity import stop_after_attempt
 
+from effectmq.broker.journal.records import OnUncertain
 from effectmq.broker.processes.registry import ProcessRegistry
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, TryAgain
 from effectmq.consumers.retry import IN_PLACE_LIMIT_MS, RetryPolicy
@@ -92,6 +93,10 @@ class ProcessHandler:
     def limit_s(self, request: Request) -> float | None:
         """None of its own: every operation is short."""
         return None
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Doing it again does no harm: the registry knows what it has done."""
+        return "retry"
 
     async def run(
         self, request: Request, context: EffectContext

@@ -102,8 +102,8 @@ class ProcessRunner:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Stop; see ``stop``."""
-        await self.stop()
+        """Stop, within the grace time of the settings; see ``stop``."""
+        await self.stop(self.settings.shutdown_grace_s)
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """

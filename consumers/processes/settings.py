@@ -19,6 +19,8 @@ class ProcessRunnerSettings:
         renew_s: How often a runner says that it is still there.
         sweep_s: How often to look for processes that nobody runs.
         cancel_grace_s: How long a process that was asked to stop may take to end.
+        shutdown_grace_s: How long running processes may take to end when the runner is left; what
+            has not ended then is given back, and runs again elsewhere.
         concurrency: Processes that run at a time.
     """
 
@@ -27,6 +29,7 @@ class ProcessRunnerSettings:
     renew_s: float = 30.0
     sweep_s: float = 0.4
     cancel_grace_s: float = 5.0
+    shutdown_grace_s: float = 0.0
     concurrency: int = 100
 
     def __post_init__(self) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -12,7 +11,6 @@ from effectmq.broker.transport import Transport
 from effectmq.protocol.topology import Names, TopologySettings, shared_topology, work_topology
 from tests.brokers.provide import Brokers, label
 from tests.conformance.adapters import Adapter, AmqpAdapter, MemoryAdapter
-from tests.conformance.databases import DATABASES, empty_database
 from tests.conftest import _SETTINGS, _have
 
 #: Everything that cleaning up may take, in seconds.
@@ -79,10 +77,3 @@ async def transport(adapter: Adapter, settings: TopologySettings) -> Transport:
     topology = shared_topology(settings) | work_topology(settings, ROUTES)
     await adapter.declare(connected, topology)
     return connected
-
-
-@pytest.fixture(params=DATABASES)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of an empty database of each kind in turn."""
-    with empty_database(request.param, tmp_path) as url:
-        yield url

@@ -292,6 +292,47 @@ async def test_an_await_with_a_deadline_is_given_up_at_it(
     assert await registry.output("p1") is None
 
 
+async def test_with_a_journal_an_operation_is_answered_as_it_was_the_first_time(
+    stage: Stage, registry: ProcessRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also an await that had to be called again, and a listing that would differ by now."""
+    hurry(monkeypatch)
+    worker = stage.worker(journal=f"sqlite:///{tmp_path}/journal.db")
+    worker.add(ProcessHandler(registry, linger_s=0, first_wait_ms=20))
+    await stage.start(worker)
+    client = await stage.client()
+    processes = client.process_scope("s1")
+    await held(registry, "p1", "s1")
+    before = result(await processes.list())
+    awaiting = asyncio.ensure_future(processes.wait("p1", timeout=PATIENCE_S))
+    await eventually(lambda: worker.counters["started"] >= 4)
+    await registry.complete("p1", DONE)
+    assert result(await awaiting).output == DONE
+    started = worker.counters["started"]
+    later = (await stage.client()).process_scope("s1")
+    assert result(await later.wait("p1")).output == DONE
+    assert result(await later.list()) == before
+    assert worker.counters["started"] == started
+
+
+async def test_registry_and_runner_live_with_the_worker(stage: Stage, tmp_path: Path) -> None:
+    """Given to it in the order in which they need each other."""
+    database = open_database(f"sqlite:///{tmp_path}/e.db")
+    registry = ProcessRegistry(database)
+    runner = ProcessRunner(registry)
+    worker = stage.worker()
+    for resource in (database, registry, runner):
+        worker.use(resource)
+    worker.add(ProcessHandler(registry, poke=runner.poke))
+    await stage.start(worker)
+    processes = (await stage.client()).process_scope("s1")
+    await processes.start(registration("p1"))
+    output = result(await processes.wait("p1", timeout=PATIENCE_S)).output
+    assert output == ProcessAwaitOutputSuccess(value={"metadata": None})
+    await worker.stop()
+    assert runner._sweeping is None
+
+
 class _Away(ProcessRegistry):
     """A registry whose database cannot be used at first."""
 
