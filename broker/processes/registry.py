@@ -15,6 +15,7 @@ from effectmq.broker.database import Database, Transaction
 from effectmq.broker.processes import events, handles, leases, records
 from effectmq.broker.processes.bells import Bells
 from effectmq.broker.processes.tables import SCHEMA
+from effectmq.broker.processes.writes import Writes
 from effectmq.protocol.digests import cancel_request
 from effectmq.protocol.errors import DatabaseUnavailableError, ProcessRegistryError
 from effectmq.protocol.processes.appending import Append, Replayed
@@ -61,9 +62,9 @@ class ProcessRegistry:
 
     def __init__(self, database: Database, *, poll_s: float = _POLL_S) -> None:
         self._database = database
-        self._bells = Bells(
-            lambda ids: database.read(lambda tx: records.last_sequences(tx, ids)), poll_s
-        )
+        self._poll_s = poll_s
+        self._bells: Bells
+        self._writes: Writes
 
     async def __aenter__(self) -> Self:
         """
@@ -72,11 +73,18 @@ class ProcessRegistry:
         Raises:
             SchemaVersionError: When they are of another version.
         """
-        await SCHEMA.ensure(self._database)
+        database = self._database
+        await SCHEMA.ensure(database)
+        dialect = await database.read(lambda tx: tx.dialect)
+        self._writes = Writes(database, grouped=dialect == "sqlite")
+        self._bells = Bells(
+            lambda ids: database.read(lambda tx: records.last_sequences(tx, ids)), self._poll_s
+        )
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """End every wait."""
+        """Finish what is being written, and end every wait."""
+        await self._writes.close()
         await self._bells.close()
 
     # Processes ---------------------------------------------------------------------------------
@@ -106,7 +114,7 @@ class ProcessRegistry:
                 handles.grant(tx, grant.owner_scope, record.id, grant.descriptor)
             return record
 
-        return await self._database.write(work)
+        return await self._writes.write(work)
 
     async def get(self, process_id: str) -> ProcessRecord:
         """The process as it is now."""
@@ -118,7 +126,7 @@ class ProcessRegistry:
 
     async def set_external_ref(self, process_id: str, ref: ProcessExternalRef) -> ProcessRecord:
         """Note where else the process runs, in place of what was noted before."""
-        return await self._database.write(lambda tx: records.set_external_ref(tx, process_id, ref))
+        return await self._writes.write(lambda tx: records.set_external_ref(tx, process_id, ref))
 
     async def list_non_terminal(self) -> list[ProcessRecord]:
         """The processes that have not ended, ordered by id."""
@@ -147,7 +155,7 @@ class ProcessRegistry:
                 leases.require(tx, lease)
             return events.append(tx, process_id, request)
 
-        plan = await self._database.write(work)
+        plan = await self._writes.write(work)
         self._bells.ring(process_id)
         return ProcessEventAppendResult(event=plan.event, wake_delivery=plan.wake)
 
@@ -170,7 +178,7 @@ class ProcessRegistry:
             events.append(tx, process_id, completion_request(process_id, output))
             return records.read(tx, process_id)
 
-        record = await self._database.write(work)
+        record = await self._writes.write(work)
         self._bells.ring(process_id)
         return record
 
@@ -187,7 +195,7 @@ class ProcessRegistry:
             events.append(tx, process_id, cancel_request(process_id, reason))
             return records.read(tx, process_id)
 
-        record = await self._database.write(work)
+        record = await self._writes.write(work)
         self._bells.ring(process_id)
         return record
 
@@ -201,7 +209,7 @@ class ProcessRegistry:
 
     async def acknowledge_wake(self, process_id: str, sequence: int) -> None:
         """Note that the wake of an event has arrived."""
-        await self._database.write(lambda tx: events.acknowledge_wake(tx, process_id, sequence))
+        await self._writes.write(lambda tx: events.acknowledge_wake(tx, process_id, sequence))
 
     async def event_after(
         self, process_id: str, event_type: str, sequence: int
@@ -248,13 +256,11 @@ class ProcessRegistry:
         self, scope: ProcessScope, process_id: str, descriptor: ProcessHandleDescriptor
     ) -> ProcessHandleGrant:
         """Give a scope a handle to a process, or its handle another descriptor."""
-        return await self._database.write(
-            lambda tx: handles.grant(tx, scope, process_id, descriptor)
-        )
+        return await self._writes.write(lambda tx: handles.grant(tx, scope, process_id, descriptor))
 
     async def revoke_handle(self, scope: ProcessScope, process_id: str) -> None:
         """Take a handle away; also fine when there is none."""
-        await self._database.write(lambda tx: handles.revoke(tx, scope, process_id))
+        await self._writes.write(lambda tx: handles.revoke(tx, scope, process_id))
 
     async def list_handles(
         self, scope: ProcessScope, mode: ProcessListMode = "live"
@@ -271,7 +277,7 @@ class ProcessRegistry:
     ) -> None:
         """Move handles from one scope to another, all of them or none."""
         ids = list(process_ids)
-        await self._database.write(lambda tx: handles.transfer(tx, source, target, ids))
+        await self._writes.write(lambda tx: handles.transfer(tx, source, target, ids))
 
     async def delete_session(
         self, session_id: str, *, cancel_reason: str | None = None
@@ -288,7 +294,7 @@ class ProcessRegistry:
             ProcessRegistryError: When one of them cannot be asked. The handles are gone, and those
                 before it were asked.
         """
-        report, problem = await self._database.write(
+        report, problem = await self._writes.write(
             partial(_delete_session, session_id=session_id, cancel_reason=cancel_reason)
         )
         for process_id in report.cancel_process_ids:
@@ -312,15 +318,15 @@ class ProcessRegistry:
             owner_id: Names the worker; a live owner may claim again, and its old token dies.
             ttl_ms: How long the lease holds; 0 runs out at once.
         """
-        return await self._database.write(lambda tx: leases.claim(tx, process_id, owner_id, ttl_ms))
+        return await self._writes.write(lambda tx: leases.claim(tx, process_id, owner_id, ttl_ms))
 
     async def renew_lease(self, lease: ProcessLease, ttl_ms: int) -> ProcessLease:
         """Keep a lease that is still held; only its end moves."""
-        return await self._database.write(lambda tx: leases.renew(tx, lease, ttl_ms))
+        return await self._writes.write(lambda tx: leases.renew(tx, lease, ttl_ms))
 
     async def complete_lease(self, process_id: str, lease_token: str) -> None:
         """Give a lease back; a token that is no longer valid gives nothing back."""
-        await self._database.write(lambda tx: leases.complete(tx, process_id, lease_token))
+        await self._writes.write(lambda tx: leases.complete(tx, process_id, lease_token))
 
 
 def _delete_session(

@@ -177,16 +177,19 @@ class ProcessRunner:
         lease = await self._claim(process_id)
         if lease is None:
             return
+        gone = False
         try:
             record = await self._registry.get(process_id)
             if not is_terminal(record):
                 context = await self._registry.execution_context(process_id)
-                await self._carry_out(RunningProcess(self._registry, record, context, lease))
+                process = RunningProcess(self._registry, record, context, lease)
+                gone = await self._carry_out(process)
         finally:
-            # Ended, lost or left: it need not wait for the lease to run out. When this cannot be
-            # written either, it does.
-            with suppress(DatabaseError):
-                await self._registry.complete_lease(process_id, lease.lease_token)
+            if not gone:
+                # Left before its end: it need not wait for the lease to run out. When this cannot
+                # be written either, it does.
+                with suppress(DatabaseError):
+                    await self._registry.complete_lease(process_id, lease.lease_token)
 
     async def _claim(self, process_id: str) -> ProcessLease | None:
         """The lease of a process, or None when it is not to be had."""
@@ -205,7 +208,8 @@ class ProcessRunner:
                 await self._registry.complete_lease(process_id, lease.lease_token)
             raise
 
-    async def _carry_out(self, process: RunningProcess) -> None:
+    async def _carry_out(self, process: RunningProcess) -> bool:
+        """Run a process to its end; whether its lease is gone with it."""
         if isinstance(process.record.input, ProcessInputExternal):
             output: ProcessAwaitOutput | None = await self._executors.output(process)
         elif await self._is_cancelled(process.record.id):
@@ -218,8 +222,8 @@ class ProcessRunner:
                 printable(process.record.id, 200),
                 extra={"action": "process_lease_lost"},
             )
-        else:
-            await self._end(process, output)
+            return True
+        return await self._end(process, output)
 
     async def _is_cancelled(self, process_id: str) -> bool:
         return await self._registry.event_after(process_id, _CANCEL_REQUESTED, 0) is not None
@@ -275,12 +279,11 @@ class ProcessRunner:
             except DatabaseError as problem:
                 logger.warning("a lease could not be renewed: %s", describe(problem))
 
-    async def _end(self, process: RunningProcess, output: ProcessAwaitOutput) -> None:
+    async def _end(self, process: RunningProcess, output: ProcessAwaitOutput) -> bool:
         """Write the end, unless the lease is lost; wait for a database that cannot be used."""
         while True:
             try:
-                await self._complete(process, output)
-                return
+                return await self._complete(process, output)
             except DatabaseError as problem:
                 logger.error(
                     "the end of process %s cannot be written yet: %s",
@@ -289,7 +292,7 @@ class ProcessRunner:
                 )
                 await asyncio.sleep(_OUTAGE_S)
 
-    async def _complete(self, process: RunningProcess, output: ProcessAwaitOutput) -> None:
+    async def _complete(self, process: RunningProcess, output: ProcessAwaitOutput) -> bool:
         id_ = process.record.id
         try:
             await self._registry.complete(id_, output, lease=process.lease)
@@ -302,10 +305,11 @@ class ProcessRunner:
         except (ProcessRegistryError, MalformedError) as problem:
             if is_terminal(await self._registry.get(id_)):
                 # Its host ended it meanwhile.
-                return
-            await self._complete_otherwise(process, describe(problem))
+                return False
+            return await self._complete_otherwise(process, describe(problem))
+        return True
 
-    async def _complete_otherwise(self, process: RunningProcess, problem: str) -> None:
+    async def _complete_otherwise(self, process: RunningProcess, problem: str) -> bool:
         """The registry does not take the output; without an end it would run again for ever."""
         id_ = process.record.id
         failure = recovery_failure(f"the output of the process cannot be recorded: {problem}")
@@ -320,3 +324,5 @@ class ProcessRunner:
                 describe(refused),
                 extra={"action": "process_hopeless"},
             )
+            return False
+        return True

@@ -332,6 +332,20 @@ async def test_an_event_that_many_append_at_once_is_stored_once(
     assert sorted(result.event.sequence for result in free) == list(range(2, 10))
 
 
+async def test_what_is_refused_takes_nothing_else_with_it(registry: ProcessRegistry) -> None:
+    """Asked for at once, and perhaps in one transaction; numbers stay without gaps."""
+    await registry.register(registration("p1", event_type("a", {"type": "integer"})))
+    results = await asyncio.gather(
+        *(registry.append_event("p1", request("a", n if n % 2 else "no")) for n in range(10)),
+        return_exceptions=True,
+    )
+    refused = [result for result in results if isinstance(result, ProcessRegistryError)]
+    assert len(refused) == 5
+    events = await registry.events_after("p1", 0)
+    assert [event.sequence for event in events] == [1, 2, 3, 4, 5]
+    assert sorted(event.payload for event in events) == [1, 3, 5, 7, 9]
+
+
 # 17
 
 
