@@ -108,7 +108,12 @@ class HandlerTimeoutError(HandlerError):
 
 
 class Handler(Protocol):
-    """Runs the effects of one kind."""
+    """
+    Runs the effects of one kind.
+
+    One that holds connections may also have ``async def close()``, called when its worker has
+    stopped; the worker may be started again afterwards.
+    """
 
     @property
     def kind(self) -> str:

@@ -228,6 +228,14 @@ class EffectWorker:
         running, self._running = self._running, None
         if running is not None:
             await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
+            await self._close_handlers()
+
+    async def _close_handlers(self) -> None:
+        """A handler may hold connections; those that do have a ``close``."""
+        for handler in self._handlers.values():
+            close = getattr(handler, "close", None)
+            if close is not None:
+                await close()
 
     async def __aenter__(self) -> Self:
         """Start with everything registered."""

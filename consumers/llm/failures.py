@@ -28,6 +28,7 @@ kept in ``raw``, without the API key: some echo the key that they refuse.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -93,6 +94,15 @@ _SORTS: tuple[tuple[type[Exception], _Sort], ...] = (
     (UserError, _REFUSED),
 )
 
+#: What a person should know before the library's own words, which can be as short as "error".
+_PREFIXES: Mapping[str, str] = {
+    "connection_failed": "the connection to the provider failed",
+    "timeout": "the provider did not answer in time",
+    "unreadable_response": "the provider's answer cannot be read",
+    "invalid_request": "the request cannot be put to this model",
+    "task_join_failed": "internal task failed",
+}
+
 #: Statuses that ask for another try and have no class of their own.
 _PASSING_STATUSES = frozenset({408, 409, 425})
 
@@ -141,12 +151,21 @@ def _by_status(status: int) -> _Sort:
 
 
 def _message(error: Exception, sort: _Sort) -> str:
-    if sort is _DIED:
-        return f"internal task failed: {describe(error)}"
     if isinstance(error, ModelHTTPError):
         said = _said(error.body)
         return f"the provider answered {error.status_code}" + (f": {said}" if said else "")
-    return printable(str(error)) or type(error).__name__
+    prefix = _PREFIXES.get(sort.code, "the provider failed")
+    said = describe(error) if sort is _DIED else printable(str(error)).rstrip(".")
+    cause = _cause(error) if sort.code == "connection_failed" else ""
+    return ": ".join(part for part in (prefix, said, cause) if part)
+
+
+def _cause(error: BaseException) -> str:
+    """What lies at the bottom: the libraries above it only say that there was an error."""
+    found = error
+    while found.__cause__ is not None:
+        found = found.__cause__
+    return "" if found is error else describe(found)
 
 
 def _said(body: object) -> str:

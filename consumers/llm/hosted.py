@@ -24,9 +24,10 @@ from pydantic_ai.models import Model
 from effectmq.consumers.llm.clients import make_client
 from effectmq.consumers.llm.failures import failure_from
 from effectmq.consumers.llm.models import ModelSettings
-from effectmq.consumers.llm.port import ModelCallError, Prompt
-from effectmq.consumers.llm.requests import Question, Target, question_from
+from effectmq.consumers.llm.port import CallFailure, ModelCallError, Prompt
+from effectmq.consumers.llm.requests import Question, question_from
 from effectmq.consumers.llm.responses import response_from
+from effectmq.consumers.llm.targets import Target
 from effectmq.protocol.wire.llm_response import LlmResponse
 
 __all__ = ["HostedModel", "hosted_model"]
@@ -75,7 +76,7 @@ class HostedModel:
                 answer = await self._whole(question)
             else:
                 answer = await self._streamed(question, on_text)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ModelCallError):
             raise
         except Exception as problem:
             raise ModelCallError(failure_from(problem, self._key)) from None
@@ -99,8 +100,19 @@ class HostedModel:
             instrument=False,
         ) as stream:
             async for event in stream:
-                on_text(_text_of(event))
-            return stream.get()
+                piece = _text_of(event)
+                if piece:
+                    on_text(piece)
+            answer = stream.get()
+        if not _ended(answer):
+            raise ModelCallError(
+                CallFailure(
+                    "connection_failed",
+                    "the provider's stream ended before the answer did; what had arrived is void",
+                    retryable=True,
+                )
+            )
+        return answer
 
     async def _open(self) -> None:
         # Held open, so that calls share connections; the library makes a new pool after a close.
@@ -123,3 +135,12 @@ def _text_of(event: ModelResponseStreamEvent) -> str:
             return text
         case _:
             return ""
+
+
+def _ended(answer: ModelResponse) -> bool:
+    """
+    Whether the provider said why the answer ends.
+
+    A proxy that gives up closes the stream as if it were whole, so only the reason tells.
+    """
+    return bool(answer.finish_reason or (answer.provider_details or {}).get("finish_reason"))

@@ -18,7 +18,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from effectmq.consumers.llm.requests import REDACTED
+from effectmq.consumers.llm.targets import REDACTED
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.llm_response import (
     LlmOutputPart,
@@ -93,8 +93,9 @@ def _parts(parts: Sequence[ModelResponsePart]) -> Iterable[LlmOutputPart]:
 
 
 def _reasoning_id(part: ModelResponsePart) -> str | None:
-    is_shared = isinstance(part, ThinkingPart) and part.id != REDACTED
-    return part.id if is_shared else None
+    if isinstance(part, ThinkingPart) and part.id != REDACTED:
+        return part.id
+    return None
 
 
 def _meta(part: TextPart) -> ResponseTextMeta | None:

@@ -99,8 +99,8 @@ def _fit(rule: ScriptRule, request: LlmRequestSpec) -> _Fit | None:
     found = re.search(rule.when, text)
     if found is None or (rule.after and rule.after not in _answered(blocks, request)):
         return None
-    offered = {tool.name for tool in request.tools} if request.tool_choice != "None" else set()
-    if not {call.tool for call in rule.calls} <= offered:
+    tools = request.tools if request.tool_choice != "None" else []
+    if not {call.tool for call in rule.calls} <= {tool.name for tool in tools}:
         return None
     groups = {name: value or "" for name, value in found.groupdict().items()}
     return _Fit(rule, {"text": text, **groups})

@@ -45,6 +45,7 @@ __all__ = [
     "TOPOLOGY",
     "Stage",
     "code",
+    "effect",
     "gathered",
     "hurry",
     "logged",
