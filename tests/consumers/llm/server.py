@@ -98,19 +98,24 @@ class FakeProvider:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        # A client that has enough goes away, which is no matter.
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            seen = await _read(reader)
-            self.seen.append(seen)
-            play = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            answer = play(seen) if callable(play) else play
-            if answer.silent:
-                await asyncio.Event().wait()
-            await _send(writer, answer)
-        writer.close()
+        try:
+            # A client that has enough goes away, which is no matter.
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self._answer(reader, writer)
+        finally:
+            writer.close()
+            self._tasks.discard(task)
         with suppress(ConnectionError):
             await writer.wait_closed()
-        self._tasks.discard(task)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen = await _read(reader)
+        self.seen.append(seen)
+        play = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        answer = play(seen) if callable(play) else play
+        if answer.silent:
+            await asyncio.Event().wait()
+        await _send(writer, answer)
 
 
 async def _read(reader: asyncio.StreamReader) -> Seen:
