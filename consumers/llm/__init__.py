@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls
 from effectmq.consumers.llm.handler import DirectHandler, LlmCallHandler, llm_handlers
+from effectmq.consumers.llm.hooks import TurnHooks
 from effectmq.consumers.llm.models import ModelSettings, read_models
 from effectmq.consumers.llm.port import CallFailure, ModelCallError, ModelProvider, Prompt
 from effectmq.consumers.llm.scripted import ScriptedModel
@@ -26,6 +27,7 @@ __all__ = [
     "ModelSettings",
     "Prompt",
     "ScriptedModel",
+    "TurnHooks",
     "llm_handlers",
     "read_models",
 ]

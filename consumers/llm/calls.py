@@ -96,7 +96,7 @@ class ModelCalls:
             await model.provider.close()
 
     async def complete(
-        self, spec: LlmRequestSpec, attempt: int, on_text: Callable[[str], None] | None
+        self, spec: LlmRequestSpec, attempt: int, hear: Callable[[str], float | None] | None
     ) -> LlmResponse:
         """
         Ask the model that a request names.
@@ -104,7 +104,8 @@ class ModelCalls:
         Args:
             spec: The request.
             attempt: Which attempt this is, from 1.
-            on_text: Gets the text as it arrives, when the model can stream.
+            hear: Gets the text as it arrives, when the model can stream; may answer how long the
+                call may still take, in seconds.
 
         Raises:
             ModelCallError: When there is no answer, for whatever reason.
@@ -115,10 +116,9 @@ class ModelCalls:
         _check_cap(spec, model.settings)
         prompt = Prompt(spec, await self._load(spec), attempt)
         try:
-            async with asyncio.timeout(model.settings.time_limit_s):
-                return await model.provider.complete(
-                    prompt, on_text if model.settings.stream else None
-                )
+            async with asyncio.timeout(model.settings.time_limit_s) as limit:
+                on_text = _shortening(limit, hear) if hear and model.settings.stream else None
+                return await model.provider.complete(prompt, on_text)
         except ModelCallError:
             raise
         except TimeoutError:
@@ -182,6 +182,18 @@ class ModelCalls:
             f"no model {printable(name, 100)!r} is configured for this worker.{hint} "
             f"Configured: {printable(known, 500)}",
         )
+
+
+def _shortening(
+    limit: asyncio.Timeout, hear: Callable[[str], float | None]
+) -> Callable[[str], None]:
+    def on_text(text: str) -> None:
+        rest_s = hear(text)
+        if rest_s is not None:
+            end = asyncio.get_running_loop().time() + rest_s
+            limit.reschedule(min(end, limit.when() or end))
+
+    return on_text
 
 
 def _check_cap(spec: LlmRequestSpec, settings: ModelSettings) -> None:

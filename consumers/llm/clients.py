@@ -64,7 +64,12 @@ def _compatible(model_name: str, base_url: str, key: str | None) -> Model:
 
     provider = OpenAICompatibleProvider("openai-compatible", base_url=base_url, api_key=key)
     # A stream that ends without a reason was cut off: half an answer must not pass for a whole one.
-    profile = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+    profile = OpenAIModelProfile(
+        openai_chat_streaming_requires_finish_reason=True,
+        # The older name of the cap is the one that every such server knows; a server that ignores
+        # the newer one would write on and on.
+        openai_chat_supports_max_completion_tokens=False,
+    )
     return OpenAIChatModel(model_name, provider=provider, profile=profile, settings=_ONE_TRY)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from effectmq.consumers.handler import EffectContext, TryAgain
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
+from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
 from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.providers import open_provider
@@ -39,14 +40,16 @@ class LlmCallHandler:
 
     Args:
         calls: The models, and how they are asked.
+        hooks: What the host does with an answer.
     """
 
     kind = "llm_call"
     #: Only for what goes wrong around a model; its own failures follow the model's policy.
     retry: RetryPolicy = NO_RETRY
 
-    def __init__(self, calls: ModelCalls) -> None:
+    def __init__(self, calls: ModelCalls, hooks: TurnHooks = NO_HOOKS) -> None:
         self._calls = calls
+        self._hooks = hooks
 
     @property
     def time_limit_s(self) -> float | None:
@@ -62,19 +65,14 @@ class LlmCallHandler:
     ) -> RuntimeEffectOutcomeLlmCall | TryAgain:
         """One attempt at one call."""
         spec = _spec(request, "turn")
-        streamed = False
-
-        def on_text(text: str) -> None:
-            nonlocal streamed
-            if text:
-                streamed = True
-                context.stream(text)
-
+        listening = Listening(self._hooks, context.stream)
         try:
-            response = await self._calls.complete(spec, request.attempt, on_text)
+            response = await listening.concluded(
+                self._calls.complete(spec, request.attempt, listening.hear)
+            )
         except ModelCallError as problem:
-            return self._judge(request, problem.failure, streamed)
-        return RuntimeEffectOutcomeLlmCall(result=Ok(response), text_streamed=streamed)
+            return self._judge(request, problem.failure, listening.streamed)
+        return RuntimeEffectOutcomeLlmCall(result=Ok(response), text_streamed=listening.streamed)
 
     def timed_out(self, request: Request, limit_s: float) -> RuntimeEffectOutcomeLlmCall | TryAgain:
         """A call that outlived even its model's limit."""
@@ -147,6 +145,7 @@ def llm_handlers(
     models: Mapping[str, ModelSettings],
     attachments: AttachmentSource | None = None,
     *,
+    hooks: TurnHooks = NO_HOOKS,
     variables: Mapping[str, str] = _NO_VARIABLES,
 ) -> tuple[LlmCallHandler, DirectHandler]:
     """
@@ -155,6 +154,7 @@ def llm_handlers(
     Args:
         models: By the names that requests use; ``read_models`` makes them of plain data.
         attachments: Where the bytes of attachments are; without it a request may have none.
+        hooks: What the host does with the answers to ``llm_call``.
         variables: Where the API keys are, by the names in the table; usually ``os.environ``.
 
     Raises:
@@ -168,7 +168,7 @@ def llm_handlers(
         },
         attachments,
     )
-    return LlmCallHandler(calls), DirectHandler(calls)
+    return LlmCallHandler(calls, hooks), DirectHandler(calls)
 
 
 def _spec(request: Request, executor: str) -> LlmRequestSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from typing import Any
 
@@ -11,7 +12,7 @@ from effectmq.consumers.llm.models import ModelSettings, read_models
 from effectmq.consumers.llm.providers import open_provider
 from effectmq.consumers.llm.script import ScriptCall, ScriptFailure, ScriptRule
 from effectmq.consumers.retry import retry_wait_ms
-from effectmq.protocol.errors import ConfigurationError, RetryEffectError
+from effectmq.protocol.errors import ConfigurationError, MissingExtraError, RetryEffectError
 
 TABLE = """
 [models.fast]
@@ -114,6 +115,15 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_shown() -> None
         open_provider("fast", ModelSettings(provider="openai"), {"OPENAI_API_KEY": "sk-a\nsk-b"})
     assert "OPENAI_API_KEY" in str(refused.value)
     assert "sk-a" not in str(refused.value)
+
+
+def test_a_missing_library_is_said_with_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the name of the row."""
+    monkeypatch.setitem(sys.modules, "effectmq.consumers.llm.hosted", None)
+    with pytest.raises(MissingExtraError, match=r"'fast' \(openai\).*effectmq\[llm\]"):
+        open_provider("fast", ModelSettings(provider="openai"), {"OPENAI_API_KEY": "x"})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -294,15 +295,18 @@ async def test_an_effort_arrives(stack: AsyncExitStack, name: str) -> None:
 
 
 async def test_the_key_is_taken_out_of_what_the_provider_echoes(
-    stack: AsyncExitStack, name: str
+    stack: AsyncExitStack, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Wherever the key was sent."""
+    """Wherever the key was sent, and however loudly the libraries log."""
+    caplog.set_level(logging.DEBUG)
     refusal = json_answer({"error": {"message": f"not your key: {KEY}"}}, 401)
     model, _ = await serve(stack, name, refusal)
     with pytest.raises(ModelCallError) as failed:
         await model.complete(prompt("hi"))
     assert failed.value.failure.code == "authentication_failed"
     assert KEY not in repr(failed.value) + repr(failed.value.failure)
+    assert caplog.records
+    assert not [record for record in caplog.records if KEY in str(record.__dict__)]
 
 
 async def test_chat_completions_of_openai_itself(stack: AsyncExitStack) -> None:
