@@ -167,7 +167,7 @@ async def stage(url: str, pieces: int, pause_s: float) -> AsyncIterator[tuple[Cl
         if not url.startswith("memory:"):
             # Each quorum queue holds open files: leftovers would starve a small broker.
             stack.push_async_callback(asyncio.to_thread, sweep, url, namespace)
-        worker, client = Worker(url, namespace=namespace), Client(url, namespace=namespace)
+    XX
         handler = noting_handler(pieces, pause_s)
         worker.add(handler)
         await stack.enter_async_context(worker)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.handler import EffectContext, TryAgain
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
 from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
@@ -59,6 +60,10 @@ class LlmCallHandler:
     def limit_s(self, request: Request) -> float | None:
         """A little more than the time limit of the model that is asked."""
         return self._calls.limit_s(_spec(request, "turn").model)
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Asking a model again changes nothing in the world."""
+        return "retry"
 
     async def run(
         self, request: Request, context: EffectContext
@@ -114,6 +119,10 @@ class DirectHandler:
     def limit_s(self, request: Request) -> float | None:
         """A little more than the time limit of the model that is asked."""
         return self._calls.limit_s(_spec(request, "direct").model)
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Asking a model again changes nothing in the world."""
+        return "retry"
 
     async def run(
         self, request: Request, context: EffectContext

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from effectmq.broker.attachments import AttachmentStore, open_attachments
 from effectmq.broker.client import EffectClient
+from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
@@ -33,9 +35,15 @@ class Client(EffectClient):
         namespace: Prefix of all queue names; ``EFFECTMQ_NAMESPACE``, else ``effects``.
         transport: Timeouts and limits of the connection.
         content_type: How envelopes are encoded: ``application/msgpack`` or ``application/json``.
+        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
+            ``EFFECTMQ_ATTACHMENTS``, else none. ``none`` for none whatever the variable says.
+        journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else none
+            in reach.
+        replay: ``strict`` answers from the journal only, and needs no broker.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
+        MissingExtraError: When the attachment store needs a package that is not installed.
     """
 
     def __init__(
@@ -46,6 +54,9 @@ class Client(EffectClient):
         namespace: str | None = None,
         transport: TransportSettings | None = None,
         content_type: str = MSGPACK,
+        attachments: AttachmentStore | str | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
     ) -> None:
         environment = Environment.read()
         super().__init__(
@@ -54,6 +65,9 @@ class Client(EffectClient):
             topology=environment.topology_in(namespace),
             transport=transport,
             content_type=content_type,
+            attachments=environment.attachments if attachments is None else attachments,
+            journal=journal or environment.journal,
+            replay=replay,
         )
 
 
@@ -67,6 +81,9 @@ class Worker(EffectWorker):
         settings: Concurrency, limits and times.
         transport: Timeouts and limits of the connection.
         name: Shown on dead letters; host and process id by default.
+        journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else a
+            file of this user and namespace, which is shown when the worker starts.
+        replay: ``strict`` answers from the journal only, and never executes.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
@@ -80,24 +97,32 @@ class Worker(EffectWorker):
         settings: WorkerSettings | None = None,
         transport: TransportSettings | None = None,
         name: str | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
     ) -> None:
         environment = Environment.read()
+        topology = environment.topology_in(namespace)
         super().__init__(
             broker or environment.broker,
             settings=settings,
-            topology=environment.topology_in(namespace),
+            topology=topology,
             transport=transport,
             name=name,
+            journal=journal or environment.journal_in(topology.namespace),
+            replay=replay,
         )
 
-    def models(self, table: Mapping[str, Any], attachments: AttachmentSource | None = None) -> None:
+    def models(
+        self, table: Mapping[str, Any], attachments: AttachmentSource | str | None = None
+    ) -> None:
         """
         Let language models answer ``llm_call`` and ``direct`` effects.
 
         Args:
             table: Rows of plain data by the names that requests use, see ``docs/models.md``; API
                 keys are read from the variables that the rows name.
-            attachments: Where the bytes of attachments are; without it a request may have none.
+            attachments: The attachment store or its address; ``EFFECTMQ_ATTACHMENTS``, else none,
+                and then a request may have no attachments.
 
         Raises:
             MissingExtraError: When a model needs the extra ``llm`` and it is not installed.
@@ -106,5 +131,8 @@ class Worker(EffectWorker):
         """
         from effectmq.consumers.llm import llm_handlers, read_models
 
-        for handler in llm_handlers(read_models(table), attachments, variables=variables()):
+        if attachments is None:
+            attachments = Environment.read().attachments
+        store = open_attachments(attachments) if isinstance(attachments, str) else attachments
+        for handler in llm_handlers(read_models(table), store, variables=variables()):
             self.add(handler)

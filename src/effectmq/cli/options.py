@@ -7,6 +7,8 @@ import re
 from dataclasses import replace
 from typing import TypeAlias
 
+from effectmq.broker.attachments import open_attachments
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.environment import Environment
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.topology import TopologySettings
@@ -17,9 +19,11 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # p
 __all__ = [
     "Commands",
     "add_broker_options",
+    "add_journal_option",
     "add_json_option",
     "add_quiet_option",
     "broker_of",
+    "claims_of",
     "is_memory",
     "positive",
     "route",
@@ -47,6 +51,16 @@ def add_broker_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_journal_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--journal`` to a command that works without one, too."""
+    parser.add_argument(
+        "--journal",
+        metavar="URL",
+        help="sqlite:///path/to/file, postgresql://user:password@host/database, or none; default: "
+        "EFFECTMQ_JOURNAL, else this user's file for the namespace",
+    )
+
+
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument(
@@ -70,6 +84,12 @@ def topology_of(args: argparse.Namespace) -> TopologySettings:
     """The topology's settings, from the option and the environment."""
     settings = Environment.read().topology
     return replace(settings, namespace=args.namespace) if args.namespace else settings
+
+
+def claims_of() -> ClaimCheck | None:
+    """What fetches bodies out of line, from the environment; ``None`` without a store."""
+    store = open_attachments(Environment.read().attachments)
+    return None if store is None else ClaimCheck(store)
 
 
 def is_memory(broker: str) -> bool:
