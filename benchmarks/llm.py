@@ -167,7 +167,9 @@ async def stage(url: str, pieces: int, pause_s: float) -> AsyncIterator[tuple[Cl
         if not url.startswith("memory:"):
             # Each quorum queue holds open files: leftovers would starve a small broker.
             stack.push_async_callback(asyncio.to_thread, sweep, url, namespace)
-    XX
+        # What is measured is the stream; a record comes after it.
+        worker = Worker(url, namespace=namespace, journal="none")
+        client = Client(url, namespace=namespace)
         handler = noting_handler(pieces, pause_s)
         worker.add(handler)
         await stack.enter_async_context(worker)
