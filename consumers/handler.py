@@ -110,12 +110,7 @@ class HandlerTimeoutError(HandlerError):
 
 
 class Handler(Protocol):
-    """
-    Runs the effects of one kind.
-
-    One that holds connections may also have ``async def close()``, called when its worker has
-    stopped; the worker may be started again afterwards.
-    """
+    """Runs the effects of one kind."""
 
     @property
     def kind(self) -> str:

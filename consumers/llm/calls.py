@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Protocol
+from typing import Protocol, Self
 
 from effectmq.consumers.handler import TryAgain
 from effectmq.consumers.llm.models import ModelSettings
@@ -60,6 +60,8 @@ class ConfiguredModel:
 
 class ModelCalls:
     """
+    The models of a worker. As a context manager it closes their connections at the end.
+
     Args:
         models: By the names that requests use.
         attachments: Where the bytes of attachments are; without it a request may have none.
@@ -90,8 +92,12 @@ class ModelCalls:
     def _limit_s(self, model: ConfiguredModel) -> float:
         return model.settings.time_limit_s + _MARGIN_S
 
-    async def close(self) -> None:
-        """Close every provider's connections; the next call opens them again."""
+    async def __aenter__(self) -> Self:
+        """Connections are opened by the first call that needs them."""
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close every provider's connections; a later call opens them again."""
         for model in self._models.values():
             await model.provider.close()
 

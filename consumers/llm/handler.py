@@ -40,7 +40,8 @@ class LlmCallHandler:
     Runs ``llm_call`` effects, streaming the text as it arrives.
 
     Args:
-        calls: The models, and how they are asked.
+        calls: The models, and how they are asked; to be given to ``worker.use``, too, so that their
+            connections are closed with the worker.
         hooks: What the host does with an answer.
     """
 
@@ -49,17 +50,17 @@ class LlmCallHandler:
     retry: RetryPolicy = NO_RETRY
 
     def __init__(self, calls: ModelCalls, hooks: TurnHooks = NO_HOOKS) -> None:
-        self._calls = calls
+        self.calls = calls
         self._hooks = hooks
 
     @property
     def time_limit_s(self) -> float | None:
         """The longest that one attempt of any model may run, in seconds."""
-        return self._calls.longest_limit_s
+        return self.calls.longest_limit_s
 
     def limit_s(self, request: Request) -> float | None:
         """A little more than the time limit of the model that is asked."""
-        return self._calls.limit_s(_spec(request, "turn").model)
+        return self.calls.limit_s(_spec(request, "turn").model)
 
     def on_uncertain(self, request: Request) -> OnUncertain:
         """Asking a model again changes nothing in the world."""
@@ -73,7 +74,7 @@ class LlmCallHandler:
         listening = Listening(self._hooks, context.stream)
         try:
             response = await listening.concluded(
-                self._calls.complete(spec, request.attempt, listening.hear)
+                self.calls.complete(spec, request.attempt, listening.hear)
             )
         except ModelCallError as problem:
             return self._judge(request, problem.failure, listening.streamed)
@@ -86,14 +87,10 @@ class LlmCallHandler:
     def _judge(
         self, request: Request, failure: CallFailure, streamed: bool
     ) -> RuntimeEffectOutcomeLlmCall | TryAgain:
-        again = self._calls.again(request, _spec(request, "turn").model, failure)
+        again = self.calls.again(request, _spec(request, "turn").model, failure)
         return again or RuntimeEffectOutcomeLlmCall(
             result=Err(failure.on_the_wire()), text_streamed=streamed
         )
-
-    async def close(self) -> None:
-        """Close the providers' connections; the next call opens them again."""
-        await self._calls.close()
 
 
 class DirectHandler:
@@ -101,7 +98,8 @@ class DirectHandler:
     Runs ``direct`` effects: one call for one whole answer, without a stream.
 
     Args:
-        calls: The models, and how they are asked.
+        calls: The models, and how they are asked; to be given to ``worker.use``, too, so that their
+            connections are closed with the worker.
     """
 
     kind = "direct"
@@ -109,16 +107,16 @@ class DirectHandler:
     retry: RetryPolicy = NO_RETRY
 
     def __init__(self, calls: ModelCalls) -> None:
-        self._calls = calls
+        self.calls = calls
 
     @property
     def time_limit_s(self) -> float | None:
         """The longest that one attempt of any model may run, in seconds."""
-        return self._calls.longest_limit_s
+        return self.calls.longest_limit_s
 
     def limit_s(self, request: Request) -> float | None:
         """A little more than the time limit of the model that is asked."""
-        return self._calls.limit_s(_spec(request, "direct").model)
+        return self.calls.limit_s(_spec(request, "direct").model)
 
     def on_uncertain(self, request: Request) -> OnUncertain:
         """Asking a model again changes nothing in the world."""
@@ -130,7 +128,7 @@ class DirectHandler:
         """One attempt at one call."""
         spec = _spec(request, "direct")
         try:
-            response = await self._calls.complete(spec, request.attempt, None)
+            response = await self.calls.complete(spec, request.attempt, None)
         except ModelCallError as problem:
             return self._judge(request, problem.failure)
         return RuntimeEffectOutcomeDirect(result=Ok(response))
@@ -142,12 +140,8 @@ class DirectHandler:
     def _judge(
         self, request: Request, failure: CallFailure
     ) -> RuntimeEffectOutcomeDirect | TryAgain:
-        again = self._calls.again(request, _spec(request, "direct").model, failure)
+        again = self.calls.again(request, _spec(request, "direct").model, failure)
         return again or RuntimeEffectOutcomeDirect(result=Err(failure.on_the_wire()))
-
-    async def close(self) -> None:
-        """Close the providers' connections; the next call opens them again."""
-        await self._calls.close()
 
 
 def llm_handlers(
@@ -159,6 +153,9 @@ def llm_handlers(
 ) -> tuple[LlmCallHandler, DirectHandler]:
     """
     Make the handlers of a table of models, to be registered with ``worker.add``.
+
+    Both have the same ``calls``; give it to ``worker.use``, and connections are closed with the
+    worker.
 
     Args:
         models: By the names that requests use; ``read_models`` makes them of plain data.

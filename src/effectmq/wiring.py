@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from effectmq.broker.attachments import AttachmentStore, open_attachments
+from effectmq.broker.attachments import AttachmentStore
 from effectmq.broker.client import EffectClient
 from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
@@ -84,6 +84,8 @@ class Worker(EffectWorker):
         journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else a
             file of this user and namespace, which is shown when the worker starts.
         replay: ``strict`` answers from the journal only, and never executes.
+        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
+            ``EFFECTMQ_ATTACHMENTS``, else none.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
@@ -99,6 +101,7 @@ class Worker(EffectWorker):
         name: str | None = None,
         journal: str | None = None,
         replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         environment = Environment.read()
         topology = environment.topology_in(namespace)
@@ -110,19 +113,17 @@ class Worker(EffectWorker):
             name=name,
             journal=journal or environment.journal_in(topology.namespace),
             replay=replay,
+            attachments=environment.attachments if attachments is None else attachments,
         )
 
-    def models(
-        self, table: Mapping[str, Any], attachments: AttachmentSource | str | None = None
-    ) -> None:
+    def models(self, table: Mapping[str, Any], attachments: AttachmentSource | None = None) -> None:
         """
         Let language models answer ``llm_call`` and ``direct`` effects.
 
         Args:
             table: Rows of plain data by the names that requests use, see ``docs/models.md``; API
                 keys are read from the variables that the rows name.
-            attachments: The attachment store or its address; ``EFFECTMQ_ATTACHMENTS``, else none,
-                and then a request may have no attachments.
+            attachments: Where the bytes of attachments are; the worker's own store by default.
 
         Raises:
             MissingExtraError: When a model needs the extra ``llm`` and it is not installed.
@@ -131,8 +132,8 @@ class Worker(EffectWorker):
         """
         from effectmq.consumers.llm import llm_handlers, read_models
 
-        if attachments is None:
-            attachments = Environment.read().attachments
-        store = open_attachments(attachments) if isinstance(attachments, str) else attachments
-        for handler in llm_handlers(read_models(table), store, variables=variables()):
-            self.add(handler)
+        store = self.attachments if attachments is None else attachments
+        llm_call, direct = llm_handlers(read_models(table), store, variables=variables())
+        self.add(llm_call)
+        self.add(direct)
+        self.use(llm_call.calls)

@@ -106,8 +106,10 @@ def failure(result: Any) -> LlmCallError:
 
 async def working(stage: Stage, table: dict[str, Any], **more: Any) -> EffectWorker:
     worker = stage.worker()
-    for handler in llm_handlers(read_models(table), **more):
-        worker.add(handler)
+    llm_call, direct_ = llm_handlers(read_models(table), **more)
+    worker.add(llm_call)
+    worker.add(direct_)
+    worker.use(llm_call.calls)
     return await stage.start(worker)
 
 
@@ -404,6 +406,7 @@ async def test_a_worker_that_stops_closes_its_providers(stage: Stage) -> None:
     calls = ModelCalls({"fast": ConfiguredModel(ModelSettings(provider="scripted"), provider)})
     worker = stage.worker()
     worker.add(LlmCallHandler(calls))
+    worker.use(calls)
     client: EffectClient | None = None
     for times in (1, 2):
         await worker.start()

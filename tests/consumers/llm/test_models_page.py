@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from effectmq import Client
+from effectmq import Client, Worker
 from effectmq.consumers.llm import failures
 from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.script import ScriptFailure, ScriptRule
@@ -35,6 +35,9 @@ async def test_the_worker_and_the_producer_of_the_page_work_together(
     assert isinstance(outcome.result, Ok)
     assert outcome.result.ok.full_text == "Hello from hello there"
     assert capsys.readouterr().out == "Hello from hello there"
+    other = Worker()
+    names["add_models"](other, {"demo": {"provider": "scripted"}}, {})
+    assert other.kinds == ("sleep", "llm_call", "direct")
 
 
 @pytest.mark.parametrize("settings", [ModelSettings, ScriptRule, ScriptFailure])

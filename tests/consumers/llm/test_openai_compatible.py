@@ -77,8 +77,10 @@ async def working(stage: Stage, server: FakeProvider, **settings: Any) -> Effect
     """A worker whose model ``fast`` is on that server."""
     worker = stage.worker()
     row = hosted("openai-compatible", f"{server.url}/v1", **settings)
-    for handler in llm_handlers({"fast": row}, variables={"TEST_KEY": KEY}):
-        worker.add(handler)
+    llm_call, direct = llm_handlers({"fast": row}, variables={"TEST_KEY": KEY})
+    worker.add(llm_call)
+    worker.add(direct)
+    worker.use(llm_call.calls)
     return await stage.start(worker)
 
 
