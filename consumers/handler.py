@@ -108,7 +108,12 @@ class HandlerTimeoutError(HandlerError):
 
 
 class Handler(Protocol):
-    """Runs the effects of one kind."""
+    """
+    Runs the effects of one kind.
+
+    One that is an asynchronous context manager as well is entered when its worker starts, and left
+    when it stops.
+    """
 
     @property
     def kind(self) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Delivery, Transport
@@ -68,6 +68,8 @@ class Service:
         self._lanes: list[Lane[Job]] = []
         self._consumers: list[Consumer] = []
         self._pumps: list[asyncio.Task[None]] = []
+        #: Handlers that have something to start and to end, for instance processes.
+        self._opened = AsyncExitStack()
         self.stuck = asyncio.Event()
         self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
 
@@ -81,10 +83,15 @@ class Service:
 
         Raises:
             BrokerError: When the broker cannot be used.
+            EffectmqError: When a handler cannot be started.
         """
         self._transport: Transport = open_transport(broker, transport_settings)
         await self._transport.__aenter__()
         try:
+            # By identity: one handler may serve several routes.
+            for handler in {id(one): one for one in self._handlers.values()}.values():
+                if isinstance(handler, AbstractAsyncContextManager):
+                    await self._opened.enter_async_context(handler)
             topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
             await self._transport.declare(topology)
             most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
@@ -103,6 +110,7 @@ class Service:
             limbo = self._lane("limbo", LIMBO_HANDLER)
             await self._open(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob)
         except BaseException:
+            await self._opened.aclose()
             await self._transport.__aexit__()
             raise
         self._watchdog.start()
@@ -183,6 +191,9 @@ class Service:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._opened.aclose()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._transport.__aexit__()
