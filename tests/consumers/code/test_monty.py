@@ -209,7 +209,7 @@ async def test_a_killed_process_fails_its_block_and_no_other(engine: MontyEngine
         await eventually(lambda: victim not in living())
         return None
 
-    host.call = kill  # type: ignore[method-assign]
+    host.call = kill
     with pytest.raises(EngineCrashedError, match="ended"):
         await run(engine, "ask()", host=host)
     assert len(killed) == 1
