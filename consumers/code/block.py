@@ -57,7 +57,9 @@ class Block:
         settings = self._settings
         shown = [
             projected(
-                text, limit_chars=settings.observation_chars, max_lines=settings.observation_lines
+                _sendable(text),
+                limit_chars=settings.observation_chars,
+                max_lines=settings.observation_lines,
             )
             for text in (ran.printed, ran.value)
             if text
@@ -71,10 +73,15 @@ class Block:
             tool_calls=self._calls.records,
             images=self._images.made,
             printed_images=self._images.printed,
-            error=None if error is None else _shortened(error, settings.error_chars),
+            error=error and _shortened(_sendable(error), settings.error_chars),
             duration_ms=duration_ms,
             terminal_finish=self.host.result if ended else None,
         )
+
+
+def _sendable(text: str) -> str:
+    """The same, with halves of surrogate pairs written out: they are no text on the wire."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -15,8 +15,11 @@ from effectmq.consumers.code.faults import over_calls, over_sleeps
 from effectmq.consumers.code.functions import Function
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.code.values import CodeError, UnsendableError, answer_of, to_json
+from effectmq.consumers.tool_outputs import failure, output_from
 from effectmq.protocol import invocations
+from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.errors import EffectFailedError, EffectMismatchError, RejectEffectError
+from effectmq.protocol.model import to_tree
 from effectmq.protocol.text import printable
 from effectmq.protocol.validation import wrong_outcome
 from effectmq.protocol.wire.envelope import (
@@ -27,7 +30,13 @@ from effectmq.protocol.wire.envelope import (
 )
 from effectmq.protocol.wire.invocation import RuntimeInvocation
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeToolCall
-from effectmq.protocol.wire.tools import PreparedToolCall, ToolCallOutput, ToolCallRecord
+from effectmq.protocol.wire.tools import (
+    CompletedToolCall,
+    PreparedToolCall,
+    ToolCallOutcomeFailure,
+    ToolCallOutput,
+    ToolCallRecord,
+)
 
 __all__ = ["CodeCalls", "Execute"]
 
@@ -63,6 +72,7 @@ class CodeCalls:
         self._prefix = f"code-{block_hash[:16]}"
         self._execute = execute
         self._settings = settings
+        self._room_bytes = settings.records_bytes
         self._calls = 0
         self._sleeps = 0
 
@@ -91,17 +101,8 @@ class CodeCalls:
         outcome = await self._carry_out(invocation, RuntimeEffectCommandToolCall(call=call))
         if not isinstance(outcome, RuntimeEffectOutcomeToolCall):
             raise RejectEffectError(*wrong_outcome("tool_call", outcome.type))
-        result = outcome.result
-        self.records.append(
-            ToolCallRecord(
-                call_id=result.call_id,
-                tool=result.tool_name,
-                args=result.args,
-                output=result.output,
-                duration_ms=result.duration_ms,
-            )
-        )
-        return answer_of(function.tool, result.output), result.output
+        self.records.append(self._record(outcome.result))
+        return answer_of(function.tool, outcome.result.output), outcome.result.output
 
     async def sleep(self, duration_s: float) -> int:
         """
@@ -127,6 +128,23 @@ class CodeCalls:
         self._sleeps += 1
         await self._carry_out(invocation, RuntimeEffectCommandSleep(duration_ms=duration_ms))
         return duration_ms
+
+    def _record(self, result: CompletedToolCall) -> ToolCallRecord:
+        """What the block's outcome says of a call; short when there is no room for all of it."""
+        record = ToolCallRecord(
+            call_id=result.call_id,
+            tool=result.tool_name,
+            args=result.args,
+            output=result.output,
+            duration_ms=result.duration_ms,
+        )
+        size_bytes = len(canonical_json(to_tree(record)))
+        if size_bytes > self._room_bytes:
+            return record.model_copy(
+                update={"args": None, "output": _left_out(result.output, size_bytes)}
+            )
+        self._room_bytes -= size_bytes
+        return record
 
     def _arguments(
         self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
@@ -159,3 +177,17 @@ class CodeCalls:
             raise CodeError(
                 "RuntimeError", f"{problem.code}: {printable(problem.message)}"
             ) from None
+
+
+def _left_out(output: ToolCallOutput, size_bytes: int) -> ToolCallOutput:
+    note = f"(a call of {size_bytes} bytes, left out here)"
+    if isinstance(output.outcome, ToolCallOutcomeFailure):
+        failed = output.outcome.payload
+        return failure(
+            failed.class_,
+            printable(failed.code, 100),
+            f"{printable(failed.message, 200)} {note}",
+            source=failed.source,
+            retry=failed.retry,
+        )
+    return output_from(note)

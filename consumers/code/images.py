@@ -18,6 +18,8 @@ __all__ = ["ImageStore", "Images", "media_type_of"]
 #: Larger ones would crowd the outcome, which carries each byte as a number.
 _INLINE_BYTES = 32 * 1024
 
+_LABEL_CHARS = 1_000
+
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -72,8 +74,11 @@ class Images:
         Raises:
             CodeError: When it is no image, too large, or one too many.
         """
-        if not isinstance(label, str):
-            raise CodeError("TypeError", "the label of an image is text")
+        if not isinstance(label, str) or len(label) > _LABEL_CHARS:
+            raise CodeError(
+                "TypeError", f"the label of an image is a text of at most {_LABEL_CHARS} characters"
+            )
+        label = label.encode(errors="backslashreplace").decode()
         if len(self.made) + len(self.printed) >= self._settings.max_images:
             raise CodeError(
                 "RuntimeError",

@@ -27,6 +27,8 @@ class CodeSettings:
         error_chars: How much of an error's text goes into the outcome.
         max_tool_calls: How many tools a block may call, one after another.
         argument_bytes: How large the arguments of one call may be, and what ``finish`` gets.
+        records_bytes: How much the outcome may say of the calls that were made; what is over it is
+            left out there, and the calls' own outcomes have it.
         max_sleeps: How often it may sleep; each sleep is an effect.
         max_images: How many images it may show.
         image_bytes: How large one of them may be.
@@ -47,6 +49,7 @@ class CodeSettings:
     error_chars: int = 4_000
     max_tool_calls: int = 100
     argument_bytes: int = 256 * 1024
+    records_bytes: int = 256 * 1024
     max_sleeps: int = 100
     max_images: int = 16
     image_bytes: int = 8 * 1024 * 1024

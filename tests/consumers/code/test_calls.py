@@ -11,6 +11,7 @@ from effectmq.consumers.code.engine import BlockStoppedError
 from effectmq.consumers.code.functions import Function
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.code.values import CodeError
+from effectmq.consumers.tool_outputs import failure
 from effectmq.protocol.errors import (
     EffectFailedError,
     EffectMismatchError,
@@ -110,6 +111,26 @@ async def test_what_a_tool_gave_comes_back_and_is_written_down() -> None:
         "echo",
         {"text": "a"},
     )
+
+
+async def test_what_a_call_gave_is_left_out_of_the_outcome_when_it_is_too_much() -> None:
+    """The code gets all of it; so does whoever looks at the call's own outcome."""
+    recorder = Recorder()
+    block = calls(recorder, records_bytes=500)
+    large = "x" * 1_000
+    recorder.outputs["echo"] = large
+    assert (await block.call(ECHO, ("a",), {}))[0] == large
+    recorder.outputs["echo"] = failure("external", "down", large)
+    with pytest.raises(CodeError):
+        await block.call(ECHO, ("b",), {})
+    recorder.outputs["echo"] = "small"
+    await block.call(ECHO, ("c",), {})
+    first, second, third = block.records
+    assert first.args is None
+    assert "left out here" in first.output.outcome.payload
+    assert "left out here" in second.output.outcome.payload.message
+    assert second.output.outcome.payload.code == "down"
+    assert (third.args, third.output.outcome.payload) == ({"text": "c"}, "small")
 
 
 @pytest.mark.parametrize(

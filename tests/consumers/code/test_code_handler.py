@@ -92,6 +92,16 @@ async def test_a_failing_block_is_an_outcome(stage: Stage) -> None:
     assert stage.letters() == []
 
 
+@pytest.mark.parametrize("text", ["print('\\ud800')", "'\\ud800'", "raise ValueError('\\ud800')"])
+async def test_half_of_a_surrogate_pair_does_not_keep_an_outcome_back(
+    stage: Stage, text: str
+) -> None:
+    """It is no text on the wire, so something else stands for it."""
+    await started(stage, CodeHandler())
+    response = await run_block(await stage.client(), text)
+    assert response.observations or response.error
+
+
 async def test_a_long_error_loses_its_middle() -> None:
     """Where it happened, and what it says last."""
     handler = CodeHandler(CodeSettings(error_chars=100))

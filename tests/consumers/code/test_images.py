@@ -35,7 +35,8 @@ async def test_one_image_too_many_is_an_exception_in_the_code() -> None:
         await images.show(b"BM")
 
 
-async def test_a_label_is_text() -> None:
-    """The wire has no other."""
-    with pytest.raises(CodeError, match="label of an image is text"):
-        await Images(None, CodeSettings()).show(b"BM", 5)
+@pytest.mark.parametrize("label", [5, "x" * 1_001])
+async def test_a_label_is_a_short_text(label: object) -> None:
+    """The wire has no other, and the outcome not much room."""
+    with pytest.raises(CodeError, match="label of an image is a text of at most 1000"):
+        await Images(None, CodeSettings()).show(b"BM", label)
