@@ -79,9 +79,10 @@ def edit_letter(
         limits=limits,
     )
     before = _hash_before(letter, limits)
-    message = replace(
-        request.message, headers={**request.message.headers, names.EDITED_FROM: before}
-    )
+    headers = {**request.message.headers, names.EDITED_FROM: before}
+    if names.PARK_NUMBER in old.headers:
+        headers[names.PARK_NUMBER] = old.headers[names.PARK_NUMBER]
+    message = replace(request.message, headers=headers)
     same_kind = request.kind == kind_of(letter.route)
     return DeadEdit(letter, request, message, letter.route if same_kind else request.kind, before)
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
+from effectmq.broker.journal.journal import Journal
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Delivery, Transport
 from effectmq.broker.transports import open_transport
@@ -19,14 +21,18 @@ from effectmq.consumers.inflight import InFlight
 from effectmq.consumers.job import Job
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.limbo import LIMBO_HANDLER, LIMBO_PREFETCH, LimboJob
+from effectmq.consumers.recording import JournalRecords, NoRecords, Records
 from effectmq.consumers.replies import ReplyOutbox
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
 from effectmq.consumers.watchdog import LoopWatchdog
+from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.notice import read_notice
 from effectmq.protocol.topology import (
     Names,
     TopologySettings,
+    control_topology,
     shared_topology,
     work_topology,
 )
@@ -36,6 +42,8 @@ __all__ = ["Service"]
 logger = logging.getLogger("effectmq.worker")
 
 _CLOSE_S = 10.0
+_NOTICE_PREFETCH = 100
+_NO_JOURNAL = "no journal, so effects are at-least-once and outcomes live in the reply queue only"
 
 
 class Service:
@@ -48,6 +56,8 @@ class Service:
         settings: Concurrency, limits and times.
         topology: Namespace and delay levels.
         counters: The worker's.
+        journal: What remembers outcomes; without one nothing does.
+        strict: Answer from the journal only.
     """
 
     def __init__(
@@ -57,12 +67,17 @@ class Service:
         settings: WorkerSettings,
         topology: TopologySettings,
         counters: Counter[str],
+        journal: Journal | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
         self._name = name
         self._handlers = handlers
         self._settings = settings
         self._levels = topology
         self._counters = counters
+        self._journal = journal
+        self._strict = strict
         self._names = Names(topology.namespace)
         self._inflight: InFlight[Job] = InFlight()
         self._lanes: list[Lane[Job]] = []
@@ -75,7 +90,7 @@ class Service:
 
     async def start(self, broker: str, transport_settings: TransportSettings) -> None:
         """
-        Connect, declare, and begin to consume.
+        Open the journal, connect, declare, and begin to consume.
 
         Args:
             broker: The broker's address.
@@ -83,10 +98,16 @@ class Service:
 
         Raises:
             BrokerError: When the broker cannot be used.
+            DatabaseError: When the journal cannot be used.
             EffectmqError: When a handler cannot be started.
         """
-        self._transport: Transport = open_transport(broker, transport_settings)
-        await self._transport.__aenter__()
+        self._records = await self._open_records()
+        try:
+            self._transport: Transport = open_transport(broker, transport_settings)
+            await self._transport.__aenter__()
+        except BaseException:
+            await self._close_records()
+            raise
         try:
             # By identity: one handler may serve several routes.
             for handler in {id(one): one for one in self._handlers.values()}.values():
@@ -109,20 +130,73 @@ class Service:
                 )
             limbo = self._lane("limbo", LIMBO_HANDLER)
             await self._open(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob)
+            if self._records.kept:
+                await self._listen()
         except BaseException:
+            for pump in self._pumps:
+                pump.cancel()
             await self._opened.aclose()
             await self._transport.__aexit__()
+            await self._close_records()
             raise
         self._watchdog.start()
         logger.info(
-            "worker %s consumes %s in namespace %s, %d at a time each; no journal, so effects are "
-            "at-least-once and outcomes live in the reply queue only",
+            "worker %s consumes %s in namespace %s, %d at a time each; %s",
             self._name,
             ", ".join(self._handlers),
             self._names.namespace,
             self._settings.concurrency,
+            f"journal {self._journal.where}" if self._journal else _NO_JOURNAL,
             extra={"action": "worker_started", "routes": list(self._handlers)},
         )
+
+    async def _open_records(self) -> Records:
+        if self._journal is None:
+            return NoRecords()
+        await self._journal.__aenter__()
+        if not self._journal.database.durable:
+            logger.warning(
+                "the journal %s does not wait for the disk (synchronous_commit or fsync is off): "
+                "after a power failure its last records may be missing, and effects run again",
+                self._journal.where,
+                extra={"action": "journal_not_durable"},
+            )
+        lease_ms = round(self._settings.lease_s * 1_000)
+        return JournalRecords(
+            self._journal, self._name, lease_ms, self._counters, strict=self._strict
+        )
+
+    async def _close_records(self) -> None:
+        if isinstance(self._records, JournalRecords):
+            self._records.leave()
+        if self._journal is not None:
+            await self._journal.__aexit__()
+
+    async def _listen(self) -> None:
+        """Hear of cancelled effects before the next renewal of their leases."""
+        # Fresh for every start: the queue of an earlier one may still be there.
+        topology = control_topology(self._levels, f"worker-{secrets.token_hex(6)}")
+        await self._transport.declare(topology)
+        consumer = await self._transport.consume(
+            topology.queues[0].name, prefetch=_NOTICE_PREFETCH, exclusive=True
+        )
+        self._consumers.append(consumer)
+        self._pumps.append(
+            asyncio.get_running_loop().create_task(self._heed(consumer), name="effectmq control")
+        )
+
+    async def _heed(self, consumer: Consumer) -> None:
+        async for delivery in consumer:
+            try:
+                self._records.check(read_notice(delivery.message))
+            except ProtocolError as problem:
+                self._counters["notices_unreadable"] += 1
+                logger.warning(
+                    "a notice to all workers cannot be read: %s",
+                    problem,
+                    extra={"action": "notice_unreadable"},
+                )
+            delivery.ack()
 
     def _lane(self, route: str, handler: Handler) -> Lane[Job]:
         lane: Lane[Job] = Lane(
@@ -132,6 +206,7 @@ class Service:
             self._settlement,
             self._chunks,
             self._inflight,
+            self._records,
             self._settings,
             self._levels.delay_levels_ms,
             self._name,
@@ -186,6 +261,7 @@ class Service:
             lane.leaving = True
             for job in list(lane.jobs):
                 job.leave()
+        await self._close_records()
         self._settlement.abort()
         self._chunks.abort()
         for pump in self._pumps:

@@ -14,6 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self, TypeVar, overload
 
+from effectmq.broker.journal.choice import (
+    ReplayMode,
+    checked_replay,
+    chosen_journal,
+    open_journal,
+)
+from effectmq.broker.journal.records import OnUncertain
 from effectmq.broker.settings import TransportSettings
 from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
 from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
@@ -51,6 +58,12 @@ class EffectWorker:
         topology: Namespace and delay levels; the same for all of an installation.
         transport: Timeouts and limits of the connection.
         name: Shown on dead letters and on the connection; host and process id by default.
+        journal: ``sqlite:///path`` or ``postgresql://…``; ``None`` or ``none`` for no journal, with
+            which outcomes are not remembered and bodies may run again.
+        replay: ``strict`` answers from the journal only, and never executes.
+
+    Raises:
+        ConfigurationError: When an argument cannot be used.
     """
 
     def __init__(
@@ -61,8 +74,12 @@ class EffectWorker:
         topology: TopologySettings | None = None,
         transport: TransportSettings | None = None,
         name: str | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
     ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self.journal = chosen_journal(journal)
+        self.replay = checked_replay(replay, self.journal)
         self.broker = broker
         self.settings = settings or WorkerSettings()
         self.topology = topology or TopologySettings()
@@ -105,6 +122,7 @@ class EffectWorker:
         name: str | None = None,
         retry: ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
+        on_uncertain: OnUncertain = "retry",
     ) -> Callable[[F], F]: ...
 
     def tool(
@@ -115,6 +133,7 @@ class EffectWorker:
         name: str | None = None,
         retry: ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
+        on_uncertain: OnUncertain = "retry",
     ) -> F | Callable[[F], F]:
         """
         Register a typed function as a tool; the function itself is left as it is.
@@ -124,6 +143,8 @@ class EffectWorker:
             name: What calls name it; the function's own name by default.
             retry: When a failure is tried again; never by default.
             time_limit_s: How long one attempt may run, in seconds.
+            on_uncertain: With a journal, what to do when a worker died while it ran: ``retry``, or
+                ``park`` for a tool that must never run twice.
 
         Raises:
             ConfigurationError: When the signature cannot be a tool's, or the name is taken.
@@ -135,7 +156,15 @@ class EffectWorker:
                     "tool_call effects have a handler already, which would hide every tool; "
                     "register tools or a handler"
                 )
-            self._tools.add(tool_from(target, name=name, retry=retry, time_limit_s=time_limit_s))
+            self._tools.add(
+                tool_from(
+                    target,
+                    name=name,
+                    retry=retry,
+                    time_limit_s=time_limit_s,
+                    on_uncertain=on_uncertain,
+                )
+            )
             self._handlers["tool_call"] = self._tools
             return target
 
@@ -147,6 +176,7 @@ class EffectWorker:
         *,
         retry: RetryPolicy = DEFAULT_RETRY,
         time_limit_s: float | None = None,
+        on_uncertain: OnUncertain = "retry",
     ) -> Callable[[F], F]:
         """
         Register a function for a kind.
@@ -158,13 +188,15 @@ class EffectWorker:
             kind: One of the eight effect kinds.
             retry: What to do when it raises.
             time_limit_s: How long one attempt may run, in seconds.
+            on_uncertain: With a journal, what to do when a worker died while it ran: ``retry``, or
+                ``park`` for an effect that must never run twice.
 
         Raises:
             ConfigurationError: When the kind does not exist or has a handler already.
         """
 
         def register(target: F) -> F:
-            self.add(function_handler(kind, target, retry, time_limit_s))
+            self.add(function_handler(kind, target, retry, time_limit_s, on_uncertain))
             return target
 
         return register
@@ -214,6 +246,8 @@ class EffectWorker:
             self.settings,
             self.topology,
             self.counters,
+            open_journal(self.journal),
+            strict=self.replay == "strict",
         )
         await service.start(self.broker, self._transport_settings)
         self._running = service

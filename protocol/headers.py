@@ -26,6 +26,7 @@ __all__ = [
     "PARKED_BY",
     "PARK_CODE",
     "PARK_MESSAGE",
+    "PARK_NUMBER",
     "PARK_REASON",
     "REPLAY_KEY",
     "ROUTE",
@@ -54,6 +55,10 @@ DUE = "effect-due"
 CRASHES = "effect-crashes"
 #: W3C trace context, passed on untouched.
 TRACEPARENT = "traceparent"
+
+#: Which parking of its effect a dead letter is, as the journal counts them from 1; kept by a
+#: replay, because it is what allows the worker to run again what is recorded as failed.
+PARK_NUMBER = "effect-park-number"
 
 #: The rest is on dead letters only. Why it was parked, one of ``PARK_REASONS``.
 PARK_REASON = "effect-park-reason"
@@ -86,6 +91,7 @@ _CARRIED = {
     CRASHES: 0,
     TRACEPARENT: 512,
     EDITED_FROM: 128,
+    PARK_NUMBER: 0,
 }
 
 #: AMQP writes our integers in 64 bits with sign.

@@ -17,7 +17,7 @@ from effectmq.protocol.message import Message
 from effectmq.protocol.model import from_tree, to_tree
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
 
-__all__ = ["OUTCOME_TYPE", "Reply", "encode_reply", "join_replies", "read_replies"]
+__all__ = ["OUTCOME_TYPE", "Answer", "Reply", "encode_reply", "join_replies", "read_replies"]
 
 #: The list around the answers is a level and an element of the body, too.
 _ANSWER_LIMITS = Limits(
@@ -52,17 +52,51 @@ class Reply:
     def tree(self) -> dict[str, object]:
         """The answer as plain data, in the wire's member order."""
         failed = isinstance(self.result, RuntimeEffectControllerError)
+        result: dict[str, object] = {"Err" if failed else "Ok": to_tree(self.result)}
+        return Answer(
+            self.effect_id, self.replay_key, self.hash, result, self.attempt, self.replayed
+        ).tree()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    A reply on its way out: the result as plain data, in the form in which it is recorded.
+
+    Attributes:
+        effect_id: The effect's id inside its scope.
+        replay_key: Its replay key.
+        hash: The hash of the envelope that was carried out.
+        result: ``{"Ok": outcome}`` or ``{"Err": {code, message}}``.
+        attempt: Which attempt gave it, from 1.
+        replayed: Whether it was answered from a record, without running.
+    """
+
+    effect_id: str
+    replay_key: str
+    hash: str
+    result: dict[str, object]
+    attempt: int = 1
+    replayed: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a controller error."""
+        return "Err" in self.result
+
+    def tree(self) -> dict[str, object]:
+        """The answer as plain data, in the wire's member order."""
         return {
             "effect_id": self.effect_id,
             "replay_key": self.replay_key,
             "hash": self.hash,
             "attempt": self.attempt,
             "replayed": self.replayed,
-            "result": {"Err" if failed else "Ok": to_tree(self.result)},
+            "result": self.result,
         }
 
 
-def encode_reply(reply: Reply, content_type: str) -> bytes:
+def encode_reply(reply: Reply | Answer, content_type: str) -> bytes:
     """
     One answer as it stands in a body, for ``join_replies``.
 

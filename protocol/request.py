@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from effectmq.protocol import headers as names
-from effectmq.protocol.canonical import canonical_json, digest, sha256_hex
+from effectmq.protocol.canonical import canonical_json, sha256_hex
 from effectmq.protocol.codec import MSGPACK, Limits, decode_tree, encode_tree
 from effectmq.protocol.digests import effect_scope_of, scope_id
 from effectmq.protocol.errors import (
@@ -66,6 +66,8 @@ class Request:
         deadline_ms: When nobody wants it any more, Unix milliseconds; 0 for never.
         due_ms: When a sleep ends, Unix milliseconds; 0 when not fixed yet.
         crashes: How often the broker gave up on delivering it.
+        canonical: The canonical envelope, whose hash it is.
+        parked_as: For a replayed dead letter: the number of the parking that it came from.
     """
 
     envelope: RuntimeEffectEnvelope
@@ -79,6 +81,8 @@ class Request:
     deadline_ms: int = 0
     due_ms: int = 0
     crashes: int = 0
+    canonical: bytes = b""
+    parked_as: int = 0
 
     @property
     def replay_key(self) -> str:
@@ -117,7 +121,8 @@ class Request:
         """
         validate_envelope(envelope)
         tree = to_tree(envelope)
-        hash_ = digest(tree)
+        canonical = canonical_json(tree)
+        hash_ = sha256_hex(canonical)
         body = encode_tree(tree, content_type)
         cap = (limits or Limits()).max_body_bytes
         if len(body) > cap:
@@ -142,7 +147,16 @@ class Request:
             headers=headers,
         )
         identity = Identity(scope_id(scope or effect_scope_of(envelope.invocation)), key)
-        return cls(envelope, hash_, message, kind, effect_id, identity, deadline_ms=deadline_ms)
+        return cls(
+            envelope,
+            hash_,
+            message,
+            kind,
+            effect_id,
+            identity,
+            deadline_ms=deadline_ms,
+            canonical=canonical,
+        )
 
     def changed(self, headers: Mapping[str, int]) -> Request:
         """
@@ -190,7 +204,8 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     validate_envelope(envelope)
     # The hash is that of the canonical form, so it is taken of what was understood, not of what
     # was received: member order and unknown members do not change an effect.
-    hash_ = sha256_hex(canonical_json(to_tree(envelope)))
+    canonical = canonical_json(to_tree(envelope))
+    hash_ = sha256_hex(canonical)
     claimed = names.text(message.headers, names.HASH)
     if claimed and claimed != hash_:
         raise HashMismatchError(claimed, hash_)
@@ -209,6 +224,8 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
         deadline_ms=names.integer(message.headers, names.DEADLINE, 0),
         due_ms=names.integer(message.headers, names.DUE, 0),
         crashes=names.integer(message.headers, names.CRASHES, 0),
+        canonical=canonical,
+        parked_as=names.integer(message.headers, names.PARK_NUMBER, 0),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import tempfile
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
@@ -20,6 +21,8 @@ from tests.brokers.node import BrokerNode
 from tests.brokers.provide import Broker, Brokers, label
 from tests.brokers.settings import Settings, read_settings
 from tests.brokers.sweep import sweep
+
+_STATE = tempfile.mkdtemp(prefix="effectmq-tests-")
 
 _SETTINGS = pytest.StashKey[Settings]()
 
@@ -123,6 +126,9 @@ def _hear_interrupts() -> None:
 def _clear_environment() -> None:
     for name in [name for name in os.environ if name.startswith("EFFECTMQ_")]:
         del os.environ[name]
+    # A worker without arguments keeps its journal among the user's state: never the real one, and
+    # never that of another test.
+    os.environ["XDG_STATE_HOME"] = f"{_STATE}/{secrets.token_hex(4)}"
 
 
 def _have(config: pytest.Config, get: Callable[[str], Found], name: str) -> Found:

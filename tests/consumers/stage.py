@@ -13,6 +13,7 @@ import pytest
 from tenacity import stop_after_attempt, wait_none
 
 from effectmq.broker.client import EffectClient, Handle
+from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.memory.broker import MemoryBroker
@@ -118,7 +119,12 @@ class Stage:
         return MemoryBroker.named(self.url.removeprefix("memory://"))
 
     def worker(
-        self, *, transport: TransportSettings | None = None, **settings: Any
+        self,
+        *,
+        transport: TransportSettings | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
+        **settings: Any,
     ) -> EffectWorker:
         """A worker to register things with; not started."""
         return EffectWorker(
@@ -127,6 +133,8 @@ class Stage:
             topology=self.topology,
             transport=transport,
             name="w",
+            journal=journal,
+            replay=replay,
         )
 
     async def start(
