@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from effectmq.broker.database import Database
+from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.code.block import Block
 from effectmq.consumers.code.calls import CodeCalls, Execute
 from effectmq.consumers.code.database_sessions import DatabaseSessions
@@ -101,6 +102,10 @@ class CodeHandler:
     def limit_s(self, request: Request) -> float | None:
         """How long an attempt may take, waiting included, in seconds."""
         return self.time_limit_s
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """A block is made to be run again; what its calls say is for their tools."""
+        return "retry"
 
     def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
         """For the retry policy to decide; calls that have been recorded are not made again."""

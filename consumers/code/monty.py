@@ -55,8 +55,9 @@ __all__ = ["MontyEngine"]
 
 #: Beyond the block's own limit, before its process is killed.
 _KILL_GRACE_S = 2.0
-#: Everything a block asks of its host, names and the time included.
-_MOST_SUSPENSIONS = 20_000
+#: How often a block may ask for the time, for files and for names; calls and sleeps apart, which
+#: ask up to twice.
+_MOST_QUESTIONS = 2_000
 
 
 class MontyEngine:
@@ -75,7 +76,7 @@ class MontyEngine:
             max_feed_duration_secs=settings.time_limit_s,
             max_memory=settings.memory_bytes,
             max_recursion_depth=settings.max_recursion_depth,
-            max_suspensions=_MOST_SUSPENSIONS,
+            max_suspensions=_MOST_QUESTIONS + 2 * (settings.max_tool_calls + settings.max_sleeps),
         )
 
     async def __aenter__(self) -> MontyEngine:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,6 +222,40 @@ async def test_code_calls_tools_of_other_workers(stage: Stage) -> None:
         ("add", {"a": "x"}),
     ]
     assert len({call.call_id for call in response.tool_calls}) == 4
+
+
+async def test_a_journal_answers_the_calls_of_a_block_that_is_run_again(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """The attempt was lost after all its calls; the tools are not run a second time."""
+    journal = f"sqlite:///{tmp_path}/journal.db"
+    called: list[int] = []
+    tools = stage.worker(journal=journal)
+
+    @tools.tool
+    async def book(seat: int) -> str:
+        called.append(seat)
+        return f"seat {seat}"
+
+    await stage.start(tools, ["tool_call"])
+    caller = await stage.client("code-worker", journal=journal)
+    known = signatures(tools.tools)
+    handler = CodeHandler(tools=lambda: known, execute=caller.execute, retry=AT_ONCE)
+    keep, lost = handler.sessions.keep, [True]
+
+    async def keep_and_be_lost_once(*kept: Any) -> None:
+        await keep(*kept)
+        if lost:
+            lost.pop()
+            raise OSError("the worker is gone, so to speak")
+
+    handler.sessions.keep = keep_and_be_lost_once
+    worker = await started(stage, handler)
+    response = await run_block(await stage.client(), "[book(n) for n in (7, 8)]")
+    assert response.observations == ["['seat 7', 'seat 8']"]
+    assert worker.counters["retried"] == 1
+    assert called == [7, 8]
+    assert len(response.tool_calls) == 2
 
 
 async def test_one_tool_call_too_many_ends_the_block() -> None:
