@@ -82,19 +82,19 @@ class MontyEngine:
     async def __aenter__(self) -> MontyEngine:
         """Start the warm processes; see the port."""
         settings = self._settings
-        pool = AsyncMonty(
-            min_processes=settings.warm_processes,
-            max_processes=settings.processes,
-            request_timeout=settings.time_limit_s + 2 * _KILL_GRACE_S,
-            feed_duration_limit_grace=_KILL_GRACE_S,
-            max_checkouts_per_worker=settings.blocks_per_process,
-        )
         try:
+            pool = AsyncMonty(
+                min_processes=settings.warm_processes,
+                max_processes=settings.processes,
+                request_timeout=settings.time_limit_s + 2 * _KILL_GRACE_S,
+                feed_duration_limit_grace=_KILL_GRACE_S,
+                max_checkouts_per_worker=settings.blocks_per_process,
+            )
             await pool.__aenter__()
-        except (MontyError, OSError) as problem:
+        except (RuntimeError, OSError) as problem:
             raise ConfigurationError(
                 f"the processes that run code cannot be started: {printable(str(problem))}; "
-                "install them with: pip install 'effectmq[code]'"
+                "install them anew: pip install --force-reinstall 'effectmq[code]'"
             ) from None
         self._pool = pool
         return self

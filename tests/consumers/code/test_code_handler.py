@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +19,22 @@ from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.errors import EffectTimeoutError, RetryEffectError, ToolCallError
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    EffectTimeoutError,
+    RetryEffectError,
+    ToolCallError,
+)
 from effectmq.protocol.model import to_tree
 from effectmq.protocol.request import Request
 from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
-from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode, RuntimeEffectEnvelope
 from effectmq.protocol.wire.execution import ExecResponse
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.tool_value import encode_tool_value
 from tests.consumers.code.stage import Recorder, ran, refused, run_block
 from tests.consumers.code.test_monty import living
-from tests.consumers.stage import AT_ONCE, PATIENCE_S, Stage, code
+from tests.consumers.stage import AT_ONCE, NAMES, PATIENCE_S, Stage, code, effect
 from tests.waiting import eventually
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
@@ -412,6 +420,62 @@ async def test_the_processes_end_with_the_worker(stage: Stage) -> None:
     assert len(living() - before) == 2
     await worker.stop()
     await eventually(lambda: living() == before)
+
+
+async def test_a_block_that_runs_does_not_keep_the_worker_from_stopping(stage: Stage) -> None:
+    """It goes to another worker, and its process is gone."""
+    before, recorder = living(), Recorder()
+
+    async def never(envelope: RuntimeEffectEnvelope) -> RuntimeEffectOutcome:
+        await recorder.execute(envelope)
+        await eventually(lambda: False, PATIENCE_S)
+        raise AssertionError("it was waited for")
+
+    worker = await started(stage, CodeHandler(tools=lambda: TOOLS, execute=never))
+    await (await stage.client()).submit(code("find('a')"))
+    await eventually(lambda: recorder.asked)
+    async with asyncio.timeout(PATIENCE_S / 2):
+        await worker.stop(0.0)
+    await eventually(lambda: living() == before)
+    assert stage.ready(NAMES.work_queue("exec_code")) == 1
+
+
+async def test_a_worker_whose_code_cannot_start_does_not_start(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better than one that fails every block; nothing of it stays behind."""
+    monkeypatch.setenv("MONTY_BIN", "/nowhere/monty")
+    worker = stage.worker()
+    worker.add(CodeHandler())
+    with pytest.raises(ConfigurationError, match="cannot be started"):
+        await worker.start()
+    monkeypatch.delenv("MONTY_BIN")
+    await stage.start(worker)
+    assert (await run_block(await stage.client(), "1")).observations == ["1"]
+
+
+def test_without_its_package_code_says_how_to_get_it() -> None:
+    """By the name of the extra; everything else works without it."""
+    program = (
+        "import sys\n"
+        "sys.modules['pydantic_monty'] = None\n"
+        "from effectmq.consumers.code.handler import CodeHandler\n"
+        "from effectmq.protocol.errors import MissingExtraError\n"
+        "try:\n    CodeHandler()\nexcept MissingExtraError as problem:\n    print(problem)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "pip install 'effectmq[code]'" in ended.stdout
+
+
+async def test_one_session_does_not_see_another() -> None:
+    """Even where one process has run both."""
+    handler = CodeHandler(CodeSettings(processes=1))
+    other = effect("exec_code", RuntimeEffectCommandExecCode(code="x"), "1", "s2")
+    outcomes = await run_here(handler, code("x = 1", "1"), other, code("x", "2"))
+    assert "NameError" in (ran(outcomes[1]).error or "")
+    assert ran(outcomes[2]).observations == ["1"]
 
 
 async def test_tools_are_asked_for_anew_with_each_block() -> None:

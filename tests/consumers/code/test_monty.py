@@ -256,3 +256,15 @@ async def test_an_engine_that_is_not_started_says_so(settings: CodeSettings) -> 
     """Instead of waiting for a process for ever."""
     with pytest.raises(ConfigurationError, match="not been started"):
         await run(MontyEngine(settings), "1")
+
+
+async def test_a_program_that_is_missing_is_told_of_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, settings: CodeSettings
+) -> None:
+    """And what to do about it."""
+    monkeypatch.setenv("MONTY_BIN", "/nowhere/monty")
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be started: .*/nowhere/monty.*effectmq\[code\]"
+    ):
+        async with MontyEngine(settings):
+            pass
