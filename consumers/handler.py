@@ -110,12 +110,7 @@ class HandlerTimeoutError(HandlerError):
 
 
 class Handler(Protocol):
-    """
-    Runs the effects of one kind.
-
-    One that is an asynchronous context manager as well is entered when its worker starts, and left
-    when it stops.
-    """
+    """Runs the effects of one kind."""
 
     @property
     def kind(self) -> str:

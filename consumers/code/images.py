@@ -8,7 +8,7 @@ from typing import Protocol, cast
 
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.code.values import CodeError
-from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.errors import MalformedError, PayloadTooLargeError
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.execution import ExecImage
 from effectmq.protocol.wire.tool_value import decode_tool_value
@@ -102,7 +102,14 @@ class Images:
             )
         if self._store is None:
             return ExecImage(mime=mime, data=list(data), label=label)
-        return ExecImage(mime=mime, reference=await self._store.put(data, mime), label=label)
+        try:
+            reference = await self._store.put(data, mime)
+        except PayloadTooLargeError as problem:
+            raise CodeError(
+                "ValueError",
+                f"the image has {problem.size_bytes} bytes and the limit is {problem.limit_bytes}",
+            ) from None
+        return ExecImage(mime=mime, reference=reference, label=label)
 
 
 def _reference(image: object) -> AttachmentRef:

@@ -137,7 +137,10 @@ async def embed() -> None:
 async def code(client: Client) -> None:
     """What a worker adds to run code, and who carries its calls out."""
     handler = CodeHandler(
-        CodeSettings(time_limit_s=5), tools=lambda: signatures(app.tools), execute=client.execute
+        CodeSettings(time_limit_s=5),
+        tools=lambda: signatures(app.tools),
+        execute=client.execute,
+        images=app.attachments,
     )
     app.add(handler)
     engine: Engine = MontyEngine(CodeSettings())
