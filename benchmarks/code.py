@@ -2,8 +2,8 @@
 ``python -m benchmarks.code``: a block of code through effectmq beside the same block run directly.
 
 The direct side is Monty's own pool in this process, warm, with the same work done around each
-block: a fresh session, its variables loaded, the block, its variables dumped. effectmq adds the
-broker, the envelope, the outcome, and the database that keeps the variables. Both take turns, and
+block: a fresh session, its variables loaded, the block, its variables dumped. effectmq adds the broker, the
+envelope, the outcome, and the database that keeps the variables; no journal. Both take turns, and
 what is printed are the medians over the turns, as JSON rows, one for each way to keep variables.
 """
 
@@ -65,7 +65,7 @@ async def through_effectmq(broker: str, database: str) -> AsyncIterator[Block]:
     namespace = f"bench-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_database(database)) if database else None
-        worker = Worker(broker, namespace=namespace)
+        worker = Worker(broker, namespace=namespace, journal="none")
         worker.add(CodeHandler(SETTINGS, database=opened))
         await stack.enter_async_context(worker)
         client = await stack.enter_async_context(Client(broker, namespace=namespace))
