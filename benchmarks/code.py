@@ -2,9 +2,10 @@
 ``python -m benchmarks.code``: a block of code through effectmq beside the same block run directly.
 
 The direct side is Monty's own pool in this process, warm, with the same work done around each
-block: a fresh session, its variables loaded, the block, its variables dumped. effectmq adds the broker, the
-envelope, the outcome, and the database that keeps the variables; no journal. Both take turns, and
-what is printed are the medians over the turns, as JSON rows, one for each way to keep variables.
+block: a fresh session, its variables loaded, the block, its variables dumped. effectmq adds the
+broker, the envelope, the outcome, and the database that keeps the variables; no journal. Both take
+turns, and what is printed are the medians over the turns, as JSON rows, one for each way to keep
+variables.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ clock, the sleeps, the beginning of the random numbers.
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, tzinfo
 from typing import cast
 
@@ -72,6 +73,8 @@ class MontyEngine:
         self.name = f"monty {pydantic_monty.__version__}"
         self._settings = settings
         self._pool: AsyncMonty | None = None
+        # Writing out more than anybody will see would hold the worker up.
+        self._value_chars = 4 * settings.observation_chars
         self._limits = ResourceLimits(
             max_feed_duration_secs=settings.time_limit_s,
             max_memory=settings.memory_bytes,
@@ -118,7 +121,12 @@ class MontyEngine:
             sleep="call_host",
             random_start={"seed": program.seed},
         )
-        async with self._pool.checkout(limits=self._limits, os_policy=policy) as session:
+        checkout = self._pool.checkout(limits=self._limits, os_policy=policy)
+        async with AsyncExitStack() as stack:
+            try:
+                session = await stack.enter_async_context(checkout)
+            except (MontyError, RuntimeError, OSError) as problem:
+                raise EngineCrashedError(printable(str(problem), 300)) from None
             if session.worker_pid is not None:
                 confine(session.worker_pid, self._settings.memory_bytes)
             if program.state is not None:
@@ -147,7 +155,7 @@ class MontyEngine:
                 await session.feed_start(code, print_callback=printed)
             )
             last: object = complete.output
-            value = "" if last is None else shown(last, self._settings.output_bytes)
+            value = "" if last is None else shown(last, self._value_chars)
         except MontyCrashedError:
             raise
         except MontyError as problem:

@@ -114,8 +114,14 @@ def _members(members: dict[object, object], room: int, limit: int) -> Iterator[s
 def _set(items: set[object] | frozenset[object], room: int, limit: int) -> str:
     # Sorted: the order of a set differs from process to process, and a block that is run again
     # should read the same.
-    text = ", ".join(sorted(_text(item, room - 1, limit) for item in items))
-    text = f"{{{text}}}" if items else ""
+    texts: list[str] = []
+    left = limit
+    for item in items:
+        texts.append(_text(item, room - 1, left))
+        left -= len(texts[-1])
+        if left <= 0:
+            break
+    text = f"{{{', '.join(sorted(texts))}}}" if items else ""
     if isinstance(items, frozenset):
         return f"frozenset({text})"
     return text or "set()"

@@ -56,10 +56,14 @@ def test_what_is_endless_is_cut() -> None:
     ten: Any = 0
     for _ in range(30):
         ten = [ten] * 10
+    shared: Any = 0
+    for _ in range(6):
+        shared = (shared,) * 10
     itself: list[Any] = []
     itself.append(itself)
     assert len(shown(ten, 500)) == 500
     assert len(shown(itself, 150)) == 150
     assert shown(itself, 1_000).count("[") == 100
+    assert len(shown({(number, shared) for number in range(10)}, 500)) == 500
     assert shown("x" * 10_000, 50) == "'" + "x" * 49
     assert shown(10**9_000, 100) == "<int of 29898 bits>"
