@@ -73,6 +73,9 @@ async def run(command: RuntimeEffectCommandExecCode, context: EffectContext) -> 
     return {"type": "exec_code", "result": {"Err": "no"}}
 
 
+app.models({"demo": {"provider": "scripted", "script": [{"reply": "$text"}]}})
+
+
 async def call_directly(context: EffectContext) -> None:
     """Decorated functions keep their types."""
     assert_type(await add(a=1, b=2), int)

@@ -18,6 +18,7 @@ from effectmq.consumers.code.functions import signatures
 from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.tool_outputs import failure, output_from
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import (
     ConfigurationError,
@@ -32,12 +33,14 @@ from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode, Runtim
 from effectmq.protocol.wire.execution import ExecResponse
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.tool_value import encode_tool_value
+from effectmq.protocol.wire.tools import ToolCallOutcomeFailure, ToolControlFail, ToolControlFinish
 from tests.consumers.code.stage import Recorder, ran, refused, run_block
 from tests.consumers.code.test_monty import living
 from tests.consumers.stage import AT_ONCE, NAMES, PATIENCE_S, Stage, code, effect
 from tests.waiting import eventually
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
+GIVEN = AttachmentRef(id="b" * 64, media_type=MediaTypeImage(type="gif"), byte_len=9)
 TOOLS = {"find": ("text", "limit"), "send": ("to",)}
 
 
@@ -300,6 +303,28 @@ async def test_code_can_end_the_turn(text: str, value: object) -> None:
     assert (response.observations, recorder.asked) == ([], [])
 
 
+async def test_a_tool_can_end_the_turn_of_the_code_that_called_it() -> None:
+    """With its own value; what follows the call is not run."""
+    recorder = Recorder()
+    control = ToolControlFinish(value={"image": GIVEN})
+    recorder.outputs["find"] = output_from("x").model_copy(update={"control": control})
+    (outcome,) = await run_here(recorded(recorder), code("find('a')\nprint('never')"))
+    response = ran(outcome)
+    assert response.terminal_finish == {"image": encode_tool_value(GIVEN)}
+    assert (response.error, response.observations, len(response.tool_calls)) == (None, [], 1)
+
+
+async def test_a_tool_can_fail_the_code_that_called_it() -> None:
+    """Whatever its own outcome was."""
+    recorder = Recorder()
+    failed = failure("internal", "no_more", "stop here").outcome
+    assert isinstance(failed, ToolCallOutcomeFailure)
+    control = ToolControlFail(failure=failed.payload)
+    recorder.outputs["find"] = output_from("x").model_copy(update={"control": control})
+    (outcome,) = await run_here(recorded(recorder), code("find('a')"))
+    assert (ran(outcome).error or "").endswith("RuntimeError: find failed (no_more): stop here")
+
+
 async def test_the_session_goes_on_after_its_turn_was_ended() -> None:
     """The end of a turn is not the end of its variables."""
     first, second = code("x = 5\nfinish(x)", "1"), code("x", "2")
@@ -329,8 +354,7 @@ async def test_a_wrong_use_of_our_functions_is_an_exception(text: str, words: st
 async def test_images_go_to_the_store_and_references_into_the_outcome() -> None:
     """Those that code made, and those that a tool gave it."""
     recorder, store = Recorder(), Store()
-    given = AttachmentRef(id="b" * 64, media_type=MediaTypeImage(type="gif"), byte_len=9)
-    recorder.outputs["find"] = {"image": given}
+    recorder.outputs["find"] = {"image": GIVEN}
     block = code(f"show_image({PNG!r}, label='plot')\nshow_image(find('x')['image'])")
     (outcome,) = await run_here(recorded(recorder, images=store), block)
     response = ran(outcome)
@@ -339,7 +363,7 @@ async def test_images_go_to_the_store_and_references_into_the_outcome() -> None:
         ("image/png", "plot", [])
     ]
     assert response.images[0].reference is not None
-    assert response.printed_images == [given]
+    assert response.printed_images == [GIVEN]
 
 
 async def test_without_a_store_small_images_travel_in_the_outcome() -> None:
@@ -354,10 +378,9 @@ async def test_without_a_store_small_images_travel_in_the_outcome() -> None:
 async def test_an_attachment_can_be_passed_from_tool_to_tool() -> None:
     """As the dictionary that it is in code."""
     recorder = Recorder()
-    given = AttachmentRef(id="b" * 64, media_type=MediaTypeImage(type="gif"), byte_len=9)
-    recorder.outputs["find"] = given
+    recorder.outputs["find"] = GIVEN
     (outcome,) = await run_here(recorded(recorder), code("send(find('x'))"))
-    assert ran(outcome).tool_calls[1].args == {"to": encode_tool_value(given)}
+    assert ran(outcome).tool_calls[1].args == {"to": encode_tool_value(GIVEN)}
 
 
 async def test_variables_of_another_interpreter_are_an_answer_that_says_so() -> None:

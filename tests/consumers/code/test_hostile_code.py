@@ -37,6 +37,11 @@ LIMITED = {
         "memory",
         "memory_bytes",
     ),
+    "so much that it cannot be written down": (
+        "x = 'a' * 15_800_000",
+        "memory",
+        "memory_bytes",
+    ),
     "endless loop": ("while True: pass", "computed longer", "time_limit_s"),
     "endless loop that catches all": (
         "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
