@@ -25,6 +25,7 @@ from effectmq.protocol.wire.process_events import (
     ProcessEvent,
     ProcessEventAppendRequest,
     ProcessEventAppendResult,
+    ProcessWakeDelivery,
 )
 from effectmq.protocol.wire.process_registration import ProcessRegistration, ProcessScope
 from effectmq.protocol.wire.processes import (
@@ -45,6 +46,9 @@ T = TypeVar("T")
 
 _POLL_S = 0.05
 
+#: What is done with a wake delivery in the transaction that appends its event.
+OnWake = Callable[[Transaction, ProcessWakeDelivery], None]
+
 
 class ProcessRegistry:
     """
@@ -58,10 +62,16 @@ class ProcessRegistry:
         database: An open database; it stays open.
         poll_s: How often to look for what other programs have appended while somebody waits, in
             seconds. What this program appends is seen at once.
+        on_wake: Takes a wake delivery where it is to go, in the transaction that appends its event:
+            ``SessionInbox.deliver_wake``. Its wake then counts as acknowledged. Without it, whoever
+            asks for ``wake_events_after`` delivers and acknowledges.
     """
 
-    def __init__(self, database: Database, *, poll_s: float = _POLL_S) -> None:
+    def __init__(
+        self, database: Database, *, poll_s: float = _POLL_S, on_wake: OnWake | None = None
+    ) -> None:
         self._database = database
+        self._on_wake = on_wake
         self._poll_s = poll_s
         self._bells: Bells
         self._writes: Writes
@@ -153,7 +163,11 @@ class ProcessRegistry:
         def work(tx: Transaction) -> Append | Replayed:
             if lease is not None:
                 leases.require(tx, lease)
-            return events.append(tx, process_id, request)
+            plan = events.append(tx, process_id, request)
+            if plan.wake is not None and self._on_wake is not None:
+                self._on_wake(tx, plan.wake)
+                events.acknowledge_wake(tx, process_id, plan.event.sequence)
+            return plan
 
         plan = await self._writes.write(work)
         self._bells.ring(process_id)
