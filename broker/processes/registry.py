@@ -17,7 +17,11 @@ from effectmq.broker.processes.bells import Bells
 from effectmq.broker.processes.tables import SCHEMA
 from effectmq.broker.processes.writes import Writes
 from effectmq.protocol.digests import cancel_request
-from effectmq.protocol.errors import DatabaseUnavailableError, ProcessRegistryError
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    ProcessRegistryError,
+)
 from effectmq.protocol.processes.appending import Append, Replayed
 from effectmq.protocol.processes.outputs import completion_request, output_of
 from effectmq.protocol.wire.process_events import (
@@ -73,8 +77,7 @@ class ProcessRegistry:
         self._database = database
         self._on_wake = on_wake
         self._poll_s = poll_s
-        self._bells: Bells
-        self._writes: Writes
+        self._open: tuple[Writes, Bells] | None = None
 
     async def __aenter__(self) -> Self:
         """
@@ -86,16 +89,34 @@ class ProcessRegistry:
         database = self._database
         await SCHEMA.ensure(database)
         dialect = await database.read(lambda tx: tx.dialect)
-        self._writes = Writes(database, grouped=dialect == "sqlite")
-        self._bells = Bells(
+        writes = Writes(database, grouped=dialect == "sqlite")
+        bells = Bells(
             lambda ids: database.read(lambda tx: records.last_sequences(tx, ids)), self._poll_s
         )
+        self._open = writes, bells
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Finish what is being written, and end every wait."""
         await self._writes.close()
         await self._bells.close()
+
+    @property
+    def _writes(self) -> Writes:
+        return self._opened()[0]
+
+    @property
+    def _bells(self) -> Bells:
+        return self._opened()[1]
+
+    def _opened(self) -> tuple[Writes, Bells]:
+        if self._open is None:
+            raise ConfigurationError(
+                f"the process registry in {self._database.where} is not open; use it as an "
+                "asynchronous context manager, or give it to the worker: "
+                "worker.use(database), then worker.use(registry)"
+            )
+        return self._open
 
     # Processes ---------------------------------------------------------------------------------
 
