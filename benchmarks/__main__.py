@@ -5,6 +5,10 @@ Both run client and worker in this one process, over TCP to a real RabbitMQ, wit
 messages and confirms on. A latency is that of the call, for a message or an envelope that is ready;
 throughput counts everything, preparing included. The two take turns, so that a noisy machine is
 noisy for both, and what is printed are the medians over the turns and their ratios.
+
+Beside the clock on the wall stands the CPU time that this process spends on a round trip: client
+and worker are both in it, so it is what limits throughput, and what other processes on the machine
+do hardly changes it. Ratios are ours over plain: throughput above 1 is better, the others below 1.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ class Turn:
     per_second: float
     p50_ms: float
     p99_ms: float
+    cpu_us: float
 
 
 async def one_turn(url: str, maker: Maker, in_flight: int, total: int) -> Turn:
@@ -54,14 +59,15 @@ async def one_turn(url: str, maker: Maker, in_flight: int, total: int) -> Turn:
 
         await asyncio.gather(*(caller(max(1, 200 // in_flight)) for _ in range(in_flight)))
         latencies.clear()
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         await asyncio.gather(*(caller(total // in_flight) for _ in range(in_flight)))
-        elapsed = time.perf_counter() - started
+        elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu_started
     ordered = sorted(latencies)
     return Turn(
         len(ordered) / elapsed,
         ordered[len(ordered) // 2] * 1_000,
         ordered[int(len(ordered) * 0.99)] * 1_000,
+        cpu / len(ordered) * 1_000_000,
     )
 
 
@@ -75,6 +81,7 @@ async def compare(url: str, in_flight: int, total: int, turns: int) -> dict[str,
             statistics.median(turn.per_second for turn in runs),
             statistics.median(turn.p50_ms for turn in runs),
             statistics.median(turn.p99_ms for turn in runs),
+            statistics.median(turn.cpu_us for turn in runs),
         )
         for name, runs in done.items()
     }
@@ -99,6 +106,9 @@ async def main(arguments: argparse.Namespace) -> None:
             "p50_ratio": round(ours.p50_ms / plain.p50_ms, 2),
             "plain_p99_ms": round(plain.p99_ms, 2),
             "effectmq_p99_ms": round(ours.p99_ms, 2),
+            "plain_cpu_us": round(plain.cpu_us),
+            "effectmq_cpu_us": round(ours.cpu_us),
+            "cpu_ratio": round(ours.cpu_us / plain.cpu_us, 2),
         }
         print(json.dumps(row), flush=True)
 
