@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from effectmq.broker.crashpoints import armed, reached_when_written
 from effectmq.broker.settings import TransportSettings
@@ -116,7 +117,7 @@ class Publisher:
             timer = self._loop.call_later(timeout_s, _expire, publish.confirmation)
             if armed("after_publish"):
                 await reached_when_written("after_publish")
-            await channel.confirmed(publish, exchange, routing_key)
+            await channel.confirmation(publish, exchange, routing_key)
         except (TimeoutError, asyncio.CancelledError):
             self._give_up(channel, publish)
             raise
@@ -227,6 +228,6 @@ class Publisher:
             await channel.close()
 
 
-def _expire(confirmation: asyncio.Future[object]) -> None:
+def _expire(confirmation: asyncio.Future[Any]) -> None:
     if not confirmation.done():
         confirmation.set_exception(TimeoutError())
