@@ -36,6 +36,12 @@ class Outbox:
             self._loop.call_soon(self.flush)
         self._pieces += pieces
 
+    def write_now(self, *pieces: bytes) -> None:
+        """The same for what was collected already: leave, behind what waits, in one write."""
+        if not self._closed:
+            self._pieces += pieces
+            self.flush()
+
     def flush(self) -> None:
         """Write now, because something that must not overtake it comes next."""
         if self._pieces:

@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import logging
 
-from effectmq.broker.transports.rabbitmq.driver.channel import Channel, Publish, RawDelivery
+from effectmq.broker.transports.rabbitmq.driver.channel import Channel, Fate, Publish, RawDelivery
 from effectmq.broker.transports.rabbitmq.driver.link import Link
 
-__all__ = ["Channel", "Link", "Publish", "RawDelivery"]
+__all__ = ["Channel", "Fate", "Link", "Publish", "RawDelivery"]
 
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 logging.getLogger("aio_pika").setLevel(logging.CRITICAL)

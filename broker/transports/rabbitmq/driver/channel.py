@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import aiormq
@@ -32,7 +32,7 @@ from effectmq.protocol.errors import (
 from effectmq.protocol.message import Message
 from effectmq.protocol.topology import Binding, Exchange, Queue
 
-__all__ = ["Channel", "Publish", "RawDelivery"]
+__all__ = ["Channel", "Fate", "Publish", "RawDelivery"]
 
 T = TypeVar("T")
 
@@ -147,7 +147,7 @@ class Channel:
         Queue a persistent, mandatory publish for the next write.
 
         Returns:
-            The publish, for ``confirmed``; each must be awaited there once.
+            The publish; what its confirmation says must be handed to ``judge``.
 
         We are the only publisher on this channel, so its numbers are ours to count.
         """
@@ -189,16 +189,16 @@ class Channel:
         if confirmation is not None and not confirmation.done():
             confirmation.set_result(fate)
 
-    async def confirmation(self, publish: Publish, exchange: str, routing_key: str) -> None:
+    def judge(self, publish: Publish, fate: Fate, exchange: str, routing_key: str) -> None:
         """
-        Wait until the broker has answered one publish.
+        Take note of what the confirmation of a publish said.
+
+        A confirmation that was given an exception from outside, or was cancelled, says nothing; the
+        publish must then be handed to ``give_up``.
 
         Raises:
             PublishError: Unroutable, refused, or unknown because the channel was lost.
-            TimeoutError: What the confirmation was given from outside; then, and when cancelled,
-                the publish must be handed to ``give_up``.
         """
-        fate = await publish.confirmation
         self._forget(publish)
         if fate != "taken":
             raise self._publish_error(fate, exchange, routing_key)
@@ -305,10 +305,17 @@ class Channel:
         async with asyncio.timeout(_CLOSE_TIMEOUT_S):
             await self._call(self._channel.basic_cancel(consumer_tag), "cancelling a consumer")
 
-    def ack(self, delivery_tag: int, *, multiple: bool) -> None:
-        """Queue an acknowledgement for the next write; on a lost channel it goes nowhere."""
+    def ack(self, settled: Iterable[tuple[int, bool]]) -> None:
+        """
+        Acknowledge, at once and in one write; on a lost channel it goes nowhere.
+
+        Args:
+            settled: Delivery tags, each with whether it stands for all up to this one.
+        """
         if not self.lost.done():
-            self._outbox.write(ack_frame(self._number, delivery_tag, multiple=multiple))
+            self._outbox.write_now(
+                *(ack_frame(self._number, tag, multiple=multiple) for tag, multiple in settled)
+            )
 
     def reject(self, delivery_tag: int) -> None:
         """Queue a rejection without requeue, which dead-letters the message."""

@@ -130,7 +130,7 @@ class Tap:
         if kept < at:
             self._pass_on(data[kept:at])
         self._rest = data[at:]
-        if heard:
+        if heard and not self._transparent:
             self._tell()
 
     def _tell(self) -> None:
