@@ -144,7 +144,7 @@ class Channel:
 
     def send(self, exchange: str, routing_key: str, message: Message) -> Publish:
         """
-        Queue a persistent, mandatory publish for the next write.
+        Publish, persistent and mandatory.
 
         Returns:
             The publish; what its confirmation says must be handed to ``judge``.
@@ -158,10 +158,12 @@ class Channel:
             return Publish(confirmation, message_id, 0)
         frames = content_frames(message, message_id, self._number, self._channel.max_content_size)
         method = self._publish_frame(exchange, routing_key)
+        # A lone publish has nobody to share a write with, and so no reason to wait for its turn.
+        write = self._outbox.write if self._unanswered else self._outbox.write_now
         self._sent = tag = self._sent + 1
         self._unanswered[tag] = confirmation
         self._tags[message_id] = tag
-        self._outbox.write(method, *frames)
+        write(method, *frames)
         return Publish(confirmation, message_id, tag)
 
     def _publish_frame(self, exchange: str, routing_key: str) -> bytes:
