@@ -18,24 +18,38 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Self
 
+from effectmq.broker.attachments import AttachmentStore, open_attachments
+from effectmq.broker.claimcheck import ClaimCheck
+from effectmq.broker.claimed_replies import ClaimedReplies
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.journal.choice import (
+    ReplayMode,
+    checked_replay,
+    chosen_journal,
+    open_journal,
+)
+from effectmq.broker.journal.journal import Journal
+from effectmq.broker.journal.recalling import Recall, cancel_error, failure_of
+from effectmq.broker.notices import announce_cancel
 from effectmq.broker.publishing import PASSING
 from effectmq.broker.replies import ReplyBook, ReplyKey, Waiter
 from effectmq.broker.scopes import ProcessScope, Turn
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Transport
 from effectmq.broker.transports import open_transport
+from effectmq.protocol import headers as names
 from effectmq.protocol.chunk import CHUNK_TYPE, Chunk, read_chunk
 from effectmq.protocol.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.errors import (
+    AttachmentStoreError,
     ConfigurationError,
-    EffectFailedError,
     EffectTimeoutError,
     ProtocolError,
     TransportClosedError,
     UnroutableError,
 )
 from effectmq.protocol.kinds import EFFECT_KINDS, route_of
+from effectmq.protocol.message import Message
 from effectmq.protocol.reply import Reply, read_replies
 from effectmq.protocol.request import Request
 from effectmq.protocol.text import printable
@@ -71,14 +85,18 @@ class Handle:
 
     Attributes:
         effect_id: Its id inside its scope.
+        scope_id: The id of its scope; with the replay key, its name for ever.
         replay_key: Its key for ever.
         hash: The hash of its envelope.
+        request: The effect as it travels.
     """
 
-    def __init__(self, waiter: Waiter, book: ReplyBook) -> None:
-        self.effect_id = waiter.key.effect_id
-        self.replay_key = waiter.key.replay_key
-        self.hash = waiter.key.hash
+    def __init__(self, request: Request, waiter: Waiter, book: ReplyBook) -> None:
+        self.effect_id = request.effect_id
+        self.scope_id = request.identity.scope_id
+        self.replay_key = request.replay_key
+        self.hash = request.hash
+        self.request = request
         self._waiter = waiter
         self._book = book
 
@@ -124,13 +142,14 @@ class Handle:
         Wait for the outcome.
 
         Raises:
-            EffectFailedError: When a controller error came back instead.
+            EffectFailedError: When a controller error came back instead; ``EffectMismatchError``
+                and ``EffectCancelledError`` are kinds of it.
             EffectTimeoutError: When neither came within ``timeout`` seconds.
             TransportClosedError: When the client is not open, so that nothing can arrive.
         """
         result = (await self.reply(timeout)).result
         if isinstance(result, RuntimeEffectControllerError):
-            raise EffectFailedError(self.effect_id, result.code, result.message)
+            raise failure_of(self.effect_id, result)
         return result
 
 
@@ -144,9 +163,20 @@ class EffectClient:
         topology: The namespace; the same for all of an installation.
         transport: Timeouts and limits of the connection.
         content_type: How envelopes are encoded, msgpack or JSON; answers come in kind.
+        journal: ``sqlite:///path`` or ``postgresql://…``, the one of the workers: what is recorded
+            is answered from there, without a worker, and effects can be cancelled. ``None`` or
+            ``none`` for no journal in reach.
+        replay: ``strict`` answers from the journal only: nothing is submitted, no broker is needed,
+            and a missing record is an error.
+        attachments: The attachment store or its address. With one, large envelopes are kept out of
+            line, and so may be the answers to this client.
+
+    Attributes:
+        attachments: The attachment store; ``None`` without one.
 
     Raises:
         ConfigurationError: When an argument cannot be used.
+        MissingExtraError: When the store needs a package that is not installed.
     """
 
     def __init__(
@@ -157,6 +187,9 @@ class EffectClient:
         topology: TopologySettings | None = None,
         transport: TransportSettings | None = None,
         content_type: str = MSGPACK,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         if content_type not in (MSGPACK, JSON):
             raise ConfigurationError(
@@ -177,7 +210,21 @@ class EffectClient:
         )
         self._limits = Limits(max_body_bytes=self._transport_settings.max_body_bytes)
         self._content_type = content_type
+        self.journal = chosen_journal(journal)
+        self._strict = checked_replay(replay, self.journal) == "strict"
+        self._opened_journal: Journal | None = None
+        self._recall: Recall | None = None
+        if isinstance(attachments, str):
+            attachments = open_attachments(attachments)
+        self.attachments = attachments
+        self._claims: ClaimCheck | None = None
+        self._sealing = self._limits
+        if attachments is not None:
+            most = self._transport_settings.max_body_bytes
+            self._claims = ClaimCheck(attachments, max_inline_bytes=most)
+            self._sealing = self._claims.limits(self._limits)
         self._book = ReplyBook(self.counters)
+        self._claimed = ClaimedReplies(self._claims, self._book, self._read_reply, self.counters)
         self._transport: Transport | None = None
         self._consumer: Consumer | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -191,7 +238,27 @@ class EffectClient:
         Raises:
             BrokerError: When the broker cannot be used.
             ReplyQueueInUseError: When another live client has this identity.
+            DatabaseError: When the journal cannot be used.
+            AttachmentStoreError: When the attachment store cannot be used.
         """
+        journal = open_journal(self.journal)
+        if journal is not None:
+            await journal.__aenter__()
+            self._opened_journal = journal
+            self._recall = Recall(journal, self.counters, strict=self._strict)
+        try:
+            if not self._strict:
+                if self.attachments is not None:
+                    await self.attachments.__aenter__()
+                await self._connect()
+        except BaseException:
+            await self._close_attachments()
+            await self._close_journal()
+            raise
+        self._book.open()
+        return self
+
+    async def _connect(self) -> None:
         transport = open_transport(self.broker, self._transport_settings)
         await transport.__aenter__()
         try:
@@ -208,11 +275,14 @@ class EffectClient:
             await transport.__aexit__()
             raise
         self._transport = transport
-        self._book.open()
         self._pump = asyncio.get_running_loop().create_task(
             self._receive(self._consumer), name=f"effectmq replies {self.identity}"
         )
-        return self
+
+    async def _close_journal(self) -> None:
+        journal, self._opened_journal, self._recall = self._opened_journal, None, None
+        if journal is not None:
+            await journal.__aexit__()
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop receiving and disconnect; what arrives from now on waits in the reply queue."""
@@ -224,28 +294,41 @@ class EffectClient:
                 self._pump.cancel()
                 # Not suppress(CancelledError): that would swallow a cancellation of our caller.
                 await asyncio.gather(self._pump, return_exceptions=True)
+            await self._claimed.close()
         finally:
             self._book.close()
             if transport is not None:
                 await transport.__aexit__()
+            await self._close_attachments()
+            await self._close_journal()
+
+    async def _close_attachments(self) -> None:
+        if self.attachments is not None:
+            await self.attachments.__aexit__()
 
     async def _receive(self, consumer: Consumer) -> None:
         async for delivery in consumer:
-            try:
-                if delivery.message.type == CHUNK_TYPE:
-                    self._book.take_chunk(read_chunk(delivery.message, self._limits))
-                else:
-                    for reply in read_replies(delivery.message, self._limits):
-                        self._book.take(reply)
-            except ProtocolError as problem:
-                # Anybody with access to the default exchange can write here.
-                self.counters["unreadable"] += 1
-                logger.warning(
-                    "a message on the reply queue is not an outcome: %s",
-                    problem,
-                    extra={"action": "reply_unreadable", "queue": self._reply_queue},
-                )
+            if names.BODY in delivery.message.headers:
+                self._claimed.take(delivery)
+                continue
+            self._read_reply(delivery.message, self._limits)
             delivery.ack()
+
+    def _read_reply(self, message: Message, limits: Limits) -> None:
+        try:
+            if message.type == CHUNK_TYPE:
+                self._book.take_chunk(read_chunk(message, limits))
+            else:
+                for reply in read_replies(message, limits):
+                    self._book.take(reply)
+        except ProtocolError as problem:
+            # Anybody with access to the default exchange can write here.
+            self.counters["unreadable"] += 1
+            logger.warning(
+                "a message on the reply queue is not an outcome: %s",
+                problem,
+                extra={"action": "reply_unreadable", "queue": self._reply_queue},
+            )
 
     # Submitting ----------------------------------------------------------------------------------
 
@@ -277,13 +360,19 @@ class EffectClient:
         Raises:
             InvalidEnvelopeError: When the envelope breaks a rule.
             PayloadTooLargeError: When it is over the size cap.
+            AttachmentStoreError: When its body is kept out of line and could not be stored.
             UnroutableError: When no worker ever declared its kind.
             PublishError: When it was not confirmed in time.
+            EffectMismatchError: When the journal has its key with another envelope.
+            RecordMissingError: With strict replay, when nothing is recorded.
         """
         request, handle = self._prepare(
             envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
         )
-        await self._publish(request, route_of(request.kind, lane), timeout)
+        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
+        end = asyncio.get_running_loop().time() + limit_s
+        if not await self._recalled(request, limit_s):
+            await self._publish(request, route_of(request.kind, lane), end)
         return handle
 
     async def execute(
@@ -309,16 +398,19 @@ class EffectClient:
 
         Raises:
             EffectFailedError: When a controller error came back.
+            EffectMismatchError: When its replay key is recorded with another envelope.
             EffectTimeoutError: When there was no outcome in time; the effect goes on.
+            AttachmentStoreError: When its body is kept out of line and could not be stored.
             PublishError: When it could not be submitted.
+            RecordMissingError: With strict replay, when nothing is recorded.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         request, handle = self._prepare(
             envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
         )
-        if not handle.done:
-            await self._publish(request, route_of(request.kind, lane), timeout)
+        if not handle.done and not await self._recalled(request, timeout):
+            await self._publish(request, route_of(request.kind, lane), end)
         try:
             return await handle.outcome(max(0.0, end - loop.time()))
         except EffectTimeoutError:
@@ -355,27 +447,73 @@ class EffectClient:
             deadline_ms=int((now + deadline_s) * 1_000) if deadline_s is not None else 0,
             timestamp_s=int(now),
             traceparent=traceparent,
-            limits=self._limits,
+            out_of_line=self._claims is not None,
+            limits=self._sealing,
         )
         # The place for the answer exists before the question is asked.
-        return request, Handle(self._book.wait_for(ReplyKey.of_request(request)), self._book)
+        waiter = self._book.wait_for(ReplyKey.of_request(request))
+        return request, Handle(request, waiter, self._book)
 
-    async def _publish(self, request: Request, route: str, timeout: float | None) -> None:
+    async def _recalled(self, request: Request, timeout_s: float) -> bool:
+        """Whether the journal had the answer, which is then where answers arrive."""
+        if self._recall is None:
+            return False
+        reply = await self._recall.reply(request, timeout_s)
+        if reply is not None:
+            self._book.take(reply)
+        return reply is not None
+
+    async def cancel(self, effect: RuntimeEffectEnvelope | Handle, *, reason: str = "") -> bool:
+        """
+        Cancel an effect, unless it has its outcome: exactly one of the two is recorded.
+
+        A worker that runs it is told and stops its handler; one that has not begun never will.
+        Whoever waits for it here is answered at once, others when its message comes by.
+
+        Args:
+            effect: What to cancel; it need not have been submitted by this client.
+            reason: Recorded with it, for people.
+
+        Returns:
+            Whether it is cancelled; ``False`` when it was finished before.
+
+        Raises:
+            ConfigurationError: When the client has no journal, which is where this is decided.
+            EffectMismatchError: When its key is recorded with another envelope.
+            DatabaseUnavailableError: When the journal cannot be written; nothing was cancelled.
+        """
+        if self._recall is None:
+            raise ConfigurationError(
+                "cancelling is decided in the journal and this client has none; open it with "
+                "journal= or EFFECTMQ_JOURNAL, the address that the workers use"
+            )
+        request = effect.request if isinstance(effect, Handle) else self._prepare(effect)[0]
+        error = cancel_error(request.kind, reason)
+        if not await self._recall.cancel(request, error):
+            return False
+        self.counters["cancelled"] += 1
+        self._book.take(
+            Reply(request.effect_id, request.replay_key, request.hash, error, replayed=True)
+        )
+        if self._transport is not None:
+            await announce_cancel(self._transport, self._names, request.identity)
+        return True
+
+    async def _publish(self, request: Request, route: str, end: float) -> None:
         transport = self._transport
         if transport is None:
             raise TransportClosedError(
                 "the client is not open; use it inside 'async with Client(...) as client'"
             )
         loop = asyncio.get_running_loop()
-        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
-        end = loop.time() + limit_s
+        message = await self._outgoing(request.message, end)
         reached("before_publish")
         while True:
             try:
                 await transport.publish(
                     self._names.work_exchange,
                     route,
-                    request.message,
+                    message,
                     timeout=max(0.0, end - loop.time()),
                 )
                 break
@@ -388,6 +526,18 @@ class EffectClient:
                 await asyncio.sleep(_RESEND_WAIT_S)
         self.counters["submitted"] += 1
         reached("after_confirm")
+
+    async def _outgoing(self, message: Message, end: float) -> Message:
+        if self._claims is None:
+            return message
+        try:
+            async with asyncio.timeout_at(end):
+                return await self._claims.outgoing(message)
+        except TimeoutError:
+            raise AttachmentStoreError(
+                f"the attachment store {self._claims.store.where} did not take the body in the "
+                "time that was given to submit the effect; nothing was submitted"
+            ) from None
 
     async def _no_such_kind(self, transport: Transport, route: str) -> UnroutableError:
         known = [

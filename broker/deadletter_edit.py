@@ -13,7 +13,7 @@ from typing import cast
 
 from effectmq.broker.deadletter_content import read_content
 from effectmq.protocol import headers as names
-from effectmq.protocol.canonical import sha256_hex
+from effectmq.protocol.claimcheck import known_body
 from effectmq.protocol.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.deadletter import DeadLetter
 from effectmq.protocol.digests import effect_scope_of, scope_id
@@ -76,12 +76,14 @@ def edit_letter(
         scope=_kept_scope(letter, envelope),
         timestamp_s=old.timestamp,
         traceparent=traceparent if isinstance(traceparent, str) else "",
+        out_of_line=old.headers.get(names.OUT_OF_LINE) is True,
         limits=limits,
     )
     before = _hash_before(letter, limits)
-    message = replace(
-        request.message, headers={**request.message.headers, names.EDITED_FROM: before}
-    )
+    headers = {**request.message.headers, names.EDITED_FROM: before}
+    if names.PARK_NUMBER in old.headers:
+        headers[names.PARK_NUMBER] = old.headers[names.PARK_NUMBER]
+    message = replace(request.message, headers=headers)
     same_kind = request.kind == kind_of(letter.route)
     return DeadEdit(letter, request, message, letter.route if same_kind else request.kind, before)
 
@@ -103,4 +105,4 @@ def _hash_before(letter: DeadLetter, limits: Limits | None) -> str:
     if letter.hash:
         return letter.hash
     request = read_content(letter, limits).request
-    return request.hash if request is not None else f"body:{sha256_hex(letter.message.body)}"
+    return request.hash if request is not None else f"body:{known_body(letter.message)[0]}"

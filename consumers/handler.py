@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.protocol.errors import (
     ConfigurationError,
@@ -37,6 +38,7 @@ __all__ = [
     "HandlerTimeoutError",
     "TryAgain",
     "call",
+    "check_on_uncertain",
     "check_time_limit",
     "function_handler",
 ]
@@ -124,6 +126,10 @@ class Handler(Protocol):
         """How long one attempt may run, in seconds; ``None`` takes the worker's default."""
         ...
 
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """What to do when a worker died while it ran: ``retry``, or ``park`` for at most once."""
+        ...
+
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcome | TryAgain:
@@ -155,10 +161,15 @@ class FunctionHandler:
     wants_context: bool
     retry: RetryPolicy = DEFAULT_RETRY
     time_limit_s: float | None = None
+    when_uncertain: OnUncertain = "retry"
 
     def limit_s(self, request: Request) -> float | None:
         """The limit given at registration."""
         return self.time_limit_s
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """What was said at registration."""
+        return self.when_uncertain
 
     async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcome:
         """
@@ -178,16 +189,21 @@ class FunctionHandler:
 
 
 def function_handler(
-    kind: str, function: HandlerFunction, retry: RetryPolicy, time_limit_s: float | None
+    kind: str,
+    function: HandlerFunction,
+    retry: RetryPolicy,
+    time_limit_s: float | None,
+    on_uncertain: OnUncertain = "retry",
 ) -> FunctionHandler:
     """
     Make a handler of a function.
 
     Raises:
         ConfigurationError: When it does not take one or two positional arguments, or the time limit
-            is none.
+            is none, or there is no such thing to do with an uncertain effect.
     """
     check_time_limit(f"the handler of {kind}", time_limit_s)
+    check_on_uncertain(f"the handler of {kind}", on_uncertain)
     parameters = list(inspect.signature(function).parameters.values())
     positional = [
         parameter
@@ -205,7 +221,8 @@ def function_handler(
             f"the handler {name} of kind {kind} takes {len(positional)} positional arguments; "
             "expected (command) or (command, context)"
         )
-    return FunctionHandler(kind, function, len(positional) == 2, retry, time_limit_s)
+    wants_context = len(positional) == 2
+    return FunctionHandler(kind, function, wants_context, retry, time_limit_s, on_uncertain)
 
 
 def check_time_limit(what: str, limit_s: float | None) -> None:
@@ -217,6 +234,20 @@ def check_time_limit(what: str, limit_s: float | None) -> None:
     """
     if limit_s is not None and not limit_s > 0:
         raise ConfigurationError(f"{what} has time_limit_s={limit_s!r}; expected seconds above 0")
+
+
+def check_on_uncertain(what: str, on_uncertain: str) -> None:
+    """
+    Refuse a word that means nothing.
+
+    Raises:
+        ConfigurationError: When it is neither ``retry`` nor ``park``.
+    """
+    if on_uncertain not in ("retry", "park"):
+        raise ConfigurationError(
+            f"{what} has on_uncertain={on_uncertain!r}; expected 'retry', or 'park' for an effect "
+            "that must never run twice"
+        )
 
 
 async def call(

@@ -3,19 +3,21 @@ One delivery, from arrival to settlement.
 
 ::
 
-    deliver ─▶ decode and verify ─▶ (pause) ─▶ claim ─▶ run ─▶ answer ─▶ ack
-                      │                │                 │
-                      ▼                ▼                 ├─▶ pause, then again
-                     park            delay ─▶ ack        ├─▶ delay ─▶ ack
-                                                         └─▶ park ─▶ answer ─▶ ack
+    deliver ─▶ decode and verify ─▶ claim ─▶ (pause) ─▶ run ─▶ record ─▶ answer ─▶ ack
+                      │               │         │         │
+                      ▼               ▼         ▼         ├─▶ pause, then again
+                     park          answer     delay       ├─▶ delay ─▶ ack
+                                  from record  ─▶ ack     └─▶ park ─▶ answer ─▶ ack
 
-A job is a small state machine on the event loop. It owns one task, while a handler runs, and
-waits by timer otherwise: what lives long is cheap, and every way to end goes through ``_settle``.
-What to do is decided in ``lifecycle``; this module only does it.
+A job is a small state machine on the event loop. It owns one attempt, while a handler runs, and
+waits by timer or by callback otherwise: what lives long is cheap, and every way to end goes
+through ``_settle``. What to do is decided in ``lifecycle`` and in the journal's rules; this module
+only does it.
 
 A job whose connection was lost goes on: the effect finishes and is answered, and settling the
 stale delivery does nothing. The broker gives the message out again, and the copy joins the job
-that is running or is answered by its own run.
+that is running or is answered by its own run. A job whose *lease* was lost does not: its result is
+discarded, and the answer is the one that stands in the journal.
 """
 
 from __future__ import annotations
@@ -25,48 +27,63 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.journal.records import (
+    Accepted,
+    Busy,
+    ClaimAnswer,
+    Granted,
+    Lost,
+    Mismatch,
+    Missing,
+    Record,
+    Recorded,
+)
 from effectmq.broker.transport import Delivery
-from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.answers import (
+    encoded_answer,
+    error_json_of,
+    error_of,
+    recorded_result,
+    to_caller,
+)
+from effectmq.consumers.attempt import Attempt, HandlerExitError, Result
+from effectmq.consumers.bodies import Postpone, answer_limits, is_out_of_line, read_stored
+from effectmq.consumers.handler import TryAgain
 from effectmq.consumers.lane import Lane
+from effectmq.consumers.lifecycle import Answer as AnswerNow
 from effectmq.consumers.lifecycle import (
-    Answer,
     Delay,
     Park,
     Pause,
     Run,
     after_error,
+    busy,
     expired,
+    misrouted,
     on_arrival,
     park_unreadable,
     retry_in,
+    uncertain,
 )
-from effectmq.protocol import headers as names
+from effectmq.consumers.recording import Hold
+from effectmq.protocol.canonical import canonical_json
+from effectmq.protocol.claimcheck import accepts_out_of_line
 from effectmq.protocol.codec import JSON, MSGPACK
 from effectmq.protocol.deadletter import dead_message
-from effectmq.protocol.errors import HandlerError, MalformedError, ProtocolError
+from effectmq.protocol.differences import mismatch_sentence
+from effectmq.protocol.errors import InvalidEnvelopeError, MalformedError, ProtocolError
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
-from effectmq.protocol.reply import Reply, encode_reply
+from effectmq.protocol.model import to_tree
+from effectmq.protocol.reply import Answer
 from effectmq.protocol.request import Request, read_request
 from effectmq.protocol.text import describe, printable
-from effectmq.protocol.wire.outcome import (
-    RuntimeEffectControllerError,
-    RuntimeEffectOutcome,
-    RuntimeEffectOutcomeSleep,
-)
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeSleep
 
-__all__ = ["HandlerExitError", "Job"]
+__all__ = ["Job"]
 
 logger = logging.getLogger("effectmq.worker")
-
-#: What a message of one answer adds to it.
-_LIST_BYTES = 8
-
-_Result = RuntimeEffectOutcome | TryAgain | BaseException
-
-
-class HandlerExitError(HandlerError):
-    """A handler called ``sys.exit``, or ended its own task."""
 
 
 class Job:
@@ -78,11 +95,14 @@ class Job:
 
     __slots__ = (
         "_answer",
+        "_attempt",
         "_delayed",
+        "_fetching",
         "_followers",
-        "_overdue_limit_s",
+        "_hold",
+        "_polls",
         "_request",
-        "_task",
+        "_telling",
         "_timer",
         "delivery",
         "lane",
@@ -95,12 +115,16 @@ class Job:
         self.lane = lane
         self.delivery = delivery
         self._request: Request | None = None
-        self._task: asyncio.Task[_Result] | None = None
+        self._attempt: Attempt | None = None
+        self._fetching: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._followers: list[Job] = []
-        self._answer: Reply | None = None
+        self._answer: Answer | None = None
         self._delayed: Delay | None = None
-        self._overdue_limit_s: float | None = None
+        #: The lease, while we have it, and whether the journal is being told how it ends.
+        self._hold: Hold | None = None
+        self._telling = False
+        self._polls = 0
 
     @property
     def effect_id(self) -> str:
@@ -131,12 +155,43 @@ class Job:
         if len(self.delivery.message.body) > lane.limits.max_body_bytes:
             self._reject_oversize()
             return
+        if lane.claims is not None and is_out_of_line(self.delivery.message):
+            self._fetching = lane.loop.create_task(self._fetch(lane.claims))
+            return
         try:
             self._request = read_request(self.delivery.message, lane.limits)
         except ProtocolError as problem:
             self._park(park_unreadable(problem))
             return
-        self._advance()
+        self._arrive()
+
+    async def _fetch(self, claims: ClaimCheck) -> None:
+        """Get the body that is kept out of line, then go on as with any other."""
+        lane = self.lane
+        found = await read_stored(
+            claims,
+            self.delivery.message,
+            lane.limits,
+            now_ms=lane.now_ms(),
+            levels_ms=lane.levels_ms,
+        )
+        self._fetching = None
+        match found:
+            case Request():
+                self._request = found
+                self._arrive()
+            case Park():
+                self._park(found)
+            case Postpone():
+                lane.counters["bodies_postponed"] += 1
+                logger.warning(
+                    "the body of effect %s cannot be fetched, next try in %d ms: %s",
+                    self.effect_id,
+                    found.level_ms,
+                    found.problem,
+                    extra={"action": "body_postponed", "effect_id": self.effect_id},
+                )
+                lane.settlement.delay(found.level_ms, self.route, found.message, self._settle)
 
     def _reject_oversize(self) -> None:
         """Too large to publish again: the broker dead-letters it as it is."""
@@ -150,18 +205,17 @@ class Job:
             lane.limits.max_body_bytes,
             extra={"action": "oversize", "effect_id": self.effect_id},
         )
-        reply = self._error_reply(
-            Park(
-                "malformed",
-                "effectmq_malformed",
-                f"the body is {size} bytes and the limit of this worker is "
-                f"{lane.limits.max_body_bytes}; keep large data outside the effect and pass a "
-                "reference, or raise the limit",
-            )
+        why = Park(
+            "malformed",
+            "effectmq_malformed",
+            f"the body is {size} bytes and the limit of this worker is "
+            f"{lane.limits.max_body_bytes}; keep large data outside the effect and pass a "
+            "reference, or raise the limit",
         )
-        encoded = self._encoded(reply)
+        answer = to_caller(self._request, self.delivery.message, error_of(why))
+        encoded = self._encoded(answer)
         if self.tells_oversize and isinstance(encoded, bytes) and self.delivery.message.reply_to:
-            self._answer_with(encoded, reply, self._reject)
+            self._answer_with(encoded, answer, self._reject)
         else:
             self._reject()
 
@@ -169,19 +223,138 @@ class Job:
         self.delivery.reject()
         self._end()
 
-    def _advance(self) -> None:
-        """Decide on the effect as it is now: at arrival, and again after every pause."""
+    def _arrive(self) -> None:
+        astray = misrouted(self._known(), self.kind)
+        if astray is not None:
+            self._park(astray)
+        else:
+            self._join()
+
+    def _join(self) -> None:
+        """Lead for this effect in this process, or follow whoever does."""
         request = self._known()
-        action = on_arrival(
-            request,
-            queue_kind=self.kind,
-            now_ms=self.lane.now_ms(),
-            levels_ms=self.lane.levels_ms,
+        leader = self.lane.inflight.claim(request.identity, self)
+        if leader is self:
+            self._claim()
+            return
+        self.lane.counters["joined"] += 1
+        known = leader._known()
+        now_ms = self.lane.now_ms()
+        if known.hash != request.hash:
+            self._conflict(known.hash, known.canonical.decode())
+        elif leader._answer is not None:
+            self._send(leader._answer)
+        elif request.deadline_ms and now_ms >= request.deadline_ms:
+            self._park(expired(request, now_ms))
+        elif leader._delayed is not None:
+            self._wait(leader._delayed)
+        else:
+            leader._followers.append(self)
+
+    def _conflict(self, known_hash: str, known_envelope: str) -> None:
+        request = self._known()
+        self.lane.counters["conflicts"] += 1
+        sentence = mismatch_sentence(
+            request.identity.scope_id,
+            request.replay_key,
+            known_envelope,
+            request.canonical.decode(),
+            known_hash,
+            request.hash,
         )
+        self._park(Park("rejected", "effectmq_hash_conflict", sentence))
+
+    # Claiming ----------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        request, lane = self._known(), self.lane
+        try:
+            on_uncertain = lane.handler.on_uncertain(request)
+            lane.records.claim(request, on_uncertain, self._claimed)
+        except InvalidEnvelopeError as problem:
+            self._park(Park("rejected", problem.code, problem.message))
+
+    def _claimed(self, answer: ClaimAnswer) -> None:
+        if self.lane.leaving:
+            # The lease runs out by itself; nobody is left here to run it.
+            return
+        match answer:
+            case Granted():
+                self._granted(answer)
+            case Recorded():
+                self._replay(answer)
+            case Busy():
+                self.lane.counters["busy"] += 1
+                action = busy(answer.wait_ms, self._polls, self.lane.levels_ms)
+                self._polls += 1
+                self._wait(action)
+            case Mismatch():
+                self._conflict(answer.hash, answer.envelope_json)
+            case Missing():
+                self._park(
+                    Park(
+                        "rejected",
+                        "effectmq_replay_missing",
+                        "this worker only replays (replay='strict') and the journal has no "
+                        "finished record of the effect; run it with a worker that executes",
+                    )
+                )
+
+    def _take(self, answer: Granted) -> None:
+        """Hold the lease from now on, and know what the journal knows."""
+        request, lane = self._known(), self.lane
+        if lane.records.kept:
+            self._hold = Hold(request.identity, answer.fence)
+            lane.records.watch(self._hold, self._lease_lost)
+            due_ms = lane.now_ms() + answer.due_in_ms
+            self._request = replace(request, attempt=answer.attempt, due_ms=due_ms)
+        reached("after_claim")
+
+    def _granted(self, answer: Granted) -> None:
+        self._take(answer)
+        if answer.uncertain:
+            self._park(uncertain())
+        else:
+            self._step()
+
+    def _lease_lost(self) -> None:
+        """Somebody else has the effect now, or it was cancelled: the journal knows."""
+        self._hold = None
+        logger.warning(
+            "the lease of effect %s is lost; what it gives here is discarded",
+            self.effect_id,
+            extra={"action": "lease_lost", "effect_id": self.effect_id},
+        )
+        if self._attempt is not None:
+            self._attempt.stop()
+        elif not self._telling:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._claim()
+
+    def _replay(self, recorded: Recorded) -> None:
+        """Answer from the record; nothing runs."""
+        lane, request = self.lane, self._known()
+        lane.counters["replayed"] += 1
+        result = recorded_result(recorded)
+        answer = to_caller(
+            request, self.delivery.message, result, attempt=recorded.attempts, replayed=True
+        )
+        if recorded.park_reason:
+            # Whoever parked it may have died before its dead letter was out.
+            self._post(recorded.park_reason, result, recorded.parks, answer)
+        else:
+            self._send(answer)
+
+    # Steps -------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """Decide on the effect as it is now: when it is ours, and again after every pause."""
+        action = on_arrival(self._known(), now_ms=self.lane.now_ms(), levels_ms=self.lane.levels_ms)
         match action:
             case Run():
-                self._claim()
-            case Answer():
+                self._run()
+            case AnswerNow():
                 self._give(RuntimeEffectOutcomeSleep())
             case Pause() | Delay():
                 self._wait(action)
@@ -193,116 +366,68 @@ class Job:
         lane = self.lane
         if isinstance(action, Pause):
             lane.counters["paused"] += 1
-            self._timer = lane.loop.call_later(action.wait_ms / 1_000, self._advance)
+            then = self._step if self._hold or not lane.records.kept else self._claim
+            self._timer = lane.loop.call_later(action.wait_ms / 1_000, then)
             return
         self._delayed = action
-        lane.settlement.delay(action.level_ms, self.route, request.message, self._settle)
+        due_ms = request.due_ms or lane.now_ms() + action.level_ms
+        self._let_go(max(0, due_ms - lane.now_ms()), lambda: self._publish_delayed(action))
+
+    def _let_go(self, due_in_ms: int, then: Callable[[], None]) -> None:
+        """Release the lease before the message goes to wait, so that its next holder is sure."""
+        hold = self._hold
+        if hold is None:
+            then()
+            return
+
+        def released(answer: Accepted | Lost) -> None:
+            self._telling, self._hold = False, None
+            self.lane.records.unwatch(hold)
+            if isinstance(answer, Accepted):
+                then()
+            else:
+                self._delayed = None
+                self._claim()
+
+        self._telling = True
+        self.lane.records.release(hold, self._known().attempt, due_in_ms, released)
+
+    def _publish_delayed(self, action: Delay) -> None:
+        self.lane.settlement.delay(action.level_ms, self.route, self._known().message, self._settle)
         for follower in self._take_followers():
             follower._wait(action)
 
     # Running -----------------------------------------------------------------------------------
-
-    def _claim(self) -> None:
-        request = self._known()
-        leader = self.lane.inflight.claim(request.identity, self)
-        if leader is self:
-            self._run()
-            return
-        self.lane.counters["joined"] += 1
-        known = leader._known()
-        if known.hash != request.hash:
-            self._conflict(known)
-        elif leader._answer is not None:
-            self._send(leader._answer)
-        elif leader._delayed is not None:
-            self._wait(leader._delayed)
-        else:
-            leader._followers.append(self)
-
-    def _conflict(self, known: Request) -> None:
-        request = self._known()
-        self.lane.counters["conflicts"] += 1
-        self._park(
-            Park(
-                "rejected",
-                "effectmq_hash_conflict",
-                f"replay key {printable(request.replay_key, 200)!r} in scope "
-                f"{printable(request.identity.scope_id, 200)!r} was reused with a different "
-                f"envelope hash ({request.hash}, while {known.hash} is running); give a different "
-                "effect a replay key of its own",
-            )
-        )
 
     def _run(self) -> None:
         lane, request = self.lane, self._known()
         if not request.first_seen_ms:
             # Kept here only; it goes on the wire with a retry.
             request = self._request = replace(request, first_seen_ms=lane.now_ms())
-        limit_s = lane.handler.limit_s(request) or lane.settings.time_limit_s
-        if request.deadline_ms:
-            limit_s = min(limit_s, max(0.0, (request.deadline_ms - lane.now_ms()) / 1_000))
-        lane.counters["started"] += 1
-        self._overdue_limit_s = None
-        self._task = lane.loop.create_task(_attempt(lane, request))
-        self._task.add_done_callback(self._ended)
-        self._timer = lane.loop.call_later(limit_s, self._overdue, limit_s)
+        self._attempt = Attempt(lane, request, self._attempted)
 
-    def _overdue(self, limit_s: float) -> None:
-        """The attempt ran over its time: cancel it, and give it a moment to go."""
-        if self._task is None or self._task.done():
-            return
-        self._overdue_limit_s = limit_s
-        self.lane.counters["timeouts"] += 1
-        self._task.cancel()
-        self._timer = self.lane.loop.call_later(
-            self.lane.settings.kill_grace_s, self._abandon, limit_s
-        )
-
-    def _abandon(self, limit_s: float) -> None:
-        """It swallowed the cancellation: go on without it, and ignore whatever it gives later."""
-        self._task = None
-        logger.error(
-            "effect %s cannot be stopped; its handler is abandoned and still runs",
-            self.effect_id,
-            extra={"action": "handler_abandoned", "effect_id": self.effect_id},
-        )
-        self.lane.abandon()
-        self._decide(self._timed_out(limit_s))
-
-    def _timed_out(self, limit_s: float) -> _Result:
-        return self.lane.handler.timed_out(self._known(), limit_s)
-
-    def _ended(self, task: asyncio.Task[_Result]) -> None:
-        if task is not self._task:
-            # Abandoned before; the job has gone on without it, and may be at its next attempt.
-            self.lane.recover()
-            if not task.cancelled():
-                task.exception()
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        reached("after_effect")
+    def _attempted(self, result: Result, overdue: bool) -> None:
+        self._attempt = None
         if self.lane.leaving:
             # Shut down before it was done: never settled, so another worker gets it. Whatever it
             # made of being cancelled is not an attempt.
-            if not task.cancelled():
-                task.exception()
             self._end()
-            return
-        if self._overdue_limit_s is not None:
-            self._decide(self._timed_out(self._overdue_limit_s))
-        elif task.cancelled():
-            self._decide(HandlerExitError("the handler cancelled its own task"))
+        elif self._hold is None and self.lane.records.kept:
+            self._discard()
         else:
-            error = task.exception()
-            self._decide(task.result() if error is None else error)
+            self._decide(result, overdue)
 
-    def _decide(self, result: _Result) -> None:
+    def _discard(self) -> None:
+        """The lease was lost meanwhile: the record decides, not what came out here."""
+        self.lane.counters["results_discarded"] += 1
+        self._claim()
+
+    def _decide(self, result: Result, overdue: bool) -> None:
         lane, request = self.lane, self._known()
         now_ms = lane.now_ms()
         given = not isinstance(result, (TryAgain, BaseException))
         late = request.deadline_ms and now_ms >= request.deadline_ms
-        if late and (not given or self._overdue_limit_s is not None):
+        if late and (not given or overdue):
             self._park(expired(request, now_ms))
         elif isinstance(result, TryAgain):
             action = retry_in(
@@ -350,38 +475,82 @@ class Job:
     # Ends --------------------------------------------------------------------------------------
 
     def _give(self, outcome: RuntimeEffectOutcome) -> None:
-        request = self._known()
-        self.lane.counters["completed"] += 1
-        self._send(
-            Reply(
-                request.effect_id,
-                request.replay_key,
-                request.hash,
-                outcome,
-                attempt=request.attempt,
-            )
-        )
-
-    def _send(self, reply: Reply) -> None:
-        """Answer, if anybody wants to know; then settle. Followers get the same answer."""
-        encoded = self._encoded(reply)
+        """Record an outcome, then answer with it."""
+        request, lane = self._known(), self.lane
+        try:
+            tree: dict[str, object] = to_tree(outcome)
+            recorded = canonical_json(tree).decode() if lane.records.kept else ""
+        except MalformedError as problem:
+            self._park(Park("rejected", "effectmq_outcome_unencodable", describe(problem)))
+            return
+        answer = to_caller(request, self.delivery.message, {"Ok": tree}, attempt=request.attempt)
+        encoded = self._encoded(answer)
         if isinstance(encoded, Park):
-            if not isinstance(reply.result, RuntimeEffectControllerError):
-                self._park(encoded)
+            self._park(encoded)
+            return
+        lane.counters["completed"] += 1
+        self._finish(lambda _: self._send(answer, encoded), outcome_json=recorded)
+
+    def _finish(
+        self,
+        then: Callable[[int], None],
+        *,
+        outcome_json: str = "",
+        error_json: str = "",
+        park_reason: str = "",
+    ) -> None:
+        """Record how it ended, when we hold it; ``then`` gets the number of the parking."""
+        hold = self._hold
+        if hold is None:
+            then(0)
+            return
+
+        def finished(answer: Accepted | Lost) -> None:
+            self._telling, self._hold = False, None
+            self.lane.records.unwatch(hold)
+            if isinstance(answer, Accepted):
+                then(answer.parks)
+            else:
+                self._discard()
+
+        self._telling = True
+        said = Record(
+            hold.identity,
+            hold.fence,
+            self._known().attempt,
+            outcome_json,
+            error_json,
+            park_reason,
+        )
+        self.lane.records.finish(said, finished)
+
+    def _send(self, answer: Answer, encoded: bytes | None = None) -> None:
+        """Answer, if anybody wants to know; then settle. Followers get the same answer."""
+        ready = self._encoded(answer) if encoded is None else encoded
+        if isinstance(ready, Park):
+            if not answer.failed:
+                self._park(ready)
                 return
             # It is parked already; only telling its caller cannot be done.
-            self._note_unsendable(reply, encoded)
-        self._answer = reply
-        if isinstance(encoded, bytes) and self.delivery.message.reply_to:
-            self._answer_with(encoded, reply, self._settle)
+            self._note_unsendable(ready)
+        self._answer = answer
+        if isinstance(ready, bytes) and self.delivery.message.reply_to:
+            self._answer_with(ready, answer, self._settle)
         else:
             self._settle()
         for follower in self._take_followers():
-            follower._send(reply)
+            follower._send(answer)
 
-    def _answer_with(self, encoded: bytes, reply: Reply, then: Callable[[], None]) -> None:
+    def _answer_with(self, encoded: bytes, answer: Answer, then: Callable[[], None]) -> None:
+        request = self._request
+        fetches = request is not None and accepts_out_of_line(request.message)
         self.lane.settlement.replies.add(
-            self.delivery.message.reply_to, self._content_type, encoded, reply.effect_id, then
+            self.delivery.message.reply_to,
+            self._content_type,
+            encoded,
+            answer.effect_id,
+            then,
+            out_of_line=answer.hash if fetches else "",
         )
 
     @property
@@ -389,23 +558,11 @@ class Job:
         """That of the answer: the same as the request's, when that is one of ours."""
         return JSON if self.delivery.message.content_type == JSON else MSGPACK
 
-    def _encoded(self, reply: Reply) -> bytes | Park:
-        """The answer as bytes, or what to do when it cannot be sent."""
-        limit = self.lane.limits.max_body_bytes
-        try:
-            encoded = encode_reply(reply, self._content_type)
-        except MalformedError as problem:
-            return Park("rejected", "effectmq_outcome_unencodable", describe(problem))
-        if len(encoded) + _LIST_BYTES <= limit:
-            return encoded
-        return Park(
-            "rejected",
-            "effectmq_outcome_too_large",
-            f"the outcome is {len(encoded)} bytes and the limit is {limit}; keep large results "
-            "outside and return a reference",
-        )
+    def _encoded(self, answer: Answer) -> bytes | Park:
+        limits = answer_limits(self.lane.claims, self.delivery.message, self.lane.limits)
+        return encoded_answer(answer, self._content_type, limits.max_body_bytes)
 
-    def _note_unsendable(self, reply: Reply, why: Park) -> None:
+    def _note_unsendable(self, why: Park) -> None:
         self.lane.counters["replies_unsendable"] += 1
         logger.error(
             "effect %s: its caller cannot be told that it failed: %s",
@@ -415,8 +572,7 @@ class Job:
         )
 
     def _park(self, action: Park) -> None:
-        message = self.delivery.message
-        lane = self.lane
+        """Give up: record it when we hold it, publish the dead letter, answer, settle."""
         logger.error(
             "effect %s is parked as %s: %s",
             self.effect_id,
@@ -424,40 +580,41 @@ class Job:
             printable(action.message),
             extra={"action": "park", "effect_id": self.effect_id, "reason": action.reason},
         )
+        result = error_of(action)
+        answer = to_caller(
+            self._request,
+            self.delivery.message,
+            result,
+            attempt=self._request.attempt if self._request else 1,
+        )
+        self._finish(
+            lambda parks: self._post(action.reason, result, parks, answer),
+            error_json=error_json_of(result),
+            park_reason=action.reason,
+        )
+
+    def _post(self, reason: str, result: dict[str, object], parks: int, answer: Answer) -> None:
+        """Publish the dead letter, then answer."""
+        lane, request = self.lane, self._request
+        error: dict[str, str] = result["Err"]  # type: ignore[assignment]
         letter = dead_message(
-            self._request.message if self._request else message,
+            request.message if request else self.delivery.message,
             kind=self.kind,
             route=self.route,
-            reason=action.reason,
-            code=action.code,
-            detail=action.message,
+            reason=reason,
+            code=error["code"],
+            detail=error["message"],
             parked_ms=lane.now_ms(),
             parked_by=lane.worker_name,
+            number=parks,
         )
-        reply = self._error_reply(action)
-        lane.settlement.park(action.reason, self.kind, letter, lambda: self._send(reply))
 
-    def _error_reply(self, action: Park) -> Reply:
-        """The controller error for the caller, who is found even when the body cannot be read."""
-        error = RuntimeEffectControllerError(
-            code=printable(action.code, 200), message=printable(action.message)
-        )
-        request, message = self._request, self.delivery.message
-        if request is not None:
-            return Reply(
-                request.effect_id,
-                request.replay_key,
-                request.hash,
-                error,
-                attempt=request.attempt,
-            )
-        known = message.headers
-        return Reply(
-            message.correlation_id,
-            str(known.get(names.REPLAY_KEY, "")),
-            str(known.get(names.HASH, "")),
-            error,
-        )
+        def posted() -> None:
+            if parks and request is not None:
+                lane.records.posted(request.identity, parks)
+            self._send(answer)
+
+        lane.settlement.park(reason, self.kind, letter, posted)
 
     def _settle(self) -> None:
         self.delivery.ack()
@@ -472,12 +629,19 @@ class Job:
 
     def leave(self) -> None:
         """The worker shuts down and time is up: stop here and leave the effect unsettled."""
+        hold, self._hold = self._hold, None
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-        else:
-            self._end()
+        if self._fetching is not None:
+            self._fetching.cancel()
+        if self._attempt is not None:
+            self._attempt.stop()
+            if hold is not None:
+                self.lane.records.abandon(hold)
+            return
+        if hold is not None and not self._telling:
+            self.lane.records.release(hold, self._known().attempt, 0, _ignore)
+        self._end()
 
     def _take_followers(self) -> list[Job]:
         followers, self._followers = self._followers, []
@@ -489,22 +653,5 @@ class Job:
         return self._request
 
 
-async def _attempt(lane: Lane[Job], request: Request) -> _Result:
-    """Run the handler once; whatever it raises is a value, so that nothing reaches the loop."""
-    reached("mid_effect")
-    context = EffectContext(
-        request.envelope,
-        request.effect_id,
-        request.attempt,
-        request.deadline_ms,
-        str(request.message.headers.get(names.TRACEPARENT, "")),
-        lane.chunks.stream(request),
-    )
-    try:
-        return await lane.handler.run(request, context)
-    except asyncio.CancelledError:
-        raise
-    except (Exception, SystemExit) as problem:
-        if isinstance(problem, SystemExit):
-            return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
-        return problem
+def _ignore(answer: object) -> None:
+    """Nothing depends on it any more."""

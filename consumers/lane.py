@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.inflight import InFlight
+from effectmq.consumers.recording import Records
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
 from effectmq.protocol.limits import Limits
@@ -30,6 +32,8 @@ class Lane(Generic[J]):
         settlement: The roads out.
         chunks: The way of streamed text.
         inflight: Shared by all lanes of the worker.
+        records: What is remembered; shared, too.
+        claims: Keeps large bodies out of line; ``None`` without an attachment store.
         settings: The worker's.
         levels_ms: The delay levels, ascending.
         worker_name: Noted on dead letters.
@@ -45,6 +49,8 @@ class Lane(Generic[J]):
         settlement: Settlement,
         chunks: ChunkOutbox,
         inflight: InFlight[J],
+        records: Records,
+        claims: ClaimCheck | None,
         settings: WorkerSettings,
         levels_ms: tuple[int, ...],
         worker_name: str,
@@ -57,6 +63,8 @@ class Lane(Generic[J]):
         self.settlement = settlement
         self.chunks = chunks
         self.inflight = inflight
+        self.records = records
+        self.claims = claims
         self.settings = settings
         self.levels_ms = levels_ms
         self.worker_name = worker_name

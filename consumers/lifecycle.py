@@ -6,6 +6,9 @@ fact                                        action
 ==========================================  =====================================================
 cannot be read                              ``Park`` as malformed, tampered, unsupported, rejected
 another kind than its queue                 ``Park`` as tampered
+held by another worker                      ``Pause``, later ``Delay``, then ask again
+a worker died with it, and it must not run  ``Park`` as uncertain
+twice
 deadline passed                             ``Park`` as expired
 not due yet, more than a second away        ``Delay`` to the longest level that does not overshoot
 not due yet, a second or less               ``Pause``, then go on
@@ -59,10 +62,18 @@ __all__ = [
     "Run",
     "after_crash",
     "after_error",
+    "busy",
+    "expired",
+    "misrouted",
     "on_arrival",
     "park_unreadable",
     "retry_in",
+    "uncertain",
 ]
+
+#: Looks in place, the first after so many milliseconds, each next one after twice the time.
+_PATIENT_POLLS = 6
+_FIRST_POLL_MS = 25
 
 ParkReason = Literal[
     "exhausted",
@@ -123,25 +134,35 @@ class Park:
     message: str
 
 
-def on_arrival(
-    request: Request, *, queue_kind: str, now_ms: int, levels_ms: Sequence[int]
-) -> Run | Answer | Pause | Delay | Park:
+def misrouted(request: Request, queue_kind: str) -> Park | None:
     """
-    What to do with an effect that was just read.
+    The action for an effect on the queue of another kind; ``None`` when it is where it belongs.
 
     Args:
         request: What arrived.
         queue_kind: The kind of the queue it arrived on.
+    """
+    if request.kind == queue_kind:
+        return None
+    return Park(
+        "tampered",
+        "effectmq_tampered",
+        f"the envelope is a {request.kind} and arrived on the queue of {queue_kind}; publish "
+        "it with its own kind as the routing key",
+    )
+
+
+def on_arrival(
+    request: Request, *, now_ms: int, levels_ms: Sequence[int]
+) -> Run | Answer | Pause | Delay | Park:
+    """
+    What to do with an effect that may be run.
+
+    Args:
+        request: What arrived, with the moment at which it is due.
         now_ms: Unix milliseconds.
         levels_ms: The delay levels, ascending.
     """
-    if request.kind != queue_kind:
-        return Park(
-            "tampered",
-            "effectmq_tampered",
-            f"the envelope is a {request.kind} and arrived on the queue of {queue_kind}; publish "
-            "it with its own kind as the routing key",
-        )
     if request.deadline_ms and now_ms >= request.deadline_ms:
         return expired(request, now_ms)
     due_ms = request.due_ms
@@ -175,6 +196,34 @@ def expired(request: Request, now_ms: int) -> Park:
         f"the deadline passed {now_ms - request.deadline_ms} ms ago, before there was an outcome; "
         "give it more time, or start more workers",
     )
+
+
+def uncertain() -> Park:
+    """The action for an effect that a worker died with, and that must not run twice."""
+    return Park(
+        "uncertain",
+        "effectmq_uncertain",
+        "a worker stopped while it ran this effect, so that nobody knows how far it came, and its "
+        "handler asks never to run one twice (on_uncertain='park'); find out what happened, then "
+        "replay or purge the dead letter",
+    )
+
+
+def busy(wait_ms: int, polls: int, levels_ms: Sequence[int]) -> Pause | Delay:
+    """
+    How to wait for an effect that another worker holds.
+
+    It may be done in a moment, so the first looks are close together. A long wait goes over a
+    delay level like every other, where it holds no slot.
+
+    Args:
+        wait_ms: How long the lease of the other one lasts.
+        polls: How many looks there have been.
+        levels_ms: The delay levels, ascending.
+    """
+    if polls < _PATIENT_POLLS:
+        return Pause(min(_FIRST_POLL_MS << polls, max(wait_ms, 1), IN_PLACE_LIMIT_MS), {})
+    return Delay(sleep_step(levels_ms, wait_ms) or levels_ms[0], {})
 
 
 def park_unreadable(error: EffectmqError) -> Park:

@@ -9,6 +9,8 @@ parked as *crash_looping*, and whoever waits for it is told.
 
 from __future__ import annotations
 
+from effectmq.broker.journal.journal import Look
+from effectmq.broker.journal.records import Granted, Recorded
 from effectmq.consumers.handler import FunctionHandler
 from effectmq.consumers.job import Job
 from effectmq.consumers.lifecycle import Delay, after_crash
@@ -31,7 +33,7 @@ LIMBO_HANDLER = FunctionHandler("limbo", _refuse, wants_context=False)
 class LimboJob(Job):
     """One message from limbo, on its way home or to the dead letters."""
 
-    __slots__ = ()
+    __slots__ = ("_given_up",)
 
     #: It was told when the message was on its queue.
     tells_oversize = False
@@ -43,14 +45,30 @@ class LimboJob(Job):
             return self._request.kind
         return super().route
 
-    def _advance(self) -> None:
+    def _arrive(self) -> None:
         self.lane.counters["collected"] += 1
+        self.lane.records.look(self._known(), self._looked)
+
+    def _looked(self, found: Look) -> None:
+        """Answer what is finished; the rest goes home, or is given up."""
+        if self.lane.leaving:
+            return
+        if isinstance(found, Recorded):
+            self._replay(found)
+            return
         action = after_crash(
             self._known(),
             max_crashes=self.lane.settings.max_crashes,
             levels_ms=self.lane.levels_ms,
         )
         if isinstance(action, Delay):
+            # Without a claim: whoever takes it next must still see that its lease ran out.
             self._wait(action)
         else:
-            self._park(action)
+            self._given_up = action
+            self._claim()
+
+    def _granted(self, answer: Granted) -> None:
+        """Ours, to write down that it is given up."""
+        self._take(answer)
+        self._park(self._given_up)

@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from effectmq.broker.attachments.store import AttachmentStore
+from effectmq.broker.claimcheck import ClaimCheck
+from effectmq.broker.journal.journal import Journal
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Delivery, Transport
 from effectmq.broker.transports import open_transport
@@ -19,14 +23,18 @@ from effectmq.consumers.inflight import InFlight
 from effectmq.consumers.job import Job
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.limbo import LIMBO_HANDLER, LIMBO_PREFETCH, LimboJob
+from effectmq.consumers.recording import JournalRecords, NoRecords, Records
 from effectmq.consumers.replies import ReplyOutbox
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
 from effectmq.consumers.watchdog import LoopWatchdog
+from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.notice import read_notice
 from effectmq.protocol.topology import (
     Names,
     TopologySettings,
+    control_topology,
     shared_topology,
     work_topology,
 )
@@ -36,6 +44,8 @@ __all__ = ["Service"]
 logger = logging.getLogger("effectmq.worker")
 
 _CLOSE_S = 10.0
+_NOTICE_PREFETCH = 100
+_NO_JOURNAL = "no journal, so effects are at-least-once and outcomes live in the reply queue only"
 
 
 class Service:
@@ -48,6 +58,9 @@ class Service:
         settings: Concurrency, limits and times.
         topology: Namespace and delay levels.
         counters: The worker's.
+        journal: What remembers outcomes; without one nothing does.
+        attachments: Where large bodies are kept.
+        strict: Answer from the journal only.
     """
 
     def __init__(
@@ -57,12 +70,20 @@ class Service:
         settings: WorkerSettings,
         topology: TopologySettings,
         counters: Counter[str],
+        journal: Journal | None = None,
+        attachments: AttachmentStore | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
         self._name = name
         self._handlers = handlers
         self._settings = settings
         self._levels = topology
         self._counters = counters
+        self._journal = journal
+        self._strict = strict
+        self._attachments = attachments
+        self._claims: ClaimCheck | None = None
         self._names = Names(topology.namespace)
         self._inflight: InFlight[Job] = InFlight()
         self._lanes: list[Lane[Job]] = []
@@ -73,7 +94,7 @@ class Service:
 
     async def start(self, broker: str, transport_settings: TransportSettings) -> None:
         """
-        Connect, declare, and begin to consume.
+        Open the journal, connect, declare, and begin to consume.
 
         Args:
             broker: The broker's address.
@@ -81,14 +102,25 @@ class Service:
 
         Raises:
             BrokerError: When the broker cannot be used.
+            DatabaseError: When the journal cannot be used.
         """
-        self._transport: Transport = open_transport(broker, transport_settings)
-        await self._transport.__aenter__()
+        self._records = await self._open_records()
+        try:
+            self._transport: Transport = open_transport(broker, transport_settings)
+            await self._transport.__aenter__()
+        except BaseException:
+            await self._close_stores()
+            raise
         try:
             topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
             await self._transport.declare(topology)
             most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
-            replies = ReplyOutbox(self._transport, most, self._counters)
+            if self._attachments is not None:
+                await self._attachments.__aenter__()
+                self._claims = ClaimCheck(
+                    self._attachments, max_inline_bytes=transport_settings.max_body_bytes
+                )
+            replies = ReplyOutbox(self._transport, most, self._counters, self._claims)
             self._settlement = Settlement(
                 self._transport, self._names, topology, replies, self._counters
             )
@@ -102,19 +134,75 @@ class Service:
                 )
             limbo = self._lane("limbo", LIMBO_HANDLER)
             await self._open(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob)
+            if self._records.kept:
+                await self._listen()
         except BaseException:
+            for pump in self._pumps:
+                pump.cancel()
             await self._transport.__aexit__()
+            await self._close_stores()
             raise
         self._watchdog.start()
         logger.info(
-            "worker %s consumes %s in namespace %s, %d at a time each; no journal, so effects are "
-            "at-least-once and outcomes live in the reply queue only",
+            "worker %s consumes %s in namespace %s, %d at a time each; %s",
             self._name,
             ", ".join(self._handlers),
             self._names.namespace,
             self._settings.concurrency,
+            f"journal {self._journal.where}" if self._journal else _NO_JOURNAL,
             extra={"action": "worker_started", "routes": list(self._handlers)},
         )
+
+    async def _open_records(self) -> Records:
+        if self._journal is None:
+            return NoRecords()
+        await self._journal.__aenter__()
+        if not self._journal.database.durable:
+            logger.warning(
+                "the journal %s does not wait for the disk (synchronous_commit or fsync is off): "
+                "after a power failure its last records may be missing, and effects run again",
+                self._journal.where,
+                extra={"action": "journal_not_durable"},
+            )
+        lease_ms = round(self._settings.lease_s * 1_000)
+        return JournalRecords(
+            self._journal, self._name, lease_ms, self._counters, strict=self._strict
+        )
+
+    async def _close_stores(self) -> None:
+        if self._claims is not None and self._attachments is not None:
+            self._claims = None
+            await self._attachments.__aexit__()
+        if isinstance(self._records, JournalRecords):
+            self._records.leave()
+        if self._journal is not None:
+            await self._journal.__aexit__()
+
+    async def _listen(self) -> None:
+        """Hear of cancelled effects before the next renewal of their leases."""
+        # Fresh for every start: the queue of an earlier one may still be there.
+        topology = control_topology(self._levels, f"worker-{secrets.token_hex(6)}")
+        await self._transport.declare(topology)
+        consumer = await self._transport.consume(
+            topology.queues[0].name, prefetch=_NOTICE_PREFETCH, exclusive=True
+        )
+        self._consumers.append(consumer)
+        self._pumps.append(
+            asyncio.get_running_loop().create_task(self._heed(consumer), name="effectmq control")
+        )
+
+    async def _heed(self, consumer: Consumer) -> None:
+        async for delivery in consumer:
+            try:
+                self._records.check(read_notice(delivery.message))
+            except ProtocolError as problem:
+                self._counters["notices_unreadable"] += 1
+                logger.warning(
+                    "a notice to all workers cannot be read: %s",
+                    problem,
+                    extra={"action": "notice_unreadable"},
+                )
+            delivery.ack()
 
     def _lane(self, route: str, handler: Handler) -> Lane[Job]:
         lane: Lane[Job] = Lane(
@@ -124,6 +212,8 @@ class Service:
             self._settlement,
             self._chunks,
             self._inflight,
+            self._records,
+            self._claims,
             self._settings,
             self._levels.delay_levels_ms,
             self._name,
@@ -186,6 +276,9 @@ class Service:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._transport.__aexit__()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._close_stores()
 
 
 async def _pump(

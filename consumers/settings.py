@@ -10,6 +10,9 @@ from effectmq.protocol.limits import HARD_MAX_BODY_BYTES
 __all__ = ["WorkerSettings"]
 
 
+_TIMES = ("time_limit_s", "kill_grace_s", "shutdown_grace_s", "blocked_loop_s", "lease_s")
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """
@@ -24,6 +27,8 @@ class WorkerSettings:
         max_reply_bytes: When several outcomes are ready together, how large a message of them gets;
             100 kB at most, so that any reader takes it.
         blocked_loop_s: A handler that blocks the event loop this long is named in the log.
+        lease_s: How long the journal's lease of a running effect lasts without being renewed; it is
+            renewed three times as often. When a worker dies, another one takes over after it.
         max_abandoned: With this many handlers that cannot be stopped, the worker gives up and
             exits, so that whoever supervises it starts a clean one.
     """
@@ -36,6 +41,7 @@ class WorkerSettings:
     max_body_bytes: int = 1024 * 1024
     max_reply_bytes: int = 100_000
     blocked_loop_s: float = 10.0
+    lease_s: float = 15.0
     max_abandoned: int = 16
 
     def __post_init__(self) -> None:
@@ -43,7 +49,7 @@ class WorkerSettings:
             raise ConfigurationError(
                 f"concurrency is {self.concurrency}; expected 1 to 65535 effects at a time"
             )
-        for name in ("time_limit_s", "kill_grace_s", "shutdown_grace_s", "blocked_loop_s"):
+        for name in _TIMES:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}; expected seconds above 0"

@@ -5,6 +5,7 @@ and timers, so nothing is ever left for ``run`` to wait for.
 
 from __future__ import annotations
 
+from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError
 from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.protocol.request import Request
@@ -22,6 +23,10 @@ class SleepHandler:
     def limit_s(self, request: Request) -> float | None:
         """None of its own."""
         return None
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Waiting again does no harm."""
+        return "retry"
 
     async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcomeSleep:
         """The time is over."""

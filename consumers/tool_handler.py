@@ -12,6 +12,7 @@ import asyncio
 import time
 from difflib import get_close_matches
 
+from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.handler import EffectContext, TryAgain
 from effectmq.consumers.retry import NO_RETRY, RetryPolicy, tool_retry_wait_ms
 from effectmq.consumers.tool_outputs import (
@@ -67,6 +68,11 @@ class ToolHandler:
         """The limit of the tool that is called."""
         tool = self.tools.get(_call(request).tool_name)
         return tool.time_limit_s if tool else None
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """What the tool that is called says."""
+        tool = self.tools.get(_call(request).tool_name)
+        return tool.on_uncertain if tool else "retry"
 
     async def run(
         self, request: Request, context: EffectContext

@@ -17,7 +17,14 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticUndefined
 
-from effectmq.consumers.handler import EffectContext, HandlerFunction, call, check_time_limit
+from effectmq.broker.journal.records import OnUncertain
+from effectmq.consumers.handler import (
+    EffectContext,
+    HandlerFunction,
+    call,
+    check_on_uncertain,
+    check_time_limit,
+)
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
@@ -51,6 +58,7 @@ class Tool:
         context_name: The parameter that wants the ``EffectContext``, or empty.
         retry_policy: When a failure is tried again.
         time_limit_s: How long one attempt may run; ``None`` takes the worker's default.
+        on_uncertain: What to do when a worker died while it ran.
     """
 
     name: str
@@ -60,6 +68,7 @@ class Tool:
     context_name: str
     retry_policy: ToolRetryPolicy
     time_limit_s: float | None
+    on_uncertain: OnUncertain = "retry"
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -104,6 +113,7 @@ def tool_from(
     name: str | None = None,
     retry: ToolRetryPolicy | None = None,
     time_limit_s: float | None = None,
+    on_uncertain: OnUncertain = "retry",
 ) -> Tool:
     """
     Make a tool of a function.
@@ -113,12 +123,15 @@ def tool_from(
         name: The tool's name; the function's own by default.
         retry: When a failure is tried again; never by default.
         time_limit_s: How long one attempt may run, in seconds.
+        on_uncertain: What to do when a worker died while it ran: ``retry``, or ``park`` for a tool
+            that must never run twice.
 
     Raises:
         ConfigurationError: When the signature cannot be a tool's, or the time limit is none.
     """
     tool_name = name or str(getattr(function, "__name__", ""))
     check_time_limit(f"tool {tool_name!r}", time_limit_s)
+    check_on_uncertain(f"tool {tool_name!r}", on_uncertain)
     fields: dict[str, Any] = {}
     context_name = ""
     hints = _hints(tool_name, function)
@@ -148,6 +161,7 @@ def tool_from(
         context_name=context_name,
         retry_policy=retry or ToolRetryPolicyNever(),
         time_limit_s=time_limit_s,
+        on_uncertain=on_uncertain,
     )
 
 

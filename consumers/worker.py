@@ -11,9 +11,19 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Self, TypeVar, overload
 
+from effectmq.broker.attachments import open_attachments
+from effectmq.broker.attachments.store import AttachmentStore
+from effectmq.broker.journal.choice import (
+    ReplayMode,
+    checked_replay,
+    chosen_journal,
+    open_journal,
+)
+from effectmq.broker.journal.records import OnUncertain
 from effectmq.broker.settings import TransportSettings
 from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
 from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
@@ -51,6 +61,14 @@ class EffectWorker:
         topology: Namespace and delay levels; the same for all of an installation.
         transport: Timeouts and limits of the connection.
         name: Shown on dead letters and on the connection; host and process id by default.
+        journal: ``sqlite:///path`` or ``postgresql://…``; ``None`` or ``none`` for no journal, with
+            which outcomes are not remembered and bodies may run again.
+        replay: ``strict`` answers from the journal only, and never executes.
+        attachments: A store, or its address: ``file:///path``, ``s3://bucket/prefix``; ``None`` or
+            ``none`` for none, with which bodies that are kept out of line cannot be read.
+
+    Raises:
+        ConfigurationError: When an argument cannot be used.
     """
 
     def __init__(
@@ -61,8 +79,16 @@ class EffectWorker:
         topology: TopologySettings | None = None,
         transport: TransportSettings | None = None,
         name: str | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self.journal = chosen_journal(journal)
+        self.replay = checked_replay(replay, self.journal)
+        self.attachments = (
+            open_attachments(attachments) if isinstance(attachments, str) else attachments
+        )
         self.broker = broker
         self.settings = settings or WorkerSettings()
         self.topology = topology or TopologySettings()
@@ -74,6 +100,8 @@ class EffectWorker:
         self._tools = ToolHandler()
         self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
         self._running: Service | None = None
+        self._resources: list[AbstractAsyncContextManager[object]] = []
+        self._open = AsyncExitStack()
 
     # Registration ------------------------------------------------------------------------------
 
@@ -105,6 +133,7 @@ class EffectWorker:
         name: str | None = None,
         retry: ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
+        on_uncertain: OnUncertain = "retry",
     ) -> Callable[[F], F]: ...
 
     def tool(
@@ -115,6 +144,7 @@ class EffectWorker:
         name: str | None = None,
         retry: ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
+        on_uncertain: OnUncertain = "retry",
     ) -> F | Callable[[F], F]:
         """
         Register a typed function as a tool; the function itself is left as it is.
@@ -124,6 +154,8 @@ class EffectWorker:
             name: What calls name it; the function's own name by default.
             retry: When a failure is tried again; never by default.
             time_limit_s: How long one attempt may run, in seconds.
+            on_uncertain: With a journal, what to do when a worker died while it ran: ``retry``, or
+                ``park`` for a tool that must never run twice.
 
         Raises:
             ConfigurationError: When the signature cannot be a tool's, or the name is taken.
@@ -135,7 +167,15 @@ class EffectWorker:
                     "tool_call effects have a handler already, which would hide every tool; "
                     "register tools or a handler"
                 )
-            self._tools.add(tool_from(target, name=name, retry=retry, time_limit_s=time_limit_s))
+            self._tools.add(
+                tool_from(
+                    target,
+                    name=name,
+                    retry=retry,
+                    time_limit_s=time_limit_s,
+                    on_uncertain=on_uncertain,
+                )
+            )
             self._handlers["tool_call"] = self._tools
             return target
 
@@ -147,6 +187,7 @@ class EffectWorker:
         *,
         retry: RetryPolicy = DEFAULT_RETRY,
         time_limit_s: float | None = None,
+        on_uncertain: OnUncertain = "retry",
     ) -> Callable[[F], F]:
         """
         Register a function for a kind.
@@ -158,13 +199,15 @@ class EffectWorker:
             kind: One of the eight effect kinds.
             retry: What to do when it raises.
             time_limit_s: How long one attempt may run, in seconds.
+            on_uncertain: With a journal, what to do when a worker died while it ran: ``retry``, or
+                ``park`` for an effect that must never run twice.
 
         Raises:
             ConfigurationError: When the kind does not exist or has a handler already.
         """
 
         def register(target: F) -> F:
-            self.add(function_handler(kind, target, retry, time_limit_s))
+            self.add(function_handler(kind, target, retry, time_limit_s, on_uncertain))
             return target
 
         return register
@@ -184,6 +227,21 @@ class EffectWorker:
         if kind in self._handlers:
             raise ConfigurationError(f"{kind} effects have a handler already; register one only")
         self._handlers[kind] = handler
+
+    def use(self, resource: AbstractAsyncContextManager[object]) -> None:
+        """
+        Open something together with the worker, and close it after it.
+
+        For what handlers need while they run: a session inbox, a process registry, a process
+        runner. Resources are entered in the order in which they were given, before the first effect
+        is taken, and left in the opposite order.
+
+        Raises:
+            ConfigurationError: When the worker runs already.
+        """
+        if self._running is not None:
+            raise ConfigurationError("the worker has been started already; give it resources first")
+        self._resources.append(resource)
 
     # Running -----------------------------------------------------------------------------------
 
@@ -214,8 +272,15 @@ class EffectWorker:
             self.settings,
             self.topology,
             self.counters,
+            open_journal(self.journal),
+            self.attachments,
+            strict=self.replay == "strict",
         )
-        await service.start(self.broker, self._transport_settings)
+        async with AsyncExitStack() as opening:
+            for resource in self._resources:
+                await opening.enter_async_context(resource)
+            await service.start(self.broker, self._transport_settings)
+            self._open = opening.pop_all()
         self._running = service
 
     async def stop(self, grace_s: float | None = None) -> None:
@@ -227,7 +292,8 @@ class EffectWorker:
         """
         running, self._running = self._running, None
         if running is not None:
-            await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
+            async with self._open:
+                await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
 
     async def __aenter__(self) -> Self:
         """Start with everything registered."""

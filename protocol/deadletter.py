@@ -85,6 +85,7 @@ def dead_message(
     detail: str,
     parked_ms: int,
     parked_by: str,
+    number: int = 0,
 ) -> Message:
     """
     The message to publish to the dead letters.
@@ -98,12 +99,14 @@ def dead_message(
         detail: The controller error's message.
         parked_ms: Unix milliseconds.
         parked_by: The worker's name.
+        number: Which parking of its effect this is; 0 where no journal counts them.
     """
     return replace(
         message,
         message_id="",
         headers={
             **names.carried(message.headers),
+            **({names.PARK_NUMBER: number} if number else {}),
             names.KIND: kind,
             names.ROUTE: route,
             names.PARK_REASON: reason,
@@ -145,7 +148,16 @@ def revived_message(letter: DeadLetter) -> Message:
 
     The deadline is forgotten too: whoever replays wants it done now.
     """
-    kept = (names.HASH, names.REPLAY_KEY, names.SCOPE, names.TRACEPARENT, names.EDITED_FROM)
+    kept = (
+        names.HASH,
+        names.REPLAY_KEY,
+        names.SCOPE,
+        names.BODY,
+        names.OUT_OF_LINE,
+        names.TRACEPARENT,
+        names.EDITED_FROM,
+        names.PARK_NUMBER,
+    )
     headers = {
         name: letter.message.headers[name] for name in kept if name in letter.message.headers
     }

@@ -24,9 +24,20 @@ The one error tree of the project.
     │   ├── TopologyError              a queue or exchange is missing or has other arguments
     │   ├── ReplyQueueInUseError       another live producer has this identity
     │   └── TransportClosedError       used before it was opened or after it was closed
+    ├── AttachmentError                an attachment, or a body kept out of line, cannot be had
+    │   ├── AttachmentStoreError       the store could not be used: unreachable, refused, full
+    │   ├── AttachmentMissingError     nothing is stored under this id
+    │   ├── AttachmentCorruptError     what is stored is not what its id says
+    │   └── AttachmentReferenceError   cannot become a reference; carries the wire's code
+    ├── DatabaseError                  a journal's database could not be used
+    │   ├── DatabaseUnavailableError   locked, full or out of reach; trying again may help
+    │   └── SchemaVersionError         written by another version of effectmq
     ├── EffectError                    what became of one effect
     │   ├── EffectFailedError          a controller error came back: ``code`` and ``message``
-    │   └── EffectTimeoutError         no outcome within the caller's time
+    │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
+    │   │   └── EffectCancelledError   it was cancelled before it had an outcome
+    │   ├── EffectTimeoutError         no outcome within the caller's time
+    │   └── RecordMissingError         strict replay, and nothing is recorded
     └── HandlerError                   raised *by* a handler, to say what to do with its effect
         ├── RejectEffectError          give up now: park it, answer with code and message
         ├── RetryEffectError           try again, not before ``after_s``
@@ -40,12 +51,21 @@ from __future__ import annotations
 
 __all__ = [
     "AccessRefusedError",
+    "AttachmentCorruptError",
+    "AttachmentError",
+    "AttachmentMissingError",
+    "AttachmentReferenceError",
+    "AttachmentStoreError",
     "BrokerBlockedError",
     "BrokerError",
     "BrokerUnreachableError",
     "ConfigurationError",
+    "DatabaseError",
+    "DatabaseUnavailableError",
+    "EffectCancelledError",
     "EffectError",
     "EffectFailedError",
+    "EffectMismatchError",
     "EffectTimeoutError",
     "EffectmqError",
     "HandlerError",
@@ -58,9 +78,11 @@ __all__ = [
     "PublishError",
     "PublishUnknownError",
     "QueueFullError",
+    "RecordMissingError",
     "RejectEffectError",
     "ReplyQueueInUseError",
     "RetryEffectError",
+    "SchemaVersionError",
     "ToolCallError",
     "TopologyError",
     "TransportClosedError",
@@ -233,6 +255,94 @@ class TransportClosedError(BrokerError):
     """The transport was used before it was opened or after it was closed."""
 
 
+class AttachmentError(EffectmqError):
+    """An attachment, or a body that is kept out of line, could not be stored or loaded."""
+
+
+class AttachmentStoreError(AttachmentError):
+    """The attachment store could not be used; trying again later may help."""
+
+
+class AttachmentMissingError(AttachmentError):
+    """
+    Nothing is stored under an id.
+
+    Args:
+        attachment_id: The id that was asked for.
+        problem: What was found and what to do.
+    """
+
+    def __init__(self, attachment_id: str, problem: str) -> None:
+        self.attachment_id = attachment_id
+        super().__init__(problem)
+
+
+class AttachmentCorruptError(AttachmentError):
+    """
+    What is stored under an id is not what the id says.
+
+    Args:
+        attachment_id: The id that was asked for.
+        problem: What was found and what to do.
+    """
+
+    def __init__(self, attachment_id: str, problem: str) -> None:
+        self.attachment_id = attachment_id
+        super().__init__(problem)
+
+
+class AttachmentReferenceError(AttachmentError):
+    """
+    An attachment that cannot be sent as a reference.
+
+    Args:
+        code: The wire format's code, for instance ``runtime_effect_attachment_media_type``.
+        message: The wire format's message for it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{code}: {message}")
+
+
+class DatabaseError(EffectmqError):
+    """The database of a journal could not be used."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """
+    Locked, full, out of reach, or its file is gone; nothing of the transaction was kept.
+
+    When a connection is lost in the very moment of a commit, it may have been kept after all, and
+    the message says so. Trying again may help, and is always safe.
+    """
+
+
+class SchemaVersionError(DatabaseError):
+    """
+    The tables were written by another version of effectmq.
+
+    Args:
+        component: Which tables.
+        found: Their version.
+        expected: The version that this code reads and writes.
+        where: The database, without a password.
+    """
+
+    def __init__(self, component: str, found: int, expected: int, where: str) -> None:
+        self.component = component
+        self.found = found
+        self.expected = expected
+        what = f"the {component} tables in {where} have version {found}, expected {expected}"
+        if found < expected:
+            super().__init__(
+                f"{what}; stop the workers, then run: effectmq journal migrate --journal {where}"
+            )
+        else:
+            super().__init__(f"{what}; they were written by a newer effectmq, so upgrade this one")
+
+
 class EffectError(EffectmqError):
     """What became of one effect, when it gave no outcome."""
 
@@ -252,6 +362,49 @@ class EffectFailedError(EffectError):
         self.code = code
         self.message = message
         super().__init__(f"effect {effect_id!r} failed with {code}: {message}")
+
+
+class EffectMismatchError(EffectFailedError):
+    """
+    The replay key is recorded with another envelope. Nothing was executed, the record stays.
+
+    Args:
+        effect_id: The effect's id inside its scope.
+        code: The controller error's code.
+        message: The controller error's message; names the members that differ.
+        paths: The members that differ, when the record was at hand to compare; never their values.
+    """
+
+    def __init__(
+        self, effect_id: str, code: str, message: str, paths: tuple[str, ...] = ()
+    ) -> None:
+        self.paths = paths
+        super().__init__(effect_id, code, message)
+
+
+class EffectCancelledError(EffectFailedError):
+    """It was cancelled before it had an outcome; it will never have one."""
+
+
+class RecordMissingError(EffectError):
+    """
+    Strict replay was asked for, and the journal has no finished record of the effect.
+
+    Args:
+        effect_id: The effect's id inside its scope.
+        scope_id: The id of its scope.
+        replay_key: Its key.
+    """
+
+    def __init__(self, effect_id: str, scope_id: str, replay_key: str) -> None:
+        self.effect_id = effect_id
+        self.scope_id = scope_id
+        self.replay_key = replay_key
+        super().__init__(
+            f"no recorded outcome of effect {effect_id!r} for scope {scope_id!r} and replay key "
+            f"{replay_key!r}, and strict replay never executes. Record it first by running without "
+            "replay='strict', or check that the program asks for the same effects in the same order"
+        )
 
 
 class EffectTimeoutError(EffectError, TimeoutError):

@@ -14,6 +14,7 @@ from effectmq.protocol.message import HeaderValue
 
 __all__ = [
     "ATTEMPT",
+    "BODY",
     "CRASHES",
     "DEADLINE",
     "DUE",
@@ -22,15 +23,18 @@ __all__ = [
     "HASH",
     "KIND",
     "MAX_SCOPE_BYTES",
+    "OUT_OF_LINE",
     "PARKED_AT",
     "PARKED_BY",
     "PARK_CODE",
     "PARK_MESSAGE",
+    "PARK_NUMBER",
     "PARK_REASON",
     "REPLAY_KEY",
     "ROUTE",
     "SCOPE",
     "TRACEPARENT",
+    "UNFETCHED_SINCE",
     "carried",
     "integer",
     "text",
@@ -52,8 +56,18 @@ DEADLINE = "effect-deadline"
 DUE = "effect-due"
 #: How often the broker gave up on delivering it.
 CRASHES = "effect-crashes"
+#: The body is not in the message but in the attachment store; ``protocol.claimcheck`` reads it.
+BODY = "effect-body"
+#: Whether the sender can take an answer whose body is kept out of line.
+OUT_OF_LINE = "effect-out-of-line"
+#: Since when its body could not be fetched; milliseconds since the Unix epoch.
+UNFETCHED_SINCE = "effect-unfetched-since"
 #: W3C trace context, passed on untouched.
 TRACEPARENT = "traceparent"
+
+#: Which parking of its effect a dead letter is, as the journal counts them from 1; kept by a
+#: replay, because it is what allows the worker to run again what is recorded as failed.
+PARK_NUMBER = "effect-park-number"
 
 #: The rest is on dead letters only. Why it was parked, one of ``PARK_REASONS``.
 PARK_REASON = "effect-park-reason"
@@ -84,8 +98,12 @@ _CARRIED = {
     DEADLINE: 0,
     DUE: 0,
     CRASHES: 0,
+    BODY: 128,
+    OUT_OF_LINE: 0,
+    UNFETCHED_SINCE: 0,
     TRACEPARENT: 512,
     EDITED_FROM: 128,
+    PARK_NUMBER: 0,
 }
 
 #: AMQP writes our integers in 64 bits with sign.

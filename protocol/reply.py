@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+from effectmq.protocol.claimcheck import refuse_reference
 from effectmq.protocol.codec import JSON, MSGPACK, Limits, decode_tree, encode_plain
 from effectmq.protocol.errors import MalformedError, UnsupportedVersionError
 from effectmq.protocol.limits import DEFAULT_LIMITS
@@ -17,7 +18,7 @@ from effectmq.protocol.message import Message
 from effectmq.protocol.model import from_tree, to_tree
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
 
-__all__ = ["OUTCOME_TYPE", "Reply", "encode_reply", "join_replies", "read_replies"]
+__all__ = ["OUTCOME_TYPE", "Answer", "Reply", "encode_reply", "join_replies", "read_replies"]
 
 #: The list around the answers is a level and an element of the body, too.
 _ANSWER_LIMITS = Limits(
@@ -52,17 +53,51 @@ class Reply:
     def tree(self) -> dict[str, object]:
         """The answer as plain data, in the wire's member order."""
         failed = isinstance(self.result, RuntimeEffectControllerError)
+        result: dict[str, object] = {"Err" if failed else "Ok": to_tree(self.result)}
+        return Answer(
+            self.effect_id, self.replay_key, self.hash, result, self.attempt, self.replayed
+        ).tree()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    A reply on its way out: the result as plain data, in the form in which it is recorded.
+
+    Attributes:
+        effect_id: The effect's id inside its scope.
+        replay_key: Its replay key.
+        hash: The hash of the envelope that was carried out.
+        result: ``{"Ok": outcome}`` or ``{"Err": {code, message}}``.
+        attempt: Which attempt gave it, from 1.
+        replayed: Whether it was answered from a record, without running.
+    """
+
+    effect_id: str
+    replay_key: str
+    hash: str
+    result: dict[str, object]
+    attempt: int = 1
+    replayed: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a controller error."""
+        return "Err" in self.result
+
+    def tree(self) -> dict[str, object]:
+        """The answer as plain data, in the wire's member order."""
         return {
             "effect_id": self.effect_id,
             "replay_key": self.replay_key,
             "hash": self.hash,
             "attempt": self.attempt,
             "replayed": self.replayed,
-            "result": {"Err" if failed else "Ok": to_tree(self.result)},
+            "result": self.result,
         }
 
 
-def encode_reply(reply: Reply, content_type: str) -> bytes:
+def encode_reply(reply: Reply | Answer, content_type: str) -> bytes:
     """
     One answer as it stands in a body, for ``join_replies``.
 
@@ -99,6 +134,7 @@ def read_replies(message: Message, limits: Limits | None = None) -> list[Reply]:
     """
     if message.type not in ("", OUTCOME_TYPE):
         raise UnsupportedVersionError(message.type, OUTCOME_TYPE)
+    refuse_reference(message)
     tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
     if not isinstance(tree, list) or not tree:
         raise MalformedError("", f"found {type(tree).__name__}, expected a list of answers")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from effectmq.protocol import headers as names
 from effectmq.protocol.canonical import canonical_json, sha256_hex, tree_of
+from effectmq.protocol.claimcheck import accepts_out_of_line, refuse_reference
 from effectmq.protocol.codec import MSGPACK, Limits, decode_tree, encode_plain
 from effectmq.protocol.digests import effect_scope_id_of, scope_id
 from effectmq.protocol.errors import (
@@ -23,7 +24,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.message import HeaderValue, Message
-from effectmq.protocol.model import canonical_bytes, from_tree, stable_hash, to_tree
+from effectmq.protocol.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.validation import validate_envelope, validate_scope
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
@@ -66,6 +67,8 @@ class Request:
         deadline_ms: When nobody wants it any more, Unix milliseconds; 0 for never.
         due_ms: When a sleep ends, Unix milliseconds; 0 when not fixed yet.
         crashes: How often the broker gave up on delivering it.
+        canonical: The canonical envelope, whose hash it is.
+        parked_as: For a replayed dead letter: the number of the parking that it came from.
     """
 
     envelope: RuntimeEffectEnvelope
@@ -79,6 +82,8 @@ class Request:
     deadline_ms: int = 0
     due_ms: int = 0
     crashes: int = 0
+    canonical: bytes = b""
+    parked_as: int = 0
 
     @property
     def replay_key(self) -> str:
@@ -96,6 +101,7 @@ class Request:
         deadline_ms: int = 0,
         timestamp_s: int = 0,
         traceparent: str = "",
+        out_of_line: bool = False,
         limits: Limits | None = None,
     ) -> Request:
         """
@@ -109,6 +115,7 @@ class Request:
             deadline_ms: Unix milliseconds after which nobody wants it; 0 for never.
             timestamp_s: When it is published, Unix seconds.
             traceparent: W3C trace context to pass on.
+            out_of_line: Whether the outcome may be kept out of line; see ``claimcheck``.
             limits: The size cap to keep.
 
         Raises:
@@ -133,6 +140,8 @@ class Request:
             headers[names.DEADLINE] = deadline_ms
         if traceparent:
             headers[names.TRACEPARENT] = traceparent
+        if out_of_line:
+            headers[names.OUT_OF_LINE] = True
         message = Message(
             body=body,
             content_type=content_type,
@@ -143,8 +152,16 @@ class Request:
             headers=headers,
         )
         where = effect_scope_id_of(envelope.invocation) if scope is None else scope_id(scope)
-        identity = Identity(where, key)
-        return cls(envelope, hash_, message, kind, effect_id, identity, deadline_ms=deadline_ms)
+        return cls(
+            envelope,
+            hash_,
+            message,
+            kind,
+            effect_id,
+            Identity(where, key),
+            deadline_ms=deadline_ms,
+            canonical=canonical,
+        )
 
     def changed(self, headers: Mapping[str, int]) -> Request:
         """
@@ -187,18 +204,21 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     """
     if message.type not in ("", ENVELOPE_TYPE):
         raise UnsupportedVersionError(message.type, ENVELOPE_TYPE)
+    refuse_reference(message)
     tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
     envelope = from_tree(RuntimeEffectEnvelope, tree)
     validate_envelope(envelope)
     # The hash is that of the canonical form, so it is taken of what was understood, not of what
     # was received: member order and unknown members do not change an effect.
-    hash_ = stable_hash(envelope)
+    canonical = canonical_bytes(envelope)
+    hash_ = sha256_hex(canonical)
     claimed = names.text(message.headers, names.HASH)
     if claimed and claimed != hash_:
         raise HashMismatchError(claimed, hash_)
     kind, effect_id, key = _subject(envelope)
     for name in (names.REPLAY_KEY, names.TRACEPARENT):
         names.text(message.headers, name)
+    accepts_out_of_line(message)
     return Request(
         envelope,
         hash_,
@@ -211,6 +231,8 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
         deadline_ms=names.integer(message.headers, names.DEADLINE, 0),
         due_ms=names.integer(message.headers, names.DUE, 0),
         crashes=names.integer(message.headers, names.CRASHES, 0),
+        canonical=canonical,
+        parked_as=names.integer(message.headers, names.PARK_NUMBER, 0),
     )
 
 

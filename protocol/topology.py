@@ -41,6 +41,7 @@ __all__ = [
     "Queue",
     "Topology",
     "TopologySettings",
+    "control_topology",
     "reply_topology",
     "shared_topology",
     "work_topology",
@@ -71,6 +72,9 @@ DEFAULT_DELAY_LEVELS_MS = (
 
 #: Seven days: how long the replies of a producer that does not come back are kept.
 DEFAULT_REPLY_EXPIRES_MS = 7 * 24 * 3_600_000
+
+#: How long the control queue of a worker that is gone is kept.
+_CONTROL_EXPIRES_MS = 60_000
 
 # What pamqp accepts in a queue name, without the separators that we use ourselves.
 _NAME = re.compile(r"[A-Za-z0-9_:@+-][A-Za-z0-9_.:@+-]*")
@@ -177,12 +181,14 @@ class Names:
     work_exchange: str = field(init=False)
     limbo: str = field(init=False)
     dead: str = field(init=False)
+    control: str = field(init=False)
 
     def __post_init__(self) -> None:
         _check_namespace(self.namespace)
         object.__setattr__(self, "work_exchange", f"{self.namespace}.work")
         object.__setattr__(self, "limbo", f"{self.namespace}.limbo")
         object.__setattr__(self, "dead", f"{self.namespace}.dead")
+        object.__setattr__(self, "control", f"{self.namespace}.control")
 
     def work_queue(self, route: str) -> str:
         """The queue of a route: a kind, or ``kind.lane``."""
@@ -195,6 +201,10 @@ class Names:
     def reply_queue(self, producer: str) -> str:
         """The reply queue of a producer identity."""
         return _queue_name(f"{self.namespace}.reply.{check_name('producer identity', producer)}")
+
+    def control_queue(self, worker: str) -> str:
+        """Where a worker hears what is said to all of them."""
+        return _queue_name(f"{self.control}.{check_name('worker', worker)}")
 
 
 def work_topology(settings: TopologySettings, routes: Iterable[str]) -> Topology:
@@ -211,10 +221,11 @@ def work_topology(settings: TopologySettings, routes: Iterable[str]) -> Topology
 
 
 def shared_topology(settings: TopologySettings) -> Topology:
-    """What every kind shares: the work exchange, the delay levels, limbo and dead."""
+    """What every kind shares: the work exchange, the delay levels, limbo, dead and control."""
     names = Names(settings.namespace)
     exchanges = [Exchange(names.work_exchange, "direct")]
     exchanges += [Exchange(names.dead, "topic"), Exchange(names.limbo, "fanout")]
+    exchanges.append(Exchange(names.control, "fanout"))
     queues = [
         Queue(names.dead, {"x-queue-type": "quorum", "x-delivery-limit": DEAD_DELIVERY_LIMIT}),
         Queue(names.limbo, _quorum(settings.delivery_limit, dead_letter_exchange=names.dead)),
@@ -242,6 +253,23 @@ def reply_topology(settings: TopologySettings, producer: str) -> Topology:
         "x-expires": settings.reply_expires_ms,
     }
     return Topology(queues=(Queue(name, arguments),))
+
+
+def control_topology(settings: TopologySettings, worker: str) -> Topology:
+    """
+    The queue of one worker process for what is said to all workers; gone soon after the worker.
+
+    Args:
+        settings: The namespace.
+        worker: Unique; a restarted worker has another one.
+    """
+    names = Names(settings.namespace)
+    queue = Queue(
+        names.control_queue(worker),
+        {"x-queue-type": "classic", "x-expires": _CONTROL_EXPIRES_MS},
+    )
+    exchange = Exchange(names.control, "fanout")
+    return Topology((exchange,), (queue,), (Binding(exchange.name, queue.name, ""),))
 
 
 def check_name(what: str, name: str) -> str:

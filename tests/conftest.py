@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import tempfile
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
@@ -20,6 +21,18 @@ from tests.brokers.node import BrokerNode
 from tests.brokers.provide import Broker, Brokers, label
 from tests.brokers.settings import Settings, read_settings
 from tests.brokers.sweep import sweep
+from tests.databases.fixtures import (
+    database_url,
+    databases,
+    keep_database_settings,
+    postgres_url,
+    private_postgres,
+)
+
+#: Fixtures that are defined elsewhere.
+__all__ = ["database_url", "databases", "postgres_url", "private_postgres"]
+
+_STATE = tempfile.mkdtemp(prefix="effectmq-tests-")
 
 _SETTINGS = pytest.StashKey[Settings]()
 
@@ -35,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_SETTINGS] = read_settings(os.environ)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+    keep_database_settings(config)
     _clear_environment()
     _hear_interrupts()
 
@@ -53,6 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "broker_name" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.rabbitmq)
+        if {"postgres_url", "private_postgres"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.postgres)
         if item.get_closest_marker("scenario") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_SCENARIO_SECONDS))
 
@@ -123,6 +139,9 @@ def _hear_interrupts() -> None:
 def _clear_environment() -> None:
     for name in [name for name in os.environ if name.startswith("EFFECTMQ_")]:
         del os.environ[name]
+    # A worker without arguments keeps its journal among the user's state: never the real one, and
+    # never that of another test.
+    os.environ["XDG_STATE_HOME"] = f"{_STATE}/{secrets.token_hex(4)}"
 
 
 def _have(config: pytest.Config, get: Callable[[str], Found], name: str) -> Found:

@@ -6,9 +6,12 @@ variable                    meaning
 ==========================  =====================================================================
 ``EFFECTMQ_BROKER``         the broker's address; ``memory://`` when not set
 ``EFFECTMQ_NAMESPACE``      prefix of all queue names; ``effects`` when not set
+``EFFECTMQ_JOURNAL``        ``sqlite:///path``, ``postgresql://…`` or ``none``; for workers a file
+                            among the user's state when not set, for clients none
 ``EFFECTMQ_IDENTITY``       a client's reply queue; random when not set
 ``EFFECTMQ_DELAY_LEVELS``   delay levels in milliseconds, for instance ``1000,5000,60000``
 ``EFFECTMQ_DELIVERY_LIMIT`` returns after which the broker moves a message to limbo
+``EFFECTMQ_ATTACHMENTS``    the attachment store's address; none when not set
 ``EFFECTMQ_CRASH_AT``       for fault tests: the named point at which this process dies
 ==========================  =====================================================================
 
@@ -22,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from effectmq.broker import crashpoints
+from effectmq.journal_place import default_journal
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import (
     DEFAULT_DELAY_LEVELS_MS,
@@ -45,11 +49,17 @@ class Environment:
         broker: The broker's address.
         identity: A client's identity; ``None`` for a random one.
         topology: Namespace, delay levels, delivery limit.
+        attachments: The attachment store's address; empty for none.
+        journal: The journal's address; ``None`` when it was not said.
+        state: The variables that say where this user's state is kept.
     """
 
     broker: str
     identity: str | None
     topology: TopologySettings
+    attachments: str
+    journal: str | None
+    state: Mapping[str, str]
 
     @classmethod
     def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
@@ -74,6 +84,9 @@ class Environment:
                     _numbers(found, "EFFECTMQ_DELIVERY_LIMIT") or (DEFAULT_DELIVERY_LIMIT,)
                 )[0],
             ),
+            attachments=found.get("EFFECTMQ_ATTACHMENTS", ""),
+            journal=found.get("EFFECTMQ_JOURNAL") or None,
+            state={name: found[name] for name in ("HOME", "XDG_STATE_HOME") if name in found},
         )
 
     def topology_in(self, namespace: str | None) -> TopologySettings:
@@ -85,6 +98,10 @@ class Environment:
             delay_levels_ms=self.topology.delay_levels_ms,
             delivery_limit=self.topology.delivery_limit,
         )
+
+    def journal_in(self, namespace: str) -> str:
+        """The journal of the workers of a namespace: what was said, else this user's file."""
+        return self.journal or default_journal(self.state, namespace)
 
 
 def _numbers(variables: Mapping[str, str], name: str) -> tuple[int, ...]:

@@ -7,7 +7,9 @@ the environment.
 
 from __future__ import annotations
 
+from effectmq.broker.attachments import AttachmentStore
 from effectmq.broker.client import EffectClient
+from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
@@ -27,9 +29,15 @@ class Client(EffectClient):
         namespace: Prefix of all queue names; ``EFFECTMQ_NAMESPACE``, else ``effects``.
         transport: Timeouts and limits of the connection.
         content_type: How envelopes are encoded: ``application/msgpack`` or ``application/json``.
+        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
+            ``EFFECTMQ_ATTACHMENTS``, else none. ``none`` for none whatever the variable says.
+        journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else none
+            in reach.
+        replay: ``strict`` answers from the journal only, and needs no broker.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
+        MissingExtraError: When the attachment store needs a package that is not installed.
     """
 
     def __init__(
@@ -40,6 +48,9 @@ class Client(EffectClient):
         namespace: str | None = None,
         transport: TransportSettings | None = None,
         content_type: str = MSGPACK,
+        attachments: AttachmentStore | str | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
     ) -> None:
         environment = Environment.read()
         super().__init__(
@@ -48,6 +59,9 @@ class Client(EffectClient):
             topology=environment.topology_in(namespace),
             transport=transport,
             content_type=content_type,
+            attachments=environment.attachments if attachments is None else attachments,
+            journal=journal or environment.journal,
+            replay=replay,
         )
 
 
@@ -61,6 +75,11 @@ class Worker(EffectWorker):
         settings: Concurrency, limits and times.
         transport: Timeouts and limits of the connection.
         name: Shown on dead letters; host and process id by default.
+        journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else a
+            file of this user and namespace, which is shown when the worker starts.
+        replay: ``strict`` answers from the journal only, and never executes.
+        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
+            ``EFFECTMQ_ATTACHMENTS``, else none.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
@@ -74,12 +93,19 @@ class Worker(EffectWorker):
         settings: WorkerSettings | None = None,
         transport: TransportSettings | None = None,
         name: str | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         environment = Environment.read()
+        topology = environment.topology_in(namespace)
         super().__init__(
             broker or environment.broker,
             settings=settings,
-            topology=environment.topology_in(namespace),
+            topology=topology,
             transport=transport,
             name=name,
+            journal=journal or environment.journal_in(topology.namespace),
+            replay=replay,
+            attachments=environment.attachments if attachments is None else attachments,
         )

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from tenacity import stop_after_attempt, wait_none
 
+from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.client import EffectClient, Handle
+from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.memory.broker import MemoryBroker
@@ -118,7 +120,13 @@ class Stage:
         return MemoryBroker.named(self.url.removeprefix("memory://"))
 
     def worker(
-        self, *, transport: TransportSettings | None = None, **settings: Any
+        self,
+        *,
+        transport: TransportSettings | None = None,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
+        **settings: Any,
     ) -> EffectWorker:
         """A worker to register things with; not started."""
         return EffectWorker(
@@ -127,6 +135,9 @@ class Stage:
             topology=self.topology,
             transport=transport,
             name="w",
+            journal=journal,
+            replay=replay,
+            attachments=attachments,
         )
 
     async def start(

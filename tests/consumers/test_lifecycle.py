@@ -20,6 +20,7 @@ from effectmq.consumers.lifecycle import (
     after_crash,
     after_error,
     expired,
+    misrouted,
     on_arrival,
     park_unreadable,
     retry_in,
@@ -71,7 +72,7 @@ def sleep(duration_ms: int, **facts: int) -> Request:
 
 def arrive(request: Request, *, now_ms: int = NOW) -> Run | Answer | Pause | Delay | Park:
     """On its own queue."""
-    return on_arrival(request, queue_kind=request.kind, now_ms=now_ms, levels_ms=LEVELS)
+    return on_arrival(request, now_ms=now_ms, levels_ms=LEVELS)
 
 
 def again(request: Request, wait_ms: int, **how: bool) -> Pause | Delay:
@@ -98,7 +99,8 @@ def test_an_effect_without_conditions_runs() -> None:
 
 def test_an_effect_on_the_queue_of_another_kind_is_tampered_with() -> None:
     """The envelope says what it is; the routing key must agree."""
-    park = on_arrival(code(), queue_kind="sleep", now_ms=NOW, levels_ms=LEVELS)
+    assert misrouted(code(), "exec_code") is None
+    park = misrouted(code(), "sleep")
     assert isinstance(park, Park)
     assert (park.reason, park.code) == ("tampered", "effectmq_tampered")
     assert "exec_code" in park.message

@@ -65,6 +65,9 @@ def configure(commands: Commands) -> None:
     """Add the parser."""
     parser = commands.add_parser("bench", help="measure throughput and latency")
     add_broker_options(parser)
+    parser.add_argument(
+        "--journal", metavar="URL", help="record outcomes there; default: none, whatever is set"
+    )
     add_json_option(parser)
     add_quiet_option(parser)
     parser.add_argument("--effects", type=positive, default=2_000, metavar="N", help="round trips")
@@ -94,6 +97,7 @@ async def run(args: argparse.Namespace) -> int:
                 broker,
                 namespace=namespace,
                 settings=WorkerSettings(concurrency=args.in_flight),
+                journal=args.journal or "none",
             )
             worker.tool(name=_TOOL)(_echo)
             await stack.enter_async_context(worker)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -91,17 +92,18 @@ async def run(args: argparse.Namespace) -> int:
     broker = f"memory://demo-{secrets.token_hex(4)}"
     topology = TopologySettings(namespace="demo", delay_levels_ms=(_SLEEP_MS, RETRY_WAIT_MS))
     attempts: list[Attempt] = []
-    worker = demo_worker(broker, topology, attempts)
     try:
-        async with (
-            asyncio.timeout(_LONGEST_S),
-            worker,
-            EffectClient(broker, identity="agent", topology=topology) as client,
-            EffectClient(broker, identity="other-agent", topology=topology) as other,
-            open_transport(broker) as transport,
-        ):
-            story = _Story(stage, worker, client, other, transport, attempts)
-            await story.tell()
+        with tempfile.TemporaryDirectory(prefix="effectmq-demo-") as folder:
+            journal = f"sqlite:///{folder}/journal.db"
+            worker = demo_worker(broker, topology, attempts, journal)
+            async with (
+                asyncio.timeout(_LONGEST_S),
+                worker,
+                EffectClient(broker, identity="agent", topology=topology) as client,
+                EffectClient(broker, identity="other-agent", topology=topology) as other,
+                open_transport(broker) as transport,
+            ):
+                await _Story(stage, worker, client, other, transport, attempts).tell()
     except TimeoutError:
         stage.expect(f"the demo ends within {_LONGEST_S:g} s", False)
     return stage.close(time.monotonic() - started)
@@ -119,6 +121,9 @@ class _Story:
     attempts: list[Attempt]
     turn: Turn = field(init=False)
     letters: DeadLetters = field(init=False)
+    answered: list[tuple[RuntimeEffectEnvelope, Reply]] = field(
+        default_factory=list[tuple[RuntimeEffectEnvelope, Reply]]
+    )
 
     def __post_init__(self) -> None:
         self.turn = self.client.turn("demo-session", "turn-1")
@@ -129,13 +134,14 @@ class _Story:
         kinds = ", ".join(self.worker.kinds)
         self.stage.open(
             f"{self.client.broker}, a broker inside this process; worker {self.worker.name} "
-            f"carries out {kinds}"
+            f"carries out {kinds} and writes a journal in a temporary folder"
         )
         scenes: tuple[Callable[[], Awaitable[None]], ...] = (
             self.four_kinds,
             self.retry,
             self.twice,
             self.poison,
+            self.again,
             self.counters,
         )
         for scene in scenes:
@@ -178,6 +184,9 @@ class _Story:
             for envelope, (reply, took_s) in zip(envelopes, answers, strict=True)
         ]
         self.stage.show(table(("kind", "effect", "hash", "ms", "outcome"), rows))
+        self.answered += [
+            (envelope, reply) for envelope, (reply, _) in zip(envelopes, answers, strict=True)
+        ]
         good = sum(
             not isinstance(reply.result, RuntimeEffectControllerError) for reply, _ in answers
         )
@@ -187,7 +196,8 @@ class _Story:
         """A tool that fails once, and waits in a queue for its second attempt."""
         self.stage.scene("A tool that fails at first")
         delayed = self.worker.counters["delayed"]
-        handle = await self.client.submit(self.call("supplier_price", "apples", "call-2"))
+        envelope = self.call("supplier_price", "apples", "call-2")
+        handle = await self.client.submit(envelope)
         queue = Names(self.worker.topology.namespace).delay(RETRY_WAIT_MS)
         waiting = await self.until_ready(queue)
         if not waiting:
@@ -199,6 +209,7 @@ class _Story:
             f"the queue {queue}"
         )
         reply = await handle.reply(_PATIENCE_S)
+        self.answered.append((envelope, reply))
         last = self.attempts_of(handle)[-1]
         pause_s = last.at - first.at
         self.stage.say(f"attempt {reply.attempt}, {pause_s:.2f} s later: {_said(reply)}")
@@ -218,6 +229,7 @@ class _Story:
         replies = await asyncio.gather(*(handle.reply(_PATIENCE_S) for handle in handles))
         for producer, reply in zip((self.client, self.other), replies, strict=True):
             self.stage.say(f"{producer.identity}: hash {reply.hash[:12]}: {_said(reply)}")
+        self.answered.append((envelope, replies[0]))
         runs = len(self.attempts_of(handles[0]))
         joins = self.worker.counters["joined"] - joined
         self.stage.say(f"the tool ran {runs} time; {joins} delivery joined the one that ran")
@@ -268,6 +280,7 @@ class _Story:
         self.stage.say(f"code {_WRONG!r} -> {_RIGHT!r}")
         self.stage.say(f"hash {edit.edited_from[:12]} -> {edit.request.hash[:12]}")
         reply = await expected.reply(_PATIENCE_S)
+        self.answered.append((envelope, reply))
         self.stage.say(f"outcome of effect {reply.effect_id}: {_said(reply)}")
         self.stage.expect(
             "the same effect and replay key, another hash, and an outcome",
@@ -280,11 +293,37 @@ class _Story:
             left = Counter([letter.reason async for letter in found])
         self.stage.expect(f"{tally_line(left, found.seen)} left", not left)
 
+    async def again(self) -> None:
+        """The whole turn once more, out of the journal."""
+        self.stage.scene("The same turn run again: every effect is answered from the journal")
+        runs = len(self.attempts)
+        started = time.monotonic()
+        async with EffectClient(
+            "memory://nobody", journal=self.worker.journal, replay="strict"
+        ) as (replayer):
+            handles = [await replayer.submit(envelope) for envelope, _ in self.answered]
+            replies = [await handle.reply(_PATIENCE_S) for handle in handles]
+        took_ms = (time.monotonic() - started) * 1_000
+        same = sum(
+            now.replayed and canonical_json(now.tree()["result"]) == canonical_json(before)  # type: ignore[arg-type]
+            for now, before in zip(
+                replies, (reply.tree()["result"] for _, reply in self.answered), strict=True
+            )
+        )
+        self.stage.say(
+            f"{len(replies)} effects in {took_ms:.0f} ms, without a broker and without a worker"
+        )
+        self.stage.expect(
+            f"{same} of {len(self.answered)} outcomes are the recorded ones, byte for byte; "
+            f"{len(self.attempts) - runs} handlers ran",
+            same == len(self.answered) > 0 and len(self.attempts) == runs,
+        )
+
     async def counters(self) -> None:
         """What was counted on the way."""
         self.stage.scene("What was counted")
         counters = self.worker.counters
-        names = ("delivered", "started", "retried", "delayed", "joined", "completed", "parked")
+        names = ("delivered", "started", "retried", "delayed", "joined", "recorded", "parked")
         submitted = self.client.counters["submitted"] + self.other.counters["submitted"]
         self.stage.say(
             ", ".join([f"submitted {submitted}", *(f"{name} {counters[name]}" for name in names)])

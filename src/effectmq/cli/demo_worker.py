@@ -65,7 +65,9 @@ class Attempt:
     at: float
 
 
-def demo_worker(broker: str, topology: TopologySettings, attempts: list[Attempt]) -> EffectWorker:
+def demo_worker(
+    broker: str, topology: TopologySettings, attempts: list[Attempt], journal: str | None = None
+) -> EffectWorker:
     """
     Make the worker.
 
@@ -73,8 +75,9 @@ def demo_worker(broker: str, topology: TopologySettings, attempts: list[Attempt]
         broker: The broker's address.
         topology: Namespace and delay levels.
         attempts: Where each attempt is written down.
+        journal: Where outcomes are recorded.
     """
-    worker = EffectWorker(broker, topology=topology, name="demo-worker")
+    worker = EffectWorker(broker, topology=topology, name="demo-worker", journal=journal)
 
     def begun(what: str, context: EffectContext) -> None:
         attempts.append(Attempt(what, context.effect_id, context.attempt, time.monotonic()))

@@ -17,7 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from effectmq.broker.journal.choice import chosen_journal
 from effectmq.consumers.worker import EffectWorker
+from effectmq.environment import Environment
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.topology import TopologySettings
@@ -67,6 +69,7 @@ def configure_worker(
     topology: TopologySettings | None = None,
     namespace: str | None = None,
     concurrency: int | None = None,
+    journal: str | None = None,
 ) -> None:
     """
     Let the command line have the last word on a worker's settings, before it starts.
@@ -77,7 +80,11 @@ def configure_worker(
         topology: Namespace and delay levels, when given.
         namespace: The namespace alone, when given.
         concurrency: Effects of each route that run at a time, when given.
+        journal: The journal's address, when given.
     """
+    environment = Environment.read()
+    # A journal that nobody chose belongs to the namespace, and goes along when that changes.
+    usual = app.journal == environment.journal_in(app.topology.namespace)
     if broker:
         app.broker = broker
     if topology is not None:
@@ -86,6 +93,10 @@ def configure_worker(
         app.topology = replace(app.topology, namespace=namespace)
     if concurrency is not None:
         app.settings = replace(app.settings, concurrency=concurrency)
+    if journal:
+        app.journal = chosen_journal(journal)
+    elif usual:
+        app.journal = chosen_journal(environment.journal_in(app.topology.namespace))
 
 
 def _suggestion(module_name: str) -> str:

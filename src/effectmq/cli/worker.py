@@ -14,6 +14,7 @@ from effectmq.cli.loading import configure_worker, load_worker
 from effectmq.cli.options import (
     Commands,
     add_broker_options,
+    add_journal_option,
     add_quiet_option,
     is_memory,
     positive,
@@ -29,6 +30,7 @@ __all__ = ["configure", "run"]
 _EXIT_STUCK = 70
 _EXIT_INTERRUPTED = 130
 _LEAVE_S = 3.0
+_NO_JOURNAL = "none: bodies may run again after a crash, outcomes are not remembered"
 
 _DESCRIPTION = """\
 Carry out effects: import module:object, connect, and consume.
@@ -63,6 +65,7 @@ def configure(commands: Commands) -> None:
         "--reload", action="store_true", help="start again when a *.py file here changes"
     )
     add_broker_options(parser)
+    add_journal_option(parser)
     add_quiet_option(parser)
     parser.set_defaults(run=run, log_level="INFO")
 
@@ -79,7 +82,11 @@ async def run(args: argparse.Namespace) -> int:
         return await run_reloading(_child(args))
     app = load_worker(args.app)
     configure_worker(
-        app, broker=args.broker, namespace=args.namespace, concurrency=args.concurrency
+        app,
+        broker=args.broker,
+        namespace=args.namespace,
+        concurrency=args.concurrency,
+        journal=args.journal,
     )
     # Machines get the same from the log line of the start.
     note(_banner(app, args), quiet=args.quiet or getattr(args, "log_json", False))
@@ -129,7 +136,7 @@ def _banner(app: EffectWorker, args: argparse.Namespace) -> str:
         ("  routes", ", ".join(routes)),
         ("  tools", ", ".join(app.tools) or "none"),
         ("  concurrency", f"{app.settings.concurrency} of each route"),
-        ("  journal", "none: bodies may run again after a crash, outcomes are not remembered"),
+        ("  journal", mask_url(app.journal) if app.journal else _NO_JOURNAL),
     ]
     lines = [f"effectmq {version()}", pairs(values)]
     if is_memory(app.broker):
@@ -145,7 +152,7 @@ def _child(args: argparse.Namespace) -> list[str]:
     words = [sys.executable, "-m", "effectmq", "worker", args.app]
     for kind in args.kind or ():
         words += ["--kind", kind]
-    for option in ("broker", "namespace", "concurrency", "log_level"):
+    for option in ("broker", "namespace", "journal", "concurrency", "log_level"):
         value = getattr(args, option, None)
         if value is not None:
             words += [f"--{option.replace('_', '-')}", str(value)]

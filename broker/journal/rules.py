@@ -1,0 +1,300 @@
+"""
+The rules of the journal: an entry and a question in, an answer and the changed entry out.
+
+Pure functions; time is an argument. Both databases run them inside their transactions, and the
+simulation runs them without any.
+
+=============================  ===================================================================
+claim meets                    answer
+=============================  ===================================================================
+nothing                        ``Granted``; with strict replay ``Missing``
+the same token                 ``Granted`` again, for a full lease: the first answer was lost
+a parking that is replayed     ``Granted``, whatever the envelope is now
+another envelope               ``Mismatch``
+a finished entry               ``Recorded``
+a live lease                   ``Busy``
+a lease that ran out           ``Granted`` with the next fence; *uncertain* if it must not run twice
+a wait                         ``Granted`` with the next fence, and how long there is to wait
+=============================  ===================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from effectmq.broker.database import LeaseTime
+from effectmq.broker.journal.records import (
+    FINISHED,
+    STATUSES,
+    Abandon,
+    Accepted,
+    Answer,
+    Busy,
+    Cancel,
+    Cancelled,
+    Claim,
+    ClaimAnswer,
+    Entry,
+    Granted,
+    InProgress,
+    Letter,
+    Lost,
+    Mismatch,
+    Missing,
+    Operation,
+    Record,
+    Recorded,
+    Release,
+    Renew,
+)
+from effectmq.protocol.canonical import canonical_json
+
+__all__ = [
+    "Now",
+    "cancel",
+    "claim",
+    "decide",
+    "first_entry",
+    "hand_back",
+    "look",
+    "record",
+    "sound",
+]
+
+#: The last moment that a column of 64 bits can name; whoever sleeps for longer sleeps until then.
+_END_OF_TIME_MS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """
+    The time of one transaction.
+
+    Attributes:
+        wall_ms: Unix milliseconds, for what is due.
+        lease: The clock of leases.
+    """
+
+    wall_ms: int
+    lease: LeaseTime
+
+
+def first_entry(asked: Claim, now: Now) -> Entry:
+    """The entry that a first claim makes."""
+    return Entry(
+        hash=asked.effect.hash,
+        status="in_progress",
+        attempts=asked.attempt,
+        fence=1,
+        lease_token=asked.token,
+        lease_clock=now.lease.clock,
+        lease_expires_ms=now.lease.now_ms + asked.lease_ms,
+        due_at_ms=_later(now.wall_ms, asked.due_in_ms) if asked.due_in_ms else 0,
+    )
+
+
+def sound(entry: Entry) -> Entry:
+    """
+    The entry; in place of one that makes no sense, a recorded error that says so.
+
+    Such a row was damaged or written by something else. To run its effect again would be a guess.
+    """
+    problem = ""
+    if entry.status == "completed" and not entry.outcome_json:
+        problem = "completed runtime effect row is missing outcome_json"
+    elif entry.status in ("failed", "cancelled") and not entry.error_json:
+        problem = f"{entry.status} runtime effect row is missing error_json"
+    elif entry.status not in STATUSES:
+        problem = f"unknown runtime effect replay status `{entry.status}`"
+    if not problem:
+        return entry
+    error = canonical_json({"code": "effectmq_corrupt_row", "message": problem}).decode()
+    return replace(entry, status="failed", outcome_json="", error_json=error)
+
+
+def decide(entry: Entry | None, operation: Operation, now: Now) -> tuple[Answer, Entry | None]:
+    """The answer to any operation, and the entry to write; ``None`` when nothing changes."""
+    match operation:
+        case Claim():
+            return claim(entry, operation, now)
+        case Record():
+            return record(entry, operation)
+        case Cancel():
+            return cancel(entry, operation)
+        case _:
+            return hand_back(entry, operation, now)
+
+
+def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Entry | None]:
+    """
+    Whether an effect may be run.
+
+    Returns:
+        The answer, and the entry to write; ``None`` when nothing changes.
+    """
+    if entry is None:
+        if asked.strict:
+            return Missing(), None
+        made = first_entry(asked, now)
+        return _granted(made, now, asked), made
+    if _replays(entry, asked):
+        made = replace(first_entry(asked, now), fence=entry.fence + 1, parks=entry.parks)
+        return _granted(made, now, asked), made
+    if entry.hash and entry.hash != asked.effect.hash:
+        return Mismatch(entry.hash), None
+    if entry.status in FINISHED:
+        return _recorded(entry), None
+    if asked.strict:
+        return Missing(), None
+    if entry.status == "in_progress":
+        if entry.lease_token == asked.token:
+            held = _leased(entry, asked.lease_ms, now)
+            return _granted(held, now, asked), held
+        left_ms = _lease_left_ms(entry, now)
+        if left_ms > 0:
+            return Busy(left_ms), None
+    died = entry.status == "in_progress"
+    taken = replace(
+        _leased(entry, asked.lease_ms, now),
+        status="in_progress",
+        attempts=max(entry.attempts, asked.attempt),
+        fence=entry.fence + 1,
+        lease_token=asked.token,
+        uncertain=entry.uncertain or (died and asked.on_uncertain == "park"),
+    )
+    return _granted(taken, now, asked), taken
+
+
+def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | None]:
+    """Whether the holder of a lease may write down how it ended."""
+    if entry is None or entry.fence != said.fence:
+        return Lost(), None
+    if entry.status in FINISHED:
+        # Said twice, because the answer to the first time was lost.
+        same = (entry.outcome_json, entry.error_json) == (said.outcome_json, said.error_json)
+        return (Accepted(entry.parks) if same else Lost()), None
+    if entry.status != "in_progress":
+        return Lost(), None
+    parks = entry.parks + bool(said.park_reason)
+    made = replace(
+        entry,
+        status="failed" if said.error_json else "completed",
+        attempts=said.attempts,
+        lease_token="",
+        lease_expires_ms=0,
+        outcome_json=said.outcome_json,
+        error_json=said.error_json,
+        park_reason=said.park_reason,
+        parks=parks,
+        letter_sent=False,
+    )
+    return Accepted(parks), made
+
+
+def hand_back(
+    entry: Entry | None, said: Release | Abandon | Renew | Letter, now: Now
+) -> tuple[Accepted | Lost, Entry | None]:
+    """The smaller things that the holder of a lease may say."""
+    if entry is None:
+        return Lost(), None
+    if isinstance(said, Letter):
+        if entry.parks != said.parks or not entry.park_reason:
+            return Lost(), None
+        return Accepted(), replace(entry, letter_sent=True)
+    if entry.fence != said.fence:
+        return Lost(), None
+    if isinstance(said, Release) and entry.status == "waiting":
+        return Accepted(), None
+    if entry.status != "in_progress":
+        return Lost(), None
+    match said:
+        case Release():
+            changed = replace(
+                entry,
+                status="waiting",
+                attempts=said.attempts,
+                lease_token="",
+                lease_expires_ms=0,
+                due_at_ms=_later(now.wall_ms, said.due_in_ms),
+            )
+        case Abandon():
+            changed = replace(entry, lease_token="", lease_expires_ms=0)
+        case Renew():
+            changed = _leased(entry, said.lease_ms, now)
+    return Accepted(), changed
+
+
+def cancel(
+    entry: Entry | None, asked: Cancel
+) -> tuple[Cancelled | Recorded | Mismatch, Entry | None]:
+    """Cancel an effect, unless it is finished: exactly one of the two wins, here."""
+    if entry is None:
+        made = Entry(asked.effect.hash, "cancelled", attempts=0, error_json=asked.error_json)
+        return Cancelled(), made
+    if entry.hash and asked.effect.hash and entry.hash != asked.effect.hash:
+        return Mismatch(entry.hash), None
+    if entry.status == "cancelled":
+        return Cancelled(), None
+    if entry.status in FINISHED:
+        return _recorded(entry), None
+    changed = replace(
+        entry,
+        status="cancelled",
+        fence=entry.fence + 1,
+        lease_token="",
+        lease_expires_ms=0,
+        error_json=asked.error_json,
+    )
+    return Cancelled(), changed
+
+
+def look(entry: Entry | None, hash_: str) -> Recorded | Mismatch | InProgress | None:
+    """What is known of an effect, for whoever only wants to know; ``None`` for nothing."""
+    if entry is None:
+        return None
+    if entry.hash and hash_ and entry.hash != hash_:
+        return Mismatch(entry.hash)
+    return _recorded(entry) if entry.status in FINISHED else InProgress()
+
+
+def _replays(entry: Entry, asked: Claim) -> bool:
+    """
+    Whether an operator replays the dead letter of this very parking.
+
+    By number, so that a copy of the message which comes again after the next parking does not
+    replay that one, too.
+    """
+    parked = entry.status == "failed" and bool(entry.park_reason)
+    return parked and asked.parked_as == entry.parks and not asked.strict
+
+
+def _lease_left_ms(entry: Entry, now: Now) -> int:
+    if entry.lease_clock != now.lease.clock:
+        return 0
+    return max(0, entry.lease_expires_ms - now.lease.now_ms)
+
+
+def _leased(entry: Entry, lease_ms: int, now: Now) -> Entry:
+    return replace(entry, lease_clock=now.lease.clock, lease_expires_ms=now.lease.now_ms + lease_ms)
+
+
+def _later(wall_ms: int, wait_ms: int) -> int:
+    return min(wall_ms + wait_ms, _END_OF_TIME_MS)
+
+
+def _granted(entry: Entry, now: Now, asked: Claim) -> Granted:
+    due_in_ms = max(0, entry.due_at_ms - now.wall_ms) if entry.due_at_ms else 0
+    uncertain = entry.uncertain and asked.on_uncertain == "park"
+    return Granted(entry.fence, entry.attempts, due_in_ms, uncertain)
+
+
+def _recorded(entry: Entry) -> Recorded:
+    unsent = bool(entry.park_reason) and not entry.letter_sent and entry.status == "failed"
+    return Recorded(
+        entry.status,
+        entry.attempts,
+        entry.outcome_json,
+        entry.error_json,
+        entry.park_reason if unsent else "",
+        entry.parks,
+    )

@@ -1,0 +1,133 @@
+"""
+One attempt: a handler that runs in a task of its own, under its time limit.
+
+A handler that runs over its time is cancelled and given a moment to go. One that swallows the
+cancellation is abandoned: its effect goes on without it, and whatever it gives later is ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from effectmq.broker.crashpoints import reached
+from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.protocol import headers as names
+from effectmq.protocol.errors import HandlerError
+from effectmq.protocol.request import Request
+from effectmq.protocol.text import printable
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
+
+if TYPE_CHECKING:
+    from effectmq.consumers.job import Job
+    from effectmq.consumers.lane import Lane
+
+__all__ = ["Attempt", "HandlerExitError", "Result"]
+
+logger = logging.getLogger("effectmq.worker")
+
+#: What an attempt comes to; errors are values here, so that nothing reaches the loop.
+Result = RuntimeEffectOutcome | TryAgain | BaseException
+
+
+class HandlerExitError(HandlerError):
+    """A handler called ``sys.exit``, or ended its own task."""
+
+
+class Attempt:
+    """
+    Started by being made.
+
+    Args:
+        lane: The handler, and what all jobs of its route share.
+        request: The effect.
+        ended: Called once with the result, and whether the attempt ran over its time.
+    """
+
+    __slots__ = ("_ended", "_lane", "_limit_s", "_overdue", "_request", "_task", "_timer")
+
+    def __init__(
+        self, lane: Lane[Job], request: Request, ended: Callable[[Result, bool], None]
+    ) -> None:
+        self._lane = lane
+        self._request = request
+        self._ended: Callable[[Result, bool], None] | None = ended
+        self._overdue = False
+        limit_s = lane.handler.limit_s(request) or lane.settings.time_limit_s
+        if request.deadline_ms:
+            limit_s = min(limit_s, max(0.0, (request.deadline_ms - lane.now_ms()) / 1_000))
+        self._limit_s = limit_s
+        lane.counters["started"] += 1
+        self._task = lane.loop.create_task(_run(lane, request))
+        self._task.add_done_callback(self._done)
+        self._timer = lane.loop.call_later(limit_s, self._over)
+
+    def stop(self) -> None:
+        """Cancel the handler; it still ends by calling ``ended``."""
+        self._task.cancel()
+
+    def _over(self) -> None:
+        """It ran over its time: cancel it, and give it a moment to go."""
+        if self._task.done():
+            return
+        self._overdue = True
+        self._lane.counters["timeouts"] += 1
+        self._task.cancel()
+        self._timer = self._lane.loop.call_later(self._lane.settings.kill_grace_s, self._abandon)
+
+    def _abandon(self) -> None:
+        effect_id = printable(self._request.effect_id, 200)
+        logger.error(
+            "effect %s cannot be stopped; its handler is abandoned and still runs",
+            effect_id,
+            extra={"action": "handler_abandoned", "effect_id": effect_id},
+        )
+        self._lane.abandon()
+        self._end(self._timed_out())
+
+    def _done(self, task: asyncio.Task[Result]) -> None:
+        self._timer.cancel()
+        if self._ended is None:
+            # Abandoned before; the effect has gone on without it.
+            self._lane.recover()
+            if not task.cancelled():
+                task.exception()
+            return
+        reached("after_effect")
+        if task.cancelled():
+            result: Result = HandlerExitError("the handler cancelled its own task")
+        else:
+            error = task.exception()
+            result = task.result() if error is None else error
+        self._end(self._timed_out() if self._overdue else result)
+
+    def _end(self, result: Result) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(result, self._overdue)
+
+    def _timed_out(self) -> Result:
+        return self._lane.handler.timed_out(self._request, self._limit_s)
+
+
+async def _run(lane: Lane[Job], request: Request) -> Result:
+    """Run the handler once; whatever it raises is a value."""
+    reached("mid_effect")
+    context = EffectContext(
+        request.envelope,
+        request.effect_id,
+        request.attempt,
+        request.deadline_ms,
+        str(request.message.headers.get(names.TRACEPARENT, "")),
+        lane.chunks.stream(request),
+    )
+    try:
+        return await lane.handler.run(request, context)
+    except asyncio.CancelledError:
+        raise
+    except (Exception, SystemExit) as problem:
+        if isinstance(problem, SystemExit):
+            return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
+        return problem

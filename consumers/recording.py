@@ -1,0 +1,347 @@
+"""
+What the pipeline asks of the journal, for as long as it takes to get an answer.
+
+``Records`` is what a job talks to: claim, finish, release. ``JournalRecords`` asks a journal; one
+that cannot answer is asked again, because nothing may run unclaimed and nothing may be
+acknowledged unrecorded. Deliveries that wait for it stay unsettled, so a worker whose journal is
+gone stops taking new ones by itself. ``NoRecords`` is the same without a journal: everything is
+granted, nothing is remembered.
+
+Leases are renewed for all effects together, a few times within each lease. An effect whose lease
+was lost, to another worker or to a cancel, is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from effectmq.broker.crashpoints import reached
+from effectmq.broker.journal.journal import Journal, Look
+from effectmq.broker.journal.records import (
+    Abandon,
+    Accepted,
+    Claim,
+    ClaimAnswer,
+    Granted,
+    Letter,
+    Lost,
+    OnUncertain,
+    Record,
+    Release,
+    Renew,
+    effect_of,
+)
+from effectmq.consumers.retry import LONGEST_WAIT_MS
+from effectmq.protocol.errors import DatabaseUnavailableError
+from effectmq.protocol.request import Identity, Request
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
+
+__all__ = ["Hold", "JournalRecords", "NoRecords", "Records"]
+
+logger = logging.getLogger("effectmq.worker")
+
+A = TypeVar("A")
+
+#: Between two tries to reach a journal that did not answer, in seconds.
+_AGAIN_S = 0.5
+_AGAIN_MAX_S = 5.0
+#: How many times a lease is renewed before it would run out.
+_RENEWALS_PER_LEASE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """
+    A lease that this worker has.
+
+    Attributes:
+        identity: The effect.
+        fence: What the journal knows the lease by.
+    """
+
+    identity: Identity
+    fence: int
+
+
+class Records(Protocol):
+    """What a job asks; each answer arrives by callback, and none when the worker has left."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether anything is remembered at all."""
+        ...
+
+    def claim(
+        self, request: Request, on_uncertain: OnUncertain, then: Callable[[ClaimAnswer], None]
+    ) -> None:
+        """Ask to run an effect."""
+        ...
+
+    def watch(self, hold: Hold, on_lost: Callable[[], None]) -> None:
+        """Keep the lease renewed; ``on_lost`` when somebody else has the effect now."""
+        ...
+
+    def unwatch(self, hold: Hold) -> None:
+        """The lease has been given up, or is lost."""
+        ...
+
+    def check(self, identity: Identity) -> None:
+        """Somebody says that this lease is lost: find out now."""
+        ...
+
+    def finish(self, said: Record, then: Callable[[Accepted | Lost], None]) -> None:
+        """Record how it ended."""
+        ...
+
+    def release(
+        self, hold: Hold, attempts: int, due_in_ms: int, then: Callable[[Accepted | Lost], None]
+    ) -> None:
+        """Let go of it until it is due."""
+        ...
+
+    def abandon(self, hold: Hold) -> None:
+        """Leave while a body may be half done."""
+        ...
+
+    def posted(self, identity: Identity, parks: int) -> None:
+        """The dead letter of this parking is out."""
+        ...
+
+    def look(self, request: Request, then: Callable[[Look], None]) -> None:
+        """What is known of an effect, without asking to run it."""
+        ...
+
+
+class NoRecords:
+    """No journal: bodies may run again after a crash, outcomes are not remembered."""
+
+    kept = False
+
+    def claim(
+        self, request: Request, on_uncertain: OnUncertain, then: Callable[[ClaimAnswer], None]
+    ) -> None:
+        """Granted."""
+        then(Granted(0, request.attempt))
+
+    def watch(self, hold: Hold, on_lost: Callable[[], None]) -> None:
+        """Nothing can be lost."""
+
+    def unwatch(self, hold: Hold) -> None:
+        """Nothing was watched."""
+
+    def check(self, identity: Identity) -> None:
+        """Nothing can be lost."""
+
+    def finish(self, said: Record, then: Callable[[Accepted | Lost], None]) -> None:
+        """Go on without a record."""
+        then(Accepted())
+
+    def release(
+        self, hold: Hold, attempts: int, due_in_ms: int, then: Callable[[Accepted | Lost], None]
+    ) -> None:
+        """Go on."""
+        then(Accepted())
+
+    def abandon(self, hold: Hold) -> None:
+        """Nobody has to know."""
+
+    def posted(self, identity: Identity, parks: int) -> None:
+        """Nobody has to know."""
+
+    def look(self, request: Request, then: Callable[[Look], None]) -> None:
+        """Nothing is known."""
+        then(None)
+
+
+class JournalRecords:
+    """
+    Args:
+        journal: Open.
+        worker: This worker's name, for people who look at the journal.
+        lease_ms: How long a lease lasts without being renewed.
+        strict: Never grant a claim.
+        counters: ``claims``, ``replayed``, ``recorded``, ``leases_lost``, ``journal_retries``.
+    """
+
+    kept = True
+
+    def __init__(
+        self,
+        journal: Journal,
+        worker: str,
+        lease_ms: int,
+        counters: Counter[str],
+        *,
+        strict: bool = False,
+    ) -> None:
+        self._journal = journal
+        self._worker = worker
+        self._lease_ms = lease_ms
+        self._strict = strict
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        # Fresh for every process: a claim of an earlier one under the same name is not ours.
+        self._instance = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+        self._watched: dict[Identity, tuple[Hold, Callable[[], None]]] = {}
+        self._left = False
+        self._down = False
+        self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
+
+    @property
+    def _interval_s(self) -> float:
+        return self._lease_ms / 1_000 / _RENEWALS_PER_LEASE
+
+    @property
+    def down(self) -> bool:
+        """Whether the journal did not answer the last time."""
+        return self._down
+
+    def leave(self) -> None:
+        """Ask no more; what was asked already is answered by the journal's closing."""
+        self._left = True
+        self._renewing.cancel()
+        self._watched.clear()
+
+    # Asking until there is an answer ---------------------------------------------------------
+
+    def _ask(
+        self,
+        ask: Callable[[], asyncio.Future[A]],
+        then: Callable[[A], None],
+        wait_s: float = _AGAIN_S,
+    ) -> None:
+        def answered(future: asyncio.Future[A]) -> None:
+            problem = future.exception()
+            if problem is None:
+                self._down = False
+                then(future.result())
+            elif isinstance(problem, DatabaseUnavailableError):
+                if not self._left:
+                    self._note_down(problem)
+                    again_s = min(2 * wait_s, _AGAIN_MAX_S)
+                    self._loop.call_later(wait_s, self._ask, ask, then, again_s)
+            else:
+                raise problem
+
+        if not self._left:
+            ask().add_done_callback(answered)
+
+    def _note_down(self, problem: DatabaseUnavailableError) -> None:
+        self._counters["journal_retries"] += 1
+        if not self._down:
+            # Once for each outage, not once for each effect that waits.
+            logger.error(
+                "%s. Effects wait, nothing is acknowledged",
+                problem,
+                extra={"action": "journal_down"},
+            )
+        self._down = True
+
+    # The port --------------------------------------------------------------------------------
+
+    def claim(
+        self, request: Request, on_uncertain: OnUncertain, then: Callable[[ClaimAnswer], None]
+    ) -> None:
+        """Ask to run an effect."""
+        command = request.envelope.command
+        sleep = isinstance(command, RuntimeEffectCommandSleep)
+        asked = Claim(
+            effect_of(request),
+            self._worker,
+            f"{self._instance}-{next(self._numbers)}",
+            self._lease_ms,
+            attempt=request.attempt,
+            due_in_ms=min(command.duration_ms, LONGEST_WAIT_MS) if sleep else 0,  # type: ignore[union-attr]
+            on_uncertain=on_uncertain,
+            parked_as=request.parked_as,
+            strict=self._strict,
+        )
+        self._counters["claims"] += 1
+        self._ask(lambda: self._journal.claim(asked), then)
+
+    def finish(self, said: Record, then: Callable[[Accepted | Lost], None]) -> None:
+        """Record how it ended; durable before ``then`` is called."""
+
+        def recorded(answer: Accepted | Lost) -> None:
+            if isinstance(answer, Accepted):
+                self._counters["recorded"] += 1
+                reached("after_record")
+            then(answer)
+
+        self._ask(lambda: self._journal.record(said), recorded)
+
+    def release(
+        self, hold: Hold, attempts: int, due_in_ms: int, then: Callable[[Accepted | Lost], None]
+    ) -> None:
+        """Let go of it until it is due."""
+        said = Release(hold.identity, hold.fence, attempts, due_in_ms)
+        self._ask(lambda: self._journal.hand_back(said), then)
+
+    def abandon(self, hold: Hold) -> None:
+        """Leave while a body may be half done: the lease ends now."""
+        said = Abandon(hold.identity, hold.fence)
+        self._ask(lambda: self._journal.hand_back(said), _ignore)
+
+    def posted(self, identity: Identity, parks: int) -> None:
+        """The dead letter of this parking is out."""
+        said = Letter(identity, parks)
+        self._ask(lambda: self._journal.hand_back(said), _ignore)
+
+    def look(self, request: Request, then: Callable[[Look], None]) -> None:
+        """What is known of an effect, without asking to run it."""
+        self._ask(lambda: self._journal.look(request.identity, request.hash), then)
+
+    # Leases ----------------------------------------------------------------------------------
+
+    def watch(self, hold: Hold, on_lost: Callable[[], None]) -> None:
+        """Keep the lease renewed."""
+        self._watched[hold.identity] = hold, on_lost
+
+    def unwatch(self, hold: Hold) -> None:
+        """The lease has been given up, or is lost."""
+        watched = self._watched.get(hold.identity)
+        if watched is not None and watched[0] == hold:
+            del self._watched[hold.identity]
+
+    def check(self, identity: Identity) -> None:
+        """Somebody says that this lease is lost: find out now."""
+        watched = self._watched.get(identity)
+        if watched is not None:
+            self._renew(watched[0])
+
+    def _renew_all(self) -> None:
+        for hold, _ in list(self._watched.values()):
+            self._renew(hold)
+        self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
+
+    def _renew(self, hold: Hold) -> None:
+        said = Renew(hold.identity, hold.fence, self._lease_ms)
+
+        def renewed(answer: Accepted | Lost) -> None:
+            if isinstance(answer, Lost):
+                self._lost(hold)
+
+        # One that fails is not repeated by itself: the next round asks again.
+        self._journal.hand_back(said).add_done_callback(
+            lambda done: renewed(done.result()) if done.exception() is None else None
+        )
+
+    def _lost(self, hold: Hold) -> None:
+        watched = self._watched.get(hold.identity)
+        if watched is None or watched[0] != hold:
+            return
+        del self._watched[hold.identity]
+        self._counters["leases_lost"] += 1
+        watched[1]()
+
+
+def _ignore(answer: Any) -> None:
+    """Nothing depends on it."""
