@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -36,7 +37,7 @@ from tests.brokers.provide import Brokers
 from tests.brokers.settings import read_settings
 
 Maker = Callable[[str, str, int], Any]
-SIDES: dict[str, Maker] = {"plain aio-pika": PlainRequestReply, "effectmq": EffectmqRequestReply}
+PLAIN, OURS = "plain aio-pika", "effectmq"
 BODY = b"x" * 1024
 
 
@@ -72,14 +73,16 @@ async def one_turn(side: Any, in_flight: int, calls_each: int) -> Turn:
     )
 
 
-async def compare(url: str, in_flight: int, total: int, turns: int) -> dict[str, Turn]:
+async def compare(
+    url: str, makers: dict[str, Maker], in_flight: int, total: int, turns: int
+) -> dict[str, Turn]:
     """Medians over the turns; both sides stay open, and the first turn of each is for warming."""
-    done: dict[str, list[Turn]] = {name: [] for name in SIDES}
+    done: dict[str, list[Turn]] = {name: [] for name in makers}
     namespace = f"bench-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
         sides = {
             name: await stack.enter_async_context(maker(url, namespace, in_flight))
-            for name, maker in SIDES.items()
+            for name, maker in makers.items()
         }
         for number in range(turns + 1):
             for name, side in sides.items():
@@ -117,9 +120,13 @@ async def main(url: str, arguments: argparse.Namespace) -> None:
         f"confirms on, {arguments.turns} turns each",
         file=sys.stderr,
     )
+    makers: dict[str, Maker] = {
+        PLAIN: PlainRequestReply,
+        OURS: partial(EffectmqRequestReply, journal=arguments.journal),
+    }
     for in_flight, total in ((1, arguments.sequential), (100, arguments.parallel)):
-        result = await compare(url, in_flight, total, arguments.turns)
-        plain, ours = result["plain aio-pika"], result["effectmq"]
+        result = await compare(url, makers, in_flight, total, arguments.turns)
+        plain, ours = result[PLAIN], result[OURS]
         row = {
             "in_flight": in_flight,
             "plain_per_s": round(plain.per_second),
@@ -144,6 +151,9 @@ if __name__ == "__main__":
         "--broker", default=os.environ.get("EFFECTMQ_BROKER", "amqp://guest:guest@127.0.0.1:5672/")
     )
     where.add_argument("--release", choices=SUITES, help="a node of this release, started for it")
+    parser.add_argument(
+        "--journal", default="none", help="of our worker, as its address; none by default"
+    )
     parser.add_argument("--turns", type=int, default=20, help="how often the two take turns")
     parser.add_argument("--sequential", type=int, default=1_000, help="calls at 1 in flight")
     parser.add_argument("--parallel", type=int, default=12_000, help="calls at 100 in flight")
