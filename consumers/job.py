@@ -437,8 +437,12 @@ class Job:
                 levels_ms=lane.levels_ms,
                 jitter=lane.jitter,
                 at_least=result.promised,
+                counts=result.counts,
             )
-            self._retry(action, result.problem)
+            if result.counts:
+                self._retry(action, result.problem)
+            else:
+                self._wait(action)
         elif isinstance(result, BaseException):
             self._fail(result, now_ms)
         else:

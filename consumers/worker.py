@@ -216,6 +216,9 @@ class EffectWorker:
         """
         Register a handler object for its kind: one that comes with effectmq, or one of yours.
 
+        One that is an asynchronous context manager as well is entered after the resources of the
+        worker (``use``) when the worker takes its kind, and left before them.
+
         Raises:
             ConfigurationError: When the kind does not exist or has a handler already.
         """
@@ -266,9 +269,10 @@ class EffectWorker:
                     f"{', '.join(self._handlers)}. Register one with "
                     f"@app.handler({kind_of(route)!r}) or choose another --kind"
                 )
+        handlers = {route: self._handlers[kind_of(route)] for route in chosen}
         service = Service(
             self.name,
-            {route: self._handlers[kind_of(route)] for route in chosen},
+            handlers,
             self.settings,
             self.topology,
             self.counters,
@@ -279,6 +283,10 @@ class EffectWorker:
         async with AsyncExitStack() as opening:
             for resource in self._resources:
                 await opening.enter_async_context(resource)
+            # By identity: one handler may serve several routes.
+            for handler in {id(one): one for one in handlers.values()}.values():
+                if isinstance(handler, AbstractAsyncContextManager):
+                    await opening.enter_async_context(handler)
             await service.start(self.broker, self._transport_settings)
             self._open = opening.pop_all()
         self._running = service

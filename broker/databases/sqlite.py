@@ -152,7 +152,8 @@ class _File:
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self.path = path
         self.busy_timeout_s = busy_timeout_s
-        self._made = False
+        self._opened: _Id | None = None
+        self._log: _Id | None = None
 
     def connect(self) -> tuple[sqlite3.Connection, _Id]:
         """
@@ -162,11 +163,14 @@ class _File:
             DatabaseUnavailableError: When it cannot be used, or was there before and is gone. An
                 empty one in its place would run everything again.
         """
+        known = self._opened is not None
+        if known:
+            self._refuse_another()
         try:
-            if not self._made:
+            if not known:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             # As a URI, because only there can one say that it must not be made.
-            uri = f"{self.path.absolute().as_uri()}?mode={'rw' if self._made else 'rwc'}"
+            uri = f"{self.path.absolute().as_uri()}?mode={'rw' if known else 'rwc'}"
             connection = sqlite3.connect(
                 uri,
                 uri=True,
@@ -188,16 +192,34 @@ class _File:
         if found is None:
             connection.close()
             raise self.gone()
-        self._made = True
+        self._opened = found
         return connection, found
 
     def identity(self) -> _Id | None:
         """Which file the path leads to now; ``None`` when to none."""
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+        return _identity(self.path)
+
+    def note_log(self) -> None:
+        """Remember which write-ahead log belongs to the file that is open now."""
+        self._log = _identity(self._log_path)
+
+    def _refuse_another(self) -> None:
+        """It must be the file that it was, or one whose log is its own."""
+        found = self.identity()
+        if found is None:
+            raise self.gone()
+        if found != self._opened and self._log and self._log == _identity(self._log_path):
+            # SQLite would play the log of the former file into this one, and ruin it.
+            raise DatabaseUnavailableError(
+                f"the journal {self.path} was replaced, and {self._log_path.name} beside it is "
+                "that of the former file; stop all workers, put a whole backup in place, without "
+                f"{self.path.name}-wal and {self.path.name}-shm unless they are part of it, and "
+                "start them again"
+            )
+
+    @property
+    def _log_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
 
     def gone(self) -> DatabaseUnavailableError:
         """It was there before, and is not."""
@@ -208,7 +230,7 @@ class _File:
 
     def unavailable(self, problem: Exception) -> DatabaseUnavailableError:
         """What SQLite said, with what to do about it."""
-        if self._made and self.identity() is None:
+        if self._opened is not None and self.identity() is None:
             return self.gone()
         said = str(problem)
         advice = next(
@@ -248,6 +270,7 @@ class _Lane:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._connection: sqlite3.Connection | None = None
         self._opened: _Id | None = None
+        self._log_noted = False
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function)
@@ -260,6 +283,7 @@ class _Lane:
 
     def open(self) -> sqlite3.Connection:
         self._connection, self._opened = self._file.connect()
+        self._log_noted = False
         return self._connection
 
     def transact(self, begin: str, work: Callable[[SqliteTransaction], T]) -> T:
@@ -268,6 +292,9 @@ class _Lane:
             connection.execute(begin)
             result = work(SqliteTransaction(connection))
             connection.execute("COMMIT")
+            if not self._log_noted:
+                self._file.note_log()
+                self._log_noted = True
             return result
         except sqlite3.Error as problem:
             self._roll_back(connection)
@@ -277,15 +304,10 @@ class _Lane:
             raise
 
     def _usable(self) -> sqlite3.Connection:
-        if self._connection is None:
-            return self.open()
-        found = self._file.identity()
-        if found == self._opened:
+        if self._connection is not None and self._file.identity() == self._opened:
             return self._connection
         # Replaced by a restored one, or gone: what is open leads nowhere any more.
         self._disconnect()
-        if found is None:
-            raise self._file.gone()
         return self.open()
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
@@ -311,3 +333,11 @@ _ADVICE = {
     "not a database": "the file is something else: choose another path",
     "unable to open": "make the folder readable and writable for this user",
 }
+
+
+def _identity(path: Path) -> _Id | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

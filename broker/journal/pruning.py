@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from effectmq.broker.database import Transaction
+from effectmq.broker.database import Transaction, Value
 from effectmq.broker.journal.summaries import Place
 from effectmq.protocol.canonical import canonical_json
 
@@ -32,10 +32,13 @@ _PAGE = (
     "AND (updated_at_ms, scope_id, replay_key) > (?, ?, ?) "
     "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
 )
-#: As it was seen: a claim raises the fence, and every change moves the time.
+#: As they were seen: a claim raises the fence, and every change moves the time. All in one
+#: statement, because each takes a way to the server and back; the range is what SQLite has an
+#: index for.
 _UNCHANGED = (
-    "WHERE scope_id = ? AND replay_key = ? AND fence = ? AND status = ? AND updated_at_ms = ? "
-    "RETURNING fence"
+    "WHERE updated_at_ms BETWEEN ? AND ? "
+    "AND (scope_id, replay_key, fence, status, updated_at_ms) IN (VALUES {}) "
+    "RETURNING updated_at_ms, scope_id, replay_key"
 )
 _FORGET = (
     "UPDATE effectmq_effects SET status = 'forgotten', envelope_json = '', outcome_json = '', "
@@ -119,18 +122,20 @@ def forget(tx: Transaction, chosen: Sequence[Candidate], *, keep_keys: bool) -> 
     Returns:
         What was pruned.
     """
-    error_json = _forgotten(tx.now_ms())
-    pruned: list[Candidate] = []
+    if not chosen:
+        return []
+    rows = ", ".join(["(?, ?, ?, ?, ?)"] * len(chosen))
+    moments = [seen.place.updated_ms for seen in chosen]
+    as_seen: list[Value] = [min(moments), max(moments)]
     for seen in chosen:
         place = seen.place
-        as_seen = (place.scope_id, place.replay_key, seen.fence, seen.status, place.updated_ms)
-        if keep_keys:
-            rows = tx.execute(_FORGET, (error_json, *as_seen))
-        else:
-            rows = tx.execute(_REMOVE, as_seen)
-        if rows:
-            pruned.append(seen)
-    return pruned
+        as_seen += (place.scope_id, place.replay_key, seen.fence, seen.status, place.updated_ms)
+    if keep_keys:
+        changed = tx.execute(_FORGET.format(rows), (_forgotten(tx.now_ms()), *as_seen))
+    else:
+        changed = tx.execute(_REMOVE.format(rows), as_seen)
+    places = set(changed)
+    return [seen for seen in chosen if seen.place in places]
 
 
 def _forgotten(now_ms: int) -> str:

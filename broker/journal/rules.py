@@ -50,6 +50,7 @@ from effectmq.broker.journal.records import (
 from effectmq.protocol.canonical import canonical_json
 
 __all__ = [
+    "LARGEST",
     "Now",
     "cancel",
     "claim",
@@ -61,8 +62,9 @@ __all__ = [
     "sound",
 ]
 
-#: The last moment that a column of 64 bits can name; whoever sleeps for longer sleeps until then.
-_END_OF_TIME_MS = 2**63 - 1
+#: The largest number that a column holds: the last moment there is, and more attempts than anybody
+#: makes. What a stranger's message says beyond it must not fail the transaction of others.
+LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | 
     made = replace(
         entry,
         status="failed" if said.error_json else "completed",
-        attempts=said.attempts,
+        attempts=min(said.attempts, LARGEST),
         lease_token="",
         lease_expires_ms=0,
         outcome_json=said.outcome_json,
@@ -212,7 +214,7 @@ def hand_back(
             changed = replace(
                 entry,
                 status="waiting",
-                attempts=said.attempts,
+                attempts=min(said.attempts, LARGEST),
                 lease_token="",
                 lease_expires_ms=0,
                 due_at_ms=_later(now.wall_ms, said.due_in_ms),
@@ -279,7 +281,7 @@ def _leased(entry: Entry, lease_ms: int, now: Now) -> Entry:
 
 
 def _later(wall_ms: int, wait_ms: int) -> int:
-    return min(wall_ms + wait_ms, _END_OF_TIME_MS)
+    return min(wall_ms + wait_ms, LARGEST)
 
 
 def _granted(entry: Entry, now: Now, asked: Claim) -> Granted:

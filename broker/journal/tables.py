@@ -206,7 +206,8 @@ def _plain_records(
     for case in cases:
         said = cast("Record", case.asked[0][1])
         status: Status = "failed" if said.error_json else "completed"
-        written = (status, said.attempts, said.outcome_json, said.error_json, now.wall_ms)
+        attempts = min(said.attempts, rules.LARGEST)
+        written = (status, attempts, said.outcome_json, said.error_json, now.wall_ms)
         rows.append((*written, *_key(said.identity), said.fence))
     rest: list[_Case] = []
     for case, found in zip(cases, tx.execute_each(_FINISH, rows), strict=True):

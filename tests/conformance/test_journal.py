@@ -306,8 +306,11 @@ class TestWaiting:
         """Durations have 64 bits, and so has the moment that they lead to."""
         first = await granted(journal, effect(), due_in_ms=2**64 - 1, lease_ms=0)
         assert first.due_in_ms > 10**15
-        answer = await journal.hand_back(Release(effect().identity, 1, 1, 2**63 - 1))
+        answer = await journal.hand_back(Release(effect().identity, 1, 2**63, 2**63 - 1))
         assert answer == Accepted()
+        again = await granted(journal, effect())
+        assert again.attempt == 2**63 - 1
+        assert await journal.record(said(effect(), again, attempts=2**64)) == Accepted()
 
     async def test_a_lease_can_be_renewed(self, journal: Journal) -> None:
         """It then outlives its first length."""

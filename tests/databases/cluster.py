@@ -52,16 +52,18 @@ class Cluster:
 
     Args:
         programs: The folder of ``initdb`` and ``postgres``.
+        template: A folder for data that were never used, to begin from; filled by the first one.
 
     Attributes:
         port: Its port on 127.0.0.1; the same for all its life.
         url: ``postgresql://postgres@127.0.0.1:<port>/postgres``.
     """
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, template: Path) -> None:
         (self.port,) = free_ports(1)
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._programs = programs
+        self._template = template
         self.folder = Path(tempfile.mkdtemp(prefix="effectmq-postgres-"))
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -89,7 +91,12 @@ class Cluster:
             NodeError: When it exits, or does not answer within a minute.
         """
         if not self.data.exists():
-            self._initialize()
+            if not self._template.exists():
+                self._initialize()
+                _copy(self.data, self._template)
+            else:
+                _copy(self._template, self.data)
+            self._settle_in()
         with (self.folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
                 [str(self._programs / "postgres"), "-D", str(self.data)],
@@ -195,9 +202,16 @@ class Cluster:
         except subprocess.SubprocessError as problem:
             said = getattr(problem, "stderr", "") or ""
             raise NodeError(f"initdb failed: {problem}\n{said}") from None
+
+    def _settle_in(self) -> None:
         (self.data / "pg_hba.conf").write_text(_ACCESS)
         with (self.data / "postgresql.conf").open("a") as settings:
             settings.write(_SETTINGS.format(port=self.port))
+
+
+def _copy(source: Path, target: Path) -> None:
+    # With its owner: PostgreSQL wants its data to be its own.
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
 def _somebody() -> pwd.struct_passwd:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
@@ -45,6 +47,7 @@ class Databases:
         self._settings = settings
         self._shared: str | Unavailable | None = None
         self._closing = contextlib.ExitStack()
+        self._folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory()))
 
     def shared(self) -> str:
         """
@@ -69,7 +72,7 @@ class Databases:
         Raises:
             Unavailable: When there is no PostgreSQL to start.
         """
-        cluster = Cluster(programs())
+        cluster = Cluster(programs(), self._folder / "template")
         self._closing.callback(cluster.close)
         try:
             cluster.start()

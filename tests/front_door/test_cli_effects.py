@@ -315,7 +315,7 @@ def test_what_is_not_finished_is_cancelled(url: str, effects: Command) -> None:
     assert found.status == "cancelled"
     assert json.loads(found.error_json) == {
         "code": "effectmq_cancelled",
-        "message": "cancelled by an operator: wrong account",
+        "message": "the effect was cancelled before it had an outcome: wrong account",
     }
     assert effects("cancel", "2:call-2", "--reason", "again").code == 0
 

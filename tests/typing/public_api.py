@@ -27,6 +27,11 @@ from effectmq import (
     Worker,
     WorkerSettings,
 )
+from effectmq.consumers.code.engine import Engine
+from effectmq.consumers.code.functions import signatures
+from effectmq.consumers.code.handler import CodeHandler
+from effectmq.consumers.code.monty import MontyEngine
+from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol import (
     RuntimeEffectCommandExecCode,
     RuntimeEffectControllerError,
@@ -66,6 +71,9 @@ async def run(command: RuntimeEffectCommandExecCode, context: EffectContext) -> 
     if context.deadline_ms:
         raise RetryEffectError("later", after_s=1.5)
     return {"type": "exec_code", "result": {"Err": "no"}}
+
+
+app.models({"demo": {"provider": "scripted", "script": [{"reply": "$text"}]}})
 
 
 async def call_directly(context: EffectContext) -> None:
@@ -127,3 +135,16 @@ async def embed() -> None:
     async with app as worker:
         assert_type(worker.kinds, tuple[str, ...])
     await app.run(["tool_call", "exec_code.gpu"])
+
+
+async def code(client: Client) -> None:
+    """What a worker adds to run code, and who carries its calls out."""
+    handler = CodeHandler(
+        CodeSettings(time_limit_s=5),
+        tools=lambda: signatures(app.tools),
+        execute=client.execute,
+        images=app.attachments,
+    )
+    app.add(handler)
+    engine: Engine = MontyEngine(CodeSettings())
+    app.add(CodeHandler(engine=engine))

@@ -11,6 +11,7 @@ from itertools import islice
 
 from effectmq.broker.journal.archive import Archive, open_archive
 from effectmq.broker.journal.journal import Journal
+from effectmq.broker.journal.recalling import cancel_error
 from effectmq.broker.journal.records import Cancel, Cancelled, Effect, Recorded
 from effectmq.broker.journal.summaries import (
     EffectDetail,
@@ -36,7 +37,6 @@ from effectmq.cli.effects_view import (
 from effectmq.cli.journal_options import journal_of
 from effectmq.cli.options import Commands
 from effectmq.cli.output import flush, note, write_json, write_text
-from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.codec import HARD_MAX_BODY_BYTES
 from effectmq.protocol.differences import Difference, differences
 from effectmq.protocol.errors import (
@@ -46,7 +46,7 @@ from effectmq.protocol.errors import (
     MalformedError,
 )
 from effectmq.protocol.jsontext import parse_json
-from effectmq.protocol.model import from_tree, to_tree
+from effectmq.protocol.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.request import Identity
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
@@ -291,8 +291,7 @@ async def _cancel(args: argparse.Namespace) -> int:
     url = journal_of(args)
     async with open_archive(url) as archive:
         effect = await _to_cancel(archive, args)
-    message = f"cancelled by an operator: {printable(args.reason)}"
-    error = canonical_json({"code": "effectmq_cancelled", "message": message}).decode()
+    error = canonical_bytes(cancel_error(effect.kind, args.reason)).decode()
     try:
         async with Journal(url) as journal:
             answer = await journal.cancel(Cancel(effect, error))

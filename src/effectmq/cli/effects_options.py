@@ -39,7 +39,7 @@ Compare the envelopes, and the outcomes if both have one. A name that begins wit
 Values are shown; --paths shows where they differ only."""
 
 _CANCEL = """\
-Give an effect the error effectmq_cancelled, unless it is finished: exactly one of the two wins. An
+Let an effect end as cancelled, unless it is finished: exactly one of the two wins. An
 effect that is still queued is cancelled by --scope and --key before any worker has seen it. Exit
 code 1 when its outcome came first."""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from effectmq.cli.options import topology_of
-from effectmq.journal_place import default_journal
+from effectmq.environment import Environment
 from effectmq.protocol.errors import ConfigurationError
 
 __all__ = ["add_journal_options", "journal_of"]
@@ -35,9 +34,9 @@ def journal_of(args: argparse.Namespace) -> str:
     Raises:
         ConfigurationError: When it says that there is to be none.
     """
-    url: str = args.journal or os.environ.get("EFFECTMQ_JOURNAL") or ""
+    url: str = args.journal or Environment.read().journal_in(topology_of(args).namespace)
     if url.lower() == "none":
         raise ConfigurationError(
             "the journal is set to 'none', so there is nothing to look at; give --journal URL"
         )
-    return url or default_journal(os.environ, topology_of(args).namespace)
+    return url

@@ -289,7 +289,7 @@ class Fleet:
         self.start(self.worker(message), message, self.luck.choice([0, 50, 2 * LEASE_MS]))
 
     def disturb_clocks(self) -> None:
-        """A jump of the wall clock, or a boot: everything on the host dies, and time starts again."""
+        """The wall clock jumps; or a boot: all on the host die, and its time begins again."""
         if self.luck.random() < 0.5:
             self.wall_ms += self.luck.choice([-HOUR_MS, HOUR_MS])
             return

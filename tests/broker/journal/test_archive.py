@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from effectmq.broker.database import Transaction
@@ -37,28 +35,8 @@ from effectmq.protocol.request import Identity
 from effectmq.protocol.wire.invocation import CausalRef
 from tests.broker.journal.effects import Writer, sealed, sleep, tool
 
-_POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
 _BEGINNING = Place(-1, "", "")
 _OLDER = "UPDATE effectmq_effects SET updated_at_ms = updated_at_ms - 1"
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'journal.db'}"
-        return
-    schema = f"archive_{uuid.uuid4().hex}"
-    try:
-        server = psycopg.connect(_POSTGRES, autocommit=True, connect_timeout=2)
-    except psycopg.OperationalError as problem:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no PostgreSQL: {problem}")
-    with server:
-        server.execute(f"CREATE SCHEMA {schema}".encode())
-        yield f"{_POSTGRES}?options=-csearch_path%3D{schema}"
-        server.execute(f"DROP SCHEMA {schema} CASCADE".encode())
 
 
 @pytest.fixture

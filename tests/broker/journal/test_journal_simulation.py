@@ -7,8 +7,8 @@ import pytest
 from tests.broker.journal.broken_rules import BROKEN, Decide
 from tests.broker.journal.simulation import Fleet, Violation, run_seeds
 
-#: A quarter of what ``python -m tests.broker.journal.simulation`` runs, in each of two halves.
-SEEDS = 2_500
+#: A fifth of what ``python -m tests.broker.journal.simulation`` runs, in each of two halves.
+SEEDS = 1_000
 
 
 @pytest.mark.parametrize("first", [0, SEEDS])
