@@ -253,7 +253,8 @@ class DatabaseUnavailableError(DatabaseError):
     """
     Locked, full, out of reach, or its file is gone; nothing of the transaction was kept.
 
-    Trying again may help, and is always safe.
+    When a connection is lost in the very moment of a commit, it may have been kept after all, and
+    the message says so. Trying again may help, and is always safe.
     """
 
 
