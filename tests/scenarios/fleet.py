@@ -29,6 +29,9 @@ __all__ = ["Fleet", "FleetProcess", "Records"]
 
 _ROOT = Path(__file__).parents[2]
 _END_SECONDS = 10.0
+#: What a worker that was killed held is taken over after this long, so it is short; and renewed
+#: three times as often, so it outlives a busy machine's pauses.
+_LEASE_S = 2.0
 
 _WATCHDOG = """
 cat > /dev/null
@@ -142,6 +145,8 @@ class Fleet:
         broker: AMQP URL.
         namespace: Of everything.
         delay_levels_ms: Instead of the usual ones.
+        journal: The address of the workers' journal; ``none`` for workers that remember nothing.
+            Producers do not have it in reach, unless they are told so.
         environment: More variables for every process.
     """
 
@@ -151,6 +156,7 @@ class Fleet:
         broker: str,
         namespace: str,
         *,
+        journal: str = "none",
         delay_levels_ms: Sequence[int] = DEFAULT_DELAY_LEVELS_MS,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -158,6 +164,7 @@ class Fleet:
         self.folder = folder
         self.broker = broker
         self.namespace = namespace
+        self.journal = journal
         self.delay_levels_ms = tuple(delay_levels_ms)
         self.ledger = Ledger(folder / "ledger.tsv")
         self.records = Records(folder / "records.jsonl")
@@ -228,7 +235,9 @@ class Fleet:
         command += ["--log-json", "--concurrency", str(concurrency)]
         for kind in kinds or ("tool_call",):
             command += ["--kind", kind]
-        more = {"SCENARIO_SETTINGS": json.dumps(settings or {})}
+        usual = {} if self.journal == "none" else {"lease_s": _LEASE_S}
+        more = {"SCENARIO_SETTINGS": json.dumps({**usual, **(settings or {})})}
+        more["EFFECTMQ_JOURNAL"] = self.journal
         more["SCENARIO_TRANSPORT"] = json.dumps(transport or {})
         if crash_at:
             more["EFFECTMQ_CRASH_AT"] = crash_at
@@ -245,10 +254,15 @@ class Fleet:
         in_flight: int = 200,
         reply_timeout_s: float = 60.0,
         crash_at: str = "",
+        records: Records | None = None,
     ) -> FleetProcess:
-        """Start a producer process; what it sees goes to ``records``."""
+        """Start a producer process; what it sees goes to ``records``, the fleet's by default."""
         plan = self.plan(
-            submit, attach=attach, in_flight=in_flight, reply_timeout_s=reply_timeout_s
+            submit,
+            attach=attach,
+            in_flight=in_flight,
+            reply_timeout_s=reply_timeout_s,
+            records=records,
         )
         number = len(self._processes)
         path = self.folder / f"plan-{number}.json"
@@ -266,15 +280,17 @@ class Fleet:
         attach: Sequence[Call] = (),
         in_flight: int = 200,
         reply_timeout_s: float = 60.0,
+        records: Records | None = None,
     ) -> Plan:
-        """A plan whose records are the fleet's; for ``run_producer.run`` in this process."""
+        """A plan, for ``run_producer.run`` in this process."""
         return {
             "submit": list(submit),
             "attach": list(attach),
             "in_flight": in_flight,
             "submit_timeout_s": 15.0,
             "reply_timeout_s": reply_timeout_s,
-            "records": str(self.records.path),
+            "records": str((records or self.records).path),
+            "exact": self.journal != "none",
         }
 
     async def ready(self, *workers: FleetProcess, timeout_s: float = 30.0) -> None:
