@@ -18,6 +18,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Self
 
+from effectmq.broker.attachments import AttachmentStore, open_attachments
+from effectmq.broker.claimcheck import ClaimCheck
+from effectmq.broker.claimed_replies import ClaimedReplies
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.journal.choice import (
     ReplayMode,
@@ -34,9 +37,11 @@ from effectmq.broker.scopes import ProcessScope, Turn
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Transport
 from effectmq.broker.transports import open_transport
+from effectmq.protocol import headers as names
 from effectmq.protocol.chunk import CHUNK_TYPE, Chunk, read_chunk
 from effectmq.protocol.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.errors import (
+    AttachmentStoreError,
     ConfigurationError,
     EffectTimeoutError,
     ProtocolError,
@@ -44,6 +49,7 @@ from effectmq.protocol.errors import (
     UnroutableError,
 )
 from effectmq.protocol.kinds import EFFECT_KINDS, route_of
+from effectmq.protocol.message import Message
 from effectmq.protocol.reply import Reply, read_replies
 from effectmq.protocol.request import Request
 from effectmq.protocol.text import printable
@@ -162,9 +168,15 @@ class EffectClient:
             ``none`` for no journal in reach.
         replay: ``strict`` answers from the journal only: nothing is submitted, no broker is needed,
             and a missing record is an error.
+        attachments: The attachment store or its address. With one, large envelopes are kept out of
+            line, and so may be the answers to this client.
+
+    Attributes:
+        attachments: The attachment store; ``None`` without one.
 
     Raises:
         ConfigurationError: When an argument cannot be used.
+        MissingExtraError: When the store needs a package that is not installed.
     """
 
     def __init__(
@@ -177,6 +189,7 @@ class EffectClient:
         content_type: str = MSGPACK,
         journal: str | None = None,
         replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         if content_type not in (MSGPACK, JSON):
             raise ConfigurationError(
@@ -201,7 +214,17 @@ class EffectClient:
         self._strict = checked_replay(replay, self.journal) == "strict"
         self._opened_journal: Journal | None = None
         self._recall: Recall | None = None
+        if isinstance(attachments, str):
+            attachments = open_attachments(attachments)
+        self.attachments = attachments
+        self._claims: ClaimCheck | None = None
+        self._sealing = self._limits
+        if attachments is not None:
+            most = self._transport_settings.max_body_bytes
+            self._claims = ClaimCheck(attachments, max_inline_bytes=most)
+            self._sealing = self._claims.limits(self._limits)
         self._book = ReplyBook(self.counters)
+        self._claimed = ClaimedReplies(self._claims, self._book, self._read_reply, self.counters)
         self._transport: Transport | None = None
         self._consumer: Consumer | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -216,6 +239,7 @@ class EffectClient:
             BrokerError: When the broker cannot be used.
             ReplyQueueInUseError: When another live client has this identity.
             DatabaseError: When the journal cannot be used.
+            AttachmentStoreError: When the attachment store cannot be used.
         """
         journal = open_journal(self.journal)
         if journal is not None:
@@ -224,8 +248,11 @@ class EffectClient:
             self._recall = Recall(journal, self.counters, strict=self._strict)
         try:
             if not self._strict:
+                if self.attachments is not None:
+                    await self.attachments.__aenter__()
                 await self._connect()
         except BaseException:
+            await self._close_attachments()
             await self._close_journal()
             raise
         self._book.open()
@@ -267,29 +294,41 @@ class EffectClient:
                 self._pump.cancel()
                 # Not suppress(CancelledError): that would swallow a cancellation of our caller.
                 await asyncio.gather(self._pump, return_exceptions=True)
+            await self._claimed.close()
         finally:
             self._book.close()
             if transport is not None:
                 await transport.__aexit__()
+            await self._close_attachments()
             await self._close_journal()
+
+    async def _close_attachments(self) -> None:
+        if self.attachments is not None:
+            await self.attachments.__aexit__()
 
     async def _receive(self, consumer: Consumer) -> None:
         async for delivery in consumer:
-            try:
-                if delivery.message.type == CHUNK_TYPE:
-                    self._book.take_chunk(read_chunk(delivery.message, self._limits))
-                else:
-                    for reply in read_replies(delivery.message, self._limits):
-                        self._book.take(reply)
-            except ProtocolError as problem:
-                # Anybody with access to the default exchange can write here.
-                self.counters["unreadable"] += 1
-                logger.warning(
-                    "a message on the reply queue is not an outcome: %s",
-                    problem,
-                    extra={"action": "reply_unreadable", "queue": self._reply_queue},
-                )
+            if names.BODY in delivery.message.headers:
+                self._claimed.take(delivery)
+                continue
+            self._read_reply(delivery.message, self._limits)
             delivery.ack()
+
+    def _read_reply(self, message: Message, limits: Limits) -> None:
+        try:
+            if message.type == CHUNK_TYPE:
+                self._book.take_chunk(read_chunk(message, limits))
+            else:
+                for reply in read_replies(message, limits):
+                    self._book.take(reply)
+        except ProtocolError as problem:
+            # Anybody with access to the default exchange can write here.
+            self.counters["unreadable"] += 1
+            logger.warning(
+                "a message on the reply queue is not an outcome: %s",
+                problem,
+                extra={"action": "reply_unreadable", "queue": self._reply_queue},
+            )
 
     # Submitting ----------------------------------------------------------------------------------
 
@@ -321,6 +360,7 @@ class EffectClient:
         Raises:
             InvalidEnvelopeError: When the envelope breaks a rule.
             PayloadTooLargeError: When it is over the size cap.
+            AttachmentStoreError: When its body is kept out of line and could not be stored.
             UnroutableError: When no worker ever declared its kind.
             PublishError: When it was not confirmed in time.
             EffectMismatchError: When the journal has its key with another envelope.
@@ -360,6 +400,7 @@ class EffectClient:
             EffectFailedError: When a controller error came back.
             EffectMismatchError: When its replay key is recorded with another envelope.
             EffectTimeoutError: When there was no outcome in time; the effect goes on.
+            AttachmentStoreError: When its body is kept out of line and could not be stored.
             PublishError: When it could not be submitted.
             RecordMissingError: With strict replay, when nothing is recorded.
         """
@@ -406,7 +447,8 @@ class EffectClient:
             deadline_ms=int((now + deadline_s) * 1_000) if deadline_s is not None else 0,
             timestamp_s=int(now),
             traceparent=traceparent,
-            limits=self._limits,
+            out_of_line=self._claims is not None,
+            limits=self._sealing,
         )
         # The place for the answer exists before the question is asked.
         waiter = self._book.wait_for(ReplyKey.of_request(request))
@@ -464,13 +506,14 @@ class EffectClient:
                 "the client is not open; use it inside 'async with Client(...) as client'"
             )
         loop = asyncio.get_running_loop()
+        message = await self._outgoing(request.message, end)
         reached("before_publish")
         while True:
             try:
                 await transport.publish(
                     self._names.work_exchange,
                     route,
-                    request.message,
+                    message,
                     timeout=max(0.0, end - loop.time()),
                 )
                 break
@@ -483,6 +526,18 @@ class EffectClient:
                 await asyncio.sleep(_RESEND_WAIT_S)
         self.counters["submitted"] += 1
         reached("after_confirm")
+
+    async def _outgoing(self, message: Message, end: float) -> Message:
+        if self._claims is None:
+            return message
+        try:
+            async with asyncio.timeout_at(end):
+                return await self._claims.outgoing(message)
+        except TimeoutError:
+            raise AttachmentStoreError(
+                f"the attachment store {self._claims.store.where} did not take the body in the "
+                "time that was given to submit the effect; nothing was submitted"
+            ) from None
 
     async def _no_such_kind(self, transport: Transport, route: str) -> UnroutableError:
         known = [

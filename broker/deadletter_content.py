@@ -9,28 +9,30 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.protocol import headers as names
-from effectmq.protocol.canonical import sha256_hex
-from effectmq.protocol.codec import HARD_MAX_BODY_BYTES, MSGPACK, Limits, decode_tree
+from effectmq.protocol.claimcheck import known_body
+from effectmq.protocol.codec import MSGPACK, Limits, decode_tree
 from effectmq.protocol.deadletter import DeadLetter, revived_message
-from effectmq.protocol.errors import ProtocolError
+from effectmq.protocol.errors import AttachmentError, ProtocolError
 from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.limits import HARD_MAX_STORED_BODY_BYTES
 from effectmq.protocol.model import from_tree, to_tree
 from effectmq.protocol.opaque import JsonValue
 from effectmq.protocol.request import Request, read_request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 
-__all__ = ["MASK", "DeadContent", "dead_facts", "dead_record", "read_content"]
+__all__ = ["MASK", "DeadContent", "dead_facts", "dead_record", "fetch_content", "read_content"]
 
 #: What stands in an export where something was taken out.
 MASK = "***"
 
 #: Looking at a letter may go further than carrying it out.
-_LOOKING = Limits(max_body_bytes=HARD_MAX_BODY_BYTES)
+_LOOKING = Limits(max_body_bytes=HARD_MAX_STORED_BODY_BYTES)
 
 #: Shorter secrets cannot be told from ordinary words in an error text.
 _MIN_SECRET_CHARACTERS = 4
@@ -92,6 +94,31 @@ def read_content(letter: DeadLetter, limits: Limits | None = None) -> DeadConten
     return DeadContent("envelope", tree, request, "")
 
 
+async def fetch_content(
+    letter: DeadLetter, limits: Limits | None = None, claims: ClaimCheck | None = None
+) -> DeadContent:
+    """
+    Decode a letter's body, which is fetched first when it is kept out of line.
+
+    Args:
+        letter: Any dead letter, raw ones included.
+        limits: What a worker accepts.
+        claims: Fetches bodies; without it those out of line cannot be looked at.
+    """
+    if claims is None or names.BODY not in letter.message.headers:
+        return read_content(letter, limits)
+    try:
+        message = await claims.incoming(letter.message)
+    except (AttachmentError, ProtocolError) as problem:
+        return DeadContent("bytes", None, None, describe(problem))
+    content = read_content(replace(letter, message=message), claims.limits(limits or Limits()))
+    if content.request is None:
+        return content
+    # What a replay publishes is the small message.
+    request = replace(content.request, message=revived_message(letter))
+    return replace(content, request=request)
+
+
 def _not_an_effect(letter: DeadLetter, problem: str) -> DeadContent:
     message = letter.message
     try:
@@ -130,7 +157,7 @@ def dead_record(
         if masked:
             found.add(path)
             secrets.update(masked)
-    body = letter.message.body
+    sha256, size_bytes = known_body(letter.message)
     hidden = content.form != "bytes" or bool(redact)
     record = {
         **dead_facts(letter),
@@ -139,9 +166,9 @@ def dead_record(
         "redacted": sorted(found),
         "form": content.form,
         "envelope": tree,
-        "body_bytes": len(body),
-        "body_sha256": sha256_hex(body),
-        "body_base64": None if hidden else b64encode(body).decode(),
+        "body_bytes": size_bytes,
+        "body_sha256": sha256,
+        "body_base64": None if hidden else b64encode(letter.message.body).decode(),
     }
     return record, found
 

@@ -13,7 +13,7 @@ from typing import cast
 
 from effectmq.broker.deadletter_content import read_content
 from effectmq.protocol import headers as names
-from effectmq.protocol.canonical import sha256_hex
+from effectmq.protocol.claimcheck import known_body
 from effectmq.protocol.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.deadletter import DeadLetter
 from effectmq.protocol.digests import effect_scope_of, scope_id
@@ -76,6 +76,7 @@ def edit_letter(
         scope=_kept_scope(letter, envelope),
         timestamp_s=old.timestamp,
         traceparent=traceparent if isinstance(traceparent, str) else "",
+        out_of_line=old.headers.get(names.OUT_OF_LINE) is True,
         limits=limits,
     )
     before = _hash_before(letter, limits)
@@ -104,4 +105,4 @@ def _hash_before(letter: DeadLetter, limits: Limits | None) -> str:
     if letter.hash:
         return letter.hash
     request = read_content(letter, limits).request
-    return request.hash if request is not None else f"body:{sha256_hex(letter.message.body)}"
+    return request.hash if request is not None else f"body:{known_body(letter.message)[0]}"

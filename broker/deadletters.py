@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
 from effectmq.broker.deadletter_browser import (
     DeadBrowser,
     DeadLettersInUseError,
     DeadLettersLostError,
 )
-from effectmq.broker.deadletter_content import read_content
+from effectmq.broker.deadletter_content import DeadContent, fetch_content
 from effectmq.broker.deadletter_edit import DeadEdit, edit_letter
 from effectmq.broker.deadletter_filter import EVERY_LETTER, DeadFilter
 from effectmq.broker.deadletter_report import (
@@ -35,6 +36,7 @@ from effectmq.broker.deadletter_report import (
 )
 from effectmq.broker.deadletter_settling import Act, Key, key_of, settle
 from effectmq.broker.transport import Delivery, Transport
+from effectmq.protocol import headers as names
 from effectmq.protocol.codec import Limits
 from effectmq.protocol.deadletter import DeadLetter, revived_message
 from effectmq.protocol.errors import (
@@ -80,14 +82,21 @@ class DeadLetters:
         transport: An open transport.
         topology: The namespace.
         limits: What a worker accepts, to tell what can be replayed.
+        claims: Fetches bodies that are kept out of line; without it their letters stay where they
+            are.
     """
 
     def __init__(
-        self, transport: Transport, topology: TopologySettings, limits: Limits | None = None
+        self,
+        transport: Transport,
+        topology: TopologySettings,
+        limits: Limits | None = None,
+        claims: ClaimCheck | None = None,
     ) -> None:
         self._transport = transport
         self._names = Names(topology.namespace)
         self._limits = limits or Limits()
+        self._claims = claims
 
     def browse(self, chosen: DeadFilter = EVERY_LETTER) -> DeadBrowser:
         """
@@ -103,6 +112,10 @@ class DeadLetters:
             chosen: Which ones.
         """
         return DeadBrowser(self._transport, self._names.dead, chosen)
+
+    async def content(self, letter: DeadLetter) -> DeadContent:
+        """What is inside a letter, decoded as far as it goes."""
+        return await fetch_content(letter, self._limits, self._claims)
 
     async def find(self, letter_id: str) -> DeadLetter:
         """
@@ -180,14 +193,12 @@ class DeadLetters:
     async def _replay(
         self, delivery: Delivery, letter: DeadLetter, report: DeadReport, reply_to: str | None
     ) -> bool:
-        problem = read_content(letter, self._limits).problem
+        problem = (await self.content(letter)).problem
         if problem:
             report.skipped += 1
             report.note(letter, not_as_it_is(problem))
             return False
-        message = revived_message(letter)
-        if reply_to is not None:
-            message = replace(message, reply_to=reply_to)
+        message = self._addressed(revived_message(letter), reply_to)
         refusal = await self._publish(letter.route, message)
         if refusal:
             report.failed += 1
@@ -218,12 +229,16 @@ class DeadLetters:
             DeadLetterIdError: When the id names no letter, or more than one.
             ProtocolError: When the document is not an envelope that can be carried out.
             PublishError: When the broker did not take it; the letter is still there.
+            AttachmentStoreError: When it is large and could not be stored; likewise.
         """
         letter, pending, others = await self._find(letter_id)
-        edit = edit_letter(letter, document, self._limits)
+        limits, claims = self._limits, self._claims
+        edit = edit_letter(letter, document, claims.limits(limits) if claims else limits)
         if dry_run:
             return edit
-        message = edit.message if reply_to is None else replace(edit.message, reply_to=reply_to)
+        message = self._addressed(edit.message, reply_to)
+        if claims is not None:
+            message = await claims.outgoing(message)
         published = False
 
         async def act(delivery: Delivery, letter: DeadLetter) -> bool:
@@ -318,7 +333,7 @@ class DeadLetters:
         self, letter: DeadLetter, report: DeadReport, routes: dict[str, bool]
     ) -> None:
         """What a replay would come to, without doing it."""
-        problem = read_content(letter, self._limits).problem
+        problem = (await self.content(letter)).problem
         if problem:
             report.skipped += 1
             report.note(letter, not_as_it_is(problem))
@@ -338,6 +353,16 @@ class DeadLetters:
         except ConfigurationError:
             # No queue can have such a name.
             return False
+
+    def _addressed(self, message: Message, reply_to: str | None) -> Message:
+        """With another receiver of the outcome, who can fetch it from our store if anybody can."""
+        if reply_to is None:
+            return message
+        headers = dict(message.headers)
+        headers.pop(names.OUT_OF_LINE, None)
+        if self._claims is not None:
+            headers[names.OUT_OF_LINE] = True
+        return replace(message, reply_to=reply_to, headers=headers)
 
     async def _publish(self, route: str, message: Message) -> str:
         """

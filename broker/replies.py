@@ -21,6 +21,7 @@ from effectmq.protocol.chunk import Chunk
 from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.reply import Reply
 from effectmq.protocol.request import Request
+from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
 
 __all__ = ["ReplyBook", "ReplyKey", "Waiter"]
 
@@ -201,6 +202,29 @@ class ReplyBook:
             self._unclaimed[key] = reply
             if len(self._unclaimed) > _MAX_UNCLAIMED:
                 self._unclaimed.popitem(last=False)
+
+    def fail(self, hash_: str, code: str, message: str) -> bool:
+        """
+        An outcome has arrived that cannot be had: whoever waits for it hears of it.
+
+        Args:
+            hash_: The hash of the envelope that was carried out.
+            code: What the controller error is to say.
+            message: What the controller error is to say.
+
+        Returns:
+            Whether anybody waited.
+        """
+        waiting = [
+            waiter
+            for key, waiter in list(self._waiters.items())
+            if key.hash == hash_ and waiter.answer is None
+        ]
+        error = RuntimeEffectControllerError(code=code, message=message)
+        for waiter in waiting:
+            key = waiter.key
+            self._resolve(waiter, Reply(key.effect_id, key.replay_key, key.hash, error))
+        return bool(waiting)
 
     def take_chunk(self, chunk: Chunk) -> None:
         """A piece of an outcome has arrived; without anybody who waits it is dropped."""

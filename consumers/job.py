@@ -27,6 +27,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.journal.records import (
     Accepted,
@@ -48,6 +49,7 @@ from effectmq.consumers.answers import (
     to_caller,
 )
 from effectmq.consumers.attempt import Attempt, HandlerExitError, Result
+from effectmq.consumers.bodies import Postpone, answer_limits, is_out_of_line, read_stored
 from effectmq.consumers.handler import TryAgain
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.lifecycle import Answer as AnswerNow
@@ -67,6 +69,7 @@ from effectmq.consumers.lifecycle import (
 )
 from effectmq.consumers.recording import Hold
 from effectmq.protocol.canonical import canonical_json
+from effectmq.protocol.claimcheck import accepts_out_of_line
 from effectmq.protocol.codec import JSON, MSGPACK
 from effectmq.protocol.deadletter import dead_message
 from effectmq.protocol.differences import mismatch_sentence
@@ -94,6 +97,7 @@ class Job:
         "_answer",
         "_attempt",
         "_delayed",
+        "_fetching",
         "_followers",
         "_hold",
         "_polls",
@@ -112,6 +116,7 @@ class Job:
         self.delivery = delivery
         self._request: Request | None = None
         self._attempt: Attempt | None = None
+        self._fetching: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._followers: list[Job] = []
         self._answer: Answer | None = None
@@ -150,12 +155,43 @@ class Job:
         if len(self.delivery.message.body) > lane.limits.max_body_bytes:
             self._reject_oversize()
             return
+        if lane.claims is not None and is_out_of_line(self.delivery.message):
+            self._fetching = lane.loop.create_task(self._fetch(lane.claims))
+            return
         try:
             self._request = read_request(self.delivery.message, lane.limits)
         except ProtocolError as problem:
             self._park(park_unreadable(problem))
             return
         self._arrive()
+
+    async def _fetch(self, claims: ClaimCheck) -> None:
+        """Get the body that is kept out of line, then go on as with any other."""
+        lane = self.lane
+        found = await read_stored(
+            claims,
+            self.delivery.message,
+            lane.limits,
+            now_ms=lane.now_ms(),
+            levels_ms=lane.levels_ms,
+        )
+        self._fetching = None
+        match found:
+            case Request():
+                self._request = found
+                self._arrive()
+            case Park():
+                self._park(found)
+            case Postpone():
+                lane.counters["bodies_postponed"] += 1
+                logger.warning(
+                    "the body of effect %s cannot be fetched, next try in %d ms: %s",
+                    self.effect_id,
+                    found.level_ms,
+                    found.problem,
+                    extra={"action": "body_postponed", "effect_id": self.effect_id},
+                )
+                lane.settlement.delay(found.level_ms, self.route, found.message, self._settle)
 
     def _reject_oversize(self) -> None:
         """Too large to publish again: the broker dead-letters it as it is."""
@@ -506,8 +542,15 @@ class Job:
             follower._send(answer)
 
     def _answer_with(self, encoded: bytes, answer: Answer, then: Callable[[], None]) -> None:
+        request = self._request
+        fetches = request is not None and accepts_out_of_line(request.message)
         self.lane.settlement.replies.add(
-            self.delivery.message.reply_to, self._content_type, encoded, answer.effect_id, then
+            self.delivery.message.reply_to,
+            self._content_type,
+            encoded,
+            answer.effect_id,
+            then,
+            out_of_line=answer.hash if fetches else "",
         )
 
     @property
@@ -516,7 +559,8 @@ class Job:
         return JSON if self.delivery.message.content_type == JSON else MSGPACK
 
     def _encoded(self, answer: Answer) -> bytes | Park:
-        return encoded_answer(answer, self._content_type, self.lane.limits.max_body_bytes)
+        limits = answer_limits(self.lane.claims, self.delivery.message, self.lane.limits)
+        return encoded_answer(answer, self._content_type, limits.max_body_bytes)
 
     def _note_unsendable(self, why: Park) -> None:
         self.lane.counters["replies_unsendable"] += 1
@@ -588,6 +632,8 @@ class Job:
         hold, self._hold = self._hold, None
         if self._timer is not None:
             self._timer.cancel()
+        if self._fetching is not None:
+            self._fetching.cancel()
         if self._attempt is not None:
             self._attempt.stop()
             if hold is not None:

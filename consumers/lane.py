@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.inflight import InFlight
@@ -32,6 +33,7 @@ class Lane(Generic[J]):
         chunks: The way of streamed text.
         inflight: Shared by all lanes of the worker.
         records: What is remembered; shared, too.
+        claims: Keeps large bodies out of line; ``None`` without an attachment store.
         settings: The worker's.
         levels_ms: The delay levels, ascending.
         worker_name: Noted on dead letters.
@@ -48,6 +50,7 @@ class Lane(Generic[J]):
         chunks: ChunkOutbox,
         inflight: InFlight[J],
         records: Records,
+        claims: ClaimCheck | None,
         settings: WorkerSettings,
         levels_ms: tuple[int, ...],
         worker_name: str,
@@ -61,6 +64,7 @@ class Lane(Generic[J]):
         self.chunks = chunks
         self.inflight = inflight
         self.records = records
+        self.claims = claims
         self.settings = settings
         self.levels_ms = levels_ms
         self.worker_name = worker_name

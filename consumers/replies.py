@@ -16,9 +16,11 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from effectmq.broker.claimcheck import ClaimCheck, outgoing_until_stored
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
 from effectmq.broker.publishing import publish_until_known
 from effectmq.broker.transport import Transport
+from effectmq.protocol import headers as names
 from effectmq.protocol.errors import TransportClosedError, UnroutableError
 from effectmq.protocol.limits import DEFAULT_LIMITS
 from effectmq.protocol.message import Message
@@ -45,22 +47,27 @@ class _Ready:
     encoded: bytes
     effect_id: str
     settle: Callable[[], None]
+    hash: str
 
 
 class _Road:
     """The way to one producer: what is ready for it, and whether a message is under way."""
 
-    __slots__ = ("content_type", "ready", "reply_to", "sending")
+    __slots__ = ("claims", "content_type", "ready", "reply_to", "sending")
 
-    def __init__(self, reply_to: str, content_type: str) -> None:
+    def __init__(self, reply_to: str, content_type: str, claims: ClaimCheck | None) -> None:
         self.reply_to = reply_to
         self.content_type = content_type
+        self.claims = claims
         self.ready: deque[_Ready] = deque()
         self.sending: asyncio.Task[None] | None = None
 
     def take(self, max_bytes: int) -> list[_Ready]:
         """The next answers that fit into one message; at least one."""
         batch = [self.ready.popleft()]
+        if self.claims is not None:
+            # What goes out of line goes alone, so that its message can say whose it is.
+            return batch
         held = _LIST_BYTES + len(batch[0].encoded)
         while self.ready and held + len(self.ready[0].encoded) < max_bytes:
             batch.append(self.ready.popleft())
@@ -75,14 +82,22 @@ class ReplyOutbox:
         transport: Where to publish.
         max_bytes: Size at which a message of several answers is split.
         counters: ``replies`` (outcomes), ``reply_messages``, ``replies_unroutable``.
+        claims: Keeps large answers out of line for producers that can fetch them.
     """
 
-    def __init__(self, transport: Transport, max_bytes: int, counters: Counter[str]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        max_bytes: int,
+        counters: Counter[str],
+        claims: ClaimCheck | None = None,
+    ) -> None:
         self._transport = transport
+        self._claims = claims
         self._max_bytes = min(max_bytes, _MAX_JOINED_BYTES)
         self._counters = counters
         self._loop = asyncio.get_running_loop()
-        self._roads: dict[tuple[str, str], _Road] = {}
+        self._roads: dict[tuple[str, str, bool], _Road] = {}
 
     def add(
         self,
@@ -91,6 +106,8 @@ class ReplyOutbox:
         encoded: bytes,
         effect_id: str,
         settle: Callable[[], None],
+        *,
+        out_of_line: str = "",
     ) -> None:
         """
         Queue one answer for the end of this turn.
@@ -101,12 +118,18 @@ class ReplyOutbox:
             encoded: From ``encode_reply``, in that content type.
             effect_id: For the log.
             settle: Called once, when the answer is confirmed or nobody wants it.
+            out_of_line: The hash of the envelope, when its producer can fetch an answer that is
+                kept out of line; else empty.
         """
-        key = (reply_to, content_type)
+        # Each way has its own pace: a store that is down must not hold up the small answers.
+        claims = self._claims if out_of_line else None
+        if claims is not None and len(encoded) + _LIST_BYTES <= claims.threshold_bytes:
+            claims = None
+        key = (reply_to, content_type, claims is not None)
         road = self._roads.get(key)
         if road is None:
-            road = self._roads[key] = _Road(reply_to, content_type)
-        road.ready.append(_Ready(encoded, effect_id, settle))
+            road = self._roads[key] = _Road(reply_to, content_type, claims)
+        road.ready.append(_Ready(encoded, effect_id, settle, out_of_line))
         if road.sending is None:
             # A task starts in the next turn of the loop: the rest of this turn is still collected.
             road.sending = self._loop.create_task(self._drive(road))
@@ -115,19 +138,23 @@ class ReplyOutbox:
         """Send what is ready, and what became ready meanwhile, until nothing is."""
         try:
             while road.ready:
-                await self._send(road.reply_to, road.content_type, road.take(self._max_bytes))
+                await self._send(road, road.take(self._max_bytes))
         finally:
             road.sending = None
             if not road.ready:
-                del self._roads[road.reply_to, road.content_type]
+                del self._roads[road.reply_to, road.content_type, road.claims is not None]
 
-    async def _send(self, reply_to: str, content_type: str, batch: list[_Ready]) -> None:
+    async def _send(self, road: _Road, batch: list[_Ready]) -> None:
+        reply_to = road.reply_to
         message = Message(
-            body=join_replies([answer.encoded for answer in batch], content_type),
-            content_type=content_type,
+            body=join_replies([answer.encoded for answer in batch], road.content_type),
+            content_type=road.content_type,
             type=OUTCOME_TYPE,
             correlation_id=_correlation(batch),
         )
+        if road.claims is not None:
+            message = await outgoing_until_stored(road.claims, message)
+            message.headers[names.HASH] = batch[0].hash
         try:
             await publish_until_known(self._transport, "", reply_to, message)
         except UnroutableError:

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from effectmq.broker.attachments.store import AttachmentStore
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Delivery, Transport
@@ -57,6 +59,7 @@ class Service:
         topology: Namespace and delay levels.
         counters: The worker's.
         journal: What remembers outcomes; without one nothing does.
+        attachments: Where large bodies are kept.
         strict: Answer from the journal only.
     """
 
@@ -68,6 +71,7 @@ class Service:
         topology: TopologySettings,
         counters: Counter[str],
         journal: Journal | None = None,
+        attachments: AttachmentStore | None = None,
         *,
         strict: bool = False,
     ) -> None:
@@ -78,6 +82,8 @@ class Service:
         self._counters = counters
         self._journal = journal
         self._strict = strict
+        self._attachments = attachments
+        self._claims: ClaimCheck | None = None
         self._names = Names(topology.namespace)
         self._inflight: InFlight[Job] = InFlight()
         self._lanes: list[Lane[Job]] = []
@@ -103,13 +109,18 @@ class Service:
             self._transport: Transport = open_transport(broker, transport_settings)
             await self._transport.__aenter__()
         except BaseException:
-            await self._close_records()
+            await self._close_stores()
             raise
         try:
             topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
             await self._transport.declare(topology)
             most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
-            replies = ReplyOutbox(self._transport, most, self._counters)
+            if self._attachments is not None:
+                await self._attachments.__aenter__()
+                self._claims = ClaimCheck(
+                    self._attachments, max_inline_bytes=transport_settings.max_body_bytes
+                )
+            replies = ReplyOutbox(self._transport, most, self._counters, self._claims)
             self._settlement = Settlement(
                 self._transport, self._names, topology, replies, self._counters
             )
@@ -129,7 +140,7 @@ class Service:
             for pump in self._pumps:
                 pump.cancel()
             await self._transport.__aexit__()
-            await self._close_records()
+            await self._close_stores()
             raise
         self._watchdog.start()
         logger.info(
@@ -158,7 +169,10 @@ class Service:
             self._journal, self._name, lease_ms, self._counters, strict=self._strict
         )
 
-    async def _close_records(self) -> None:
+    async def _close_stores(self) -> None:
+        if self._claims is not None and self._attachments is not None:
+            self._claims = None
+            await self._attachments.__aexit__()
         if isinstance(self._records, JournalRecords):
             self._records.leave()
         if self._journal is not None:
@@ -199,6 +213,7 @@ class Service:
             self._chunks,
             self._inflight,
             self._records,
+            self._claims,
             self._settings,
             self._levels.delay_levels_ms,
             self._name,
@@ -253,7 +268,6 @@ class Service:
             lane.leaving = True
             for job in list(lane.jobs):
                 job.leave()
-        await self._close_records()
         self._settlement.abort()
         self._chunks.abort()
         for pump in self._pumps:
@@ -262,6 +276,9 @@ class Service:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._transport.__aexit__()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._close_stores()
 
 
 async def _pump(

@@ -11,9 +11,12 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Self, TypeVar, overload
 
+from effectmq.broker.attachments import open_attachments
+from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.journal.choice import (
     ReplayMode,
     checked_replay,
@@ -61,6 +64,8 @@ class EffectWorker:
         journal: ``sqlite:///path`` or ``postgresql://…``; ``None`` or ``none`` for no journal, with
             which outcomes are not remembered and bodies may run again.
         replay: ``strict`` answers from the journal only, and never executes.
+        attachments: A store, or its address: ``file:///path``, ``s3://bucket/prefix``; ``None`` or
+            ``none`` for none, with which bodies that are kept out of line cannot be read.
 
     Raises:
         ConfigurationError: When an argument cannot be used.
@@ -76,10 +81,14 @@ class EffectWorker:
         name: str | None = None,
         journal: str | None = None,
         replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.journal = chosen_journal(journal)
         self.replay = checked_replay(replay, self.journal)
+        self.attachments = (
+            open_attachments(attachments) if isinstance(attachments, str) else attachments
+        )
         self.broker = broker
         self.settings = settings or WorkerSettings()
         self.topology = topology or TopologySettings()
@@ -91,6 +100,8 @@ class EffectWorker:
         self._tools = ToolHandler()
         self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
         self._running: Service | None = None
+        self._resources: list[AbstractAsyncContextManager[object]] = []
+        self._open = AsyncExitStack()
 
     # Registration ------------------------------------------------------------------------------
 
@@ -217,6 +228,21 @@ class EffectWorker:
             raise ConfigurationError(f"{kind} effects have a handler already; register one only")
         self._handlers[kind] = handler
 
+    def use(self, resource: AbstractAsyncContextManager[object]) -> None:
+        """
+        Open something together with the worker, and close it after it.
+
+        For what handlers need while they run: a session inbox, a process registry, a process
+        runner. Resources are entered in the order in which they were given, before the first effect
+        is taken, and left in the opposite order.
+
+        Raises:
+            ConfigurationError: When the worker runs already.
+        """
+        if self._running is not None:
+            raise ConfigurationError("the worker has been started already; give it resources first")
+        self._resources.append(resource)
+
     # Running -----------------------------------------------------------------------------------
 
     async def start(self, routes: Iterable[str] | None = None) -> None:
@@ -247,9 +273,14 @@ class EffectWorker:
             self.topology,
             self.counters,
             open_journal(self.journal),
+            self.attachments,
             strict=self.replay == "strict",
         )
-        await service.start(self.broker, self._transport_settings)
+        async with AsyncExitStack() as opening:
+            for resource in self._resources:
+                await opening.enter_async_context(resource)
+            await service.start(self.broker, self._transport_settings)
+            self._open = opening.pop_all()
         self._running = service
 
     async def stop(self, grace_s: float | None = None) -> None:
@@ -261,7 +292,8 @@ class EffectWorker:
         """
         running, self._running = self._running, None
         if running is not None:
-            await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
+            async with self._open:
+                await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
 
     async def __aenter__(self) -> Self:
         """Start with everything registered."""

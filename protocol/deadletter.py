@@ -152,6 +152,8 @@ def revived_message(letter: DeadLetter) -> Message:
         names.HASH,
         names.REPLAY_KEY,
         names.SCOPE,
+        names.BODY,
+        names.OUT_OF_LINE,
         names.TRACEPARENT,
         names.EDITED_FROM,
         names.PARK_NUMBER,

@@ -24,6 +24,11 @@ The one error tree of the project.
     │   ├── TopologyError              a queue or exchange is missing or has other arguments
     │   ├── ReplyQueueInUseError       another live producer has this identity
     │   └── TransportClosedError       used before it was opened or after it was closed
+    ├── AttachmentError                an attachment, or a body kept out of line, cannot be had
+    │   ├── AttachmentStoreError       the store could not be used: unreachable, refused, full
+    │   ├── AttachmentMissingError     nothing is stored under this id
+    │   ├── AttachmentCorruptError     what is stored is not what its id says
+    │   └── AttachmentReferenceError   cannot become a reference; carries the wire's code
     ├── DatabaseError                  a journal's database could not be used
     │   ├── DatabaseUnavailableError   locked, full or out of reach; trying again may help
     │   └── SchemaVersionError         written by another version of effectmq
@@ -46,6 +51,11 @@ from __future__ import annotations
 
 __all__ = [
     "AccessRefusedError",
+    "AttachmentCorruptError",
+    "AttachmentError",
+    "AttachmentMissingError",
+    "AttachmentReferenceError",
+    "AttachmentStoreError",
     "BrokerBlockedError",
     "BrokerError",
     "BrokerUnreachableError",
@@ -243,6 +253,57 @@ class ReplyQueueInUseError(BrokerError):
 
 class TransportClosedError(BrokerError):
     """The transport was used before it was opened or after it was closed."""
+
+
+class AttachmentError(EffectmqError):
+    """An attachment, or a body that is kept out of line, could not be stored or loaded."""
+
+
+class AttachmentStoreError(AttachmentError):
+    """The attachment store could not be used; trying again later may help."""
+
+
+class AttachmentMissingError(AttachmentError):
+    """
+    Nothing is stored under an id.
+
+    Args:
+        attachment_id: The id that was asked for.
+        problem: What was found and what to do.
+    """
+
+    def __init__(self, attachment_id: str, problem: str) -> None:
+        self.attachment_id = attachment_id
+        super().__init__(problem)
+
+
+class AttachmentCorruptError(AttachmentError):
+    """
+    What is stored under an id is not what the id says.
+
+    Args:
+        attachment_id: The id that was asked for.
+        problem: What was found and what to do.
+    """
+
+    def __init__(self, attachment_id: str, problem: str) -> None:
+        self.attachment_id = attachment_id
+        super().__init__(problem)
+
+
+class AttachmentReferenceError(AttachmentError):
+    """
+    An attachment that cannot be sent as a reference.
+
+    Args:
+        code: The wire format's code, for instance ``runtime_effect_attachment_media_type``.
+        message: The wire format's message for it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{code}: {message}")
 
 
 class DatabaseError(EffectmqError):

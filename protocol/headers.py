@@ -14,6 +14,7 @@ from effectmq.protocol.message import HeaderValue
 
 __all__ = [
     "ATTEMPT",
+    "BODY",
     "CRASHES",
     "DEADLINE",
     "DUE",
@@ -22,6 +23,7 @@ __all__ = [
     "HASH",
     "KIND",
     "MAX_SCOPE_BYTES",
+    "OUT_OF_LINE",
     "PARKED_AT",
     "PARKED_BY",
     "PARK_CODE",
@@ -32,6 +34,7 @@ __all__ = [
     "ROUTE",
     "SCOPE",
     "TRACEPARENT",
+    "UNFETCHED_SINCE",
     "carried",
     "integer",
     "text",
@@ -53,6 +56,12 @@ DEADLINE = "effect-deadline"
 DUE = "effect-due"
 #: How often the broker gave up on delivering it.
 CRASHES = "effect-crashes"
+#: The body is not in the message but in the attachment store; ``protocol.claimcheck`` reads it.
+BODY = "effect-body"
+#: Whether the sender can take an answer whose body is kept out of line.
+OUT_OF_LINE = "effect-out-of-line"
+#: Since when its body could not be fetched; milliseconds since the Unix epoch.
+UNFETCHED_SINCE = "effect-unfetched-since"
 #: W3C trace context, passed on untouched.
 TRACEPARENT = "traceparent"
 
@@ -89,6 +98,9 @@ _CARRIED = {
     DEADLINE: 0,
     DUE: 0,
     CRASHES: 0,
+    BODY: 128,
+    OUT_OF_LINE: 0,
+    UNFETCHED_SINCE: 0,
     TRACEPARENT: 512,
     EDITED_FROM: 128,
     PARK_NUMBER: 0,

@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "GIVEN_TWICE",
     "HARD_MAX_BODY_BYTES",
+    "HARD_MAX_STORED_BODY_BYTES",
     "NOT_FINITE",
     "Limits",
     "find_fault",
@@ -33,6 +34,9 @@ __all__ = [
 
 #: RabbitMQ 4 refuses messages over 16 MiB by default; half of it leaves room for other brokers.
 HARD_MAX_BODY_BYTES = 8 * 1024 * 1024
+
+#: A body that is kept out of line does not pass through the broker, but it is decoded in memory.
+HARD_MAX_STORED_BODY_BYTES = 256 * 1024 * 1024
 
 _LONGEST_KEY = 60
 _LONGEST_PATH = 300
@@ -49,7 +53,8 @@ class Limits:
     The limits of one body. A body over any of them is malformed.
 
     Attributes:
-        max_body_bytes: Size of the encoded body in bytes, from 1 to `HARD_MAX_BODY_BYTES`.
+        max_body_bytes: Size of the encoded body in bytes, from 1 to `HARD_MAX_STORED_BODY_BYTES`;
+            more than `HARD_MAX_BODY_BYTES` only for bodies that are kept out of line.
         max_depth: Lists and maps inside one another, from 1 to 127; ``[[1]]`` has 2.
         max_elements: Values in the whole body, at least 1: each scalar, list and map is one, and so
             is each key of a map.
@@ -63,7 +68,7 @@ class Limits:
     max_elements: int = 100_000
 
     def __post_init__(self) -> None:
-        _require_range("max_body_bytes", self.max_body_bytes, HARD_MAX_BODY_BYTES)
+        _require_range("max_body_bytes", self.max_body_bytes, HARD_MAX_STORED_BODY_BYTES)
         _require_range("max_depth", self.max_depth, MAX_DEPTH)
         _require_range("max_elements", self.max_elements, HARD_MAX_BODY_BYTES)
 

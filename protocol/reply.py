@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+from effectmq.protocol.claimcheck import refuse_reference
 from effectmq.protocol.codec import JSON, MSGPACK, Limits, decode_tree, encode_tree
 from effectmq.protocol.errors import MalformedError, UnsupportedVersionError
 from effectmq.protocol.limits import DEFAULT_LIMITS
@@ -133,6 +134,7 @@ def read_replies(message: Message, limits: Limits | None = None) -> list[Reply]:
     """
     if message.type not in ("", OUTCOME_TYPE):
         raise UnsupportedVersionError(message.type, OUTCOME_TYPE)
+    refuse_reference(message)
     tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
     if not isinstance(tree, list) or not tree:
         raise MalformedError("", f"found {type(tree).__name__}, expected a list of answers")

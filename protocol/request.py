@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from effectmq.protocol import headers as names
 from effectmq.protocol.canonical import canonical_json, sha256_hex
+from effectmq.protocol.claimcheck import accepts_out_of_line, refuse_reference
 from effectmq.protocol.codec import MSGPACK, Limits, decode_tree, encode_tree
 from effectmq.protocol.digests import effect_scope_of, scope_id
 from effectmq.protocol.errors import (
@@ -100,6 +101,7 @@ class Request:
         deadline_ms: int = 0,
         timestamp_s: int = 0,
         traceparent: str = "",
+        out_of_line: bool = False,
         limits: Limits | None = None,
     ) -> Request:
         """
@@ -113,6 +115,7 @@ class Request:
             deadline_ms: Unix milliseconds after which nobody wants it; 0 for never.
             timestamp_s: When it is published, Unix seconds.
             traceparent: W3C trace context to pass on.
+            out_of_line: Whether the outcome may be kept out of line; see ``claimcheck``.
             limits: The size cap to keep.
 
         Raises:
@@ -137,6 +140,8 @@ class Request:
             headers[names.DEADLINE] = deadline_ms
         if traceparent:
             headers[names.TRACEPARENT] = traceparent
+        if out_of_line:
+            headers[names.OUT_OF_LINE] = True
         message = Message(
             body=body,
             content_type=content_type,
@@ -199,6 +204,7 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     """
     if message.type not in ("", ENVELOPE_TYPE):
         raise UnsupportedVersionError(message.type, ENVELOPE_TYPE)
+    refuse_reference(message)
     tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
     envelope = from_tree(RuntimeEffectEnvelope, tree)
     validate_envelope(envelope)
@@ -212,6 +218,7 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     kind, effect_id, key = _subject(envelope)
     for name in (names.REPLAY_KEY, names.TRACEPARENT):
         names.text(message.headers, name)
+    accepts_out_of_line(message)
     return Request(
         envelope,
         hash_,

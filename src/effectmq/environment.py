@@ -11,6 +11,7 @@ variable                    meaning
 ``EFFECTMQ_IDENTITY``       a client's reply queue; random when not set
 ``EFFECTMQ_DELAY_LEVELS``   delay levels in milliseconds, for instance ``1000,5000,60000``
 ``EFFECTMQ_DELIVERY_LIMIT`` returns after which the broker moves a message to limbo
+``EFFECTMQ_ATTACHMENTS``    the attachment store's address; none when not set
 ``EFFECTMQ_CRASH_AT``       for fault tests: the named point at which this process dies
 ==========================  =====================================================================
 
@@ -48,6 +49,7 @@ class Environment:
         broker: The broker's address.
         identity: A client's identity; ``None`` for a random one.
         topology: Namespace, delay levels, delivery limit.
+        attachments: The attachment store's address; empty for none.
         journal: The journal's address; ``None`` when it was not said.
         state: The variables that say where this user's state is kept.
     """
@@ -55,6 +57,7 @@ class Environment:
     broker: str
     identity: str | None
     topology: TopologySettings
+    attachments: str
     journal: str | None
     state: Mapping[str, str]
 
@@ -81,6 +84,7 @@ class Environment:
                     _numbers(found, "EFFECTMQ_DELIVERY_LIMIT") or (DEFAULT_DELIVERY_LIMIT,)
                 )[0],
             ),
+            attachments=found.get("EFFECTMQ_ATTACHMENTS", ""),
             journal=found.get("EFFECTMQ_JOURNAL") or None,
             state={name: found[name] for name in ("HOME", "XDG_STATE_HOME") if name in found},
         )

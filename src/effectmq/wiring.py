@@ -7,6 +7,7 @@ the environment.
 
 from __future__ import annotations
 
+from effectmq.broker.attachments import AttachmentStore
 from effectmq.broker.client import EffectClient
 from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
@@ -28,12 +29,15 @@ class Client(EffectClient):
         namespace: Prefix of all queue names; ``EFFECTMQ_NAMESPACE``, else ``effects``.
         transport: Timeouts and limits of the connection.
         content_type: How envelopes are encoded: ``application/msgpack`` or ``application/json``.
+        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
+            ``EFFECTMQ_ATTACHMENTS``, else none. ``none`` for none whatever the variable says.
         journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else none
             in reach.
         replay: ``strict`` answers from the journal only, and needs no broker.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
+        MissingExtraError: When the attachment store needs a package that is not installed.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Client(EffectClient):
         namespace: str | None = None,
         transport: TransportSettings | None = None,
         content_type: str = MSGPACK,
+        attachments: AttachmentStore | str | None = None,
         journal: str | None = None,
         replay: ReplayMode = "execute",
     ) -> None:
@@ -54,6 +59,7 @@ class Client(EffectClient):
             topology=environment.topology_in(namespace),
             transport=transport,
             content_type=content_type,
+            attachments=environment.attachments if attachments is None else attachments,
             journal=journal or environment.journal,
             replay=replay,
         )
@@ -72,6 +78,8 @@ class Worker(EffectWorker):
         journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else a
             file of this user and namespace, which is shown when the worker starts.
         replay: ``strict`` answers from the journal only, and never executes.
+        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
+            ``EFFECTMQ_ATTACHMENTS``, else none.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
@@ -87,6 +95,7 @@ class Worker(EffectWorker):
         name: str | None = None,
         journal: str | None = None,
         replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
     ) -> None:
         environment = Environment.read()
         topology = environment.topology_in(namespace)
@@ -98,4 +107,5 @@ class Worker(EffectWorker):
             name=name,
             journal=journal or environment.journal_in(topology.namespace),
             replay=replay,
+            attachments=environment.attachments if attachments is None else attachments,
         )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tenacity import stop_after_attempt, wait_none
 
+from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.client import EffectClient, Handle
 from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
@@ -124,6 +125,7 @@ class Stage:
         transport: TransportSettings | None = None,
         journal: str | None = None,
         replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
         **settings: Any,
     ) -> EffectWorker:
         """A worker to register things with; not started."""
@@ -135,6 +137,7 @@ class Stage:
             name="w",
             journal=journal,
             replay=replay,
+            attachments=attachments,
         )
 
     async def start(

@@ -111,7 +111,7 @@ def test_the_banner_says_what_was_started(write_module: Write) -> None:
         "routes       tool_call\n",
         "concurrency  3 of each route",
         "tools        add",
-        "journal      none",
+        "/effectmq/mine.db",
         "no other program can reach this worker",
     ):
         assert expected in seen

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.codec import JSON, MSGPACK, Limits, decode_tree, encode_tree
 from effectmq.protocol.errors import ConfigurationError, MalformedError
-from effectmq.protocol.limits import DEFAULT_LIMITS, HARD_MAX_BODY_BYTES, is_sound, safe_path
+from effectmq.protocol.limits import (
+    DEFAULT_LIMITS,
+    HARD_MAX_BODY_BYTES,
+    HARD_MAX_STORED_BODY_BYTES,
+    is_sound,
+    safe_path,
+)
 
 BOTH = pytest.mark.parametrize("content_type", [MSGPACK, JSON])
 
@@ -261,7 +267,7 @@ def test_another_content_type_is_refused_with_those_that_are_spoken(content_type
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"max_body_bytes": HARD_MAX_BODY_BYTES + 1},
+        {"max_body_bytes": HARD_MAX_STORED_BODY_BYTES + 1},
         {"max_body_bytes": 0},
         {"max_depth": 0},
         {"max_depth": 128},

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import BinaryIO
 
-from effectmq.broker.deadletter_content import dead_facts, dead_record, read_content
+from effectmq.broker.deadletter_content import dead_facts, dead_record
 from effectmq.broker.deadletters import (
     DeadFilter,
     DeadLetters,
@@ -28,6 +28,7 @@ from effectmq.cli.dead_waiting import replay_and_wait
 from effectmq.cli.options import (
     Commands,
     broker_of,
+    claims_of,
     is_memory,
     topology_of,
 )
@@ -115,8 +116,9 @@ async def _list(args: argparse.Namespace) -> int:
 
 async def _show(args: argparse.Namespace) -> int:
     async with _opened(args) as transport:
-        letter = await _letters(args, transport).find(args.letter.lower())
-    content = read_content(letter)
+        letters = _letters(args, transport)
+        letter = await letters.find(args.letter.lower())
+        content = await letters.content(letter)
     record, found = dead_record(letter, content, redact=args.redact)
     if args.envelope:
         if record["envelope"] is None:
@@ -138,16 +140,19 @@ async def _export(args: argparse.Namespace) -> int:
     chosen = chosen_by(args)
     found: set[str] = set()
     count = 0
-    async with _opened(args) as transport, _letters(args, transport).browse(chosen) as letters:
+    async with _opened(args) as transport:
+        letters = _letters(args, transport)
         with _output(args.output) as output, Progress("letters", quiet=args.quiet) as progress:
-            async for letter in letters:
-                if count == args.limit:
-                    break
-                record, masked = dead_record(letter, read_content(letter), redact=args.redact)
-                found |= masked
-                output.write(json_line(record))
-                count += 1
-                progress.advance()
+            async with letters.browse(chosen) as browser:
+                async for letter in browser:
+                    if count == args.limit:
+                        break
+                    content = await letters.content(letter)
+                    record, masked = dead_record(letter, content, redact=args.redact)
+                    found |= masked
+                    output.write(json_line(record))
+                    count += 1
+                    progress.advance()
     note(f"{count} dead letters exported", quiet=args.quiet)
     _say_unfound(args.redact, found, count)
     return 0
@@ -224,6 +229,7 @@ async def _replay_and_wait(
         topology_of(args),
         letter_id,
         document=document,
+        claims=claims_of(),
         timeout_s=args.timeout,
     )
     tree = reply.tree()
@@ -307,7 +313,7 @@ async def _opened(args: argparse.Namespace) -> AsyncGenerator[Transport]:
 
 
 def _letters(args: argparse.Namespace, transport: Transport) -> DeadLetters:
-    return DeadLetters(transport, topology_of(args))
+    return DeadLetters(transport, topology_of(args), claims=claims_of())
 
 
 @contextmanager

@@ -7,11 +7,12 @@ passed on, byte for byte, to the producer that asked at first, if its queue stil
 
 from __future__ import annotations
 
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.client import EffectClient
-from effectmq.broker.deadletter_content import read_content
 from effectmq.broker.deadletter_edit import edit_letter
 from effectmq.broker.deadletters import DeadFilter, DeadLetters
 from effectmq.broker.transport import Transport
+from effectmq.protocol import headers as names
 from effectmq.protocol.codec import JSON, MSGPACK
 from effectmq.protocol.deadletter import DeadLetter
 from effectmq.protocol.errors import EffectmqError, UnroutableError
@@ -35,6 +36,7 @@ async def replay_and_wait(
     *,
     document: bytes | None,
     timeout_s: float,
+    claims: ClaimCheck | None = None,
 ) -> tuple[Reply, bool]:
     """
     Replay a letter, edited or not, and wait.
@@ -46,6 +48,7 @@ async def replay_and_wait(
         letter_id: The letter's id or the beginning of it.
         document: The edited envelope as JSON; ``None`` replays it as it is.
         timeout_s: How long to wait, in seconds.
+        claims: Fetches bodies that are kept out of line, and keeps them there.
 
     Returns:
         The answer, and whether its producer has it too.
@@ -55,10 +58,11 @@ async def replay_and_wait(
         NotReplayedError: When the letter cannot be replayed.
         EffectTimeoutError: When no answer came in time; the effect goes on.
     """
-    letters = DeadLetters(transport, topology)
+    letters = DeadLetters(transport, topology, claims=claims)
     letter = await letters.find(letter_id)
-    envelope = _envelope(letter, document)
-    async with EffectClient(broker, topology=topology) as client:
+    envelope = await _envelope(letters, letter, document)
+    store = claims.store if claims is not None else None
+    async with EffectClient(broker, topology=topology, attachments=store) as client:
         handle = client.attach(envelope)
         reply_to = Names(topology.namespace).reply_queue(client.identity)
         if document is not None:
@@ -66,13 +70,15 @@ async def replay_and_wait(
         else:
             await _replay(letters, letter, reply_to)
         reply = await handle.reply(timeout_s)
-    return reply, await _pass_on(transport, letter, reply)
+    return reply, await _pass_on(transport, letter, reply, claims)
 
 
-def _envelope(letter: DeadLetter, document: bytes | None) -> RuntimeEffectEnvelope:
+async def _envelope(
+    letters: DeadLetters, letter: DeadLetter, document: bytes | None
+) -> RuntimeEffectEnvelope:
     if document is not None:
         return edit_letter(letter, document).request.envelope
-    content = read_content(letter)
+    content = await letters.content(letter)
     if content.request is None:
         raise NotReplayedError(
             f"the letter {letter.id} cannot be replayed as it is: {content.problem}. Mend the "
@@ -88,7 +94,9 @@ async def _replay(letters: DeadLetters, letter: DeadLetter, reply_to: str) -> No
         raise NotReplayedError(f"the letter {letter.id} was not replayed: {reason}")
 
 
-async def _pass_on(transport: Transport, letter: DeadLetter, reply: Reply) -> bool:
+async def _pass_on(
+    transport: Transport, letter: DeadLetter, reply: Reply, claims: ClaimCheck | None
+) -> bool:
     old = letter.message
     if not old.reply_to:
         return False
@@ -98,7 +106,10 @@ async def _pass_on(transport: Transport, letter: DeadLetter, reply: Reply) -> bo
         content_type=content_type,
         type=OUTCOME_TYPE,
         correlation_id=old.correlation_id,
+        headers={names.HASH: reply.hash},
     )
+    if claims is not None and old.headers.get(names.OUT_OF_LINE) is True:
+        message = await claims.outgoing(message)
     try:
         await transport.publish("", old.reply_to, message)
     except UnroutableError:

@@ -7,6 +7,8 @@ import re
 from dataclasses import replace
 from typing import TypeAlias
 
+from effectmq.broker.attachments import open_attachments
+from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.environment import Environment
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.topology import TopologySettings
@@ -21,6 +23,7 @@ __all__ = [
     "add_json_option",
     "add_quiet_option",
     "broker_of",
+    "claims_of",
     "is_memory",
     "positive",
     "route",
@@ -28,8 +31,8 @@ __all__ = [
     "topology_of",
 ]
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def add_broker_options(parser: argparse.ArgumentParser) -> None:
@@ -83,18 +86,24 @@ def topology_of(args: argparse.Namespace) -> TopologySettings:
     return replace(settings, namespace=args.namespace) if args.namespace else settings
 
 
+def claims_of() -> ClaimCheck | None:
+    """What fetches bodies out of line, from the environment; ``None`` without a store."""
+    store = open_attachments(Environment.read().attachments)
+    return None if store is None else ClaimCheck(store)
+
+
 def is_memory(broker: str) -> bool:
     """Whether an address means a broker inside this process."""
     return broker.lower().startswith("memory:")
 
 
 def seconds(text: str) -> float:
-    """A duration: ``30``, ``30s``, ``250ms``, ``5m`` or ``1h``; without a unit, seconds."""
+    """A duration: ``30s``, ``250ms``, ``5m``, ``1h`` or ``30d``; without a unit, seconds."""
     found = _DURATION.fullmatch(text.strip())
     value = float(found[1]) * _UNIT_S[found[2] or "s"] if found else 0.0
     if value <= 0:
         raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a time above 0, for instance 30, 250ms or 5m"
+            f"found {text!r}, expected a time above 0, for instance 30, 250ms, 5m or 30d"
         )
     return value
 

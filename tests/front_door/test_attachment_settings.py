@@ -1,0 +1,42 @@
+"""The attachment store as the front door finds it: an argument, else the environment, else none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from effectmq import Client
+from effectmq.broker.attachments import open_attachments
+from effectmq.cli.options import claims_of
+from effectmq.protocol.errors import ConfigurationError
+
+
+def where(client: Client) -> str | None:
+    """The place of a client's store."""
+    return client.attachments.where if client.attachments else None
+
+
+def test_nothing_set_is_no_store() -> None:
+    """As before there were any."""
+    assert where(Client()) is None
+    assert claims_of() is None
+
+
+def test_an_argument_beats_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An address, a store, or none on purpose."""
+    monkeypatch.setenv("EFFECTMQ_ATTACHMENTS", f"file://{tmp_path}")
+    assert where(Client()) == f"file://{tmp_path}"
+    assert where(Client(attachments="memory://a")) == "memory://a"
+    assert where(Client(attachments=open_attachments("memory://b"))) == "memory://b"
+    assert where(Client(attachments="none")) is None
+    claims = claims_of()
+    assert claims is not None
+    assert claims.store.where == f"file://{tmp_path}"
+
+
+def test_a_variable_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a client is made, not when it first needs it."""
+    monkeypatch.setenv("EFFECTMQ_ATTACHMENTS", "ftp://x")
+    with pytest.raises(ConfigurationError, match="address of the attachment store"):
+        Client()
