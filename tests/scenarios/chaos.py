@@ -77,7 +77,7 @@ async def run_chaos(
         code = await producer.ended(timeout_s=chaos.effects / 20 + 300)
         assert code == 0, f"the producer ended with {code}:\n{producer.log_tail()}"
     finally:
-        faults.over = True
+        faults.stop()
         await striking
     seconds = time.monotonic() - began
     replayed = "" if fleet.journal == "none" else await _ask_again(fleet, plan, tell)

@@ -58,7 +58,6 @@ class Faults:
         tell: Gets a line now and then.
 
     Attributes:
-        over: Set it, and no more is killed.
         worker_kills, broker_kills, database_kills: How many there were.
         deserters: Workers that ended by themselves.
     """
@@ -71,7 +70,6 @@ class Faults:
         chaos: Chaos,
         tell: Callable[[str], None],
     ) -> None:
-        self.over = False
         self.worker_kills = 0
         self.broker_kills = 0
         self.database_kills = 0
@@ -85,6 +83,7 @@ class Faults:
         # Of its own, so that which worker dies does not depend on how often the database does.
         self._moments = random.Random(chaos.seed)
         self._live: list[FleetProcess] = []
+        self._over = asyncio.Event()
 
     async def prepare(self) -> None:
         """Start the workers, and have the broker write down which queues there are."""
@@ -93,8 +92,12 @@ class Faults:
         await self._fleet.ready(*self._live)
         await asyncio.to_thread(self._node.settle)
 
+    def stop(self) -> None:
+        """No more is killed."""
+        self._over.set()
+
     async def strike(self) -> None:
-        """Kill all of them, until it is over."""
+        """Kill all of them, until it is stopped."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._kill_workers())
             group.create_task(self._at_shares(self._chaos.broker_kills, self._kill_broker))
@@ -112,14 +115,14 @@ class Faults:
     async def _kill_workers(self) -> None:
         """Kill a working one, again and again; replace it, and whoever ended by itself."""
         interval_s = self._chaos.worker_kills_every_s
-        while not self.over:
+        while not self._over.is_set():
             await asyncio.sleep(interval_s or 1.0)
             for worker in [each for each in self._live if not each.alive]:
                 self._tell(f"{worker.name} ended by itself with {worker.code}")
                 self.deserters += 1
                 self._replace(worker)
             ready = [worker for worker in self._live if started(worker)]
-            if interval_s and ready and not self.over:
+            if interval_s and ready and not self._over.is_set():
                 victim = self._random.choice(ready)
                 victim.kill9()
                 self.worker_kills += 1
@@ -131,20 +134,19 @@ class Faults:
         for number in range(1, times + 1):
             share = self._chaos.effects * number // (times + 1)
             while self._outcomes() < share:
-                if self.over:
+                if self._over.is_set():
                     return
                 await asyncio.sleep(0.1)
             await asyncio.to_thread(kill)
 
     async def _keep_killing_the_database(self) -> None:
         every_s = self._chaos.database_kills_every_s
-        while every_s is not None and not self.over:
+        while every_s is not None and not self._over.is_set():
             wait_s = self._moments.uniform(*every_s)
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(wait_s):
-                    while not self.over:
-                        await asyncio.sleep(0.1)
-            if not self.over:
+                    await self._over.wait()
+            except TimeoutError:
                 await asyncio.to_thread(self._kill_database)
 
     def _kill_broker(self) -> None:

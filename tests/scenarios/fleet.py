@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,13 +22,14 @@ from typing import Any, Self
 from effectmq.protocol.topology import DEFAULT_DELAY_LEVELS_MS
 from tests.scenarios.effects import Call
 from tests.scenarios.ledger import Ledger
+from tests.scenarios.nursery import nursery
 from tests.scenarios.run_producer import Plan
 from tests.waiting import eventually
 
 __all__ = ["Fleet", "FleetProcess", "Records"]
 
-_ROOT = Path(__file__).parents[2]
 _END_SECONDS = 10.0
+_POLL_SECONDS = 0.005
 #: What a worker that was killed held is taken over after this long, so it is short; and renewed
 #: three times as often, so it outlives a busy machine's pauses.
 _LEASE_S = 2.0
@@ -50,26 +51,25 @@ class FleetProcess:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], log_path: Path
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log_path: Path,
     ) -> None:
         self.name = name
         self.log_path = log_path
-        with log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=dict(environment),
-                cwd=_ROOT,
-                start_new_session=True,  # a Ctrl-C is for the test, which then ends us
-            )
-        self.pid = self._process.pid
+        log_path.touch()
+        self.pid = nursery().start(module, arguments, environment, log_path)
+        self._code: int | None = None
 
     @property
     def code(self) -> int | None:
         """Exit code, negative for a signal, or ``None`` while it runs."""
-        return self._process.poll()
+        if self._code is None:
+            self._code = nursery().code(self.pid)
+        return self._code
 
     @property
     def alive(self) -> bool:
@@ -79,12 +79,16 @@ class FleetProcess:
     def send(self, number: signal.Signals) -> None:
         """Signal it, unless it has ended."""
         if self.alive:
-            self._process.send_signal(number)
+            os.kill(self.pid, number)
 
     def kill9(self) -> None:
         """End it at once, and reap it."""
         self.send(signal.SIGKILL)
-        self._process.wait(_END_SECONDS)
+        deadline = time.monotonic() + _END_SECONDS
+        while self.alive:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} ({self.pid}) survives a kill")
+            time.sleep(_POLL_SECONDS)
 
     async def ended(self, timeout_s: float = 20.0) -> int:
         """Wait until it has ended by itself and give the exit code."""
@@ -231,7 +235,7 @@ class Fleet:
             transport: Of its connections.
             environment: More variables.
         """
-        command = [sys.executable, "-m", "effectmq", "worker", "tests.scenarios.app:app"]
+        command = ["worker", "tests.scenarios.app:app"]
         command += ["--log-json", "--concurrency", str(concurrency)]
         for kind in kinds or ("tool_call",):
             command += ["--kind", kind]
@@ -243,7 +247,8 @@ class Fleet:
             more["EFFECTMQ_CRASH_AT"] = crash_at
         if standby is not None:
             more["SCENARIO_STANDBY"] = str(standby)
-        return self._start(f"worker-{len(self.workers)}", command, {**more, **(environment or {})})
+        name = f"worker-{len(self.workers)}"
+        return self._start(name, "effectmq", command, {**more, **(environment or {})})
 
     def producer(
         self,
@@ -270,8 +275,8 @@ class Fleet:
         environment = {"EFFECTMQ_IDENTITY": identity}
         if crash_at:
             environment["EFFECTMQ_CRASH_AT"] = crash_at
-        command = [sys.executable, "-m", "tests.scenarios.run_producer", str(path)]
-        return self._start(f"producer-{number}", command, environment)
+        module = "tests.scenarios.run_producer"
+        return self._start(f"producer-{number}", module, [str(path)], environment)
 
     def plan(
         self,
@@ -304,10 +309,11 @@ class Fleet:
         await eventually(consuming, timeout_s)
 
     def _start(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str]
+        self, name: str, module: str, arguments: Sequence[str], environment: Mapping[str, str]
     ) -> FleetProcess:
         everything = {**self._environment, **environment}
-        process = FleetProcess(name, command, everything, self.folder / f"{name}.log")
+        log_path = self.folder / f"{name}.log"
+        process = FleetProcess(name, module, arguments, everything, log_path)
         self._processes.append(process)
         self._note_pids()
         return process
