@@ -22,10 +22,12 @@ _VERSIONS = """
     )"""
 
 #: Whether there is a table of versions: asked rather than CREATE … IF NOT EXISTS, for which
-#: PostgreSQL wants the right to create tables even when there is nothing to create.
+#: PostgreSQL wants the right to create tables even when there is nothing to create. There it
+#: is asked of a table, because a function alone would answer from what the session saw before it
+#: waited for the lock, and the tables would be made twice.
 _HAS_VERSIONS = {
     "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'effectmq_schema'",
-    "postgres": "SELECT 1 WHERE to_regclass('effectmq_schema') IS NOT NULL",
+    "postgres": "SELECT 1 FROM pg_class WHERE oid = to_regclass('effectmq_schema')",
 }
 
 #: Makes sure that two processes that start at once do not make the tables side by side.
