@@ -86,7 +86,7 @@ async def compare(
     namespace = f"bench-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
         sides = {
-            name: await stack.enter_async_context(maker(url, f"{namespace}-{len(name)}", in_flight))
+            name: await stack.enter_async_context(maker(url, f"{namespace}-{number}", in_flight))
             for number, (name, maker) in enumerate(makers.items())
         }
         for number in range(turns + 1):
