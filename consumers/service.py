@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.claimcheck import ClaimCheck
@@ -89,6 +89,8 @@ class Service:
         self._lanes: list[Lane[Job]] = []
         self._consumers: list[Consumer] = []
         self._pumps: list[asyncio.Task[None]] = []
+        #: Handlers that have something to start and to end, for instance processes.
+        self._opened = AsyncExitStack()
         self.stuck = asyncio.Event()
         self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
 
@@ -103,6 +105,7 @@ class Service:
         Raises:
             BrokerError: When the broker cannot be used.
             DatabaseError: When the journal cannot be used.
+            EffectmqError: When a handler cannot be started.
         """
         self._records = await self._open_records()
         try:
@@ -112,6 +115,10 @@ class Service:
             await self._close_stores()
             raise
         try:
+            # By identity: one handler may serve several routes.
+            for handler in {id(one): one for one in self._handlers.values()}.values():
+                if isinstance(handler, AbstractAsyncContextManager):
+                    await self._opened.enter_async_context(handler)
             topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
             await self._transport.declare(topology)
             most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
@@ -139,6 +146,7 @@ class Service:
         except BaseException:
             for pump in self._pumps:
                 pump.cancel()
+            await self._opened.aclose()
             await self._transport.__aexit__()
             await self._close_stores()
             raise
@@ -273,6 +281,9 @@ class Service:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._opened.aclose()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._transport.__aexit__()

@@ -467,6 +467,7 @@ class ToolCallError(HandlerError):
         message: A sentence for the model and for people.
         code: A short stable name.
         class_: A ``ToolFailureClass`` of the wire format.
+        source: A ``ToolFailureSource`` of the wire format: who says that it failed.
         retry: Whether trying again can help; only then does the tool's retry policy apply.
         after_ms: The earliest next attempt, in milliseconds.
         raw: Plain data to go with it.
@@ -478,6 +479,7 @@ class ToolCallError(HandlerError):
         *,
         code: str = "tool_error",
         class_: str = "execution",
+        source: str = "tool",
         retry: bool = False,
         after_ms: int | None = None,
         raw: object = None,
@@ -485,6 +487,7 @@ class ToolCallError(HandlerError):
         self.message = message
         self.code = code
         self.class_ = class_
+        self.source = source
         self.retry = retry
         self.after_ms = after_ms
         self.raw = raw

@@ -12,8 +12,8 @@ import pytest
 
 from effectmq.broker.client import EffectClient
 from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.tool_functions import tool_from
 from effectmq.consumers.tool_handler import ToolHandler
-from effectmq.consumers.tools import tool_from
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError, ToolCallError
 from effectmq.protocol.model import to_tree

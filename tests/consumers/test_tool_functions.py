@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from effectmq.consumers.handler import EffectContext
-from effectmq.consumers.tools import BadArgumentsError, tool_from
+from effectmq.consumers.tool_functions import tool_from
+from effectmq.consumers.tools import BadArgumentsError
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicyNever, ToolRetryPolicySafe
 from tests.consumers.stage import tool
