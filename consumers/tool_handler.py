@@ -108,8 +108,9 @@ class ToolHandler:
     @property
     def routes(self) -> tuple[str, ...]:
         """The lanes that tools are registered for, as ``tool_call.lane``."""
-        lanes = dict.fromkeys(one.lane for one in (*self._own.values(), *self.sources))
-        return tuple(route_of(self.kind, lane) for lane in lanes if lane)
+        lanes = [tool.lane for tool in self._own.values()]
+        lanes += [source.lane for source in self.sources]
+        return tuple(route_of(self.kind, lane) for lane in dict.fromkeys(lanes) if lane)
 
     def find(self, name: str) -> Tool | None:
         """The tool of a name."""

@@ -109,6 +109,11 @@ class EffectWorker:
         return self._tools.tools
 
     @property
+    def mcp_servers(self) -> tuple[str, ...]:
+        """The MCP servers whose tools it has, as phrases for people."""
+        return tuple(str(source) for source in self._tools.sources)
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds that this worker has handlers for."""
         return tuple(self._handlers)
