@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import logging
 import os
 import sys
@@ -28,9 +29,15 @@ from pydantic import BaseModel
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-# What it has to say is not for the output of the tests.
-logging.disable(logging.CRITICAL)
+if __name__ == "__main__":
+    # What it has to say is not for the output of the tests.
+    logging.disable(logging.CRITICAL)
 server = MCPServer("test")
+
+
+def digest(text: str) -> str:
+    """What proves that a secret has arrived, and does not tell it."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write(note: str, text: str) -> None:
@@ -106,14 +113,14 @@ def sound() -> CallToolResult:
 
 @server.tool(structured_output=False)
 def variable(name: str) -> str:
-    """A variable of the environment."""
-    return os.environ.get(name, "")
+    """The digest of a variable of the environment."""
+    return digest(os.environ.get(name, ""))
 
 
 @server.tool(structured_output=False)
 def header(name: str, context: Context) -> str:
-    """An HTTP header of the request."""
-    return (context.headers or {}).get(name, "")
+    """The digest of an HTTP header of the request."""
+    return digest((context.headers or {}).get(name, ""))
 
 
 @server.tool(structured_output=False)
