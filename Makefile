@@ -15,6 +15,7 @@ demo: venv ## Show effectmq at work, without any broker
 
 test: venv ## All tests, on real brokers where they can be had; ARGS="-k lease" for some
 	$(BIN)/python -m tests.brokers
+	$(BIN)/python -m tests.databases
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage report
 

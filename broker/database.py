@@ -8,8 +8,10 @@ begins, calls the function on a thread, commits, and hands the result to the eve
 
 * Statements use ``?`` for parameters. ``{blob}`` in a schema is the type of binary data.
 * Rows that are about to be changed are read with ``tx.for_update`` behind the statement.
-* A function may be called again after a conflict with another writer, so it has no other effects.
+* A function may be called again after a conflict with another writer or after a lost connection,
+  so it has no other effects.
 * Cancelling the caller does not stop a transaction that has begun.
+* An error of the function itself is raised as it is; nothing of its transaction is kept.
 
 Adapters: SQLite (one host) and PostgreSQL (many).
 """
@@ -68,6 +70,10 @@ class Transaction(Protocol):
         """Run one statement once for each row."""
         ...
 
+    def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
+        """Run one statement once for each row, in order; the rows that each of them returns."""
+        ...
+
     def now_ms(self) -> int:
         """The database's wall clock, Unix milliseconds."""
         ...
@@ -110,7 +116,9 @@ class Database(Protocol):
         Run a function in one transaction and commit.
 
         Raises:
-            DatabaseUnavailableError: Nothing was kept; trying again is safe.
+            DatabaseUnavailableError: Nothing was kept. Only when a connection is lost in the very
+                moment of its commit is that not known, and the error says so; what is written here
+                must be such that writing it again does no harm.
         """
         ...
 

@@ -16,10 +16,17 @@ from effectmq.protocol.errors import SchemaVersionError
 __all__ = ["Schema"]
 
 _VERSIONS = """
-    CREATE TABLE IF NOT EXISTS effectmq_schema (
+    CREATE TABLE effectmq_schema (
         component TEXT PRIMARY KEY,
         version BIGINT NOT NULL
     )"""
+
+#: Whether there is a table of versions: asked rather than CREATE … IF NOT EXISTS, for which
+#: PostgreSQL wants the right to create tables even when there is nothing to create.
+_HAS_VERSIONS = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'effectmq_schema'",
+    "postgres": "SELECT 1 WHERE to_regclass('effectmq_schema') IS NOT NULL",
+}
 
 #: Makes sure that two processes that start at once do not make the tables side by side.
 _LOCK = "SELECT pg_advisory_xact_lock(7231941)"
@@ -54,7 +61,10 @@ class Schema:
             SchemaVersionError: When there are some, of another version.
             DatabaseUnavailableError: When the database cannot be used.
         """
-        found = await database.write(self._created)
+        # Looked at first: a worker that finds its tables needs no right to make some.
+        found = await database.read(self._found)
+        if found == 0:
+            found = await database.write(self._created)
         if found != self.version:
             raise SchemaVersionError(self.component, found, self.version, database.where)
 
@@ -75,22 +85,30 @@ class Schema:
         return found, self.version
 
     def _created(self, tx: Transaction) -> int:
-        found = self._found(tx)
+        found = self._found_alone(tx)
         if found == 0:
             self._advance(tx, 0)
             return self.version
         return found
 
     def _migrated(self, tx: Transaction) -> int:
-        found = self._found(tx)
+        found = self._found_alone(tx)
         if found < self.version:
             self._advance(tx, found)
         return found
 
-    def _found(self, tx: Transaction) -> int:
+    def _found_alone(self, tx: Transaction) -> int:
+        """The version found by whoever is alone in making tables now."""
         if tx.dialect == "postgres":
             tx.execute(_LOCK)
-        tx.execute(_VERSIONS)
+        if not tx.execute(_HAS_VERSIONS[tx.dialect]):
+            tx.execute(_VERSIONS)
+        return self._found(tx)
+
+    def _found(self, tx: Transaction) -> int:
+        """The version of the tables; 0 when there are none."""
+        if not tx.execute(_HAS_VERSIONS[tx.dialect]):
+            return 0
         rows = tx.execute(
             "SELECT version FROM effectmq_schema WHERE component = ?", (self.component,)
         )

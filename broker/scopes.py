@@ -47,6 +47,11 @@ from effectmq.protocol.wire.process_commands import (
 from effectmq.protocol.wire.process_events import ProcessEventAppendRequest
 from effectmq.protocol.wire.process_registration import ProcessRegistration
 from effectmq.protocol.wire.process_registration import ProcessScope as Owner
+from effectmq.protocol.wire.processes import (
+    ProcessExecutionContext,
+    ProcessListMode,
+    ProcessStartGrant,
+)
 from effectmq.protocol.wire.tools import PreparedToolCall
 
 __all__ = ["Execute", "ProcessScope", "ToolCall", "Turn"]
@@ -244,17 +249,39 @@ class ProcessScope:
         )
 
     async def start(
-        self, registration: ProcessRegistration, *, timeout: float = _DEFAULT_TIMEOUT_S
+        self,
+        registration: ProcessRegistration,
+        *,
+        grant: ProcessStartGrant | None = None,
+        context: ProcessExecutionContext | None = None,
+        timeout: float = _DEFAULT_TIMEOUT_S,
     ) -> RuntimeEffectOutcome:
-        """Register and start a process."""
-        return await self._run(ProcessCommandStart(registration=registration), timeout)
+        """
+        Register and start a process.
+
+        Args:
+            registration: The process.
+            grant: Who gets a handle to it.
+            context: What it takes along: the invocation that starts it, and who its wakes go to.
+            timeout: How long to wait, in seconds.
+        """
+        command = ProcessCommandStart(
+            registration=registration,
+            grant=grant,
+            execution_context=context or ProcessExecutionContext(),
+        )
+        return await self._run(command, timeout)
 
     async def list(
-        self, owner_scope: Owner | None = None, *, timeout: float = _DEFAULT_TIMEOUT_S
+        self,
+        owner_scope: Owner | None = None,
+        *,
+        mode: ProcessListMode = "live",
+        timeout: float = _DEFAULT_TIMEOUT_S,
     ) -> RuntimeEffectOutcome:
-        """List the live processes of a scope; the session's own by default."""
+        """List the processes of a scope; the live ones of the session's own by default."""
         scope = owner_scope or Owner(session_id=self.session_id)
-        return await self._run(ProcessCommandList(owner_scope=scope), timeout)
+        return await self._run(ProcessCommandList(owner_scope=scope, mode=mode), timeout)
 
     async def transfer(
         self,

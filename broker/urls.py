@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
-__all__ = ["mask_url"]
+__all__ = ["hide_secrets", "mask_url"]
 
 # Greedy up to the last "@" on purpose: a password with an unescaped "/", "?" or "@" makes a URL
 # that no parser takes apart as it was meant, and so does a forgotten slash. Masking too much is
 # ugly; too little is a leak.
 _PASSWORD = re.compile(r"^([^:/?#]*:/{1,2}[^:/@]*):.*@", re.DOTALL)
 
+_PASSWORD_ITSELF = re.compile(r"^([^:/?#]*:/{1,2}[^:/@]*):(.*)@", re.DOTALL)
+
 # libpq takes the password as a parameter, too.
 _SECRET_PARAMETER = re.compile(r"([?&][^=&]*(?:passw|secret|token)[^=&]*=)[^&#]*", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"[?&][^=&]*(?:passw|secret|token)[^=&]*=([^&#]*)", re.IGNORECASE)
+_SHORTEST_SECRET = 3
 
 
 def mask_url(url: str) -> str:
@@ -22,3 +27,20 @@ def mask_url(url: str) -> str:
     Never raises: what is shown in an error is often a URL that is wrong.
     """
     return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+
+
+def hide_secrets(text: str, url: str) -> str:
+    """
+    What a library said about a URL, without the URL's password or any part of it.
+
+    A library that misreads a URL quotes what it took for the host or the port, which may be half
+    of the password; so every part between delimiters is hidden, unless it is too short to tell.
+    """
+    found = [match[2] for match in [_PASSWORD_ITSELF.match(url)] if match]
+    found += [match[1] for match in _SECRET_VALUE.finditer(url)]
+    parts = {part for secret in found for part in (secret, unquote(secret))}
+    parts |= {part for secret in parts for part in re.split(r"[@/:?#&=]", secret)}
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) >= _SHORTEST_SECRET:
+            text = text.replace(part, "***")
+    return text

@@ -101,12 +101,15 @@ class TryAgain:
         wait_ms: How long to wait.
         problem: What went wrong, for the log.
         promised: Whether the wait must not be shortened.
+        counts: Whether this was an attempt. Not when nothing failed, and what is waited for goes
+            on elsewhere: the next run then has the same attempt number, and nothing is logged.
         sleep: What to write down of the wait, when it counts as an effect.
     """
 
     wait_ms: int
     problem: str
     promised: bool = False
+    counts: bool = True
     sleep: RetrySleep | None = None
 
 

@@ -449,8 +449,12 @@ class Job:
             levels_ms=lane.levels_ms,
             jitter=lane.jitter,
             at_least=again.promised,
+            counts=again.counts,
         )
-        self._retry(action, again.problem)
+        if again.counts:
+            self._retry(action, again.problem)
+        else:
+            self._wait(action)
 
     def _sleep_first(self, again: TryAgain, sleep: RetrySleep, hold: Hold) -> None:
         """Write the wait down, then wait; unless the effect was taken away meanwhile."""

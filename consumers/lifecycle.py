@@ -245,6 +245,7 @@ def retry_in(
     levels_ms: Sequence[int],
     jitter: random.Random,
     at_least: bool = False,
+    counts: bool = True,
 ) -> Pause | Delay:
     """
     The next attempt of an effect, ``wait_ms`` from now.
@@ -256,11 +257,12 @@ def retry_in(
         levels_ms: The delay levels, ascending.
         jitter: Draws between two neighbouring levels.
         at_least: Whether the wait is a promise that must not be shortened.
+        counts: Whether what was just done was an attempt.
     """
     wait_ms = min(wait_ms, LONGEST_WAIT_MS)
     due_ms = now_ms + wait_ms
     headers: dict[str, int] = {
-        "attempt": request.attempt + 1,
+        "attempt": request.attempt + 1 if counts else request.attempt,
         "first_seen": request.first_seen_ms or now_ms,
         # A retry is not a sleep: what it waited for is over when it comes back.
         "due": 0,

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from effectmq.broker.attachments.store import AttachmentStore
@@ -61,6 +61,7 @@ class Service:
         journal: What remembers outcomes; without one nothing does.
         attachments: Where large bodies are kept.
         strict: Answer from the journal only.
+        companions: Handlers that are not consumed for, and that those which are rely on.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class Service:
         attachments: AttachmentStore | None = None,
         *,
         strict: bool = False,
+        companions: Sequence[Handler] = (),
     ) -> None:
+        self._companions = companions
         self._name = name
         self._handlers = handlers
         self._settings = settings
@@ -116,7 +119,8 @@ class Service:
             raise
         try:
             # By identity: one handler may serve several routes.
-            for handler in {id(one): one for one in self._handlers.values()}.values():
+            all_of_them = (*self._handlers.values(), *self._companions)
+            for handler in {id(one): one for one in all_of_them}.values():
                 if isinstance(handler, AbstractAsyncContextManager):
                     await self._opened.enter_async_context(handler)
             topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)

@@ -11,6 +11,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Self, TypeVar, overload
 
@@ -43,6 +44,9 @@ from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPo
 __all__ = ["EffectWorker", "WorkerStuckError"]
 
 logger = logging.getLogger("effectmq.worker")
+
+#: Kinds that have to know which tools there are, also where no tool is run.
+_TELL_TOOLS = {"sync_execution_surface", "exec_code"}
 
 F = TypeVar("F", bound=HandlerFunction)
 
@@ -100,6 +104,8 @@ class EffectWorker:
         self._tools = ToolHandler(self.attachments)
         self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
         self._running: Service | None = None
+        self._resources: list[AbstractAsyncContextManager[object]] = []
+        self._open = AsyncExitStack()
 
     # Registration ------------------------------------------------------------------------------
 
@@ -290,6 +296,9 @@ class EffectWorker:
         """
         Register a handler object for its kind: one that comes with effectmq, or one of yours.
 
+        One that is an asynchronous context manager as well is entered after the resources of the
+        worker (``use``) when the worker takes its kind, and left before them.
+
         Raises:
             ConfigurationError: When the kind does not exist or has a handler already.
         """
@@ -301,6 +310,21 @@ class EffectWorker:
         if kind in self._handlers:
             raise ConfigurationError(f"{kind} effects have a handler already; register one only")
         self._handlers[kind] = handler
+
+    def use(self, resource: AbstractAsyncContextManager[object]) -> None:
+        """
+        Open something together with the worker, and close it after it.
+
+        For what handlers need while they run: a session inbox, a process registry, a process
+        runner. Resources are entered in the order in which they were given, before the first effect
+        is taken, and left in the opposite order.
+
+        Raises:
+            ConfigurationError: When the worker runs already.
+        """
+        if self._running is not None:
+            raise ConfigurationError("the worker has been started already; give it resources first")
+        self._resources.append(resource)
 
     # Running -----------------------------------------------------------------------------------
 
@@ -326,9 +350,10 @@ class EffectWorker:
                     f"{', '.join(self._handlers)}. Register one with "
                     f"@app.handler({kind_of(route)!r}) or choose another --kind"
                 )
+        handlers = {route: self._handlers[kind_of(route)] for route in chosen}
         service = Service(
             self.name,
-            {route: self._handlers[kind_of(route)] for route in chosen},
+            handlers,
             self.settings,
             self.topology,
             self.counters,
@@ -336,7 +361,15 @@ class EffectWorker:
             self.attachments,
             strict=self.replay == "strict",
         )
-        await service.start(self.broker, self._transport_settings)
+        async with AsyncExitStack() as opening:
+            for resource in self._resources:
+                await opening.enter_async_context(resource)
+            # By identity: one handler may serve several routes.
+            for handler in {id(one): one for one in handlers.values()}.values():
+                if isinstance(handler, AbstractAsyncContextManager):
+                    await opening.enter_async_context(handler)
+            await service.start(self.broker, self._transport_settings)
+            self._open = opening.pop_all()
         self._running = service
 
     async def stop(self, grace_s: float | None = None) -> None:
@@ -348,7 +381,8 @@ class EffectWorker:
         """
         running, self._running = self._running, None
         if running is not None:
-            await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
+            async with self._open:
+                await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
 
     async def __aenter__(self) -> Self:
         """Start with everything registered."""

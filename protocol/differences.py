@@ -153,13 +153,8 @@ def _inside(place: _Place, one: Any, other: Any) -> list[tuple[_Place, Any, Any]
     if isinstance(one, dict) and isinstance(other, dict):
         return _members(place, cast("dict[str, Any]", one), cast("dict[str, Any]", other))
     if isinstance(one, list) and isinstance(other, list):
-        return _items(place, _list(one), _list(other))
+        return _items(place, cast("list[object]", one), cast("list[object]", other))
     return None
-
-
-def _list(value: Any) -> list[Any]:
-    """The same, as a type checker may know it."""
-    return value  # type: ignore[no-any-return]
 
 
 def _members(
@@ -170,7 +165,7 @@ def _members(
     return [*both, *added]
 
 
-def _items(place: _Place, one: list[Any], other: list[Any]) -> list[tuple[_Place, Any, Any]]:
+def _items(place: _Place, one: list[object], other: list[object]) -> list[tuple[_Place, Any, Any]]:
     return [
         (
             (place, index),

@@ -32,6 +32,8 @@ The one error tree of the project.
     ├── DatabaseError                  a journal's database could not be used
     │   ├── DatabaseUnavailableError   locked, full or out of reach; trying again may help
     │   └── SchemaVersionError         written by another version of effectmq
+    ├── ProcessRegistryError           the process registry refused; ``text`` as Lash words it
+    │   └── ProcessLeaseLostError      the worker does not hold the process any more
     ├── EffectError                    what became of one effect
     │   ├── EffectFailedError          a controller error came back: ``code`` and ``message``
     │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
@@ -74,6 +76,8 @@ __all__ = [
     "MalformedError",
     "MissingExtraError",
     "PayloadTooLargeError",
+    "ProcessLeaseLostError",
+    "ProcessRegistryError",
     "ProtocolError",
     "PublishError",
     "PublishUnknownError",
@@ -314,7 +318,8 @@ class DatabaseUnavailableError(DatabaseError):
     """
     Locked, full, out of reach, or its file is gone; nothing of the transaction was kept.
 
-    Trying again may help, and is always safe.
+    When a connection is lost in the very moment of a commit, it may have been kept after all, and
+    the message says so. Trying again may help, and is always safe.
     """
 
 
@@ -340,6 +345,29 @@ class SchemaVersionError(DatabaseError):
             )
         else:
             super().__init__(f"{what}; they were written by a newer effectmq, so upgrade this one")
+
+
+class ProcessRegistryError(EffectmqError):
+    """
+    The process registry refused what was asked of it; nothing was changed.
+
+    Args:
+        text: What Lash says in the same case, word for word. Through an effect it becomes the
+            controller error ``plugin``.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+    @property
+    def display(self) -> str:
+        """The text as a controller error carries it."""
+        return f"plugin session error: {self.text}"
+
+
+class ProcessLeaseLostError(ProcessRegistryError):
+    """The lease of a process has run out, or another worker has taken it."""
 
 
 class EffectError(EffectmqError):

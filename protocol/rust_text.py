@@ -1,8 +1,10 @@
-"""Rust's idea of white space, which is not Python's."""
+"""Rust's idea of white space and of quoted text, which are not Python's."""
 
 from __future__ import annotations
 
-__all__ = ["WHITE_SPACE", "is_blank", "trimmed"]
+from unicodedata import category
+
+__all__ = ["WHITE_SPACE", "debug_text", "is_blank", "trimmed"]
 
 #: Unicode ``White_Space``. ``str.strip`` also takes U+001C to U+001F, which are not in it.
 WHITE_SPACE = (
@@ -20,3 +22,33 @@ def trimmed(text: str) -> str:
 def is_blank(text: str) -> bool:
     """Tell whether nothing is left of *text* after trimming."""
     return not text.strip(WHITE_SPACE)
+
+
+_ESCAPES = {
+    "\0": "\\0",
+    "\t": "\\t",
+    "\n": "\\n",
+    "\r": "\\r",
+    '"': '\\"',
+    "\\": "\\\\",
+}
+
+
+def debug_text(text: str) -> str:
+    """
+    Return *text* in quotes, as Rust's ``{:?}`` does.
+
+    What is not printable and what combines with the character before it is written by its number.
+    Which characters those are is for the Unicode tables of the Python at hand to say; Rust's own
+    may be of another version.
+    """
+    return '"' + "".join(map(_debug_character, text)) + '"'
+
+
+def _debug_character(character: str) -> str:
+    known = _ESCAPES.get(character)
+    if known is not None:
+        return known
+    if character.isprintable() and category(character) not in ("Mn", "Me"):
+        return character
+    return f"\\u{{{ord(character):x}}}"

@@ -21,6 +21,16 @@ from tests.brokers.node import BrokerNode
 from tests.brokers.provide import Broker, Brokers, label
 from tests.brokers.settings import Settings, read_settings
 from tests.brokers.sweep import sweep
+from tests.databases.fixtures import (
+    database_url,
+    databases,
+    keep_database_settings,
+    postgres_url,
+    private_postgres,
+)
+
+#: Fixtures that are defined elsewhere.
+__all__ = ["database_url", "databases", "postgres_url", "private_postgres"]
 
 _STATE = tempfile.mkdtemp(prefix="effectmq-tests-")
 
@@ -38,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_SETTINGS] = read_settings(os.environ)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+    keep_database_settings(config)
     _clear_environment()
     _hear_interrupts()
 
@@ -56,6 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "broker_name" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.rabbitmq)
+        if {"postgres_url", "private_postgres"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.postgres)
         if item.get_closest_marker("scenario") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_SCENARIO_SECONDS))
 

@@ -8,9 +8,13 @@ from pathlib import Path
 __all__ = ["network_filesystem"]
 
 _MOUNTS = Path("/proc/self/mounts")
+# Clustered file systems count, too: they have several hosts, and no shared memory between them.
 _NETWORK = re.compile(
-    r"nfs\d?|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|fuse\.(?!overlay|snapfuse)\w+"
+    r"nfs\d?|cifs|smb\w*|ncpfs|9p|afs|coda|davfs\d?|ceph|glusterfs|lustre|beegfs\w*|gpfs|gfs2"
+    r"|ocfs2|pvfs2|orangefs|panfs|wekafs|vboxsf|vmhgfs|prl_fs|fuse\.[\w.-]+"
 )
+#: In user space, and yet on this host.
+_LOCAL = re.compile(r"fuse\.(fuse-overlayfs|unionfs\w*|mergerfs|snapfuse|squashfuse|bindfs|lxcfs)")
 
 
 def network_filesystem(path: Path, mounts: str | None = None) -> str | None:
@@ -37,7 +41,7 @@ def network_filesystem(path: Path, mounts: str | None = None) -> str | None:
         depth = len(point.parts)
         if depth >= best and place.is_relative_to(point):
             best, found = depth, fields[2]
-    return found if _NETWORK.fullmatch(found) else None
+    return found if _NETWORK.fullmatch(found) and not _LOCAL.fullmatch(found) else None
 
 
 def _unescaped(field: str) -> str:

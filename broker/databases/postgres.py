@@ -2,27 +2,35 @@
 PostgreSQL: the journal of a fleet on many hosts. Needs the extra ``postgres``.
 
 A handful of threads with a connection each; time is the database's own, so that hosts with wrong
-clocks agree about leases. A connection that failed is thrown away and made anew by the next
-transaction; a transaction that lost against another one (deadlock, serialization) is run again.
+clocks agree about leases. What is transient ends here: a connection that died while it was idle is
+made anew, and a transaction that lost against another one (deadlock, serialization) is run again.
+
+Nothing waits for ever. The server gives up a statement, a lock and a silent session by itself, so
+that a worker that was stopped in the middle of a transaction holds nobody up; and a server that
+does not answer at all has its connection cut from this side.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
+import os
+import random
+import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from effectmq.broker.database import LeaseTime, Row, Value
-from effectmq.broker.urls import mask_url
-from effectmq.protocol.errors import (
-    ConfigurationError,
-    DatabaseUnavailableError,
-    MissingExtraError,
+from effectmq.broker.databases.postgres_errors import (
+    address_problem,
+    lost_in_commit,
+    unavailable,
 )
-from effectmq.protocol.text import printable
+from effectmq.broker.urls import mask_url
+from effectmq.protocol.errors import DatabaseUnavailableError, MissingExtraError
 
 try:
     import psycopg
@@ -35,10 +43,24 @@ T = TypeVar("T")
 
 _THREADS = 4
 _CONNECT_TIMEOUT_S = 5
-_TRIES = 5
-#: A statement that takes longer is given up; its transaction leaves nothing behind.
-_SESSION = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET TIME ZONE 'UTC'"
+#: How often a transaction is run that others keep winning against.
+_TRIES = 6
+_PATIENCE_S = 15.0
+_SESSION = (
+    "SET statement_timeout = '10s'; SET lock_timeout = '5s'; "
+    "SET idle_in_transaction_session_timeout = '10s'; SET TIME ZONE 'UTC'"
+)
+#: The time comes with the beginning, so that it takes no way of its own.
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_BEGIN = f"BEGIN; {_CLOCK}".encode()
+_BEGIN_READ = f"BEGIN READ ONLY; {_CLOCK}".encode()
+#: How long the pause after a first lost race is at most, doubled with each.
+_RACE_PAUSE_S = 0.01
+_CUT_AGAIN_S = 1.0
+
+_Connection = psycopg.Connection[tuple[Any, ...]]
+_Cursor = psycopg.Cursor[tuple[Any, ...]]
+_RACES = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 
 class PostgresDatabase:
@@ -48,89 +70,126 @@ class PostgresDatabase:
     Args:
         url: ``postgresql://user:password@host/database``; whatever libpq understands.
         threads: How many connections there are at most.
+        patience_s: How long one transaction may take before its connection is cut, in seconds.
     """
 
-    def __init__(self, url: str, *, threads: int = _THREADS) -> None:
+    def __init__(
+        self, url: str, *, threads: int = _THREADS, patience_s: float = _PATIENCE_S
+    ) -> None:
         self.where = mask_url(url)
         self.durable = True
         self._url = url
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="effectmq journal")
-        self._own = threading.local()
-        self._connections: set[psycopg.Connection[Any]] = set()
+        self._size = threads
+        self._patience_s = patience_s
+        self._threads: ThreadPoolExecutor | None = None
+        self._idle: list[_Connection] = []
 
     async def __aenter__(self) -> PostgresDatabase:
         """Connect; see the port."""
-        self.durable = await self.read(_is_durable)
+        self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="effectmq journal")
+        try:
+            self.durable = await self.read(_is_durable)
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Finish what is under way, and close."""
-        await asyncio.to_thread(self._threads.shutdown)
-        for connection in list(self._connections):
-            self._drop(connection)
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            await asyncio.to_thread(threads.shutdown)
+        self._close_idle()
 
     def write(self, work: Callable[[PostgresTransaction], T]) -> asyncio.Future[T]:
         """See the port."""
-        return asyncio.get_running_loop().run_in_executor(
-            self._threads, partial(self._transact, work)
-        )
+        return self._start(_Job(work, _BEGIN))
 
     def read(self, work: Callable[[PostgresTransaction], T]) -> asyncio.Future[T]:
         """See the port."""
-        return self.write(work)
+        return self._start(_Job(work, _BEGIN_READ))
+
+    def _start(self, job: _Job[T]) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        if self._threads is None:
+            closed: asyncio.Future[T] = loop.create_future()
+            closed.set_exception(DatabaseUnavailableError("the journal is not open"))
+            return closed
+        done = loop.run_in_executor(self._threads, partial(self._run, job))
+        watch = _Watch(loop, job, self._patience_s)
+        done.add_done_callback(watch.end)
+        return done
 
     # On a thread -----------------------------------------------------------------------------
 
-    def _transact(self, work: Callable[[PostgresTransaction], T]) -> T:
-        tries = _TRIES
+    def _run(self, job: _Job[T]) -> T:
+        """Run a transaction until it is committed, or until there is no hope for it."""
+        job.started_s = time.monotonic()
+        races_lost = 0
+        reconnected = False
         while True:
-            tries -= 1
-            connection = self._connection()
+            connection, fresh = self._take(job)
             try:
-                with connection.transaction(), connection.cursor() as cursor:
-                    return work(PostgresTransaction(cursor))
-            except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected) as lost:
-                if not tries:
-                    raise self._unavailable(lost) from None
-            except psycopg.Error as problem:
-                self._drop(connection)
-                raise self._unavailable(problem) from None
+                return _transact(connection, job, self._url)
+            except _RACES as problem:
+                races_lost += 1
+                if races_lost == _TRIES or job.cut:
+                    raise self._unavailable(problem, job) from None
+                # Whoever lost together does not come back together.
+                time.sleep(random.uniform(0, _RACE_PAUSE_S * 2**races_lost))
+            except (psycopg.Error, OSError) as problem:
+                if fresh or reconnected or job.cut or not connection.closed:
+                    raise self._unavailable(problem, job) from None
+                # It died while nobody used it, and so did all that were idle beside it. Nothing
+                # was kept of what was begun on it: once more, on a new one.
+                reconnected = True
+                self._close_idle()
+            finally:
+                self._give_back(connection, job)
 
-    def _connection(self) -> psycopg.Connection[Any]:
-        known: psycopg.Connection[Any] | None = getattr(self._own, "connection", None)
-        if known is not None and not known.closed:
-            return known
+    def _take(self, job: _Job[T]) -> tuple[_Connection, bool]:
+        """A connection, and whether it is a new one."""
         try:
-            connection = psycopg.connect(
+            job.connection = self._idle.pop()
+            return job.connection, False
+        except IndexError:
+            pass
+        try:
+            connection = job.connection = psycopg.connect(
                 self._url,
                 autocommit=True,
                 connect_timeout=_CONNECT_TIMEOUT_S,
                 application_name="effectmq",
                 keepalives_idle=10,
             )
+        except (psycopg.ProgrammingError, ValueError) as problem:
+            raise address_problem(self._url, problem) from None
+        except (psycopg.Error, OSError) as problem:
+            raise self._unavailable(problem, job) from None
+        try:
             connection.execute(_SESSION)
-        except psycopg.ProgrammingError as problem:
-            raise ConfigurationError(
-                f"the journal's address {self.where} cannot be used: {_said(problem)}; expected "
-                "postgresql://user:password@host:port/database"
-            ) from None
-        except psycopg.Error as problem:
-            raise self._unavailable(problem) from None
-        self._own.connection = connection
-        self._connections.add(connection)
-        return connection
+        except (psycopg.Error, OSError) as problem:
+            connection.close()
+            raise self._unavailable(problem, job) from None
+        return connection, True
 
-    def _drop(self, connection: psycopg.Connection[Any]) -> None:
-        self._connections.discard(connection)
-        connection.close()
+    def _give_back(self, connection: _Connection, job: _Job[T]) -> None:
+        job.connection = None
+        idle = connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        if idle and not job.cut:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
-    def _unavailable(self, problem: psycopg.Error) -> DatabaseUnavailableError:
-        advice = "check that the server runs and takes connections"
-        if problem.sqlstate is not None:
-            advice = _ADVICE.get(problem.sqlstate[:2], "look into the server's log")
-        return DatabaseUnavailableError(
-            f"the journal {self.where} cannot be used: {_said(problem)}; {advice}"
-        )
+    def _close_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def _unavailable(
+        self, problem: psycopg.Error | OSError, job: _Job[T]
+    ) -> DatabaseUnavailableError:
+        return unavailable(self._url, problem, cut_after_s=self._patience_s if job.cut else None)
 
 
 class PostgresTransaction:
@@ -139,9 +198,9 @@ class PostgresTransaction:
     dialect: Literal["postgres"] = "postgres"
     for_update = " FOR UPDATE"
 
-    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
+    def __init__(self, cursor: _Cursor, now_ms: int) -> None:
         self._cursor = cursor
-        self._now_ms = 0
+        self._now_ms = now_ms
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one statement."""
@@ -149,39 +208,104 @@ class PostgresTransaction:
         return cursor.fetchall() if cursor.description is not None else []
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
-        """Run one statement once for each row."""
+        """Run one statement once for each row; all of them go out before the first comes back."""
         self._cursor.executemany(_translated(sql), rows)
 
+    def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
+        """The same, with the rows that each returns."""
+        if not rows:
+            return []
+        cursor = self._cursor
+        cursor.executemany(_translated(sql), rows, returning=True)
+        found: list[list[Row]] = []
+        for _ in rows:
+            found.append(cursor.fetchall())
+            cursor.nextset()
+        return found
+
     def now_ms(self) -> int:
-        """Unix milliseconds by the server's clock, read once in a transaction."""
-        if not self._now_ms:
-            self._now_ms = cast("int", self.execute(_CLOCK)[0][0])
+        """Unix milliseconds by the server's clock, at the beginning of the transaction."""
         return self._now_ms
 
     def lease_time(self) -> LeaseTime:
         """The server's clock, which every host shares."""
-        return LeaseTime("postgres", self.now_ms())
+        return LeaseTime("postgres", self._now_ms)
 
 
-#: By class of SQLSTATE: what to do.
-_ADVICE = {
-    "08": "check that the server runs and takes connections",
-    "28": "check user and password",
-    "3D": "create the database, or name another one",
-    "42": "run: effectmq journal migrate, as a user who may create tables",
-    "53": "the server is out of connections, memory or disk",
-    "57": "the server is stopping or starting",
-}
+class _Job(Generic[T]):
+    """A transaction to be run, and where it has got to."""
+
+    def __init__(self, work: Callable[[PostgresTransaction], T], begin: bytes) -> None:
+        self.work = work
+        self.begin = begin
+        self.started_s = 0.0
+        self.connection: _Connection | None = None
+        #: Set before its connection is cut from this side.
+        self.cut = False
+
+
+class _Watch:
+    """Cuts the connection of a job that takes too long; libpq itself would wait for ever."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, job: _Job[Any], patience_s: float) -> None:
+        self._loop = loop
+        self._job = job
+        self._patience_s = patience_s
+        self._timer = loop.call_later(patience_s, self._look)
+
+    def end(self, _: asyncio.Future[Any]) -> None:
+        """The job is done."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        job = self._job
+        # While it waits for a thread, others are being cut before it.
+        began_s = job.started_s or time.monotonic()
+        left_s = began_s + self._patience_s - time.monotonic()
+        if left_s <= 0:
+            job.cut = True
+            left_s = _CUT_AGAIN_S
+            if job.connection is not None:
+                _cut(job.connection)
+        self._timer = self._loop.call_later(left_s, self._look)
+
+
+def _transact(connection: _Connection, job: _Job[T], url: str) -> T:
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(job.begin)
+            cursor.nextset()
+            now_ms = cast("int", cursor.fetchall()[0][0])
+            result = job.work(PostgresTransaction(cursor, now_ms))
+        except BaseException:
+            with contextlib.suppress(psycopg.Error, OSError):
+                connection.execute("ROLLBACK")
+            raise
+    try:
+        connection.execute("COMMIT")
+    except _RACES:
+        raise
+    except (psycopg.Error, OSError) as problem:
+        if connection.closed and job.begin is _BEGIN:
+            raise lost_in_commit(url, problem) from None
+        raise
+    return result
+
+
+def _cut(connection: _Connection) -> None:
+    """Make a thread that waits for this connection see its end, as if the server had gone."""
+    with contextlib.suppress(psycopg.Error, OSError), _borrowed(connection) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _borrowed(connection: _Connection) -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))
 
 
 @lru_cache(maxsize=500)
 def _translated(sql: str) -> bytes:
     """psycopg's placeholders for ours; our statements have no percent signs of their own."""
     return sql.replace("?", "%s").encode()
-
-
-def _said(problem: psycopg.Error) -> str:
-    return printable(" ".join(str(problem).split()), 500)
 
 
 def _is_durable(tx: PostgresTransaction) -> bool:

@@ -29,9 +29,12 @@ from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableErro
 __all__ = ["SqliteDatabase", "sqlite_path"]
 
 T = TypeVar("T")
+_Id = tuple[int, int]
 
 #: How long to wait for another process that is writing, in seconds.
 _BUSY_TIMEOUT_S = 5.0
+#: How long to wait before asking again whether another process has set up a new file.
+_MODE_PAUSE_S = 0.01
 #: A log of about this many pages (4 KiB each) is written back into the file.
 _CHECKPOINT_PAGES = 4_000
 
@@ -65,8 +68,8 @@ class SqliteDatabase:
     def __init__(self, url: str, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
         self.path = sqlite_path(url)
         self.where = url
-        self._writer = _Lane("effectmq journal", self.path, busy_timeout_s)
-        self._reader = _Lane("effectmq journal reader", self.path, busy_timeout_s)
+        self._busy_timeout_s = busy_timeout_s
+        self._lanes: tuple[_Lane, _Lane] | None = None
 
     async def __aenter__(self) -> SqliteDatabase:
         """Open the file, made if there is none; see the port."""
@@ -76,21 +79,39 @@ class SqliteDatabase:
                 f"{self.path} is on a network file system ({kind}), where SQLite's locks do not "
                 "hold; use a local file, or PostgreSQL for workers on several hosts"
             )
-        await self._writer.call(self._writer.connect)
+        file = _File(self.path, self._busy_timeout_s)
+        self._lanes = _Lane("effectmq journal", file), _Lane("effectmq journal reader", file)
+        try:
+            await self._lanes[0].call(self._lanes[0].open)
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Finish what is under way, and close."""
-        for lane in (self._reader, self._writer):
+        lanes, self._lanes = self._lanes, None
+        # The writer last: whoever closes last writes the log back into the file.
+        for lane in reversed(lanes or ()):
             await lane.close()
 
     def write(self, work: Callable[[SqliteTransaction], T]) -> asyncio.Future[T]:
         """See the port."""
-        return self._writer.call(partial(self._writer.transact, "BEGIN IMMEDIATE", work))
+        return self._call(0, "BEGIN IMMEDIATE", work)
 
     def read(self, work: Callable[[SqliteTransaction], T]) -> asyncio.Future[T]:
         """See the port."""
-        return self._reader.call(partial(self._reader.transact, "BEGIN", work))
+        return self._call(1, "BEGIN", work)
+
+    def _call(
+        self, lane: int, begin: str, work: Callable[[SqliteTransaction], T]
+    ) -> asyncio.Future[T]:
+        if self._lanes is None:
+            closed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            closed.set_exception(DatabaseUnavailableError("the journal is not open"))
+            return closed
+        chosen = self._lanes[lane]
+        return chosen.call(partial(chosen.transact, begin, work))
 
 
 class SqliteTransaction:
@@ -111,6 +132,11 @@ class SqliteTransaction:
         """Run one statement once for each row."""
         self._connection.executemany(sql, rows)
 
+    def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
+        """The same, with the rows that each returns."""
+        execute = self._connection.execute
+        return [execute(sql, row).fetchall() for row in rows]
+
     def now_ms(self) -> int:
         """Unix milliseconds, by this host's clock."""
         return time.time_ns() // 1_000_000
@@ -120,15 +146,131 @@ class SqliteTransaction:
         return host_lease_time()
 
 
+class _File:
+    """The file, as whoever opened it first found it; shared by all connections to it."""
+
+    def __init__(self, path: Path, busy_timeout_s: float) -> None:
+        self.path = path
+        self.busy_timeout_s = busy_timeout_s
+        self._opened: _Id | None = None
+        self._log: _Id | None = None
+
+    def connect(self) -> tuple[sqlite3.Connection, _Id]:
+        """
+        Open it; only the first time may make it.
+
+        Raises:
+            DatabaseUnavailableError: When it cannot be used, or was there before and is gone. An
+                empty one in its place would run everything again.
+        """
+        known = self._opened is not None
+        if known:
+            self._refuse_another()
+        try:
+            if not known:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            # As a URI, because only there can one say that it must not be made.
+            uri = f"{self.path.absolute().as_uri()}?mode={'rw' if known else 'rwc'}"
+            connection = sqlite3.connect(
+                uri,
+                uri=True,
+                timeout=self.busy_timeout_s,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except (sqlite3.Error, OSError) as problem:
+            raise self.unavailable(problem) from None
+        try:
+            self._prepare(connection)
+        except sqlite3.Error as problem:
+            connection.close()
+            raise self.unavailable(problem) from None
+        except BaseException:
+            connection.close()
+            raise
+        found = self.identity()
+        if found is None:
+            connection.close()
+            raise self.gone()
+        self._opened = found
+        return connection, found
+
+    def identity(self) -> _Id | None:
+        """Which file the path leads to now; ``None`` when to none."""
+        return _identity(self.path)
+
+    def note_log(self) -> None:
+        """Remember which write-ahead log belongs to the file that is open now."""
+        self._log = _identity(self._log_path)
+
+    def _refuse_another(self) -> None:
+        """It must be the file that it was, or one whose log is its own."""
+        found = self.identity()
+        if found is None:
+            raise self.gone()
+        if found != self._opened and self._log and self._log == _identity(self._log_path):
+            # SQLite would play the log of the former file into this one, and ruin it.
+            raise DatabaseUnavailableError(
+                f"the journal {self.path} was replaced, and {self._log_path.name} beside it is "
+                "that of the former file; stop all workers, put a whole backup in place, without "
+                f"{self.path.name}-wal and {self.path.name}-shm unless they are part of it, and "
+                "start them again"
+            )
+
+    @property
+    def _log_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
+
+    def gone(self) -> DatabaseUnavailableError:
+        """It was there before, and is not."""
+        return DatabaseUnavailableError(
+            f"the journal {self.path} is gone; put the file back. To begin an empty one, which "
+            "remembers nothing, restart the worker"
+        )
+
+    def unavailable(self, problem: Exception) -> DatabaseUnavailableError:
+        """What SQLite said, with what to do about it."""
+        if self._opened is not None and self.identity() is None:
+            return self.gone()
+        said = str(problem)
+        advice = next(
+            (advice for words, advice in _ADVICE.items() if words in said),
+            "look at the file and its folder",
+        )
+        return DatabaseUnavailableError(f"the journal {self.path} cannot be used: {said}; {advice}")
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        mode = self._set_log_mode(connection)
+        if mode != "wal":
+            raise ConfigurationError(
+                f"{self.path} is on a file system on which SQLite cannot keep a write-ahead log "
+                f"(it stays in mode {mode!r}); use a local disk"
+            )
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+
+    def _set_log_mode(self, connection: sqlite3.Connection) -> str:
+        # Of several processes that open a new file at once, one changes its mode. SQLite does not
+        # let the others wait for that, as it does with every other lock: they are refused at once.
+        give_up_s = time.monotonic() + self.busy_timeout_s
+        while True:
+            try:
+                return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+            except sqlite3.OperationalError as problem:
+                if "locked" not in str(problem) or time.monotonic() > give_up_s:
+                    raise
+                time.sleep(_MODE_PAUSE_S)
+
+
 class _Lane:
     """One connection, and the one thread that uses it."""
 
-    def __init__(self, name: str, path: Path, busy_timeout_s: float) -> None:
-        self._path = path
-        self._busy_timeout_s = busy_timeout_s
+    def __init__(self, name: str, file: _File) -> None:
+        self._file = file
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._opened: _Id | None = None
+        self._log_noted = False
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, function)
@@ -139,76 +281,47 @@ class _Lane:
 
     # On the thread ---------------------------------------------------------------------------
 
+    def open(self) -> sqlite3.Connection:
+        self._connection, self._opened = self._file.connect()
+        self._log_noted = False
+        return self._connection
+
     def transact(self, begin: str, work: Callable[[SqliteTransaction], T]) -> T:
         connection = self._usable()
         try:
             connection.execute(begin)
-            try:
-                result = work(SqliteTransaction(connection))
-                connection.execute("COMMIT")
-                return result
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            result = work(SqliteTransaction(connection))
+            connection.execute("COMMIT")
+            if not self._log_noted:
+                self._file.note_log()
+                self._log_noted = True
+            return result
         except sqlite3.Error as problem:
-            raise self._unavailable(problem) from None
+            self._roll_back(connection)
+            raise self._file.unavailable(problem) from None
+        except BaseException:
+            self._roll_back(connection)
+            raise
 
     def _usable(self) -> sqlite3.Connection:
-        if self._connection is None:
-            return self.connect()
-        found = _identity(self._path)
-        if found != self._file:
-            # Replaced by a restored one, or gone: what is open leads nowhere any more.
-            self._disconnect()
-            if found is None:
-                raise DatabaseUnavailableError(
-                    f"the journal {self._path} is gone; put the file back. To begin an empty one, "
-                    "which remembers nothing, restart the worker"
-                )
-            return self.connect()
-        return self._connection
+        if self._connection is not None and self._file.identity() == self._opened:
+            return self._connection
+        # Replaced by a restored one, or gone: what is open leads nowhere any more.
+        self._disconnect()
+        return self.open()
 
-    def connect(self) -> sqlite3.Connection:
-        if self._file is not None and _identity(self._path) is None:
-            # It was there before. An empty one in its place would run everything again.
-            raise DatabaseUnavailableError(
-                f"the journal {self._path} is gone; put the file back. To begin an empty one, "
-                "which remembers nothing, restart the worker"
-            )
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self._path,
-                timeout=self._busy_timeout_s,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        except (sqlite3.Error, OSError) as problem:
-            raise self._unavailable(problem) from None
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        except sqlite3.Error as problem:
-            connection.close()
-            raise self._unavailable(problem) from None
-        self._connection, self._file = connection, _identity(self._path)
-        return connection
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # Left in the middle of a transaction it would refuse every other one.
+            self._disconnect()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-    def _unavailable(self, problem: Exception) -> DatabaseUnavailableError:
-        advice = next(
-            (advice for words, advice in _ADVICE.items() if words in str(problem)),
-            "look at the file and its folder",
-        )
-        return DatabaseUnavailableError(
-            f"the journal {self._path} cannot be used: {problem}; {advice}"
-        )
 
 
 #: What SQLite says, and what to do about it.
@@ -222,7 +335,7 @@ _ADVICE = {
 }
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> _Id | None:
     try:
         found = os.stat(path)
     except OSError:

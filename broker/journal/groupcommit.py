@@ -58,7 +58,13 @@ class GroupCommit(Generic[Q, A]):
     def _begin(self) -> None:
         self._scheduled = False
         group, self._waiting = self._waiting[:_MAX_GROUP], self._waiting[_MAX_GROUP:]
-        under_way = self._under_way = self._commit([question for question, _ in group])
+        try:
+            under_way = self._commit([question for question, _ in group])
+        except Exception as problem:
+            # Not even begun. It is told like any other failure: nobody waits for ever.
+            under_way = self._loop.create_future()
+            under_way.set_exception(problem)
+        self._under_way = under_way
         under_way.add_done_callback(lambda done: self._end(group, done))
 
     def _end(self, group: list[tuple[Q, asyncio.Future[A]]], done: asyncio.Future[list[A]]) -> None:

@@ -9,6 +9,7 @@ The operations of the pipeline (claim, record, release, …) share transactions,
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any, Self
 
@@ -43,6 +44,11 @@ __all__ = ["Journal", "Look"]
 
 #: What a look finds; ``None`` when nothing is known.
 Look = Recorded | Mismatch | InProgress | None
+
+#: What no database keeps in a text.
+_UNFIT = re.compile(r"[\x00\ud800-\udfff]")
+#: PostgreSQL's indexes hold 2,704 bytes a row.
+_MAX_INDEXED_BYTES = 2_500
 
 
 class Journal:
@@ -106,7 +112,7 @@ class Journal:
         Ask to run an effect; see ``rules.claim``.
 
         Raises:
-            DatabaseUnavailableError: Nothing was kept; asking again is safe.
+            DatabaseUnavailableError: Asking again is safe, with the same token above all.
             InvalidEnvelopeError: The key cannot be kept.
         """
         _check(asked.effect)
@@ -128,7 +134,15 @@ class Journal:
         return self._ask(asked)
 
     def look(self, identity: Identity, hash_: str = "") -> asyncio.Future[Look]:
-        """What is known of an effect, without asking to run it; with a hash, of that envelope."""
+        """
+        What is known of an effect, without asking to run it; with a hash, of that envelope.
+
+        Raises:
+            DatabaseUnavailableError: When the journal cannot be read.
+            InvalidEnvelopeError: The key cannot be kept, so nothing can be known of it.
+        """
+        _storable("scope id", identity.scope_id)
+        _storable("replay key", identity.replay_key)
         return self._looks.ask((identity, hash_))
 
 
@@ -140,19 +154,34 @@ def _look(tx: Transaction, identity: Identity, hash_: str) -> Look:
 
 
 def _check(effect: Effect) -> None:
-    # PostgreSQL keeps no text with a zero character, and one journal must not take what the other
-    # refuses.
-    names = {
-        "scope id": effect.identity.scope_id,
-        "replay key": effect.identity.replay_key,
-        "effect id": effect.effect_id,
-        "session id": effect.session_id,
-        "turn id": effect.turn_id,
-    }
-    for name, value in names.items():
-        if "\x00" in value:
-            raise InvalidEnvelopeError(
-                "effectmq_name_not_storable",
-                f"the {name} has a zero character at position {value.index(chr(0))}, which a "
-                "journal cannot keep; choose another",
-            )
+    # PostgreSQL keeps no text with a zero character, neither keeps half a surrogate pair, and one
+    # journal must not take what the other refuses. Refused here, it cannot fail the transaction
+    # that it would share with others.
+    _storable("scope id", effect.identity.scope_id)
+    _storable("replay key", effect.identity.replay_key)
+    _storable("effect id", effect.effect_id)
+    _storable("session id", effect.session_id)
+    _storable("turn id", effect.turn_id)
+    _indexable("scope id and replay key", effect.identity.scope_id + effect.identity.replay_key)
+    _indexable("cause", effect.caused_by)
+
+
+def _indexable(name: str, value: str) -> None:
+    # UTF-8 takes at most four bytes for a character: most names need not be encoded to know.
+    if len(value) * 4 > _MAX_INDEXED_BYTES and len(value.encode()) > _MAX_INDEXED_BYTES:
+        raise InvalidEnvelopeError(
+            "effectmq_name_not_storable",
+            f"the {name} has {len(value.encode())} bytes and a journal keeps at most "
+            f"{_MAX_INDEXED_BYTES}; choose a shorter one, such as a digest",
+        )
+
+
+def _storable(name: str, value: str) -> None:
+    unfit = _UNFIT.search(value)
+    if unfit is not None:
+        what = "a zero character" if unfit[0] == "\x00" else "half of a surrogate pair"
+        raise InvalidEnvelopeError(
+            "effectmq_name_not_storable",
+            f"the {name} has {what} at position {unfit.start()}, which a journal cannot keep; "
+            "choose another",
+        )

@@ -108,6 +108,8 @@ class Entry:
         park_reason: Why it was given up on; empty when it was not.
         parks: How often it was parked.
         letter_sent: Whether the dead letter of its last parking is known to be out.
+        uncertain: A worker died holding it, and it was taken over by one that must not run it
+            twice; so it stays, whoever asks next.
     """
 
     hash: str
@@ -123,6 +125,7 @@ class Entry:
     park_reason: str = ""
     parks: int = 0
     letter_sent: bool = False
+    uncertain: bool = False
 
 
 # Operations ---------------------------------------------------------------------------------------

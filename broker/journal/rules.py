@@ -8,7 +8,7 @@ simulation runs them without any.
 claim meets                    answer
 =============================  ===================================================================
 nothing                        ``Granted``; with strict replay ``Missing``
-the same token                 ``Granted`` again: the answer to the first claim was lost
+the same token                 ``Granted`` again, for a full lease: the first answer was lost
 a parking that is replayed     ``Granted``, whatever the envelope is now
 another envelope               ``Mismatch``
 a finished entry               ``Recorded``
@@ -25,8 +25,10 @@ from dataclasses import dataclass, replace
 from effectmq.broker.database import LeaseTime
 from effectmq.broker.journal.records import (
     FINISHED,
+    STATUSES,
     Abandon,
     Accepted,
+    Answer,
     Busy,
     Cancel,
     Cancelled,
@@ -39,13 +41,30 @@ from effectmq.broker.journal.records import (
     Lost,
     Mismatch,
     Missing,
+    Operation,
     Record,
     Recorded,
     Release,
     Renew,
 )
+from effectmq.protocol.canonical import canonical_json
 
-__all__ = ["Now", "cancel", "claim", "first_entry", "hand_back", "look", "record"]
+__all__ = [
+    "LARGEST",
+    "Now",
+    "cancel",
+    "claim",
+    "decide",
+    "first_entry",
+    "hand_back",
+    "look",
+    "record",
+    "sound",
+]
+
+#: The largest number that a column holds: the last moment there is, and more attempts than anybody
+#: makes. What a stranger's message says beyond it must not fail the transaction of others.
+LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +91,40 @@ def first_entry(asked: Claim, now: Now) -> Entry:
         lease_token=asked.token,
         lease_clock=now.lease.clock,
         lease_expires_ms=now.lease.now_ms + asked.lease_ms,
-        due_at_ms=now.wall_ms + asked.due_in_ms if asked.due_in_ms else 0,
+        due_at_ms=_later(now.wall_ms, asked.due_in_ms) if asked.due_in_ms else 0,
     )
+
+
+def sound(entry: Entry) -> Entry:
+    """
+    The entry; in place of one that makes no sense, a recorded error that says so.
+
+    Such a row was damaged or written by something else. To run its effect again would be a guess.
+    """
+    problem = ""
+    if entry.status == "completed" and not entry.outcome_json:
+        problem = "completed runtime effect row is missing outcome_json"
+    elif entry.status in ("failed", "cancelled") and not entry.error_json:
+        problem = f"{entry.status} runtime effect row is missing error_json"
+    elif entry.status not in STATUSES:
+        problem = f"unknown runtime effect replay status `{entry.status}`"
+    if not problem:
+        return entry
+    error = canonical_json({"code": "effectmq_corrupt_row", "message": problem}).decode()
+    return replace(entry, status="failed", outcome_json="", error_json=error)
+
+
+def decide(entry: Entry | None, operation: Operation, now: Now) -> tuple[Answer, Entry | None]:
+    """The answer to any operation, and the entry to write; ``None`` when nothing changes."""
+    match operation:
+        case Claim():
+            return claim(entry, operation, now)
+        case Record():
+            return record(entry, operation)
+        case Cancel():
+            return cancel(entry, operation)
+        case _:
+            return hand_back(entry, operation, now)
 
 
 def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Entry | None]:
@@ -87,10 +138,10 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
         if asked.strict:
             return Missing(), None
         made = first_entry(asked, now)
-        return _granted(made, now), made
+        return _granted(made, now, asked), made
     if _replays(entry, asked):
         made = replace(first_entry(asked, now), fence=entry.fence + 1, parks=entry.parks)
-        return _granted(made, now), made
+        return _granted(made, now, asked), made
     if entry.hash and entry.hash != asked.effect.hash:
         return Mismatch(entry.hash), None
     if entry.status in FINISHED:
@@ -99,21 +150,21 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
         return Missing(), None
     if entry.status == "in_progress":
         if entry.lease_token == asked.token:
-            return _granted(entry, now), None
+            held = _leased(entry, asked.lease_ms, now)
+            return _granted(held, now, asked), held
         left_ms = _lease_left_ms(entry, now)
         if left_ms > 0:
             return Busy(left_ms), None
+    died = entry.status == "in_progress"
     taken = replace(
-        entry,
+        _leased(entry, asked.lease_ms, now),
         status="in_progress",
         attempts=max(entry.attempts, asked.attempt),
         fence=entry.fence + 1,
         lease_token=asked.token,
-        lease_clock=now.lease.clock,
-        lease_expires_ms=now.lease.now_ms + asked.lease_ms,
+        uncertain=entry.uncertain or (died and asked.on_uncertain == "park"),
     )
-    uncertain = entry.status == "in_progress" and asked.on_uncertain == "park"
-    return _granted(taken, now, uncertain=uncertain), taken
+    return _granted(taken, now, asked), taken
 
 
 def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | None]:
@@ -130,7 +181,7 @@ def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | 
     made = replace(
         entry,
         status="failed" if said.error_json else "completed",
-        attempts=said.attempts,
+        attempts=min(said.attempts, LARGEST),
         lease_token="",
         lease_expires_ms=0,
         outcome_json=said.outcome_json,
@@ -163,19 +214,15 @@ def hand_back(
             changed = replace(
                 entry,
                 status="waiting",
-                attempts=said.attempts,
+                attempts=min(said.attempts, LARGEST),
                 lease_token="",
                 lease_expires_ms=0,
-                due_at_ms=now.wall_ms + said.due_in_ms,
+                due_at_ms=_later(now.wall_ms, said.due_in_ms),
             )
         case Abandon():
             changed = replace(entry, lease_token="", lease_expires_ms=0)
         case Renew():
-            changed = replace(
-                entry,
-                lease_clock=now.lease.clock,
-                lease_expires_ms=now.lease.now_ms + said.lease_ms,
-            )
+            changed = _leased(entry, said.lease_ms, now)
     return Accepted(), changed
 
 
@@ -229,8 +276,17 @@ def _lease_left_ms(entry: Entry, now: Now) -> int:
     return max(0, entry.lease_expires_ms - now.lease.now_ms)
 
 
-def _granted(entry: Entry, now: Now, *, uncertain: bool = False) -> Granted:
+def _leased(entry: Entry, lease_ms: int, now: Now) -> Entry:
+    return replace(entry, lease_clock=now.lease.clock, lease_expires_ms=now.lease.now_ms + lease_ms)
+
+
+def _later(wall_ms: int, wait_ms: int) -> int:
+    return min(wall_ms + wait_ms, LARGEST)
+
+
+def _granted(entry: Entry, now: Now, asked: Claim) -> Granted:
     due_in_ms = max(0, entry.due_at_ms - now.wall_ms) if entry.due_at_ms else 0
+    uncertain = entry.uncertain and asked.on_uncertain == "park"
     return Granted(entry.fence, entry.attempts, due_in_ms, uncertain)
 
 

@@ -1,34 +1,31 @@
 """
 The journal's table, and how operations change it.
 
-Each operation is one row read, one rule applied, one row written. The two that every effect needs,
-its first claim and the record of its outcome, take one statement each; they fall back to the rules
-when the row is not as it usually is.
+Each effect is one row read, the rules applied, one row written; a step is taken for all effects of
+a transaction at once, which to a distant database is one round trip. The two operations that every
+effect needs, its first claim and the record of its outcome, take one statement each; they fall back
+to the rules when the row is not as it usually is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import singledispatch
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from effectmq.broker.database import Row, Transaction
+from effectmq.broker.database import Row, Transaction, Value
 from effectmq.broker.journal import rules
 from effectmq.broker.journal.records import (
-    Abandon,
+    FINISHED,
     Accepted,
     Answer,
     Cancel,
     Claim,
     Effect,
     Entry,
-    Granted,
-    Letter,
     Mismatch,
     Operation,
     Record,
-    Release,
-    Renew,
     Status,
 )
 from effectmq.broker.journal.rules import Now
@@ -58,6 +55,7 @@ JOURNAL_SCHEMA = Schema(
                 park_reason TEXT NOT NULL,
                 parks BIGINT NOT NULL,
                 letter_sent BIGINT NOT NULL,
+                uncertain BIGINT NOT NULL,
                 kind TEXT NOT NULL,
                 effect_id TEXT NOT NULL,
                 session_id TEXT NOT NULL,
@@ -77,7 +75,8 @@ JOURNAL_SCHEMA = Schema(
 
 _ENTRY = (
     "envelope_hash, status, attempts, fence, lease_token, lease_clock, lease_expires_at_ms, "
-    "due_at_ms, outcome_json, error_json, park_reason, parks, letter_sent"
+    "due_at_ms, outcome_json, error_json, park_reason, parks, letter_sent, "
+    "uncertain"
 )
 _KEY = "scope_id = ? AND replay_key = ?"
 
@@ -85,7 +84,7 @@ _SELECT = f"SELECT {_ENTRY} FROM effectmq_effects WHERE {_KEY}"
 _INSERT = (
     f"INSERT INTO effectmq_effects ({_ENTRY}, lease_owner_id, scope_id, replay_key, kind, "
     "effect_id, session_id, turn_id, caused_by, envelope_json, created_at_ms, updated_at_ms) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (scope_id, replay_key) DO NOTHING RETURNING fence"
 )
 _UPDATE = (
@@ -94,8 +93,8 @@ _UPDATE = (
     + f", updated_at_ms = ? WHERE {_KEY}"
 )
 _DESCRIBE = (
-    "UPDATE effectmq_effects SET lease_owner_id = ?, kind = ?, effect_id = ?, session_id = ?, "
-    f"turn_id = ?, caused_by = ?, envelope_json = ? WHERE {_KEY}"
+    "UPDATE effectmq_effects SET kind = ?, effect_id = ?, session_id = ?, turn_id = ?, "
+    f"caused_by = ?, envelope_json = ? WHERE {_KEY}"
 )
 _OWN = f"UPDATE effectmq_effects SET lease_owner_id = ? WHERE {_KEY}"
 _FINISH = (
@@ -105,10 +104,22 @@ _FINISH = (
 )
 
 
-def apply(tx: Transaction, operations: list[Operation]) -> list[Answer]:
-    """Carry out operations in one transaction, in order; an answer for each."""
+def apply(tx: Transaction, operations: Sequence[Operation]) -> list[Answer]:
+    """
+    Carry out operations in one transaction; an answer for each.
+
+    Those of one effect are carried out in order. Effects are independent of each other and are
+    taken in the order of their keys, so that two transactions never wait for each other in a
+    circle.
+    """
     now = Now(tx.now_ms(), tx.lease_time())
-    return [_apply(operation, tx, now) for operation in operations]
+    answers: dict[int, Answer] = {}
+    rest = _first_claims(tx, _cases(operations), now, answers)
+    if all(case.is_plain_record for case in rest):
+        rest = _plain_records(tx, rest, now, answers)
+    while rest:
+        rest = _ruled(tx, rest, now, answers)
+    return [answers[number] for number in range(len(operations))]
 
 
 def load(tx: Transaction, identity: Identity, *, for_update: str = "") -> Entry | None:
@@ -126,70 +137,132 @@ def envelope_json_of(tx: Transaction, identity: Identity) -> str:
 # Operations ---------------------------------------------------------------------------------------
 
 
-@singledispatch
-def _apply(operation: object, tx: Transaction, now: Now) -> Answer:
-    raise TypeError(f"no journal operation: {type(operation).__name__}")
+@dataclass(slots=True)
+class _Case:
+    """
+    One effect in one transaction.
+
+    Attributes:
+        identity: Which.
+        asked: What is asked of it, with the places of the answers.
+        entry: What it is now.
+        effect: What is to be written down of it, when that changes.
+        worker: Who claimed it, when somebody did.
+    """
+
+    identity: Identity
+    asked: list[tuple[int, Operation]]
+    entry: Entry | None = None
+    effect: Effect | None = None
+    worker: str | None = None
+
+    @property
+    def is_first_claim(self) -> bool:
+        """Whether nothing but one claim is asked, which may find nothing there."""
+        operation = self.asked[0][1]
+        return len(self.asked) == 1 and isinstance(operation, Claim) and not operation.strict
+
+    @property
+    def is_plain_record(self) -> bool:
+        """Whether nothing but one record is asked, and not of a parking."""
+        operation = self.asked[0][1]
+        return len(self.asked) == 1 and isinstance(operation, Record) and not operation.park_reason
 
 
-@_apply.register
-def _claim(asked: Claim, tx: Transaction, now: Now) -> Answer:
-    if not asked.strict:
-        made = rules.first_entry(asked, now)
-        if _insert(tx, asked.effect, made, asked.worker, now):
-            return Granted(made.fence, made.attempts, asked.due_in_ms)
-    entry = load(tx, asked.identity, for_update=tx.for_update)
-    answer, changed = rules.claim(entry, asked, now)
-    if isinstance(answer, Mismatch):
-        return Mismatch(answer.hash, envelope_json_of(tx, asked.identity))
-    if changed is not None and entry is not None:
-        _save(tx, asked.identity, changed, now)
-        if changed.hash != entry.hash:
-            _describe(tx, asked)
-        else:
-            tx.execute(_OWN, (asked.worker, *_key(asked.identity)))
-    return answer
+def _cases(operations: Sequence[Operation]) -> list[_Case]:
+    cases: dict[Identity, _Case] = {}
+    for number, operation in enumerate(operations):
+        case = cases.setdefault(operation.identity, _Case(operation.identity, []))
+        case.asked.append((number, operation))
+    return sorted(cases.values(), key=lambda case: _key(case.identity))
 
 
-@_apply.register
-def _record(said: Record, tx: Transaction, now: Now) -> Answer:
-    if not said.park_reason:
+def _first_claims(
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+) -> list[_Case]:
+    """Insert what is claimed for the first time; the cases that are not done with that."""
+    claims = [
+        (case, number, cast("Claim", operation))
+        for case in cases
+        if case.is_first_claim
+        for number, operation in case.asked
+    ]
+    rows: list[tuple[Value, ...]] = []
+    for _, number, asked in claims:
+        answer, made = rules.claim(None, asked, now)
+        assert made is not None
+        answers[number] = answer
+        rows.append(_new_row(asked.effect, made, asked.worker, now))
+    inserted = tx.execute_each(_INSERT, rows)
+    done = {id(case) for (case, _, _), found in zip(claims, inserted, strict=True) if found}
+    return [case for case in cases if id(case) not in done]
+
+
+def _plain_records(
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+) -> list[_Case]:
+    """Write down what the holders of leases say; the cases whose lease is not as it should be."""
+    rows: list[tuple[Value, ...]] = []
+    for case in cases:
+        said = cast("Record", case.asked[0][1])
         status: Status = "failed" if said.error_json else "completed"
-        written = (status, said.attempts, said.outcome_json, said.error_json, now.wall_ms)
-        rows = tx.execute(_FINISH, (*written, *_key(said.identity), said.fence))
-        if rows:
-            return Accepted(cast("int", rows[0][0]))
-    return _ruled(tx, said.identity, now, lambda entry: rules.record(entry, said))
-
-
-@_apply.register
-def _hand_back(said: Release | Abandon | Renew | Letter, tx: Transaction, now: Now) -> Answer:
-    return _ruled(tx, said.identity, now, lambda entry: rules.hand_back(entry, said, now))
-
-
-@_apply.register
-def _cancel(asked: Cancel, tx: Transaction, now: Now) -> Answer:
-    entry = load(tx, asked.identity, for_update=tx.for_update)
-    answer, changed = rules.cancel(entry, asked)
-    if changed is None:
-        return answer
-    if entry is not None:
-        _save(tx, asked.identity, changed, now)
-    elif not _insert(tx, asked.effect, changed, "", now):
-        # Claimed in this very moment by a transaction that began beside ours.
-        return _cancel(asked, tx, now)
-    return answer
+        attempts = min(said.attempts, rules.LARGEST)
+        written = (status, attempts, said.outcome_json, said.error_json, now.wall_ms)
+        rows.append((*written, *_key(said.identity), said.fence))
+    rest: list[_Case] = []
+    for case, found in zip(cases, tx.execute_each(_FINISH, rows), strict=True):
+        if found:
+            answers[case.asked[0][0]] = Accepted(cast("int", found[0][0]))
+        else:
+            rest.append(case)
+    return rest
 
 
 def _ruled(
-    tx: Transaction,
-    identity: Identity,
-    now: Now,
-    rule: Callable[[Entry | None], tuple[Answer, Entry | None]],
-) -> Answer:
-    answer, changed = rule(load(tx, identity, for_update=tx.for_update))
-    if changed is not None:
-        _save(tx, identity, changed, now)
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+) -> list[_Case]:
+    """Read, apply the rules, and write; the cases that somebody else made in this very moment."""
+    found = tx.execute_each(_SELECT + tx.for_update, [_key(case.identity) for case in cases])
+    new: list[_Case] = []
+    changed: list[_Case] = []
+    for case, rows in zip(cases, found, strict=True):
+        stored = case.entry = _entry(rows[0]) if rows else None
+        case.effect = case.worker = None
+        for number, operation in case.asked:
+            answers[number] = _decided(tx, case, operation, now)
+        if case.entry != stored:
+            (new if stored is None else changed).append(case)
+    inserted = tx.execute_each(
+        _INSERT,
+        [
+            _new_row(case.effect, case.entry, case.worker or "", now)
+            for case in new
+            if case.effect is not None and case.entry is not None
+        ],
+    )
+    _save(tx, changed, now)
+    return [case for case, rows in zip(new, inserted, strict=True) if not rows]
+
+
+def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> Answer:
+    answer, made = rules.decide(case.entry, operation, now)
+    if isinstance(answer, Mismatch):
+        known = case.effect
+        if known is not None and known.hash == answer.hash:
+            return Mismatch(answer.hash, known.envelope_json)
+        return Mismatch(answer.hash, envelope_json_of(tx, case.identity))
+    if made is not None:
+        if isinstance(operation, Claim | Cancel) and _is_anew(case.entry, operation):
+            # The first one seen, or one that an operator replays and may have edited.
+            case.effect = operation.effect
+        if isinstance(operation, Claim):
+            case.worker = operation.worker
+        case.entry = made
     return answer
+
+
+def _is_anew(entry: Entry | None, operation: Claim | Cancel) -> bool:
+    return entry is None or (isinstance(operation, Claim) and entry.status in FINISHED)
 
 
 # Rows ---------------------------------------------------------------------------------------------
@@ -214,51 +287,55 @@ def _values(entry: Entry) -> tuple[str | int, ...]:
         entry.park_reason,
         entry.parks,
         int(entry.letter_sent),
+        int(entry.uncertain),
     )
 
 
 def _entry(row: Row) -> Entry:
-    return Entry(*cast("Any", (*row[:-1], bool(row[-1]))))
+    *plain, letter_sent, uncertain = row
+    return rules.sound(Entry(*cast("Any", (*plain, bool(letter_sent), bool(uncertain)))))
 
 
-def _insert(tx: Transaction, effect: Effect, entry: Entry, worker: str, now: Now) -> bool:
-    """Write a new row; false when there is one already."""
-    rows = tx.execute(
-        _INSERT,
-        (
-            *_values(entry),
-            worker,
-            *_key(effect.identity),
-            effect.kind,
-            effect.effect_id,
-            effect.session_id,
-            effect.turn_id,
-            effect.caused_by,
-            effect.envelope_json,
-            now.wall_ms,
-            now.wall_ms,
-        ),
+def _new_row(effect: Effect, entry: Entry, worker: str, now: Now) -> tuple[Value, ...]:
+    return (
+        *_values(entry),
+        worker,
+        *_key(effect.identity),
+        *_description(effect),
+        now.wall_ms,
+        now.wall_ms,
     )
-    return bool(rows)
 
 
-def _save(tx: Transaction, identity: Identity, entry: Entry, now: Now) -> None:
-    tx.execute(_UPDATE, (*_values(entry), now.wall_ms, *_key(identity)))
+def _description(effect: Effect) -> tuple[str, ...]:
+    return (
+        effect.kind,
+        effect.effect_id,
+        effect.session_id,
+        effect.turn_id,
+        effect.caused_by,
+        effect.envelope_json,
+    )
 
 
-def _describe(tx: Transaction, asked: Claim) -> None:
-    """Another envelope has the key now: one that an operator edited, or the first one seen."""
-    effect = asked.effect
-    tx.execute(
+def _save(tx: Transaction, cases: list[_Case], now: Now) -> None:
+    tx.execute_many(
+        _UPDATE,
+        [
+            (*_values(case.entry), now.wall_ms, *_key(case.identity))
+            for case in cases
+            if case.entry is not None
+        ],
+    )
+    tx.execute_many(
+        _OWN,
+        [(case.worker, *_key(case.identity)) for case in cases if case.worker is not None],
+    )
+    tx.execute_many(
         _DESCRIBE,
-        (
-            asked.worker,
-            effect.kind,
-            effect.effect_id,
-            effect.session_id,
-            effect.turn_id,
-            effect.caused_by,
-            effect.envelope_json,
-            *_key(effect.identity),
-        ),
+        [
+            (*_description(case.effect), *_key(case.identity))
+            for case in cases
+            if case.effect is not None
+        ],
     )

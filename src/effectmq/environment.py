@@ -15,7 +15,8 @@ variable                    meaning
 ``EFFECTMQ_CRASH_AT``       for fault tests: the named point at which this process dies
 ==========================  =====================================================================
 
-An argument beats the variable, the variable beats the default.
+An argument beats the variable, the variable beats the default. API keys of model providers have
+names that the table of models gives.
 """
 
 from __future__ import annotations
@@ -34,10 +35,15 @@ from effectmq.protocol.topology import (
     TopologySettings,
 )
 
-__all__ = ["DEFAULT_BROKER", "Environment"]
+__all__ = ["DEFAULT_BROKER", "Environment", "variables"]
 
 #: In one process, without a server.
 DEFAULT_BROKER = "memory://"
+
+
+def variables() -> Mapping[str, str]:
+    """The process's own variables, for what names the ones it needs itself."""
+    return os.environ
 
 
 @dataclass(frozen=True, slots=True)

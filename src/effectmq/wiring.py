@@ -7,14 +7,20 @@ the environment.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from effectmq.broker.attachments import AttachmentStore
 from effectmq.broker.client import EffectClient
 from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
-from effectmq.environment import Environment
+from effectmq.environment import Environment, variables
 from effectmq.protocol.codec import MSGPACK
+
+if TYPE_CHECKING:
+    from effectmq.consumers.llm import AttachmentSource
 
 __all__ = ["Client", "Worker"]
 
@@ -109,3 +115,25 @@ class Worker(EffectWorker):
             replay=replay,
             attachments=environment.attachments if attachments is None else attachments,
         )
+
+    def models(self, table: Mapping[str, Any], attachments: AttachmentSource | None = None) -> None:
+        """
+        Let language models answer ``llm_call`` and ``direct`` effects.
+
+        Args:
+            table: Rows of plain data by the names that requests use, see ``docs/models.md``; API
+                keys are read from the variables that the rows name.
+            attachments: Where the bytes of attachments are; the worker's own store by default.
+
+        Raises:
+            MissingExtraError: When a model needs the extra ``llm`` and it is not installed.
+            ConfigurationError: When a row cannot be used, its key is missing, or one of the kinds
+                has a handler already.
+        """
+        from effectmq.consumers.llm import llm_handlers, read_models
+
+        store = self.attachments if attachments is None else attachments
+        llm_call, direct = llm_handlers(read_models(table), store, variables=variables())
+        self.add(llm_call)
+        self.add(direct)
+        self.use(llm_call.calls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from effectmq.broker.urls import mask_url
+from effectmq.broker.urls import hide_secrets, mask_url
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,26 @@ def test_a_password_that_was_not_escaped_is_masked_whole(password: str) -> None:
 def test_a_url_with_a_slash_too_few_is_masked_all_the_same() -> None:
     """What is shown in an error is often a URL that is wrong."""
     assert "hunter2" not in mask_url("amqp:/agent:hunter2@broker/vhost")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://me:s3cret@host/db", 'failed for "s3cret"'),
+        ("postgresql://me:s3%63ret@host/db", 'failed for "s3cret" or "s3%63ret"'),
+        ("postgresql://me:half@s3cret@host/db", "could not resolve s3cret@host"),
+        ("postgresql://me:half/s3cret@host/db", 'invalid port "half", s3cret'),
+        ("postgresql://me@host/db?password=s3cret&x=1", "password=s3cret"),
+    ],
+)
+def test_what_a_library_says_is_shown_without_the_password(url: str, said: str) -> None:
+    """Nor the half of it that the library took for something else."""
+    shown = hide_secrets(said, url)
+    assert "s3cret" not in shown
+    assert "half" not in shown
+    assert "***" in shown
+
+
+def test_what_has_no_password_is_shown_as_it_is() -> None:
+    """Nothing is hidden that is no secret."""
+    assert hide_secrets("no host db", "postgresql://me@host/db") == "no host db"

@@ -23,10 +23,12 @@ __all__ = [
     "SUITES",
     "Installation",
     "Unavailable",
+    "apt_install",
     "build_folder",
     "existing_folder",
     "install_with_apt",
     "installed_on_path",
+    "services_stay_down",
 ]
 
 #: Debian release that carries each RabbitMQ series; sid moves, so 4.3 is only made on demand.
@@ -109,8 +111,8 @@ def install_with_apt() -> Installation:
     if shutil.which("apt-get") is None:
         raise Unavailable("there is no rabbitmq-server, nor an apt-get to install it with")
     _require_root("installing rabbitmq-server with apt-get")
-    with _services_stay_down():
-        _apt_install("rabbitmq-server")
+    with services_stay_down():
+        apt_install("rabbitmq-server")
     found = installed_on_path()
     if found is None:
         raise Unavailable("apt-get installed rabbitmq-server, but there is none in /usr/sbin")
@@ -167,7 +169,7 @@ def _build(series: str, cache: Path) -> None:
             raise Unavailable(
                 f"RabbitMQ {series} needs debootstrap, and there is no apt-get for it"
             )
-        _apt_install("debootstrap", "debian-archive-keyring")
+        apt_install("debootstrap", "debian-archive-keyring")
     suite = SUITES[series]
     for leftover in cache.glob(f"{suite}.building-*"):
         _remove_tree(leftover)
@@ -208,7 +210,7 @@ def _mirror() -> list[str]:
     return []
 
 
-def _apt_install(*packages: str) -> None:
+def apt_install(*packages: str) -> None:
     """Install packages; the package lists are only fetched when apt cannot do without."""
     install = ("apt-get", "install", "-y", "-q", "--no-install-recommends", *packages)
     try:
@@ -220,7 +222,7 @@ def _apt_install(*packages: str) -> None:
 
 
 @contextlib.contextmanager
-def _services_stay_down() -> Generator[None]:
+def services_stay_down() -> Generator[None]:
     """Debian's documented veto: while this file says 101, installing starts no service."""
     policy = Path("/usr/sbin/policy-rc.d")
     if policy.exists():

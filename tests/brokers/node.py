@@ -24,7 +24,7 @@ from typing import Self
 from tests.brokers.finding import Installation
 from tests.brokers.greeting import greet
 
-__all__ = ["BrokerNode", "NodeError", "free_ports"]
+__all__ = ["BrokerNode", "NodeError", "free_ports", "start_watchdog"]
 
 # Below every system's range of ephemeral ports (Linux from 32768, macOS from 49152). Inside it, a
 # client that keeps knocking at a dead node's port can be given that very port as its own, connect
@@ -73,7 +73,7 @@ class BrokerNode:
         self.folder = _make_folder(installation)
         self._environment = self._make_environment(dist_port, epmd_port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._watchdog = _start_watchdog(self.folder)
+        self._watchdog = start_watchdog(self.folder)
         self._write_files()
 
     def __enter__(self) -> Self:
@@ -334,7 +334,11 @@ def _make_folder(installation: Installation) -> Path:
     return Path(tempfile.mkdtemp(prefix="effectmq-rabbitmq-", dir=parent))
 
 
-def _start_watchdog(folder: Path) -> subprocess.Popen[bytes]:
+def start_watchdog(folder: Path) -> subprocess.Popen[bytes]:
+    """
+    A process that outlives us by a moment: it kills what the file ``pids`` names, and removes the
+    folder, as soon as its standard input is closed.
+    """
     return subprocess.Popen(
         ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(folder)],
         stdin=subprocess.PIPE,

@@ -47,6 +47,7 @@ __all__ = [
     "TOPOLOGY",
     "Stage",
     "code",
+    "effect",
     "gathered",
     "hurry",
     "logged",

@@ -271,6 +271,20 @@ def test_an_attempt_that_raised_is_tried_again_while_there_is_budget() -> None:
     )
 
 
+def test_looking_again_at_what_goes_on_elsewhere_is_no_attempt() -> None:
+    """What fails later has all its attempts then, and the time counts from the first look."""
+    waiting = retry_in(
+        code(attempt=2, first_seen_ms=NOW - 5_000),
+        2_000,
+        now_ms=NOW,
+        levels_ms=LEVELS,
+        jitter=random.Random(1),
+        counts=False,
+    )
+    assert isinstance(waiting, Delay)
+    assert waiting.headers == {"attempt": 2, "first_seen": NOW - 5_000, "due": 0}
+
+
 def test_one_attempt_is_not_called_attempts() -> None:
     """A sentence for people."""
     park = failed(code(), KeyError("k"), stop=stop_after_attempt(1))

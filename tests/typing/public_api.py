@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import assert_type
 
 from effectmq import (
+    Attachment,
     Client,
     EffectContext,
     EffectFailedError,
     EffectmqError,
     EffectTimeoutError,
+    FinishTurn,
     Handle,
     ProcessScope,
     RejectEffectError,
@@ -22,17 +24,26 @@ from effectmq import (
     RuntimeEffectEnvelope,
     ToolCall,
     ToolCallError,
+    ToolContext,
+    ToolReturn,
     TransportSettings,
     Turn,
     Worker,
     WorkerSettings,
 )
+from effectmq.consumers.code.engine import Engine
+from effectmq.consumers.code.functions import signatures
+from effectmq.consumers.code.handler import CodeHandler
+from effectmq.consumers.code.monty import MontyEngine
+from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol import (
+    LlmToolSpec,
     RuntimeEffectCommandExecCode,
     RuntimeEffectControllerError,
     RuntimeEffectOutcome,
     RuntimeEffectOutcomeExecCode,
     RuntimeEffectOutcomeToolCall,
+    ToolDefinition,
 )
 
 app = Worker(
@@ -68,6 +79,20 @@ async def run(command: RuntimeEffectCommandExecCode, context: EffectContext) -> 
     return {"type": "exec_code", "result": {"Err": "no"}}
 
 
+app.models({"demo": {"provider": "scripted", "script": [{"reply": "$text"}]}})
+
+
+@app.tool(lane="gpu")
+def draw(context: ToolContext) -> ToolReturn:
+    """What a tool may return and do besides."""
+    assert_type(context.emit("Page", "web.page", "drawn").started_process_ids, list[str])
+    return ToolReturn(Attachment(b"", "image/png"), FinishTurn("done"))
+
+
+app.mcp(["python", "server.py"], env={"A": "b"})
+app.mcp("http://127.0.0.1/mcp", prefix="far.", headers={"a": "b"}, only=["x"], lane="gpu")
+
+
 async def call_directly(context: EffectContext) -> None:
     """Decorated functions keep their types."""
     assert_type(await add(a=1, b=2), int)
@@ -100,6 +125,12 @@ async def turns(client: Client) -> None:
     turn = client.turn(session_id="s1", turn_id="t1", turn_index=0)
     assert_type(turn, Turn)
     assert_type(await turn.tool_call("add", {"a": 1}, call_id="c"), RuntimeEffectOutcome)
+    assert_type(
+        await turn.tool_call("draw", {}, call_id="c", lane=app.tools["draw"].lane),
+        RuntimeEffectOutcome,
+    )
+    assert_type(app.tools["draw"].spec(), LlmToolSpec)
+    assert_type(app.tools["draw"].definition(), ToolDefinition)
     assert_type(await turn.exec_code("1 + 1", timeout=5), RuntimeEffectOutcome)
     envelopes = turn.tool_envelopes([ToolCall("add", {"a": 1, "b": 2}, "c1")])
     assert_type(envelopes, list[RuntimeEffectEnvelope])
@@ -127,3 +158,16 @@ async def embed() -> None:
     async with app as worker:
         assert_type(worker.kinds, tuple[str, ...])
     await app.run(["tool_call", "exec_code.gpu"])
+
+
+async def code(client: Client) -> None:
+    """What a worker adds to run code, and who carries its calls out."""
+    handler = CodeHandler(
+        CodeSettings(time_limit_s=5),
+        tools=lambda: signatures(app.tools),
+        execute=client.execute,
+        images=app.attachments,
+    )
+    app.add(handler)
+    engine: Engine = MontyEngine(CodeSettings())
+    app.add(CodeHandler(engine=engine))

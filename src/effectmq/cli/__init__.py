@@ -37,6 +37,7 @@ from effectmq.protocol.errors import (
     AccessRefusedError,
     ConfigurationError,
     EffectmqError,
+    SchemaVersionError,
     TopologyError,
     VirtualHostError,
 )
@@ -59,13 +60,21 @@ COMMANDS = {
     "canonicalize": "print canonical JSON and hashes of documents",
     "queues": "list queues, with what waits in them and who consumes them",
     "dead": "list, show, replay, export and purge dead letters",
+    "effects": "list, show, follow, compare and cancel effects of the journal",
+    "journal": "statistics, pruning, migration and verification of the journal",
     "topology": "plan or apply the exchanges and queues on the broker",
     "doctor": "check broker, topology, consumers and delivery",
     "bench": "measure throughput and latency",
 }
 
 #: What trying again cannot mend; a supervisor should not restart us for it.
-_PERMANENT = (ConfigurationError, AccessRefusedError, VirtualHostError, TopologyError)
+_PERMANENT = (
+    ConfigurationError,
+    AccessRefusedError,
+    VirtualHostError,
+    TopologyError,
+    SchemaVersionError,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

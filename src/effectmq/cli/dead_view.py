@@ -20,7 +20,16 @@ from effectmq.cli.tables import pairs, table
 from effectmq.protocol.deadletter import DeadLetter
 from effectmq.protocol.text import printable
 
-__all__ = ["age", "letter_table", "letter_text", "pretty", "report_lines", "tally_line"]
+__all__ = [
+    "age",
+    "letter_table",
+    "letter_text",
+    "pretty",
+    "report_lines",
+    "short",
+    "tally_line",
+    "when",
+]
 
 _MAX_EFFECT = 40
 _MAX_ERROR = 72
@@ -36,11 +45,11 @@ def letter_table(letters: Iterable[DeadLetter], now_ms: int) -> str:
             (
                 letter.id,
                 age(letter.parked_ms, now_ms),
-                _short(letter.reason, _MAX_EFFECT),
-                _short(letter.kind, _MAX_EFFECT),
+                short(letter.reason, _MAX_EFFECT),
+                short(letter.kind, _MAX_EFFECT),
                 letter.attempts or None,
-                _short(_effect_id(letter), _MAX_EFFECT),
-                _short(_error(letter), _MAX_ERROR),
+                short(_effect_id(letter), _MAX_EFFECT),
+                short(_error(letter), _MAX_ERROR),
             )
             for letter in letters
         ],
@@ -73,12 +82,12 @@ def letter_text(
         ("reason", f"{letter.reason}: {reason}" if reason else letter.reason),
         ("code", letter.code),
         ("attempts", letter.attempts or None),
-        ("parked", _when(letter.parked_ms, now_ms)),
+        ("parked", when(letter.parked_ms, now_ms)),
         ("by", letter.parked_by),
         ("reply to", message.reply_to),
         ("content type", message.content_type),
         ("message id", message.message_id),
-        ("published", _when(message.timestamp * 1_000, now_ms)),
+        ("published", when(message.timestamp * 1_000, now_ms)),
         *((name, value) for name, value in record["headers"].items()),
         ("body", f"{record['body_bytes']} bytes, sha256 {record['body_sha256']}"),
     ]
@@ -156,6 +165,23 @@ def pretty(tree: object) -> str:
     )
 
 
+def when(then_ms: int, now_ms: int) -> str | None:
+    """A moment of the local clock, and how long ago it was; ``None`` when it is not known."""
+    if then_ms <= 0:
+        return None
+    try:
+        time = datetime.fromtimestamp(then_ms / 1_000).astimezone().isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{then_ms} ms since 1970"
+    return f"{time} ({age(then_ms, now_ms)} ago)"
+
+
+def short(text: str, limit: int) -> str:
+    """Text on one line of at most so many characters, for a cell."""
+    line = printable(text, 10 * limit)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
 def _effect_id(letter: DeadLetter) -> str:
     if letter.effect_id:
         return letter.effect_id
@@ -171,24 +197,9 @@ def _error(letter: DeadLetter) -> str:
     return f"{letter.code}: {letter.detail}"
 
 
-def _when(then_ms: int, now_ms: int) -> str | None:
-    if then_ms <= 0:
-        return None
-    try:
-        time = datetime.fromtimestamp(then_ms / 1_000).astimezone().isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return f"{then_ms} ms since 1970"
-    return f"{time} ({age(then_ms, now_ms)} ago)"
-
-
-def _short(text: str, limit: int) -> str:
-    line = printable(text, 10 * limit)
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
 def _letters(count: int) -> str:
     return f"{count} dead letter" if count == 1 else f"{count} dead letters"
 
 
 def _reasons(reasons: Counter[str]) -> str:
-    return ", ".join(f"{count} {_short(reason, 40)}" for reason, count in reasons.most_common())
+    return ", ".join(f"{count} {short(reason, 40)}" for reason, count in reasons.most_common())

@@ -31,8 +31,8 @@ __all__ = [
     "topology_of",
 ]
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def add_broker_options(parser: argparse.ArgumentParser) -> None:
@@ -98,12 +98,12 @@ def is_memory(broker: str) -> bool:
 
 
 def seconds(text: str) -> float:
-    """A duration: ``30``, ``30s``, ``250ms``, ``5m`` or ``1h``; without a unit, seconds."""
+    """A duration: ``30s``, ``250ms``, ``5m``, ``1h`` or ``30d``; without a unit, seconds."""
     found = _DURATION.fullmatch(text.strip())
     value = float(found[1]) * _UNIT_S[found[2] or "s"] if found else 0.0
     if value <= 0:
         raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a time above 0, for instance 30, 250ms or 5m"
+            f"found {text!r}, expected a time above 0, for instance 30, 250ms, 5m or 30d"
         )
     return value
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from effectmq.broker.client import EffectClient
+from effectmq.consumers.sessions import SurfaceHandler
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.attachments import AttachmentRef
@@ -287,3 +288,20 @@ async def test_a_worker_can_be_started_again(stage: Stage, http_server: HttpServ
     await app.stop(0)
     await app.start()
     assert await called(client, "say", text="again") == "again"
+
+
+async def test_a_worker_that_only_tells_of_tools_knows_those_of_servers(
+    stage: Stage, http_server: HttpServer
+) -> None:
+    """The surface of a model lists them, wherever they are run."""
+    app = stage.worker()
+    app.add(SurfaceHandler(lambda: app.tools))
+    app.mcp(http_server.url, only=["say"], connect_timeout_s=PATIENCE_S)
+    await stage.start(app, ["sleep"])
+    assert app.tools == {}
+    await app.stop(0)
+    await app.start(["sync_execution_surface"])
+    client = await stage.client()
+    turn = client.turn(session_id="s1", turn_id="t1")
+    outcome: Any = await turn.sync_execution_surface(update_machine_config=True, timeout=PATIENCE_S)
+    assert [spec.name for spec in outcome.result.ok.tool_specs] == ["say"]

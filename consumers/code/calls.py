@@ -1,0 +1,193 @@
+"""
+Tool calls and sleeps that code asks for, as effects of their own.
+
+Each gets a number in the order in which the code asks, and its identity is made of the block's
+own and this number. So a block that is run again asks for byte-identical envelopes, and whoever
+carries them out (a client with a journal) answers those that have been carried out before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from effectmq.consumers.code.engine import BlockStoppedError
+from effectmq.consumers.code.faults import over_calls, over_sleeps
+from effectmq.consumers.code.functions import Function
+from effectmq.consumers.code.settings import CodeSettings
+from effectmq.consumers.code.values import CodeError, UnsendableError, answer_of, to_json
+from effectmq.consumers.tool_outputs import failure, output_from
+from effectmq.protocol import invocations
+from effectmq.protocol.canonical import canonical_json
+from effectmq.protocol.errors import EffectFailedError, EffectMismatchError, RejectEffectError
+from effectmq.protocol.model import to_tree
+from effectmq.protocol.text import printable
+from effectmq.protocol.validation import wrong_outcome
+from effectmq.protocol.wire.envelope import (
+    RuntimeEffectCommand,
+    RuntimeEffectCommandSleep,
+    RuntimeEffectCommandToolCall,
+    RuntimeEffectEnvelope,
+)
+from effectmq.protocol.wire.invocation import RuntimeInvocation
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeToolCall
+from effectmq.protocol.wire.tools import (
+    CompletedToolCall,
+    PreparedToolCall,
+    ToolCallOutcomeFailure,
+    ToolCallOutput,
+    ToolCallRecord,
+)
+
+__all__ = ["CodeCalls", "Execute"]
+
+#: Carries an effect out and gives its outcome, as ``EffectClient.execute`` does.
+Execute = Callable[[RuntimeEffectEnvelope], Awaitable[RuntimeEffectOutcome]]
+
+_LONGEST_SLEEP_S = 366 * 86_400.0
+
+
+class CodeCalls:
+    """
+    The effects of one block.
+
+    Args:
+        invocation: The block's own; the parent of everything it asks for.
+        block_hash: The hash of the block's envelope, which makes the call ids unique.
+        execute: Carries out an effect; ``None`` when there is nobody who could.
+        settings: The limits.
+
+    Attributes:
+        records: The calls that were made, in order.
+    """
+
+    def __init__(
+        self,
+        invocation: RuntimeInvocation,
+        block_hash: str,
+        execute: Execute | None,
+        settings: CodeSettings,
+    ) -> None:
+        self.records: list[ToolCallRecord] = []
+        self._invocation = invocation
+        self._prefix = f"code-{block_hash[:16]}"
+        self._execute = execute
+        self._settings = settings
+        self._room_bytes = settings.records_bytes
+        self._calls = 0
+        self._sleeps = 0
+
+    async def call(
+        self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[object, ToolCallOutput]:
+        """
+        Call a tool.
+
+        Returns:
+            What the code gets, and the whole output.
+
+        Raises:
+            CodeError: When the arguments cannot be sent, or the call failed.
+            BlockStoppedError: When it is one call too many.
+            RejectEffectError: When the block, run again, asks for something else than before.
+        """
+        arguments = self._arguments(function, args, kwargs)
+        if self._calls >= self._settings.max_tool_calls:
+            raise BlockStoppedError(over_calls(self._settings))
+        self._calls += 1
+        call = PreparedToolCall(
+            call_id=f"{self._prefix}-{self._calls}", tool_name=function.tool, args=arguments
+        )
+        invocation = invocations.tool_call(self._invocation, call.call_id)
+        outcome = await self._carry_out(invocation, RuntimeEffectCommandToolCall(call=call))
+        if not isinstance(outcome, RuntimeEffectOutcomeToolCall):
+            raise RejectEffectError(*wrong_outcome("tool_call", outcome.type))
+        self.records.append(self._record(outcome.result))
+        return answer_of(function.tool, outcome.result.output), outcome.result.output
+
+    async def sleep(self, duration_s: float) -> int:
+        """
+        Sleep, as an effect; not at all when it is for no time.
+
+        Returns:
+            How long, in milliseconds.
+
+        Raises:
+            CodeError: When that is no time to sleep, or the sleep was cancelled.
+            BlockStoppedError: When it is one sleep too many.
+        """
+        if not 0 <= duration_s <= _LONGEST_SLEEP_S:
+            raise CodeError(
+                "ValueError", f"cannot sleep for {duration_s} s; expected 0 s to a year"
+            )
+        duration_ms = round(duration_s * 1_000)
+        if duration_ms == 0:
+            return 0
+        if self._sleeps >= self._settings.max_sleeps:
+            raise BlockStoppedError(over_sleeps(self._settings))
+        invocation = invocations.language_sleep("foreground", self._sleeps, parent=self._invocation)
+        self._sleeps += 1
+        await self._carry_out(invocation, RuntimeEffectCommandSleep(duration_ms=duration_ms))
+        return duration_ms
+
+    def _record(self, result: CompletedToolCall) -> ToolCallRecord:
+        """What the block's outcome says of a call; short when there is no room for all of it."""
+        record = ToolCallRecord(
+            call_id=result.call_id,
+            tool=result.tool_name,
+            args=result.args,
+            output=result.output,
+            duration_ms=result.duration_ms,
+        )
+        size_bytes = len(canonical_json(to_tree(record)))
+        if size_bytes > self._room_bytes:
+            return record.model_copy(
+                update={"args": None, "output": _left_out(result.output, size_bytes)}
+            )
+        self._room_bytes -= size_bytes
+        return record
+
+    def _arguments(
+        self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
+        try:
+            return to_json(function.bind(args, kwargs), self._settings.argument_bytes)
+        except UnsendableError as problem:
+            raise CodeError(
+                "TypeError", f"the arguments of {function.name}() cannot be sent: {problem}"
+            ) from None
+
+    async def _carry_out(
+        self, invocation: RuntimeInvocation, command: RuntimeEffectCommand
+    ) -> RuntimeEffectOutcome:
+        if self._execute is None:
+            raise CodeError("RuntimeError", f"a {command.type} is not available in this session")
+        envelope = RuntimeEffectEnvelope(invocation=invocation, command=command)
+        try:
+            return await self._execute(envelope)
+        except EffectMismatchError as problem:
+            raise RejectEffectError(
+                "effectmq_code_diverged",
+                "the block was run again and asked for something else than the first time "
+                f"({printable(problem.message, 300)}); a block must do the same when its tools "
+                "answer the same, so look for what it depends on besides them",
+            ) from None
+        except EffectFailedError as problem:
+            # Recorded, so it is the same when the block is run again. What else can be raised
+            # here (no answer in time, no broker) is not, and fails the attempt.
+            raise CodeError(
+                "RuntimeError", f"{problem.code}: {printable(problem.message)}"
+            ) from None
+
+
+def _left_out(output: ToolCallOutput, size_bytes: int) -> ToolCallOutput:
+    note = f"(a call of {size_bytes} bytes, left out here)"
+    if isinstance(output.outcome, ToolCallOutcomeFailure):
+        failed = output.outcome.payload
+        return failure(
+            failed.class_,
+            printable(failed.code, 100),
+            f"{printable(failed.message, 200)} {note}",
+            source=failed.source,
+            retry=failed.retry,
+        )
+    return output_from(note)

@@ -1,0 +1,179 @@
+"""
+The handler of ``exec_code``: a block of code, with the session's variables before and after.
+
+Not there unless it is added: ``worker.add(CodeHandler(...))``. A failing block is an outcome, with
+the error for the model to read; only what goes wrong around the block (its process died, the
+database cannot be reached, a tool did not answer in time) fails the attempt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from effectmq.broker.database import Database
+from effectmq.broker.journal.records import OnUncertain
+from effectmq.consumers.code.block import Block
+from effectmq.consumers.code.calls import CodeCalls, Execute
+from effectmq.consumers.code.database_sessions import DatabaseSessions
+from effectmq.consumers.code.engine import Engine, Program, Ran, StateUnreadableError
+from effectmq.consumers.code.faults import over_state, stopped
+from effectmq.consumers.code.functions import Signatures, functions_of
+from effectmq.consumers.code.images import Images, ImageStore
+from effectmq.consumers.code.sessions import MemorySessions, Sessions, Start
+from effectmq.consumers.code.settings import CodeSettings
+from effectmq.consumers.handler import EffectContext, HandlerTimeoutError
+from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.protocol.errors import RejectEffectError
+from effectmq.protocol.model import Err, Ok
+from effectmq.protocol.request import Request
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
+
+__all__ = ["CodeHandler"]
+
+
+def _no_tools() -> Signatures:
+    return {}
+
+
+class CodeHandler:
+    """
+    Runs ``exec_code`` effects. The worker that it is added to starts and ends it.
+
+    Args:
+        settings: The limits.
+        database: Where the sessions' variables are kept, already open; without one they are kept
+            in this worker only.
+        tools: The parameters of the tools that code may call, by name; asked anew for each block.
+            For the tools of a worker: ``lambda: signatures(app.tools)``.
+        execute: Carries out the calls, each of which is an effect; without it there are no tools
+            and no sleeps.
+        images: Where images are kept; without one, small ones travel in the outcome.
+        retry: What to do with an attempt that failed.
+        engine: What interprets the code; Monty by default.
+
+    Raises:
+        MissingExtraError: When Monty is not installed.
+    """
+
+    kind = "exec_code"
+
+    def __init__(
+        self,
+        settings: CodeSettings | None = None,
+        *,
+        database: Database | None = None,
+        tools: Callable[[], Signatures] = _no_tools,
+        execute: Execute | None = None,
+        images: ImageStore | None = None,
+        retry: RetryPolicy = DEFAULT_RETRY,
+        engine: Engine | None = None,
+    ) -> None:
+        self.settings = settings or CodeSettings()
+        self.retry = retry
+        self.time_limit_s = self.settings.wait_limit_s
+        self._tools = tools
+        self._execute = execute
+        self._images = images
+        self._engine = engine or _monty(self.settings)
+        kept = self.settings.kept_states
+        self.sessions: Sessions = (
+            DatabaseSessions(database, kept) if database is not None else MemorySessions(kept)
+        )
+
+    async def __aenter__(self) -> CodeHandler:
+        """
+        Make the tables and start the interpreter's processes.
+
+        Raises:
+            ConfigurationError: When code cannot be run here.
+            DatabaseError: When the database cannot be used.
+        """
+        await self.sessions.open()
+        await self._engine.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """End the processes."""
+        await self._engine.__aexit__()
+
+    def limit_s(self, request: Request) -> float | None:
+        """How long an attempt may take, waiting included, in seconds."""
+        return self.time_limit_s
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """A block is made to be run again; what its calls say is for their tools."""
+        return "retry"
+
+    def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
+        """For the retry policy to decide; calls that have been recorded are not made again."""
+        return HandlerTimeoutError(limit_s)
+
+    async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcomeExecCode:
+        """One attempt at one block."""
+        session_id = context.invocation.scope.session_id
+        start = await self.sessions.start(session_id, request.hash)
+        began = time.monotonic()
+        block = self._block(request, session_id)
+        # A new session's random numbers begin with its name.
+        program = Program(_code(request), start.state, session_id)
+        try:
+            ran = await self._engine.run(program, block.host)
+        except StateUnreadableError as problem:
+            return RuntimeEffectOutcomeExecCode(
+                result=Err(err=_unreadable(start, self._engine.name, problem))
+            )
+        ran = self._within(ran)
+        await self._keep(session_id, request.hash, start, ran)
+        duration_ms = round((time.monotonic() - began) * 1_000)
+        return RuntimeEffectOutcomeExecCode(result=Ok(ok=block.response(ran, duration_ms)))
+
+    def _block(self, request: Request, session_id: str) -> Block:
+        settings, effect_hash = self.settings, request.hash
+        return Block(
+            functions_of(self._tools()) if self._execute is not None else {},
+            CodeCalls(request.envelope.invocation, effect_hash, self._execute, settings),
+            Images(self._images, settings),
+            partial(self.sessions.started_ms, session_id, effect_hash),
+            settings,
+        )
+
+    def _within(self, ran: Ran) -> Ran:
+        """The same, or what it comes to when the state is too large to keep."""
+        size_bytes = len(ran.state or b"")
+        if size_bytes <= self.settings.state_bytes:
+            return ran
+        return Ran(ran.printed, error=stopped(over_state(size_bytes, self.settings)))
+
+    async def _keep(self, session_id: str, effect_hash: str, start: Start, ran: Ran) -> None:
+        state, engine = ran.state, self._engine.name
+        if state is None:
+            # The block counts all the same: what comes after it must not be run before it.
+            state, engine = start.state, start.engine
+        await self.sessions.keep(session_id, effect_hash, start, state, engine)
+
+
+def _monty(settings: CodeSettings) -> Engine:
+    # Only who runs code needs it.
+    from effectmq.consumers.code.monty import MontyEngine
+
+    return MontyEngine(settings)
+
+
+def _code(request: Request) -> str:
+    command = request.envelope.command
+    if not isinstance(command, RuntimeEffectCommandExecCode):
+        raise RejectEffectError(
+            "runtime_effect_local_executor_mismatch",
+            f"the code executor cannot execute {command.type} command",
+        )
+    return command.code
+
+
+def _unreadable(start: Start, engine: str, problem: StateUnreadableError) -> str:
+    return (
+        f"the session's variables were kept by {start.engine} and cannot be read by {engine}: "
+        f"{problem}; run workers of one version, or begin a new session"
+    )

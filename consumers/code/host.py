@@ -1,0 +1,131 @@
+"""
+What one block can reach: tools, sleep, a clock, images, and the way to end the turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn
+
+from effectmq.consumers.code.calls import CodeCalls
+from effectmq.consumers.code.functions import Function
+from effectmq.consumers.code.images import Images
+from effectmq.consumers.code.settings import CodeSettings
+from effectmq.consumers.code.values import CodeError, UnsendableError, to_json
+from effectmq.protocol.wire.tool_value import encode_tool_value
+from effectmq.protocol.wire.tools import ToolCallOutput, ToolControlFail, ToolControlFinish
+
+__all__ = ["FINISH", "SHOW_IMAGE", "BlockHost"]
+
+#: Ends the block, and the turn with this value.
+FINISH = "finish"
+#: Puts an image into the outcome.
+SHOW_IMAGE = "show_image"
+
+_OWN = {
+    FINISH: Function(FINISH, FINISH, ("value",)),
+    SHOW_IMAGE: Function(SHOW_IMAGE, SHOW_IMAGE, ("image", "label")),
+}
+
+
+class BlockHost:
+    """
+    The host of one block.
+
+    Args:
+        functions: The tools that the code may call, by their names in it.
+        calls: Carries them out.
+        images: Takes what is shown.
+        started_ms: Finds out when the block was started for the first time, Unix milliseconds.
+        settings: The limits.
+
+    Attributes:
+        finished: Whether the code ended the turn.
+        result: With what, as JSON.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, Function],
+        calls: CodeCalls,
+        images: Images,
+        started_ms: Callable[[], Awaitable[int]],
+        settings: CodeSettings,
+    ) -> None:
+        self.finished = False
+        self.result: object = None
+        self._functions = functions
+        self._calls = calls
+        self._images = images
+        self._find_start = started_ms
+        self._start_ms = 0
+        self._slept_ms = 0
+        self._settings = settings
+
+    def knows(self, name: str) -> bool:
+        """Whether it is a tool, or one of our own; see the port."""
+        return name in self._functions or name in (FINISH, SHOW_IMAGE)
+
+    async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """Call it; a tool hides what has the same name. See the port."""
+        if self.finished:
+            # It caught the exception that was to end it.
+            raise _end()
+        function = self._functions.get(name)
+        if function is not None:
+            value, output = await self._calls.call(function, args, kwargs)
+            self._obey(function, output)
+            return value
+        given = _bound(_OWN[name], args, kwargs)
+        if name == FINISH:
+            self._finish(given.get("value"))
+        await self._images.show(given.get("image"), given.get("label", ""))
+        return None
+
+    async def sleep(self, duration_s: float) -> None:
+        """Sleep, and let the clock go on by as much; see the port."""
+        self._slept_ms += await self._calls.sleep(duration_s)
+
+    async def now_ms(self) -> int:
+        """When the block was first started, and what it has slept since; see the port."""
+        if not self._start_ms:
+            self._start_ms = await self._find_start()
+        return self._start_ms + self._slept_ms
+
+    def _finish(self, value: object) -> NoReturn:
+        try:
+            result = to_json(value, self._settings.argument_bytes)
+        except UnsendableError as problem:
+            raise CodeError("TypeError", f"finish() cannot send this: {problem}") from None
+        self._end_with(result)
+
+    def _obey(self, function: Function, output: ToolCallOutput) -> None:
+        """What a tool wants to happen to the turn."""
+        control = output.control
+        if isinstance(control, ToolControlFinish):
+            self._end_with(encode_tool_value(control.value))
+        if isinstance(control, ToolControlFail):
+            failure = control.failure
+            raise CodeError(
+                "RuntimeError", f"{function.name} failed ({failure.code}): {failure.message}"
+            )
+
+    def _end_with(self, result: object) -> NoReturn:
+        self.finished, self.result = True, result
+        raise _end()
+
+
+def _end() -> CodeError:
+    return CodeError("SystemExit", "finished")
+
+
+def _bound(
+    function: Function, args: tuple[object, ...], kwargs: dict[str, object]
+) -> dict[str, object]:
+    bound = function.bind(args, kwargs)
+    unknown = next((name for name in bound if name not in function.parameters), None)
+    if unknown is not None:
+        raise CodeError(
+            "TypeError", f"{function.name}() got an unexpected keyword argument '{unknown}'"
+        )
+    return bound

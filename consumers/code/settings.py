@@ -1,0 +1,79 @@
+"""What can be chosen for running code: one frozen value, with the units in the names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from effectmq.protocol.errors import ConfigurationError
+
+__all__ = ["CodeSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSettings:
+    """
+    Limits of one block of code, and of the processes that run it.
+
+    Attributes:
+        time_limit_s: How long a block may compute. Waiting for tools and sleeping does not count.
+        wait_limit_s: How long one attempt at a block may take, waiting included; then it is an
+            error like another, for the retry policy to decide.
+        memory_bytes: How large a session's heap may get.
+        max_recursion_depth: How deep calls may be nested.
+        output_bytes: How much a block may print.
+        observation_chars: How much of what it printed, and of its last value, goes into the
+            outcome.
+        observation_lines: The same in lines.
+        error_chars: How much of an error's text goes into the outcome.
+        max_tool_calls: How many tools a block may call, one after another.
+        argument_bytes: How large the arguments of one call may be, and what ``finish`` gets.
+        records_bytes: How much the outcome may say of the calls that were made; what is over it is
+            left out there, and the calls' own outcomes have it.
+        max_sleeps: How often it may sleep; each sleep is an effect.
+        max_images: How many images it may show.
+        image_bytes: How large one of them may be.
+        state_bytes: How large the kept state of a session may be.
+        kept_states: How many blocks of a session can be run again from the state before them.
+        processes: How many blocks run at a time; each has an interpreter process of its own.
+        warm_processes: How many interpreter processes wait for work.
+        blocks_per_process: After how many blocks an interpreter process is replaced.
+    """
+
+    time_limit_s: float = 10.0
+    wait_limit_s: float = 600.0
+    memory_bytes: int = 64 * 1024 * 1024
+    max_recursion_depth: int = 500
+    output_bytes: int = 1024 * 1024
+    observation_chars: int = 16_000
+    observation_lines: int = 400
+    error_chars: int = 4_000
+    max_tool_calls: int = 100
+    argument_bytes: int = 256 * 1024
+    records_bytes: int = 256 * 1024
+    max_sleeps: int = 100
+    max_images: int = 16
+    image_bytes: int = 8 * 1024 * 1024
+    state_bytes: int = 16 * 1024 * 1024
+    kept_states: int = 16
+    processes: int = 4
+    warm_processes: int = 1
+    blocks_per_process: int = 1_000
+
+    def __post_init__(self) -> None:
+        none_allowed = {"max_tool_calls", "max_sleeps", "max_images"}
+        for field in fields(self):
+            value: float = getattr(self, field.name)
+            if value <= 0 and not (field.name in none_allowed and value == 0):
+                least = "0 or more" if field.name in none_allowed else "more than 0"
+                raise ConfigurationError(f"{field.name} is {value}; expected {least}")
+        if self.output_bytes >= self.memory_bytes:
+            # The interpreter tells of both in the same words, apart from the number.
+            raise ConfigurationError(
+                f"output_bytes is {self.output_bytes} and memory_bytes is {self.memory_bytes}; "
+                "expected room for less output than memory"
+            )
+        if self.warm_processes > self.processes:
+            raise ConfigurationError(
+                f"warm_processes is {self.warm_processes} and processes is {self.processes}; "
+                "expected no more processes that wait than there may be"
+            )

@@ -1,0 +1,140 @@
+"""
+Values on their way between code and the world: to JSON, and from tool outputs. Pure.
+
+A value from code may be small in the interpreter and endless here, because one object can be in
+it a million times, or hold itself. So everything that walks through one counts as it goes.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.wire.tool_value import encode_tool_value
+from effectmq.protocol.wire.tools import (
+    ToolCallOutcomeCancelled,
+    ToolCallOutcomeFailure,
+    ToolCallOutput,
+    ToolFailureClass,
+)
+
+__all__ = ["CodeError", "UnsendableError", "answer_of", "to_json"]
+
+_MAX_DEPTH = 100
+_MAX_INT = 2**64 - 1
+_MIN_INT = -(2**63)
+
+#: How a tool's failure looks to the code that called it.
+_EXCEPTIONS: dict[ToolFailureClass, str] = {
+    "invalid_request": "ValueError",
+    "permission_denied": "PermissionError",
+    "timeout": "TimeoutError",
+    "resource_limit": "MemoryError",
+}
+
+
+class CodeError(Exception):
+    """
+    An exception to raise inside the code, at the call that it waits in.
+
+    Args:
+        exception: A built-in exception of Python by name.
+        message: Its message.
+    """
+
+    def __init__(self, exception: str, message: str) -> None:
+        self.exception = exception
+        self.message = message
+        super().__init__(f"{exception}: {message}")
+
+
+class UnsendableError(Exception):
+    """A value that has no JSON form, or is too large; says what was found."""
+
+
+def to_json(value: object, limit_bytes: int) -> object:
+    """
+    A value from code as JSON.
+
+    Tuples become lists; sets and bytes have no JSON form.
+
+    Args:
+        value: Anything that the interpreter gave.
+        limit_bytes: About how large its JSON may be.
+
+    Raises:
+        UnsendableError: When it has no JSON form, or is over the limit.
+    """
+    return _Json(limit_bytes).of(value, _MAX_DEPTH)
+
+
+class _Json:
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = self._left = limit_bytes
+
+    def of(self, value: object, room: int) -> object:
+        if room <= 0:
+            raise UnsendableError(f"it is nested more than {_MAX_DEPTH} levels deep")
+        if isinstance(value, str):
+            self._take(len(value) + 2)
+            if not value.isascii():
+                self._check_unicode(value)
+            return value
+        self._take(2)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            if not _MIN_INT <= value <= _MAX_INT:
+                raise UnsendableError("it holds a whole number of more than 64 bits")
+            return value
+        if isinstance(value, float):
+            if value - value != 0.0:
+                raise UnsendableError(f"it holds {value!r}, which JSON does not have")
+            return value
+        if isinstance(value, list | tuple):
+            return [self.of(item, room - 1) for item in cast("list[object]", value)]
+        if isinstance(value, dict):
+            members = cast("dict[object, object]", value)
+            return {self._name(name): self.of(item, room - 1) for name, item in members.items()}
+        raise UnsendableError(f"it holds a {type(value).__name__}, which JSON does not have")
+
+    def _name(self, name: object) -> str:
+        if not isinstance(name, str):
+            raise UnsendableError(f"it holds a {type(name).__name__} as a key, expected text")
+        self.of(name, 1)
+        return name
+
+    def _take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise UnsendableError(f"it is over the limit of {self._limit_bytes} bytes")
+
+    def _check_unicode(self, text: str) -> None:
+        try:
+            self._take(len(text.encode()) - len(text))
+        except UnicodeEncodeError:
+            raise UnsendableError("it holds half of a surrogate pair, which is no text") from None
+
+
+def answer_of(tool: str, output: ToolCallOutput) -> object:
+    """
+    What a tool's output is to the code that called it.
+
+    Attachments come as the wire shows them: a dictionary that can be passed on to another tool.
+
+    Raises:
+        CodeError: When the tool failed or was cancelled.
+    """
+    outcome = output.outcome
+    if isinstance(outcome, ToolCallOutcomeFailure):
+        failure = outcome.payload
+        raise CodeError(
+            _EXCEPTIONS.get(failure.class_, "RuntimeError"),
+            f"{tool} failed ({failure.code}): {failure.message}",
+        )
+    if isinstance(outcome, ToolCallOutcomeCancelled):
+        raise CodeError("RuntimeError", f"{tool} was cancelled: {outcome.payload.message}")
+    try:
+        return encode_tool_value(outcome.payload)
+    except MalformedError as problem:
+        raise CodeError("RuntimeError", f"{tool} gave what cannot be read: {problem}") from None

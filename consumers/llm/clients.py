@@ -1,0 +1,89 @@
+"""
+The clients of the providers, with key and address always given.
+
+The providers' libraries would look for both in variables of their own when they are not told, and a
+worker does what its table says. Their own retries are off, because waiting is the pipeline's
+business.
+"""
+
+from __future__ import annotations
+
+from pydantic_ai.models import Model
+from pydantic_ai.settings import ModelSettings as ClientSettings
+
+from effectmq.consumers.llm.models import ModelSettings
+
+__all__ = ["make_client"]
+
+_OPENAI_URL = "https://api.openai.com/v1"
+_ANTHROPIC_URL = "https://api.anthropic.com"
+_GOOGLE_URL = "https://generativelanguage.googleapis.com/"
+
+_ONE_TRY = ClientSettings(max_retries=0)
+
+
+def make_client(model_name: str, settings: ModelSettings, key: str | None) -> Model:
+    """
+    Make the client of a model. Each library is imported only when a model of its kind is made.
+
+    Args:
+        model_name: The provider's name of the model.
+        settings: The row of the table.
+        key: The API key, when one is sent.
+
+    Raises:
+        ImportError: When the library of the provider is not installed.
+    """
+    match settings.provider:
+        case "anthropic":
+            return _anthropic(model_name, settings.base_url, key)
+        case "google":
+            return _google(model_name, settings.base_url, key)
+        case "openai-compatible":
+            return _compatible(model_name, settings.base_url or "", key)
+        case _:
+            return _openai(model_name, settings, key)
+
+
+def _openai(model_name: str, settings: ModelSettings, key: str | None) -> Model:
+    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.profiles.openai import OpenAIModelProfile
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    provider = OpenAIProvider(base_url=settings.base_url or _OPENAI_URL, api_key=key)
+    if settings.provider == "openai":
+        return OpenAIResponsesModel(model_name, provider=provider, settings=_ONE_TRY)
+    profile = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+    return OpenAIChatModel(model_name, provider=provider, profile=profile, settings=_ONE_TRY)
+
+
+def _compatible(model_name: str, base_url: str, key: str | None) -> Model:
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.profiles.openai import OpenAIModelProfile
+    from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+
+    provider = OpenAICompatibleProvider("openai-compatible", base_url=base_url, api_key=key)
+    # A stream that ends without a reason was cut off: half an answer must not pass for a whole one.
+    profile = OpenAIModelProfile(
+        openai_chat_streaming_requires_finish_reason=True,
+        # The older name of the cap is the one that every such server knows; a server that ignores
+        # the newer one would write on and on.
+        openai_chat_supports_max_completion_tokens=False,
+    )
+    return OpenAIChatModel(model_name, provider=provider, profile=profile, settings=_ONE_TRY)
+
+
+def _anthropic(model_name: str, base_url: str | None, key: str | None) -> Model:
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+
+    provider = AnthropicProvider(base_url=base_url or _ANTHROPIC_URL, api_key=key)
+    return AnthropicModel(model_name, provider=provider, settings=_ONE_TRY)
+
+
+def _google(model_name: str, base_url: str | None, key: str | None) -> Model:
+    from pydantic_ai.models.google import GoogleModel
+    from pydantic_ai.providers.google import GoogleProvider
+
+    provider = GoogleProvider(base_url=base_url or _GOOGLE_URL, api_key=key)
+    return GoogleModel(model_name, provider=provider, settings=_ONE_TRY)

@@ -1,0 +1,188 @@
+"""
+The handlers of ``llm_call`` and ``direct``.
+
+What a provider does wrong is an *outcome*, after the retry policy of its model is spent; nothing of
+it parks an effect. The waiting between attempts is the pipeline's, so it holds no slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from effectmq.broker.journal.records import OnUncertain
+from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
+from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
+from effectmq.consumers.llm.models import ModelSettings
+from effectmq.consumers.llm.port import CallFailure, ModelCallError
+from effectmq.consumers.llm.providers import open_provider
+from effectmq.consumers.retry import NO_RETRY, RetryPolicy
+from effectmq.protocol.errors import RejectEffectError
+from effectmq.protocol.request import Request
+from effectmq.protocol.tagging import Err, Ok
+from effectmq.protocol.wire.envelope import (
+    RuntimeEffectCommandDirect,
+    RuntimeEffectCommandLlmCall,
+)
+from effectmq.protocol.wire.llm_request import LlmRequestSpec
+from effectmq.protocol.wire.outcome import (
+    RuntimeEffectOutcomeDirect,
+    RuntimeEffectOutcomeLlmCall,
+)
+
+__all__ = ["DirectHandler", "LlmCallHandler", "llm_handlers"]
+
+_NO_VARIABLES: Mapping[str, str] = {}
+
+
+class LlmCallHandler:
+    """
+    Runs ``llm_call`` effects, streaming the text as it arrives.
+
+    Args:
+        calls: The models, and how they are asked; to be given to ``worker.use``, too, so that their
+            connections are closed with the worker.
+        hooks: What the host does with an answer.
+    """
+
+    kind = "llm_call"
+    #: Only for what goes wrong around a model; its own failures follow the model's policy.
+    retry: RetryPolicy = NO_RETRY
+
+    def __init__(self, calls: ModelCalls, hooks: TurnHooks = NO_HOOKS) -> None:
+        self.calls = calls
+        self._hooks = hooks
+
+    @property
+    def time_limit_s(self) -> float | None:
+        """The longest that one attempt of any model may run, in seconds."""
+        return self.calls.longest_limit_s
+
+    def limit_s(self, request: Request) -> float | None:
+        """A little more than the time limit of the model that is asked."""
+        return self.calls.limit_s(_spec(request, "turn").model)
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Asking a model again changes nothing in the world."""
+        return "retry"
+
+    async def run(
+        self, request: Request, context: EffectContext
+    ) -> RuntimeEffectOutcomeLlmCall | TryAgain:
+        """One attempt at one call."""
+        spec = _spec(request, "turn")
+        listening = Listening(self._hooks, context.stream)
+        try:
+            response = await listening.concluded(
+                self.calls.complete(spec, request.attempt, listening.hear)
+            )
+        except ModelCallError as problem:
+            return self._judge(request, problem.failure, listening.streamed)
+        return RuntimeEffectOutcomeLlmCall(result=Ok(response), text_streamed=listening.streamed)
+
+    def timed_out(self, request: Request, limit_s: float) -> RuntimeEffectOutcomeLlmCall | TryAgain:
+        """A call that outlived even its model's limit."""
+        return self._judge(request, too_slow(limit_s), False)
+
+    def _judge(
+        self, request: Request, failure: CallFailure, streamed: bool
+    ) -> RuntimeEffectOutcomeLlmCall | TryAgain:
+        again = self.calls.again(request, _spec(request, "turn").model, failure)
+        return again or RuntimeEffectOutcomeLlmCall(
+            result=Err(failure.on_the_wire()), text_streamed=streamed
+        )
+
+
+class DirectHandler:
+    """
+    Runs ``direct`` effects: one call for one whole answer, without a stream.
+
+    Args:
+        calls: The models, and how they are asked; to be given to ``worker.use``, too, so that their
+            connections are closed with the worker.
+    """
+
+    kind = "direct"
+    #: Only for what goes wrong around a model; its own failures follow the model's policy.
+    retry: RetryPolicy = NO_RETRY
+
+    def __init__(self, calls: ModelCalls) -> None:
+        self.calls = calls
+
+    @property
+    def time_limit_s(self) -> float | None:
+        """The longest that one attempt of any model may run, in seconds."""
+        return self.calls.longest_limit_s
+
+    def limit_s(self, request: Request) -> float | None:
+        """A little more than the time limit of the model that is asked."""
+        return self.calls.limit_s(_spec(request, "direct").model)
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Asking a model again changes nothing in the world."""
+        return "retry"
+
+    async def run(
+        self, request: Request, context: EffectContext
+    ) -> RuntimeEffectOutcomeDirect | TryAgain:
+        """One attempt at one call."""
+        spec = _spec(request, "direct")
+        try:
+            response = await self.calls.complete(spec, request.attempt, None)
+        except ModelCallError as problem:
+            return self._judge(request, problem.failure)
+        return RuntimeEffectOutcomeDirect(result=Ok(response))
+
+    def timed_out(self, request: Request, limit_s: float) -> RuntimeEffectOutcomeDirect | TryAgain:
+        """A call that outlived even its model's limit."""
+        return self._judge(request, too_slow(limit_s))
+
+    def _judge(
+        self, request: Request, failure: CallFailure
+    ) -> RuntimeEffectOutcomeDirect | TryAgain:
+        again = self.calls.again(request, _spec(request, "direct").model, failure)
+        return again or RuntimeEffectOutcomeDirect(result=Err(failure.on_the_wire()))
+
+
+def llm_handlers(
+    models: Mapping[str, ModelSettings],
+    attachments: AttachmentSource | None = None,
+    *,
+    hooks: TurnHooks = NO_HOOKS,
+    variables: Mapping[str, str] = _NO_VARIABLES,
+) -> tuple[LlmCallHandler, DirectHandler]:
+    """
+    Make the handlers of a table of models, to be registered with ``worker.add``.
+
+    Both have the same ``calls``; give it to ``worker.use``, and connections are closed with the
+    worker.
+
+    Args:
+        models: By the names that requests use; ``read_models`` makes them of plain data.
+        attachments: Where the bytes of attachments are; without it a request may have none.
+        hooks: What the host does with the answers to ``llm_call``.
+        variables: Where the API keys are, by the names in the table; usually ``os.environ``.
+
+    Raises:
+        MissingExtraError: When a model needs the extra ``llm`` and it is not installed.
+        ConfigurationError: When a model's key is not among the variables; names both.
+    """
+    calls = ModelCalls(
+        {
+            name: ConfiguredModel(settings, open_provider(name, settings, variables))
+            for name, settings in models.items()
+        },
+        attachments,
+    )
+    return LlmCallHandler(calls, hooks), DirectHandler(calls)
+
+
+def _spec(request: Request, executor: str) -> LlmRequestSpec:
+    command = request.envelope.command
+    expected = RuntimeEffectCommandLlmCall if executor == "turn" else RuntimeEffectCommandDirect
+    if not isinstance(command, expected):
+        raise RejectEffectError(
+            "runtime_effect_local_executor_mismatch",
+            f"local {executor} executor cannot execute {command.type} command",
+        )
+    return command.request

@@ -1,0 +1,127 @@
+"""
+What a host may do with an answer while it arrives, and when it is whole.
+
+Hooks belong to turns, so only ``llm_call`` has them. One that fails ends the call with an outcome
+that says so; the provider is not asked again, because the hook would see the same.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from effectmq.consumers.llm.port import CallFailure, ModelCallError
+from effectmq.protocol.text import describe
+from effectmq.protocol.wire.llm_response import LlmOutputPartText, LlmResponse, LlmUsage
+
+__all__ = ["NO_HOOKS", "Listening", "TurnHooks"]
+
+#: How long a call that a hook ended may still take, for its usage to arrive.
+_USAGE_S = 2.0
+
+_NO_USAGE = LlmUsage(input_tokens=0, output_tokens=0, cached_input_tokens=0, reasoning_tokens=0)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnHooks:
+    """
+    Attributes:
+        on_text: Called on the event loop with all text so far, after each piece; a true answer ends
+            the call there, and the outcome is what was said up to there. It must be quick.
+        on_response: Called with the whole response; may return another one in its place.
+    """
+
+    on_text: Callable[[str], bool | None] | None = None
+    on_response: (
+        Callable[[LlmResponse], Awaitable[LlmResponse | None] | LlmResponse | None] | None
+    ) = None
+
+
+NO_HOOKS = TurnHooks()
+
+
+class Listening:
+    """
+    One call as its host sees it.
+
+    Args:
+        hooks: The host's.
+        send: Where text goes on to.
+    """
+
+    def __init__(self, hooks: TurnHooks, send: Callable[[str], None]) -> None:
+        self._hooks = hooks
+        self._send = send
+        self._text = ""
+        self._failure: CallFailure | None = None
+        self._ended = False
+
+    @property
+    def streamed(self) -> bool:
+        """Whether any text has arrived."""
+        return bool(self._text)
+
+    def hear(self, text: str) -> float | None:
+        """
+        Take a piece of text.
+
+        Returns:
+            How long the call may still take, in seconds, when it is to end here.
+        """
+        if self._ended or not text:
+            return None
+        self._text += text
+        self._send(text)
+        if self._hooks.on_text is None:
+            return None
+        try:
+            self._ended = bool(self._hooks.on_text(self._text))
+        except Exception as problem:
+            self._ended = True
+            self._failure = CallFailure("plugin_assistant_stream", describe(problem))
+        if not self._ended:
+            return None
+        return 0.0 if self._failure else _USAGE_S
+
+    async def concluded(self, call: Awaitable[LlmResponse]) -> LlmResponse:
+        """
+        What a call comes to.
+
+        Args:
+            call: The call, under way; when a hook has ended it, only its usage counts.
+
+        Raises:
+            ModelCallError: When the model or a hook failed.
+        """
+        try:
+            response = await call
+        except ModelCallError:
+            if not self._ended:
+                raise
+            response = _said_so_far(self._text, _NO_USAGE)
+        if self._failure is not None:
+            raise ModelCallError(self._failure)
+        if self._ended:
+            response = _said_so_far(self._text, response.usage)
+        return await self._judged(response)
+
+    async def _judged(self, response: LlmResponse) -> LlmResponse:
+        if self._hooks.on_response is None:
+            return response
+        try:
+            found = self._hooks.on_response(response)
+            other = await found if inspect.isawaitable(found) else found
+        except Exception as problem:
+            failure = CallFailure("plugin_assistant_response", describe(problem))
+            raise ModelCallError(failure) from None
+        return response if other is None else other
+
+
+def _said_so_far(text: str, usage: LlmUsage) -> LlmResponse:
+    return LlmResponse(
+        full_text=text,
+        parts=[LlmOutputPartText(text=text)],
+        usage=usage,
+        terminal_reason="stop",
+    )

@@ -1,0 +1,192 @@
+"""
+The handler of ``process``: seven operations on the registry.
+
+``await`` holds no slot for long. It looks, lingers for a moment in case the process is a quick one,
+and otherwise asks to be called again; that call waits on a delay level of the broker, where it
+costs nothing and survives everything. The longer a process has been waited for, the rarer the
+looks, so that the answer is late by a fraction of the time that was waited anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from tenacity import stop_after_attempt
+
+from effectmq.broker.journal.records import OnUncertain
+from effectmq.broker.processes.registry import ProcessRegistry
+from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, TryAgain
+from effectmq.consumers.retry import IN_PLACE_LIMIT_MS, RetryPolicy
+from effectmq.protocol.errors import ProcessRegistryError, RejectEffectError
+from effectmq.protocol.request import Request
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandProcess
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeProcess
+from effectmq.protocol.wire.process_commands import (
+    ProcessCommand,
+    ProcessCommandAwait,
+    ProcessCommandCancel,
+    ProcessCommandDeleteSession,
+    ProcessCommandList,
+    ProcessCommandSignal,
+    ProcessCommandStart,
+    ProcessCommandTransfer,
+    ProcessEffectOutcome,
+    ProcessEffectOutcomeAwait,
+    ProcessEffectOutcomeCancel,
+    ProcessEffectOutcomeDeleteSession,
+    ProcessEffectOutcomeList,
+    ProcessEffectOutcomeSignal,
+    ProcessEffectOutcomeStart,
+    ProcessEffectOutcomeTransfer,
+)
+from effectmq.protocol.wire.process_events import ProcessAwaitOutput
+
+__all__ = ["ProcessHandler"]
+
+#: The reason of the cancel requests that deleting a session sends.
+_SESSION_DELETED = "session deleted"
+#: Just too long to be waited for in place.
+_FIRST_WAIT_MS = IN_PLACE_LIMIT_MS + 1
+_LONGEST_WAIT_MS = 30_000
+#: Looks are at least this far apart, also when a deadline is near.
+_SHORTEST_WAIT_MS = 50
+_LINGER_S = 0.2
+
+#: What can be tried again is a database out of reach: nothing of the operation was kept then.
+_RETRY = RetryPolicy(stop=stop_after_attempt(10))
+
+
+class ProcessHandler:
+    """
+    Carries out ``process`` effects; register it with ``worker.add``.
+
+    Args:
+        registry: The processes.
+        poke: Called after a start, so that the process runs at once: ``ProcessRunner.poke``.
+            Without it, a runner finds the process at its next sweep.
+        linger_s: How long an ``await`` that has just arrived waits in its slot, in seconds.
+        first_wait_ms: After that, how soon to look for the first time; more than a second, or the
+            wait would hold the slot.
+        longest_wait_ms: And how far apart the looks become.
+    """
+
+    kind = "process"
+    retry: RetryPolicy = _RETRY
+
+    def __init__(
+        self,
+        registry: ProcessRegistry,
+        *,
+        poke: Callable[[], None] | None = None,
+        linger_s: float = _LINGER_S,
+        first_wait_ms: int = _FIRST_WAIT_MS,
+        longest_wait_ms: int = _LONGEST_WAIT_MS,
+    ) -> None:
+        self._registry = registry
+        self._poke = poke
+        self._linger_s = linger_s
+        self._first_wait_ms = first_wait_ms
+        self._longest_wait_ms = longest_wait_ms
+
+    def limit_s(self, request: Request) -> float | None:
+        """None of its own: every operation is short."""
+        return None
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Doing it again does no harm: the registry knows what it has done."""
+        return "retry"
+
+    async def run(
+        self, request: Request, context: EffectContext
+    ) -> RuntimeEffectOutcomeProcess | TryAgain:
+        """
+        One operation.
+
+        Raises:
+            RejectEffectError: When the registry refuses it, with code ``plugin``.
+            DatabaseUnavailableError: When the registry's database cannot be used.
+        """
+        command = request.envelope.command
+        if not isinstance(command, RuntimeEffectCommandProcess):
+            raise RejectEffectError(
+                "runtime_effect_local_executor_mismatch",
+                f"the process executor cannot execute {command.type} command",
+            )
+        try:
+            result = await self._execute(command.command, request)
+        except ProcessRegistryError as problem:
+            raise RejectEffectError("plugin", problem.display) from None
+        return (
+            result if isinstance(result, TryAgain) else RuntimeEffectOutcomeProcess(result=result)
+        )
+
+    def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
+        """The database did not answer; the retry policy decides."""
+        return HandlerTimeoutError(limit_s)
+
+    async def _execute(
+        self, command: ProcessCommand, request: Request
+    ) -> ProcessEffectOutcome | TryAgain:
+        registry = self._registry
+        match command:
+            case ProcessCommandStart():
+                return await self._start(command)
+            case ProcessCommandList():
+                entries = await registry.list_handles(command.owner_scope, command.mode)
+                return ProcessEffectOutcomeList(entries=entries)
+            case ProcessCommandTransfer():
+                await registry.transfer_handles(
+                    command.from_scope, command.to_scope, command.process_ids
+                )
+                return ProcessEffectOutcomeTransfer()
+            case ProcessCommandDeleteSession():
+                report = await registry.delete_session(
+                    command.session_id, cancel_reason=_SESSION_DELETED
+                )
+                return ProcessEffectOutcomeDeleteSession(report=report)
+            case ProcessCommandAwait():
+                return await self._await(command.process_id, request)
+            case ProcessCommandCancel():
+                record = await registry.request_cancel(command.process_id, command.reason)
+                return ProcessEffectOutcomeCancel(record=record)
+            case ProcessCommandSignal():
+                appended = await registry.append_event(command.process_id, command.request)
+                return ProcessEffectOutcomeSignal(event=appended.event)
+
+    async def _start(self, command: ProcessCommandStart) -> ProcessEffectOutcomeStart:
+        record = await self._registry.start(
+            command.registration, command.grant, command.execution_context
+        )
+        if self._poke is not None:
+            self._poke()
+        return ProcessEffectOutcomeStart(record=record)
+
+    async def _await(
+        self, process_id: str, request: Request
+    ) -> ProcessEffectOutcomeAwait | TryAgain:
+        waited_ms = _now_ms() - request.first_seen_ms
+        lingers = waited_ms < self._first_wait_ms
+        output = await self._look(process_id, lingers=lingers)
+        if output is not None:
+            return ProcessEffectOutcomeAwait(output=output)
+        wait_ms = min(max(waited_ms // 4, self._first_wait_ms), self._longest_wait_ms)
+        if request.deadline_ms:
+            # Whoever has a deadline wants the last look to be close to it.
+            left_ms = request.deadline_ms - _now_ms()
+            wait_ms = max(min(wait_ms, left_ms // 2), _SHORTEST_WAIT_MS)
+        return TryAgain(wait_ms, f"process {process_id} has not ended", counts=False)
+
+    async def _look(self, process_id: str, *, lingers: bool) -> ProcessAwaitOutput | None:
+        if not lingers or not self._linger_s:
+            return await self._registry.output(process_id)
+        try:
+            async with asyncio.timeout(self._linger_s):
+                return await self._registry.await_process(process_id)
+        except TimeoutError:
+            return None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

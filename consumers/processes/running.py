@@ -1,0 +1,77 @@
+"""What a running process gets to work with, and what carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+from effectmq.broker.processes.registry import ProcessRegistry
+from effectmq.protocol.digests import event_key
+from effectmq.protocol.opaque import JsonValue
+from effectmq.protocol.wire.invocation import RuntimeReplay
+from effectmq.protocol.wire.process_events import (
+    ProcessAwaitOutput,
+    ProcessEventAppendRequest,
+    ProcessEventAppendResult,
+)
+from effectmq.protocol.wire.processes import (
+    ProcessExecutionContext,
+    ProcessLease,
+    ProcessRecord,
+)
+from effectmq.protocol.wire.tools import PreparedToolCall, ToolCallOutput
+
+__all__ = ["Program", "RunTool", "RunningProcess"]
+
+
+class RunningProcess:
+    """
+    A process while it runs here.
+
+    Args:
+        registry: Where its events go.
+        record: The process.
+        context: What it took along from where it was started.
+        lease: The right to run it.
+    """
+
+    def __init__(
+        self,
+        registry: ProcessRegistry,
+        record: ProcessRecord,
+        context: ProcessExecutionContext,
+        lease: ProcessLease,
+    ) -> None:
+        self.record = record
+        self.context = context
+        self.lease = lease
+        self._registry = registry
+        self._ordinals = count()
+
+    async def emit(self, event_type: str, payload: JsonValue) -> ProcessEventAppendResult:
+        """
+        Append an event; its wakes go to whom the process was started for.
+
+        Events are numbered in the order of these calls, and a run that starts again must emit the
+        same ones in the same order: those that are there already are then not appended again.
+
+        Raises:
+            ProcessRegistryError: When the event breaks a rule of its type, or is another than the
+                one of an earlier run.
+            ProcessLeaseLostError: When the process runs elsewhere by now; nothing was appended.
+        """
+        request = ProcessEventAppendRequest(
+            event_type=event_type,
+            payload=payload,
+            replay=RuntimeReplay(key=event_key(self.record.id, next(self._ordinals))),
+            wake_target_scope=self.context.wake_target_scope,
+        )
+        return await self._registry.append_event(self.record.id, request, lease=self.lease)
+
+
+#: Runs the tool of a ``tool_call`` process. What it raises becomes the process's failure.
+RunTool = Callable[[PreparedToolCall, RunningProcess], Awaitable[ToolCallOutput]]
+
+#: Runs a ``session_turn`` or a ``lashlang_process``. It is cancelled when the process is asked to
+#: stop, and may end in its own way within the grace time.
+Program = Callable[[RunningProcess], Awaitable[ProcessAwaitOutput]]

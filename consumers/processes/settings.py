@@ -1,0 +1,49 @@
+"""What can be chosen for the runner of processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from effectmq.protocol.errors import ConfigurationError
+
+__all__ = ["ProcessRunnerSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRunnerSettings:
+    """
+    Attributes:
+        host_profile_id: Which processes are this host's, by their provenance.
+        lease_s: How long a process belongs to a runner that says nothing; so long it stands still
+            when the runner's host is lost.
+        renew_s: How often a runner says that it is still there.
+        sweep_s: How often to look for processes that nobody runs.
+        cancel_grace_s: How long a process that was asked to stop may take to end.
+        shutdown_grace_s: How long running processes may take to end when the runner is left; what
+            has not ended then is given back, and runs again elsewhere.
+        concurrency: Processes that run at a time.
+    """
+
+    host_profile_id: str = "default"
+    lease_s: float = 900.0
+    renew_s: float = 30.0
+    sweep_s: float = 0.4
+    cancel_grace_s: float = 5.0
+    shutdown_grace_s: float = 0.0
+    concurrency: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("lease_s", "renew_s", "sweep_s", "cancel_grace_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)}; expected seconds above 0"
+                )
+        if self.renew_s >= self.lease_s:
+            raise ConfigurationError(
+                f"renew_s is {self.renew_s:g} and lease_s is {self.lease_s:g}; expected to renew "
+                "several times within a lease, or every lease runs out"
+            )
+        if self.concurrency < 1:
+            raise ConfigurationError(
+                f"concurrency is {self.concurrency}; expected at least 1 process at a time"
+            )

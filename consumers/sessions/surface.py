@@ -1,0 +1,104 @@
+"""
+The handler of ``sync_execution_surface``: what the model is told about itself and its tools.
+
+The tools are the worker's own, so a worker of this kind has to register the same tools as those
+that run them: the same module, started with another ``--kind``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from effectmq.broker.journal.records import OnUncertain
+from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, call
+from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.consumers.tools import Tool
+from effectmq.protocol.errors import RejectEffectError
+from effectmq.protocol.request import Request
+from effectmq.protocol.tagging import Err, Ok
+from effectmq.protocol.text import describe
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandSyncExecutionSurface
+from effectmq.protocol.wire.execution import ExecutionSurfaceSync
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSyncExecutionSurface
+
+__all__ = ["PromptProvider", "SurfaceHandler"]
+
+logger = logging.getLogger("effectmq.sessions")
+
+#: Gives the system prompt of a session; a function that is not ``async`` runs in a thread.
+PromptProvider = Callable[[EffectContext], Awaitable[str] | str]
+
+
+class SurfaceHandler:
+    """
+    Carries out ``sync_execution_surface`` effects; register it with ``worker.add``.
+
+    Args:
+        tools: The tools by name, asked for each time: ``lambda: worker.tools``.
+        prompt: The system prompt, or what gives it.
+        retry: What to do when an attempt runs over its time.
+    """
+
+    kind = "sync_execution_surface"
+
+    def __init__(
+        self,
+        tools: Callable[[], Mapping[str, Tool]],
+        prompt: PromptProvider | str = "",
+        *,
+        retry: RetryPolicy = DEFAULT_RETRY,
+    ) -> None:
+        self.retry = retry
+        self._tools = tools
+        self._prompt = prompt
+
+    def limit_s(self, request: Request) -> float | None:
+        """None of its own."""
+        return None
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Asking again does no harm."""
+        return "retry"
+
+    async def run(
+        self, request: Request, context: EffectContext
+    ) -> RuntimeEffectOutcomeSyncExecutionSurface:
+        """
+        The surface, or nothing when nothing is to be updated.
+
+        Raises:
+            RejectEffectError: When the effect is of another kind.
+        """
+        command = request.envelope.command
+        if not isinstance(command, RuntimeEffectCommandSyncExecutionSurface):
+            raise RejectEffectError(
+                "runtime_effect_local_executor_mismatch",
+                f"the surface executor cannot execute {command.type} command",
+            )
+        if not command.update_machine_config:
+            return RuntimeEffectOutcomeSyncExecutionSurface(result=Ok(None))
+        try:
+            prompt = await self._system_prompt(context)
+        except Exception as problem:
+            logger.warning(
+                "the prompt provider failed: %s",
+                describe(problem),
+                extra={"action": "prompt_failed", "effect_id": context.effect_id},
+            )
+            return RuntimeEffectOutcomeSyncExecutionSurface(result=Err(describe(problem)))
+        tools = [tool.spec() for _, tool in sorted(self._tools().items())]
+        surface = ExecutionSurfaceSync(system_prompt=prompt, tool_specs=tools)
+        return RuntimeEffectOutcomeSyncExecutionSurface(result=Ok(surface))
+
+    async def _system_prompt(self, context: EffectContext) -> str:
+        if isinstance(self._prompt, str):
+            return self._prompt
+        given = await call(self._prompt, (context,), {})
+        if not isinstance(given, str):
+            raise TypeError(f"the prompt provider returned {type(given).__name__}; expected text")
+        return given
+
+    def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
+        """The prompt provider took too long; the retry policy decides."""
+        return HandlerTimeoutError(limit_s)

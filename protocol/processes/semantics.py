@@ -1,0 +1,89 @@
+"""What an event does besides being recorded: it may end its process, and it may wake somebody."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from effectmq.protocol.digests import wake_dedupe_key
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.model import from_tree
+from effectmq.protocol.opaque import JsonValue
+from effectmq.protocol.processes.selectors import is_truthy, select, text_of
+from effectmq.protocol.wire.process_event_types import (
+    ProcessEventSemanticsSpec,
+    ProcessTerminalSpec,
+    ProcessTerminalState,
+    ProcessWakeDedupeKeyConst,
+    ProcessWakeDedupeKeySelector,
+    ProcessWakeSpec,
+)
+from effectmq.protocol.wire.process_events import (
+    ProcessAwaitOutput,
+    ProcessAwaitOutputCancelled,
+    ProcessAwaitOutputFailure,
+    ProcessAwaitOutputSuccess,
+    ProcessEventSemantics,
+    ProcessTerminalSemantics,
+    ProcessWake,
+)
+
+__all__ = ["event_semantics"]
+
+
+def event_semantics(
+    process_id: str, sequence: int, payload: JsonValue, spec: ProcessEventSemanticsSpec
+) -> ProcessEventSemantics:
+    """
+    What an event does.
+
+    Args:
+        process_id: The process.
+        sequence: The number that the event gets in it.
+        payload: Canonical opaque JSON.
+        spec: What its type is declared to do.
+
+    Raises:
+        ProcessRegistryError: When a pointer names nothing in the payload.
+    """
+    terminal = _terminal(payload, spec.terminal) if spec.terminal else None
+    wake = _wake(process_id, sequence, payload, spec.wake) if spec.wake else None
+    return ProcessEventSemantics(terminal=terminal, wake=wake)
+
+
+def _terminal(payload: JsonValue, spec: ProcessTerminalSpec) -> ProcessTerminalSemantics:
+    if spec.await_output is None:
+        output: ProcessAwaitOutput = ProcessAwaitOutputSuccess(value=payload)
+    else:
+        output = _await_output(spec.state, select(spec.await_output, payload))
+    return ProcessTerminalSemantics(state=spec.state, await_output=output)
+
+
+def _await_output(state: ProcessTerminalState, value: JsonValue) -> ProcessAwaitOutput:
+    """The value read as an output; what is none becomes one of the declared state."""
+    try:
+        return cast("ProcessAwaitOutput", from_tree(ProcessAwaitOutput, value))
+    except MalformedError:
+        pass
+    if state == "completed":
+        return ProcessAwaitOutputSuccess(value=value)
+    if state == "failed":
+        return ProcessAwaitOutputFailure(
+            class_="execution", code="process_failed", message=text_of(value), raw=value
+        )
+    return ProcessAwaitOutputCancelled(message=text_of(value), raw=value)
+
+
+def _wake(
+    process_id: str, sequence: int, payload: JsonValue, spec: ProcessWakeSpec
+) -> ProcessWake | None:
+    if spec.when is not None and not is_truthy(select(spec.when, payload)):
+        return None
+    text = text_of(select(spec.input, payload))
+    match spec.dedupe_key:
+        case ProcessWakeDedupeKeySelector():
+            key = text_of(select(spec.dedupe_key.value, payload))
+        case ProcessWakeDedupeKeyConst():
+            key = spec.dedupe_key.value
+        case _:
+            key = wake_dedupe_key(process_id, sequence)
+    return ProcessWake(input=text, dedupe_key=key)

@@ -1,0 +1,201 @@
+"""The rules as a table: what an entry answers to what is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from effectmq.broker.database import LeaseTime
+from effectmq.broker.journal import rules
+from effectmq.broker.journal.records import (
+    FINISHED,
+    STATUSES,
+    Abandon,
+    Accepted,
+    Answer,
+    Busy,
+    Cancel,
+    Cancelled,
+    Claim,
+    Entry,
+    Granted,
+    InProgress,
+    Letter,
+    Lost,
+    Mismatch,
+    Missing,
+    Operation,
+    Record,
+    Recorded,
+    Release,
+    Renew,
+    Status,
+)
+from effectmq.broker.journal.rules import Now
+from tests.conformance.asking import effect
+
+EFFECT = effect()
+KEY = EFFECT.identity
+NOW = Now(1_000_000, LeaseTime("boot", 5_000))
+HELD = Entry(EFFECT.hash, "in_progress", 2, 4, "token", "boot", 5_700)
+DEAD = replace(HELD, lease_expires_ms=4_999)
+OTHER_BOOT = replace(HELD, lease_clock="older boot", lease_expires_ms=9_999_999)
+WAITING = replace(HELD, status="waiting", lease_token="", lease_expires_ms=0, due_at_ms=1_000_250)
+DONE = replace(HELD, status="completed", lease_token="", lease_expires_ms=0, outcome_json="1")
+FAILED = replace(DONE, status="failed", outcome_json="", error_json="2")
+PARKED = replace(FAILED, park_reason="exhausted", parks=3)
+SENT = replace(PARKED, letter_sent=True)
+STOPPED = replace(FAILED, status="cancelled", fence=5)
+UNSEEN = Entry("", "cancelled", attempts=0, error_json="2")
+FORGOTTEN = replace(DONE, status="forgotten", outcome_json="")
+DOUBTED = replace(DEAD, uncertain=True)
+
+CLAIM = Claim(EFFECT, "me", "mine", 300, attempt=1)
+STRICT = replace(CLAIM, strict=True)
+ONCE = replace(CLAIM, on_uncertain="park")
+AGAIN = replace(CLAIM, token="token")
+REPLAY = replace(CLAIM, parked_as=3)
+EDITED = replace(REPLAY, effect=effect(name="edited"))
+CHANGED = replace(CLAIM, effect=effect(name="changed"))
+RECORD = Record(KEY, 4, 2, "1")
+PARK = Record(KEY, 4, 2, error_json="2", park_reason="exhausted")
+RELEASE = Release(KEY, 4, 3, 250)
+CANCEL = Cancel(EFFECT, "2")
+
+OUTCOME = Recorded("completed", 2, "1", "")
+TABLE: list[tuple[Entry | None, Operation, Answer]] = [
+    (None, CLAIM, Granted(1, 1)),
+    (None, replace(CLAIM, due_in_ms=70), Granted(1, 1, 70)),
+    (None, STRICT, Missing()),
+    (HELD, CLAIM, Busy(700)),
+    (HELD, STRICT, Missing()),
+    (HELD, AGAIN, Granted(4, 2)),
+    (DEAD, AGAIN, Granted(4, 2)),
+    (DEAD, CLAIM, Granted(5, 2)),
+    (DEAD, replace(CLAIM, attempt=7), Granted(5, 7)),
+    (DEAD, ONCE, Granted(5, 2, 0, True)),
+    (DEAD, STRICT, Missing()),
+    (OTHER_BOOT, CLAIM, Granted(5, 2)),
+    (OTHER_BOOT, ONCE, Granted(5, 2, 0, True)),
+    (WAITING, CLAIM, Granted(5, 2, 250)),
+    (WAITING, ONCE, Granted(5, 2, 250)),
+    (replace(WAITING, uncertain=True), ONCE, Granted(5, 2, 250, True)),
+    (DOUBTED, replace(ONCE, token="token"), Granted(4, 2, 0, True)),
+    (DOUBTED, CLAIM, Granted(5, 2)),
+    (DONE, CLAIM, OUTCOME),
+    (DONE, AGAIN, OUTCOME),
+    (DONE, STRICT, OUTCOME),
+    (DONE, REPLAY, OUTCOME),
+    (FAILED, CLAIM, Recorded("failed", 2, "", "2")),
+    (FAILED, replace(CLAIM, parked_as=0), Recorded("failed", 2, "", "2")),
+    (PARKED, CLAIM, Recorded("failed", 2, "", "2", "exhausted", 3)),
+    (SENT, CLAIM, Recorded("failed", 2, "", "2", "", 3)),
+    (PARKED, REPLAY, Granted(5, 1)),
+    (SENT, REPLAY, Granted(5, 1)),
+    (PARKED, EDITED, Granted(5, 1)),
+    (PARKED, replace(REPLAY, strict=True), Recorded("failed", 2, "", "2", "exhausted", 3)),
+    (PARKED, replace(REPLAY, parked_as=2), Recorded("failed", 2, "", "2", "exhausted", 3)),
+    (STOPPED, CLAIM, Recorded("cancelled", 2, "", "2")),
+    (UNSEEN, CLAIM, Recorded("cancelled", 0, "", "2")),
+    (FORGOTTEN, CLAIM, Recorded("forgotten", 2, "", "")),
+    *[
+        (entry, CHANGED, Mismatch(EFFECT.hash))
+        for entry in (HELD, DEAD, WAITING, DONE, FAILED, PARKED, STOPPED, FORGOTTEN)
+    ],
+    (UNSEEN, CHANGED, Recorded("cancelled", 0, "", "2")),
+    (None, RECORD, Lost()),
+    (HELD, RECORD, Accepted()),
+    (DEAD, RECORD, Accepted()),
+    (HELD, replace(RECORD, fence=3), Lost()),
+    (HELD, replace(RECORD, fence=5), Lost()),
+    (WAITING, RECORD, Lost()),
+    (DONE, RECORD, Accepted()),
+    (DONE, replace(RECORD, outcome_json="9"), Lost()),
+    (DONE, replace(RECORD, outcome_json="", error_json="1"), Lost()),
+    (STOPPED, RECORD, Lost()),
+    (FORGOTTEN, RECORD, Lost()),
+    (HELD, PARK, Accepted(1)),
+    (replace(HELD, parks=3), PARK, Accepted(4)),
+    (PARKED, PARK, Accepted(3)),
+    (None, RELEASE, Lost()),
+    (HELD, RELEASE, Accepted()),
+    (HELD, replace(RELEASE, fence=3), Lost()),
+    (WAITING, RELEASE, Accepted()),
+    (WAITING, replace(RELEASE, fence=3), Lost()),
+    (DONE, RELEASE, Lost()),
+    (HELD, Renew(KEY, 4, 900), Accepted()),
+    (HELD, Renew(KEY, 3, 900), Lost()),
+    (WAITING, Renew(KEY, 4, 900), Lost()),
+    (DONE, Renew(KEY, 4, 900), Lost()),
+    (HELD, Abandon(KEY, 4), Accepted()),
+    (HELD, Abandon(KEY, 3), Lost()),
+    (WAITING, Abandon(KEY, 4), Lost()),
+    (None, Letter(KEY, 1), Lost()),
+    (PARKED, Letter(KEY, 3), Accepted()),
+    (SENT, Letter(KEY, 3), Accepted()),
+    (PARKED, Letter(KEY, 2), Lost()),
+    (FAILED, Letter(KEY, 0), Lost()),
+    (None, CANCEL, Cancelled()),
+    (HELD, CANCEL, Cancelled()),
+    (WAITING, CANCEL, Cancelled()),
+    (STOPPED, CANCEL, Cancelled()),
+    (UNSEEN, CANCEL, Cancelled()),
+    (DONE, CANCEL, OUTCOME),
+    (PARKED, CANCEL, Recorded("failed", 2, "", "2", "exhausted", 3)),
+    (FORGOTTEN, CANCEL, Recorded("forgotten", 2, "", "")),
+    (HELD, Cancel(effect(name="changed"), "2"), Mismatch(EFFECT.hash)),
+    (HELD, Cancel(replace(EFFECT, hash=""), "2"), Cancelled()),
+]
+
+
+@pytest.mark.parametrize(("entry", "asked", "expected"), TABLE)
+def test_each_entry_answers_what_the_table_says(
+    entry: Entry | None, asked: Operation, expected: Answer
+) -> None:
+    """And what changes nothing writes nothing."""
+    answer, made = rules.decide(entry, asked, NOW)
+    assert answer == expected
+    if isinstance(answer, Lost | Busy | Mismatch | Missing | Recorded):
+        assert made is None
+    if isinstance(answer, Granted):
+        assert made is not None
+
+
+def test_a_takeover_keeps_what_it_must() -> None:
+    """Due time, parkings and envelope; it has a lease and a fence of its own."""
+    sleeping = replace(DEAD, due_at_ms=77, parks=2)
+    _, made = rules.claim(sleeping, CLAIM, NOW)
+    assert made == replace(
+        sleeping, fence=5, lease_token="mine", lease_expires_ms=5_300, lease_clock="boot"
+    )
+
+
+def test_a_replay_begins_anew_but_for_its_numbers() -> None:
+    """A fence beyond every older worker's, and the parkings so far."""
+    _, made = rules.claim(replace(SENT, uncertain=True, due_at_ms=9), EDITED, NOW)
+    assert made == replace(rules.first_entry(EDITED, NOW), fence=5, parks=3)
+
+
+def test_a_cancel_takes_the_fence_away() -> None:
+    """Whoever runs it can write nothing any more."""
+    _, made = rules.cancel(HELD, CANCEL)
+    assert made is not None
+    assert (made.status, made.fence, made.lease_expires_ms) == ("cancelled", 5, 0)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_look_knows_finished_from_unfinished(status: Status) -> None:
+    """Of the same envelope, and of one whose hash is not given."""
+    entry = replace(HELD, status=status)
+    for hash_ in ("", EFFECT.hash):
+        found = rules.look(entry, hash_)
+        assert isinstance(found, Recorded if status in FINISHED else InProgress)
+    assert rules.look(entry, "other") == Mismatch(EFFECT.hash)
+    assert rules.look(None, "") is None
+
+
+def test_an_entry_that_makes_sense_is_left_alone() -> None:
+    """Every one that the rules can make."""
+    for entry in (HELD, WAITING, DONE, FAILED, PARKED, STOPPED, UNSEEN, FORGOTTEN):
+        assert rules.sound(entry) is entry

@@ -1,0 +1,83 @@
+"""The fixtures of tests that keep something; ``tests/conftest.py`` makes them known."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+import pytest
+
+from tests.brokers.finding import Unavailable
+from tests.databases.cluster import Cluster
+from tests.databases.provide import Databases, Settings, read_settings
+
+__all__ = [
+    "database_url",
+    "databases",
+    "keep_database_settings",
+    "postgres_url",
+    "private_postgres",
+]
+
+_SETTINGS = pytest.StashKey[Settings]()
+
+Found = TypeVar("Found")
+
+
+def keep_database_settings(config: pytest.Config) -> None:
+    """Read the settings, before the environment is cleared."""
+    config.stash[_SETTINGS] = read_settings(os.environ)
+
+
+@pytest.fixture(scope="session")
+def databases(pytestconfig: pytest.Config) -> Generator[Databases]:
+    """Where servers come from; all that were started are stopped with the session."""
+    provider = Databases(pytestconfig.stash[_SETTINGS])
+    try:
+        yield provider
+    finally:
+        provider.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/journal.db"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def postgres_url(databases: Databases, pytestconfig: pytest.Config) -> Generator[str]:
+    """An empty schema of its own on the shared PostgreSQL."""
+    server = _have(pytestconfig, databases.shared)
+    schema = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    joint = "&" if "?" in server else "?"
+    yield f"{server}{joint}options=-csearch_path%3D{schema}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("SET lock_timeout = '20s'; SET client_min_messages = warning")
+        connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+
+
+@pytest.fixture
+def private_postgres(databases: Databases, pytestconfig: pytest.Config) -> Generator[Cluster]:
+    """A running PostgreSQL for this test alone, to kill, freeze or misconfigure."""
+    with contextlib.closing(_have(pytestconfig, databases.private)) as cluster:
+        yield cluster
+
+
+def _have(config: pytest.Config, get: Callable[[], Found]) -> Found:
+    """The server; without one the test is skipped on a laptop and fails where CI is set."""
+    try:
+        return get()
+    except Unavailable as error:
+        if config.stash[_SETTINGS].strict:
+            pytest.fail(f"PostgreSQL is not available: {error}", pytrace=False)
+        pytest.skip(f"PostgreSQL is not available: {error}")
