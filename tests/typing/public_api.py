@@ -43,8 +43,8 @@ from effectmq.protocol import (
     RuntimeEffectOutcome,
     RuntimeEffectOutcomeExecCode,
     RuntimeEffectOutcomeToolCall,
-    ToolDefinition,
 )
+from effectmq.protocol.wire.tool_definitions import ToolDefinition
 
 app = Worker(
     "memory://",
