@@ -12,17 +12,24 @@ from tests.brokers.sweep import sweep
 __all__ = ["EffectmqRequestReply"]
 
 #: What msgpack needs for everything around the text.
-_ENVELOPE_BYTES = 340
+_ENVELOPE_BYTES = 365
 
 
 class EffectmqRequestReply:
-    """A client and a worker with one tool; its answer carries the arguments, as outcomes do."""
+    """
+    A client and a worker with one tool; its answer carries the arguments, as outcomes do.
 
-    def __init__(self, url: str, namespace: str, in_flight: int) -> None:
+    Without a journal unless one is named: request/reply by hand remembers nothing either.
+    """
+
+    def __init__(self, url: str, namespace: str, in_flight: int, journal: str = "none") -> None:
         self._url, self._namespace = url, namespace
         self._client = Client(url, namespace=namespace)
         self._worker = Worker(
-            url, namespace=namespace, settings=WorkerSettings(concurrency=max(in_flight, 1))
+            url,
+            namespace=namespace,
+            settings=WorkerSettings(concurrency=max(in_flight, 1)),
+            journal=journal,
         )
         self._numbers = count()
         self._stack = AsyncExitStack()
@@ -44,7 +51,7 @@ class EffectmqRequestReply:
 
     def prepare(self, body: bytes) -> RuntimeEffectEnvelope:
         """What the caller has in hand before the round trip: an envelope."""
-        turn = self._client.turn("bench", f"turn-{next(self._numbers)}")
+        turn = self._client.turn(self._namespace, f"turn-{next(self._numbers)}")
         # What counts is the message on the wire: an envelope of as many bytes as the body.
         text = body[_ENVELOPE_BYTES:].decode()
         (envelope,) = turn.tool_envelopes([ToolCall("measure", {"text": text}, "call-1")])

@@ -67,7 +67,7 @@ def run(site: Path, program: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=site,
-        env={"PYTHONPATH": str(site), "PATH": ""},
+        env={"PYTHONPATH": str(site), "PATH": "", "XDG_STATE_HOME": str(site / "state")},
         capture_output=True,
         text=True,
         timeout=60,

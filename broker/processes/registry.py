@@ -17,7 +17,11 @@ from effectmq.broker.processes.bells import Bells
 from effectmq.broker.processes.tables import SCHEMA
 from effectmq.broker.processes.writes import Writes
 from effectmq.protocol.digests import cancel_request
-from effectmq.protocol.errors import DatabaseUnavailableError, ProcessRegistryError
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    ProcessRegistryError,
+)
 from effectmq.protocol.processes.appending import Append, Replayed
 from effectmq.protocol.processes.outputs import completion_request, output_of
 from effectmq.protocol.wire.process_events import (
@@ -25,6 +29,7 @@ from effectmq.protocol.wire.process_events import (
     ProcessEvent,
     ProcessEventAppendRequest,
     ProcessEventAppendResult,
+    ProcessWakeDelivery,
 )
 from effectmq.protocol.wire.process_registration import ProcessRegistration, ProcessScope
 from effectmq.protocol.wire.processes import (
@@ -45,6 +50,9 @@ T = TypeVar("T")
 
 _POLL_S = 0.05
 
+#: What is done with a wake delivery in the transaction that appends its event.
+OnWake = Callable[[Transaction, ProcessWakeDelivery], None]
+
 
 class ProcessRegistry:
     """
@@ -58,13 +66,18 @@ class ProcessRegistry:
         database: An open database; it stays open.
         poll_s: How often to look for what other programs have appended while somebody waits, in
             seconds. What this program appends is seen at once.
+        on_wake: Takes a wake delivery where it is to go, in the transaction that appends its event:
+            ``SessionInbox.deliver_wake``. Its wake then counts as acknowledged. Without it, whoever
+            asks for ``wake_events_after`` delivers and acknowledges.
     """
 
-    def __init__(self, database: Database, *, poll_s: float = _POLL_S) -> None:
+    def __init__(
+        self, database: Database, *, poll_s: float = _POLL_S, on_wake: OnWake | None = None
+    ) -> None:
         self._database = database
+        self._on_wake = on_wake
         self._poll_s = poll_s
-        self._bells: Bells
-        self._writes: Writes
+        self._open: tuple[Writes, Bells] | None = None
 
     async def __aenter__(self) -> Self:
         """
@@ -76,16 +89,34 @@ class ProcessRegistry:
         database = self._database
         await SCHEMA.ensure(database)
         dialect = await database.read(lambda tx: tx.dialect)
-        self._writes = Writes(database, grouped=dialect == "sqlite")
-        self._bells = Bells(
+        writes = Writes(database, grouped=dialect == "sqlite")
+        bells = Bells(
             lambda ids: database.read(lambda tx: records.last_sequences(tx, ids)), self._poll_s
         )
+        self._open = writes, bells
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Finish what is being written, and end every wait."""
         await self._writes.close()
         await self._bells.close()
+
+    @property
+    def _writes(self) -> Writes:
+        return self._opened()[0]
+
+    @property
+    def _bells(self) -> Bells:
+        return self._opened()[1]
+
+    def _opened(self) -> tuple[Writes, Bells]:
+        if self._open is None:
+            raise ConfigurationError(
+                f"the process registry in {self._database.where} is not open; use it as an "
+                "asynchronous context manager, or give it to the worker: "
+                "worker.use(database), then worker.use(registry)"
+            )
+        return self._open
 
     # Processes ---------------------------------------------------------------------------------
 
@@ -153,7 +184,11 @@ class ProcessRegistry:
         def work(tx: Transaction) -> Append | Replayed:
             if lease is not None:
                 leases.require(tx, lease)
-            return events.append(tx, process_id, request)
+            plan = events.append(tx, process_id, request)
+            if plan.wake is not None and self._on_wake is not None:
+                self._on_wake(tx, plan.wake)
+                events.acknowledge_wake(tx, process_id, plan.event.sequence)
+            return plan
 
         plan = await self._writes.write(work)
         self._bells.ring(process_id)

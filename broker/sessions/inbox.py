@@ -15,14 +15,17 @@ from effectmq.broker.database import Database, Row, Transaction
 from effectmq.broker.databases import open_database
 from effectmq.broker.schema import Schema
 from effectmq.protocol.canonical import canonical_json
+from effectmq.protocol.digests import wake_source_key
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.model import from_tree, to_tree
+from effectmq.protocol.processes.wakes import wake_turn_cause
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.execution import CheckpointDelivery
 from effectmq.protocol.wire.messages import PluginMessage, TurnCause
+from effectmq.protocol.wire.process_events import ProcessWakeDelivery
 
-__all__ = ["InboxOrigin", "SessionInbox"]
+__all__ = ["INBOX_SCHEMA", "InboxOrigin", "SessionInbox"]
 
 #: Who put an entry there: a tool of the running turn, or work that was queued for the session.
 InboxOrigin = Literal["tool", "work"]
@@ -30,7 +33,7 @@ InboxOrigin = Literal["tool", "work"]
 #: How much queued work one checkpoint takes; the rest waits for the next.
 MAX_CLAIMED = 64
 
-_SCHEMA = Schema(
+INBOX_SCHEMA = Schema(
     "sessions",
     [
         [
@@ -101,7 +104,7 @@ class SessionInbox:
         if self._owns:
             await self._database.__aenter__()
         try:
-            await _SCHEMA.ensure(self._database)
+            await INBOX_SCHEMA.ensure(self._database)
         except BaseException:
             await self.__aexit__()
             raise
@@ -139,17 +142,22 @@ class SessionInbox:
         """
         _check_text("session id", session_id)
         _check_text("source key", source_key)
-        document = canonical_json(to_tree(delivery)).decode()
+        return await self._database.write(
+            lambda tx: _put(tx, session_id, delivery, source_key, origin)
+        )
 
-        def work(tx: Transaction) -> bool:
-            row = (session_id, source_key, origin, document, tx.now_ms(), session_id)
-            while not tx.execute(_PUT, row):
-                if source_key and tx.execute(_KNOWN, (session_id, source_key)):
-                    return False
-                # Somebody else took the number in this very moment.
-            return True
+    def deliver_wake(self, tx: Transaction, wake: ProcessWakeDelivery) -> None:
+        """
+        Leave the turn cause of a process's wake, in a transaction of this inbox's database.
 
-        return await self._database.write(work)
+        For ``ProcessRegistry(on_wake=…)``: event and wake are then kept together or not at all. A
+        wake that is delivered again is the same entry.
+        """
+        source_key = wake_source_key(wake.process_id, wake.sequence)
+        delivery = CheckpointDelivery(
+            messages=[], transient_messages=[], turn_causes=[wake_turn_cause(wake)]
+        )
+        _put(tx, wake.target_session_id, delivery, source_key, "work")
 
     async def put_message(
         self,
@@ -214,6 +222,22 @@ class SessionInbox:
         return await self._database.write(
             lambda tx: len(tx.execute(_PRUNE, (tx.now_ms() - older_than_ms,)))
         )
+
+
+def _put(
+    tx: Transaction,
+    session_id: str,
+    delivery: CheckpointDelivery,
+    source_key: str,
+    origin: InboxOrigin,
+) -> bool:
+    document = canonical_json(to_tree(delivery)).decode()
+    row = (session_id, source_key, origin, document, tx.now_ms(), session_id)
+    while not tx.execute(_PUT, row):
+        if source_key and tx.execute(_KNOWN, (session_id, source_key)):
+            return False
+        # Somebody else took the number in this very moment.
+    return True
 
 
 def _tools_first(row: Row) -> bool:

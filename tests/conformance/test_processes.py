@@ -11,7 +11,7 @@ from effectmq.broker.database import Database
 from effectmq.broker.databases import open_database
 from effectmq.broker.processes.registry import ProcessRegistry
 from effectmq.protocol.digests import cancel_request, wake_id
-from effectmq.protocol.errors import ProcessLeaseLostError, ProcessRegistryError
+from effectmq.protocol.errors import ConfigurationError, ProcessLeaseLostError, ProcessRegistryError
 from effectmq.protocol.wire.invocation import CausalRefProcess, CausalRefTurn
 from effectmq.protocol.wire.process_event_types import (
     ProcessTerminalSpec,
@@ -761,6 +761,12 @@ async def test_what_is_as_deep_as_json_can_be_is_kept(registry: ProcessRegistry)
     await registry.complete("p1", ProcessAwaitOutputSuccess(value=deep))
     assert (await registry.events_after("p1", 0))[0] == appended.event
     assert await registry.output("p1") == ProcessAwaitOutputSuccess(value=deep)
+
+
+async def test_a_registry_that_is_not_open_says_how_to_open_it(database: Database) -> None:
+    """Forgetting it is easy."""
+    with pytest.raises(ConfigurationError, match="is not open; use it as an asynchronous context"):
+        await ProcessRegistry(database).register(registration("p1"))
 
 
 async def test_whoever_waits_in_a_registry_that_is_closed_is_told(database: Database) -> None:
