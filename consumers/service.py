@@ -8,8 +8,8 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.claimcheck import ClaimCheck
@@ -61,7 +61,6 @@ class Service:
         journal: What remembers outcomes; without one nothing does.
         attachments: Where large bodies are kept.
         strict: Answer from the journal only.
-        companions: Handlers that are not consumed for, and that those which are rely on.
     """
 
     def __init__(
@@ -75,9 +74,7 @@ class Service:
         attachments: AttachmentStore | None = None,
         *,
         strict: bool = False,
-        companions: Sequence[Handler] = (),
     ) -> None:
-        self._companions = companions
         self._name = name
         self._handlers = handlers
         self._settings = settings
@@ -92,8 +89,6 @@ class Service:
         self._lanes: list[Lane[Job]] = []
         self._consumers: list[Consumer] = []
         self._pumps: list[asyncio.Task[None]] = []
-        #: Handlers that have something to start and to end, for instance processes.
-        self._opened = AsyncExitStack()
         self.stuck = asyncio.Event()
         self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
 
@@ -108,7 +103,6 @@ class Service:
         Raises:
             BrokerError: When the broker cannot be used.
             DatabaseError: When the journal cannot be used.
-            EffectmqError: When a handler cannot be started.
         """
         self._records = await self._open_records()
         try:
@@ -118,11 +112,6 @@ class Service:
             await self._close_stores()
             raise
         try:
-            # By identity: one handler may serve several routes.
-            all_of_them = (*self._handlers.values(), *self._companions)
-            for handler in {id(one): one for one in all_of_them}.values():
-                if isinstance(handler, AbstractAsyncContextManager):
-                    await self._opened.enter_async_context(handler)
             topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
             await self._transport.declare(topology)
             most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
@@ -150,7 +139,6 @@ class Service:
         except BaseException:
             for pump in self._pumps:
                 pump.cancel()
-            await self._opened.aclose()
             await self._transport.__aexit__()
             await self._close_stores()
             raise
@@ -285,9 +273,6 @@ class Service:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                await self._opened.aclose()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._transport.__aexit__()

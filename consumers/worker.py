@@ -364,8 +364,11 @@ class EffectWorker:
         async with AsyncExitStack() as opening:
             for resource in self._resources:
                 await opening.enter_async_context(resource)
+            needed: list[Handler] = list(handlers.values())
+            if _TELL_TOOLS & set(map(kind_of, chosen)):
+                needed.append(self._tools)
             # By identity: one handler may serve several routes.
-            for handler in {id(one): one for one in handlers.values()}.values():
+            for handler in {id(one): one for one in needed}.values():
                 if isinstance(handler, AbstractAsyncContextManager):
                     await opening.enter_async_context(handler)
             await service.start(self.broker, self._transport_settings)
