@@ -9,6 +9,10 @@ machine is noisy for both, and what is printed are the medians over the turns an
 Beside the clock on the wall stands the CPU time that this process spends on a round trip: client
 and worker are both in it, so it is what limits throughput, and what other processes on the machine
 do hardly changes it. Ratios are ours over plain: throughput above 1 is better, the others below 1.
+
+Three sides of ours: without a journal, as plain remembers nothing either; with a journal, every
+outcome on the disk before it is answered; and effects that are recorded already, asked for by a
+client that reaches the journal. The last is compared with the round trip that it saves.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import platform
 import secrets
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
@@ -29,7 +34,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.ours import EffectmqRequestReply
+from benchmarks.ours import EffectmqRequestReply, RecordedAnswers
 from benchmarks.plain import PlainRequestReply
 from tests.brokers.finding import SUITES
 from tests.brokers.greeting import greet
@@ -37,7 +42,7 @@ from tests.brokers.provide import Brokers
 from tests.brokers.settings import read_settings
 
 Maker = Callable[[str, str, int], Any]
-PLAIN, OURS = "plain aio-pika", "effectmq"
+PLAIN, OURS, JOURNAL, RECORDED = "plain aio-pika", "effectmq", "with journal", "recorded"
 BODY = b"x" * 1024
 
 
@@ -81,8 +86,8 @@ async def compare(
     namespace = f"bench-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
         sides = {
-            name: await stack.enter_async_context(maker(url, namespace, in_flight))
-            for name, maker in makers.items()
+            name: await stack.enter_async_context(maker(url, f"{namespace}-{number}", in_flight))
+            for number, (name, maker) in enumerate(makers.items())
         }
         for number in range(turns + 1):
             for name, side in sides.items():
@@ -120,28 +125,36 @@ async def main(url: str, arguments: argparse.Namespace) -> None:
         f"confirms on, {arguments.turns} turns each",
         file=sys.stderr,
     )
-    makers: dict[str, Maker] = {
-        PLAIN: PlainRequestReply,
-        OURS: partial(EffectmqRequestReply, journal=arguments.journal),
-    }
-    for in_flight, total in ((1, arguments.sequential), (100, arguments.parallel)):
-        result = await compare(url, makers, in_flight, total, arguments.turns)
-        plain, ours = result[PLAIN], result[OURS]
-        row = {
-            "in_flight": in_flight,
-            "plain_per_s": round(plain.per_second),
-            "effectmq_per_s": round(ours.per_second),
-            "throughput_ratio": round(ours.per_second / plain.per_second, 2),
-            "plain_p50_ms": round(plain.p50_ms, 2),
-            "effectmq_p50_ms": round(ours.p50_ms, 2),
-            "p50_ratio": round(ours.p50_ms / plain.p50_ms, 2),
-            "plain_p99_ms": round(plain.p99_ms, 2),
-            "effectmq_p99_ms": round(ours.p99_ms, 2),
-            "plain_cpu_us": round(plain.cpu_us),
-            "effectmq_cpu_us": round(ours.cpu_us),
-            "cpu_ratio": round(ours.cpu_us / plain.cpu_us, 2),
+    with tempfile.TemporaryDirectory(prefix="effectmq-bench-") as folder:
+        journal = arguments.journal or f"sqlite:///{folder}/journal.db"
+        makers: dict[str, Maker] = {
+            PLAIN: PlainRequestReply,
+            OURS: EffectmqRequestReply,
+            JOURNAL: partial(EffectmqRequestReply, journal=journal),
+            RECORDED: partial(RecordedAnswers, journal=journal),
         }
-        print(json.dumps(row), flush=True)
+        for in_flight, total in ((1, arguments.sequential), (100, arguments.parallel)):
+            result = await compare(url, makers, in_flight, total, arguments.turns)
+            for side, other in ((OURS, PLAIN), (JOURNAL, PLAIN), (RECORDED, JOURNAL)):
+                row = {"in_flight": in_flight, "side": side, "beside": other}
+                print(json.dumps(row | ratios(result[side], result[other])), flush=True)
+
+
+def ratios(side: Turn, other: Turn) -> dict[str, float]:
+    """The figures of a side, those of what it is compared with, and what is one over the other."""
+    return {
+        "per_s": round(side.per_second),
+        "beside_per_s": round(other.per_second),
+        "throughput_ratio": round(side.per_second / other.per_second, 2),
+        "p50_ms": round(side.p50_ms, 2),
+        "beside_p50_ms": round(other.p50_ms, 2),
+        "p50_ratio": round(side.p50_ms / other.p50_ms, 2),
+        "p99_ms": round(side.p99_ms, 2),
+        "beside_p99_ms": round(other.p99_ms, 2),
+        "cpu_us": round(side.cpu_us),
+        "beside_cpu_us": round(other.cpu_us),
+        "cpu_ratio": round(side.cpu_us / other.cpu_us, 2),
+    }
 
 
 if __name__ == "__main__":
@@ -152,7 +165,7 @@ if __name__ == "__main__":
     )
     where.add_argument("--release", choices=SUITES, help="a node of this release, started for it")
     parser.add_argument(
-        "--journal", default="none", help="of our worker, as its address; none by default"
+        "--journal", help="the address of one; a SQLite file in a temporary folder by default"
     )
     parser.add_argument("--turns", type=int, default=20, help="how often the two take turns")
     parser.add_argument("--sequential", type=int, default=1_000, help="calls at 1 in flight")

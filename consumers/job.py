@@ -50,7 +50,7 @@ from effectmq.consumers.answers import (
 )
 from effectmq.consumers.attempt import Attempt, HandlerExitError, Result
 from effectmq.consumers.bodies import Postpone, answer_limits, is_out_of_line, read_stored
-from effectmq.consumers.handler import TryAgain
+from effectmq.consumers.handler import RetrySleep, TryAgain
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.lifecycle import Answer as AnswerNow
 from effectmq.consumers.lifecycle import (
@@ -68,6 +68,7 @@ from effectmq.consumers.lifecycle import (
     uncertain,
 )
 from effectmq.consumers.recording import Hold
+from effectmq.consumers.retry_sleeps import note_sleep
 from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.claimcheck import accepts_out_of_line
 from effectmq.protocol.codec import JSON, MSGPACK
@@ -430,23 +431,43 @@ class Job:
         if late and (not given or overdue):
             self._park(expired(request, now_ms))
         elif isinstance(result, TryAgain):
-            action = retry_in(
-                request,
-                result.wait_ms,
-                now_ms=now_ms,
-                levels_ms=lane.levels_ms,
-                jitter=lane.jitter,
-                at_least=result.promised,
-                counts=result.counts,
-            )
-            if result.counts:
-                self._retry(action, result.problem)
+            if result.sleep is None or self._hold is None:
+                self._try_again(result)
             else:
-                self._wait(action)
+                self._sleep_first(result, result.sleep, self._hold)
         elif isinstance(result, BaseException):
             self._fail(result, now_ms)
         else:
             self._give(result)
+
+    def _try_again(self, again: TryAgain) -> None:
+        lane = self.lane
+        action = retry_in(
+            self._known(),
+            again.wait_ms,
+            now_ms=lane.now_ms(),
+            levels_ms=lane.levels_ms,
+            jitter=lane.jitter,
+            at_least=again.promised,
+            counts=again.counts,
+        )
+        if again.counts:
+            self._retry(action, again.problem)
+        else:
+            self._wait(action)
+
+    def _sleep_first(self, again: TryAgain, sleep: RetrySleep, hold: Hold) -> None:
+        """Write the wait down, then wait; unless the effect was taken away meanwhile."""
+
+        def noted(refusal: str) -> None:
+            if self._hold is not hold or self.lane.leaving:
+                return
+            if refusal:
+                self._give(sleep.refused(refusal))
+            else:
+                self._try_again(again)
+
+        note_sleep(self.lane.records, self._known(), sleep.envelope, noted)
 
     def _fail(self, error: BaseException, now_ms: int) -> None:
         lane = self.lane

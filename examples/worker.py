@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import asyncio
 
-from effectmq import EffectContext, ToolCallError, Worker
+from effectmq import ToolCallError, ToolContext, Worker
 from effectmq.protocol import (
     Err,
-    LlmToolSpec,
     Ok,
     RuntimeEffectCommandCheckpoint,
     RuntimeEffectCommandDirect,
@@ -61,7 +60,7 @@ async def echo(value: str, count: int = 1) -> dict[str, str]:
 
 
 @app.tool(retry=ToolRetryPolicySafe(max_attempts=4, base_delay_ms=100, max_delay_ms=1_000))
-async def fetch(path: str, context: EffectContext) -> dict[str, str | int]:
+async def fetch(path: str, context: ToolContext) -> dict[str, str | int]:
     """Pretend to fetch a page from a server that is down twice, and up the third time."""
     if context.attempt < 3:
         raise ToolCallError(
@@ -70,6 +69,8 @@ async def fetch(path: str, context: EffectContext) -> dict[str, str | int]:
             class_="external",
             retry=True,
         )
+    # The host hears of it with the outcome.
+    context.emit("Page", "web.page", "fetched", {"path": path})
     return {"path": path, "status": 200, "attempts": context.attempt}
 
 
@@ -110,17 +111,7 @@ async def sync_execution_surface(
         return RuntimeEffectOutcomeSyncExecutionSurface(result=Ok(None))
     if not app.tools:
         return RuntimeEffectOutcomeSyncExecutionSurface(result=Err("there are no tools"))
-    specs = [
-        LlmToolSpec(
-            name=tool.name,
-            description=tool.description,
-            input_schema=tool.input_schema,
-            output_schema={},
-            input_schema_projections=[],
-            output_schema_projections=[],
-        )
-        for tool in app.tools.values()
-    ]
+    specs = [tool.spec() for tool in app.tools.values()]
     surface = ExecutionSurfaceSync(system_prompt="You can use tools.", tool_specs=specs)
     return RuntimeEffectOutcomeSyncExecutionSurface(result=Ok(surface))
 
