@@ -8,6 +8,7 @@ runs in processes of its own; nothing that a block does may harm the worker.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,6 +78,10 @@ class Host(Protocol):
 
     def knows(self, name: str) -> bool:
         """Whether code can call a function of this name."""
+        ...
+
+    def names(self) -> Collection[str]:
+        """The functions that ``knows`` knows, for engines that must name them beforehand."""
         ...
 
     async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:

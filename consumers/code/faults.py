@@ -11,16 +11,23 @@ from effectmq.consumers.code.settings import CodeSettings
 
 __all__ = [
     "OUT_OF_TIME",
+    "OVER_QUESTIONS",
     "Limit",
     "limit_reached",
     "over_calls",
+    "over_memory",
+    "over_output",
     "over_sleeps",
     "over_state",
+    "over_time",
     "stopped",
 ]
 
 #: What the interpreter says when a process had to be killed because it computed on.
 OUT_OF_TIME = "TimeoutError: feed time limit exceeded"
+
+#: The sentence for questions without end.
+OVER_QUESTIONS = "the block asked for the time, files or names too often; ask once and keep it"
 
 _HEAP = re.compile(r"MemoryError: memory limit exceeded: \d+ bytes > (\d+) bytes")
 _PROCESS = "MemoryError: the worker exceeded its memory limit"
@@ -54,25 +61,38 @@ def limit_reached(error: str, settings: CodeSettings) -> Limit | None:
         The limit; ``None`` when it is an error of the code's own.
     """
     if error.startswith(OUT_OF_TIME):
-        limit_s = settings.time_limit_s
-        return Limit(f"the block computed longer than its limit of {limit_s:g} s (time_limit_s)")
+        return Limit(over_time(settings))
     heap = _HEAP.match(error)
     if heap is not None and int(heap[1]) == settings.output_bytes:
-        return Limit(
-            f"the block printed more than its limit of {settings.output_bytes} bytes (output_bytes)"
-        )
+        return Limit(over_output(settings))
     if heap is not None or error.startswith(_PROCESS):
-        return Limit(
-            f"the block needed more memory than its limit of {settings.memory_bytes} bytes "
-            "(memory_bytes)"
-        )
+        return Limit(over_memory(settings))
     if error.startswith(_SUSPENSIONS):
-        return Limit("the block asked for the time, files or names too often; ask once and keep it")
+        return Limit(OVER_QUESTIONS)
     if error.startswith(_DEPTH):
         depth = settings.max_recursion_depth
         sentence = f"calls were nested deeper than the limit of {depth} (max_recursion_depth)"
         return Limit(sentence, sound=True)
     return None
+
+
+def over_time(settings: CodeSettings) -> str:
+    """The sentence for computing too long."""
+    limit_s = settings.time_limit_s
+    return f"the block computed longer than its limit of {limit_s:g} s (time_limit_s)"
+
+
+def over_output(settings: CodeSettings) -> str:
+    """The sentence for printing too much."""
+    return f"the block printed more than its limit of {settings.output_bytes} bytes (output_bytes)"
+
+
+def over_memory(settings: CodeSettings) -> str:
+    """The sentence for variables that are too large while the block runs."""
+    return (
+        f"the block needed more memory than its limit of {settings.memory_bytes} bytes "
+        "(memory_bytes)"
+    )
 
 
 def over_calls(settings: CodeSettings) -> str:

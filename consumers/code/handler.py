@@ -52,10 +52,10 @@ class CodeHandler:
             and no sleeps.
         images: Where images are kept; without one, small ones travel in the outcome.
         retry: What to do with an attempt that failed.
-        engine: What interprets the code; Monty by default.
+        engine: What interprets the code, instead of the backend that the settings name.
 
     Raises:
-        MissingExtraError: When Monty is not installed.
+        MissingExtraError: When Monty is the backend and is not installed.
     """
 
     kind = "exec_code"
@@ -77,7 +77,7 @@ class CodeHandler:
         self._tools = tools
         self._execute = execute
         self._images = images
-        self._engine = engine or _monty(self.settings)
+        self._engine = engine or _engine(self.settings)
         kept = self.settings.kept_states
         self.sessions: Sessions = (
             DatabaseSessions(database, kept) if database is not None else MemorySessions(kept)
@@ -155,8 +155,12 @@ class CodeHandler:
         await self.sessions.keep(session_id, effect_hash, start, state, engine)
 
 
-def _monty(settings: CodeSettings) -> Engine:
-    # Only who runs code needs it.
+def _engine(settings: CodeSettings) -> Engine:
+    # Only who runs code needs one, and nobody needs both.
+    if settings.backend == "cpython":
+        from effectmq.consumers.code.cpython.engine import CPythonEngine
+
+        return CPythonEngine(settings)
     from effectmq.consumers.code.monty import MontyEngine
 
     return MontyEngine(settings)

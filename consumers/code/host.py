@@ -64,7 +64,11 @@ class BlockHost:
 
     def knows(self, name: str) -> bool:
         """Whether it is a tool, or one of our own; see the port."""
-        return name in self._functions or name in (FINISH, SHOW_IMAGE)
+        return name in self._functions or name in _OWN
+
+    def names(self) -> frozenset[str]:
+        """All of these; see the port."""
+        return frozenset(self._functions) | frozenset(_OWN)
 
     async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         """Call it; a tool hides what has the same name. See the port."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from effectmq.protocol.errors import ConfigurationError
 
@@ -37,6 +38,9 @@ class CodeSettings:
         processes: How many blocks run at a time; each has an interpreter process of its own.
         warm_processes: How many interpreter processes wait for work.
         blocks_per_process: After how many blocks an interpreter process is replaced.
+        backend: What interprets the code. ``monty``, a subset of Python with nothing to reach;
+            ``cpython``, the Python of the worker in a sandbox of bubblewrap's, with a new process
+            for each block.
     """
 
     time_limit_s: float = 10.0
@@ -58,10 +62,15 @@ class CodeSettings:
     processes: int = 4
     warm_processes: int = 1
     blocks_per_process: int = 1_000
+    backend: Literal["monty", "cpython"] = "monty"
 
     def __post_init__(self) -> None:
+        if self.backend not in ("monty", "cpython"):
+            raise ConfigurationError(f"backend is {self.backend!r}; expected 'monty' or 'cpython'")
         none_allowed = {"max_tool_calls", "max_sleeps", "max_images"}
         for field in fields(self):
+            if field.name == "backend":
+                continue
             value: float = getattr(self, field.name)
             if value <= 0 and not (field.name in none_allowed and value == 0):
                 least = "0 or more" if field.name in none_allowed else "more than 0"

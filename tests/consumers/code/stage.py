@@ -26,13 +26,16 @@ class FakeHost:
     """Answers every call with its arguments; does not sleep, and refuses more than 10 s."""
 
     def __init__(self, *names: str) -> None:
-        self.names = names
+        self._names = names
         self.asked: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
         self.slept_s: list[float] = []
         self.answers: dict[str, object] = {}
 
     def knows(self, name: str) -> bool:
-        return name in self.names
+        return name in self._names
+
+    def names(self) -> tuple[str, ...]:
+        return self._names
 
     async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         self.asked.append((name, args, kwargs))

@@ -1,0 +1,84 @@
+"""
+Tries the sandbox before anything is run in it: a program that attempts to get out must not succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+from effectmq.consumers.code.engine import EngineCrashedError, Host, Program, Ran
+from effectmq.protocol.errors import ConfigurationError
+
+__all__ = ["check"]
+
+_PROBE = """
+import json
+from effectmq.consumers.code.cpython.inside.probe import breaches
+print(json.dumps(breaches({port})))
+"""
+
+
+async def check(run: Callable[[Program, Host], Awaitable[Ran]]) -> None:
+    """
+    Run the attempts.
+
+    Args:
+        run: Runs a block in the sandbox.
+
+    Raises:
+        ConfigurationError: When it cannot be run, or one of them succeeds; says what.
+    """
+    listener = await asyncio.start_server(_hang_up, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        try:
+            ran = await run(Program(_PROBE.format(port=port), None, ""), _Nobody())
+        except EngineCrashedError as problem:
+            raise ConfigurationError(
+                f"code cannot be run with the backend cpython: {problem.problem}. {_ADVICE}"
+            ) from None
+    found = _found(ran)
+    if found:
+        raise ConfigurationError(
+            f"code cannot be run with the backend cpython: in the sandbox {' and '.join(found)}. "
+            f"{_ADVICE}"
+        )
+
+
+_ADVICE = (
+    "bubblewrap needs namespaces: allow them to this user (sysctl user.max_user_namespaces, "
+    "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns) or to its "
+    "container, or use the backend monty"
+)
+
+
+def _found(ran: Ran) -> list[str]:
+    try:
+        return list(json.loads(ran.printed))
+    except ValueError:
+        return [f"the attempts to get out could not be made ({ran.error or ran.printed!r})"]
+
+
+def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+class _Nobody:
+    """Has nothing to offer."""
+
+    def knows(self, name: str) -> bool:
+        return False
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        raise AssertionError(name)
+
+    async def sleep(self, duration_s: float) -> None:
+        raise AssertionError(duration_s)
+
+    async def now_ms(self) -> int:
+        return 0

@@ -1,0 +1,136 @@
+"""
+What a block asks for while it runs, and what it says at its end. Nothing that it says is trusted.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import cast
+
+from effectmq.consumers.code.cpython.child import Child
+from effectmq.consumers.code.cpython.verdicts import FORGED, explained_error, fault
+from effectmq.consumers.code.engine import BlockStoppedError, Host
+from effectmq.consumers.code.faults import OVER_QUESTIONS
+from effectmq.consumers.code.settings import CodeSettings
+from effectmq.consumers.code.values import CodeError
+
+__all__ = ["Conversation", "Finished"]
+
+#: Beyond calls and sleeps: the time, calls that are refused, images.
+_MOST_QUESTIONS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """
+    What a block said at its end.
+
+    Attributes:
+        value: Its last value as text.
+        error: Why it stopped, when it did not get to its end.
+        state: The session's variables, for the next process to read.
+    """
+
+    value: str
+    error: str | None
+    state: bytes
+
+
+class Conversation:
+    """
+    One block's questions, in order.
+
+    Args:
+        child: Its process.
+        host: Answers them.
+        settings: The limits.
+    """
+
+    def __init__(self, child: Child, host: Host, settings: CodeSettings) -> None:
+        self._child = child
+        self._host = host
+        self._settings = settings
+        self._questions_left = _MOST_QUESTIONS + settings.max_tool_calls + settings.max_sleeps
+
+    async def to_the_end(self) -> Finished:
+        """
+        Answer until it has finished.
+
+        Raises:
+            BlockStoppedError: When it ran into a limit.
+            EndedError: When its process ended before it had finished.
+            Exception: Whatever the host raises that is not for the code.
+        """
+        answer = b""
+        while True:
+            document = _document(await self._child.exchange(answer))
+            if document.get("type") == "done":
+                return await self._finished(document)
+            self._questions_left -= 1
+            if self._questions_left < 0:
+                raise BlockStoppedError(OVER_QUESTIONS)
+            answer = await self._answer(document)
+
+    async def _finished(self, document: dict[str, object]) -> Finished:
+        sentence = fault(document, self._settings)
+        if sentence is not None:
+            raise BlockStoppedError(sentence)
+        state = await self._child.exchange(b"")
+        error = explained_error(document, self._settings)
+        return Finished(str(document.get("value", "")), error, state)
+
+    async def _answer(self, question: dict[str, object]) -> bytes:
+        answer: dict[str, object]
+        try:
+            answer = {"return": await self._asked(question)}
+        except CodeError as error:
+            answer = {"raise": [error.exception, error.message]}
+        return json.dumps(answer).encode() + b"\n"
+
+    async def _asked(self, question: dict[str, object]) -> object:
+        match question:
+            case {"type": "now"}:
+                return await self._host.now_ms()
+            case {"type": "sleep", "seconds": int() | float() as seconds}:
+                await self._host.sleep(float(seconds))
+                return None
+            case {"type": "call", "name": str() as name, "args": list(), "kwargs": dict()}:
+                return await self._called(name, question)
+            case _:
+                raise BlockStoppedError(FORGED)
+
+    async def _called(self, name: str, question: dict[str, object]) -> object:
+        if not self._host.knows(name):
+            raise CodeError("NameError", f"name '{name}' is not defined")
+        args = cast("list[object]", question["args"])
+        kwargs = cast("dict[str, object]", question["kwargs"])
+        return await self._host.call(
+            name,
+            tuple(_received(item) for item in args),
+            {key: _received(item) for key, item in kwargs.items()},
+        )
+
+
+def _document(line: bytes) -> dict[str, object]:
+    try:
+        document: object = json.loads(line)
+    except (ValueError, RecursionError):
+        raise BlockStoppedError(FORGED) from None
+    if not isinstance(document, dict):
+        raise BlockStoppedError(FORGED)
+    return cast("dict[str, object]", document)
+
+
+def _received(item: object) -> object:
+    match cast("dict[str, object]", item):
+        case {"json": value}:
+            return value
+        case {"bytes": str() as text}:
+            try:
+                return base64.b64decode(text, validate=True)
+            except ValueError:
+                raise BlockStoppedError(FORGED) from None
+        case _:
+            raise BlockStoppedError(FORGED)

@@ -1,0 +1,119 @@
+"""
+Runs the text of a block as a prompt would: the last expression is its value, and an error has its
+traceback.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import traceback
+from collections.abc import Collection
+from types import CodeType, TracebackType
+from typing import cast
+
+from effectmq.consumers.code.cpython.inside.clock import install_in_asyncio
+
+__all__ = ["evaluate", "explained"]
+
+_FILE = "<block>"
+#: No name that a block can have by accident.
+_VALUE = "__value_of_the_block__"
+
+
+def evaluate(code: str, variables: dict[str, object], functions: Collection[str]) -> object:
+    """
+    Run a block.
+
+    Args:
+        code: Its text.
+        variables: What it can name; changed by it.
+        functions: The names of the worker's functions; awaiting a call of one changes nothing.
+
+    Returns:
+        The value of its last expression; ``None`` when it ends with something else.
+
+    Raises:
+        BaseException: Whatever it raises.
+    """
+    # Tracebacks show its lines out of this cache.
+    linecache.cache[_FILE] = (len(code), None, code.splitlines(keepends=True), _FILE)
+    compiled = _compiled(code, functions)
+    if "asyncio" in code:
+        install_in_asyncio()
+    running = eval(compiled, variables)
+    if inspect.iscoroutine(running):
+        _run(running)
+    return variables.pop(_VALUE, None)
+
+
+def _run(running: object) -> None:
+    import asyncio
+
+    asyncio.run(cast("asyncio.Future[None]", running))  # type: ignore[arg-type]
+
+
+def _compiled(code: str, functions: Collection[str]) -> CodeType:
+    tree = _Awaits(functions).visit(ast.parse(code, _FILE))
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = tree.body[-1]
+        name = ast.Name(_VALUE, ast.Store())
+        tree.body[-1] = ast.copy_location(ast.Assign([name], last.value), last)
+    ast.fix_missing_locations(tree)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    return cast("CodeType", compile(tree, _FILE, "exec", flags=flags, dont_inherit=True))
+
+
+class _Awaits(ast.NodeTransformer):
+    """Calls of the worker's functions have their result at once; there is nothing to await."""
+
+    def __init__(self, functions: Collection[str]) -> None:
+        self._functions = functions
+
+    def visit_Await(self, node: ast.Await) -> ast.AST:
+        self.generic_visit(node)
+        called = node.value
+        if isinstance(called, ast.Call) and isinstance(called.func, ast.Name):
+            return called if called.func.id in self._functions else node
+        return node
+
+
+def explained(error: BaseException, limit_chars: int) -> tuple[str, str]:
+    """
+    The traceback of an error from the block on, and its last line.
+
+    Args:
+        error: The error.
+        limit_chars: How long each may be; of a longer one the middle is left out.
+    """
+    error.__traceback__ = _from_the_block(error.__traceback__)
+    only = traceback.format_exception_only(error)
+    # One that was raised before there was a block, such as for its syntax, has no frames.
+    lines = only if error.__traceback__ is None else traceback.format_exception(error)
+    return _cut("".join(lines).rstrip(), limit_chars), _cut(only[0].rstrip(), limit_chars)
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}\n…\n{text[-limit // 2 :]}"
+
+
+def _from_the_block(frames: TracebackType | None) -> TracebackType | None:
+    first = frames
+    while first is not None and first.tb_frame.f_code.co_filename != _FILE:
+        first = first.tb_next
+    return _until_the_host(first) if first is not None else None
+
+
+def _until_the_host(first: TracebackType) -> TracebackType:
+    """Without the frames in which a function waited for the worker."""
+    last = step = first
+    while step.tb_next is not None:
+        step = step.tb_next
+        if "/consumers/code/cpython/inside/" in step.tb_frame.f_code.co_filename:
+            last.tb_next = None
+            break
+        last = step
+    return first

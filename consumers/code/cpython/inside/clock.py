@@ -1,0 +1,136 @@
+"""
+The worker's clock instead of the system's, so that a block that is run again reads the same time.
+
+It stands still, and moves only when the block sleeps; sleeping is the worker's, too. What measures
+(``time.monotonic``, ``time.perf_counter``) is left alone: it tells no time of day.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from effectmq.consumers.code.cpython.inside.wire import Wire
+
+__all__ = ["install", "install_in_asyncio"]
+
+_system_gmtime, _system_strftime = time.gmtime, time.strftime
+
+
+def install(wire: Wire) -> None:
+    """
+    Put it into ``time`` and ``datetime``.
+
+    Args:
+        wire: Asks the worker.
+    """
+    clock = _Clock(wire)
+    patches: dict[str, Callable[..., object]] = {
+        "time": clock.now_s,
+        "time_ns": clock.now_ns,
+        "sleep": clock.sleep,
+        "gmtime": clock.gmtime,
+        "localtime": clock.gmtime,
+        "ctime": clock.ctime,
+        "strftime": clock.strftime,
+    }
+    for name, function in patches.items():
+        setattr(time, name, function)
+    _replace_dates(clock)
+
+
+def install_in_asyncio() -> None:
+    """Put it into ``asyncio``, too. Apart, because importing that takes longer than most blocks."""
+    import asyncio
+
+    pause = time.sleep
+
+    async def sleep(delay: float, result: object = None) -> object:
+        pause(delay)
+        return result
+
+    asyncio.sleep = asyncio.tasks.sleep = sleep  # type: ignore[assignment]
+
+
+class _Clock:
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._now_ms: int | None = None
+
+    def now_ms(self) -> int:
+        if self._now_ms is None:
+            self._now_ms = cast("int", self._wire.ask({"type": "now"}))
+        return self._now_ms
+
+    def now_s(self) -> float:
+        return self.now_ms() / 1_000
+
+    def now_ns(self) -> int:
+        return self.now_ms() * 1_000_000
+
+    def sleep(self, seconds: float) -> None:
+        if not isinstance(cast("object", seconds), int | float):
+            raise TypeError(f"cannot sleep for a {type(seconds).__name__}; expected a number")
+        self._now_ms = None
+        self._wire.ask({"type": "sleep", "seconds": float(seconds)})
+
+    # The zone of the sandbox is UTC, so local time is the same.
+    def gmtime(self, seconds: float | None = None) -> time.struct_time:
+        return _system_gmtime(self.now_s() if seconds is None else seconds)
+
+    def ctime(self, seconds: float | None = None) -> str:
+        return time.asctime(self.gmtime(seconds))
+
+    def strftime(self, form: str, when: Any = None) -> str:
+        return _system_strftime(form, self.gmtime() if when is None else when)
+
+
+class _InPlace(type):
+    """Makes a class stand for the one that it replaces; classes of C cannot be changed."""
+
+    replaced: type | None = None
+
+    def __instancecheck__(cls, value: object) -> bool:
+        kind = cls.__dict__.get("replaced")
+        return isinstance(value, kind) if kind else super().__instancecheck__(value)
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        kind = cls.__dict__.get("replaced")
+        return issubclass(other, kind) if kind else super().__subclasscheck__(other)
+
+
+def _replace_dates(clock: _Clock) -> None:
+    class date(datetime.date, metaclass=_InPlace):
+        replaced = datetime.date
+
+        @classmethod
+        def today(cls) -> date:
+            return cls.fromtimestamp(clock.now_s())
+
+        def __repr__(self) -> str:
+            return f"datetime.{super().__repr__()}"
+
+    class datetime_(datetime.datetime, metaclass=_InPlace):
+        replaced = datetime.datetime
+
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime_:
+            return cls.fromtimestamp(clock.now_s(), tz)
+
+        @classmethod
+        def utcnow(cls) -> datetime_:
+            return cls.fromtimestamp(clock.now_s(), datetime.UTC).replace(tzinfo=None)
+
+        @classmethod
+        def today(cls) -> datetime_:
+            return cls.now()
+
+        def __repr__(self) -> str:
+            return f"datetime.{super().__repr__()}"
+
+    datetime_.__name__ = datetime_.__qualname__ = "datetime"
+    for kind in (date, datetime_):
+        kind.__module__ = "datetime"
+        setattr(datetime, kind.__name__, kind)

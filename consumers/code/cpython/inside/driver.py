@@ -1,0 +1,148 @@
+"""
+The program in the sandbox: gives up what it may not keep, then runs one block and tells the worker.
+
+Everything here runs before the block or because of it; the worker trusts nothing that it says.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import random
+import resource
+import sys
+from types import ModuleType
+from typing import cast
+
+from effectmq.consumers.code.cpython.inside import clock
+from effectmq.consumers.code.cpython.inside.block import evaluate, explained
+from effectmq.consumers.code.cpython.inside.kept import TooLargeError, remember, restore
+from effectmq.consumers.code.cpython.inside.wire import Wire
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the one block of this process."""
+    wire = Wire()
+    program = wire.read()
+    state = wire.read_text() if program["has_state"] else None
+    _drop_to(cast("int | None", program["user"]))
+    _limit(cast("dict[str, int]", program["limits"]))
+    block = _Block(wire, program)
+    try:
+        block.restore(state)
+    except ValueError as problem:
+        wire.write({"type": "unreadable", "problem": str(problem)})
+        return
+    wire.write({"type": "ready"})
+    document, *lines = block.run()
+    wire.flush()
+    wire.write(cast("dict[str, object]", document), *cast("list[str]", lines))
+    # Whatever the block left running, or wants to be done at the end, is not waited for.
+    os._exit(0)
+
+
+def _drop_to(user: int | None) -> None:
+    """Limits on processes do not bind root, so become somebody else."""
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+
+
+def _limit(limits: dict[str, int]) -> None:
+    for name, value in limits.items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+
+
+class _Block:
+    def __init__(self, wire: Wire, program: dict[str, object]) -> None:
+        self._code = cast("str", program["code"])
+        self._seed = program["seed"]
+        self._value_chars = cast("int", program["value_chars"])
+        self._state_bytes = cast("int", program["state_bytes"])
+        self._depth = cast("int", program["depth"])
+        limit_bytes = cast("int", program["argument_bytes"])
+        self._functions = {
+            name: _function(wire, name, limit_bytes)
+            for name in cast("list[str]", program["functions"])
+        }
+        # Code that looks itself up, as that of data classes does, finds itself.
+        sys.modules["__main__"] = module = ModuleType("__main__")
+        self._variables: dict[str, object] = vars(module)
+        self._variables["__builtins__"] = builtins
+        self._own = set(self._variables)
+        self._forgotten: dict[str, str] = {}
+        clock.install(wire)
+
+    def restore(self, state: str | None) -> None:
+        self._variables.update(self._functions)
+        if state is None:
+            random.seed(cast("str", self._seed))
+            return
+        kept, self._forgotten, randomness = restore(state)
+        self._variables.update(kept)
+        try:
+            random.setstate(randomness)
+        except TypeError as problem:
+            raise ValueError(str(problem)) from None
+
+    def run(self) -> list[object]:
+        """The document that ends the block, and the line with the state."""
+        sys.setrecursionlimit(self._depth)
+        value = error = exception = ""
+        try:
+            last = evaluate(self._code, self._variables, self._functions)
+            value = "" if last is None else repr(last)[: self._value_chars]
+            del last
+        except BaseException as problem:
+            if isinstance(problem, MemoryError) and not problem.args:
+                # Make room to say so.
+                problem.__traceback__ = None
+                self._variables.clear()
+                return [{"type": "done", "fault": "memory"}]
+            self._hint(problem)
+            error, exception = explained(problem, self._value_chars)
+        document: dict[str, object] = {
+            "type": "done",
+            "value": value,
+            "error": error,
+            "exception": exception,
+        }
+        return self._with_state(document)
+
+    def _with_state(self, document: dict[str, object]) -> list[object]:
+        try:
+            kept = remember(self._session(), random.getstate(), self._state_bytes)
+        except TooLargeError as problem:
+            return [{"type": "done", "fault": "state", "size_bytes": problem.size_bytes}]
+        except MemoryError:
+            self._variables.clear()
+            return [{"type": "done", "fault": "memory"}]
+        return [document, kept]
+
+    def _session(self) -> dict[str, object]:
+        return {
+            name: value
+            for name, value in self._variables.items()
+            if name not in self._own and value is not self._functions.get(name, self)
+        }
+
+    def _hint(self, problem: BaseException) -> None:
+        """Say what became of a name that an earlier block had."""
+        name = getattr(problem, "name", None)
+        if isinstance(problem, NameError) and name in self._forgotten:
+            problem.add_note(
+                f"{name} was a {self._forgotten[name]}, and only plain data is kept from block to "
+                "block: numbers, text, True, False, None, and lists and dicts of these. "
+                "Define or import it again"
+            )
+
+
+def _function(wire: Wire, name: str, limit_bytes: int) -> object:
+    def function(*args: object, **kwargs: object) -> object:
+        return wire.call(name, args, kwargs, limit_bytes)
+
+    function.__name__ = function.__qualname__ = name
+    return function

@@ -1,0 +1,139 @@
+"""
+What of a block's variables can be written down: plain data, and nothing that would have to be
+trusted when it is read. Runs in the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+__all__ = ["NotPlainError", "TooLargeError", "plain", "remember", "restore"]
+
+_MAX_DEPTH = 100
+#: Longer whole numbers cannot be written out in decimal.
+_MAX_INT_BITS = 10_000
+
+
+class NotPlainError(Exception):
+    """A value that is not plain data; says what was found."""
+
+
+class TooLargeError(Exception):
+    """
+    Plain data, and too much of it.
+
+    Args:
+        size_bytes: How much there was when counting stopped.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        super().__init__(f"{size_bytes} bytes")
+
+
+class _Budget:
+    """Counts while walking: one object can be in a value a million times, or hold itself."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self.spent_bytes = 0
+
+    def spend(self, size_bytes: int) -> None:
+        self.spent_bytes += size_bytes
+        if self.spent_bytes > self._limit_bytes:
+            raise TooLargeError(self.spent_bytes)
+
+
+def plain(value: object, limit_bytes: int, *, tuples: bool = False) -> None:
+    """
+    Check that a value is whole numbers, floats, text, truth values, ``None``, and lists and
+    dictionaries of these.
+
+    Args:
+        value: Anything.
+        limit_bytes: About how large it may be as JSON.
+        tuples: Whether they count as lists.
+
+    Raises:
+        NotPlainError: When it is, or holds, anything else.
+        TooLargeError: When it is over the limit.
+    """
+    _check(value, _Budget(limit_bytes), _MAX_DEPTH, tuples)
+
+
+def _check(value: object, budget: _Budget, room: int, tuples: bool) -> None:
+    kind = type(value)
+    if kind is str:
+        budget.spend(len(cast("str", value)) + 2)
+    elif value is None or kind is bool or kind is float:
+        budget.spend(4)
+    elif kind is int:
+        bits = cast("int", value).bit_length()
+        if bits > _MAX_INT_BITS:
+            raise NotPlainError(f"it holds a whole number of {bits} bits")
+        budget.spend(1 + bits // 3)
+    elif kind is list or kind is dict or (tuples and kind is tuple):
+        _check_items(value, budget, room, tuples)
+    else:
+        raise NotPlainError(f"it holds a {kind.__name__}, which JSON does not have")
+
+
+def _check_items(value: object, budget: _Budget, room: int, tuples: bool) -> None:
+    if room <= 0:
+        raise NotPlainError(f"it is nested more than {_MAX_DEPTH} levels deep")
+    budget.spend(2)
+    items = cast("Iterable[object]", value)
+    if type(value) is dict:
+        members = cast("dict[object, object]", value)
+        for name in members:
+            if type(name) is not str:
+                raise NotPlainError(f"it holds a {type(name).__name__} as a key, expected text")
+            budget.spend(len(name) + 4)
+        items = members.values()
+    for item in items:
+        _check(item, budget, room - 1, tuples)
+
+
+def remember(variables: Mapping[str, object], randomness: object, limit_bytes: int) -> str:
+    """
+    The variables as one line of JSON, with the kinds of those that are forgotten.
+
+    Args:
+        variables: All that the session has.
+        randomness: What ``random.getstate()`` gives.
+        limit_bytes: How large it may get.
+
+    Raises:
+        TooLargeError: When it gets larger.
+    """
+    kept: dict[str, object] = {}
+    forgotten: dict[str, str] = {}
+    budget = _Budget(limit_bytes)
+    for name, value in variables.items():
+        try:
+            _check(value, budget, _MAX_DEPTH, False)
+        except NotPlainError:
+            forgotten[name] = type(value).__name__
+        else:
+            kept[name] = value
+    line = json.dumps({"variables": kept, "forgotten": forgotten, "random": randomness})
+    if len(line) > limit_bytes:
+        raise TooLargeError(len(line))
+    return line
+
+
+def restore(line: str) -> tuple[dict[str, object], dict[str, str], tuple[object, ...]]:
+    """
+    What ``remember`` wrote: the variables, the kinds of the forgotten, the random numbers.
+
+    Raises:
+        ValueError: When it is something else.
+    """
+    try:
+        state = json.loads(line)
+        version, numbers, rest = state["random"]
+        return state["variables"], state["forgotten"], (version, tuple(numbers), rest)
+    except (KeyError, TypeError, RecursionError) as problem:
+        raise ValueError(f"no state of a session: {type(problem).__name__} {problem}") from None

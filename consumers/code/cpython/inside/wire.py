@@ -1,0 +1,135 @@
+"""
+The sandbox's end of the two pipes to the worker: one JSON document a line, never a pickle.
+
+Standard input and output become the pipes' and are taken out of reach of ``print``: what the code
+writes to either output, by whatever means, arrives at the worker as text that was printed.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import io
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NoReturn, cast
+
+from effectmq.consumers.code.cpython.inside.kept import NotPlainError, TooLargeError, plain
+
+__all__ = ["Wire"]
+
+
+class Wire:
+    """
+    Takes over the standard streams of this process.
+    """
+
+    def __init__(self) -> None:
+        self._from_worker = os.fdopen(os.dup(0), "rb")
+        self._to_worker = os.fdopen(os.dup(1), "wb", buffering=0)
+        nothing, write_end = os.pipe()
+        os.close(write_end)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(2, 1)
+        sys.stdin = os.fdopen(0, "r", closefd=False)
+        # One object for both, so that output and errors keep their order.
+        sys.stdout = sys.stderr = self._printed = io.TextIOWrapper(
+            os.fdopen(1, "wb", closefd=False),
+            encoding="utf-8",
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+
+    def read(self) -> dict[str, object]:
+        """The next document of the worker."""
+        line = self._from_worker.readline()
+        if not line:
+            os._exit(0)
+        return cast("dict[str, object]", json.loads(line))
+
+    def read_text(self) -> str:
+        """The next line of the worker as it is."""
+        return self._from_worker.readline().decode()
+
+    def write(self, document: Mapping[str, object], *more: str) -> None:
+        """Send a document, and lines that are JSON already."""
+        lines = "\n".join((json.dumps(document), *more, ""))
+        left = memoryview(lines.encode())
+        while left:
+            left = left[self._to_worker.write(left) :]
+
+    def flush(self) -> None:
+        """Send what was printed."""
+        # The code may have closed it.
+        with suppress(OSError, ValueError):
+            self._printed.flush()
+
+    def ask(self, document: Mapping[str, object]) -> object:
+        """
+        Ask the worker, and wait.
+
+        Raises:
+            Exception: The built-in exception that the worker answers with.
+        """
+        self.flush()
+        self.write(document)
+        answer = self.read()
+        if "raise" in answer:
+            _raise(*cast("list[str]", answer["raise"]))
+        return answer.get("return")
+
+    def call(
+        self, name: str, args: tuple[object, ...], kwargs: dict[str, object], limit_bytes: int
+    ) -> object:
+        """
+        Call a function of the worker's.
+
+        Args:
+            name: Which.
+            args: By place.
+            kwargs: By name.
+            limit_bytes: How large all of them may be.
+
+        Raises:
+            TypeError: When they cannot be sent.
+            Exception: What the call raises.
+        """
+        try:
+            document = {
+                "type": "call",
+                "name": name,
+                "args": [_sent(item, limit_bytes) for item in args],
+                "kwargs": {key: _sent(item, limit_bytes) for key, item in kwargs.items()},
+            }
+        except NotPlainError as problem:
+            raise TypeError(f"the arguments of {name}() cannot be sent: {problem}") from None
+        except TooLargeError:
+            raise TypeError(
+                f"the arguments of {name}() cannot be sent: they are over the limit of "
+                f"{limit_bytes} bytes"
+            ) from None
+        return self.ask(document)
+
+
+def _sent(value: object, limit_bytes: int) -> dict[str, object]:
+    if isinstance(value, bytes):
+        if len(value) > limit_bytes:
+            raise TooLargeError(len(value))
+        return {"bytes": base64.b64encode(value).decode()}
+    plain(value, limit_bytes, tuples=True)
+    return {"json": value}
+
+
+def _raise(exception: str, message: str) -> NoReturn:
+    kind = getattr(builtins, exception, None)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        kind = RuntimeError
+    try:
+        error = kind(message)
+    except TypeError:
+        error = RuntimeError(f"{exception}: {message}")
+    raise error

@@ -1,0 +1,89 @@
+"""
+What the sandbox must show of this machine so that its Python can run: the program, its standard
+library and the system's shared libraries; no packages, no settings, nobody's files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Interpreter", "this_interpreter"]
+
+#: Where our own program lies in the sandbox; its modules have the names that they have here.
+_ROOT = "/effectmq/consumers/code/cpython/inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """
+    A Python program and what it needs.
+
+    Attributes:
+        command: The command line that runs the driver, as the sandbox sees it.
+        shown: Files and folders to be shown, here and there.
+        hidden: Folders inside of these that are not.
+        links: Symbolic links to be made: where, and what they say.
+        environment: The variables that it needs.
+    """
+
+    command: tuple[str, ...]
+    shown: dict[str, str]
+    hidden: tuple[str, ...] = ()
+    links: dict[str, str] = field(default_factory=dict[str, str])
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def this_interpreter() -> Interpreter:
+    """The one that runs the worker, without the worker's virtual environment."""
+    # A virtual environment's program is a link to the one that it was made from.
+    program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    shown = {program: program, str(Path(__file__).parent / "inside"): _ROOT}
+    library_folders = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    for path in [*library_folders, *_own_library(), *_system_libraries()]:
+        shown[path] = path
+    packages = [Path(folder) / "site-packages" for folder in library_folders]
+    start = "import sys; sys.path.append('/'); from {} import main; main()"
+    # Not -I: it takes the seed of hashes from nowhere, and sets must keep their order when a block
+    # is run again. The environment is ours anyway; -s, -S and -P are the rest of -I and -S.
+    driver = start.format("effectmq.consumers.code.cpython.inside.driver")
+    return Interpreter(
+        command=(program, "-s", "-S", "-P", "-B", "-c", driver),
+        shown=shown,
+        hidden=tuple(str(folder) for folder in packages if folder.is_dir()),
+        links={str(top): os.readlink(top) for top in _TOP if top.is_symlink()},
+        environment=_environment(),
+    )
+
+
+_TOP = (Path("/lib"), Path("/lib64"))
+
+
+def _own_library() -> list[str]:
+    """The shared library that holds the interpreter itself, when it is one."""
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        return []
+    library = Path(sysconfig.get_config_var("LIBDIR")) / sysconfig.get_config_var("INSTSONAME")
+    return [str(library)] if library.exists() else []
+
+
+def _system_libraries() -> list[str]:
+    """The folders where the loader looks, and the loader; as narrow as the system allows."""
+    tops = [top for top in (Path("/usr/lib"), Path("/usr/lib64"), *_TOP) if top.is_dir()]
+    real = [top for top in tops if not top.is_symlink()]
+    architecture = sysconfig.get_config_var("MULTIARCH") or "none"
+    narrow = [top / architecture for top in real if (top / architecture).is_dir()]
+    if not narrow:
+        return [str(top) for top in real]
+    loaders = [path for top in real for path in top.glob("ld-linux*")]
+    return [str(path) for path in (*narrow, *loaders)]
+
+
+def _environment() -> dict[str, str]:
+    environment = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
+    if _own_library():
+        environment["LD_LIBRARY_PATH"] = sysconfig.get_config_var("LIBDIR")
+    return environment
