@@ -5,7 +5,7 @@ All eight effect kinds on one worker, with one line.
 
     worker ──▶ llm_call, direct        models out of a table
            ──▶ tool_call, sleep        the worker's own
-           ──▶ exec_code               Monty, when it is asked for
+           ──▶ exec_code               Monty or CPython, when asked for
            ──▶ process                 registry and runner
            ──▶ checkpoint              session inbox and hooks
            ──▶ sync_execution_surface  the worker's tools and prompt

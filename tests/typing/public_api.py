@@ -31,6 +31,7 @@ from effectmq import (
     Worker,
     WorkerSettings,
 )
+from effectmq.consumers.code.cpython.engine import CPythonEngine
 from effectmq.consumers.code.engine import Engine
 from effectmq.consumers.code.functions import signatures
 from effectmq.consumers.code.handler import CodeHandler
@@ -171,3 +172,5 @@ async def code(client: Client) -> None:
     app.add(handler)
     engine: Engine = MontyEngine(CodeSettings())
     app.add(CodeHandler(engine=engine))
+    sandboxed: Engine = CPythonEngine(CodeSettings(backend="cpython"))
+    app.add(CodeHandler(engine=sandboxed))

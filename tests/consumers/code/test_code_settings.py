@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from effectmq.consumers.code.settings import CodeSettings
@@ -15,10 +17,11 @@ from effectmq.protocol.errors import ConfigurationError
         ({"max_tool_calls": -1}, "max_tool_calls is -1; expected 0 or more"),
         ({"processes": 0}, "processes is 0; expected more than 0"),
         ({"output_bytes": 10, "memory_bytes": 10}, "less output than memory"),
+        ({"backend": "pypy"}, "backend is 'pypy'; expected 'monty' or 'cpython'"),
         ({"warm_processes": 9}, "no more processes that wait"),
     ],
 )
-def test_a_limit_that_cannot_be_kept_is_refused(wrong: dict[str, float], words: str) -> None:
+def test_a_limit_that_cannot_be_kept_is_refused(wrong: dict[str, Any], words: str) -> None:
     """With its name, what was found, and what was expected."""
     with pytest.raises(ConfigurationError, match=words):
         CodeSettings(**wrong)

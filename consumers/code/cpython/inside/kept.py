@@ -135,5 +135,5 @@ def restore(line: str) -> tuple[dict[str, object], dict[str, str], tuple[object,
         state = json.loads(line)
         version, numbers, rest = state["random"]
         return state["variables"], state["forgotten"], (version, tuple(numbers), rest)
-    except (KeyError, TypeError, RecursionError) as problem:
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise ValueError(f"no state of a session: {type(problem).__name__} {problem}") from None
