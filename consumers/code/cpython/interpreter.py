@@ -26,6 +26,7 @@ class Interpreter:
         command: The command line that runs the driver, as the sandbox sees it.
         shown: Files and folders to be shown, here and there.
         hidden: Folders inside of these that are not.
+        blanked: Files inside of these that cannot be opened.
         links: Symbolic links to be made: where, and what they say.
         environment: The variables that it needs.
     """
@@ -33,6 +34,7 @@ class Interpreter:
     command: tuple[str, ...]
     shown: dict[str, str]
     hidden: tuple[str, ...] = ()
+    blanked: tuple[str, ...] = ()
     links: dict[str, str] = field(default_factory=dict[str, str])
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -43,7 +45,7 @@ def this_interpreter() -> Interpreter:
     program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     shown = {program: program, str(Path(__file__).parent / "inside"): _ROOT}
     library_folders = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    for path in [*library_folders, *_own_library(), *_system_libraries()]:
+    for path in [*library_folders, *_own_library(), *_system_libraries(), *_time_zones()]:
         shown[path] = path
     packages = [Path(folder) / "site-packages" for folder in library_folders]
     start = "import sys; sys.path.append('/'); from {} import main; main()"
@@ -54,9 +56,27 @@ def this_interpreter() -> Interpreter:
         command=(program, "-s", "-S", "-P", "-B", "-c", driver),
         shown=shown,
         hidden=tuple(str(folder) for folder in packages if folder.is_dir()),
+        blanked=tuple(_native(library_folders)),
         links={str(top): os.readlink(top) for top in _TOP if top.is_symlink()},
         environment=_environment(),
     )
+
+
+def _native(library_folders: set[str]) -> list[str]:
+    """
+    The modules by which code could write to any memory and ask the kernel for anything, such as
+    memory that counts against no limit.
+    """
+    return [
+        str(module)
+        for folder in sorted(library_folders)
+        for name in ("_ctypes*.so", "_test*.so", "_xxtest*.so")
+        for module in sorted((Path(folder) / "lib-dynload").glob(name))
+    ]
+
+
+def _time_zones() -> list[str]:
+    return [path for path in ("/usr/share/zoneinfo",) if os.path.isdir(path)]
 
 
 _TOP = (Path("/lib"), Path("/lib64"))

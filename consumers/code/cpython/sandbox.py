@@ -84,6 +84,8 @@ def _files(interpreter: Interpreter) -> list[str]:
         options += ["--ro-bind", here, there]
     for place, target in interpreter.links.items():
         options += ["--symlink", target, place]
+    for file in interpreter.blanked:
+        options += ["--ro-bind", os.devnull, file]
     for folder in ("/tmp", *interpreter.hidden):
         options += ["--tmpfs", folder, "--remount-ro", folder]
     # A file in memory would count against no limit.

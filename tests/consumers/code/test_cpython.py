@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +23,26 @@ from effectmq.consumers.code.values import CodeError
 from effectmq.protocol.errors import ConfigurationError
 from tests.consumers.code.sandbox import SANDBOXED, descendants, sandboxed
 from tests.consumers.code.stage import FakeHost
-from tests.consumers.code.test_monty import read
+from tests.consumers.code.test_monty import read, stat
 from tests.waiting import eventually
+
+_ROOT = Path(__file__).parents[3]
+_WORKER = """
+import asyncio
+from effectmq.consumers.code.cpython.engine import CPythonEngine
+from effectmq.consumers.code.engine import Program
+from effectmq.consumers.code.settings import CodeSettings
+from tests.consumers.code.stage import FakeHost
+
+async def main():
+    host = FakeHost("ask")
+    async def say(name, args, kwargs): print("asked", flush=True)
+    host.call = say
+    async with CPythonEngine(CodeSettings(time_limit_s=1_000)) as engine:
+        await engine.run(Program("ask()\\nwhile True: pass", None, ""), host)
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture
@@ -278,6 +298,34 @@ async def test_a_block_that_is_cancelled_has_its_processes_killed(engine: CPytho
     with pytest.raises(asyncio.CancelledError):
         await block
     assert descendants() == []
+
+
+async def test_the_standard_library_is_there(engine: CPythonEngine) -> None:
+    """With the system's libraries that it needs, and the time zones, if the system has them."""
+    text = (
+        "import asyncio, bz2, csv, decimal, hashlib, json, lzma, re, sqlite3, ssl, uuid, zlib\n"
+        "import concurrent.futures, dataclasses, statistics, xml.etree.ElementTree, zoneinfo\n"
+        "hashlib.sha256(b'x').hexdigest()[:4], sqlite3.connect(':memory:').execute("
+        "'select 1 + 1').fetchone()"
+    )
+    ran = await run(engine, text)
+    assert (ran.value, ran.error) == ("('2d71', (2,))", None)
+
+
+async def test_a_worker_that_is_killed_leaves_no_process() -> None:
+    """Kill -9, in the middle of a block that computes for ever."""
+    async with sandboxed():
+        pass
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _WORKER, stdout=asyncio.subprocess.PIPE, cwd=_ROOT
+    )
+    assert worker.stdout is not None
+    assert await worker.stdout.readline() == b"asked\n"
+    (_, *started) = descendants()
+    assert len(started) == 3
+    worker.kill()
+    await worker.communicate()
+    await eventually(lambda: not any(stat(one) for one in started))
 
 
 async def test_an_engine_that_is_not_started_says_so() -> None:
