@@ -94,13 +94,14 @@ async def counted(journal: str, session_id: str) -> tuple[int, int]:
 def worker_processes() -> Iterator[None]:
     """One worker process for each kind, as long as this lasts and no longer."""
     effectmq = [sys.executable, "-m", "effectmq"]
-    subprocess.run([*effectmq, "topology", "apply", "--quiet"], check=True, stdout=sys.stderr)
+    # So that effects can be submitted before the first worker of their kind is there.
+    subprocess.run([*effectmq, "topology", "apply"], check=True, stdout=subprocess.DEVNULL)
+    worker = [*effectmq, "worker", "examples.agent.worker:app", "--quiet", "--log-level", "ERROR"]
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
                 subprocess.Popen(
-                    [*effectmq, "worker", "examples.agent.worker:app", "--kind", kind]
-                    + ["--quiet", "--log-level", "WARNING"],
+                    [*worker, "--kind", kind],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,  # a Ctrl-C is for us, and we end them
                 )
@@ -118,19 +119,19 @@ def worker_processes() -> Iterator[None]:
         finally:
             watchdog.kill()
             watchdog.wait()
-            for worker in workers:
-                worker.terminate()
-            for worker in workers:
-                end(worker)
+            for process in workers:
+                process.terminate()
+            for process in workers:
+                end(process)
 
 
-def end(worker: subprocess.Popen[bytes]) -> None:
-    """Wait until a worker is gone; one that does not go is killed."""
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process is gone; one that does not go is killed."""
     try:
-        worker.wait(_STOP_S)
+        process.wait(_STOP_S)
     except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
+        process.kill()
+        process.wait()
 
 
 def run() -> int:

@@ -36,9 +36,7 @@ MODELS = {
             {
                 "when": r"Wake input:\n(?P<news>.+)",
                 "reply": "They are on their way; I shall look again in a moment.",
-                "calls": [
-                    {"tool": "remind_me", "arguments": {"after_ms": 250, "about": "$news"}}
-                ],
+                "calls": [{"tool": "remind_me", "arguments": {"after_ms": 250, "about": "$news"}}],
             },
             {"after": "remind_me", "when": ".+", "reply": "Done: $text."},
             {

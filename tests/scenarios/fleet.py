@@ -205,6 +205,7 @@ class Fleet:
     def worker(
         self,
         *kinds: str,
+        app: str = "tests.scenarios.app:app",
         concurrency: int = 8,
         crash_at: str = "",
         standby: Path | None = None,
@@ -217,6 +218,7 @@ class Fleet:
 
         Args:
             kinds: What it consumes, ``tool_call`` when nothing is named.
+            app: The worker, as the command line names it.
             concurrency: Effects at a time.
             crash_at: The crash point at which it dies, ``name:nth``.
             standby: Import everything, then wait for this file.
@@ -224,7 +226,7 @@ class Fleet:
             transport: Of its connections.
             environment: More variables.
         """
-        command = [sys.executable, "-m", "effectmq", "worker", "tests.scenarios.app:app"]
+        command = [sys.executable, "-m", "effectmq", "worker", app]
         command += ["--log-json", "--concurrency", str(concurrency)]
         for kind in kinds or ("tool_call",):
             command += ["--kind", kind]
@@ -235,6 +237,16 @@ class Fleet:
         if standby is not None:
             more["SCENARIO_STANDBY"] = str(standby)
         return self._start(f"worker-{len(self.workers)}", command, {**more, **(environment or {})})
+
+    def program(self, name: str, *words: str) -> FleetProcess:
+        """
+        Start any module of this repository.
+
+        Args:
+            name: In file names and messages; one program each.
+            words: Its name and its arguments.
+        """
+        return self._start(name, [sys.executable, "-m", *words], {})
 
     def producer(
         self,
