@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ async def recorded(journal: str) -> dict[object, int]:
     return {one.identity: one.attempts for one in effects if one.status == "completed"}
 
 
+def workers_of(namespace: str) -> list[str]:
+    """The worker processes of a namespace, whoever started them."""
+    mine = f"EFFECTMQ_NAMESPACE={namespace}".encode()
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone meanwhile, or somebody else's
+            variables = (process / "environ").read_bytes().split(b"\0")
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if mine in variables and _APP.encode() in words:
+                found.append(process.name)
+    return found
+
+
 async def test_a_tool_worker_killed_while_it_ships_is_inherited(fleet: Fleet, journal: str) -> None:
     """One process for each kind; one dies, another takes over, and the turn does not notice."""
     others = [kind for kind in EFFECT_KINDS if kind != "tool_call"]
@@ -84,7 +98,9 @@ async def test_the_whole_command_killed_goes_on_when_it_is_run_again(
     """Its workers go with it; the next run has the answer, and the one after it runs nothing."""
     killed = fleet.program("killed", "examples.agent", "--broker", fleet.broker)
     await eventually(lambda: "\ncode " in told(killed), _TURN_S)
+    assert len(workers_of(fleet.namespace)) == len(EFFECT_KINDS)
     killed.kill9()
+    await eventually(lambda: not workers_of(fleet.namespace), _TURN_S)
     before = await recorded(journal)
     assert before
 
