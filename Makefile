@@ -37,8 +37,8 @@ format: venv ## Put the style right where a tool can
 bench: venv ## Measure, and compare with plain aio-pika
 	$(BIN)/python -m benchmarks $(ARGS)
 
-soak: venv ## Keep killing workers and brokers, and count what got lost
-	$(BIN)/python -m tests.scenarios.chaos $(ARGS)
+soak: venv ## Keep killing workers, brokers and databases; ARGS="--journal sqlite" for one run
+	$(BIN)/python -m tests.scenarios.soak $(ARGS)
 
 venv: .venv/.stamp ## The virtual environment, exactly as locked
 

@@ -44,8 +44,8 @@ CRASH_POINTS = (
     "replay_after_ack",
 )
 
-#: Turns of the loop from handing over frames to the system call that writes them: twice what it
-#: takes today. Far too short for an answer to come back.
+#: Turns of the loop from handing over frames to the system call that writes them: many times what
+#: it takes. Far too short for an answer to come back.
 _WRITING_TURNS = 10
 
 _armed: str | None = None

@@ -9,6 +9,7 @@ floats in 32 bits. So both adapters call ``check_message`` first, and refuse the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from effectmq.protocol.errors import ConfigurationError, PayloadTooLargeError
 from effectmq.protocol.headers import TRACEPARENT
@@ -47,7 +48,9 @@ def check_message(message: Message, max_body_bytes: int) -> None:
     if len(message.body) > max_body_bytes:
         raise PayloadTooLargeError("the body", len(message.body), max_body_bytes)
     for name in _SHORT_STRINGS:
-        _check_short_string(f"the property {name}", getattr(message, name))
+        text: str = getattr(message, name)
+        if not _is_surely_short(text):
+            _check_short_string(f"the property {name}", text)
     if not 0 <= message.timestamp <= _MAX_TIMESTAMP:
         raise ConfigurationError(
             f"the timestamp is {message.timestamp}; expected seconds since 1970, before year 10000"
@@ -66,7 +69,8 @@ def check_routing_key(routing_key: str) -> None:
         PayloadTooLargeError: It has more than 255 bytes.
         ConfigurationError: It is not text that UTF-8 can write.
     """
-    _check_short_string("the routing key", routing_key)
+    if not _is_surely_short(routing_key):
+        _check_short_string("the routing key", routing_key)
 
 
 def is_own_header(name: str) -> bool:
@@ -79,9 +83,11 @@ def is_own_header(name: str) -> bool:
     return name == TRACEPARENT or name.startswith("effect-")
 
 
+def _is_surely_short(text: str) -> bool:
+    return len(text) <= _MAX_SHORT_STRING_BYTES and text.isascii()
+
+
 def _check_short_string(what: str, text: str) -> None:
-    if text.isascii() and len(text) <= _MAX_SHORT_STRING_BYTES:
-        return
     size = len(_utf8(what, text))
     if size > _MAX_SHORT_STRING_BYTES:
         raise PayloadTooLargeError(what, size, _MAX_SHORT_STRING_BYTES)
@@ -89,9 +95,18 @@ def _check_short_string(what: str, text: str) -> None:
 
 def _headers_size(headers: Mapping[str, HeaderValue]) -> int:
     """The headers' size in bytes, as an AMQP table."""
-    return sum(1 + _name_size(name) + 1 + _value_size(name, headers[name]) for name in headers)
+    size = 0
+    for name, value in headers.items():
+        size += 2 + _name_size(name)
+        # Most values are plain text: spare them the call.
+        if type(value) is str and value.isascii():
+            size += 4 + len(value)
+        else:
+            size += _value_size(name, value)
+    return size
 
 
+@lru_cache(maxsize=100)
 def _name_size(name: str) -> int:
     if not is_own_header(name):
         raise ConfigurationError(

@@ -48,7 +48,7 @@ async def publish_until_known(
         TransportClosedError: When the transport was closed.
         ConfigurationError: When a property or a header is of a kind that does not travel.
     """
-    state = RetryCallState(Retrying(), None, (), {})
+    state: RetryCallState | None = None
     while True:
         try:
             await transport.publish(exchange, routing_key, message)
@@ -58,6 +58,7 @@ async def publish_until_known(
         except (*PASSING, BrokerError) as problem:
             # A broker that refuses us may be mended, too; who asks us to publish has a message in
             # hand that would be stuck otherwise.
+            state = state or RetryCallState(Retrying(), None, (), {})
             wait_s = float(_WAIT(state))
             state.attempt_number += 1
             logger.warning(

@@ -15,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from effectmq.broker.deadlines import Deadlines
 from effectmq.protocol.chunk import Chunk
 from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.reply import Reply
@@ -30,8 +31,7 @@ _MAX_CHUNKS = 10_000
 _MAX_REMEMBERED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyKey:
+class ReplyKey(NamedTuple):
     """What must agree for an outcome to be the answer to a request."""
 
     effect_id: str
@@ -47,10 +47,11 @@ class ReplyKey:
 class Waiter:
     """A place for one answer, shared by everybody in this process who asked for the effect."""
 
-    __slots__ = ("__weakref__", "_reading", "_waiting", "answer", "chunks", "key")
+    __slots__ = ("__weakref__", "_deadlines", "_reading", "_waiting", "answer", "chunks", "key")
 
-    def __init__(self, key: ReplyKey) -> None:
+    def __init__(self, key: ReplyKey, deadlines: Deadlines[Reply | None]) -> None:
         self.key = key
+        self._deadlines = deadlines
         #: Streamed text that nobody has read yet; the oldest goes when it is too much.
         self.chunks: deque[Chunk] = deque(maxlen=_MAX_CHUNKS)
         self.answer: Reply | None = None
@@ -112,15 +113,14 @@ class Waiter:
         """
         if self.answer is not None:
             return self.answer
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply | None] = loop.create_future()
+        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        timer = None if timeout is None else loop.call_later(timeout, _expire, future)
+        if timeout is not None:
+            self._deadlines.add(future, timeout)
         try:
             answer = await future
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._deadlines.discard(future)
             if future in self._waiting:
                 self._waiting.remove(future)
         if answer is None:
@@ -152,6 +152,7 @@ class ReplyBook:
         self._answered: OrderedDict[ReplyKey, None] = OrderedDict()
         self._given_up: OrderedDict[ReplyKey, None] = OrderedDict()
         self._open = False
+        self._deadlines: Deadlines[Reply | None] = Deadlines(_expire)
 
     def open(self) -> None:
         """Answers can come from now on."""
@@ -162,6 +163,7 @@ class ReplyBook:
         self._open = False
         for waiter in list(self._waiters.values()):
             waiter.fail(_closed())
+        self._deadlines.close()
 
     def check_open(self, waiter: Waiter) -> None:
         """
@@ -177,7 +179,7 @@ class ReplyBook:
         """A place for the answer; it has come already when it was among the unclaimed."""
         waiter = self._waiters.get(key)
         if waiter is None:
-            waiter = self._waiters[key] = Waiter(key)
+            waiter = self._waiters[key] = Waiter(key, self._deadlines)
             kept = self._unclaimed.pop(key, None)
             if kept is not None:
                 self._resolve(waiter, kept)

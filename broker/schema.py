@@ -22,10 +22,15 @@ _VERSIONS = """
     )"""
 
 #: Whether there is a table of versions: asked rather than CREATE … IF NOT EXISTS, for which
-#: PostgreSQL wants the right to create tables even when there is nothing to create.
+#: PostgreSQL wants the right to create tables even when there is nothing to create. Not asked with
+#: to_regclass, which answers out of a cache that waiting for the lock above does not refresh.
 _HAS_VERSIONS = {
     "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'effectmq_schema'",
-    "postgres": "SELECT 1 WHERE to_regclass('effectmq_schema') IS NOT NULL",
+    "postgres": (
+        "SELECT 1 FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS place "
+        "ON place.oid = relnamespace "
+        "WHERE relname = 'effectmq_schema' AND nspname = ANY (current_schemas(false))"
+    ),
 }
 
 #: Makes sure that two processes that start at once do not make the tables side by side.

@@ -66,7 +66,7 @@ class Execute(Protocol):
     """``EffectClient.execute``."""
 
     async def __call__(
-        self, envelope: RuntimeEffectEnvelope, *, timeout: float
+        self, envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float
     ) -> RuntimeEffectOutcome:
         """Submit an envelope and wait for its outcome."""
         ...
@@ -145,11 +145,21 @@ class Turn:
         args: Mapping[str, Any],
         *,
         call_id: str,
+        lane: str | None = None,
         timeout: float = _DEFAULT_TIMEOUT_S,
     ) -> Running:
-        """Call one tool; see ``Client.execute`` for timeout and errors."""
+        """
+        Call one tool; see ``Client.execute`` for timeout and errors.
+
+        Args:
+            tool_name: The tool.
+            args: Its arguments by name.
+            call_id: The call's id, given by the model.
+            lane: The lane of the tool, when it has one.
+            timeout: How long to wait for the outcome, in seconds.
+        """
         (envelope,) = self.tool_envelopes([ToolCall(tool_name, args, call_id)])
-        return self._execute(envelope, timeout=timeout)
+        return self._execute(envelope, lane=lane, timeout=timeout)
 
     def llm_call(self, request: LlmRequestSpec, *, timeout: float = _DEFAULT_TIMEOUT_S) -> Running:
         """Ask the turn's model."""

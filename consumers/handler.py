@@ -36,6 +36,7 @@ __all__ = [
     "Handler",
     "HandlerFunction",
     "HandlerTimeoutError",
+    "RetrySleep",
     "TryAgain",
     "call",
     "check_on_uncertain",
@@ -78,6 +79,20 @@ class EffectContext:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrySleep:
+    """
+    The wait before another try as an effect of its own, for the journal.
+
+    Attributes:
+        envelope: The sleep.
+        refused: The outcome when the sleep was cancelled beforehand; is given the reason.
+    """
+
+    envelope: RuntimeEffectEnvelope
+    refused: Callable[[str], RuntimeEffectOutcome]
+
+
+@dataclass(frozen=True, slots=True)
 class TryAgain:
     """
     Not an outcome yet: run again after a while.
@@ -88,12 +103,14 @@ class TryAgain:
         promised: Whether the wait must not be shortened.
         counts: Whether this was an attempt. Not when nothing failed, and what is waited for goes
             on elsewhere: the next run then has the same attempt number, and nothing is logged.
+        sleep: What to write down of the wait, when it counts as an effect.
     """
 
     wait_ms: int
     problem: str
     promised: bool = False
     counts: bool = True
+    sleep: RetrySleep | None = None
 
 
 class HandlerTimeoutError(HandlerError):
@@ -113,7 +130,12 @@ class HandlerTimeoutError(HandlerError):
 
 
 class Handler(Protocol):
-    """Runs the effects of one kind."""
+    """
+    Runs the effects of one kind.
+
+    One that is an asynchronous context manager as well is entered when its worker starts, and left
+    when it stops.
+    """
 
     @property
     def kind(self) -> str:

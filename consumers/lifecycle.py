@@ -72,7 +72,7 @@ __all__ = [
 ]
 
 #: Looks in place, the first after so many milliseconds, each next one after twice the time.
-_PATIENT_POLLS = 6
+_PATIENT_POLLS = 4
 _FIRST_POLL_MS = 25
 
 ParkReason = Literal[

@@ -4,11 +4,19 @@ From what a tool function returned or raised to the ``tool_call`` outcome on the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from effectmq.consumers.tool_results import (
+    Control,
+    FailTurn,
+    FinishTurn,
+    SwitchAgentFrame,
+    ToolReturn,
+)
 from effectmq.protocol.errors import MalformedError, ToolCallError
 from effectmq.protocol.model_return import model_tool_return
 from effectmq.protocol.text import describe
@@ -20,9 +28,14 @@ from effectmq.protocol.wire.tools import (
     ToolCallOutcomeFailure,
     ToolCallOutcomeSuccess,
     ToolCallOutput,
+    ToolControl,
+    ToolControlFail,
+    ToolControlFinish,
+    ToolControlSwitchAgentFrame,
     ToolFailure,
     ToolFailureClass,
     ToolFailureSource,
+    ToolHostEventEffectOutcome,
     ToolRetryDisposition,
     ToolRetryDispositionExhausted,
     ToolRetryDispositionNever,
@@ -47,13 +60,19 @@ def output_from(result: object) -> ToolCallOutput:
     """
     The output for a function that returned.
 
-    A ``ToolCallOutput`` is taken as it is. Everything else becomes a tool value: plain data,
-    pydantic models, dataclasses, dates and the like as JSON, attachments as references.
+    A ``ToolCallOutput`` is taken as it is, and a request to the session as what it asks for.
+    Everything else becomes a tool value: plain data, pydantic models, dataclasses, dates and the
+    like as JSON, attachments as references.
     """
     if isinstance(result, ToolCallOutput):
         return result
     try:
-        return ToolCallOutput(outcome=ToolCallOutcomeSuccess(payload=_lifted(result)))
+        if isinstance(result, ToolReturn):
+            control = None if result.control is None else _control(result.control)
+            return ToolCallOutput(outcome=_success(result.value), control=control)
+        if isinstance(result, FinishTurn | FailTurn | SwitchAgentFrame):
+            return _by_itself(_control(result))
+        return ToolCallOutput(outcome=_success(result))
     except _UNSENDABLE as problem:
         return failure(
             "internal",
@@ -61,6 +80,39 @@ def output_from(result: object) -> ToolCallOutput:
             f"the tool returned something that cannot be sent: {describe(problem)}",
             source="runtime",
         )
+
+
+def _success(value: object) -> ToolCallOutcomeSuccess:
+    return ToolCallOutcomeSuccess(payload=_lifted(value))
+
+
+def _control(asked: Control) -> ToolControl:
+    match asked:
+        case SwitchAgentFrame():
+            return ToolControlSwitchAgentFrame(
+                frame_id=asked.frame_id,
+                initial_nodes=[to_jsonable_python(node) for node in asked.initial_nodes],
+                task=asked.task,
+            )
+        case FinishTurn():
+            return ToolControlFinish(value=_lifted(asked.value))
+        case FailTurn():
+            problem = ToolCallError(
+                asked.message, code=asked.code, class_=asked.class_, raw=asked.raw
+            )
+            return ToolControlFail(failure=_failure_of(problem))
+
+
+def _by_itself(control: ToolControl) -> ToolCallOutput:
+    """A request that is all a tool returned is its result as well."""
+    match control:
+        case ToolControlFail():
+            outcome = ToolCallOutcomeFailure(payload=control.failure)
+            return ToolCallOutput(outcome=outcome, control=control)
+        case ToolControlFinish():
+            return ToolCallOutput(outcome=_success(control.value), control=control)
+        case ToolControlSwitchAgentFrame():
+            return ToolCallOutput(outcome=_success(None), control=control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +176,7 @@ def failure_from(error: BaseException, *, repeatable: bool) -> ToolCallOutput:
         retry = ToolRetryDispositionSafe() if repeatable else None
         return failure("execution", "tool_error", describe(error), retry=retry)
     try:
-        disposition: ToolRetryDisposition = ToolRetryDispositionNever()
-        if error.retry:
-            disposition = ToolRetryDispositionSafe(after_ms=error.after_ms)
-        return failure(
-            cast("ToolFailureClass", error.class_),
-            error.code,
-            error.message,
-            retry=disposition,
-            raw=None if error.raw is None else _lifted(error.raw),
-        )
+        return ToolCallOutput(outcome=ToolCallOutcomeFailure(payload=_failure_of(error)))
     except _UNSENDABLE as problem:
         return failure(
             "internal",
@@ -141,6 +184,20 @@ def failure_from(error: BaseException, *, repeatable: bool) -> ToolCallOutput:
             f"the tool failed with something that cannot be sent: {describe(problem)}",
             source="runtime",
         )
+
+
+def _failure_of(error: ToolCallError) -> ToolFailure:
+    disposition: ToolRetryDisposition = ToolRetryDispositionNever()
+    if error.retry:
+        disposition = ToolRetryDispositionSafe(after_ms=error.after_ms)
+    return ToolFailure(
+        class_=cast("ToolFailureClass", error.class_),
+        code=error.code,
+        message=error.message,
+        source=cast("ToolFailureSource", error.source),
+        retry=disposition,
+        raw=None if error.raw is None else _lifted(error.raw),
+    )
 
 
 def exhausted(output: ToolCallOutput, attempts: int) -> ToolCallOutput:
@@ -157,9 +214,12 @@ def exhausted(output: ToolCallOutput, attempts: int) -> ToolCallOutput:
 
 
 def completed(
-    call: PreparedToolCall, output: ToolCallOutput, duration_ms: int
+    call: PreparedToolCall,
+    output: ToolCallOutput,
+    duration_ms: int,
+    host_events: Sequence[ToolHostEventEffectOutcome] = (),
 ) -> RuntimeEffectOutcomeToolCall:
-    """The outcome of a call, with what the model gets to read."""
+    """The outcome of a call, with what the model gets to read and what the host gets to know."""
     result = CompletedToolCall(
         call_id=call.call_id,
         tool_name=call.tool_name,
@@ -169,4 +229,4 @@ def completed(
         duration_ms=duration_ms,
         replay=call.replay,
     )
-    return RuntimeEffectOutcomeToolCall(result=result)
+    return RuntimeEffectOutcomeToolCall(result=result, host_events=list(host_events))

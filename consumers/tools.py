@@ -1,35 +1,27 @@
 """
-Typed Python functions as tools.
+Tools as the worker keeps them: what a model is told of one, and what runs when it is called.
 
-The signature is the contract: its type hints become the input schema, and the arguments of a call
-are validated by pydantic before the function sees them. Nothing here raises for a bad call; a tool
-failure is an outcome, and the model that asked gets to read it.
+Where the body comes from is not known here: ``tool_functions`` makes tools of typed functions, and
+``mcp`` of what an MCP server offers.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, get_type_hints
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import PydanticUndefined
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from effectmq.broker.journal.records import OnUncertain
-from effectmq.consumers.handler import (
-    EffectContext,
-    HandlerFunction,
-    call,
-    check_on_uncertain,
-    check_time_limit,
+from effectmq.consumers.handler import EffectContext
+from effectmq.protocol.wire.llm_request import LlmToolSpec
+from effectmq.protocol.wire.tool_definitions import (
+    ToolContract,
+    ToolDefinition,
+    ToolManifest,
+    ToolRetryPolicy,
+    ToolRetryPolicyNever,
 )
-from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.text import describe, printable
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
 
-__all__ = ["BadArgumentsError", "Tool", "tool_from"]
+__all__ = ["BadArgumentsError", "Tool", "ToolBody", "is_tool_name"]
 
 
 class BadArgumentsError(Exception):
@@ -45,6 +37,23 @@ class BadArgumentsError(Exception):
         super().__init__("; ".join(problems))
 
 
+class ToolBody(Protocol):
+    """What runs when a tool is called."""
+
+    async def __call__(self, args: object, context: EffectContext) -> object:
+        """
+        Carry out one attempt at a call.
+
+        Args:
+            args: The arguments as the call has them, not validated.
+            context: Of the call.
+
+        Raises:
+            BadArgumentsError: When the arguments do not fit; nothing was done.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """
@@ -52,146 +61,70 @@ class Tool:
 
     Attributes:
         name: What a ``tool_call`` names.
-        description: The first paragraph of the function's docstring.
-        function: What runs; in a thread when it is not ``async``.
-        arguments: The signature as a pydantic model.
-        context_name: The parameter that wants the ``EffectContext``, or empty.
+        description: What it does, for the model.
+        input_schema: JSON Schema of the arguments.
+        body: What runs.
         retry_policy: When a failure is tried again.
         time_limit_s: How long one attempt may run; ``None`` takes the worker's default.
         on_uncertain: What to do when a worker died while it ran.
+        lane: The lane of ``tool_call`` that its calls take; empty for the common one.
+        output_schema: JSON Schema of the value; empty when nothing is said about it.
     """
 
     name: str
     description: str
-    function: HandlerFunction
-    arguments: type[BaseModel]
-    context_name: str
-    retry_policy: ToolRetryPolicy
-    time_limit_s: float | None
+    input_schema: dict[str, Any]
+    body: ToolBody
+    retry_policy: ToolRetryPolicy = field(default_factory=ToolRetryPolicyNever)
+    time_limit_s: float | None = None
     on_uncertain: OnUncertain = "retry"
+    lane: str = ""
+    output_schema: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
-    def input_schema(self) -> dict[str, Any]:
-        """JSON Schema of the arguments."""
-        return self.arguments.model_json_schema()
+    def parameters(self) -> tuple[str, ...]:
+        """The names of its arguments, in the order of the schema."""
+        return tuple(self.input_schema.get("properties", ()))
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether its retry policy ever runs it twice."""
+        return not isinstance(self.retry_policy, ToolRetryPolicyNever)
 
     async def invoke(self, args: object, context: EffectContext) -> object:
         """
-        Validate the arguments and call the function.
+        Carry out one attempt at a call.
 
         Raises:
-            BadArgumentsError: When they do not fit; the function was not called.
-            Exception: Whatever the function raises.
+            BadArgumentsError: When the arguments do not fit; nothing was done.
+            Exception: Whatever the body raises.
         """
-        keywords = self._validated(args)
-        if self.context_name:
-            keywords[self.context_name] = context
-        return await call(self.function, (), keywords)
+        return await self.body(args, context)
 
-    def _validated(self, args: object) -> dict[str, Any]:
-        if not isinstance(args, Mapping):
-            raise BadArgumentsError(
-                [f"found {type(args).__name__}, expected an object of named arguments"]
-            )
-        try:
-            model = self.arguments.model_validate(args)
-        except ValidationError as error:
-            raise BadArgumentsError(
-                [
-                    f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
-                    for problem in error.errors(include_url=False, include_input=False)
-                ]
-            ) from None
-        # Attribute by attribute, not model_dump: nested models reach the function as models.
-        fields = self.arguments.model_fields
-        return {str(fields[name].alias): getattr(model, name) for name in model.model_fields_set}
-
-
-def tool_from(
-    function: HandlerFunction,
-    *,
-    name: str | None = None,
-    retry: ToolRetryPolicy | None = None,
-    time_limit_s: float | None = None,
-    on_uncertain: OnUncertain = "retry",
-) -> Tool:
-    """
-    Make a tool of a function.
-
-    Args:
-        function: With type hints; ``*args`` and ``**kwargs`` cannot be described to a model.
-        name: The tool's name; the function's own by default.
-        retry: When a failure is tried again; never by default.
-        time_limit_s: How long one attempt may run, in seconds.
-        on_uncertain: What to do when a worker died while it ran: ``retry``, or ``park`` for a tool
-            that must never run twice.
-
-    Raises:
-        ConfigurationError: When the signature cannot be a tool's, or the time limit is none.
-    """
-    tool_name = name or str(getattr(function, "__name__", ""))
-    check_time_limit(f"tool {tool_name!r}", time_limit_s)
-    check_on_uncertain(f"tool {tool_name!r}", on_uncertain)
-    fields: dict[str, Any] = {}
-    context_name = ""
-    hints = _hints(tool_name, function)
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-            parameter.POSITIONAL_ONLY,
-        ):
-            raise ConfigurationError(
-                f"tool {tool_name!r}: the parameter {parameter} cannot be given by name; expected "
-                "parameters with a name and a type hint"
-            )
-        hint = hints.get(parameter.name, Any)
-        if hint is EffectContext:
-            context_name = parameter.name
-            continue
-        default = PydanticUndefined if parameter.default is parameter.empty else parameter.default
-        # The parameter's name is an alias only: pydantic has names of its own ("schema", "_x",
-        # "model_config") that a field cannot have, and a parameter can.
-        fields[f"p{len(fields)}"] = (hint, Field(default, alias=parameter.name))
-    return Tool(
-        name=tool_name,
-        description=(inspect.getdoc(function) or "").partition("\n\n")[0],
-        function=function,
-        arguments=_arguments(tool_name, fields),
-        context_name=context_name,
-        retry_policy=retry or ToolRetryPolicyNever(),
-        time_limit_s=time_limit_s,
-        on_uncertain=on_uncertain,
-    )
-
-
-def _hints(name: str, function: HandlerFunction) -> dict[str, Any]:
-    # Hints are where the code is: not on a partial, nor on an object that can be called.
-    target: Any = function
-    while isinstance(target, functools.partial):
-        target = target.func
-    if not inspect.isroutine(target):
-        target = type(target).__call__
-    try:
-        return get_type_hints(target, include_extras=True)
-    except Exception as problem:
-        raise ConfigurationError(
-            f"tool {name!r}: a type hint cannot be resolved ({describe(problem)}); import the type "
-            "where the function is defined, outside of 'if TYPE_CHECKING'"
-        ) from None
-
-
-def _arguments(name: str, fields: dict[str, Any]) -> type[BaseModel]:
-    if not name.isidentifier() and not name.replace("-", "_").replace(".", "_").isidentifier():
-        raise ConfigurationError(
-            f"the tool's name is {printable(name)!r}; expected letters, digits, _ - and ."
+    def spec(self) -> LlmToolSpec:
+        """The tool as a request to a model tells of it."""
+        return LlmToolSpec(
+            name=self.name,
+            description=self.description,
+            input_schema=self.input_schema,
+            output_schema=self.output_schema,
+            input_schema_projections=[],
+            output_schema_projections=[],
         )
-    try:
-        return create_model(
-            name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
+
+    def definition(self) -> ToolDefinition:
+        """The tool as a session's own tools are written down."""
+        return ToolDefinition(
+            manifest=ToolManifest(
+                id=f"tool:{self.name}",
+                name=self.name,
+                description=self.description,
+                retry_policy=self.retry_policy,
+            ),
+            contract=ToolContract(input_schema=self.input_schema, output_schema=self.output_schema),
         )
-    except Exception as problem:
-        raise ConfigurationError(
-            f"tool {name!r}: its signature cannot be validated ({printable(str(problem))}); use "
-            "types that pydantic knows"
-        ) from None
+
+
+def is_tool_name(name: str) -> bool:
+    """Whether models accept it as a tool's name: letters, digits, ``_ - .``, no digit first."""
+    return name.replace("-", "_").replace(".", "_").isidentifier()

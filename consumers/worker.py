@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
@@ -31,18 +31,22 @@ from effectmq.consumers.service import Service
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.shutdown import stop_signals
 from effectmq.consumers.sleep import SleepHandler
+from effectmq.consumers.tool_functions import tool_from
 from effectmq.consumers.tool_handler import ToolHandler
-from effectmq.consumers.tools import Tool, tool_from
+from effectmq.consumers.tools import Tool
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.topology import (
     TopologySettings,
 )
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy
+from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
 
 __all__ = ["EffectWorker", "WorkerStuckError"]
 
 logger = logging.getLogger("effectmq.worker")
+
+#: Kinds that have to know which tools there are, also where no tool is run.
+_TELL_TOOLS = {"sync_execution_surface", "exec_code"}
 
 F = TypeVar("F", bound=HandlerFunction)
 
@@ -97,7 +101,7 @@ class EffectWorker:
         # What the worker accepts it must be able to delay, to park and to answer.
         cap = max(transport.max_body_bytes, self.settings.max_body_bytes)
         self._transport_settings = replace(transport, max_body_bytes=cap)
-        self._tools = ToolHandler()
+        self._tools = ToolHandler(self.attachments)
         self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
         self._running: Service | None = None
         self._resources: list[tuple[AbstractAsyncContextManager[object], frozenset[str]]] = []
@@ -107,8 +111,13 @@ class EffectWorker:
 
     @property
     def tools(self) -> dict[str, Tool]:
-        """The registered tools by name."""
-        return dict(self._tools.tools)
+        """The registered tools by name; those of MCP servers while the worker runs."""
+        return self._tools.tools
+
+    @property
+    def mcp_servers(self) -> tuple[str, ...]:
+        """The MCP servers whose tools it has, as phrases for people."""
+        return tuple(str(source) for source in self._tools.sources)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -116,9 +125,15 @@ class EffectWorker:
         return tuple(self._handlers)
 
     @property
+    def routes(self) -> tuple[str, ...]:
+        """What it consumes unless told otherwise: its kinds, and the lanes of its tools."""
+        return (*self._handlers, *self._tools.routes)
+
+    @property
     def longest_time_limit_s(self) -> float:
         """The longest that one attempt of anything registered here may run, in seconds."""
-        registered = (*self._handlers.values(), *self._tools.tools.values())
+        tools = self._tools
+        registered = (*self._handlers.values(), *tools.tools.values(), *tools.sources)
         limits = (getattr(one, "time_limit_s", None) for one in registered)
         return max(limit or self.settings.time_limit_s for limit in limits)
 
@@ -134,6 +149,7 @@ class EffectWorker:
         retry: ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
         on_uncertain: OnUncertain = "retry",
+        lane: str | None = None,
     ) -> Callable[[F], F]: ...
 
     def tool(
@@ -145,6 +161,7 @@ class EffectWorker:
         retry: ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
         on_uncertain: OnUncertain = "retry",
+        lane: str | None = None,
     ) -> F | Callable[[F], F]:
         """
         Register a typed function as a tool; the function itself is left as it is.
@@ -156,30 +173,93 @@ class EffectWorker:
             time_limit_s: How long one attempt may run, in seconds.
             on_uncertain: With a journal, what to do when a worker died while it ran: ``retry``, or
                 ``park`` for a tool that must never run twice.
+            lane: The lane of ``tool_call`` that its calls take, for a tool that scales by itself.
 
         Raises:
             ConfigurationError: When the signature cannot be a tool's, or the name is taken.
         """
 
         def register(target: F) -> F:
-            if self._handlers.get("tool_call", self._tools) is not self._tools:
-                raise ConfigurationError(
-                    "tool_call effects have a handler already, which would hide every tool; "
-                    "register tools or a handler"
-                )
-            self._tools.add(
+            self._tool_handler().add(
                 tool_from(
                     target,
                     name=name,
                     retry=retry,
                     time_limit_s=time_limit_s,
                     on_uncertain=on_uncertain,
+                    lane=lane,
                 )
             )
             self._handlers["tool_call"] = self._tools
             return target
 
         return register if function is None else register(function)
+
+    def _tool_handler(self) -> ToolHandler:
+        if self._handlers.get("tool_call", self._tools) is not self._tools:
+            raise ConfigurationError(
+                "tool_call effects have a handler already, which would hide every tool; "
+                "register tools or a handler"
+            )
+        return self._tools
+
+    def mcp(
+        self,
+        server: str | Sequence[str],
+        *,
+        prefix: str = "",
+        only: Collection[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry: ToolRetryPolicy | None = None,
+        time_limit_s: float | None = None,
+        connect_timeout_s: float = 15.0,
+        on_uncertain: OnUncertain = "retry",
+        lane: str | None = None,
+    ) -> None:
+        """
+        Register the tools of an MCP server; the worker connects when it starts.
+
+        Args:
+            server: A command and its arguments, for a server that the worker starts and talks to
+                over stdin and stdout; or the ``http://…`` address of one that runs already.
+            prefix: What the names of its tools begin with here, for instance ``files.``.
+            only: The names (without prefix) of the tools to take; all by default.
+            env: Variables for a command, beside a few harmless ones of the worker's.
+            cwd: The folder in which to start a command.
+            headers: HTTP headers for an address, for instance ``Authorization``.
+            retry: When a failure is tried again; never by default.
+            time_limit_s: How long one attempt may run, in seconds.
+            connect_timeout_s: How long the server may take to start and to tell its tools.
+            on_uncertain: With a journal, what to do when a worker died while a tool ran.
+            lane: The lane of ``tool_call`` that calls of its tools take.
+
+        Raises:
+            MissingExtraError: When the extra ``mcp`` is not installed.
+            ConfigurationError: When an argument cannot be used.
+        """
+        # Not at the top: the MCP library is an extra, and slow to load for those without servers.
+        from effectmq.consumers.mcp import McpServer, McpTools
+
+        self._tool_handler().sources.append(
+            McpTools(
+                McpServer.of(
+                    server,
+                    prefix=prefix,
+                    only=None if only is None else frozenset(only),
+                    env=dict(env or {}),
+                    cwd=cwd,
+                    headers=dict(headers or {}),
+                    retry_policy=retry or ToolRetryPolicyNever(),
+                    time_limit_s=time_limit_s,
+                    connect_timeout_s=connect_timeout_s,
+                    on_uncertain=on_uncertain,
+                    lane=lane or "",
+                )
+            )
+        )
+        self._handlers["tool_call"] = self._tools
 
     def handler(
         self,
@@ -266,7 +346,8 @@ class EffectWorker:
         Connect, declare, and begin to consume.
 
         Args:
-            routes: Kinds, or ``kind.lane``, to consume; everything registered by default.
+            routes: Kinds, or ``kind.lane``, to consume; everything registered by default, the
+                lanes of tools included.
 
         Raises:
             ConfigurationError: When a route has no handler.
@@ -274,7 +355,7 @@ class EffectWorker:
         """
         if self._running is not None:
             raise ConfigurationError("the worker has been started already")
-        chosen = tuple(dict.fromkeys(routes or self._handlers))
+        chosen = tuple(dict.fromkeys(routes or self.routes))
         for route in chosen:
             if kind_of(route) not in self._handlers:
                 raise ConfigurationError(
@@ -298,8 +379,11 @@ class EffectWorker:
             for resource, kinds in self._resources:
                 if taken & kinds:
                     await opening.enter_async_context(resource)
+            needed: list[Handler] = list(handlers.values())
+            if _TELL_TOOLS & taken:
+                needed.append(self._tools)
             # By identity: one handler may serve several routes.
-            for handler in {id(one): one for one in handlers.values()}.values():
+            for handler in {id(one): one for one in needed}.values():
                 if isinstance(handler, AbstractAsyncContextManager):
                     await opening.enter_async_context(handler)
             await service.start(self.broker, self._transport_settings)
@@ -336,7 +420,7 @@ class EffectWorker:
             BrokerError: When the broker cannot be used at the start.
         """
         loop = asyncio.get_running_loop()
-        chosen = tuple(routes or self._handlers)
+        chosen = tuple(routes or self.routes)
         loop.set_default_executor(
             ThreadPoolExecutor(self.settings.concurrency * len(chosen), "effectmq tool")
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 
-from effectmq import EffectContext, ToolCallError, Worker
+from effectmq import ToolCallError, ToolContext, Worker
 from effectmq.boundary import whole_boundary
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicyIdempotent, ToolRetryPolicySafe
@@ -42,7 +42,7 @@ async def echo(value: str, count: int = 1) -> dict[str, str]:
 
 
 @app.tool(retry=ToolRetryPolicySafe(max_attempts=4, base_delay_ms=100, max_delay_ms=1_000))
-async def fetch(path: str, context: EffectContext) -> dict[str, str | int]:
+async def fetch(path: str, context: ToolContext) -> dict[str, str | int]:
     """Pretend to fetch a page from a server that is down twice, and up the third time."""
     if context.attempt < 3:
         raise ToolCallError(
@@ -51,6 +51,8 @@ async def fetch(path: str, context: EffectContext) -> dict[str, str | int]:
             class_="external",
             retry=True,
         )
+    # The host hears of it with the outcome.
+    context.emit("Page", "web.page", "fetched", {"path": path})
     return {"path": path, "status": 200, "attempts": context.attempt}
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 from pydantic_core import __version__ as _writer_version
 
 from effectmq.protocol.errors import ConfigurationError, MalformedError
 from effectmq.protocol.opaque import JsonValue, canonical_value
 
-__all__ = ["canonical_json", "digest", "sha256_hex"]
+__all__ = ["canonical_json", "digest", "sha256_hex", "tree_of"]
 
 
 def canonical_json(tree: JsonValue) -> bytes:
@@ -38,6 +38,19 @@ def canonical_json(tree: JsonValue) -> bytes:
     if b"NaN" in data or b"Infinity" in data:
         canonical_value(tree)
     return data
+
+
+def tree_of(canonical: bytes) -> JsonValue:
+    """
+    Return the tree that a canonical text of our own spells; all its types are exactly plain.
+
+    Not for text of others: ``jsontext.parse_json`` knows the rules for these.
+
+    Args:
+        canonical: What ``canonical_json`` or ``model.canonical_bytes`` returned.
+    """
+    tree: JsonValue = from_json(canonical)
+    return tree
 
 
 def sha256_hex(data: bytes) -> str:

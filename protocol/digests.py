@@ -53,6 +53,7 @@ __all__ = [
     "cancel_request",
     "cancel_request_key",
     "direct_discriminator",
+    "effect_scope_id_of",
     "effect_scope_of",
     "event_key",
     "event_payload_hash",
@@ -89,6 +90,14 @@ def effect_scope_of(invocation: RuntimeInvocation) -> EffectScope:
     if scope.turn_id is not None and not is_blank(scope.turn_id):
         return EffectScopeTurn(session_id=scope.session_id, turn_id=scope.turn_id)
     return EffectScopeRuntimeOperation(operation_id=scope.session_id)
+
+
+def effect_scope_id_of(invocation: RuntimeInvocation) -> str:
+    """Return the ``scope_id`` of ``effect_scope_of``, without making the scope."""
+    scope = invocation.scope
+    if scope.turn_id is not None and not is_blank(scope.turn_id):
+        return scope.turn_id
+    return scope.session_id
 
 
 def scope_id(scope: EffectScope) -> str:

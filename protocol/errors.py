@@ -495,6 +495,7 @@ class ToolCallError(HandlerError):
         message: A sentence for the model and for people.
         code: A short stable name.
         class_: A ``ToolFailureClass`` of the wire format.
+        source: A ``ToolFailureSource`` of the wire format: who says that it failed.
         retry: Whether trying again can help; only then does the tool's retry policy apply.
         after_ms: The earliest next attempt, in milliseconds.
         raw: Plain data to go with it.
@@ -506,6 +507,7 @@ class ToolCallError(HandlerError):
         *,
         code: str = "tool_error",
         class_: str = "execution",
+        source: str = "tool",
         retry: bool = False,
         after_ms: int | None = None,
         raw: object = None,
@@ -513,6 +515,7 @@ class ToolCallError(HandlerError):
         self.message = message
         self.code = code
         self.class_ = class_
+        self.source = source
         self.retry = retry
         self.after_ms = after_ms
         self.raw = raw

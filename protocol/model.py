@@ -150,6 +150,8 @@ class WireModel(BaseModel):
         protected_namespaces=(),
         # Any bound makes pydantic-core look at the text, and so refuse half a surrogate pair.
         str_min_length=0,
+        # What has no JSON form must be seen in ``canonical_bytes``, and not turn into null.
+        ser_json_inf_nan="constants",
         defer_build=True,
     )
 
@@ -247,10 +249,19 @@ def canonical_bytes(model: BaseModel) -> bytes:
     """
     Write a model as canonical JSON.
 
+    The writer goes from the model to the text in one step. Only when it cannot, or when the text
+    may hold what JSON has no numbers for, the way over the tree says what is wrong and where.
+
     Raises:
         MalformedError: When it has no wire form.
     """
-    return canonical_json(to_tree(model))
+    try:
+        data: bytes = model.__pydantic_serializer__.to_json(model, by_alias=True, warnings="error")
+    except (PydanticSerializationError, ValueError, RecursionError):
+        return canonical_json(to_tree(model))
+    if b"NaN" in data or b"Infinity" in data:
+        return canonical_json(to_tree(model))
+    return data
 
 
 def stable_hash(model: BaseModel) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from effectmq.protocol.claimcheck import refuse_reference
-from effectmq.protocol.codec import JSON, MSGPACK, Limits, decode_tree, encode_tree
+from effectmq.protocol.codec import JSON, MSGPACK, Limits, decode_tree, encode_plain
 from effectmq.protocol.errors import MalformedError, UnsupportedVersionError
 from effectmq.protocol.limits import DEFAULT_LIMITS
 from effectmq.protocol.message import Message
@@ -104,7 +104,7 @@ def encode_reply(reply: Reply | Answer, content_type: str) -> bytes:
     Raises:
         MalformedError: When the outcome holds what the wire cannot carry.
     """
-    return encode_tree(reply.tree(), content_type, _ANSWER_LIMITS)
+    return encode_plain(reply.tree(), content_type, _ANSWER_LIMITS)
 
 
 def join_replies(encoded: list[bytes], content_type: str) -> bytes:

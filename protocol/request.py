@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from effectmq.protocol import headers as names
-from effectmq.protocol.canonical import canonical_json, sha256_hex
+from effectmq.protocol.canonical import canonical_json, sha256_hex, tree_of
 from effectmq.protocol.claimcheck import accepts_out_of_line, refuse_reference
-from effectmq.protocol.codec import MSGPACK, Limits, decode_tree, encode_tree
-from effectmq.protocol.digests import effect_scope_of, scope_id
+from effectmq.protocol.codec import MSGPACK, Limits, decode_tree, encode_plain
+from effectmq.protocol.digests import effect_scope_id_of, scope_id
 from effectmq.protocol.errors import (
     HashMismatchError,
     MalformedError,
@@ -24,7 +24,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.message import HeaderValue, Message
-from effectmq.protocol.model import from_tree, to_tree
+from effectmq.protocol.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.validation import validate_envelope, validate_scope
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
@@ -123,10 +123,10 @@ class Request:
             PayloadTooLargeError: When it is over the size cap, or the scope does not fit a header.
         """
         validate_envelope(envelope)
-        tree = to_tree(envelope)
-        canonical = canonical_json(tree)
+        canonical = canonical_bytes(envelope)
         hash_ = sha256_hex(canonical)
-        body = encode_tree(tree, content_type)
+        # The tree that a text spells is had more cheaply than that of a model.
+        body = encode_plain(tree_of(canonical), content_type)
         cap = (limits or Limits()).max_body_bytes
         if len(body) > cap:
             raise PayloadTooLargeError("the envelope", len(body), cap)
@@ -151,14 +151,14 @@ class Request:
             timestamp=timestamp_s,
             headers=headers,
         )
-        identity = Identity(scope_id(scope or effect_scope_of(envelope.invocation)), key)
+        where = effect_scope_id_of(envelope.invocation) if scope is None else scope_id(scope)
         return cls(
             envelope,
             hash_,
             message,
             kind,
             effect_id,
-            identity,
+            Identity(where, key),
             deadline_ms=deadline_ms,
             canonical=canonical,
         )
@@ -210,7 +210,7 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     validate_envelope(envelope)
     # The hash is that of the canonical form, so it is taken of what was understood, not of what
     # was received: member order and unknown members do not change an effect.
-    canonical = canonical_json(to_tree(envelope))
+    canonical = canonical_bytes(envelope)
     hash_ = sha256_hex(canonical)
     claimed = names.text(message.headers, names.HASH)
     if claimed and claimed != hash_:
@@ -254,7 +254,7 @@ def _subject(envelope: RuntimeEffectEnvelope) -> tuple[str, str, str]:
 def _scope_id(message: Message, envelope: RuntimeEffectEnvelope) -> str:
     given = names.text(message.headers, names.SCOPE)
     if not given:
-        return scope_id(effect_scope_of(envelope.invocation))
+        return effect_scope_id_of(envelope.invocation)
     size = len(given.encode(errors="replace"))
     if size > names.MAX_SCOPE_BYTES:
         raise MalformedError(

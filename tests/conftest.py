@@ -54,11 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that needs a broker once for each wanted one."""
+    """Run a test that needs a broker once for each wanted one, or for the first of them."""
     if "broker_name" in metafunc.fixturenames:
         settings = metafunc.config.stash[_SETTINGS]
-        ids = [label(settings, name) for name in settings.wanted]
-        metafunc.parametrize("broker_name", settings.wanted, ids=ids, scope="session")
+        one = metafunc.definition.get_closest_marker("one_broker") is not None
+        wanted = settings.wanted[:1] if one else settings.wanted
+        ids = [label(settings, name) for name in wanted]
+        metafunc.parametrize("broker_name", wanted, ids=ids, scope="session")
 
 
 @pytest.hookimpl(tryfirst=True)  # before "-m" looks at the markers

@@ -5,6 +5,9 @@ Write-ahead log with ``synchronous=FULL``: a commit is on the disk when it retur
 turns with ``BEGIN IMMEDIATE``, so none fails half-way because another came first; readers have a
 connection of their own and wait for nobody.
 
+A writer that finds another one at work asks again every millisecond. SQLite's own way, to sleep for
+longer and longer, lets a process that writes without a pause keep all the others out for seconds.
+
 A deleted file is the one fault that SQLite does not see: it would go on writing into the void. So
 each transaction first looks whether the path still leads to the file that was opened.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -33,6 +37,9 @@ _Id = tuple[int, int]
 
 #: How long to wait for another process that is writing, in seconds.
 _BUSY_TIMEOUT_S = 5.0
+#: How long to wait before asking again for the turn to write, in seconds; between these two, so
+#: that processes which wait do not ask in step.
+_TURN_PAUSE_S = (0.0005, 0.0015)
 #: How long to wait before asking again whether another process has set up a new file.
 _MODE_PAUSE_S = 0.01
 #: A log of about this many pages (4 KiB each) is written back into the file.
@@ -289,7 +296,7 @@ class _Lane:
     def transact(self, begin: str, work: Callable[[SqliteTransaction], T]) -> T:
         connection = self._usable()
         try:
-            connection.execute(begin)
+            self._begin(connection, begin)
             result = work(SqliteTransaction(connection))
             connection.execute("COMMIT")
             if not self._log_noted:
@@ -302,6 +309,22 @@ class _Lane:
         except BaseException:
             self._roll_back(connection)
             raise
+
+    def _begin(self, connection: sqlite3.Connection, begin: str) -> None:
+        if begin != "BEGIN IMMEDIATE":
+            connection.execute(begin)
+            return
+        connection.execute("PRAGMA busy_timeout=0")
+        give_up_s = time.monotonic() + self._file.busy_timeout_s
+        while True:
+            try:
+                connection.execute(begin)
+                return
+            except sqlite3.OperationalError as problem:
+                busy = problem.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > give_up_s:
+                    raise
+                time.sleep(random.uniform(*_TURN_PAUSE_S))
 
     def _usable(self) -> sqlite3.Connection:
         if self._connection is not None and self._file.identity() == self._opened:

@@ -25,7 +25,7 @@ from effectmq.protocol.wire.execution import CheckpointDelivery
 from effectmq.protocol.wire.messages import PluginMessage, TurnCause
 from effectmq.protocol.wire.process_events import ProcessWakeDelivery
 
-__all__ = ["InboxOrigin", "SessionInbox"]
+__all__ = ["INBOX_SCHEMA", "InboxOrigin", "SessionInbox"]
 
 #: Who put an entry there: a tool of the running turn, or work that was queued for the session.
 InboxOrigin = Literal["tool", "work"]
@@ -33,7 +33,7 @@ InboxOrigin = Literal["tool", "work"]
 #: How much queued work one checkpoint takes; the rest waits for the next.
 MAX_CLAIMED = 64
 
-_SCHEMA = Schema(
+INBOX_SCHEMA = Schema(
     "sessions",
     [
         [
@@ -104,7 +104,7 @@ class SessionInbox:
         if self._owns:
             await self._database.__aenter__()
         try:
-            await _SCHEMA.ensure(self._database)
+            await INBOX_SCHEMA.ensure(self._database)
         except BaseException:
             await self.__aexit__()
             raise

@@ -60,10 +60,7 @@ def signatures(tools: Mapping[str, Tool]) -> dict[str, tuple[str, ...]]:
 
     The ``EffectContext`` of a tool is none of them.
     """
-    return {
-        name: tuple(str(field.alias) for field in tool.arguments.model_fields.values())
-        for name, tool in tools.items()
-    }
+    return {name: tool.parameters for name, tool in tools.items()}
 
 
 def functions_of(tools: Signatures) -> dict[str, Function]:

@@ -20,7 +20,6 @@ from effectmq.protocol.tagging import Err, Ok
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSyncExecutionSurface
 from effectmq.protocol.wire.execution import ExecutionSurfaceSync
-from effectmq.protocol.wire.llm_request import LlmToolSpec
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSyncExecutionSurface
 
 __all__ = ["PromptProvider", "SurfaceHandler"]
@@ -88,7 +87,7 @@ class SurfaceHandler:
                 extra={"action": "prompt_failed", "effect_id": context.effect_id},
             )
             return RuntimeEffectOutcomeSyncExecutionSurface(result=Err(describe(problem)))
-        tools = [_spec(tool) for _, tool in sorted(self._tools().items())]
+        tools = [tool.spec() for _, tool in sorted(self._tools().items())]
         surface = ExecutionSurfaceSync(system_prompt=prompt, tool_specs=tools)
         return RuntimeEffectOutcomeSyncExecutionSurface(result=Ok(surface))
 
@@ -103,14 +102,3 @@ class SurfaceHandler:
     def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
         """The prompt provider took too long; the retry policy decides."""
         return HandlerTimeoutError(limit_s)
-
-
-def _spec(tool: Tool) -> LlmToolSpec:
-    return LlmToolSpec(
-        name=tool.name,
-        description=tool.description,
-        input_schema=tool.input_schema,
-        output_schema={},
-        input_schema_projections=[],
-        output_schema_projections=[],
-    )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from effectmq import EffectContext, Worker, WorkerSettings
+from effectmq import Worker, WorkerSettings
 from effectmq.boundary import whole_boundary
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.processes import ProcessRunnerSettings, RunningProcess
@@ -111,7 +111,7 @@ def price(product: str) -> dict[str, object]:
 
 
 @app.tool
-async def ship(order: str, context: EffectContext) -> str:
+async def ship(order: str) -> str:
     """Pack an order and hand it to the carrier, which takes a moment."""
     _ran("ship")
     await asyncio.sleep(0.3)

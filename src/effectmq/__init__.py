@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from effectmq.consumers.handler import EffectContext
     from effectmq.consumers.retry import RetryPolicy
     from effectmq.consumers.settings import WorkerSettings
+    from effectmq.consumers.tool_context import ToolContext
+    from effectmq.consumers.tool_results import (
+        Attachment,
+        FailTurn,
+        FinishTurn,
+        SwitchAgentFrame,
+        ToolReturn,
+    )
     from effectmq.protocol.errors import (
         EffectFailedError,
         EffectmqError,
@@ -33,19 +41,25 @@ if TYPE_CHECKING:
     from effectmq.wiring import Client, Worker
 
 __all__ = [
+    "Attachment",
     "Client",
     "EffectContext",
     "EffectFailedError",
     "EffectTimeoutError",
     "EffectmqError",
+    "FailTurn",
+    "FinishTurn",
     "Handle",
     "ProcessScope",
     "RejectEffectError",
     "RetryEffectError",
     "RetryPolicy",
     "RuntimeEffectEnvelope",
+    "SwitchAgentFrame",
     "ToolCall",
     "ToolCallError",
+    "ToolContext",
+    "ToolReturn",
     "TransportSettings",
     "Turn",
     "Worker",
@@ -53,13 +67,19 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Attachment": "consumers.tool_results",
     "Client": "wiring",
     "EffectContext": "consumers.handler",
+    "FailTurn": "consumers.tool_results",
+    "FinishTurn": "consumers.tool_results",
     "Handle": "broker.client",
     "ProcessScope": "broker.scopes",
     "RetryPolicy": "consumers.retry",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",
+    "SwitchAgentFrame": "consumers.tool_results",
     "ToolCall": "broker.scopes",
+    "ToolContext": "consumers.tool_context",
+    "ToolReturn": "consumers.tool_results",
     "TransportSettings": "broker.settings",
     "Turn": "broker.scopes",
     "Worker": "wiring",

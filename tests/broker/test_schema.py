@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
 import sys
 
@@ -80,6 +82,13 @@ async def test_components_have_versions_of_their_own(database_url: str) -> None:
         await NEW.ensure(database)
 
 
+async def test_many_who_find_no_tables_at_once_make_them_once(database_url: str) -> None:
+    """Whoever waited for the first one finds what it made."""
+    async with contextlib.AsyncExitStack() as stack:
+        databases = [await stack.enter_async_context(open_database(database_url)) for _ in range(8)]
+        await asyncio.gather(*(NEW.ensure(database) for database in databases))
+
+
 _OPEN = """
 import asyncio, sys
 from effectmq.broker.journal.journal import Journal
@@ -113,9 +122,8 @@ def test_processes_that_start_at_once_make_the_tables_once(database_url: str) ->
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    for process in started:
-        _, said = process.communicate(timeout=60)
-        assert (process.returncode, said) == (0, "")
+    ends = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
+    assert ends == [("", 0)] * len(started)
 
 
 async def test_a_worker_needs_no_right_to_make_tables_that_are_there(

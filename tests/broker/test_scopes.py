@@ -29,12 +29,14 @@ class Asked:
 
     def __init__(self) -> None:
         self.envelopes: list[RuntimeEffectEnvelope] = []
+        self.lanes: list[str | None] = []
         self.timeouts: list[float] = []
 
     async def __call__(
-        self, envelope: RuntimeEffectEnvelope, *, timeout: float
+        self, envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float
     ) -> RuntimeEffectOutcome:
         Request.seal(envelope)
+        self.lanes.append(lane)
         self.envelopes.append(envelope)
         self.timeouts.append(timeout)
         return RuntimeEffectOutcomeSleep()

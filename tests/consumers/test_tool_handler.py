@@ -12,8 +12,9 @@ import pytest
 
 from effectmq.broker.client import EffectClient
 from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.tool_functions import tool_from
 from effectmq.consumers.tool_handler import ToolHandler
-from effectmq.consumers.tools import tool_from
+from effectmq.consumers.tools import Tool
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError, ToolCallError
 from effectmq.protocol.model import to_tree
@@ -32,7 +33,7 @@ from effectmq.protocol.wire.tools import (
     ToolRetryDispositionNever,
     ToolRetryDispositionSafe,
 )
-from tests.consumers.stage import PATIENCE_S, Stage, code, hurry, payload, tool
+from tests.consumers.stage import NAMES, PATIENCE_S, Stage, code, hurry, payload, tool
 
 SAFE = ToolRetryPolicySafe(max_attempts=3, base_delay_ms=0, max_delay_ms=0)
 IDEMPOTENT = ToolRetryPolicyIdempotent(max_attempts=3, base_delay_ms=0, max_delay_ms=0)
@@ -412,3 +413,87 @@ async def test_calls_of_a_batch_run_side_by_side(stage: Stage, app: EffectWorker
         await client.submit(tool("meet", f"2:{n}", call_id=str(n), number=n)) for n in range(3)
     ]
     assert [payload(await handle.outcome(PATIENCE_S)) for handle in handles] == [0, 1, 2]
+
+
+async def test_a_tool_with_a_lane_is_called_there(stage: Stage, app: EffectWorker) -> None:
+    """Its worker consumes the lane by itself, and the common queue for its other tools."""
+
+    @app.tool(lane="gpu")
+    async def render() -> str:
+        return "rendered"
+
+    @app.tool
+    async def add(a: int) -> int:
+        return a
+
+    assert app.routes == ("sleep", "tool_call", "tool_call.gpu")
+    await stage.start(app)
+    client = await stage.client()
+    turn = client.turn(session_id="s1", turn_id="t1")
+    lane = app.tools["render"].lane
+    outcome = await turn.tool_call("render", {}, call_id="c", lane=lane, timeout=PATIENCE_S)
+    assert payload(outcome) == "rendered"
+    # Whatever arrives is run: a lane says where calls go, not which tools there are.
+    outcome = await turn.tool_call("add", {"a": 1}, call_id="c", lane=lane, timeout=PATIENCE_S)
+    assert payload(outcome) == 1
+    outcome = await turn.tool_call("render", {}, call_id="c", timeout=PATIENCE_S)
+    assert payload(outcome) == "rendered"
+
+
+async def test_a_worker_of_one_lane_leaves_the_others_alone(
+    stage: Stage, app: EffectWorker
+) -> None:
+    """So that a pool scales by itself."""
+
+    @app.tool(lane="gpu")
+    async def render() -> None: ...
+
+    await stage.start(app, ["tool_call.gpu"])
+    assert stage.broker.queue(NAMES.work_queue("tool_call")) is None
+    assert stage.broker.queue(NAMES.work_queue("tool_call.gpu")) is not None
+
+
+class Late:
+    """A source whose tools are known once it is entered."""
+
+    lane = ""
+    time_limit_s = None
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.tools: dict[str, Tool] = {}
+
+    async def __aenter__(self) -> Late:
+        async def given() -> str:
+            return self.names[0]
+
+        self.tools = {name: tool_from(given, name=name) for name in self.names}
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.tools = {}
+
+
+async def test_sources_bring_tools_while_the_worker_runs() -> None:
+    """Own tools come first, then sources in their order."""
+    handler = ToolHandler()
+    handler.add(tool_from(raising(ValueError()), name="own"))
+    handler.sources += [Late("a"), Late("b")]
+    assert list(handler.tools) == ["own"]
+    async with handler:
+        assert sorted(handler.tools) == ["a", "b", "own"]
+        found = handler.find("b")
+        assert found is not None
+        assert found.name == "b"
+        assert handler.find("c") is None
+    assert list(handler.tools) == ["own"]
+
+
+async def test_sources_that_clash_are_left_again() -> None:
+    """Nothing stays open behind a worker that did not start."""
+    handler = ToolHandler()
+    first, second = Late("a"), Late("b", "a")
+    handler.sources += [first, second]
+    with pytest.raises(ConfigurationError, match="'a'"):
+        await handler.__aenter__()
+    assert first.tools == second.tools == {}

@@ -21,6 +21,8 @@ from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.records import Recorded
 from effectmq.broker.journal.summaries import EffectSummary
 from effectmq.broker.journal.tail import News
+from effectmq.broker.settings import TransportSettings
+from effectmq.cli import effects as effects_command
 from effectmq.protocol.errors import DatabaseUnavailableError
 from effectmq.protocol.request import Identity
 from tests.broker.journal.effects import Writer, sleep, tool
@@ -414,3 +416,16 @@ def test_tail_outlives_a_database_that_goes_away_for_a_while(
     assert result.code == 130
     assert len(result.documents) == 4
     assert result.err.count("the journal is away. Waiting for it") == 1
+
+
+def test_a_broker_that_cannot_be_told_does_not_undo_the_cancelling(
+    effects: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal has decided; workers find out at their next renewal."""
+    monkeypatch.setattr(effects_command, "_CONNECTION", TransportSettings(connect_timeout_s=0.2))
+    words = ("--reason", "x", "--broker", "amqp://ada:hunter2@127.0.0.1:1/")
+    result = effects("cancel", "2:call-2", *words)
+    assert result.code == 0
+    assert "is cancelled" in result.out
+    assert "workers could not be told" in result.err
+    assert "hunter2" not in result.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from effectmq.protocol.canonical import canonical_json
-from effectmq.protocol.codec import JSON, MSGPACK, Limits, decode_tree, encode_tree
+from effectmq.protocol.codec import JSON, MSGPACK, Limits, decode_tree, encode_plain, encode_tree
 from effectmq.protocol.errors import ConfigurationError, MalformedError
 from effectmq.protocol.limits import (
     DEFAULT_LIMITS,
@@ -77,6 +78,47 @@ def refusal_of_encoding(
     with pytest.raises(MalformedError) as caught:
         encode_tree(tree, content_type, limits)
     return caught.value
+
+
+@BOTH
+@given(tree=trees, depth=st.integers(1, 5), elements=st.sampled_from([3, 20, 100_000]))
+@settings(max_examples=300, deadline=None)
+def test_trees_that_are_known_to_be_plain_are_encoded_and_refused_alike(
+    content_type: str, tree: Any, depth: int, elements: int
+) -> None:
+    """The look at the bytes finds what the look at each value finds."""
+    limits = Limits(max_depth=depth, max_elements=elements)
+
+    def said(encode: Callable[[Any, str, Limits], bytes]) -> bytes | str:
+        try:
+            return encode(tree, content_type, limits)
+        except MalformedError as refusal:
+            return str(refusal)
+
+    assert said(encode_plain) == said(encode_tree)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "tree",
+    [
+        float("nan"),
+        [float("inf")],
+        {"a": -float("inf")},
+        2**64,
+        [-(2**63) - 1],
+        "\ud800",
+        {"\udfff": 1},
+    ],
+)
+def test_plain_types_with_values_that_json_does_not_have_are_refused(
+    content_type: str, tree: Any
+) -> None:
+    """With the place and the words of the careful way."""
+    expected = str(refusal_of_encoding(tree, content_type))
+    with pytest.raises(MalformedError) as caught:
+        encode_plain(tree, content_type)
+    assert str(caught.value) == expected
 
 
 @BOTH

@@ -10,6 +10,7 @@ from effectmq.protocol.digests import (
     attachment_content_id,
     cancel_request,
     direct_discriminator,
+    effect_scope_id_of,
     effect_scope_of,
     event_key,
     event_payload_hash,
@@ -158,6 +159,17 @@ def test_the_scope_of_a_foreign_envelope_is_its_turn_or_its_session() -> None:
     subject = RuntimeSubjectEffect(effect_id="1", kind="sleep")
     blank = RuntimeInvocation(scope=RuntimeScope(session_id="s1", turn_id=" "), subject=subject)
     assert effect_scope_of(blank) == session
+
+
+def test_the_id_of_the_derived_scope_needs_no_scope() -> None:
+    """For every recorded envelope, and for a turn id that is blank or missing."""
+    subject = RuntimeSubjectEffect(effect_id="1", kind="sleep")
+    invocations = [
+        RuntimeInvocation(scope=RuntimeScope(session_id="s1", turn_id=turn_id), subject=subject)
+        for turn_id in (None, "", " ", "\x1c", "t1")
+    ]
+    for invocation in [*invocations, example("C1").invocation, example("P1").invocation]:
+        assert effect_scope_id_of(invocation) == scope_id(effect_scope_of(invocation))
 
 
 def test_fixed_keys_are_those_of_the_contract() -> None:

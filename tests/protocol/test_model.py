@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.protocol.canonical import canonical_json, sha256_hex
+from effectmq.protocol.canonical import canonical_json, sha256_hex, tree_of
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.model import canonical_bytes, from_tree, stable_hash, to_tree
@@ -29,7 +29,7 @@ from effectmq.protocol.wire.tools import (
     ToolFailure,
     ToolRetryDispositionNever,
 )
-from tests.protocol.documents import example, examples
+from tests.protocol.documents import example, examples, vectors
 
 
 def test_an_envelope_built_in_python_is_the_one_that_is_decoded() -> None:
@@ -54,6 +54,36 @@ def test_the_tree_is_plain_data_that_hashes_to_the_same() -> None:
     data = canonical_json(to_tree(envelope))
     assert data == canonical_bytes(envelope)
     assert sha256_hex(data) == examples()["P2"]["sha256"]
+
+
+def test_the_canonical_text_is_that_of_the_tree_and_spells_the_tree() -> None:
+    """The writer goes past the tree, and nothing is otherwise for it; over all documents."""
+    kinds = {"envelope": RuntimeEffectEnvelope, "outcome": RuntimeEffectOutcome}
+    documents = [each for each in vectors() if each["kind"] in kinds and "sha256" in each]
+    assert len(documents) > 500
+    for document in documents:
+        model = from_tree(kinds[document["kind"]], parse_json(document["input"]))
+        tree = to_tree(model)
+
+        assert canonical_bytes(model) == canonical_json(tree)
+        assert repr(tree_of(canonical_bytes(model))) == repr(tree)
+
+
+def test_text_that_looks_like_no_number_is_text() -> None:
+    """It is looked at twice, and passes."""
+    error = RuntimeEffectControllerError(code="NaN", message="-Infinity")
+
+    assert canonical_bytes(error) == b'{"code":"NaN","message":"-Infinity"}'
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_does_not_have_never_becomes_null(number: float) -> None:
+    """A dict inside a frozen model can still be changed."""
+    call = PreparedToolCall(call_id="c", tool_name="t", args={"a": 1})
+    call.args["a"] = number
+
+    with pytest.raises(MalformedError, match="finite number"):
+        canonical_bytes(call)
 
 
 def test_a_tag_is_given_by_the_class() -> None:

@@ -3,7 +3,7 @@ The worker under test, started as ``python -m effectmq worker tests.scenarios.ap
 
 =====================  ==========================================================================
 ``SCENARIO_LEDGER``    where executions are written down
-``SCENARIO_GATE``      ``held`` calls end when this file exists
+``SCENARIO_GATE``      calls that are held end when this file exists
 ``SCENARIO_STANDBY``   wait for this file before starting, with everything imported: a replacement
                        that takes over in a moment
 ``SCENARIO_SETTINGS``  ``WorkerSettings`` as JSON
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import time
 from pathlib import Path
 
@@ -32,6 +33,11 @@ _gate = Path(os.environ["SCENARIO_GATE"])
 
 def _begin(context: EffectContext) -> None:
     _ledger.note(context.effect_id, context.attempt)
+
+
+async def _gate_open() -> None:
+    while not os.access(_gate, os.F_OK):  # noqa: ASYNC110 - another process opens it
+        await asyncio.sleep(_POLL_S)
 
 
 app = Worker(
@@ -53,10 +59,29 @@ async def work(n: int, context: EffectContext, ms: int = 0) -> dict[str, int]:
 async def held(n: int, context: EffectContext) -> dict[str, int]:
     """Square a number once the gate is open."""
     _begin(context)
-    while not os.access(_gate, os.F_OK):  # noqa: ASYNC110 - another process opens it
-        await asyncio.sleep(_POLL_S)
+    await _gate_open()
     _ledger.note(context.effect_id, context.attempt, "end")
     return {"n": n, "square": n * n}
+
+
+@app.tool
+async def draw(
+    n: int, context: EffectContext, ms: int = 0, hold: bool = False
+) -> dict[str, int | str]:
+    """Draw a number: no two executions give the same, so that a second one cannot hide."""
+    _begin(context)
+    await asyncio.sleep(ms / 1_000)
+    if hold:
+        await _gate_open()
+    return {"n": n, "drawn": secrets.token_hex(8), "pid": os.getpid()}
+
+
+@app.tool(on_uncertain="park")
+async def once(n: int, context: EffectContext) -> int:
+    """Do what must never be done twice, once the gate is open."""
+    _begin(context)
+    await _gate_open()
+    return n
 
 
 @app.tool(retry=ToolRetryPolicySafe(max_attempts=3, base_delay_ms=1_050, max_delay_ms=1_050))

@@ -1,10 +1,15 @@
 """
-Thousands of effects while workers are killed all the time and the broker now and then.
+Thousands of effects while workers are killed all the time, and broker and database now and then.
 
-``python -m tests.scenarios.chaos --broker 3.10 --effects 10000 --seed 1 --workers 3
---worker-kills-every 1.0 --broker-kills 2`` starts a private broker, prints one line a second and
-the report at the end, and exits with 1 when anything was lost, in conflict, hanging or left over.
-The seed decides which worker dies; the rest is up to the machine.
+``python -m tests.scenarios.chaos --broker 3.10 --journal postgres --effects 10000 --seed 1
+--workers 3 --worker-kills-every 1.0 --broker-kills 2 --database-kills-every 5-40`` starts a private
+broker and a private PostgreSQL, prints one line a second and the report at the end, and exits with
+1 when anything was lost, in conflict, hanging or left over. The seed decides which worker dies, and
+when the database does; the rest is up to the machine.
+
+With a journal every body draws a number, so that no execution can stand in for another. At the end
+the journal itself is held against what was told and done, and a second producer asks for every
+effect once more: it must get the same bytes, from the record, while nothing runs.
 """
 
 from __future__ import annotations
@@ -13,57 +18,42 @@ import argparse
 import asyncio
 import os
 import random
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+
+import psycopg
 
 from tests.brokers.finding import SUITES
 from tests.brokers.node import BrokerNode
 from tests.brokers.provide import Brokers
 from tests.brokers.settings import DEFAULT, read_settings
-from tests.scenarios.checker import Report, conclude
-from tests.scenarios.effects import calls
-from tests.scenarios.fleet import Fleet, FleetProcess, started
+from tests.databases.cluster import Cluster
+from tests.databases.provide import Databases
+from tests.databases.provide import read_settings as read_database_settings
+from tests.scenarios.checker import Report, conclude, settle_queues
+from tests.scenarios.effects import Call, calls
+from tests.scenarios.faults import Chaos, Faults
+from tests.scenarios.fleet import Fleet, Records
 
 __all__ = ["Chaos", "run_chaos"]
 
 _IDENTITY = "chaos"
-#: A worker that starts while the broker is down waits for it rather than giving up.
-_TRANSPORT = {"connect_timeout_s": 60.0, "reconnect_max_s": 5.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Chaos:
-    """
-    Attributes:
-        effects: How many are submitted.
-        workers: How many run at a time; one that was killed is replaced at once.
-        concurrency: Effects at a time in each.
-        work_ms: How long a body takes.
-        in_flight: Effects that the producer waits for at a time.
-        worker_kills_every_s: Seconds between two kills; 0 for none.
-        broker_kills: How often the broker is killed, spread evenly over the effects.
-        seed: Of the choice of victims.
-        reply_timeout_s: How long the producer waits for one outcome.
-    """
-
-    effects: int = 10_000
-    workers: int = 3
-    concurrency: int = 8
-    work_ms: int = 100
-    in_flight: int = 200
-    worker_kills_every_s: float = 1.0
-    broker_kills: int = 2
-    seed: int = 1
-    reply_timeout_s: float = 120.0
+_SECOND = "second"
 
 
 async def run_chaos(
-    node: BrokerNode, fleet: Fleet, chaos: Chaos, tell: Callable[[str], None] = lambda _: None
+    node: BrokerNode,
+    fleet: Fleet,
+    chaos: Chaos,
+    tell: Callable[[str], None] = lambda _: None,
+    database: Cluster | None = None,
 ) -> Report:
     """
     Run one and judge it.
@@ -73,102 +63,73 @@ async def run_chaos(
         fleet: Without processes yet.
         chaos: How much of it.
         tell: Gets a line now and then.
+        database: The private server of the fleet's journal, when it is to be killed.
     """
     began = time.monotonic()
-    run = _Run(node, fleet, chaos, tell)
-    await run.prepare()
+    faults = Faults(node, database, fleet, chaos, tell)
+    await faults.prepare()
+    plan = calls("work" if fleet.journal == "none" else "draw", chaos.effects, ms=chaos.work_ms)
     producer = fleet.producer(
-        _IDENTITY,
-        calls("work", chaos.effects, ms=chaos.work_ms),
-        in_flight=chaos.in_flight,
-        reply_timeout_s=chaos.reply_timeout_s,
+        _IDENTITY, plan, in_flight=chaos.in_flight, reply_timeout_s=chaos.reply_timeout_s
     )
-    faults = [asyncio.create_task(run.kill_workers()), asyncio.create_task(run.kill_broker())]
+    striking = asyncio.create_task(faults.strike())
     try:
         code = await producer.ended(timeout_s=chaos.effects / 20 + 300)
         assert code == 0, f"the producer ended with {code}:\n{producer.log_tail()}"
     finally:
-        run.over = True
-        results = await asyncio.gather(*faults, return_exceptions=True)
-    assert not any(results), results
+        faults.stop()
+        await striking
     seconds = time.monotonic() - began
+    replayed = "" if fleet.journal == "none" else await _ask_again(fleet, plan, tell)
     report = await conclude(fleet, _IDENTITY)
     report.about = {
+        "effectmq": version("effectmq"),
+        "journal": _journal_version(fleet.journal),
         "seed": chaos.seed,
         "workers": chaos.workers,
-        "worker kills": run.worker_kills,
-        "broker kills": run.broker_kills,
-        "workers that ended by themselves": run.deserters,
+        "worker kills": faults.worker_kills,
+        "broker kills": faults.broker_kills,
+        "database kills": faults.database_kills,
+        "workers that ended by themselves": faults.deserters,
         "seconds": round(seconds),
     }
+    if replayed:
+        report.journal.append(replayed)
     return report
 
 
-class _Run:
-    def __init__(
-        self, node: BrokerNode, fleet: Fleet, chaos: Chaos, tell: Callable[[str], None]
-    ) -> None:
-        self.over = False
-        self.worker_kills = 0
-        self.broker_kills = 0
-        self.deserters = 0
-        self._node = node
-        self._fleet = fleet
-        self._chaos = chaos
-        self._tell = tell
-        self._random = random.Random(chaos.seed)
-        self._live: list[FleetProcess] = []
+async def _ask_again(fleet: Fleet, plan: list[Call], tell: Callable[[str], None]) -> str:
+    """A second producer asks for everything; what is wrong with its answers, or nothing."""
+    await settle_queues(fleet)
+    before = fleet.ledger.runs().total()
+    told = {line["effect"]: line for line in fleet.records.lines() if line["event"] == "outcome"}
+    records = Records(fleet.folder / "second.jsonl")
+    producer = fleet.producer(_SECOND, plan, records=records)
+    assert await producer.ended(timeout_s=len(plan) / 20 + 120) == 0, producer.log_tail()
+    answers = [line for line in records.lines() if line["event"] == "outcome"]
+    same = [
+        line
+        for line in answers
+        if line["replayed"] and line["digest"] == told.get(line["effect"], line)["digest"]
+    ]
+    ran = fleet.ledger.runs().total() - before
+    tell(f"{len(same)} of {len(plan)} answered again from the record; {ran} bodies ran for it")
+    if len(same) == len(answers) == len(plan) and not ran:
+        return ""
+    return (
+        f"asked again for {len(plan)}, a second producer got {len(answers)} answers, {len(same)} "
+        f"of them the same and from the record, and {ran} bodies ran for it"
+    )
 
-    async def prepare(self) -> None:
-        """Start the workers, and have the broker write down which queues there are."""
-        for _ in range(self._chaos.workers):
-            self._start()
-        await self._fleet.ready(*self._live)
-        await asyncio.to_thread(self._node.settle)
 
-    def _start(self) -> None:
-        worker = self._fleet.worker(concurrency=self._chaos.concurrency, transport=_TRANSPORT)
-        self._live.append(worker)
-
-    def _replace(self, worker: FleetProcess) -> None:
-        self._live.remove(worker)
-        self._start()
-
-    async def kill_workers(self) -> None:
-        """Kill a working one, again and again; replace it, and whoever ended by itself."""
-        interval_s = self._chaos.worker_kills_every_s
-        while not self.over:
-            await asyncio.sleep(interval_s or 1.0)
-            for worker in [each for each in self._live if not each.alive]:
-                self._tell(f"{worker.name} ended by itself with {worker.code}")
-                self.deserters += 1
-                self._replace(worker)
-            ready = [worker for worker in self._live if started(worker)]
-            if interval_s and ready and not self.over:
-                victim = self._random.choice(ready)
-                victim.kill9()
-                self.worker_kills += 1
-                self._replace(victim)
-            self._tell(f"{self._outcomes()} of {self._chaos.effects} answered")
-
-    async def kill_broker(self) -> None:
-        """Kill the broker when its share of the effects is done, and start it again."""
-        for number in range(1, self._chaos.broker_kills + 1):
-            share = self._chaos.effects * number // (self._chaos.broker_kills + 1)
-            while self._outcomes() < share:
-                if self.over:
-                    return
-                await asyncio.sleep(0.1)
-            self._tell(f"killing the broker after {self._outcomes()} outcomes")
-            await asyncio.to_thread(self._node.kill9)
-            self.broker_kills += 1
-            await asyncio.to_thread(self._node.start)
-            self._tell("the broker is back")
-
-    def _outcomes(self) -> int:
-        with suppress(FileNotFoundError):
-            return self._fleet.records.path.read_bytes().count(b'"event": "outcome"')
-        return 0
+def _journal_version(url: str) -> str:
+    kind = url.partition(":")[0]
+    if kind == "sqlite":
+        return f"SQLite {sqlite3.sqlite_version}"
+    if kind == "none":
+        return "none"
+    with closing(psycopg.connect(url)) as connection:
+        return f"PostgreSQL {connection.info.parameter_status('server_version')}"
 
 
 def main() -> int:
@@ -181,23 +142,29 @@ def main() -> int:
         work_ms=arguments.work_ms,
         worker_kills_every_s=arguments.worker_kills_every,
         broker_kills=arguments.broker_kills,
+        database_kills=arguments.database_kills,
+        database_kills_every_s=arguments.database_kills_every,
         seed=arguments.seed,
     )
     settings = replace(read_settings(os.environ), wanted=(arguments.broker,), address=None)
-    brokers = Brokers(settings)
     folder = Path(tempfile.mkdtemp(prefix="effectmq-chaos-"))
-    print(f"records, ledger and logs are in {folder}", flush=True)
+    print(f"seed {chaos.seed}; records, ledger and logs are in {folder}", flush=True)
     began = time.monotonic()
 
     def tell(line: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
 
-    try:
+    with (
+        closing(Brokers(settings)) as brokers,
+        closing(Databases(read_database_settings(os.environ))) as databases,
+    ):
+        database = databases.private() if arguments.journal == "postgres" else None
+        journal = {"none": "none", "sqlite": f"sqlite:///{folder}/journal/journal.db"}.get(
+            arguments.journal, database.url if database else "none"
+        )
         node = brokers.private(arguments.broker)
-        with Fleet(folder, node.url, "chaos") as fleet:
-            report = asyncio.run(run_chaos(node, fleet, chaos, tell))
-    finally:
-        brokers.close()
+        with Fleet(folder, node.url, "chaos", journal=journal) as fleet:
+            report = asyncio.run(run_chaos(node, fleet, chaos, tell, database))
     print(report)
     return 1 if report.problems() else 0
 
@@ -206,9 +173,10 @@ def _arguments() -> argparse.Namespace:
     usual = Chaos()
     parser = argparse.ArgumentParser(
         prog="python -m tests.scenarios.chaos",
-        description="Kill workers and the broker, and count.",
+        description="Kill workers, the broker and the database, and count.",
     )
     parser.add_argument("--broker", choices=(DEFAULT, *SUITES), default=DEFAULT)
+    parser.add_argument("--journal", choices=("none", "sqlite", "postgres"), default="sqlite")
     parser.add_argument("--effects", type=int, default=usual.effects)
     parser.add_argument("--seed", type=int, default=random.randrange(1, 1_000_000))
     parser.add_argument("--workers", type=int, default=usual.workers)
@@ -216,7 +184,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work-ms", type=int, default=usual.work_ms)
     parser.add_argument("--worker-kills-every", type=float, default=usual.worker_kills_every_s)
     parser.add_argument("--broker-kills", type=int, default=usual.broker_kills)
-    return parser.parse_args()
+    parser.add_argument("--database-kills", type=int, default=usual.database_kills)
+    parser.add_argument("--database-kills-every", type=_seconds, metavar="SECONDS-SECONDS")
+    arguments = parser.parse_args()
+    if arguments.journal != "postgres" and (
+        arguments.database_kills or arguments.database_kills_every
+    ):
+        parser.error("only --journal postgres has a server to kill")
+    return arguments
+
+
+def _seconds(text: str) -> tuple[float, float]:
+    least, _, most = text.partition("-")
+    try:
+        return float(least), float(most or least)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers, such as 5-40") from None
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ duplicated        answers beyond the first of an effect
 conflicting       effects of which two answers differ
 hanging           calls that reached their timeout, or outlived it by more than a second
 bodies            executions begun, and how many of them were not the first
+journal           what the journal says and ought not to; see ``audit``
 ================  ==============================================================================
 """
 
@@ -33,6 +34,7 @@ from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.reply import Reply, read_replies
 from effectmq.protocol.topology import Names, TopologySettings
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
+from tests.scenarios.audit import audit
 from tests.scenarios.effects import digest_of
 from tests.scenarios.fleet import Fleet
 from tests.waiting import eventually
@@ -70,6 +72,7 @@ class Report:
     extra_bodies: int = 0
     bodiless: list[str] = field(default_factory=list[str])
     left: dict[str, int] = field(default_factory=dict[str, int])
+    journal: list[str] = field(default_factory=list[str])
     server: str = ""
     about: dict[str, object] = field(default_factory=dict[str, object])
 
@@ -84,7 +87,8 @@ class Report:
             "answered without a body": self.bodiless,
         }
         found = [f"{len(ids)} {what}: {', '.join(ids[:5])}" for what, ids in named.items() if ids]
-        return found + [f"{count} left in {queue}" for queue, count in self.left.items()]
+        found += [f"{count} left in {queue}" for queue, count in self.left.items()]
+        return found + self.journal
 
     def __str__(self) -> str:
         """The lines to print."""
@@ -143,10 +147,13 @@ async def check(fleet: Fleet, *identities: str) -> Report:
         for identity in identities:
             for reply in await _leftovers(transport, Names(fleet.namespace).reply_queue(identity)):
                 error = isinstance(reply.result, RuntimeEffectControllerError)
-                answers[reply.effect_id].append((digest_of(reply), error))
+                digest = digest_of(reply, exact=fleet.journal != "none")
+                answers[reply.effect_id].append((digest, error))
         report.left = await waiting(fleet, transport)
     judge(report, fleet, answers, {letter.effect_id for letter in letters})
     report.parked = Counter(letter.reason for letter in letters)
+    if fleet.journal != "none":
+        report.journal = await audit(fleet, answers)
     return report
 
 

@@ -15,6 +15,8 @@ from tests.scenarios.fleet import Fleet
 
 #: The producers' identity in all scenarios on the shared broker.
 IDENTITY = "caller"
+#: And those of producers beside it.
+IDENTITIES = (IDENTITY, *(f"caller-{number}" for number in range(4)))
 #: One level, just above what is slept in place, so that a retry over the broker is a short wait.
 _LEVELS_MS = (1_100,)
 
@@ -24,11 +26,30 @@ async def fleet(broker: Broker, namespace: str, tmp_path: Path) -> AsyncGenerato
     """Worker and producer processes on the shared broker; all are gone afterwards."""
     with Fleet(tmp_path, broker.url, namespace, delay_levels_ms=_LEVELS_MS) as fleet:
         yield fleet
-    # The rest of the namespace is removed by its own fixture.
+    await _remove(broker, namespace)
+
+
+@pytest.fixture
+async def recording_fleet(broker: Broker, namespace: str, tmp_path: Path) -> AsyncGenerator[Fleet]:
+    """The same, whose workers have a journal."""
+    levels, journal = _LEVELS_MS, sqlite_in(tmp_path)
+    with Fleet(tmp_path, broker.url, namespace, delay_levels_ms=levels, journal=journal) as fleet:
+        yield fleet
+    await _remove(broker, namespace)
+
+
+def sqlite_in(folder: Path) -> str:
+    """The address of a journal in a folder of its own, so that all of its files can be moved."""
+    return f"sqlite:///{folder}/journal/journal.db"
+
+
+async def _remove(broker: Broker, namespace: str) -> None:
+    """What ``namespace`` leaves behind."""
     names = Names(namespace)
     connection = await aiormq.connect(broker.url)
     channel = await connection.channel()
-    await channel.queue_delete(names.reply_queue(IDENTITY))
+    for identity in IDENTITIES:
+        await channel.queue_delete(names.reply_queue(identity))
     await channel.queue_delete(names.delay(*_LEVELS_MS))
     await channel.exchange_delete(names.delay(*_LEVELS_MS))
     await connection.close()
@@ -38,4 +59,12 @@ async def fleet(broker: Broker, namespace: str, tmp_path: Path) -> AsyncGenerato
 def private_fleet(private_broker: BrokerNode, tmp_path: Path) -> Generator[Fleet]:
     """The same on a broker that this test may kill."""
     with Fleet(tmp_path, private_broker.url, "chaos") as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def private_recording_fleet(private_broker: BrokerNode, tmp_path: Path) -> Generator[Fleet]:
+    """The same, whose workers have a journal."""
+    journal = sqlite_in(tmp_path)
+    with Fleet(tmp_path, private_broker.url, "chaos", journal=journal) as fleet:
         yield fleet

@@ -12,6 +12,7 @@ from effectmq.protocol.model import to_tree
 from effectmq.protocol.reply import Reply
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandExecCode,
+    RuntimeEffectCommandSleep,
     RuntimeEffectCommandToolCall,
     RuntimeEffectEnvelope,
 )
@@ -44,9 +45,11 @@ def envelopes(plan: Sequence[Call]) -> list[RuntimeEffectEnvelope]:
     The envelope of each call; effect ids are ``1:<call id>``.
 
     A call of the tool ``refused`` is a piece of code instead, which the scenarios' worker parks:
-    whatever a tool does, it never parks its effect.
+    whatever a tool does, it never parks its effect. A call of the tool ``sleep`` is a sleep of
+    ``ms``.
     """
-    return [_code(call) if call["tool"] == "refused" else _tool_call(call) for call in plan]
+    made = {"refused": _code, "sleep": _sleep}
+    return [made.get(call["tool"], _tool_call)(call) for call in plan]
 
 
 def effect_id(call: Call) -> str:
@@ -70,20 +73,29 @@ def _code(call: Call) -> RuntimeEffectEnvelope:
     )
 
 
+def _sleep(call: Call) -> RuntimeEffectEnvelope:
+    return RuntimeEffectEnvelope(
+        invocation=_invocation("sleep", effect_id(call)),
+        command=RuntimeEffectCommandSleep(duration_ms=call["args"]["ms"]),
+    )
+
+
 def _invocation(kind: RuntimeEffectKind, name: str) -> RuntimeInvocation:
     return turn_effect(
         kind, name, session_id=_SESSION, turn_id="turn", turn_index=0, protocol_iteration=0
     )
 
 
-def digest_of(reply: Reply) -> str:
+def digest_of(reply: Reply, *, exact: bool) -> str:
     """
     Names the outcome in a reply: two that are byte-identical have the same digest.
 
-    The time that a tool took is measured anew by every execution, and is the one member left out;
-    only a journal can make the first measurement the one that everybody hears of.
+    Args:
+        reply: As it was received.
+        exact: With a journal, every byte counts. Without one, the time that a tool took is measured
+            anew by every execution, and is the one member left out.
     """
     result = to_tree(reply.result)
-    if isinstance(reply.result, RuntimeEffectOutcomeToolCall):
+    if isinstance(reply.result, RuntimeEffectOutcomeToolCall) and not exact:
         result = {**result, "result": {**result["result"], "duration_ms": 0}}
     return sha256_hex(canonical_json(result))[:16]

@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,13 +22,17 @@ from typing import Any, Self
 from effectmq.protocol.topology import DEFAULT_DELAY_LEVELS_MS
 from tests.scenarios.effects import Call
 from tests.scenarios.ledger import Ledger
+from tests.scenarios.nursery import nursery
 from tests.scenarios.run_producer import Plan
 from tests.waiting import eventually
 
 __all__ = ["Fleet", "FleetProcess", "Records"]
 
-_ROOT = Path(__file__).parents[2]
 _END_SECONDS = 10.0
+_POLL_SECONDS = 0.005
+#: What a worker that was killed held is taken over after this long, so it is short; and renewed
+#: three times as often, so it outlives a busy machine's pauses.
+_LEASE_S = 2.0
 
 _WATCHDOG = """
 cat > /dev/null
@@ -47,26 +51,25 @@ class FleetProcess:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], log_path: Path
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log_path: Path,
     ) -> None:
         self.name = name
         self.log_path = log_path
-        with log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=dict(environment),
-                cwd=_ROOT,
-                start_new_session=True,  # a Ctrl-C is for the test, which then ends us
-            )
-        self.pid = self._process.pid
+        log_path.touch()
+        self.pid = nursery().start(module, arguments, environment, log_path)
+        self._code: int | None = None
 
     @property
     def code(self) -> int | None:
         """Exit code, negative for a signal, or ``None`` while it runs."""
-        return self._process.poll()
+        if self._code is None:
+            self._code = nursery().code(self.pid)
+        return self._code
 
     @property
     def alive(self) -> bool:
@@ -76,12 +79,16 @@ class FleetProcess:
     def send(self, number: signal.Signals) -> None:
         """Signal it, unless it has ended."""
         if self.alive:
-            self._process.send_signal(number)
+            os.kill(self.pid, number)
 
     def kill9(self) -> None:
         """End it at once, and reap it."""
         self.send(signal.SIGKILL)
-        self._process.wait(_END_SECONDS)
+        deadline = time.monotonic() + _END_SECONDS
+        while self.alive:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} ({self.pid}) survives a kill")
+            time.sleep(_POLL_SECONDS)
 
     async def ended(self, timeout_s: float = 20.0) -> int:
         """Wait until it has ended by itself and give the exit code."""
@@ -142,6 +149,8 @@ class Fleet:
         broker: AMQP URL.
         namespace: Of everything.
         delay_levels_ms: Instead of the usual ones.
+        journal: The address of the workers' journal; ``none`` for workers that remember nothing.
+            Producers do not have it in reach, unless they are told so.
         environment: More variables for every process.
     """
 
@@ -151,6 +160,7 @@ class Fleet:
         broker: str,
         namespace: str,
         *,
+        journal: str = "none",
         delay_levels_ms: Sequence[int] = DEFAULT_DELAY_LEVELS_MS,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -158,6 +168,7 @@ class Fleet:
         self.folder = folder
         self.broker = broker
         self.namespace = namespace
+        self.journal = journal
         self.delay_levels_ms = tuple(delay_levels_ms)
         self.ledger = Ledger(folder / "ledger.tsv")
         self.records = Records(folder / "records.jsonl")
@@ -226,27 +237,31 @@ class Fleet:
             transport: Of its connections.
             environment: More variables.
         """
-        command = [sys.executable, "-m", "effectmq", "worker", app]
+        command = ["worker", app]
         command += ["--log-json", "--concurrency", str(concurrency)]
         for kind in kinds or ("tool_call",):
             command += ["--kind", kind]
-        more = {"SCENARIO_SETTINGS": json.dumps(settings or {})}
+        usual = {} if self.journal == "none" else {"lease_s": _LEASE_S}
+        more = {"SCENARIO_SETTINGS": json.dumps({**usual, **(settings or {})})}
+        more["EFFECTMQ_JOURNAL"] = self.journal
         more["SCENARIO_TRANSPORT"] = json.dumps(transport or {})
         if crash_at:
             more["EFFECTMQ_CRASH_AT"] = crash_at
         if standby is not None:
             more["SCENARIO_STANDBY"] = str(standby)
-        return self._start(f"worker-{len(self.workers)}", command, {**more, **(environment or {})})
+        name = f"worker-{len(self.workers)}"
+        return self._start(name, "effectmq", command, {**more, **(environment or {})})
 
-    def program(self, name: str, *words: str) -> FleetProcess:
+    def program(self, name: str, module: str, *words: str) -> FleetProcess:
         """
         Start any module of this repository.
 
         Args:
             name: In file names and messages; one program each.
-            words: Its name and its arguments.
+            module: As ``python -m`` names it.
+            words: Its arguments.
         """
-        return self._start(name, [sys.executable, "-m", *words], {})
+        return self._start(name, module, words, {})
 
     def producer(
         self,
@@ -257,10 +272,15 @@ class Fleet:
         in_flight: int = 200,
         reply_timeout_s: float = 60.0,
         crash_at: str = "",
+        records: Records | None = None,
     ) -> FleetProcess:
-        """Start a producer process; what it sees goes to ``records``."""
+        """Start a producer process; what it sees goes to ``records``, the fleet's by default."""
         plan = self.plan(
-            submit, attach=attach, in_flight=in_flight, reply_timeout_s=reply_timeout_s
+            submit,
+            attach=attach,
+            in_flight=in_flight,
+            reply_timeout_s=reply_timeout_s,
+            records=records,
         )
         number = len(self._processes)
         path = self.folder / f"plan-{number}.json"
@@ -268,8 +288,8 @@ class Fleet:
         environment = {"EFFECTMQ_IDENTITY": identity}
         if crash_at:
             environment["EFFECTMQ_CRASH_AT"] = crash_at
-        command = [sys.executable, "-m", "tests.scenarios.run_producer", str(path)]
-        return self._start(f"producer-{number}", command, environment)
+        module = "tests.scenarios.run_producer"
+        return self._start(f"producer-{number}", module, [str(path)], environment)
 
     def plan(
         self,
@@ -278,15 +298,17 @@ class Fleet:
         attach: Sequence[Call] = (),
         in_flight: int = 200,
         reply_timeout_s: float = 60.0,
+        records: Records | None = None,
     ) -> Plan:
-        """A plan whose records are the fleet's; for ``run_producer.run`` in this process."""
+        """A plan, for ``run_producer.run`` in this process."""
         return {
             "submit": list(submit),
             "attach": list(attach),
             "in_flight": in_flight,
             "submit_timeout_s": 15.0,
             "reply_timeout_s": reply_timeout_s,
-            "records": str(self.records.path),
+            "records": str((records or self.records).path),
+            "exact": self.journal != "none",
         }
 
     async def ready(self, *workers: FleetProcess, timeout_s: float = 30.0) -> None:
@@ -300,10 +322,11 @@ class Fleet:
         await eventually(consuming, timeout_s)
 
     def _start(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str]
+        self, name: str, module: str, arguments: Sequence[str], environment: Mapping[str, str]
     ) -> FleetProcess:
         everything = {**self._environment, **environment}
-        process = FleetProcess(name, command, everything, self.folder / f"{name}.log")
+        log_path = self.folder / f"{name}.log"
+        process = FleetProcess(name, module, arguments, everything, log_path)
         self._processes.append(process)
         self._note_pids()
         return process

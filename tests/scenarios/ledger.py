@@ -8,6 +8,7 @@ microsecond later leaves the line or nothing. Many processes share one file.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ __all__ = ["Entry", "Ledger"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event of one execution; ``event`` is ``begin`` or ``end``."""
+    """One event of one execution; ``event`` is ``begin`` or ``end``, ``at_ms`` Unix time."""
 
     effect_id: str
     attempt: int
     pid: int
     event: str
+    at_ms: int
 
 
 class Ledger:
@@ -39,7 +41,9 @@ class Ledger:
         """Append one event of this process; it is on the disk when this returns."""
         if self._file is None:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.write(self._file, f"{effect_id}\t{attempt}\t{os.getpid()}\t{event}\n".encode())
+        at_ms = time.time_ns() // 1_000_000
+        line = f"{effect_id}\t{attempt}\t{os.getpid()}\t{event}\t{at_ms}\n"
+        os.write(self._file, line.encode())
         os.fsync(self._file)
 
     def entries(self) -> list[Entry]:
@@ -47,7 +51,7 @@ class Ledger:
         if not self.path.exists():
             return []
         rows = [line.split("\t") for line in self.path.read_text().splitlines()]
-        return [Entry(row[0], int(row[1]), int(row[2]), row[3]) for row in rows]
+        return [Entry(row[0], int(row[1]), int(row[2]), row[3], int(row[4])) for row in rows]
 
     def runs(self) -> Counter[str]:
         """How often the body of each effect was begun."""

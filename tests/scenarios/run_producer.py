@@ -48,7 +48,8 @@ class Plan(TypedDict):
     """
     What to do.
 
-    ``submit`` are submitted, ``attach`` are only waited for; both are lists of calls.
+    ``submit`` are submitted, ``attach`` are only waited for; both are lists of calls. ``exact``
+    says that of two answers every byte must be the same.
     """
 
     submit: list[Call]
@@ -57,14 +58,16 @@ class Plan(TypedDict):
     submit_timeout_s: float
     reply_timeout_s: float
     records: str
+    exact: bool
 
 
 class Recorder(ReplyBook):
     """A reply book that writes down every answer, copies included, before it looks at it."""
 
-    def __init__(self, counters: Counter[str], records: IO[str]) -> None:
+    def __init__(self, counters: Counter[str], records: IO[str], *, exact: bool) -> None:
         super().__init__(counters)
         self._records = records
+        self._exact = exact
 
     def write(self, event: str, effect_id: str, **more: object) -> None:
         """One line; it has left this process when this returns."""
@@ -74,13 +77,17 @@ class Recorder(ReplyBook):
 
     def take(self, reply: Reply) -> None:
         """One outcome has arrived."""
-        self.write("received", reply.effect_id, **_told(reply))
+        self.write("received", reply.effect_id, **self.told(reply))
         super().take(reply)
 
-
-def _told(reply: Reply) -> dict[str, object]:
-    error = reply.result if isinstance(reply.result, RuntimeEffectControllerError) else None
-    return {"digest": digest_of(reply), "error": error.code if error else ""}
+    def told(self, reply: Reply) -> dict[str, object]:
+        """What is written down of an answer."""
+        error = reply.result if isinstance(reply.result, RuntimeEffectControllerError) else None
+        return {
+            "digest": digest_of(reply, exact=self._exact),
+            "error": error.code if error else "",
+            "replayed": reply.replayed,
+        }
 
 
 class _Producer:
@@ -118,7 +125,7 @@ class _Producer:
         except EffectTimeoutError:
             self._recorder.write("timeout", effect_id)
         else:
-            self._recorder.write("outcome", effect_id, **_told(reply))
+            self._recorder.write("outcome", effect_id, **self._recorder.told(reply))
 
     async def _timed(self, effect_id: str, call: str, limit_s: float, waiting: Awaitable[T]) -> T:
         started = time.monotonic()
@@ -133,7 +140,7 @@ class _Producer:
 async def run(plan: Plan, client: Client) -> None:
     """Carry out a plan with a client of its own; every call is bounded, so this ends."""
     with open(plan["records"], "a") as records:  # noqa: ASYNC230 - one short line at a time
-        recorder = Recorder(client.counters, records)
+        recorder = Recorder(client.counters, records, exact=plan["exact"])
         client._book = recorder  # pyright: ignore[reportPrivateUsage]  # the one place all pass
         async with client:
             producer = _Producer(client, recorder, plan)

@@ -131,7 +131,7 @@ async def test_nothing_is_lost_while_workers_and_the_broker_are_killed(
 
     ``python -m tests.scenarios.chaos`` is the same at any length.
     """
-    chaos = Chaos(effects=2_000, broker_kills=1)
+    chaos = Chaos(effects=1_000, broker_kills=1)
     report = await run_chaos(private_broker, private_fleet, chaos)
     print(report)
     assert report.problems() == []

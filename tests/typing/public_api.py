@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import assert_type
 
 from effectmq import (
+    Attachment,
     Client,
     EffectContext,
     EffectFailedError,
     EffectmqError,
     EffectTimeoutError,
+    FinishTurn,
     Handle,
     ProcessScope,
     RejectEffectError,
@@ -22,6 +24,8 @@ from effectmq import (
     RuntimeEffectEnvelope,
     ToolCall,
     ToolCallError,
+    ToolContext,
+    ToolReturn,
     TransportSettings,
     Turn,
     Worker,
@@ -33,12 +37,14 @@ from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.monty import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol import (
+    LlmToolSpec,
     RuntimeEffectCommandExecCode,
     RuntimeEffectControllerError,
     RuntimeEffectOutcome,
     RuntimeEffectOutcomeExecCode,
     RuntimeEffectOutcomeToolCall,
 )
+from effectmq.protocol.wire.tool_definitions import ToolDefinition
 
 app = Worker(
     "memory://",
@@ -76,6 +82,17 @@ async def run(command: RuntimeEffectCommandExecCode, context: EffectContext) -> 
 app.models({"demo": {"provider": "scripted", "script": [{"reply": "$text"}]}})
 
 
+@app.tool(lane="gpu")
+def draw(context: ToolContext) -> ToolReturn:
+    """What a tool may return and do besides."""
+    assert_type(context.emit("Page", "web.page", "drawn").started_process_ids, list[str])
+    return ToolReturn(Attachment(b"", "image/png"), FinishTurn("done"))
+
+
+app.mcp(["python", "server.py"], env={"A": "b"})
+app.mcp("http://127.0.0.1/mcp", prefix="far.", headers={"a": "b"}, only=["x"], lane="gpu")
+
+
 async def call_directly(context: EffectContext) -> None:
     """Decorated functions keep their types."""
     assert_type(await add(a=1, b=2), int)
@@ -108,6 +125,12 @@ async def turns(client: Client) -> None:
     turn = client.turn(session_id="s1", turn_id="t1", turn_index=0)
     assert_type(turn, Turn)
     assert_type(await turn.tool_call("add", {"a": 1}, call_id="c"), RuntimeEffectOutcome)
+    assert_type(
+        await turn.tool_call("draw", {}, call_id="c", lane=app.tools["draw"].lane),
+        RuntimeEffectOutcome,
+    )
+    assert_type(app.tools["draw"].spec(), LlmToolSpec)
+    assert_type(app.tools["draw"].definition(), ToolDefinition)
     assert_type(await turn.exec_code("1 + 1", timeout=5), RuntimeEffectOutcome)
     envelopes = turn.tool_envelopes([ToolCall("add", {"a": 1, "b": 2}, "c1")])
     assert_type(envelopes, list[RuntimeEffectEnvelope])

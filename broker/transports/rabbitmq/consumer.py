@@ -307,14 +307,11 @@ class RabbitConsumer:
             if tag not in settled:
                 break
             prefix.append(tag)
-        if prefix:
-            channel.ack(prefix[-1], multiple=len(prefix) > 1)
-            settled.difference_update(prefix)
-            for tag in prefix:
-                del self._outstanding[tag]
         for tag in settled:
-            channel.ack(tag, multiple=False)
             del self._outstanding[tag]
+        settled.difference_update(prefix)
+        first = [(prefix[-1], len(prefix) > 1)] if prefix else []
+        channel.ack(first + [(tag, False) for tag in settled])
         settled.clear()
 
     # Iterating and stopping ------------------------------------------------------------------

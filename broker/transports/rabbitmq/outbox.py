@@ -1,80 +1,54 @@
 """
 Frames on their way to the socket, as few writes as possible.
 
-This stands between our hot path and the client library's writer, and knows nothing of either but
-the queue between them.
+This stands between our hot path and the socket, and knows neither.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
 
 __all__ = ["Outbox"]
-
-
-class _Batch:
-    """
-    What aiormq's writer takes from its queue, filled until the moment it is taken.
-
-    Stands in for a ``ChannelFrame``, of which the writer reads ``payload`` once.
-    """
-
-    __slots__ = ("open", "payloads")
-
-    should_close = False
-    should_drain = False
-
-    def __init__(self, payload: bytes) -> None:
-        self.open = True
-        self.payloads = [payload]
-
-    @property
-    def payload(self) -> bytes:
-        """Everything that was added; nothing is added any more."""
-        self.open = False
-        return b"".join(self.payloads)
-
-    def drain(self) -> None:
-        """Nobody waits for this write to leave."""
 
 
 class Outbox:
     """
     The frames of one connection.
 
-    aiormq's writer is a task that takes one entry at a time from a short queue. An entry that can
-    be added to until it is taken costs a publish neither a write of its own nor a turn of the loop.
+    What is written in one turn of the loop leaves at its end, in one write.
 
     Args:
-        write_queue: The library's queue of things to write.
+        write: Hands bytes to the socket.
     """
 
-    def __init__(self, write_queue: asyncio.Queue[Any]) -> None:
-        self._queue = write_queue
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
         self._loop = asyncio.get_running_loop()
-        self._batch: _Batch | None = None
-        self._putting: asyncio.Task[None] | None = None
+        self._pieces: list[bytes] = []
         self._closed = False
 
-    def write(self, payload: bytes) -> None:
-        """Add frames to the next write."""
-        batch = self._batch
-        if batch is not None and batch.open:
-            batch.payloads.append(payload)
-            return
+    def write(self, *pieces: bytes) -> None:
+        """Add whole frames, in pieces or not, to the next write."""
         if self._closed:
             return
-        batch = self._batch = _Batch(payload)
-        try:
-            self._queue.put_nowait(batch)
-        except asyncio.QueueFull:
-            # The batch stays open while it waits for its place, so the order is kept.
-            self._putting = self._loop.create_task(self._queue.put(batch))
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces += pieces
+
+    def write_now(self, *pieces: bytes) -> None:
+        """The same for what was collected already: leave, behind what waits, in one write."""
+        if not self._closed:
+            self._pieces += pieces
+            self.flush()
+
+    def flush(self) -> None:
+        """Write now, because something that must not overtake it comes next."""
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._write(b"".join(pieces))
 
     def close(self) -> None:
-        """Drop what was not taken; nobody writes to this connection any more."""
+        """Drop what was not written; nobody writes to this connection any more."""
         self._closed = True
-        self._batch = None
-        if self._putting is not None:
-            self._putting.cancel()
+        self._pieces.clear()

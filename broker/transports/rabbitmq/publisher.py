@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from effectmq.broker.crashpoints import armed, reached_when_written
+from effectmq.broker.deadlines import Deadlines
 from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transports.rabbitmq.driver import Channel, Link, Publish
+from effectmq.broker.transports.rabbitmq.driver import Channel, Fate, Link, Publish
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.protocol.errors import (
     BrokerBlockedError,
@@ -63,6 +64,7 @@ class Publisher:
         self._too_many = max(1, settings.publish_window // 2)
         self._given_up = 0
         self._loop = asyncio.get_running_loop()
+        self._deadlines: Deadlines[Fate] = Deadlines(_expire)
         self._opening = asyncio.Lock()
         self._channel: Channel | None = None
         self._link: Link | None = None
@@ -105,18 +107,14 @@ class Publisher:
     async def _send(
         self, channel: Channel, exchange: str, routing_key: str, message: Message, timeout_s: float
     ) -> None:
-        """
-        Send and wait, with a place in the window, which is free again afterwards.
-
-        A plain timer, because a timeout context costs more than the publish.
-        """
-        publish = timer = None
+        """Send and wait, with a place in the window, which is free again afterwards."""
+        publish = None
         try:
             publish = channel.send(exchange, routing_key, message)
-            timer = self._loop.call_later(timeout_s, _expire, publish.confirmation)
+            self._deadlines.add(publish.confirmation, timeout_s)
             if armed("after_publish"):
                 await reached_when_written("after_publish")
-            await channel.confirmed(publish, exchange, routing_key)
+            channel.judge(publish, await publish.confirmation, exchange, routing_key)
         except (TimeoutError, asyncio.CancelledError):
             self._give_up(channel, publish)
             raise
@@ -126,8 +124,8 @@ class Publisher:
         else:
             self._window.release()
         finally:
-            if timer is not None:
-                timer.cancel()
+            if publish is not None:
+                self._deadlines.discard(publish.confirmation)
 
     def _give_up(self, channel: Channel, publish: Publish | None) -> None:
         if publish is None:
@@ -225,8 +223,9 @@ class Publisher:
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+        self._deadlines.close()
 
 
-def _expire(confirmation: asyncio.Future[object]) -> None:
+def _expire(confirmation: asyncio.Future[Fate]) -> None:
     if not confirmation.done():
         confirmation.set_exception(TimeoutError())

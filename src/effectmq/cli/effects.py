@@ -21,6 +21,9 @@ from effectmq.broker.journal.summaries import (
     Place,
 )
 from effectmq.broker.journal.tail import News
+from effectmq.broker.notices import announce_cancel
+from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transports import open_transport
 from effectmq.cli.dead_view import pretty
 from effectmq.cli.effects_options import DESCRIPTION, add_actions, filter_of
 from effectmq.cli.effects_view import (
@@ -35,13 +38,14 @@ from effectmq.cli.effects_view import (
     payload,
 )
 from effectmq.cli.journal_options import journal_of
-from effectmq.cli.options import Commands
+from effectmq.cli.options import Commands, broker_of, is_memory, topology_of
 from effectmq.cli.output import flush, note, write_json, write_text
 from effectmq.protocol.codec import HARD_MAX_BODY_BYTES
 from effectmq.protocol.differences import Difference, differences
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
+    EffectmqError,
     InvalidEnvelopeError,
     MalformedError,
 )
@@ -49,6 +53,7 @@ from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.request import Identity
 from effectmq.protocol.text import printable
+from effectmq.protocol.topology import Names
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 
 __all__ = ["configure", "run"]
@@ -56,6 +61,8 @@ __all__ = ["configure", "run"]
 _DEFAULT_ROWS = 50
 _PAGE = 500
 _POLL_S = 0.5
+#: Telling the workers is a courtesy; nobody waits long for it.
+_CONNECTION = TransportSettings(name="effectmq effects", connect_timeout_s=5.0)
 #: Written with an escape for every character.
 _MAX_DOCUMENT_BYTES = 8 * HARD_MAX_BODY_BYTES
 
@@ -297,6 +304,8 @@ async def _cancel(args: argparse.Namespace) -> int:
             answer = await journal.cancel(Cancel(effect, error))
     except InvalidEnvelopeError as problem:
         raise ConfigurationError(problem.message) from None
+    if isinstance(answer, Cancelled):
+        await _announce(args, effect.identity)
     status = answer.status if isinstance(answer, Recorded) else ""
     won = "cancelled" if isinstance(answer, Cancelled) else "outcome" if status else "neither"
     name = printable(effect.effect_id or effect.identity.replay_key, 200)
@@ -320,6 +329,21 @@ async def _cancel(args: argparse.Namespace) -> int:
             "again, and cancel that one if you mean it"
         )
     return int(won != "cancelled")
+
+
+async def _announce(args: argparse.Namespace, identity: Identity) -> None:
+    """Tell the workers, if their broker can be reached; otherwise they find out by themselves."""
+    broker = broker_of(args)
+    if is_memory(broker):
+        return
+    try:
+        async with open_transport(broker, _CONNECTION) as transport:
+            await announce_cancel(transport, Names(topology_of(args).namespace), identity)
+    except EffectmqError as problem:
+        note(
+            f"workers could not be told and find out when they renew its lease: {problem}",
+            quiet=args.quiet,
+        )
 
 
 async def _to_cancel(archive: Archive, args: argparse.Namespace) -> Effect:

@@ -76,6 +76,12 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     cancel = _action(actions, "cancel", "cancel one effect, unless it is finished", _CANCEL)
     _add_name(cancel)
     cancel.add_argument("--reason", required=True, metavar="TEXT", help="goes into the error")
+    cancel.add_argument(
+        "--broker",
+        metavar="URL",
+        help="where running workers are told at once; default: EFFECTMQ_BROKER. Without one they "
+        "find out when they renew the effect's lease",
+    )
 
 
 def filter_of(args: argparse.Namespace) -> EffectFilter:

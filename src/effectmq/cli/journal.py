@@ -8,7 +8,9 @@ from typing import Any
 from effectmq.broker.journal.archive import PruneReport, open_archive
 from effectmq.broker.journal.statistics import JournalStats
 from effectmq.broker.journal.tables import JOURNAL_SCHEMA
+from effectmq.broker.processes.tables import SCHEMA as PROCESSES_SCHEMA
 from effectmq.broker.schema import Schema
+from effectmq.broker.sessions.inbox import INBOX_SCHEMA
 from effectmq.cli.dead_view import age
 from effectmq.cli.effects_view import effect_facts
 from effectmq.cli.journal_options import add_journal_options, journal_of
@@ -16,6 +18,7 @@ from effectmq.cli.options import Commands, add_json_option, add_quiet_option, se
 from effectmq.cli.output import note, write_json, write_text
 from effectmq.cli.progress import Progress
 from effectmq.cli.tables import pairs, table
+from effectmq.consumers.code.database_sessions import CODE_SCHEMA
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 
@@ -47,7 +50,7 @@ Bring the tables to the version of this installation, or make them, in one trans
 workers of the older version first."""
 
 #: The tables of a journal's database, in the order in which they are migrated.
-_SCHEMAS: tuple[Schema, ...] = (JOURNAL_SCHEMA,)
+_SCHEMAS: tuple[Schema, ...] = (JOURNAL_SCHEMA, PROCESSES_SCHEMA, CODE_SCHEMA, INBOX_SCHEMA)
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 

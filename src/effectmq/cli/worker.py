@@ -53,7 +53,8 @@ def configure(commands: Commands) -> None:
         action="append",
         type=route,
         metavar="KIND",
-        help="a kind, or kind.lane, to consume; may be repeated; default: all with a handler",
+        help="a kind, or kind.lane, to consume; may be repeated; default: all with a handler, and "
+        "the lanes of tools",
     )
     parser.add_argument(
         "--concurrency",
@@ -128,13 +129,13 @@ def _leave_even_if_stuck(loop: asyncio.AbstractEventLoop, code: int) -> None:
 
 
 def _banner(app: EffectWorker, args: argparse.Namespace) -> str:
-    routes = args.kind or app.kinds
+    routes = args.kind or app.routes
     values: list[tuple[str, object]] = [
         ("  worker", f"{args.app} as {app.name}"),
         ("  broker", mask_url(app.broker)),
         ("  namespace", app.topology.namespace),
         ("  routes", ", ".join(routes)),
-        ("  tools", ", ".join(app.tools) or "none"),
+        ("  tools", ", ".join((*app.tools, *app.mcp_servers)) or "none"),
         ("  concurrency", f"{app.settings.concurrency} of each route"),
         ("  journal", mask_url(app.journal) if app.journal else _NO_JOURNAL),
     ]

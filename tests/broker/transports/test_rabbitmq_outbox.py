@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -12,64 +11,54 @@ from effectmq.broker.transports.rabbitmq.outbox import Outbox
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-def drained(queue: asyncio.Queue[Any]) -> list[bytes]:
-    """What a writer takes from the queue now, one payload each."""
-    taken: list[bytes] = []
-    while not queue.empty():
-        taken.append(queue.get_nowait().payload)
-    return taken
-
-
-async def test_what_is_written_before_the_writer_comes_leaves_together() -> None:
+async def test_what_is_written_in_one_turn_leaves_together() -> None:
     """A hundred publishes of one turn of the loop are one write."""
-    queue: asyncio.Queue[Any] = asyncio.Queue(10)
-    outbox = Outbox(queue)
+    written: list[bytes] = []
+    outbox = Outbox(written.append)
 
     for number in range(100):
-        outbox.write(b"%d," % number)
+        outbox.write(b"%d" % number, b",")
+    assert written == []
+    await asyncio.sleep(0)
 
-    assert drained(queue) == [b"".join(b"%d," % number for number in range(100))]
-
-
-async def test_what_was_taken_is_not_added_to() -> None:
-    """The next frames are the next write."""
-    queue: asyncio.Queue[Any] = asyncio.Queue(10)
-    outbox = Outbox(queue)
-    outbox.write(b"1")
-    assert drained(queue) == [b"1"]
-
-    outbox.write(b"2")
-
-    assert drained(queue) == [b"2"]
+    assert written == [b"".join(b"%d," % number for number in range(100))]
 
 
-async def test_frames_keep_their_order_when_the_queue_is_full() -> None:
-    """The library's own frames may take all places; ours wait, together, and lose nothing."""
-    queue: asyncio.Queue[Any] = asyncio.Queue(1)
-    outbox = Outbox(queue)
-    outbox.write(b"1")
-    assert queue.get_nowait().payload == b"1"
-    queue.put_nowait(None)
-
-    for text in (b"2", b"3", b"4"):
-        outbox.write(text)
+async def test_the_next_turn_is_the_next_write() -> None:
+    """And a turn without frames is none."""
+    written: list[bytes] = []
+    outbox = Outbox(written.append)
+    for text in (b"1", b"", b"2"):
+        if text:
+            outbox.write(text)
         await asyncio.sleep(0)
 
-    assert queue.get_nowait() is None
-    assert (await queue.get()).payload == b"234"
-    assert queue.empty()
+    assert written == [b"1", b"2"]
 
 
-async def test_closing_drops_what_waits_for_a_place() -> None:
-    """Nobody takes anything from the queue of a dead connection, and no task waits for it."""
-    queue: asyncio.Queue[Any] = asyncio.Queue(1)
-    queue.put_nowait(None)
-    outbox = Outbox(queue)
+async def test_what_must_not_be_overtaken_can_leave_at_once() -> None:
+    """It leaves once, and what follows in the same turn leaves after it."""
+    written: list[bytes] = []
+    outbox = Outbox(written.append)
+    outbox.write(b"1")
+
+    outbox.flush()
+    assert written == [b"1"]
+    outbox.write(b"2")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert written == [b"1", b"2"]
+
+
+async def test_closing_drops_what_was_not_written() -> None:
+    """Nobody reads at the other end of a dead connection."""
+    written: list[bytes] = []
+    outbox = Outbox(written.append)
     outbox.write(b"1")
 
     outbox.close()
     outbox.write(b"2")
-
     await asyncio.sleep(0)
-    assert queue.get_nowait() is None
-    assert queue.empty()
+
+    assert written == []

@@ -9,8 +9,8 @@ import pytest
 from effectmq.consumers.code.functions import Function, functions_of, signatures
 from effectmq.consumers.code.values import CodeError, UnsendableError, answer_of, to_json
 from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.tool_functions import tool_from
 from effectmq.consumers.tool_outputs import failure, output_from
-from effectmq.consumers.tools import tool_from
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
 from effectmq.protocol.wire.tools import (

@@ -9,11 +9,16 @@ import pytest
 from pydantic import BaseModel, Field
 
 from effectmq.consumers.handler import EffectContext
-from effectmq.consumers.tools import BadArgumentsError, tool_from
+from effectmq.consumers.tool_functions import tool_from
+from effectmq.consumers.tool_results import Attachment, ToolReturn
+from effectmq.consumers.tools import BadArgumentsError
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.model import to_tree
+from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicyNever, ToolRetryPolicySafe
 from tests.consumers.stage import tool
 
+SAFE = ToolRetryPolicySafe(max_attempts=2, base_delay_ms=1, max_delay_ms=0)
 CONTEXT = EffectContext(tool("t"), "1:c1", 1, 0, "")
 
 
@@ -221,3 +226,46 @@ def test_a_time_limit_in_which_nothing_can_run_is_refused(limit_s: float) -> Non
     """Zero is not "no limit", and not the default either."""
     with pytest.raises(ConfigurationError, match="time_limit_s"):
         tool_from(add, time_limit_s=limit_s)
+
+
+def test_a_tool_is_described_for_models_and_for_sessions() -> None:
+    """With the lane for producers; and what the hint of the result says."""
+    made = tool_from(add, retry=SAFE, lane="gpu")
+    assert (made.lane, made.parameters, made.repeatable) == ("gpu", ("a", "b"), True)
+    assert tool_from(add).lane == ""
+    assert not tool_from(add).repeatable
+    spec = made.spec()
+    assert (spec.name, spec.description) == ("add", "Add two numbers.")
+    assert spec.input_schema == made.input_schema
+    assert spec.output_schema == {"type": "integer"}
+    assert to_tree(made.definition()) == {
+        "id": "tool:add",
+        "name": "add",
+        "description": "Add two numbers.",
+        "retry_policy": to_tree(SAFE),
+        "input_schema": to_tree(spec)["input_schema"],
+        "output_schema": {"type": "integer"},
+    }
+
+
+def nothing() -> None: ...
+def anything() -> Any: ...
+def picture() -> list[Attachment]: ...
+def reference() -> dict[str, AttachmentRef]: ...
+def asking() -> ToolReturn | int: ...
+def foreign() -> Unschematic: ...
+
+
+class Unschematic:
+    """A class that pydantic knows nothing of."""
+
+
+@pytest.mark.parametrize("function", [anything, picture, reference, asking, foreign])
+def test_a_result_that_no_schema_describes_has_none(function: Any) -> None:
+    """A hint of the result is for people first, so it may be anything."""
+    assert tool_from(function).output_schema == {}
+
+
+def test_a_tool_that_gives_nothing_says_so() -> None:
+    """As JSON Schema has it."""
+    assert tool_from(nothing).output_schema == {"type": "null"}

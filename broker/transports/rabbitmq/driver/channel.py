@@ -1,0 +1,398 @@
+"""One AMQP channel: to publish on, to consume on, or to declare on."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
+
+import aiormq
+import aiormq.abc
+import pamqp.commands
+
+from effectmq.broker.transport import QueueStats
+from effectmq.broker.transports.rabbitmq.driver.frames import (
+    ack_frame,
+    close_frame,
+    content_frames,
+    publish_frame,
+    reject_frame,
+)
+from effectmq.broker.transports.rabbitmq.driver.tap import Tap
+from effectmq.broker.transports.rabbitmq.driver.waiting import closing
+from effectmq.broker.transports.rabbitmq.errors import one_line
+from effectmq.broker.transports.rabbitmq.outbox import Outbox
+from effectmq.protocol.errors import (
+    PublishError,
+    PublishUnknownError,
+    QueueFullError,
+    UnroutableError,
+)
+from effectmq.protocol.message import Message
+from effectmq.protocol.topology import Binding, Exchange, Queue
+
+__all__ = ["Channel", "Fate", "Publish", "RawDelivery"]
+
+T = TypeVar("T")
+
+#: Called for every delivery: consumer-local delivery tag, routing key, redelivered, message.
+RawDelivery = Callable[[int, str, bool, Message], None]
+
+#: What the broker says of a publish, or that no word will come, with the code of the reason.
+Fate = Literal["taken", "refused", "returned"] | int
+
+_CLOSE_TIMEOUT_S = 3.0
+_NOT_FOUND = 404
+_MOST_ROUTES = 1_000
+
+
+class Publish(NamedTuple):
+    """One publish on its way: its confirmation, its message id, its number on the channel."""
+
+    confirmation: asyncio.Future[Fate]
+    message_id: str
+    tag: int
+
+
+class _Caller(Protocol):
+    """``Link.call``."""
+
+    async def __call__(self, waiting: Awaitable[T], doing: str) -> T: ...
+
+
+class Channel:
+    """
+    One AMQP channel.
+
+    Args:
+        tap: What arrives on the connection.
+        outbox: What leaves on it.
+        call: Awaits the library.
+        channel: The library's.
+    """
+
+    def __init__(self, tap: Tap, outbox: Outbox, call: _Caller, channel: aiormq.Channel) -> None:
+        self._tap = tap
+        self._outbox = outbox
+        self._bounded_call = call
+        self._channel = channel
+        self._number = channel.number
+        self._loop = asyncio.get_running_loop()
+        #: Who waits for a confirmation, by the number of the publish.
+        self._unanswered: dict[int, asyncio.Future[Fate]] = {}
+        #: The number of the latest publish under a message id: what is returned has no number.
+        self._tags: dict[str, int] = {}
+        self._publish_frames: dict[tuple[str, str], bytes] = {}
+        # Fresh for every publish without asking the system for randomness each time.
+        self._id_prefix = f"{uuid.uuid4().hex}-"
+        self._sent = 0
+        self._on_delivery: RawDelivery | None = None
+        self._request: asyncio.Future[Any] | None = None
+        self._ended = False
+        self._close_code = 0
+        self.reason = ""
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        closing(channel).add_done_callback(self._note_loss)
+        self._listen()
+
+    def _listen(self) -> None:
+        """
+        Hear of a close before aiormq acts on it.
+
+        What is sent on a channel after the library has answered the broker's close is an error of
+        the whole connection, and the library tells us some turns too late.
+        """
+        self._tap.listen(self._number, self)
+        library = cast("Any", self._channel)
+        answer = library._on_close_frame
+
+        async def closed(frame: pamqp.commands.Channel.Close) -> None:
+            self._ended = True
+            self._close_code = frame.reply_code or 0
+            self.fail(f"{frame.reply_code} {frame.reply_text}")
+            self._outbox.flush()
+            await answer(frame)
+
+        library._on_close_frame = closed
+
+    def _note_loss(self, closing: asyncio.Future[object]) -> None:
+        self._ended = True
+        self._tap.leave(self._number, self)
+        failure = None if closing.cancelled() else closing.exception()
+        self.fail(str(failure or ""))
+
+    def fail(self, reason: str) -> None:
+        """Take it as lost: what was published on it and not answered is unknown from now on."""
+        if self.lost.done():
+            return
+        self.reason = one_line(reason)
+        self.lost.set_result(None)
+        waiting = [each for each in self._unanswered.values() if not each.done()]
+        self._unanswered.clear()
+        # Exactly one: then it is the one that the broker's reason is about.
+        code = self._close_code if len(waiting) == 1 else 0
+        for confirmation in waiting:
+            confirmation.set_result(code)
+
+    @property
+    def missed_exchange(self) -> bool:
+        """Whether it was closed because an exchange does not exist."""
+        return self._close_code == _NOT_FOUND
+
+    # Publishing ------------------------------------------------------------------------------
+
+    def send(self, exchange: str, routing_key: str, message: Message) -> Publish:
+        """
+        Publish, persistent and mandatory.
+
+        Returns:
+            The publish; what its confirmation says must be handed to ``judge``.
+
+        We are the only publisher on this channel, so its numbers are ours to count.
+        """
+        message_id = message.message_id or f"{self._id_prefix}{self._sent}"
+        confirmation: asyncio.Future[Fate] = self._loop.create_future()
+        if self.lost.done():
+            confirmation.set_result(0)
+            return Publish(confirmation, message_id, 0)
+        frames = content_frames(message, message_id, self._number, self._channel.max_content_size)
+        method = self._publish_frame(exchange, routing_key)
+        # A lone publish has nobody to share a write with, and so no reason to wait for its turn.
+        write = self._outbox.write if self._unanswered else self._outbox.write_now
+        self._sent = tag = self._sent + 1
+        self._unanswered[tag] = confirmation
+        self._tags[message_id] = tag
+        write(method, *frames)
+        return Publish(confirmation, message_id, tag)
+
+    def _publish_frame(self, exchange: str, routing_key: str) -> bytes:
+        route = (exchange, routing_key)
+        frame = self._publish_frames.get(route)
+        if frame is None:
+            frame = publish_frame(exchange, routing_key, self._number)
+            if len(self._publish_frames) < _MOST_ROUTES:
+                self._publish_frames[route] = frame
+        return frame
+
+    def confirmed(self, tag: int, *, multiple: bool, taken: bool) -> None:
+        """See ``Listener``."""
+        fate: Fate = "taken" if taken else "refused"
+        tags = [each for each in self._unanswered if each <= tag] if multiple else (tag,)
+        for each in tags:
+            self._decide(each, fate)
+
+    def returned(self, message: Message) -> None:
+        """See ``Listener``."""
+        self._decide(self._tags.get(message.message_id, 0), "returned")
+
+    def _decide(self, tag: int, fate: Fate) -> None:
+        confirmation = self._unanswered.pop(tag, None)
+        if confirmation is not None and not confirmation.done():
+            confirmation.set_result(fate)
+
+    def judge(self, publish: Publish, fate: Fate, exchange: str, routing_key: str) -> None:
+        """
+        Take note of what the confirmation of a publish said.
+
+        A confirmation that was given an exception from outside, or was cancelled, says nothing; the
+        publish must then be handed to ``give_up``.
+
+        Raises:
+            PublishError: Unroutable, refused, or unknown because the channel was lost.
+        """
+        self._forget(publish)
+        if fate != "taken":
+            raise self._publish_error(fate, exchange, routing_key)
+
+    def _publish_error(self, fate: Fate, exchange: str, routing_key: str) -> PublishError:
+        if fate == "returned":
+            return UnroutableError(
+                f"no queue takes messages for {routing_key!r}"
+                + (f" on exchange {exchange!r}" if exchange else "")
+            )
+        if fate == "refused":
+            return QueueFullError(
+                f"the queue for {routing_key!r} refused the message: it is full, or has lost its "
+                "majority. Start more workers of this kind, raise the length limit of its policy, "
+                "or look at the queue's members (rabbitmq-queues quorum_status)"
+            )
+        if fate == _NOT_FOUND:
+            return UnroutableError(
+                f"there is no exchange {exchange!r}, so no queue takes messages for "
+                f"{routing_key!r}. Start a worker that declares it, or run: effectmq topology apply"
+            )
+        return _unknown(exchange, routing_key, self.reason)
+
+    def give_up(self, publish: Publish, answered: Callable[[], None]) -> None:
+        """
+        Stop waiting for a publish, and hear when it is over all the same.
+
+        Args:
+            publish: One whose confirmation has been given an exception, or was cancelled.
+            answered: Called once, when the broker has answered or the channel is lost.
+        """
+        if publish.confirmation.done() and not publish.confirmation.cancelled():
+            publish.confirmation.exception()  # seen: asyncio need not complain about it
+        if self._unanswered.get(publish.tag) is not publish.confirmation:
+            self._forget(publish)
+            answered()
+            return
+        late: asyncio.Future[Fate] = self._loop.create_future()
+
+        def over(_: object) -> None:
+            self._forget(publish)
+            answered()
+
+        late.add_done_callback(over)
+        self._unanswered[publish.tag] = late
+
+    def _forget(self, publish: Publish) -> None:
+        if self._tags.get(publish.message_id) == publish.tag:
+            del self._tags[publish.message_id]
+
+    def is_sending(self, message_id: str) -> bool:
+        """
+        Whether a publish with this message id is unanswered.
+
+        A returned message is known by its id alone. Two at a time under one id, and the wrong one
+        is told that nobody takes it.
+        """
+        return not self.lost.done() and message_id in self._tags
+
+    async def answered(self, message_id: str) -> None:
+        """Wait until the publish with this message id has been answered."""
+        twin = self._unanswered.get(self._tags.get(message_id, 0))
+        if twin is None or twin.done():
+            await asyncio.sleep(0)  # its publisher has been woken, and forgets it next
+        else:
+            await asyncio.wait((twin,))
+
+    # Consuming -------------------------------------------------------------------------------
+
+    def delivered(self, tag: int, routing_key: str, redelivered: bool, message: Message) -> None:
+        """See ``Listener``."""
+        if self._on_delivery is not None:
+            self._on_delivery(tag, routing_key, redelivered, message)
+
+    async def consume(
+        self,
+        queue: str,
+        *,
+        prefetch: int,
+        exclusive: bool,
+        on_delivery: RawDelivery,
+        on_cancel: Callable[[], None],
+    ) -> str:
+        """Subscribe, and give the consumer tag; ``on_cancel`` hears of a server-sent cancel."""
+        await self._call(self._channel.basic_qos(prefetch_count=prefetch), "setting the prefetch")
+
+        async def nothing(_: aiormq.abc.DeliveredMessage) -> None:
+            """What the library is told to call."""
+
+        def cancelled(_: object) -> None:
+            on_cancel()
+
+        self._on_delivery = on_delivery
+        # Without this callback aiormq drops the consumer and tells nobody.
+        self._channel.on_consumer_cancel_callbacks.add(cancelled)
+        reply = await self._call(
+            self._channel.basic_consume(queue, nothing, exclusive=exclusive),
+            f"consuming from {queue!r}",
+        )
+        return reply.consumer_tag or ""
+
+    async def cancel(self, consumer_tag: str) -> None:
+        """Ask for no more deliveries, bounded."""
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await self._call(self._channel.basic_cancel(consumer_tag), "cancelling a consumer")
+
+    def ack(self, settled: Iterable[tuple[int, bool]]) -> None:
+        """
+        Acknowledge, at once and in one write; on a lost channel it goes nowhere.
+
+        Args:
+            settled: Delivery tags, each with whether it stands for all up to this one.
+        """
+        if not self.lost.done():
+            self._outbox.write_now(
+                *(ack_frame(self._number, tag, multiple=multiple) for tag, multiple in settled)
+            )
+
+    def reject(self, delivery_tag: int) -> None:
+        """Queue a rejection without requeue, which dead-letters the message."""
+        if not self.lost.done():
+            self._outbox.write(reject_frame(self._number, delivery_tag))
+
+    # Declaring -------------------------------------------------------------------------------
+
+    async def declare_exchange(self, exchange: Exchange) -> None:
+        """Declare it, durable."""
+        await self._call(
+            self._channel.exchange_declare(
+                exchange.name, exchange_type=exchange.type, durable=True
+            ),
+            f"declaring exchange {exchange.name!r}",
+        )
+
+    async def declare_queue(self, queue: Queue) -> None:
+        """Declare it, durable, with exactly its arguments."""
+        await self._call(
+            self._channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments)),
+            f"declaring queue {queue.name!r}",
+        )
+
+    async def bind(self, binding: Binding) -> None:
+        """Bind a queue to an exchange."""
+        await self._call(
+            self._channel.queue_bind(
+                binding.queue, binding.exchange, routing_key=binding.routing_key
+            ),
+            f"binding queue {binding.queue!r} to exchange {binding.exchange!r}",
+        )
+
+    async def stats(self, queue: str) -> QueueStats:
+        """A passive declaration; a queue that does not exist closes the channel."""
+        reply = await self._call(
+            self._channel.queue_declare(queue, passive=True), f"looking at queue {queue!r}"
+        )
+        return QueueStats(queue, reply.message_count or 0, reply.consumer_count or 0)
+
+    async def _call(self, waiting: Awaitable[T], doing: str) -> T:
+        """One request at a time, remembered for ``abandon``."""
+        self._request = request = asyncio.ensure_future(waiting)
+        return await self._bounded_call(request, doing)
+
+    # Closing ---------------------------------------------------------------------------------
+
+    def abandon(self, reason: str) -> None:
+        """Close it without waiting; what is unanswered on it becomes unknown."""
+        if self.lost.done():
+            return
+        self.fail(reason)
+        request = self._request
+        if request is None or request.done():
+            self._say_goodbye()
+        else:
+            # Nobody waits for it any more, but its frame may not even be written yet.
+            request.add_done_callback(lambda _: self._say_goodbye())
+
+    def _say_goodbye(self) -> None:
+        # Not the library's own close, for the reason given at ``Link.call``.
+        if not self._ended:
+            self._ended = True
+            self._outbox.write(close_frame(self._number, self.reason))
+
+    async def close(self) -> None:
+        """Close it, and wait, bounded, until the broker has seen everything before that."""
+        self.abandon("closed")
+        await asyncio.wait((closing(self._channel),), timeout=_CLOSE_TIMEOUT_S)
+
+
+def _unknown(exchange: str, routing_key: str, reason: str) -> PublishError:
+    return PublishUnknownError(
+        f"the connection was lost before the broker confirmed a message for {routing_key!r}"
+        + (f" on exchange {exchange!r}" if exchange else "")
+        + (f" ({reason})" if reason else "")
+        + "; it may have arrived. Publishing the same effect again is safe"
+    )

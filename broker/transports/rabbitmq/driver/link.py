@@ -1,0 +1,204 @@
+"""One connection to the broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar, cast
+
+import aio_pika
+import aiormq
+import aiormq.abc
+from aiormq import exceptions as amqp
+
+from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transports.rabbitmq.address import Address, read_address
+from effectmq.broker.transports.rabbitmq.driver.channel import Channel
+from effectmq.broker.transports.rabbitmq.driver.waiting import (
+    bounded,
+    cancellations,
+    closed,
+    closing,
+    seen,
+)
+from effectmq.broker.transports.rabbitmq.driver.wire import (
+    Wire,
+    library_connection,
+    open_error,
+    text,
+)
+from effectmq.broker.transports.rabbitmq.errors import (
+    channel_error,
+    lost_error,
+    name_error,
+    one_line,
+    silent_error,
+)
+from effectmq.broker.transports.rabbitmq.outbox import Outbox
+
+__all__ = ["Link"]
+
+T = TypeVar("T")
+
+_CLOSE_TIMEOUT_S = 3.0
+_CUT_TIMEOUT_S = 1.0
+
+
+class Link:
+    """One connection to the broker."""
+
+    def __init__(
+        self, connection: aio_pika.Connection, wire: Wire, address: Address, timeout_s: float
+    ) -> None:
+        underlay = connection.transport
+        if underlay is None:
+            raise lost_error(address, "connecting", "")
+        self._connection = connection
+        self._wire = wire
+        self._address = address
+        self._timeout_s = timeout_s
+        self._underlay = cast("aiormq.Connection", underlay.connection)
+        self._channels: set[Channel] = set()
+        self.reason = ""
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        library = cast("Any", self._underlay)
+        self.outbox = Outbox(wire.write)
+        self._tap = wire.tap
+        closing(library).add_done_callback(self._note_loss)
+        # When nobody reads any more nothing will be confirmed, however long the goodbye takes.
+        library._reader_task.add_done_callback(self._note_loss)
+
+    @classmethod
+    async def open(
+        cls, url: str, settings: TransportSettings, purpose: str, timeout_s: float
+    ) -> Link:
+        """
+        Connect within ``timeout_s`` seconds.
+
+        Raises:
+            BrokerError: With one sentence for each usual cause.
+            ConfigurationError: When the address cannot be used at all.
+        """
+        address = read_address(url)
+        wire = Wire(address)
+        connection = library_connection(url, settings, purpose)
+        connection.kwargs["transport_factory"] = wire
+        asked = cancellations()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await connection.connect()
+            return cls(connection, wire, address, settings.connect_timeout_s)
+        except (Exception, asyncio.CancelledError) as failure:
+            wire.cut()
+            # Not closed, it would start a task from its destructor.
+            await bounded(connection.close(), _CUT_TIMEOUT_S)
+            if isinstance(failure, asyncio.CancelledError) and cancellations() > asked:
+                raise
+            raise open_error(address, wire, failure) from None
+
+    @property
+    def server(self) -> str:
+        """Name and version as the broker said them in its greeting, for instance RabbitMQ 4.0.5."""
+        said = cast("Mapping[str, object]", self._underlay.server_properties)
+        return " ".join(text(said.get(name, "")) for name in ("product", "version")).strip()
+
+    def _note_loss(self, ended: asyncio.Future[Any]) -> None:
+        failure = None if ended.cancelled() else ended.exception()
+        if self.lost.done():
+            return
+        self.reason = one_line(str(failure or ""))
+        self.lost.set_result(None)
+        self.outbox.close()
+        for channel in list(self._channels):
+            channel.fail(self.reason)
+
+    async def channel(self, *, confirms: bool) -> Channel:
+        """Open a channel; with ``confirms`` one to publish on."""
+        opening = asyncio.ensure_future(self._underlay.channel(publisher_confirms=confirms))
+        try:
+            channel = self._take(await self.call(opening, "opening a channel"))
+        except BaseException:
+            opening.add_done_callback(self._leave)
+            raise
+        if self.lost.done():
+            channel.fail(self.reason)
+        return channel
+
+    def _take(self, opened: aiormq.abc.AbstractChannel) -> Channel:
+        channel = Channel(self._tap, self.outbox, self.call, cast("aiormq.Channel", opened))
+        self._channels.add(channel)
+        channel.lost.add_done_callback(lambda _: self._channels.discard(channel))
+        return channel
+
+    def _leave(self, opening: asyncio.Future[aiormq.abc.AbstractChannel]) -> None:
+        """Close a channel that was opened after all, when nobody waited for it any more."""
+        if not opening.cancelled() and opening.exception() is None:
+            self._take(opening.result()).abandon("not needed")
+
+    async def call(self, waiting: Awaitable[T], doing: str) -> T:
+        """
+        Await the library, bounded, and translate whatever it raises.
+
+        Who stops waiting does not stop the library: cancelled in the middle of a request, it
+        closes the channel of its own accord, at times one that is closed already, which the
+        broker answers by closing the connection.
+
+        Raises:
+            BrokerError: What went wrong while ``doing``.
+        """
+        asked = cancellations()
+        request = asyncio.ensure_future(waiting)
+        request.add_done_callback(seen)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.shield(request)
+        except TimeoutError:
+            raise silent_error(self._address, doing, self._timeout_s) from None
+        except asyncio.CancelledError:
+            if cancellations() > asked:
+                raise
+            raise lost_error(self._address, doing, self.reason) from None
+        except amqp.ChannelClosed as failure:
+            raise channel_error(*_reply(failure), doing) from None
+        except (ValueError, TypeError) as failure:
+            raise name_error(doing, str(failure)) from None
+        except Exception as failure:
+            raise lost_error(self._address, doing, self.reason or str(failure)) from None
+
+    async def blocked(self) -> bool:
+        """Whether the broker has told us that it accepts no publishes (memory or disk alarm)."""
+        try:
+            async with asyncio.timeout(0.01):
+                await self._underlay.ready()
+        except TimeoutError:
+            return True
+        return False
+
+    async def close(self) -> None:
+        """Say goodbye, bounded; then let go, whatever the broker does. Never raises."""
+        ending = closing(self._underlay)
+        self.outbox.flush()
+        try:
+            await bounded(self._connection.close(), _CLOSE_TIMEOUT_S)
+        finally:
+            self._wire.cut()
+            if not self.lost.done():
+                self._note_loss(closed())
+        # aiormq's tasks end a few turns later; leaving the loop before them prints noise.
+        await asyncio.wait({ending}, timeout=_CUT_TIMEOUT_S)
+        await asyncio.sleep(0)
+
+
+#: aiormq keeps the broker's text of these and drops the code, which the class stands for.
+_CODES: dict[type[amqp.AMQPError], int] = {
+    amqp.ChannelAccessRefused: 403,
+    amqp.ChannelNotFoundEntity: 404,
+    amqp.ChannelLockedResource: 405,
+    amqp.ChannelPreconditionFailed: 406,
+}
+
+
+def _reply(failure: amqp.ChannelClosed) -> tuple[int, str]:
+    code = next((part for part in failure.args if isinstance(part, int)), 0)
+    said = next((part for part in failure.args if isinstance(part, str)), "")
+    return code or _CODES.get(type(failure), 0), said

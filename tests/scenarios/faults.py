@@ -1,0 +1,174 @@
+"""What chaos does: workers, the broker and the database are killed, and brought back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tests.brokers.node import BrokerNode
+from tests.databases.cluster import Cluster
+from tests.scenarios.fleet import Fleet, FleetProcess, started
+
+__all__ = ["Chaos", "Faults"]
+
+#: A worker that starts while the broker is down waits for it rather than giving up.
+_TRANSPORT = {"connect_timeout_s": 60.0, "reconnect_max_s": 5.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """
+    Attributes:
+        effects: How many are submitted.
+        workers: How many run at a time; one that was killed is replaced at once.
+        concurrency: Effects at a time in each.
+        work_ms: How long a body takes.
+        in_flight: Effects that the producer waits for at a time.
+        worker_kills_every_s: Seconds between two kills; 0 for none.
+        broker_kills: How often the broker is killed, spread evenly over the effects.
+        database_kills: How often the database is killed, spread evenly over the effects.
+        database_kills_every_s: Instead: the least and the most seconds between two kills.
+        seed: Of the choice of victims, and of moments.
+        reply_timeout_s: How long the producer waits for one outcome.
+    """
+
+    effects: int = 10_000
+    workers: int = 3
+    concurrency: int = 8
+    work_ms: int = 100
+    in_flight: int = 200
+    worker_kills_every_s: float = 1.0
+    broker_kills: int = 2
+    database_kills: int = 0
+    database_kills_every_s: tuple[float, float] | None = None
+    seed: int = 1
+    reply_timeout_s: float = 120.0
+
+
+class Faults:
+    """
+    Args:
+        node: A private broker.
+        database: A private database server; ``None`` when there is none to kill.
+        fleet: Without workers yet.
+        chaos: How much of it.
+        tell: Gets a line now and then.
+
+    Attributes:
+        worker_kills, broker_kills, database_kills: How many there were.
+        deserters: Workers that ended by themselves.
+    """
+
+    def __init__(
+        self,
+        node: BrokerNode,
+        database: Cluster | None,
+        fleet: Fleet,
+        chaos: Chaos,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.worker_kills = 0
+        self.broker_kills = 0
+        self.database_kills = 0
+        self.deserters = 0
+        self._node = node
+        self._database = database
+        self._fleet = fleet
+        self._chaos = chaos
+        self._tell = tell
+        self._random = random.Random(chaos.seed)
+        # Of its own, so that which worker dies does not depend on how often the database does.
+        self._moments = random.Random(chaos.seed)
+        self._live: list[FleetProcess] = []
+        self._over = asyncio.Event()
+
+    async def prepare(self) -> None:
+        """Start the workers, and have the broker write down which queues there are."""
+        for _ in range(self._chaos.workers):
+            self._start()
+        await self._fleet.ready(*self._live)
+        await asyncio.to_thread(self._node.settle)
+
+    def stop(self) -> None:
+        """No more is killed."""
+        self._over.set()
+
+    async def strike(self) -> None:
+        """Kill all of them, until it is stopped."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._kill_workers())
+            group.create_task(self._at_shares(self._chaos.broker_kills, self._kill_broker))
+            group.create_task(self._at_shares(self._chaos.database_kills, self._kill_database))
+            group.create_task(self._keep_killing_the_database())
+
+    def _start(self) -> None:
+        worker = self._fleet.worker(concurrency=self._chaos.concurrency, transport=_TRANSPORT)
+        self._live.append(worker)
+
+    def _replace(self, worker: FleetProcess) -> None:
+        self._live.remove(worker)
+        self._start()
+
+    async def _kill_workers(self) -> None:
+        """Kill a working one, again and again; replace it, and whoever ended by itself."""
+        interval_s = self._chaos.worker_kills_every_s
+        while not self._over.is_set():
+            await asyncio.sleep(interval_s or 1.0)
+            for worker in [each for each in self._live if not each.alive]:
+                self._tell(f"{worker.name} ended by itself with {worker.code}")
+                self.deserters += 1
+                self._replace(worker)
+            ready = [worker for worker in self._live if started(worker)]
+            if interval_s and ready and not self._over.is_set():
+                victim = self._random.choice(ready)
+                victim.kill9()
+                self.worker_kills += 1
+                self._replace(victim)
+            self._tell(f"{self._outcomes()} of {self._chaos.effects} answered")
+
+    async def _at_shares(self, times: int, kill: Callable[[], None]) -> None:
+        """Kill when a share of the effects is done, and when the next one is."""
+        for number in range(1, times + 1):
+            share = self._chaos.effects * number // (times + 1)
+            while self._outcomes() < share:
+                if self._over.is_set():
+                    return
+                await asyncio.sleep(0.1)
+            await asyncio.to_thread(kill)
+
+    async def _keep_killing_the_database(self) -> None:
+        every_s = self._chaos.database_kills_every_s
+        while every_s is not None and not self._over.is_set():
+            wait_s = self._moments.uniform(*every_s)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._over.wait()
+            except TimeoutError:
+                await asyncio.to_thread(self._kill_database)
+
+    def _kill_broker(self) -> None:
+        self._tell(f"killing the broker after {self._outcomes()} outcomes")
+        self._node.kill9()
+        self.broker_kills += 1
+        self._node.start()
+        self._tell("the broker is back")
+
+    def _kill_database(self) -> None:
+        """Kill it, or restart it in good order, as the seed says."""
+        database = self._database
+        if database is None:
+            raise RuntimeError("there is no private database to kill; give run_chaos one")
+        how = self._moments.choice((database.kill9, database.stop))
+        self._tell(f"the database gets a {how.__name__} after {self._outcomes()} outcomes")
+        how()
+        self.database_kills += 1
+        database.start()
+        self._tell("the database is back")
+
+    def _outcomes(self) -> int:
+        with suppress(FileNotFoundError):
+            return self._fleet.records.path.read_bytes().count(b'"event": "outcome"')
+        return 0
