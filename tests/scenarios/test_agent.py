@@ -32,7 +32,7 @@ def journal(tmp_path: Path) -> str:
 def fleet(broker: Broker, namespace: str, tmp_path: Path, journal: str) -> Iterator[Fleet]:
     """Processes of this namespace that count the bodies of their tools."""
     more = {"EFFECTMQ_JOURNAL": journal, "AGENT_LEDGER": str(tmp_path / "bodies")}
-    with Fleet(tmp_path, broker.url, namespace, environment=more) as fleet:
+    with Fleet(tmp_path, broker.url, namespace, journal=journal, environment=more) as fleet:
         yield fleet
 
 
