@@ -8,7 +8,7 @@ RUN sed -n 's/^\([A-Za-z0-9._-]*==[^\\]*\).*/\1/p' requirements.lock > /constrai
     && pip wheel --no-cache-dir --no-deps --constraint /constraints.txt --wheel-dir /wheels .
 
 FROM python:3.13-slim
-ARG EXTRAS=postgres
+ARG EXTRAS=postgres,code
 COPY --from=build /constraints.txt /wheels/ /install/
 RUN pip install --no-cache-dir --constraint /install/constraints.txt \
         "effectmq[${EXTRAS}] @ file://$(echo /install/effectmq-*.whl)" \

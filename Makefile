@@ -10,8 +10,10 @@ BIN := .venv/bin
 help: ## List the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-demo: venv ## Show effectmq at work, without any broker
+demo: venv ## Show effectmq at work, then a whole agent turn, without any broker
 	$(BIN)/effectmq demo $(ARGS)
+	@echo && echo "An agent, one whole turn of it: examples/agent" && echo
+	$(BIN)/python -m examples.agent --twice --broker memory://
 
 test: venv ## All tests, on real brokers where they can be had; ARGS="-k lease" for some
 	$(BIN)/python -m tests.brokers

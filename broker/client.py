@@ -14,7 +14,6 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Self
 
@@ -22,6 +21,7 @@ from effectmq.broker.attachments import AttachmentStore, open_attachments
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.claimed_replies import ClaimedReplies
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.handle import Handle
 from effectmq.broker.journal.choice import (
     ReplayMode,
     checked_replay,
@@ -29,16 +29,16 @@ from effectmq.broker.journal.choice import (
     open_journal,
 )
 from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.recalling import Recall, cancel_error, failure_of
+from effectmq.broker.journal.recalling import Recall, cancel_error
 from effectmq.broker.notices import announce_cancel
 from effectmq.broker.publishing import PASSING
-from effectmq.broker.replies import ReplyBook, ReplyKey, Waiter
+from effectmq.broker.replies import ReplyBook, ReplyKey
 from effectmq.broker.scopes import ProcessScope, Turn
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Transport
 from effectmq.broker.transports import open_transport
 from effectmq.protocol import headers as names
-from effectmq.protocol.chunk import CHUNK_TYPE, Chunk, read_chunk
+from effectmq.protocol.chunk import CHUNK_TYPE, read_chunk
 from effectmq.protocol.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.errors import (
     AttachmentStoreError,
@@ -62,10 +62,10 @@ from effectmq.protocol.topology import (
 )
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeInvocation
-from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.scopes import EffectScope
 
-__all__ = ["DEFAULT_TIMEOUT_S", "EffectClient", "Handle"]
+__all__ = ["DEFAULT_TIMEOUT_S", "EffectClient"]
 
 logger = logging.getLogger("effectmq.client")
 
@@ -77,80 +77,6 @@ _REPLY_PREFETCH = 500
 #: A client without an identity cannot come back for its replies.
 _ANONYMOUS_EXPIRES_MS = 600_000
 _RESEND_WAIT_S = 0.2
-
-
-class Handle:
-    """
-    One submitted effect.
-
-    Attributes:
-        effect_id: Its id inside its scope.
-        scope_id: The id of its scope; with the replay key, its name for ever.
-        replay_key: Its key for ever.
-        hash: The hash of its envelope.
-        request: The effect as it travels.
-    """
-
-    def __init__(self, request: Request, waiter: Waiter, book: ReplyBook) -> None:
-        self.effect_id = request.effect_id
-        self.scope_id = request.identity.scope_id
-        self.replay_key = request.replay_key
-        self.hash = request.hash
-        self.request = request
-        self._waiter = waiter
-        self._book = book
-
-    @property
-    def done(self) -> bool:
-        """Whether the outcome has arrived."""
-        return self._waiter.answer is not None
-
-    async def chunks(self) -> AsyncIterator[Chunk]:
-        """
-        Text that the effect streams while it runs, until its outcome has arrived.
-
-        Lossy by contract: numbers may be missing. A chunk with a higher ``attempt`` means that the
-        effect started again, and what was shown before is void. Bound it with
-        ``asyncio.timeout``; it ends with the outcome only.
-        """
-        waiter = self._waiter
-        while True:
-            await waiter.more()
-            while waiter.chunks:
-                yield waiter.chunks.popleft()
-            if waiter.answer is not None:
-                return
-
-    async def reply(self, timeout: float | None = None) -> Reply:
-        """
-        Wait for the whole answer: the outcome or error, the attempt, whether it was replayed.
-
-        Raises:
-            EffectTimeoutError: When it did not arrive within ``timeout`` seconds. The effect goes
-                on, and the handle can be waited on again.
-            TransportClosedError: When the client is not open, so that nothing can arrive.
-        """
-        self._book.check_open(self._waiter)
-        try:
-            return await self._waiter.wait(timeout)
-        except TimeoutError:
-            self._book.give_up(self._waiter.key)
-            raise EffectTimeoutError(self.effect_id, timeout or 0.0) from None
-
-    async def outcome(self, timeout: float | None = None) -> RuntimeEffectOutcome:
-        """
-        Wait for the outcome.
-
-        Raises:
-            EffectFailedError: When a controller error came back instead; ``EffectMismatchError``
-                and ``EffectCancelledError`` are kinds of it.
-            EffectTimeoutError: When neither came within ``timeout`` seconds.
-            TransportClosedError: When the client is not open, so that nothing can arrive.
-        """
-        result = (await self.reply(timeout)).result
-        if isinstance(result, RuntimeEffectControllerError):
-            raise failure_of(self.effect_id, result)
-        return result
 
 
 class EffectClient:

@@ -104,7 +104,7 @@ class EffectWorker:
         self._tools = ToolHandler(self.attachments)
         self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
         self._running: Service | None = None
-        self._resources: list[AbstractAsyncContextManager[object]] = []
+        self._resources: list[tuple[AbstractAsyncContextManager[object], frozenset[str]]] = []
         self._open = AsyncExitStack()
 
     # Registration ------------------------------------------------------------------------------
@@ -311,7 +311,9 @@ class EffectWorker:
             raise ConfigurationError(f"{kind} effects have a handler already; register one only")
         self._handlers[kind] = handler
 
-    def use(self, resource: AbstractAsyncContextManager[object]) -> None:
+    def use(
+        self, resource: AbstractAsyncContextManager[object], *, kinds: Iterable[str] = EFFECT_KINDS
+    ) -> None:
         """
         Open something together with the worker, and close it after it.
 
@@ -319,12 +321,23 @@ class EffectWorker:
         runner. Resources are entered in the order in which they were given, before the first effect
         is taken, and left in the opposite order.
 
+        Args:
+            resource: What to open and to close.
+            kinds: Only when the worker takes effects of one of these kinds.
+
         Raises:
-            ConfigurationError: When the worker runs already.
+            ConfigurationError: When the worker runs already, or a kind does not exist.
         """
         if self._running is not None:
             raise ConfigurationError("the worker has been started already; give it resources first")
-        self._resources.append(resource)
+        wanted = frozenset(kinds)
+        unknown = sorted(wanted.difference(EFFECT_KINDS))
+        if unknown:
+            raise ConfigurationError(
+                f"there is no effect kind {unknown[0]!r}; expected some of "
+                f"{', '.join(EFFECT_KINDS)}"
+            )
+        self._resources.append((resource, wanted))
 
     # Running -----------------------------------------------------------------------------------
 
@@ -362,10 +375,12 @@ class EffectWorker:
             strict=self.replay == "strict",
         )
         async with AsyncExitStack() as opening:
-            for resource in self._resources:
-                await opening.enter_async_context(resource)
+            taken = {kind_of(route) for route in chosen}
+            for resource, kinds in self._resources:
+                if taken & kinds:
+                    await opening.enter_async_context(resource)
             needed: list[Handler] = list(handlers.values())
-            if _TELL_TOOLS & set(map(kind_of, chosen)):
+            if _TELL_TOOLS & taken:
                 needed.append(self._tools)
             # By identity: one handler may serve several routes.
             for handler in {id(one): one for one in needed}.values():

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from effectmq.broker.client import Handle
+    from effectmq.broker.handle import Handle
     from effectmq.broker.scopes import ProcessScope, ToolCall, Turn
     from effectmq.broker.settings import TransportSettings
     from effectmq.consumers.handler import EffectContext
@@ -72,7 +72,7 @@ _HOMES = {
     "EffectContext": "consumers.handler",
     "FailTurn": "consumers.tool_results",
     "FinishTurn": "consumers.tool_results",
-    "Handle": "broker.client",
+    "Handle": "broker.handle",
     "ProcessScope": "broker.scopes",
     "RetryPolicy": "consumers.retry",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",

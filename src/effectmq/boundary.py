@@ -12,7 +12,8 @@ All eight effect kinds on one worker, with one line.
 
 What processes, code sessions and inboxes know is kept in the journal's database. Tools that code or
 processes call are effects of their own: they are submitted by a client of the worker's, recorded,
-and carried out by whichever worker has the tool.
+and carried out by whichever worker has the tool. A worker that is started for some kinds only opens
+only what these need.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
+from effectmq.broker.client import EffectClient
 from effectmq.broker.databases.late import LateDatabase
 from effectmq.broker.processes.registry import ProcessRegistry
 from effectmq.broker.sessions import SessionInbox
@@ -42,12 +44,17 @@ from effectmq.protocol.errors import ConfigurationError, TransportClosedError
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.tools import PreparedToolCall, ToolCallOutput
-from effectmq.wiring import Client, Worker
+from effectmq.wiring import Worker
 
 if TYPE_CHECKING:
+    from effectmq.consumers.code.handler import CodeHandler
     from effectmq.consumers.code.settings import CodeSettings
 
-__all__ = ["Boundary", "whole_boundary"]
+__all__ = ["Boundary", "BoundaryCalls", "whole_boundary"]
+
+#: What keeps something in the database, and what submits effects of its own.
+_KEPT = frozenset(("checkpoint", "exec_code", "process"))
+_CALLING = frozenset(("exec_code", "process"))
 
 
 def whole_boundary(
@@ -60,6 +67,7 @@ def whole_boundary(
     session_turn: Program | None = None,
     lashlang_process: Program | None = None,
     processes: ProcessRunnerSettings | None = None,
+    tools_use_inbox: bool = False,
 ) -> Boundary:
     """
     Let a worker carry out every effect kind.
@@ -74,6 +82,7 @@ def whole_boundary(
         session_turn: Runs ``session_turn`` processes.
         lashlang_process: Runs ``lashlang_process`` processes.
         processes: Times and limits of the process runner.
+        tools_use_inbox: The worker's tools look at the parts, so ``tool_call`` opens them too.
 
     Returns:
         The parts, to put messages into the inbox or to look at processes.
@@ -83,26 +92,77 @@ def whole_boundary(
         MissingExtraError: When an extra is needed and not installed.
     """
     boundary = Boundary(worker, hooks)
-    worker.use(boundary)
+    runner = ProcessRunner(
+        boundary.registry,
+        run_tool=boundary.run_tool,
+        session_turn=session_turn,
+        lashlang_process=lashlang_process,
+        settings=processes,
+    )
+    worker.use(boundary, kinds=_KEPT | {"tool_call"} if tools_use_inbox else _KEPT)
+    worker.use(boundary.calls, kinds=_CALLING)
+    worker.use(runner, kinds=("process",))
     if models is not None:
         worker.models(models)
     if code is not None:
         worker.add(boundary.code_handler(code))
-    worker.add(
-        _Processes(
-            boundary.registry,
-            ProcessRunner(
-                boundary.registry,
-                run_tool=boundary.run_tool,
-                session_turn=session_turn,
-                lashlang_process=lashlang_process,
-                settings=processes,
-            ),
-        )
-    )
+    worker.add(ProcessHandler(boundary.registry, poke=runner.poke))
     worker.add(boundary.checkpoints)
     worker.add(SurfaceHandler(lambda: worker.tools, prompt))
     return boundary
+
+
+class BoundaryCalls:
+    """
+    The client that submits what code and processes ask for; opened and closed with the worker.
+
+    Args:
+        worker: Broker, namespace, journal and attachment store are the worker's.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._client: EffectClient | None = None
+
+    async def __aenter__(self) -> Self:
+        """
+        Connect.
+
+        Raises:
+            BrokerError: When the broker cannot be used.
+            DatabaseError: When the journal cannot be used.
+        """
+        worker = self._worker
+        # With an identity of its own, also where EFFECTMQ_IDENTITY names that of a producer.
+        client = EffectClient(
+            worker.broker,
+            topology=worker.topology,
+            journal=worker.journal,
+            attachments=worker.attachments,
+        )
+        self._client = await client.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Disconnect."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.__aexit__()
+
+    @property
+    def client(self) -> EffectClient:
+        """
+        The client.
+
+        Raises:
+            TransportClosedError: When no worker runs that takes code or processes.
+        """
+        if self._client is None:
+            raise TransportClosedError(
+                "the worker of this boundary does not run, or takes neither exec_code nor process "
+                "effects; nothing can be submitted for it"
+            )
+        return self._client
 
 
 class Boundary:
@@ -114,6 +174,7 @@ class Boundary:
         inbox: What waits for sessions.
         registry: The processes.
         checkpoints: Where hooks can be added.
+        calls: Submits what code and processes ask for.
     """
 
     def __init__(self, worker: Worker, hooks: tuple[CheckpointHook, ...]) -> None:
@@ -122,7 +183,7 @@ class Boundary:
         self.inbox = SessionInbox(self.database)
         self.registry = ProcessRegistry(self.database, on_wake=self.inbox.deliver_wake)
         self.checkpoints = CheckpointHandler(self.inbox, hooks)
-        self._client: Client | None = None
+        self.calls = BoundaryCalls(worker)
         self._stack = AsyncExitStack()
 
     def _address(self) -> str:
@@ -136,57 +197,34 @@ class Boundary:
 
     async def __aenter__(self) -> Self:
         """
-        Open everything.
+        Open the database, and what is kept in it.
 
         Raises:
             ConfigurationError: When the worker has no journal.
             DatabaseError: When the database cannot be used.
-            BrokerError: When the broker cannot be used.
         """
-        worker = self._worker
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.database)
-            await stack.enter_async_context(self.inbox)
-            await stack.enter_async_context(self.registry)
-            client = Client(
-                worker.broker,
-                namespace=worker.topology.namespace,
-                journal=worker.journal,
-                attachments=worker.attachments,
-            )
-            self._client = await stack.enter_async_context(client)
+            for part in (self.database, self.inbox, self.registry):
+                await stack.enter_async_context(part)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Close everything."""
         await self._stack.aclose()
-        self._client = None
-
-    @property
-    def client(self) -> Client:
-        """
-        The client that submits what code and processes ask for.
-
-        Raises:
-            TransportClosedError: When the worker does not run.
-        """
-        if self._client is None:
-            raise TransportClosedError("the worker of this boundary does not run")
-        return self._client
 
     async def run_tool(self, call: PreparedToolCall, process: RunningProcess) -> ToolCallOutput:
-        """Run the tool of a process, as an effect."""
-        return await tools_as_effects(self.client)(call, process)
+        """Run a tool on behalf of a process, as an effect; programs may use it too."""
+        return await tools_as_effects(self.calls.client)(call, process)
 
-    def code_handler(self, settings: CodeSettings) -> Any:
+    def code_handler(self, settings: CodeSettings) -> CodeHandler:
         """The handler of ``exec_code``."""
         # Only who runs code needs the interpreter.
         from effectmq.consumers.code.functions import signatures
         from effectmq.consumers.code.handler import CodeHandler
 
         async def execute(envelope: RuntimeEffectEnvelope) -> RuntimeEffectOutcome:
-            return await self.client.execute(envelope, timeout=settings.wait_limit_s)
+            return await self.calls.client.execute(envelope, timeout=settings.wait_limit_s)
 
         return CodeHandler(
             settings,
@@ -195,20 +233,3 @@ class Boundary:
             execute=execute,
             images=self._worker.attachments,
         )
-
-
-class _Processes(ProcessHandler):
-    """The handler, with a runner beside it for as long as its kind is consumed."""
-
-    def __init__(self, registry: ProcessRegistry, runner: ProcessRunner) -> None:
-        super().__init__(registry, poke=runner.poke)
-        self._runner = runner
-
-    async def __aenter__(self) -> Self:
-        """Begin to run processes."""
-        await self._runner.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        """Stop running processes; what has not ended goes to another runner."""
-        await self._runner.__aexit__(None, None, None)

@@ -12,7 +12,8 @@ import pytest
 from effectmq.broker.attachments.memory import MemoryObjects
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.claimed_replies import UNFETCHED_CODE
-from effectmq.broker.client import EffectClient, Handle
+from effectmq.broker.client import EffectClient
+from effectmq.broker.handle import Handle
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Delivery
 from effectmq.consumers.bodies import read_stored

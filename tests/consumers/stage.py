@@ -13,7 +13,8 @@ import pytest
 from tenacity import stop_after_attempt, wait_none
 
 from effectmq.broker.attachments.store import AttachmentStore
-from effectmq.broker.client import EffectClient, Handle
+from effectmq.broker.client import EffectClient
+from effectmq.broker.handle import Handle
 from effectmq.broker.journal.choice import ReplayMode
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.memory import MemoryTransport

@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -144,6 +145,32 @@ async def test_a_route_without_a_handler_is_refused(stage: Stage, route: str) ->
         await stage.worker().start([route])
     assert "'direct.fast')" not in str(refused.value), "a handler is of a kind, not of a lane"
     assert stage.broker.queue(NAMES.limbo) is None
+
+
+@asynccontextmanager
+async def _noting(name: str, opened: list[str]) -> AsyncGenerator[None]:
+    opened.append(name)
+    yield
+    opened.remove(name)
+
+
+async def test_a_resource_is_open_only_while_one_of_its_kinds_is_consumed(stage: Stage) -> None:
+    """In whatever lane; without kinds it is always open."""
+    app = stage.worker()
+    opened: list[str] = []
+    app.use(_noting("always", opened))
+    app.use(_noting("sleeping", opened), kinds=("sleep", "direct"))
+    app.use(_noting("asking", opened), kinds=("direct",))
+    await app.start(["sleep.slow"])
+    assert opened == ["always", "sleeping"]
+    await app.stop()
+    assert opened == []
+
+
+def test_a_resource_for_a_kind_that_does_not_exist_is_refused(stage: Stage) -> None:
+    """With the list of those that do."""
+    with pytest.raises(ConfigurationError, match="no effect kind 'nap'; expected some of llm_call"):
+        stage.worker().use(_noting("never", []), kinds=("nap",))
 
 
 async def test_a_worker_starts_once(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -443,3 +444,25 @@ async def test_a_name_that_no_journal_can_keep_is_rejected(stage: Stage, url: st
         await outcome(await client.submit(tool("hello", "a\x00b")))
     (letter,) = await stage.parked()
     assert letter.reason == "rejected"
+
+
+async def test_sleeping_effects_leave_nothing_in_the_worker(stage: Stage, url: str) -> None:
+    """They lie in a delay queue, where nobody holds them."""
+    stage.topology = replace(stage.topology, delay_levels_ms=(60_000,))
+    worker = await stage.start(stage.worker(journal=url))
+    client = await stage.client()
+    for number in range(200):
+        await client.submit(nap(3_600_000, str(number)))
+    await stage.idle(worker, "sleep")
+    running = worker._running
+    assert running is not None
+    assert len(running._inflight) == 0
+    assert [job for lane in running._lanes for job in lane.jobs] == []
+    assert running._settlement._tasks == set()
+    async with Journal(url) as journal:
+        rows = await journal.database.read(
+            lambda tx: tx.execute(
+                "SELECT DISTINCT status, lease_expires_at_ms FROM effectmq_effects"
+            )
+        )
+    assert rows == [("waiting", 0)]

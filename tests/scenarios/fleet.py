@@ -216,6 +216,7 @@ class Fleet:
     def worker(
         self,
         *kinds: str,
+        app: str = "tests.scenarios.app:app",
         concurrency: int = 8,
         crash_at: str = "",
         standby: Path | None = None,
@@ -228,6 +229,7 @@ class Fleet:
 
         Args:
             kinds: What it consumes, ``tool_call`` when nothing is named.
+            app: The worker, as the command line names it.
             concurrency: Effects at a time.
             crash_at: The crash point at which it dies, ``name:nth``.
             standby: Import everything, then wait for this file.
@@ -235,7 +237,7 @@ class Fleet:
             transport: Of its connections.
             environment: More variables.
         """
-        command = ["worker", "tests.scenarios.app:app"]
+        command = ["worker", app]
         command += ["--log-json", "--concurrency", str(concurrency)]
         for kind in kinds or ("tool_call",):
             command += ["--kind", kind]
@@ -249,6 +251,17 @@ class Fleet:
             more["SCENARIO_STANDBY"] = str(standby)
         name = f"worker-{len(self.workers)}"
         return self._start(name, "effectmq", command, {**more, **(environment or {})})
+
+    def program(self, name: str, module: str, *words: str) -> FleetProcess:
+        """
+        Start any module of this repository.
+
+        Args:
+            name: In file names and messages; one program each.
+            module: As ``python -m`` names it.
+            words: Its arguments.
+        """
+        return self._start(name, module, words, {})
 
     def producer(
         self,

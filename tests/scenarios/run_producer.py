@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any, TypedDict, TypeVar
 
 from effectmq import Client, EffectTimeoutError
-from effectmq.broker.client import Handle
+from effectmq.broker.handle import Handle
 from effectmq.broker.replies import ReplyBook
 from effectmq.protocol.errors import BrokerError, PublishError
 from effectmq.protocol.reply import Reply

@@ -17,9 +17,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from effectmq.broker.client import EffectClient, Handle
+from effectmq.broker.client import EffectClient
 from effectmq.broker.deadletter_content import read_content
 from effectmq.broker.deadletters import DeadLetters
+from effectmq.broker.handle import Handle
 from effectmq.broker.scopes import ToolCall, Turn
 from effectmq.broker.transport import Transport
 from effectmq.broker.transports import open_transport

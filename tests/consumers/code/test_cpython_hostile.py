@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from effectmq.broker.client import EffectClient
+from effectmq.consumers.code.cpython.verdicts import FORGED
 from effectmq.consumers.code.handler import CodeHandler
 from tests.consumers.code.sandbox import SANDBOXED, descendants, sandboxed
 from tests.consumers.code.stage import FakeHost, run_block
@@ -77,11 +78,6 @@ LIMITED = {
         "import os\nos.kill(os.getpid(), 11)",
         "ended its own process (exit status 139)",
     ),
-    "a message that is none of ours": (
-        "import os\nfor n in range(3, 30):\n    try: os.write(n, b'[1]\\n')\n"
-        "    except OSError: pass\nimport time\ntime.time()",
-        "what is no message of ours",
-    ),
     "a message without end": (
         "import os\nwhile True:\n  for n in range(3, 30):\n    try: os.write(n, b'1' * 60_000)\n"
         "    except OSError: pass",
@@ -128,6 +124,49 @@ async def test_a_limit_is_named_and_nothing_is_kept(client: EffectClient, name: 
     assert _NOT_KEPT in response.error
     assert descendants() == []
     assert (await run_block(client, "y", "3")).observations == ["'before'"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "nonsense",
+        "[1]",
+        "[" * 9_999,
+        '{"type": "?"}',
+        '{"type": "sleep", "seconds": "x"}',
+        '{"type": "call", "name": "ask", "args": [1], "kwargs": {}}',
+        '{"type": "call", "name": "ask", "args": [{"bytes": "?"}], "kwargs": {}}',
+        '{"type": "call", "name": "ask", "args": 1, "kwargs": {}}',
+    ],
+    ids=range(8),
+)
+async def test_a_block_that_writes_to_the_pipe_itself_is_stopped(message: str) -> None:
+    """Nothing that comes out of a sandbox is trusted."""
+    text = (
+        f"import os, time\nfor n in range(3, 9):\n    try: os.write(n, {message.encode()!r} + b'\\n')"
+        "\n    except OSError: pass\ntime.time()"
+    )
+    host = FakeHost("ask")
+    async with sandboxed() as engine:
+        ran = await run(engine, text, host=host)
+    assert ran.error is not None
+    assert ran.error.startswith(FORGED)
+    assert ran.state is None
+    assert host.asked == []
+
+
+async def test_a_name_that_the_host_does_not_know_is_not_called() -> None:
+    """However the block comes to ask for it."""
+    text = (
+        'import os, time\nfor n in range(3, 9):\n    try: os.write(n, b\'{"type": "call", '
+        '"name": "other", "args": [], "kwargs": {}}\\n\')\n    except OSError: pass\ntime.time()'
+    )
+    host = FakeHost("ask")
+    async with sandboxed() as engine:
+        ran = await run(engine, text, host=host)
+    assert ran.error is not None
+    assert ran.error.endswith("NameError: name 'other' is not defined")
+    assert host.asked == []
 
 
 async def test_a_block_stays_one_process_however_often_it_forks() -> None:

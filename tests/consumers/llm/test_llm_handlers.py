@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.client import EffectClient, Handle
+from effectmq.broker.client import EffectClient
+from effectmq.broker.handle import Handle
 from effectmq.consumers.handler import EffectContext, TryAgain
 from effectmq.consumers.llm import (
     ConfiguredModel,

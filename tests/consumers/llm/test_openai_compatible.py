@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.client import Handle
+from effectmq.broker.handle import Handle
 from effectmq.consumers.llm import llm_handlers
 from effectmq.consumers.llm.port import CallFailure, ModelCallError, ModelProvider
 from effectmq.consumers.llm.providers import open_provider
