@@ -126,6 +126,14 @@ async def test_a_limit_is_named_and_nothing_is_kept(client: EffectClient, name: 
     assert (await run_block(client, "y", "3")).observations == ["'before'"]
 
 
+def writing(message: str) -> str:
+    """A block that finds the pipe to the worker and writes a line to it, then waits for one."""
+    return (
+        f"import os, time\nline = {message!r} + chr(10)\nfor n in range(3, 9):\n"
+        "    try: os.write(n, line.encode())\n    except OSError: pass\ntime.time()"
+    )
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -142,13 +150,9 @@ async def test_a_limit_is_named_and_nothing_is_kept(client: EffectClient, name: 
 )
 async def test_a_block_that_writes_to_the_pipe_itself_is_stopped(message: str) -> None:
     """Nothing that comes out of a sandbox is trusted."""
-    text = (
-        f"import os, time\nfor n in range(3, 9):\n    try: os.write(n, {message.encode()!r} + b'\\n')"
-        "\n    except OSError: pass\ntime.time()"
-    )
     host = FakeHost("ask")
     async with sandboxed() as engine:
-        ran = await run(engine, text, host=host)
+        ran = await run(engine, writing(message), host=host)
     assert ran.error is not None
     assert ran.error.startswith(FORGED)
     assert ran.state is None
@@ -157,13 +161,10 @@ async def test_a_block_that_writes_to_the_pipe_itself_is_stopped(message: str) -
 
 async def test_a_name_that_the_host_does_not_know_is_not_called() -> None:
     """However the block comes to ask for it."""
-    text = (
-        'import os, time\nfor n in range(3, 9):\n    try: os.write(n, b\'{"type": "call", '
-        '"name": "other", "args": [], "kwargs": {}}\\n\')\n    except OSError: pass\ntime.time()'
-    )
+    message = '{"type": "call", "name": "other", "args": [], "kwargs": {}}'
     host = FakeHost("ask")
     async with sandboxed() as engine:
-        ran = await run(engine, text, host=host)
+        ran = await run(engine, writing(message), host=host)
     assert ran.error is not None
     assert ran.error.endswith("NameError: name 'other' is not defined")
     assert host.asked == []
