@@ -44,7 +44,6 @@ from effectmq.protocol.errors import (
     AttachmentStoreError,
     ConfigurationError,
     EffectTimeoutError,
-    ProtocolError,
     TransportClosedError,
     UnroutableError,
 )
@@ -52,7 +51,7 @@ from effectmq.protocol.kinds import EFFECT_KINDS, route_of
 from effectmq.protocol.message import Message
 from effectmq.protocol.reply import Reply, read_replies
 from effectmq.protocol.request import Request
-from effectmq.protocol.text import printable
+from effectmq.protocol.text import describe, printable
 from effectmq.protocol.topology import (
     Exchange,
     Names,
@@ -247,12 +246,13 @@ class EffectClient:
             else:
                 for reply in read_replies(message, limits):
                     self._book.take(reply)
-        except ProtocolError as problem:
-            # Anybody with access to the default exchange can write here.
+        except Exception as problem:
+            # Anybody with access to the default exchange can write here, and whatever it is, one
+            # message must not end the receiving of all.
             self.counters["unreadable"] += 1
             logger.warning(
                 "a message on the reply queue is not an outcome: %s",
-                problem,
+                describe(problem),
                 extra={"action": "reply_unreadable", "queue": self._reply_queue},
             )
 
@@ -389,7 +389,14 @@ class EffectClient:
             self._book.take(reply)
         return reply is not None
 
-    async def cancel(self, effect: RuntimeEffectEnvelope | Handle, *, reason: str = "") -> bool:
+    async def cancel(
+        self,
+        effect: RuntimeEffectEnvelope | Handle,
+        *,
+        reason: str = "",
+        scope: EffectScope | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> bool:
         """
         Cancel an effect, unless it has its outcome: exactly one of the two is recorded.
 
@@ -399,23 +406,33 @@ class EffectClient:
         Args:
             effect: What to cancel; it need not have been submitted by this client.
             reason: Recorded with it, for people.
+            scope: The effect scope that an envelope was submitted with, if one was.
+            timeout: Seconds for the journal to decide.
 
         Returns:
             Whether it is cancelled; ``False`` when it was finished before.
 
         Raises:
-            ConfigurationError: When the client has no journal, which is where this is decided.
+            ConfigurationError: When the client has no journal, which is where this is decided, or
+                only replays one.
             EffectMismatchError: When its key is recorded with another envelope.
-            DatabaseUnavailableError: When the journal cannot be written; nothing was cancelled.
+            DatabaseUnavailableError: When the journal cannot be written, or not in time; cancelling
+                again is safe.
         """
         if self._recall is None:
             raise ConfigurationError(
                 "cancelling is decided in the journal and this client has none; open it with "
                 "journal= or EFFECTMQ_JOURNAL, the address that the workers use"
             )
-        request = effect.request if isinstance(effect, Handle) else self._prepare(effect)[0]
+        if self._strict:
+            raise ConfigurationError(
+                "this client only replays (replay='strict'), and cancelling would change the "
+                "record; use a client that executes"
+            )
+        handle = effect if isinstance(effect, Handle) else self._prepare(effect, scope=scope)[1]
+        request = handle.request
         error = cancel_error(request.kind, reason)
-        if not await self._recall.cancel(request, error):
+        if not await self._recall.cancel(request, error, timeout):
             return False
         self.counters["cancelled"] += 1
         self._book.take(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from effectmq.broker.crashpoints import reached
-from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.handler import EffectContext, TryAgain, checked_outcome
 from effectmq.protocol import headers as names
 from effectmq.protocol.errors import HandlerError
 from effectmq.protocol.request import Request
@@ -46,7 +46,7 @@ class Attempt:
         ended: Called once with the result, and whether the attempt ran over its time.
     """
 
-    __slots__ = ("_ended", "_lane", "_limit_s", "_overdue", "_request", "_task", "_timer")
+    __slots__ = ("_ended", "_lane", "_limit_s", "_overdue", "_request", "_task", "_timer", "begun")
 
     def __init__(
         self, lane: Lane[Job], request: Request, ended: Callable[[Result, bool], None]
@@ -55,12 +55,14 @@ class Attempt:
         self._request = request
         self._ended: Callable[[Result, bool], None] | None = ended
         self._overdue = False
+        #: Whether the handler has been called at all.
+        self.begun = False
         limit_s = lane.handler.limit_s(request) or lane.settings.time_limit_s
         if request.deadline_ms:
             limit_s = min(limit_s, max(0.0, (request.deadline_ms - lane.now_ms()) / 1_000))
         self._limit_s = limit_s
         lane.counters["started"] += 1
-        self._task = lane.loop.create_task(_run(lane, request))
+        self._task = lane.loop.create_task(self._run())
         self._task.add_done_callback(self._done)
         self._timer = lane.loop.call_later(limit_s, self._over)
 
@@ -109,25 +111,33 @@ class Attempt:
             ended(result, self._overdue)
 
     def _timed_out(self) -> Result:
-        return self._lane.handler.timed_out(self._request, self._limit_s)
+        try:
+            return self._lane.handler.timed_out(self._request, self._limit_s)
+        except Exception as problem:
+            return problem
 
-
-async def _run(lane: Lane[Job], request: Request) -> Result:
-    """Run the handler once; whatever it raises is a value."""
-    reached("mid_effect")
-    context = EffectContext(
-        request.envelope,
-        request.effect_id,
-        request.attempt,
-        request.deadline_ms,
-        str(request.message.headers.get(names.TRACEPARENT, "")),
-        lane.chunks.stream(request),
-    )
-    try:
-        return await lane.handler.run(request, context)
-    except asyncio.CancelledError:
-        raise
-    except (Exception, SystemExit) as problem:
-        if isinstance(problem, SystemExit):
-            return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
-        return problem
+    async def _run(self) -> Result:
+        """Run the handler once; whatever it raises is a value."""
+        self.begun = True
+        lane, request = self._lane, self._request
+        reached("mid_effect")
+        context = EffectContext(
+            request.envelope,
+            request.effect_id,
+            request.attempt,
+            request.deadline_ms,
+            str(request.message.headers.get(names.TRACEPARENT, "")),
+            lane.chunks.stream(request),
+        )
+        try:
+            result = await lane.handler.run(request, context)
+            if isinstance(result, TryAgain):
+                return result
+            # What is recorded is recorded for ever: no handler is trusted to give what it should.
+            return checked_outcome(request.kind, result)
+        except asyncio.CancelledError:
+            raise
+        except (Exception, SystemExit) as problem:
+            if isinstance(problem, SystemExit):
+                return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
+            return problem

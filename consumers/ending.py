@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from effectmq.broker.journal.records import Accepted, Lost, Record
 from effectmq.broker.transport import Delivery
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ending"]
 
+P = ParamSpec("P")
+
 logger = logging.getLogger("effectmq.worker")
 
 
@@ -59,6 +61,26 @@ class Ending(ABC):
         #: The lease, while we have it, and whether the journal is being told how it ends.
         self._hold: Hold | None = None
         self._telling = False
+
+    @abstractmethod
+    def _defect(self, problem: Exception) -> None:
+        """Something raised where nothing may."""
+
+    def _safely(self, step: Callable[P, None]) -> Callable[P, None]:
+        """
+        A step, to be called by the loop, a task or the journal.
+
+        There, what it raises would be lost, and with it the effect: unsettled, its lease renewed
+        for as long as the worker lives.
+        """
+
+        def run(*args: P.args, **keywords: P.kwargs) -> None:
+            try:
+                step(*args, **keywords)
+            except Exception as problem:
+                self._defect(problem)
+
+        return run
 
     @abstractmethod
     def _discard(self) -> None:
@@ -136,7 +158,7 @@ class Ending(ABC):
             error_json,
             park_reason,
         )
-        self.lane.records.finish(said, finished)
+        self.lane.records.finish(said, self._safely(finished))
 
     def _send(self, answer: Answer, encoded: bytes | None = None) -> None:
         """Answer, if anybody wants to know; then settle. Followers get the same answer."""
@@ -228,7 +250,7 @@ class Ending(ABC):
                 lane.records.posted(request.identity, parks)
             self._send(answer)
 
-        lane.settlement.park(reason, self.kind, letter, posted)
+        lane.settlement.park(reason, self.kind, letter, self._safely(posted), self._defect)
 
     def _settle(self) -> None:
         self.delivery.ack()

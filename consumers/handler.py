@@ -41,6 +41,7 @@ __all__ = [
     "call",
     "check_on_uncertain",
     "check_time_limit",
+    "checked_outcome",
     "function_handler",
 ]
 

@@ -85,7 +85,7 @@ class Job(Ending):
         delivery: What arrived.
     """
 
-    __slots__ = ("_attempt", "_delayed", "_fetching", "_polls", "_timer")
+    __slots__ = ("_attempt", "_defective", "_delayed", "_fetching", "_polls", "_timer")
 
     #: Whether the sender of a message that is too large hears of it from here.
     tells_oversize = True
@@ -97,11 +97,15 @@ class Job(Ending):
         self._timer: asyncio.TimerHandle | None = None
         self._delayed: Delay | None = None
         self._polls = 0
+        self._defective = False
 
     # Arrival -----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Read the message and take the first step."""
+        """Read the message and take the first step; never raises."""
+        self._safely(self._begin)()
+
+    def _begin(self) -> None:
         reached("after_deliver")
         lane = self.lane
         lane.jobs.add(self)
@@ -122,14 +126,23 @@ class Job(Ending):
     async def _fetch(self, claims: ClaimCheck) -> None:
         """Get the body that is kept out of line, then go on as with any other."""
         lane = self.lane
-        found = await read_stored(
-            claims,
-            self.delivery.message,
-            lane.limits,
-            now_ms=lane.now_ms(),
-            levels_ms=lane.levels_ms,
-        )
-        self._fetching = None
+        try:
+            found = await read_stored(
+                claims,
+                self.delivery.message,
+                lane.limits,
+                now_ms=lane.now_ms(),
+                levels_ms=lane.levels_ms,
+            )
+        except Exception as problem:
+            self._defect(problem)
+            return
+        finally:
+            self._fetching = None
+        self._safely(self._fetched)(found)
+
+    def _fetched(self, found: Request | Postpone | Park) -> None:
+        lane = self.lane
         match found:
             case Request():
                 self._request = found
@@ -145,7 +158,9 @@ class Job(Ending):
                     found.problem,
                     extra={"action": "body_postponed", "effect_id": self.effect_id},
                 )
-                lane.settlement.delay(found.level_ms, self.route, found.message, self._settle)
+                lane.settlement.delay(
+                    found.level_ms, self.route, found.message, self._settle, self._defect
+                )
 
     def _reject_oversize(self) -> None:
         """Too large to publish again: the broker dead-letters it as it is."""
@@ -178,7 +193,8 @@ class Job(Ending):
         self._end()
 
     def _arrive(self) -> None:
-        astray = misrouted(self._known(), self.kind)
+        # By the queue, not by the key: a binding of somebody's own may bring anything here.
+        astray = misrouted(self._known(), self.lane.kind)
         if astray is not None:
             self._park(astray)
         else:
@@ -193,13 +209,10 @@ class Job(Ending):
             return
         self.lane.counters["joined"] += 1
         known = leader._known()
-        now_ms = self.lane.now_ms()
         if known.hash != request.hash:
             self._conflict(known.hash, known.canonical.decode())
         elif leader._answer is not None:
             self._send(leader._answer)
-        elif request.deadline_ms and now_ms >= request.deadline_ms:
-            self._park(expired(request, now_ms))
         elif leader._delayed is not None:
             self._wait(leader._delayed)
         else:
@@ -224,13 +237,13 @@ class Job(Ending):
         request, lane = self._known(), self.lane
         try:
             on_uncertain = lane.handler.on_uncertain(request)
-            lane.records.claim(request, on_uncertain, self._claimed)
+            lane.records.claim(request, on_uncertain, self._safely(self._claimed))
         except InvalidEnvelopeError as problem:
             self._park(Park("rejected", problem.code, problem.message))
 
     def _claimed(self, answer: ClaimAnswer) -> None:
         if self.lane.leaving:
-            # The lease runs out by itself; nobody is left here to run it.
+            self._hand_back(answer)
             return
         match answer:
             case Granted():
@@ -254,12 +267,19 @@ class Job(Ending):
                     )
                 )
 
+    def _hand_back(self, answer: ClaimAnswer) -> None:
+        """Granted to a worker that leaves: nothing ran, and whoever is next has to know that."""
+        records = self.lane.records
+        if isinstance(answer, Granted) and not answer.uncertain and records.kept:
+            hold = Hold(self._known().identity, answer.fence)
+            records.release(hold, answer.attempt, answer.due_in_ms, _ignore)
+
     def _take(self, answer: Granted) -> None:
         """Hold the lease from now on, and know what the journal knows."""
         request, lane = self._known(), self.lane
         if lane.records.kept:
             self._hold = Hold(request.identity, answer.fence)
-            lane.records.watch(self._hold, self._lease_lost)
+            lane.records.watch(self._hold, self._safely(self._lease_lost))
             due_ms = lane.now_ms() + answer.due_in_ms
             self._request = replace(request, attempt=answer.attempt, due_ms=due_ms)
         reached("after_claim")
@@ -274,6 +294,8 @@ class Job(Ending):
     def _lease_lost(self) -> None:
         """Somebody else has the effect now, or it was cancelled: the journal knows."""
         self._hold = None
+        if self.lane.leaving:
+            return
         logger.warning(
             "the lease of effect %s is lost; what it gives here is discarded",
             self.effect_id,
@@ -321,7 +343,7 @@ class Job(Ending):
         if isinstance(action, Pause):
             lane.counters["paused"] += 1
             then = self._step if self._hold or not lane.records.kept else self._claim
-            self._timer = lane.loop.call_later(action.wait_ms / 1_000, then)
+            self._timer = lane.loop.call_later(action.wait_ms / 1_000, self._safely(then))
             return
         self._delayed = action
         due_ms = request.due_ms or lane.now_ms() + action.level_ms
@@ -344,10 +366,12 @@ class Job(Ending):
                 self._claim()
 
         self._telling = True
-        self.lane.records.release(hold, self._known().attempt, due_in_ms, released)
+        self.lane.records.release(hold, self._known().attempt, due_in_ms, self._safely(released))
 
     def _publish_delayed(self, action: Delay) -> None:
-        self.lane.settlement.delay(action.level_ms, self.route, self._known().message, self._settle)
+        self.lane.settlement.delay(
+            action.level_ms, self.route, self._known().message, self._settle, self._defect
+        )
         for follower in self._take_followers():
             follower._wait(action)
 
@@ -358,7 +382,7 @@ class Job(Ending):
         if not request.first_seen_ms:
             # Kept here only; it goes on the wire with a retry.
             request = self._request = replace(request, first_seen_ms=lane.now_ms())
-        self._attempt = Attempt(lane, request, self._attempted)
+        self._attempt = Attempt(lane, request, self._safely(self._attempted))
 
     def _attempted(self, result: Result, overdue: bool) -> None:
         self._attempt = None
@@ -420,7 +444,7 @@ class Job(Ending):
             else:
                 self._try_again(again)
 
-        note_sleep(self.lane.records, self._known(), sleep.envelope, noted)
+        note_sleep(self.lane.records, self._known(), sleep.envelope, self._safely(noted))
 
     def _fail(self, error: BaseException, now_ms: int) -> None:
         lane = self.lane
@@ -452,6 +476,40 @@ class Job(Ending):
 
     # Leaving -----------------------------------------------------------------------------------
 
+    def _defect(self, problem: Exception) -> None:
+        """
+        Something raised where nothing may: park the effect, so that somebody looks at it.
+
+        When even that fails, or the journal is being told another end, the broker gets the message
+        back; it comes out of limbo a few times, and is parked from there.
+        """
+        lane = self.lane
+        lane.counters["defects"] += 1
+        logger.error(
+            "effect %s cannot go on: %s",
+            self.effect_id,
+            describe(problem),
+            exc_info=problem,
+            extra={"action": "defect", "effect_id": self.effect_id},
+        )
+        first, self._defective = not self._defective, True
+        if first and self._request is not None and not self._telling and not lane.leaving:
+            sentence = f"{describe(problem)}; the worker's log has the whole of it"
+            self._safely(self._park)(Park("rejected", "effectmq_defect", sentence))
+            return
+        self._give_up()
+
+    def _give_up(self) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            self.lane.records.unwatch(hold)
+            self.lane.records.abandon(hold)
+        followers = self._take_followers()
+        self.delivery.reject()
+        self._end()
+        for follower in followers:
+            follower._safely(follower._join)()
+
     def _end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -462,18 +520,21 @@ class Job(Ending):
     def leave(self) -> None:
         """The worker shuts down and time is up: stop here and leave the effect unsettled."""
         hold, self._hold = self._hold, None
+        if hold is not None:
+            self.lane.records.unwatch(hold)
         if self._timer is not None:
             self._timer.cancel()
         if self._fetching is not None:
             self._fetching.cancel()
+        begun = self._attempt is not None and self._attempt.begun
+        if hold is not None and begun:
+            self.lane.records.abandon(hold)
+        elif hold is not None and not self._telling:
+            self.lane.records.release(hold, self._known().attempt, 0, _ignore)
         if self._attempt is not None:
             self._attempt.stop()
-            if hold is not None:
-                self.lane.records.abandon(hold)
-            return
-        if hold is not None and not self._telling:
-            self.lane.records.release(hold, self._known().attempt, 0, _ignore)
-        self._end()
+        else:
+            self._end()
 
 
 def _ignore(answer: object) -> None:

@@ -19,6 +19,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -41,6 +42,7 @@ from effectmq.broker.journal.records import (
 from effectmq.consumers.retry import LONGEST_WAIT_MS
 from effectmq.protocol.errors import DatabaseUnavailableError
 from effectmq.protocol.request import Identity, Request
+from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
 __all__ = ["Hold", "JournalRecords", "NoRecords", "Records"]
@@ -193,6 +195,7 @@ class JournalRecords:
         self._watched: dict[Identity, tuple[Hold, Callable[[], None]]] = {}
         self._left = False
         self._down = False
+        self._asked: set[asyncio.Future[Any]] = set()
         self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
 
     @property
@@ -204,11 +207,22 @@ class JournalRecords:
         """Whether the journal did not answer the last time."""
         return self._down
 
-    def leave(self) -> None:
-        """Ask no more; what was asked already is answered by the journal's closing."""
-        self._left = True
+    async def leave(self, timeout_s: float) -> None:
+        """
+        Renew no more, and wait for what was asked; then ask no more.
+
+        Args:
+            timeout_s: What a journal that does not answer may take of the way out, in seconds.
+        """
         self._renewing.cancel()
         self._watched.clear()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while self._asked:
+                        await asyncio.wait(self._asked)
+        finally:
+            self._left = True
 
     # Asking until there is an answer ---------------------------------------------------------
 
@@ -219,24 +233,33 @@ class JournalRecords:
         wait_s: float = _AGAIN_S,
     ) -> None:
         def answered(future: asyncio.Future[A]) -> None:
+            self._asked.discard(future)
             problem = future.exception()
             if problem is None:
                 self._down = False
                 then(future.result())
-            elif isinstance(problem, DatabaseUnavailableError):
-                if not self._left:
-                    self._note_down(problem)
-                    again_s = min(2 * wait_s, _AGAIN_MAX_S)
-                    self._loop.call_later(wait_s, self._ask, ask, then, again_s)
-            else:
-                raise problem
+            elif not self._left:
+                # Also when it is a defect: nothing is known of what was asked, so nothing can be
+                # done but ask again.
+                self._note_down(problem)
+                again_s = min(2 * wait_s, _AGAIN_MAX_S)
+                self._loop.call_later(wait_s, self._ask, ask, then, again_s)
 
         if not self._left:
-            ask().add_done_callback(answered)
+            asked = ask()
+            self._asked.add(asked)
+            asked.add_done_callback(answered)
 
-    def _note_down(self, problem: DatabaseUnavailableError) -> None:
+    def _note_down(self, problem: BaseException) -> None:
         self._counters["journal_retries"] += 1
-        if not self._down:
+        if not isinstance(problem, DatabaseUnavailableError):
+            logger.error(
+                "the journal failed: %s",
+                describe(problem),
+                exc_info=problem,
+                extra={"action": "defect"},
+            )
+        elif not self._down:
             # Once for each outage, not once for each effect that waits.
             logger.error(
                 "%s. Effects wait, nothing is acknowledged",

@@ -26,7 +26,7 @@ from effectmq.protocol.limits import DEFAULT_LIMITS
 from effectmq.protocol.message import Message
 from effectmq.protocol.reply import OUTCOME_TYPE, join_replies
 from effectmq.protocol.request import correlation
-from effectmq.protocol.text import printable
+from effectmq.protocol.text import describe, printable
 
 __all__ = ["ReplyOutbox"]
 
@@ -152,10 +152,10 @@ class ReplyOutbox:
             type=OUTCOME_TYPE,
             correlation_id=_correlation(batch),
         )
-        if road.claims is not None:
-            message = await outgoing_until_stored(road.claims, message)
-            message.headers[names.HASH] = batch[0].hash
         try:
+            if road.claims is not None:
+                message = await outgoing_until_stored(road.claims, message)
+                message.headers[names.HASH] = batch[0].hash
             await publish_until_known(self._transport, "", reply_to, message)
         except UnroutableError:
             self._counters["replies_unroutable"] += len(batch)
@@ -171,6 +171,17 @@ class ReplyOutbox:
         except TransportClosedError:
             # The worker has left; unsettled effects come back to another one.
             return
+        except Exception as problem:
+            # Nothing that trying again can mend, and nothing that may keep the rest from going.
+            self._counters["replies_unsendable"] += len(batch)
+            logger.error(
+                "%d outcome(s) for %s cannot be sent: %s",
+                len(batch),
+                reply_to,
+                describe(problem),
+                exc_info=problem,
+                extra={"action": "reply_unsendable"},
+            )
         else:
             self._counters["replies"] += len(batch)
             self._counters["reply_messages"] += 1

@@ -14,9 +14,10 @@ from dataclasses import replace
 from effectmq.broker.journal.records import ClaimAnswer, Granted, Record, Recorded
 from effectmq.consumers.recording import Records
 from effectmq.protocol.canonical import canonical_json
-from effectmq.protocol.errors import InvalidEnvelopeError
+from effectmq.protocol.errors import InvalidEnvelopeError, PayloadTooLargeError
 from effectmq.protocol.model import to_tree
 from effectmq.protocol.request import Request
+from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
 
@@ -42,8 +43,8 @@ def note_sleep(
     """
     try:
         sealed = Request.seal(envelope)
-    except InvalidEnvelopeError as problem:
-        then(problem.message)
+    except (InvalidEnvelopeError, PayloadTooLargeError) as problem:
+        then(describe(problem))
         return
     # In the effect scope of the call, as everything that it leads to.
     identity = replace(sealed.identity, scope_id=parent.identity.scope_id)
@@ -60,4 +61,8 @@ def note_sleep(
                 # Noted before: a worker died between this and the wait, or notes it right now.
                 then("")
 
-    records.claim(request, "retry", claimed)
+    try:
+        records.claim(request, "retry", claimed)
+    except InvalidEnvelopeError as problem:
+        # Its name is longer than that of the call, and may be too long to be kept.
+        then(describe(problem))

@@ -28,9 +28,9 @@ from effectmq.consumers.replies import ReplyOutbox
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
 from effectmq.consumers.watchdog import LoopWatchdog
-from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.notice import read_notice
+from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
     Names,
     TopologySettings,
@@ -106,41 +106,15 @@ class Service:
         """
         self._records = await self._open_records()
         try:
-            self._transport: Transport = open_transport(broker, transport_settings)
-            await self._transport.__aenter__()
+            await self._connect(broker, transport_settings)
         except BaseException:
             await self._close_stores()
             raise
         try:
-            topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
-            await self._transport.declare(topology)
-            most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
-            if self._attachments is not None:
-                await self._attachments.__aenter__()
-                self._claims = ClaimCheck(
-                    self._attachments, max_inline_bytes=transport_settings.max_body_bytes
-                )
-            replies = ReplyOutbox(self._transport, most, self._counters, self._claims)
-            self._settlement = Settlement(
-                self._transport, self._names, topology, replies, self._counters
-            )
-            self._chunks = ChunkOutbox(self._transport, self._counters)
-            for route, handler in self._handlers.items():
-                await self._open(
-                    self._lane(route, handler),
-                    self._names.work_queue(route),
-                    self._settings.concurrency,
-                    Job,
-                )
-            limbo = self._lane("limbo", LIMBO_HANDLER)
-            await self._open(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob)
-            if self._records.kept:
-                await self._listen()
+            await self._consume()
         except BaseException:
-            for pump in self._pumps:
-                pump.cancel()
-            await self._transport.__aexit__()
-            await self._close_stores()
+            # Effects may have begun on the routes that were open already.
+            await self._leave()
             raise
         self._watchdog.start()
         logger.info(
@@ -152,6 +126,40 @@ class Service:
             f"journal {self._journal.where}" if self._journal else _NO_JOURNAL,
             extra={"action": "worker_started", "routes": list(self._handlers)},
         )
+
+    async def _connect(self, broker: str, transport_settings: TransportSettings) -> None:
+        if self._attachments is not None:
+            await self._attachments.__aenter__()
+            self._claims = ClaimCheck(
+                self._attachments, max_inline_bytes=transport_settings.max_body_bytes
+            )
+        topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
+        self._transport: Transport = open_transport(broker, transport_settings)
+        await self._transport.__aenter__()
+        try:
+            await self._transport.declare(topology)
+        except BaseException:
+            await self._transport.__aexit__()
+            raise
+        most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
+        replies = ReplyOutbox(self._transport, most, self._counters, self._claims)
+        self._settlement = Settlement(
+            self._transport, self._names, topology, replies, self._counters
+        )
+        self._chunks = ChunkOutbox(self._transport, self._counters)
+
+    async def _consume(self) -> None:
+        for route, handler in self._handlers.items():
+            await self._open(
+                self._lane(route, handler),
+                self._names.work_queue(route),
+                self._settings.concurrency,
+                Job,
+            )
+        limbo = self._lane("limbo", LIMBO_HANDLER)
+        await self._open(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob)
+        if self._records.kept:
+            await self._listen()
 
     async def _open_records(self) -> Records:
         if self._journal is None:
@@ -174,7 +182,7 @@ class Service:
             self._claims = None
             await self._attachments.__aexit__()
         if isinstance(self._records, JournalRecords):
-            self._records.leave()
+            await self._records.leave(_CLOSE_S)
         if self._journal is not None:
             await self._journal.__aexit__()
 
@@ -195,11 +203,12 @@ class Service:
         async for delivery in consumer:
             try:
                 self._records.check(read_notice(delivery.message))
-            except ProtocolError as problem:
+            except Exception as problem:
+                # Anybody may write here, and one bad notice must not end the hearing.
                 self._counters["notices_unreadable"] += 1
                 logger.warning(
                     "a notice to all workers cannot be read: %s",
-                    problem,
+                    describe(problem),
                     extra={"action": "notice_unreadable"},
                 )
             delivery.ack()
@@ -272,26 +281,18 @@ class Service:
         self._chunks.abort()
         for pump in self._pumps:
             pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                await self._transport.__aexit__()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                await self._close_stores()
+        # Whatever fails, and whoever stops waiting: leases must not be renewed by nobody for ever.
+        try:
+            await asyncio.gather(*self._pumps, return_exceptions=True)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._transport.__aexit__()
+        finally:
+            await self._close_stores()
 
 
 async def _pump(
     lane: Lane[Job], consumer: Consumer, make: Callable[[Lane[Job], Delivery], Job]
 ) -> None:
     async for delivery in consumer:
-        job = make(lane, delivery)
-        try:
-            job.begin()
-        except Exception:
-            # A defect of ours must not stop the lane. The message stays unsettled; the broker's
-            # delivery limit keeps it from coming back for ever.
-            logger.exception(
-                "a delivery on %s could not be handled", consumer, extra={"action": "defect"}
-            )
-            job.leave()
+        make(lane, delivery).begin()

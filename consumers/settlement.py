@@ -20,6 +20,7 @@ from effectmq.broker.transport import Transport
 from effectmq.consumers.replies import ReplyOutbox
 from effectmq.protocol.errors import BrokerError, TransportClosedError, UnroutableError
 from effectmq.protocol.message import Message
+from effectmq.protocol.text import describe
 from effectmq.protocol.topology import Names, Topology
 
 __all__ = ["Settlement"]
@@ -36,6 +37,10 @@ class _Road:
     exchange: str
     routing_key: str
     what: str
+
+
+def _log_failure(problem: Exception) -> None:
+    logger.error("a message could not be published: %s", describe(problem), exc_info=problem)
 
 
 class Settlement:
@@ -64,9 +69,18 @@ class Settlement:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def delay(
-        self, level_ms: int, route: str, message: Message, settle: Callable[[], None]
+        self,
+        level_ms: int,
+        route: str,
+        message: Message,
+        settle: Callable[[], None],
+        failed: Callable[[Exception], None] = _log_failure,
     ) -> None:
-        """Publish to a delay level, from which the route brings it home; then settle."""
+        """
+        Publish to a delay level, from which the route brings it home; then settle.
+
+        What cannot be published at all is handed to ``failed``.
+        """
         road = _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
 
         async def run() -> None:
@@ -75,10 +89,17 @@ class Settlement:
             reached("after_delay_publish")
             settle()
 
-        self._spawn(run())
+        self._spawn(run(), failed)
 
-    def park(self, reason: str, kind: str, message: Message, then: Callable[[], None]) -> None:
-        """Publish a dead letter; ``then`` goes on with answering and settling."""
+    def park(
+        self,
+        reason: str,
+        kind: str,
+        message: Message,
+        then: Callable[[], None],
+        failed: Callable[[Exception], None] = _log_failure,
+    ) -> None:
+        """Publish a dead letter; ``then`` goes on with answering and settling. As ``delay``."""
         road = _Road(self._names.dead, f"{kind}.{reason}", "the dead letters")
 
         async def run() -> None:
@@ -88,10 +109,18 @@ class Settlement:
             reached("after_dead_publish")
             then()
 
-        self._spawn(run())
+        self._spawn(run(), failed)
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(
+        self, work: Coroutine[object, object, None], failed: Callable[[Exception], None]
+    ) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as problem:
+                failed(problem)
+
+        task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -89,7 +89,7 @@ class EffectWorker:
     ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.journal = chosen_journal(journal)
-        self.replay = checked_replay(replay, self.journal)
+        self.replay: ReplayMode = checked_replay(replay, self.journal)
         self.attachments = (
             open_attachments(attachments) if isinstance(attachments, str) else attachments
         )

@@ -43,7 +43,11 @@ def printable(text: str, limit: int = _MAX_CHARACTERS) -> str:
 
 def describe(error: BaseException) -> str:
     """An exception as a phrase: ``ValueError: text``; ours are sentences and stand alone."""
-    text = printable(str(error))
+    try:
+        text = printable(str(error))
+    except Exception:
+        # Whoever describes an error is dealing with it, and must not get another one.
+        text = "its text cannot be had"
     name = type(error).__name__
     if type(error).__module__.startswith("effectmq."):
         return text or name

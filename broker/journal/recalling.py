@@ -35,6 +35,8 @@ logger = logging.getLogger("effectmq.client")
 
 #: The code of a replay key that is used for two effects.
 CONFLICT = "effectmq_hash_conflict"
+#: How long a look may take before the effect travels, in seconds.
+_LOOK_S = 5.0
 _CANCELLED = ("effectmq_cancelled", "runtime_effect_sleep_cancelled")
 
 
@@ -60,12 +62,14 @@ class Recall:
             RecordMissingError: With strict replay, when there is no finished record.
             DatabaseUnavailableError: With strict replay, when the journal cannot be read.
         """
+        # Most of the caller's time is for the effect, which has to travel when this gives nothing.
+        limit_s = timeout_s if self._strict else min(timeout_s / 2, _LOOK_S)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(limit_s):
                 found = await self._journal.look(request.identity, request.hash)
         except (DatabaseUnavailableError, TimeoutError) as problem:
-            if self._strict and isinstance(problem, DatabaseUnavailableError):
-                raise
+            if self._strict:
+                raise _silent(problem, limit_s) from None
             # Not a reason to stop: the worker asks its journal, too.
             self._counters["journal_unavailable"] += 1
             logger.warning(
@@ -85,19 +89,36 @@ class Recall:
             raise RecordMissingError(request.effect_id, identity.scope_id, identity.replay_key)
         return None
 
-    async def cancel(self, request: Request, error: RuntimeEffectControllerError) -> bool:
+    async def cancel(
+        self, request: Request, error: RuntimeEffectControllerError, timeout_s: float
+    ) -> bool:
         """
         Cancel an effect unless it is finished; whether it is cancelled now.
 
         Raises:
             EffectMismatchError: When the key is recorded with another envelope.
-            DatabaseUnavailableError: When the journal cannot be written; nothing was cancelled.
+            DatabaseUnavailableError: When the journal cannot be written, or not in time.
         """
         asked = Cancel(effect_of(request), canonical_json(to_tree(error)).decode())
-        answer = await self._journal.cancel(asked)
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._journal.cancel(asked)
+        except TimeoutError as problem:
+            raise _silent(problem, timeout_s) from None
         if isinstance(answer, Mismatch):
             raise _mismatch(request, answer)
         return isinstance(answer, Cancelled)
+
+
+def _silent(
+    problem: DatabaseUnavailableError | TimeoutError, limit_s: float
+) -> DatabaseUnavailableError:
+    if isinstance(problem, DatabaseUnavailableError):
+        return problem
+    return DatabaseUnavailableError(
+        f"the journal gave no answer within {limit_s:g} s; what was asked of it may have been "
+        "done, and asking again is safe"
+    )
 
 
 def reply_of(request: Request, recorded: Recorded) -> Reply:

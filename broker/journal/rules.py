@@ -222,6 +222,9 @@ def hand_back(
         case Abandon():
             changed = replace(entry, lease_token="", lease_expires_ms=0)
         case Renew():
+            if not entry.lease_token:
+                # Abandoned meanwhile: a renewal that comes late must not keep others out.
+                return Lost(), None
             changed = _leased(entry, said.lease_ms, now)
     return Accepted(), changed
 

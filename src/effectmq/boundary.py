@@ -101,7 +101,9 @@ def whole_boundary(
     )
     worker.use(boundary, kinds=_KEPT | {"tool_call"} if tools_use_inbox else _KEPT)
     worker.use(boundary.calls, kinds=_CALLING)
-    worker.use(runner, kinds=("process",))
+    if worker.replay != "strict":
+        # Who only replays runs nothing, and processes are run by whoever has a runner.
+        worker.use(runner, kinds=("process",))
     if models is not None:
         worker.models(models)
     if code is not None:
@@ -139,6 +141,7 @@ class BoundaryCalls:
             topology=worker.topology,
             journal=worker.journal,
             attachments=worker.attachments,
+            replay=worker.replay,
         )
         self._client = await client.__aenter__()
         return self
