@@ -78,7 +78,7 @@ def whole_boundary(
             ``direct`` are left to other workers.
         prompt: The system prompt of surfaces, or what gives it.
         hooks: What checkpoints ask besides the inbox.
-        code: Turns ``exec_code`` on, with these limits; Monty, its default, needs the extra ``code``.
+        code: Turns ``exec_code`` on, with these limits; the backend Monty needs the extra ``code``.
         session_turn: Runs ``session_turn`` processes.
         lashlang_process: Runs ``lashlang_process`` processes.
         processes: Times and limits of the process runner.
