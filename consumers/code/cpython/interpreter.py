@@ -44,7 +44,7 @@ def this_interpreter() -> Interpreter:
     # A virtual environment's program is a link to the one that it was made from.
     program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     shown = {program: program, str(Path(__file__).parent / "inside"): _ROOT}
-    library_folders = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    library_folders = _standard_library()
     for path in [*library_folders, *_own_library(), *_system_libraries(), *_time_zones()]:
         shown[path] = path
     packages = [Path(folder) / "site-packages" for folder in library_folders]
@@ -60,6 +60,12 @@ def this_interpreter() -> Interpreter:
         links={str(top): os.readlink(top) for top in _TOP if top.is_symlink()},
         environment=_environment(),
     )
+
+
+def _standard_library() -> set[str]:
+    """One folder, or two where the machine's own code is kept apart."""
+    base = {"platbase": sys.base_exec_prefix}
+    return {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib", vars=base)}
 
 
 def _native(library_folders: set[str]) -> list[str]:

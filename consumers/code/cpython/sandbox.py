@@ -75,7 +75,8 @@ def _namespaces() -> list[str]:
 
 
 def _files(interpreter: Interpreter) -> list[str]:
-    options: list[str] = []
+    # First, should the interpreter lie in there.
+    options = ["--tmpfs", "/tmp"]
     places = [*interpreter.shown.values(), *interpreter.links]
     for folder in _folders_above(places):
         # Left to itself, bubblewrap makes them for root only.
@@ -86,10 +87,10 @@ def _files(interpreter: Interpreter) -> list[str]:
         options += ["--symlink", target, place]
     for file in interpreter.blanked:
         options += ["--ro-bind", os.devnull, file]
-    for folder in ("/tmp", *interpreter.hidden):
+    for folder in interpreter.hidden:
         options += ["--tmpfs", folder, "--remount-ro", folder]
     # A file in memory would count against no limit.
-    return [*options, "--remount-ro", "/"]
+    return [*options, "--remount-ro", "/tmp", "--remount-ro", "/"]
 
 
 def _folders_above(places: list[str]) -> list[str]:
