@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Self
 
 from effectmq.broker.deadletter_filter import EVERY_LETTER, DeadFilter
@@ -22,6 +23,7 @@ from effectmq.broker.transport import Consumer, Delivery, QueueStats, Transport
 from effectmq.protocol.deadletter import DeadLetter, read_dead_letter
 from effectmq.protocol.errors import (
     BrokerError,
+    BrokerUnreachableError,
     ReplyQueueInUseError,
     TopologyError,
     TransportClosedError,
@@ -126,8 +128,10 @@ class DeadBrowser:
         except ReplyQueueInUseError:
             raise self._in_use() from None
         try:
-            if (await self._stats()).consumers > 1:
-                raise self._in_use()
+            with suppress(BrokerUnreachableError):
+                # Lost already, by a message that cannot be read, perhaps: ``take`` says so.
+                if (await self._stats()).consumers > 1:
+                    raise self._in_use()
         except BaseException:
             await consumer.close()
             raise

@@ -39,11 +39,26 @@ def stat(process_id: int) -> list[str]:
         return []
 
 
-def living() -> set[int]:
+def children() -> set[int]:
     """The processes that this one has started and that have not ended."""
     found = {int(name) for name in os.listdir("/proc") if name.isdigit()}
     ours = [str(os.getpid())]
     return {one for one in found if stat(one)[1:2] == ours and stat(one)[0] != "Z"}
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Brokers and servers of the session are children of this process, too."""
+    _OTHERS.clear()
+    _OTHERS.update(children())
+
+
+_OTHERS: set[int] = set()
+
+
+def living() -> set[int]:
+    """The interpreter's processes: those that have come since the test began."""
+    return children() - _OTHERS
 
 
 def read(process_id: int, name: str) -> str:
