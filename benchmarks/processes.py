@@ -15,16 +15,14 @@ import json
 import os
 import platform
 import secrets
-import statistics
 import sys
 import tempfile
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-from benchmarks.__main__ import Turn, one_turn
+from benchmarks.__main__ import Maker, compare
 from effectmq import Client, Worker, WorkerSettings
 from effectmq.broker.databases import open_database
 from effectmq.broker.processes.registry import ProcessRegistry
@@ -116,16 +114,6 @@ class ThroughEffectmq(RegistryAlone):
         await processes.wait(registration.id, timeout=120)
 
 
-def median(turns: list[Turn]) -> Turn:
-    """The middle of each figure."""
-    return Turn(
-        *(
-            statistics.median(getattr(turn, figure) for turn in turns)
-            for figure in ("per_second", "p50_ms", "p99_ms")
-        )
-    )
-
-
 async def main(arguments: argparse.Namespace) -> None:
     """Measure, and print a row for each number in flight."""
     kind = (arguments.database or "sqlite").partition(":")[0]
@@ -134,14 +122,13 @@ async def main(arguments: argparse.Namespace) -> None:
         f"{arguments.turns} turns each",
         file=sys.stderr,
     )
-    sides: dict[str, Any] = {"registry": RegistryAlone, "effectmq": ThroughEffectmq}
+    sides: dict[str, Maker] = {
+        "registry": partial(RegistryAlone, arguments.database),
+        "effectmq": partial(ThroughEffectmq, arguments.database),
+    }
     for in_flight, total in ((1, arguments.sequential), (20, arguments.parallel)):
-        done: dict[str, list[Turn]] = {name: [] for name in sides}
-        for _ in range(arguments.turns):
-            for name, side in sides.items():
-                maker = partial(side, arguments.database)
-                done[name].append(await one_turn(arguments.broker, maker, in_flight, total))
-        alone, ours = median(done["registry"]), median(done["effectmq"])
+        result = await compare(arguments.broker, sides, in_flight, total, arguments.turns)
+        alone, ours = result["registry"], result["effectmq"]
         row = {
             "what": "process start to await",
             "database": kind,
