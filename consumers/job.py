@@ -272,7 +272,7 @@ class Job(Ending):
         records = self.lane.records
         if isinstance(answer, Granted) and not answer.uncertain and records.kept:
             hold = Hold(self._known().identity, answer.fence)
-            records.release(hold, answer.attempt, answer.due_in_ms, _ignore)
+            records.release(hold, answer.attempt, None, _ignore)
 
     def _take(self, answer: Granted) -> None:
         """Hold the lease from now on, and know what the journal knows."""
@@ -338,6 +338,7 @@ class Job(Ending):
                 self._park(action)
 
     def _wait(self, action: Pause | Delay) -> None:
+        fixed_ms = self._known().due_ms
         request = self._request = self._known().changed(action.headers)
         lane = self.lane
         if isinstance(action, Pause):
@@ -346,10 +347,12 @@ class Job(Ending):
             self._timer = lane.loop.call_later(action.wait_ms / 1_000, self._safely(then))
             return
         self._delayed = action
-        due_ms = request.due_ms or lane.now_ms() + action.level_ms
-        self._let_go(max(0, due_ms - lane.now_ms()), lambda: self._publish_delayed(action))
+        due_in_ms = max(0, request.due_ms - lane.now_ms()) if request.due_ms else action.level_ms
+        # A moment that was fixed before stays what it is, and does not move with every hop.
+        kept = request.due_ms and request.due_ms == fixed_ms
+        self._let_go(None if kept else due_in_ms, lambda: self._publish_delayed(action))
 
-    def _let_go(self, due_in_ms: int, then: Callable[[], None]) -> None:
+    def _let_go(self, due_in_ms: int | None, then: Callable[[], None]) -> None:
         """Release the lease before the message goes to wait, so that its next holder is sure."""
         hold = self._hold
         if hold is None:
@@ -530,7 +533,7 @@ class Job(Ending):
         if hold is not None and begun:
             self.lane.records.abandon(hold)
         elif hold is not None and not self._telling:
-            self.lane.records.release(hold, self._known().attempt, 0, _ignore)
+            self.lane.records.release(hold, self._known().attempt, None, _ignore)
         if self._attempt is not None:
             self._attempt.stop()
         else:

@@ -103,9 +103,13 @@ class Records(Protocol):
         ...
 
     def release(
-        self, hold: Hold, attempts: int, due_in_ms: int, then: Callable[[Accepted | Lost], None]
+        self,
+        hold: Hold,
+        attempts: int,
+        due_in_ms: int | None,
+        then: Callable[[Accepted | Lost], None],
     ) -> None:
-        """Let go of it until it is due."""
+        """Let go of it until it is due; ``None`` for the moment that was fixed before."""
         ...
 
     def abandon(self, hold: Hold) -> None:
@@ -146,7 +150,11 @@ class NoRecords:
         then(Accepted())
 
     def release(
-        self, hold: Hold, attempts: int, due_in_ms: int, then: Callable[[Accepted | Lost], None]
+        self,
+        hold: Hold,
+        attempts: int,
+        due_in_ms: int | None,
+        then: Callable[[Accepted | Lost], None],
     ) -> None:
         """Go on."""
         then(Accepted())
@@ -302,7 +310,11 @@ class JournalRecords:
         self._ask(lambda: self._journal.record(said), recorded)
 
     def release(
-        self, hold: Hold, attempts: int, due_in_ms: int, then: Callable[[Accepted | Lost], None]
+        self,
+        hold: Hold,
+        attempts: int,
+        due_in_ms: int | None,
+        then: Callable[[Accepted | Lost], None],
     ) -> None:
         """Let go of it until it is due."""
         said = Release(hold.identity, hold.fence, attempts, due_in_ms)

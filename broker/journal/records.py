@@ -188,12 +188,20 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Let go of it until it is due: the next attempt, or the end of a sleep."""
+    """
+    Let go of it until it is due: the next attempt, or the end of a sleep.
+
+    Attributes:
+        identity: Which effect.
+        fence: From the claim.
+        attempts: Attempts made.
+        due_in_ms: How long until then; ``None`` leaves the moment as it was fixed before.
+    """
 
     identity: Identity
     fence: int
     attempts: int
-    due_in_ms: int
+    due_in_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,11 @@ def hand_back(
                 attempts=min(said.attempts, LARGEST),
                 lease_token="",
                 lease_expires_ms=0,
-                due_at_ms=_later(now.wall_ms, said.due_in_ms),
+                due_at_ms=(
+                    entry.due_at_ms
+                    if said.due_in_ms is None
+                    else _later(now.wall_ms, said.due_in_ms)
+                ),
             )
         case Abandon():
             changed = replace(entry, lease_token="", lease_expires_ms=0)

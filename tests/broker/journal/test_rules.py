@@ -199,3 +199,15 @@ def test_an_entry_that_makes_sense_is_left_alone() -> None:
     """Every one that the rules can make."""
     for entry in (HELD, WAITING, DONE, FAILED, PARKED, STOPPED, UNSEEN, FORGOTTEN):
         assert rules.sound(entry) is entry
+
+
+def test_a_release_can_leave_the_moment_as_it_was_fixed() -> None:
+    """A sleep does not get longer by being carried from one delay level to the next."""
+    held = replace(HELD, due_at_ms=777)
+    answer, kept = rules.hand_back(held, Release(KEY, 4, 2, None), NOW)
+    assert answer == Accepted()
+    assert kept is not None
+    assert (kept.status, kept.due_at_ms) == ("waiting", 777)
+    _, moved = rules.hand_back(held, Release(KEY, 4, 2, 50), NOW)
+    assert moved is not None
+    assert moved.due_at_ms == 1_000_050
