@@ -11,11 +11,18 @@ from effectmq.broker.database import Database
 from effectmq.consumers.code.monty import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from tests.consumers.code.databases import empty_database
+from tests.consumers.code.processes import remember_others
 
 #: Small, so that every limit is reached at once.
 SETTINGS = CodeSettings(
     time_limit_s=0.5, memory_bytes=16_000_000, output_bytes=500_000, processes=2
 )
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Brokers and servers of the session are no processes of an interpreter."""
+    remember_others()
 
 
 @pytest.fixture

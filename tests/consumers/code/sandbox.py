@@ -12,9 +12,8 @@ import pytest
 from effectmq.consumers.code.cpython.engine import CPythonEngine
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol.errors import ConfigurationError
-from tests.consumers.code.test_monty import stat
 
-__all__ = ["SANDBOXED", "descendants", "sandboxed", "write_bubblewrap"]
+__all__ = ["SANDBOXED", "sandboxed", "write_bubblewrap"]
 
 #: Small, so that every limit is reached soon; but an interpreter has to start in between.
 SANDBOXED = CodeSettings(
@@ -38,17 +37,6 @@ async def sandboxed(settings: CodeSettings = SANDBOXED) -> AsyncIterator[CPython
         pytest.skip(str(problem))
     async with engine:
         yield engine
-
-
-def descendants() -> list[int]:
-    """The processes under this one that have not ended, the oldest first."""
-    found = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-    parents = {one: stat(one)[:2] for one in found}
-    family = {os.getpid()}
-    for one, known in parents.items():
-        if known and known[0] != "Z" and int(known[1]) in family:
-            family.add(one)
-    return sorted(family - {os.getpid()})
 
 
 def write_bubblewrap(folder: Path, text: str) -> None:

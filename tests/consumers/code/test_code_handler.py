@@ -34,8 +34,8 @@ from effectmq.protocol.wire.execution import ExecResponse
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.tool_value import encode_tool_value
 from effectmq.protocol.wire.tools import ToolCallOutcomeFailure, ToolControlFail, ToolControlFinish
+from tests.consumers.code.processes import living
 from tests.consumers.code.stage import Recorder, ran, refused, run_block
-from tests.consumers.code.test_monty import living
 from tests.consumers.stage import AT_ONCE, NAMES, PATIENCE_S, Stage, code, effect
 from tests.waiting import eventually
 

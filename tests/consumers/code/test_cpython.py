@@ -21,9 +21,10 @@ from effectmq.consumers.code.engine import (
 )
 from effectmq.consumers.code.values import CodeError
 from effectmq.protocol.errors import ConfigurationError
-from tests.consumers.code.sandbox import SANDBOXED, descendants, sandboxed
+from tests.consumers.code.processes import descendants, stat
+from tests.consumers.code.sandbox import SANDBOXED, sandboxed
 from tests.consumers.code.stage import FakeHost
-from tests.consumers.code.test_monty import read, stat
+from tests.consumers.code.test_monty import read
 from tests.waiting import eventually
 
 _ROOT = Path(__file__).parents[3]

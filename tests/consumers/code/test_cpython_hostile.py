@@ -9,7 +9,8 @@ import pytest
 from effectmq.broker.client import EffectClient
 from effectmq.consumers.code.cpython.verdicts import FORGED
 from effectmq.consumers.code.handler import CodeHandler
-from tests.consumers.code.sandbox import SANDBOXED, descendants, sandboxed
+from tests.consumers.code.processes import descendants
+from tests.consumers.code.sandbox import SANDBOXED, sandboxed
 from tests.consumers.code.stage import FakeHost, run_block
 from tests.consumers.code.test_cpython import run
 from tests.consumers.stage import Stage

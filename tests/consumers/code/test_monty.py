@@ -20,6 +20,7 @@ from effectmq.consumers.code.monty import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.code.values import CodeError
 from effectmq.protocol.errors import ConfigurationError
+from tests.consumers.code.processes import living
 from tests.consumers.code.stage import FakeHost
 from tests.waiting import eventually
 
@@ -29,36 +30,6 @@ async def run(
 ) -> Ran:
     """Run one block."""
     return await engine.run(Program(code, state, "seed"), host or FakeHost())
-
-
-def stat(process_id: int) -> list[str]:
-    """State and parent of a process, first and second; empty when it is gone."""
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def children() -> set[int]:
-    """The processes that this one has started and that have not ended."""
-    found = {int(name) for name in os.listdir("/proc") if name.isdigit()}
-    ours = [str(os.getpid())]
-    return {one for one in found if stat(one)[1:2] == ours and stat(one)[0] != "Z"}
-
-
-@pytest.fixture(autouse=True)
-def _others() -> None:
-    """Brokers and servers of the session are children of this process, too."""
-    _OTHERS.clear()
-    _OTHERS.update(children())
-
-
-_OTHERS: set[int] = set()
-
-
-def living() -> set[int]:
-    """The interpreter's processes: those that have come since the test began."""
-    return children() - _OTHERS
 
 
 def read(process_id: int, name: str) -> str:
