@@ -21,6 +21,7 @@ from effectmq.broker.journal.records import (
     Abandon,
     Accepted,
     Answer,
+    Begin,
     Cancel,
     Cancelled,
     Claim,
@@ -123,9 +124,9 @@ class Journal:
         return self._ask(said)
 
     def hand_back(
-        self, said: Release | Abandon | Renew | Letter
+        self, said: Release | Begin | Abandon | Renew | Letter
     ) -> asyncio.Future[Accepted | Lost]:
-        """Release, abandon or renew a lease, or note that a dead letter is out."""
+        """Release, begin, abandon or renew a lease, or note that a dead letter is out."""
         return self._ask(said)
 
     def cancel(self, asked: Cancel) -> asyncio.Future[Cancelled | Recorded | Mismatch]:

@@ -22,6 +22,7 @@ __all__ = [
     "Abandon",
     "Accepted",
     "Answer",
+    "Begin",
     "Busy",
     "Cancel",
     "Cancelled",
@@ -110,6 +111,12 @@ class Entry:
         letter_sent: Whether the dead letter of its last parking is known to be out.
         uncertain: A worker died holding it, and it was taken over by one that must not run it
             twice; so it stays, whoever asks next.
+        worker: Who claimed it last, for people.
+        deaths: Workers that died while its body ran, since it was first seen or last replayed.
+        begun: Whether whoever holds it may have begun its body; a worker that dies before that
+            is no death of this effect.
+        former_deaths: Deaths before it was replayed.
+        dead_workers: The names of those that died last, one on a line.
     """
 
     hash: str
@@ -126,6 +133,11 @@ class Entry:
     parks: int = 0
     letter_sent: bool = False
     uncertain: bool = False
+    worker: str = ""
+    deaths: int = 0
+    begun: bool = True
+    former_deaths: int = 0
+    dead_workers: str = ""
 
 
 # Operations ---------------------------------------------------------------------------------------
@@ -205,8 +217,20 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """Its body begins now; said only where the claim answered that this is not known yet."""
+
+    identity: Identity
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
 class Abandon:
-    """Leave while a body may be half done: the lease ends now, as if we had died."""
+    """
+    Leave in order while a body may be half done: the lease ends now.
+
+    The next one to claim it takes over as after a death, but nobody died of it.
+    """
 
     identity: Identity
     fence: int
@@ -242,7 +266,7 @@ class Cancel:
         return self.effect.identity
 
 
-Operation = Claim | Record | Release | Abandon | Renew | Letter | Cancel
+Operation = Claim | Record | Release | Begin | Abandon | Renew | Letter | Cancel
 
 
 # Answers ------------------------------------------------------------------------------------------
@@ -258,12 +282,20 @@ class Granted:
         attempt: Which attempt this is.
         due_in_ms: How long to wait first.
         uncertain: A worker died holding it and it must not run twice.
+        deaths: How many workers died while its body ran.
+        former_deaths: How many did before it was replayed.
+        dead_workers: The names of those that died last.
+        begun: Whether a death from now on counts; if not, say ``Begin`` before its body.
     """
 
     fence: int
     attempt: int
     due_in_ms: int = 0
     uncertain: bool = False
+    deaths: int = 0
+    former_deaths: int = 0
+    dead_workers: tuple[str, ...] = ()
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)

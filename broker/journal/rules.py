@@ -14,6 +14,7 @@ another envelope               ``Mismatch``
 a finished entry               ``Recorded``
 a live lease                   ``Busy``
 a lease that ran out           ``Granted`` with the next fence; *uncertain* if it must not run twice
+                               and a death, if its body had begun
 a wait                         ``Granted`` with the next fence, and how long there is to wait
 =============================  ===================================================================
 """
@@ -29,6 +30,7 @@ from effectmq.broker.journal.records import (
     Abandon,
     Accepted,
     Answer,
+    Begin,
     Busy,
     Cancel,
     Cancelled,
@@ -48,6 +50,7 @@ from effectmq.broker.journal.records import (
     Renew,
 )
 from effectmq.protocol.canonical import canonical_json
+from effectmq.protocol.text import printable
 
 __all__ = [
     "LARGEST",
@@ -65,6 +68,10 @@ __all__ = [
 #: The largest number that a column holds: the last moment there is, and more attempts than anybody
 #: makes. What a stranger's message says beyond it must not fail the transaction of others.
 LARGEST = 2**63 - 1
+
+#: So many of the workers that died are named, each in so many characters.
+_MOST_NAMES = 5
+_NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,9 @@ def first_entry(asked: Claim, now: Now) -> Entry:
         lease_clock=now.lease.clock,
         lease_expires_ms=now.lease.now_ms + asked.lease_ms,
         due_at_ms=_later(now.wall_ms, asked.due_in_ms) if asked.due_in_ms else 0,
+        worker=asked.worker,
+        # What has to wait first has no body yet; everything else begins as soon as it is granted.
+        begun=not asked.due_in_ms,
     )
 
 
@@ -140,7 +150,12 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
         made = first_entry(asked, now)
         return _granted(made, now, asked), made
     if _replays(entry, asked):
-        made = replace(first_entry(asked, now), fence=entry.fence + 1, parks=entry.parks)
+        made = replace(
+            first_entry(asked, now),
+            fence=entry.fence + 1,
+            parks=entry.parks,
+            former_deaths=entry.former_deaths + entry.deaths,
+        )
         return _granted(made, now, asked), made
     if entry.hash and entry.hash != asked.effect.hash:
         return Mismatch(entry.hash), None
@@ -157,13 +172,16 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
             return Busy(left_ms), None
     died = entry.status == "in_progress"
     taken = replace(
-        _leased(entry, asked.lease_ms, now),
+        _leased(_buried(entry) if died else entry, asked.lease_ms, now),
         status="in_progress",
         attempts=max(entry.attempts, asked.attempt),
         fence=entry.fence + 1,
         lease_token=asked.token,
         uncertain=entry.uncertain or (died and asked.on_uncertain == "park"),
+        worker=asked.worker,
     )
+    # Of what killed before it has to be known, not presumed, whether it had begun.
+    taken = replace(taken, begun=not taken.deaths and taken.due_at_ms <= now.wall_ms)
     return _granted(taken, now, asked), taken
 
 
@@ -194,7 +212,7 @@ def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | 
 
 
 def hand_back(
-    entry: Entry | None, said: Release | Abandon | Renew | Letter, now: Now
+    entry: Entry | None, said: Release | Begin | Abandon | Renew | Letter, now: Now
 ) -> tuple[Accepted | Lost, Entry | None]:
     """The smaller things that the holder of a lease may say."""
     if entry is None:
@@ -224,7 +242,11 @@ def hand_back(
                 ),
             )
         case Abandon():
-            changed = replace(entry, lease_token="", lease_expires_ms=0)
+            changed = replace(entry, lease_token="", lease_expires_ms=0, begun=False)
+        case Begin():
+            if not entry.lease_token:
+                return Lost(), None
+            changed = replace(entry, begun=True)
         case Renew():
             if not entry.lease_token:
                 # Abandoned meanwhile: a renewal that comes late must not keep others out.
@@ -277,6 +299,16 @@ def _replays(entry: Entry, asked: Claim) -> bool:
     return parked and asked.parked_as == entry.parks and not asked.strict
 
 
+def _buried(entry: Entry) -> Entry:
+    """An entry whose holder is gone: counted, when the body may have had to do with it."""
+    if not entry.begun:
+        return entry
+    last = printable(entry.worker, _NAME_CHARACTERS) or "one without a name"
+    names = [*entry.dead_workers.splitlines(), last]
+    named = "\n".join(names[-_MOST_NAMES:])
+    return replace(entry, deaths=entry.deaths + 1, dead_workers=named)
+
+
 def _lease_left_ms(entry: Entry, now: Now) -> int:
     if entry.lease_clock != now.lease.clock:
         return 0
@@ -294,7 +326,16 @@ def _later(wall_ms: int, wait_ms: int) -> int:
 def _granted(entry: Entry, now: Now, asked: Claim) -> Granted:
     due_in_ms = max(0, entry.due_at_ms - now.wall_ms) if entry.due_at_ms else 0
     uncertain = entry.uncertain and asked.on_uncertain == "park"
-    return Granted(entry.fence, entry.attempts, due_in_ms, uncertain)
+    return Granted(
+        entry.fence,
+        entry.attempts,
+        due_in_ms,
+        uncertain,
+        entry.deaths,
+        entry.former_deaths,
+        tuple(entry.dead_workers.splitlines()),
+        entry.begun,
+    )
 
 
 def _recorded(entry: Entry) -> Recorded:

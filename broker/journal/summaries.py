@@ -32,7 +32,7 @@ __all__ = [
 _SUMMARY = (
     "scope_id, replay_key, envelope_hash, status, attempts, fence, kind, effect_id, session_id, "
     "turn_id, caused_by, lease_owner_id, park_reason, parks, due_at_ms, created_at_ms, "
-    "updated_at_ms, error_json"
+    "updated_at_ms, error_json, deaths, former_deaths, dead_workers"
 )
 _DETAIL = f"{_SUMMARY}, letter_sent, lease_clock, lease_expires_at_ms, envelope_json, outcome_json"
 _NEWEST_FIRST = "ORDER BY updated_at_ms DESC, scope_id DESC, replay_key DESC LIMIT ?"
@@ -114,6 +114,9 @@ class EffectSummary:
         created_ms: When it was claimed first, Unix milliseconds.
         updated_ms: When it changed last.
         error_json: The controller error, or empty.
+        deaths: Workers that died while its body ran, since it was first seen or last replayed.
+        former_deaths: Deaths before it was replayed.
+        dead_workers: The names of those that died last, one on a line.
     """
 
     identity: Identity
@@ -133,6 +136,9 @@ class EffectSummary:
     created_ms: int
     updated_ms: int
     error_json: str
+    deaths: int
+    former_deaths: int
+    dead_workers: str
 
     @property
     def place(self) -> Place:

@@ -10,7 +10,7 @@ to the rules when the row is not as it usually is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from effectmq.broker.database import Row, Transaction, Value
@@ -69,22 +69,31 @@ JOURNAL_SCHEMA = Schema(
             "CREATE INDEX effectmq_effects_updated ON effectmq_effects (updated_at_ms)",
             "CREATE INDEX effectmq_effects_caused ON effectmq_effects (caused_by) "
             "WHERE caused_by <> ''",
-        ]
+        ],
+        [
+            f"ALTER TABLE effectmq_effects ADD COLUMN {column}"
+            for column in (
+                "deaths BIGINT NOT NULL DEFAULT 0",
+                "begun BIGINT NOT NULL DEFAULT 1",
+                "former_deaths BIGINT NOT NULL DEFAULT 0",
+                "dead_workers TEXT NOT NULL DEFAULT ''",
+            )
+        ],
     ],
 )
 
 _ENTRY = (
     "envelope_hash, status, attempts, fence, lease_token, lease_clock, lease_expires_at_ms, "
     "due_at_ms, outcome_json, error_json, park_reason, parks, letter_sent, "
-    "uncertain"
+    "uncertain, lease_owner_id, deaths, begun, former_deaths, dead_workers"
 )
 _KEY = "scope_id = ? AND replay_key = ?"
 
 _SELECT = f"SELECT {_ENTRY} FROM effectmq_effects WHERE {_KEY}"
 _INSERT = (
-    f"INSERT INTO effectmq_effects ({_ENTRY}, lease_owner_id, scope_id, replay_key, kind, "
+    f"INSERT INTO effectmq_effects ({_ENTRY}, scope_id, replay_key, kind, "
     "effect_id, session_id, turn_id, caused_by, envelope_json, created_at_ms, updated_at_ms) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    f"VALUES ({', '.join('?' * (len(_ENTRY.split(', ')) + 10))}) "
     "ON CONFLICT (scope_id, replay_key) DO NOTHING RETURNING fence"
 )
 _UPDATE = (
@@ -96,7 +105,6 @@ _DESCRIBE = (
     "UPDATE effectmq_effects SET kind = ?, effect_id = ?, session_id = ?, turn_id = ?, "
     f"caused_by = ?, envelope_json = ? WHERE {_KEY}"
 )
-_OWN = f"UPDATE effectmq_effects SET lease_owner_id = ? WHERE {_KEY}"
 _FINISH = (
     "UPDATE effectmq_effects SET status = ?, attempts = ?, lease_token = '', "
     "lease_expires_at_ms = 0, outcome_json = ?, error_json = ?, updated_at_ms = ? "
@@ -147,14 +155,12 @@ class _Case:
         asked: What is asked of it, with the places of the answers.
         entry: What it is now.
         effect: What is to be written down of it, when that changes.
-        worker: Who claimed it, when somebody did.
     """
 
     identity: Identity
     asked: list[tuple[int, Operation]]
     entry: Entry | None = None
     effect: Effect | None = None
-    worker: str | None = None
 
     @property
     def is_first_claim(self) -> bool:
@@ -192,7 +198,7 @@ def _first_claims(
         answer, made = rules.claim(None, asked, now)
         assert made is not None
         answers[number] = answer
-        rows.append(_new_row(asked.effect, made, asked.worker, now))
+        rows.append(_new_row(asked.effect, made, now))
     inserted = tx.execute_each(_INSERT, rows)
     done = {id(case) for (case, _, _), found in zip(claims, inserted, strict=True) if found}
     return [case for case in cases if id(case) not in done]
@@ -227,7 +233,7 @@ def _ruled(
     changed: list[_Case] = []
     for case, rows in zip(cases, found, strict=True):
         stored = case.entry = _entry(rows[0]) if rows else None
-        case.effect = case.worker = None
+        case.effect = None
         for number, operation in case.asked:
             answers[number] = _decided(tx, case, operation, now)
         if case.entry != stored:
@@ -235,7 +241,7 @@ def _ruled(
     inserted = tx.execute_each(
         _INSERT,
         [
-            _new_row(case.effect, case.entry, case.worker or "", now)
+            _new_row(case.effect, case.entry, now)
             for case in new
             if case.effect is not None and case.entry is not None
         ],
@@ -255,8 +261,6 @@ def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> An
         if isinstance(operation, Claim | Cancel) and _is_anew(case.entry, operation):
             # The first one seen, or one that an operator replays and may have edited.
             case.effect = operation.effect
-        if isinstance(operation, Claim):
-            case.worker = operation.worker
         case.entry = made
     return answer
 
@@ -288,18 +292,30 @@ def _values(entry: Entry) -> tuple[str | int, ...]:
         entry.parks,
         int(entry.letter_sent),
         int(entry.uncertain),
+        entry.worker,
+        entry.deaths,
+        int(entry.begun),
+        entry.former_deaths,
+        entry.dead_workers,
     )
 
 
 def _entry(row: Row) -> Entry:
-    *plain, letter_sent, uncertain = row
-    return rules.sound(Entry(*cast("Any", (*plain, bool(letter_sent), bool(uncertain)))))
+    entry = Entry(*cast("Any", row))
+    # Databases keep no truth values that both would give back as such.
+    return rules.sound(
+        replace(
+            entry,
+            letter_sent=bool(entry.letter_sent),
+            uncertain=bool(entry.uncertain),
+            begun=bool(entry.begun),
+        )
+    )
 
 
-def _new_row(effect: Effect, entry: Entry, worker: str, now: Now) -> tuple[Value, ...]:
+def _new_row(effect: Effect, entry: Entry, now: Now) -> tuple[Value, ...]:
     return (
         *_values(entry),
-        worker,
         *_key(effect.identity),
         *_description(effect),
         now.wall_ms,
@@ -326,10 +342,6 @@ def _save(tx: Transaction, cases: list[_Case], now: Now) -> None:
             for case in cases
             if case.entry is not None
         ],
-    )
-    tx.execute_many(
-        _OWN,
-        [(case.worker, *_key(case.identity)) for case in cases if case.worker is not None],
     )
     tx.execute_many(
         _DESCRIBE,

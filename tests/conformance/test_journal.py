@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.records import (
     Abandon,
     Accepted,
+    Begin,
     Busy,
     Cancel,
     Cancelled,
@@ -41,6 +43,10 @@ from tests.conformance.asking import (
 from tests.waiting import eventually
 
 ERROR = '{"code":"c","message":"m"}'
+
+
+#: What is told to whoever takes over from a worker that died.
+AFTER_A_DEATH = Granted(2, 1, deaths=1, dead_workers=("worker",), begun=False)
 
 
 @pytest.fixture
@@ -90,7 +96,25 @@ class TestClaiming:
         """Attempts are what the larger of row and message says."""
         first = await expired(journal, attempt=2)
         second = await granted(other, effect())
-        assert second == Granted(first.fence + 1, 2)
+        assert second == replace(AFTER_A_DEATH, fence=first.fence + 1, attempt=2)
+
+    async def test_a_death_counts_for_what_had_begun(
+        self, journal: Journal, other: Journal
+    ) -> None:
+        """Of one that killed before it must be said; of one that was left in order nobody died."""
+        identity = effect().identity
+        await expired(journal)
+        second = await expired(other)
+        assert (second.deaths, second.begun) == (1, False)
+        third = await expired(journal)
+        assert (third.deaths, third.begun) == (1, False)
+        assert await journal.hand_back(Begin(identity, second.fence)) == Lost()
+        assert await journal.hand_back(Begin(identity, third.fence)) == Accepted()
+        fourth = await granted(other, effect())
+        assert (fourth.deaths, fourth.dead_workers) == (2, ("worker", "worker"))
+        assert await other.hand_back(Begin(identity, fourth.fence)) == Accepted()
+        assert await other.hand_back(Abandon(identity, fourth.fence)) == Accepted()
+        assert (await granted(journal, effect())).deaths == 2
 
     async def test_who_lost_the_lease_can_change_nothing(
         self, journal: Journal, other: Journal
@@ -513,7 +537,7 @@ class TestConcurrency:
         answers = await asyncio.gather(
             *(by.claim(claim_of(effect())) for _ in range(20) for by in (journal, other))
         )
-        assert answers.count(Granted(2, 1)) == 1
+        assert answers.count(AFTER_A_DEATH) == 1
         assert sum(isinstance(answer, Busy) for answer in answers) == 39
 
     async def test_a_caller_that_is_cancelled_loses_nothing(

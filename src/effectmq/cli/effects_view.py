@@ -54,6 +54,9 @@ def effect_facts(effect: EffectSummary) -> dict[str, Any]:
         "turn_id": effect.turn_id or None,
         "caused_by": payload(effect.caused_by),
         "worker": effect.worker or None,
+        "deaths": effect.deaths,
+        "former_deaths": effect.former_deaths,
+        "dead_workers": effect.dead_workers.splitlines(),
         "park_reason": effect.park_reason or None,
         "parks": effect.parks,
         "error": {"code": code, "message": message} if effect.error_json else None,
@@ -127,6 +130,7 @@ def detail_text(effect: EffectDetail, now_ms: int) -> str:
         ("parked", effect.park_reason),
         ("dead letter", _letter(effect)),
         ("attempts", effect.attempts or None),
+        ("deaths", _deaths(effect)),
         ("session", effect.session_id),
         ("turn", effect.turn_id),
         ("caused by", effect.caused_by),
@@ -227,13 +231,23 @@ def _name(effect: EffectSummary) -> str:
 def _note(effect: EffectSummary) -> str:
     code, message = effect.error
     if effect.status in ("in_progress", "waiting"):
-        return short(effect.worker, _MAX_NOTE)
+        deaths = f"{effect.deaths} died: " if effect.deaths else ""
+        return short(f"{deaths}{effect.worker}", _MAX_NOTE)
     if effect.status == "forgotten":
         return ""
     parked = f"{effect.park_reason}: " if effect.park_reason else ""
     # Our own codes say no more than their message.
     said = message if code.startswith("effectmq_") or not code else f"{code}: {message}"
     return short(f"{parked}{said}", _MAX_NOTE)
+
+
+def _deaths(effect: EffectSummary) -> str | None:
+    """How many workers died running it, and which."""
+    if not effect.deaths and not effect.former_deaths:
+        return None
+    who = f": {', '.join(effect.dead_workers.splitlines())}" if effect.dead_workers else ""
+    former = f" ({effect.former_deaths} before its replay)" if effect.former_deaths else ""
+    return f"{effect.deaths}{former}{who}"
 
 
 def _letter(effect: EffectDetail) -> str | None:

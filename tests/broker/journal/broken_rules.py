@@ -11,6 +11,7 @@ from effectmq.broker.journal.records import (
     Abandon,
     Accepted,
     Answer,
+    Begin,
     Cancel,
     Cancelled,
     Claim,
@@ -128,6 +129,35 @@ def accepts_a_second_outcome(entry: Entry | None, asked: Operation, now: Now) ->
     return rules.decide(entry, asked, now)
 
 
+def never_counts_deaths(entry: Entry | None, asked: Operation, now: Now) -> Decision:
+    """A takeover is a first claim like another."""
+    answer, made = rules.decide(entry, asked, now)
+    if isinstance(answer, Granted) and made is not None:
+        return replace(answer, deaths=0), replace(made, deaths=0)
+    return answer, made
+
+
+def blames_whoever_waited(entry: Entry | None, asked: Operation, now: Now) -> Decision:
+    """A suspect whose body has not begun is counted all the same."""
+    if entry is not None and isinstance(asked, Claim) and entry.lease_token:
+        entry = replace(entry, begun=True)
+    return rules.decide(entry, asked, now)
+
+
+def blames_whoever_was_left(entry: Entry | None, asked: Operation, now: Now) -> Decision:
+    """A worker that leaves in order counts as one that died."""
+    answer, made = rules.decide(entry, asked, now)
+    if isinstance(asked, Abandon) and made is not None:
+        made = replace(made, begun=True)
+    return answer, made
+
+
+def misses_the_beginning(entry: Entry | None, asked: Operation, now: Now) -> Decision:
+    """What a suspect's worker says before its body is forgotten."""
+    answer, made = rules.decide(entry, asked, now)
+    return answer, (None if isinstance(asked, Begin) else made)
+
+
 BROKEN: list[Decide] = [
     ignores_the_fence,
     forgets_to_count,
@@ -143,4 +173,8 @@ BROKEN: list[Decide] = [
     takes_letters_for_sent,
     renews_what_is_lost,
     accepts_a_second_outcome,
+    never_counts_deaths,
+    blames_whoever_waited,
+    blames_whoever_was_left,
+    misses_the_beginning,
 ]

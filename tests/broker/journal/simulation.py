@@ -27,6 +27,7 @@ from effectmq.broker.journal.records import (
     Abandon,
     Accepted,
     Answer,
+    Begin,
     Busy,
     Cancel,
     Cancelled,
@@ -51,6 +52,7 @@ __all__ = ["Fleet", "Violation", "run_seeds"]
 
 LEASE_MS = 1_000
 MAX_ATTEMPTS = 3
+MAX_DEATHS = 3
 #: Longer than a lease: whoever sleeps so long has lost it, if anybody else wanted it.
 ZOMBIE_MS = 4 * LEASE_MS
 HOUR_MS = 3_600_000
@@ -107,7 +109,14 @@ class Tell:
     what: str
 
 
-Step = Ask | Wait | Publish | Tell
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A step: a body begins, of that generation of its effect; or ends, with ``None``."""
+
+    generation: int | None
+
+
+Step = Ask | Wait | Publish | Tell | Body
 Steps = Generator[Step, Answer | None, None]
 
 
@@ -117,6 +126,8 @@ class Story:
 
     effect: Effect
     on_uncertain: OnUncertain
+    #: Whether its body ends its worker, more often than not.
+    kills: bool = False
     told: Counter[str] = field(default_factory=Counter[str])
     outcomes: set[str] = field(default_factory=set[str])
     letters: set[int] = field(default_factory=set[int])
@@ -130,6 +141,12 @@ class Story:
     generations: dict[int, int] = field(default_factory=dict[int, int])
     cancelled: bool = False
     bodies: int = 0
+    #: Who was killed with a body running, by generation.
+    killed: Counter[int] = field(default_factory=Counter[int])
+    #: Whether the body of the holder has begun for all that the journal can know; and how many
+    #: holders were lost in that state since the first claim or the last replay.
+    begun: bool = False
+    deaths: int = 0
 
 
 @dataclass(slots=True)
@@ -140,6 +157,7 @@ class Task:
     message: Message | None
     acks: bool = True
     alive: bool = True
+    running: int | None = None
 
 
 class Fleet:
@@ -168,7 +186,7 @@ class Fleet:
         for number in range(self.luck.randint(1, 3)):
             effect = Effect(Identity("s", str(number)), f"hash {number}")
             on_uncertain: OnUncertain = self.luck.choice(["retry", "park"])
-            self.stories[effect.identity] = Story(effect, on_uncertain)
+            self.stories[effect.identity] = Story(effect, on_uncertain, self.luck.random() < 0.1)
             self.start(self.caller(effect), None)
 
     # Time and luck ---------------------------------------------------------------------------
@@ -261,6 +279,11 @@ class Fleet:
                     self.publish(message, wait_ms)
             case Tell(identity, what):
                 self.tell(identity, what)
+            case Body(generation):
+                task.running = generation
+                if self.kills(task):
+                    self.die(task)
+                    return
         self.later(task, answer, delay_ms)
 
     def acknowledge(self, task: Task) -> None:
@@ -277,7 +300,21 @@ class Fleet:
         """A worker is killed between any two steps."""
         task.alive = False
         task.steps.close()
+        if task.message is not None and task.running is not None:
+            self.watch_death(self.stories[task.message.effect.identity], task.running)
         self.lose_sight_of(task)
+
+    def kills(self, task: Task) -> bool:
+        """Whether a body that begins now ends its worker."""
+        if task.message is None or task.running is None:
+            return False
+        return self.stories[task.message.effect.identity].kills and self.luck.random() < 0.8
+
+    def watch_death(self, story: Story, generation: int) -> None:
+        """No effect takes more workers with it than it is allowed to."""
+        story.killed[generation] += 1
+        if story.killed[generation] > MAX_DEATHS:
+            raise Violation("a killer that is never parked")
 
     def lose_sight_of(self, task: Task) -> None:
         """The broker gives the message to somebody else; the first one may still be at it."""
@@ -317,9 +354,13 @@ class Fleet:
     ) -> None:
         """Compare an answer with what has really happened."""
         match operation, answer:
-            case Claim(), Granted(fence=fence):
-                self.watch_grant(story, operation, fence, entry, now)
+            case Claim(), Granted():
+                self.watch_grant(story, operation, answer, entry, now)
+            case Begin(), Accepted():
+                story.begun = True
             case ((Record() | Release() | Renew() | Abandon()), Accepted()):
+                if not isinstance(operation, Renew):
+                    story.begun = False
                 if operation.fence != max(story.fences.values()):
                     raise Violation("who had lost the lease was heard")
                 if isinstance(operation, Renew):
@@ -332,6 +373,7 @@ class Fleet:
                     self.watch_record(story, operation, answer)
             case Cancel(), Cancelled():
                 story.cancelled = True
+                story.begun = False
                 story.holder = ""
                 if story.outcomes:
                     raise Violation("cancelled what had an outcome")
@@ -339,8 +381,9 @@ class Fleet:
                 pass
 
     def watch_grant(
-        self, story: Story, asked: Claim, fence: int, entry: Entry | None, now: Now
+        self, story: Story, asked: Claim, answer: Granted, entry: Entry | None, now: Now
     ) -> None:
+        fence = answer.fence
         clock, until_ms = story.held_until
         held = story.holder not in ("", asked.token)
         if held and clock == now.lease.clock and now.lease.now_ms < until_ms:
@@ -356,6 +399,12 @@ class Fleet:
             if entry.parks not in story.replayed:
                 raise Violation("replayed what nobody asked to replay")
             story.replayed.discard(entry.parks)
+            story.deaths = 0
+        if known != fence:
+            story.deaths += story.begun
+            story.begun = answer.begun
+        if answer.deaths != story.deaths:
+            raise Violation("a death too many, or too few")
         story.fences[asked.token] = fence
         story.generations[fence] = len(story.parked)
         story.holder = asked.token
@@ -472,9 +521,18 @@ class Fleet:
         """With a lease in hand; false when it was lost on the way."""
         if held.uncertain:
             return (yield from self.park(message, held, "uncertain"))
+        if held.deaths >= MAX_DEATHS:
+            return (yield from self.park(message, held, "crash_looping"))
         if held.due_in_ms:
             return (yield from self.let_go(message, held, held.attempt, held.due_in_ms))
+        if not held.begun:
+            # It may have to wait for its turn.
+            yield Wait(self.luck.randint(0, LEASE_MS // 2))
+            begin = Begin(message.effect.identity, held.fence)
+            if isinstance((yield from self.asked(begin)), Lost):
+                return False
         self.begin_body(story, held)
+        yield Body(story.generations[held.fence])
         for _ in range(self.luck.randint(0, 3)):
             yield Wait(self.luck.randint(0, LEASE_MS // 2))
             renew = Renew(message.effect.identity, held.fence, LEASE_MS)
@@ -485,6 +543,7 @@ class Fleet:
                 yield from self.asked(Abandon(message.effect.identity, held.fence))
                 yield Publish(message)
                 return True
+        yield Body(None)
         if self.luck.random() < 0.6:
             return (yield from self.finish(message, held, self.unique()))
         if held.attempt >= MAX_ATTEMPTS:
@@ -569,6 +628,8 @@ def run_seeds(first: int, count: int, decide: Decide = rules.decide) -> Counter[
             seen["effects"] += 1
             seen["bodies"] += story.bodies
             seen["parkings"] += len(story.parked)
+            seen["deaths"] += story.killed.total()
+            seen["at the limit"] += MAX_DEATHS in story.killed.values()
             seen["takeovers"] += sum(fence > 1 for fence in story.fences.values())
         seen["boots"] += fleet.boot
     return seen

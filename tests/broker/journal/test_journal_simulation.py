@@ -28,8 +28,9 @@ def test_everything_happens_in_the_simulation() -> None:
     """What never happens there is not tested there."""
     seen = run_seeds(0, 600)
     assert seen["bodies"] > seen["effects"]
-    for what in ("completed", "failed", "cancelled", "parkings", "takeovers", "boots"):
+    for what in ("completed", "failed", "cancelled", "parkings", "takeovers", "boots", "deaths"):
         assert seen[what] > 20, what
+    assert seen["at the limit"]
 
 
 def test_a_seed_is_the_same_story_each_time() -> None:

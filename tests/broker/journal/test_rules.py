@@ -14,6 +14,7 @@ from effectmq.broker.journal.records import (
     Abandon,
     Accepted,
     Answer,
+    Begin,
     Busy,
     Cancel,
     Cancelled,
@@ -38,7 +39,7 @@ from tests.conformance.asking import effect
 EFFECT = effect()
 KEY = EFFECT.identity
 NOW = Now(1_000_000, LeaseTime("boot", 5_000))
-HELD = Entry(EFFECT.hash, "in_progress", 2, 4, "token", "boot", 5_700)
+HELD = Entry(EFFECT.hash, "in_progress", 2, 4, "token", "boot", 5_700, worker="first")
 DEAD = replace(HELD, lease_expires_ms=4_999)
 OTHER_BOOT = replace(HELD, lease_clock="older boot", lease_expires_ms=9_999_999)
 WAITING = replace(HELD, status="waiting", lease_token="", lease_expires_ms=0, due_at_ms=1_000_250)
@@ -50,6 +51,8 @@ STOPPED = replace(FAILED, status="cancelled", fence=5)
 UNSEEN = Entry("", "cancelled", attempts=0, error_json="2")
 FORGOTTEN = replace(DONE, status="forgotten", outcome_json="")
 DOUBTED = replace(DEAD, uncertain=True)
+NOT_BEGUN = replace(DEAD, begun=False)
+SUSPECT = replace(DEAD, deaths=2, former_deaths=3, dead_workers="a\nb")
 
 CLAIM = Claim(EFFECT, "me", "mine", 300, attempt=1)
 STRICT = replace(CLAIM, strict=True)
@@ -63,26 +66,33 @@ PARK = Record(KEY, 4, 2, error_json="2", park_reason="exhausted")
 RELEASE = Release(KEY, 4, 3, 250)
 CANCEL = Cancel(EFFECT, "2")
 
+#: What a worker is told that takes over after a first death.
+TAKEN = Granted(5, 2, deaths=1, dead_workers=("first",), begun=False)
 OUTCOME = Recorded("completed", 2, "1", "")
 TABLE: list[tuple[Entry | None, Operation, Answer]] = [
     (None, CLAIM, Granted(1, 1)),
-    (None, replace(CLAIM, due_in_ms=70), Granted(1, 1, 70)),
+    (None, replace(CLAIM, due_in_ms=70), Granted(1, 1, 70, begun=False)),
     (None, STRICT, Missing()),
     (HELD, CLAIM, Busy(700)),
     (HELD, STRICT, Missing()),
     (HELD, AGAIN, Granted(4, 2)),
     (DEAD, AGAIN, Granted(4, 2)),
-    (DEAD, CLAIM, Granted(5, 2)),
-    (DEAD, replace(CLAIM, attempt=7), Granted(5, 7)),
-    (DEAD, ONCE, Granted(5, 2, 0, True)),
+    (DEAD, CLAIM, TAKEN),
+    (DEAD, replace(CLAIM, attempt=7), replace(TAKEN, attempt=7)),
+    (DEAD, ONCE, replace(TAKEN, uncertain=True)),
+    (NOT_BEGUN, CLAIM, Granted(5, 2)),
+    (replace(NOT_BEGUN, deaths=1), CLAIM, Granted(5, 2, deaths=1, begun=False)),
+    (SUSPECT, CLAIM, Granted(5, 2, 0, False, 3, 3, ("a", "b", "first"), begun=False)),
+    (replace(SUSPECT, status="waiting"), CLAIM, Granted(5, 2, 0, False, 2, 3, ("a", "b"), False)),
     (DEAD, STRICT, Missing()),
-    (OTHER_BOOT, CLAIM, Granted(5, 2)),
-    (OTHER_BOOT, ONCE, Granted(5, 2, 0, True)),
-    (WAITING, CLAIM, Granted(5, 2, 250)),
-    (WAITING, ONCE, Granted(5, 2, 250)),
-    (replace(WAITING, uncertain=True), ONCE, Granted(5, 2, 250, True)),
+    (OTHER_BOOT, CLAIM, TAKEN),
+    (OTHER_BOOT, ONCE, replace(TAKEN, uncertain=True)),
+    (WAITING, CLAIM, Granted(5, 2, 250, begun=False)),
+    (replace(WAITING, due_at_ms=1_000_000), CLAIM, Granted(5, 2)),
+    (WAITING, ONCE, Granted(5, 2, 250, begun=False)),
+    (replace(WAITING, uncertain=True), ONCE, Granted(5, 2, 250, True, begun=False)),
     (DOUBTED, replace(ONCE, token="token"), Granted(4, 2, 0, True)),
-    (DOUBTED, CLAIM, Granted(5, 2)),
+    (DOUBTED, CLAIM, TAKEN),
     (DONE, CLAIM, OUTCOME),
     (DONE, AGAIN, OUTCOME),
     (DONE, STRICT, OUTCOME),
@@ -128,6 +138,12 @@ TABLE: list[tuple[Entry | None, Operation, Answer]] = [
     (HELD, Renew(KEY, 3, 900), Lost()),
     (WAITING, Renew(KEY, 4, 900), Lost()),
     (DONE, Renew(KEY, 4, 900), Lost()),
+    (HELD, Begin(KEY, 4), Accepted()),
+    (NOT_BEGUN, Begin(KEY, 4), Accepted()),
+    (NOT_BEGUN, Begin(KEY, 3), Lost()),
+    (replace(HELD, lease_token=""), Begin(KEY, 4), Lost()),
+    (WAITING, Begin(KEY, 4), Lost()),
+    (DONE, Begin(KEY, 4), Lost()),
     (HELD, Abandon(KEY, 4), Accepted()),
     (HELD, Abandon(KEY, 3), Lost()),
     (WAITING, Abandon(KEY, 4), Lost()),
@@ -167,14 +183,71 @@ def test_a_takeover_keeps_what_it_must() -> None:
     sleeping = replace(DEAD, due_at_ms=77, parks=2)
     _, made = rules.claim(sleeping, CLAIM, NOW)
     assert made == replace(
-        sleeping, fence=5, lease_token="mine", lease_expires_ms=5_300, lease_clock="boot"
+        sleeping,
+        fence=5,
+        lease_token="mine",
+        lease_expires_ms=5_300,
+        lease_clock="boot",
+        worker="me",
+        deaths=1,
+        begun=False,
+        dead_workers="first",
     )
+
+
+def test_whoever_left_in_order_did_not_die_of_it() -> None:
+    """The next one takes over as ever, and counts nothing."""
+    answer, left = rules.hand_back(HELD, Abandon(KEY, 4), NOW)
+    assert answer == Accepted()
+    answer, _ = rules.decide(left, CLAIM, NOW)
+    assert answer == Granted(5, 2)
+    answer, _ = rules.decide(left, ONCE, NOW)
+    assert answer == Granted(5, 2, uncertain=True)
+
+
+def test_only_a_body_that_began_can_have_killed() -> None:
+    """A suspect that waits for its turn is innocent of what happens meanwhile."""
+    entry: Entry | None = DEAD
+    for begins, deaths in ((False, 1), (False, 1), (True, 1), (False, 2), (True, 2), (True, 3)):
+        assert entry is not None
+        answer, entry = rules.decide(replace(entry, lease_expires_ms=0), CLAIM, NOW)
+        assert isinstance(answer, Granted)
+        assert answer.deaths == deaths
+        if begins:
+            assert entry is not None
+            _, entry = rules.decide(entry, Begin(KEY, entry.fence), NOW)
+        # Another token, or the next claim would be this one asked again.
+        entry = None if entry is None else replace(entry, lease_token=f"token {deaths}")
+
+
+def test_the_names_of_the_dead_stay_few_and_short() -> None:
+    """However often it goes on, and whatever they are called."""
+    entry: Entry | None = replace(DEAD, worker="x" * 5_000 + "\nnone")
+    for number in range(20):
+        assert entry is not None
+        _, entry = rules.decide(
+            replace(entry, lease_expires_ms=0, begun=True),
+            replace(CLAIM, worker=f"worker {number}\n", token=str(number)),
+            NOW,
+        )
+    assert entry is not None
+    assert entry.deaths == 20
+    assert entry.dead_workers.splitlines() == [f"worker {number}\\n" for number in range(14, 19)]
 
 
 def test_a_replay_begins_anew_but_for_its_numbers() -> None:
     """A fence beyond every older worker's, and the parkings so far."""
     _, made = rules.claim(replace(SENT, uncertain=True, due_at_ms=9), EDITED, NOW)
     assert made == replace(rules.first_entry(EDITED, NOW), fence=5, parks=3)
+
+
+def test_a_replay_forgets_the_deaths_and_says_how_many_there_were() -> None:
+    """Those before an earlier replay included."""
+    parked = replace(SENT, deaths=3, former_deaths=4, dead_workers="a\nb\nc")
+    answer, made = rules.claim(parked, REPLAY, NOW)
+    assert answer == Granted(5, 1, former_deaths=7)
+    assert made is not None
+    assert (made.deaths, made.former_deaths, made.dead_workers) == (0, 7, "")
 
 
 def test_a_cancel_takes_the_fence_away() -> None:

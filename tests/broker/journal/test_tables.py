@@ -18,6 +18,7 @@ from effectmq.broker.databases.sqlite import SqliteTransaction
 from effectmq.broker.journal import rules
 from effectmq.broker.journal.records import (
     Abandon,
+    Begin,
     Cancel,
     Claim,
     Effect,
@@ -117,6 +118,7 @@ records = st.one_of(
 others = st.one_of(
     st.builds(Release, identities, fences, st.integers(1, 3), st.sampled_from([0, 50])),
     st.builds(Abandon, identities, fences),
+    st.builds(Begin, identities, fences),
     st.builds(Renew, identities, fences, st.sampled_from([10, 1_000])),
     st.builds(Letter, identities, st.integers(1, 2)),
     st.builds(Cancel, effects, texts),
@@ -174,6 +176,25 @@ def test_what_an_effect_is_is_written_down_with_it(transaction: Timed) -> None:
     transaction.now = Now(9_000, LeaseTime("boot", 9_000))
     apply(transaction, [Claim(edited, "x", "y", 1_000)])
     assert described(transaction, edited) == ("x", *first_words(edited))
+
+
+def test_rows_of_the_first_version_are_kept_and_have_seen_no_death(transaction: Timed) -> None:
+    """A worker that dies after the migration is counted, whoever claimed before it."""
+    transaction.execute("DROP TABLE effectmq_effects")
+    first, *later = JOURNAL_SCHEMA.steps
+    for statement in first:
+        transaction.execute(statement)
+    transaction.execute(
+        "INSERT INTO effectmq_effects VALUES (?, ?, ?, 'in_progress', 2, 4, 'old worker', 't', "
+        "'boot', 900, 0, '', '', '', 0, 0, 0, 'k', 'e', 's', '', '', '{}', 1, 1)",
+        ("s", "k", EFFECTS[0].hash),
+    )
+    for step in later:
+        for statement in step:
+            transaction.execute(statement)
+    known = load(transaction, Identity("s", "k"))
+    assert known is not None
+    assert (known.worker, known.attempts, known.deaths, known.begun) == ("old worker", 2, 0, True)
 
 
 def described(tx: Transaction, asked: Effect) -> Row:
