@@ -2,6 +2,8 @@
 # On a new machine they need Python 3.11 or later, git and make, and fetch the rest.
 
 ARGS ?=
+# Most tests wait for something rather than compute; JOBS=0 runs them in one process.
+JOBS ?= 3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -18,7 +20,7 @@ demo: venv ## Show effectmq at work, then a whole agent turn, without any broker
 test: venv ## All tests, on real brokers where they can be had; ARGS="-k lease" for some
 	$(BIN)/python -m tests.brokers
 	$(BIN)/python -m tests.databases
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report
 
 check: lint ## Style, types and import rules
