@@ -7,15 +7,15 @@ else (deadlines, waiting, answering, parking, settling) is the pipeline's busine
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, cast
 
 from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.consumers.threads import in_thread
 from effectmq.protocol.errors import (
     ConfigurationError,
     HandlerError,
@@ -43,6 +43,7 @@ __all__ = [
     "check_time_limit",
     "checked_outcome",
     "function_handler",
+    "is_async",
 ]
 
 
@@ -280,24 +281,24 @@ async def call(
     function: HandlerFunction, arguments: tuple[object, ...], keywords: dict[str, object]
 ) -> object:
     """
-    Call a user's function: on the loop when it is ``async``, else in a thread.
+    Call a user's function: on the loop when it is ``async``, else in a thread; see ``threads``.
 
-    A thread cannot be stopped. When this is cancelled it waits for the thread all the same, so that
-    whoever cancelled sees that it goes on, and can count it among those that cannot be stopped.
+    Args:
+        function: What to call; what it returns is awaited when it can be.
+        arguments: By place.
+        keywords: By name.
     """
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
         return await cast("Awaitable[object]", function(*arguments, **keywords))
-    context = contextvars.copy_context()
-    thread = asyncio.get_running_loop().run_in_executor(
-        None, lambda: context.run(_in_thread, function, arguments, keywords)
-    )
-    try:
-        result = await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        thread.add_done_callback(_retrieve)
-        await asyncio.wait({thread})
-        raise
+    result = await in_thread(partial(_in_thread, function, arguments, keywords))
     return await cast("Awaitable[object]", result) if inspect.isawaitable(result) else result
+
+
+def is_async(function: object) -> bool:
+    """Whether calling it only makes a coroutine: such a call needs no thread."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object's, not whether it has one
+    )
 
 
 def _in_thread(
@@ -306,14 +307,8 @@ def _in_thread(
     try:
         return function(*arguments, **keywords)
     except StopIteration as stop:
-        # A future cannot carry it, and whoever waits for the future would wait for ever. Python
-        # does the same to coroutines.
+        # A coroutine cannot raise it. Python says the same of coroutines that try.
         raise RuntimeError("the function raised StopIteration") from stop
-
-
-def _retrieve(thread: asyncio.Future[object]) -> None:
-    if not thread.cancelled():
-        thread.exception()
 
 
 def checked_outcome(kind: str, result: object) -> RuntimeEffectOutcome:

@@ -26,6 +26,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.crashpoints import reached
@@ -385,7 +386,9 @@ class Job(Ending):
         if not request.first_seen_ms:
             # Kept here only; it goes on the wire with a retry.
             request = self._request = replace(request, first_seen_ms=lane.now_ms())
-        self._attempt = Attempt(lane, request, self._safely(self._attempted))
+        hold = self._hold
+        confirm = partial(lane.records.confirm, hold) if hold is not None else None
+        self._attempt = Attempt(lane, request, self._safely(self._attempted), confirm)
 
     def _attempted(self, result: Result, overdue: bool) -> None:
         self._attempt = None
@@ -529,14 +532,12 @@ class Job(Ending):
             self._timer.cancel()
         if self._fetching is not None:
             self._fetching.cancel()
-        begun = self._attempt is not None and self._attempt.begun
+        begun = self._attempt is not None and self._attempt.stop()
         if hold is not None and begun:
             self.lane.records.abandon(hold)
         elif hold is not None and not self._telling:
             self.lane.records.release(hold, self._known().attempt, None, _ignore)
-        if self._attempt is not None:
-            self._attempt.stop()
-        else:
+        if self._attempt is None:
             self._end()
 
 

@@ -6,16 +6,17 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from effectmq.broker.claimcheck import ClaimCheck
+from effectmq.consumers.abandoned import Abandoned
 from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.inflight import InFlight
 from effectmq.consumers.recording import Records
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
+from effectmq.consumers.threads import Threads
 from effectmq.protocol.limits import Limits
 
 __all__ = ["Lane"]
@@ -38,7 +39,8 @@ class Lane(Generic[J]):
         levels_ms: The delay levels, ascending.
         worker_name: Noted on dead letters.
         counters: The worker's.
-        on_stuck: Called when too many handlers cannot be stopped.
+        threads: Run what is not ``async``; shared by all lanes.
+        abandoned: Counts what cannot be stopped; shared, too.
     """
 
     def __init__(
@@ -55,7 +57,8 @@ class Lane(Generic[J]):
         levels_ms: tuple[int, ...],
         worker_name: str,
         counters: Counter[str],
-        on_stuck: Callable[[], None],
+        threads: Threads,
+        abandoned: Abandoned,
     ) -> None:
         self.kind = kind
         self.route = route
@@ -74,8 +77,8 @@ class Lane(Generic[J]):
         self.jitter = random.Random()
         self.jobs: set[J] = set()
         self.leaving = False
-        self._abandoned = 0
-        self._on_stuck = on_stuck
+        self.threads = threads
+        self.abandoned = abandoned
         self._emptied = asyncio.Event()
         self._emptied.set()
 
@@ -94,14 +97,3 @@ class Lane(Generic[J]):
         while self.jobs:
             self._emptied.clear()
             await self._emptied.wait()
-
-    def abandon(self) -> None:
-        """A handler cannot be stopped; too many of them and the worker must go."""
-        self._abandoned += 1
-        self.counters["abandoned"] += 1
-        if self._abandoned >= self.settings.max_abandoned:
-            self._on_stuck()
-
-    def recover(self) -> None:
-        """An abandoned handler has ended after all."""
-        self._abandoned -= 1

@@ -98,6 +98,10 @@ class Records(Protocol):
         """Somebody says that this lease is lost: find out now."""
         ...
 
+    def confirm(self, hold: Hold, then: Callable[[bool], None]) -> None:
+        """Find out whether the lease is still ours; ``on_lost`` comes first when it is not."""
+        ...
+
     def finish(self, said: Record, then: Callable[[Accepted | Lost], None]) -> None:
         """Record how it ended."""
         ...
@@ -144,6 +148,10 @@ class NoRecords:
 
     def check(self, identity: Identity) -> None:
         """Nothing can be lost."""
+
+    def confirm(self, hold: Hold, then: Callable[[bool], None]) -> None:
+        """Nothing can be lost."""
+        then(True)
 
     def finish(self, said: Record, then: Callable[[Accepted | Lost], None]) -> None:
         """Go on without a record."""
@@ -351,6 +359,17 @@ class JournalRecords:
         watched = self._watched.get(identity)
         if watched is not None:
             self._renew(watched[0])
+
+    def confirm(self, hold: Hold, then: Callable[[bool], None]) -> None:
+        """Find out whether the lease is still ours."""
+        said = Renew(hold.identity, hold.fence, self._lease_ms)
+
+        def renewed(answer: Accepted | Lost) -> None:
+            if isinstance(answer, Lost):
+                self._lost(hold)
+            then(isinstance(answer, Accepted))
+
+        self._ask(lambda: self._journal.hand_back(said), renewed)
 
     def _renew_all(self) -> None:
         for hold, _ in list(self._watched.values()):

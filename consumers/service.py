@@ -17,6 +17,7 @@ from effectmq.broker.journal.journal import Journal
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Consumer, Delivery, Transport
 from effectmq.broker.transports import open_transport
+from effectmq.consumers.abandoned import Abandoned
 from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.inflight import InFlight
@@ -27,6 +28,7 @@ from effectmq.consumers.recording import JournalRecords, NoRecords, Records
 from effectmq.consumers.replies import ReplyOutbox
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
+from effectmq.consumers.threads import Threads
 from effectmq.consumers.watchdog import LoopWatchdog
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.notice import read_notice
@@ -90,6 +92,8 @@ class Service:
         self._consumers: list[Consumer] = []
         self._pumps: list[asyncio.Task[None]] = []
         self.stuck = asyncio.Event()
+        self._abandoned = Abandoned(settings.max_abandoned, counters, self._get_stuck)
+        self._refusing: asyncio.Task[None] | None = None
         self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
 
     async def start(self, broker: str, transport_settings: TransportSettings) -> None:
@@ -104,6 +108,8 @@ class Service:
             BrokerError: When the broker cannot be used.
             DatabaseError: When the journal cannot be used.
         """
+        # One for every effect that may run: a slot is never held by a wait for a thread.
+        self._threads = Threads(self._settings.concurrency * len(self._handlers), self._abandoned)
         self._records = await self._open_records()
         try:
             await self._connect(broker, transport_settings)
@@ -227,7 +233,8 @@ class Service:
             self._levels.delay_levels_ms,
             self._name,
             self._counters,
-            self.stuck.set,
+            self._threads,
+            self._abandoned,
         )
         self._lanes.append(lane)
         return lane
@@ -246,11 +253,29 @@ class Service:
     def _running_effects(self) -> list[str]:
         return [job.effect_id for lane in self._lanes for job in list(lane.jobs)][:20]
 
+    def _get_stuck(self) -> None:
+        """Too much runs on that cannot be stopped: others shall have what comes."""
+        if self.stuck.is_set():
+            return
+        self.stuck.set()
+        logger.error(
+            "worker %s takes no more effects: %d handlers ran over their time limit and could not "
+            "be stopped (max_abandoned); replace this process, and look for what blocks",
+            self._name,
+            self._abandoned.now,
+            extra={"action": "worker_stuck"},
+        )
+        if not any(lane.leaving for lane in self._lanes):
+            self._refusing = asyncio.get_running_loop().create_task(self._stop_consuming())
+
+    async def _stop_consuming(self) -> None:
+        for consumer in self._consumers:
+            await consumer.stop()
+
     async def stop(self, grace_s: float) -> None:
         """Stop consuming, drain within the grace, leave the rest, disconnect."""
         try:
-            for consumer in self._consumers:
-                await consumer.stop()
+            await self._stop_consuming()
             await self._drain(grace_s)
         finally:
             await self._leave()
@@ -277,6 +302,9 @@ class Service:
             lane.leaving = True
             for job in list(lane.jobs):
                 job.leave()
+        self._threads.close()
+        if self._refusing is not None:
+            self._refusing.cancel()
         self._settlement.abort()
         self._chunks.abort()
         for pump in self._pumps:

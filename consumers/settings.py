@@ -19,7 +19,8 @@ class WorkerSettings:
     Attributes:
         concurrency: Effects of one route that run at a time. It is also the prefetch: what is
             fetched and not started still counts towards the broker's delivery limit.
-        time_limit_s: How long one attempt may run, when its handler does not say.
+        time_limit_s: How long one attempt may run, when its handler does not say. It begins with
+            the body: waiting for a thread does not count.
         kill_grace_s: How long a handler that was cancelled may take to end before it is abandoned.
         shutdown_grace_s: How long running effects may take after the first stop signal.
         max_crashes: How often an effect may come out of limbo before it is parked.
@@ -29,8 +30,9 @@ class WorkerSettings:
         blocked_loop_s: A handler that blocks the event loop this long is named in the log.
         lease_s: How long the journal's lease of a running effect lasts without being renewed; it is
             renewed three times as often. When a worker dies, another one takes over after it.
-        max_abandoned: With this many handlers that cannot be stopped, the worker gives up and
-            exits, so that whoever supervises it starts a clean one.
+        max_abandoned: With this many handlers of the worker that run on although they could not be
+            stopped, it takes no more effects, and ``run`` ends with an error, so that whoever
+            supervises it starts a clean one.
     """
 
     concurrency: int = 16

@@ -20,6 +20,7 @@ from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.handler import EffectContext, RetrySleep, TryAgain
 from effectmq.consumers.retry import NO_RETRY, RetryPolicy, tool_retry_wait_ms
+from effectmq.consumers.threads import waited_s
 from effectmq.consumers.tool_context import HostEvent, ToolContext
 from effectmq.consumers.tool_outputs import (
     completed,
@@ -179,7 +180,7 @@ class ToolHandler:
             return completed(call, self._unavailable(call.tool_name), 0)
         told = ToolContext.of(context, call, self.attachments)
         output = await self._output(tool, told)
-        duration_ms = round((time.monotonic() - started) * 1_000)
+        duration_ms = round((time.monotonic() - started - waited_s()) * 1_000)
         return self._judge(request, tool, output, duration_ms, told.host_events)
 
     async def _output(self, tool: Tool, context: ToolContext) -> ToolCallOutput:

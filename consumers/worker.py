@@ -421,8 +421,9 @@ class EffectWorker:
         """
         loop = asyncio.get_running_loop()
         chosen = tuple(routes or self.routes)
+        # For ``asyncio.to_thread`` in bodies of the user's; plain functions have threads of ours.
         loop.set_default_executor(
-            ThreadPoolExecutor(self.settings.concurrency * len(chosen), "effectmq tool")
+            ThreadPoolExecutor(self.settings.concurrency * len(chosen), "effectmq to_thread")
         )
         with stop_signals(lambda line: logger.warning("%s", line)) as signals:
             await self.start(chosen)

@@ -7,10 +7,10 @@ that says so; the provider is not asked again, because the hook would see the sa
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from effectmq.consumers.handler import call
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.llm_response import LlmOutputPartText, LlmResponse, LlmUsage
@@ -29,7 +29,8 @@ class TurnHooks:
     Attributes:
         on_text: Called on the event loop with all text so far, after each piece; a true answer ends
             the call there, and the outcome is what was said up to there. It must be quick.
-        on_response: Called with the whole response; may return another one in its place.
+        on_response: Called with the whole response, in a thread when it is not ``async``; may
+            return another one in its place.
     """
 
     on_text: Callable[[str], bool | None] | None = None
@@ -110,8 +111,11 @@ class Listening:
         if self._hooks.on_response is None:
             return response
         try:
-            found = self._hooks.on_response(response)
-            other = await found if inspect.isawaitable(found) else found
+            other = await call(self._hooks.on_response, (response,), {})
+            if other is not None and not isinstance(other, LlmResponse):
+                raise TypeError(
+                    f"on_response returned {type(other).__name__}; expected an LlmResponse or None"
+                )
         except Exception as problem:
             failure = CallFailure("plugin_assistant_response", describe(problem))
             raise ModelCallError(failure) from None

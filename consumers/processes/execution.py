@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from effectmq.consumers.handler import call
 from effectmq.consumers.processes.running import Program, RunningProcess, RunTool
 from effectmq.protocol.processes.outputs import from_tool_output
 from effectmq.protocol.rust_text import is_blank
@@ -24,7 +25,7 @@ from effectmq.protocol.wire.process_registration import (
     ProcessInputToolCall,
 )
 from effectmq.protocol.wire.processes import ProcessRecord
-from effectmq.protocol.wire.tools import ToolFailureClass
+from effectmq.protocol.wire.tools import ToolCallOutput, ToolFailureClass
 
 __all__ = ["Executors", "cancelled", "failed", "recovery_failure"]
 
@@ -73,11 +74,11 @@ class Executors:
                 run_tool = self.run_tool
                 if run_tool is None:
                     return self._nobody("tool_call", "run_tool")
-                return from_tool_output(await run_tool(input_.call, process))
+                return from_tool_output(_output(await call(run_tool, (input_.call, process), {})))
             program = self._program(input_.type)
             if program is None:
                 return self._nobody(input_.type, input_.type)
-            return _checked(input_.type, await program(process))
+            return _checked(input_.type, await call(program, (process,), {}))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except asyncio.CancelledError as problem_:
@@ -127,6 +128,12 @@ def cancelled(record: ProcessRecord) -> ProcessAwaitOutput:
     """The output of a process that was asked to stop, and did."""
     message = _CANCELLED.get(record.input.type, "process was cancelled")
     return ProcessAwaitOutputCancelled(message=message)
+
+
+def _output(given: object) -> ToolCallOutput:
+    if isinstance(given, ToolCallOutput):
+        return given
+    raise TypeError(f"run_tool returned {type(given).__name__}; expected a ToolCallOutput")
 
 
 def _checked(input_type: str, output: object) -> ProcessAwaitOutput:

@@ -69,9 +69,11 @@ class RunningProcess:
         return await self._registry.append_event(self.record.id, request, lease=self.lease)
 
 
-#: Runs the tool of a ``tool_call`` process. What it raises becomes the process's failure.
-RunTool = Callable[[PreparedToolCall, RunningProcess], Awaitable[ToolCallOutput]]
+#: Runs the tool of a ``tool_call`` process, in a thread when it is not ``async``. What it raises
+#: becomes the process's failure.
+RunTool = Callable[[PreparedToolCall, RunningProcess], Awaitable[ToolCallOutput] | ToolCallOutput]
 
 #: Runs a ``session_turn`` or a ``lashlang_process``. It is cancelled when the process is asked to
-#: stop, and may end in its own way within the grace time.
-Program = Callable[[RunningProcess], Awaitable[ProcessAwaitOutput]]
+#: stop, and may end in its own way within the grace time; one that is not ``async`` runs in a
+#: thread, which nothing stops: after the grace time it is left alone.
+Program = Callable[[RunningProcess], Awaitable[ProcessAwaitOutput] | ProcessAwaitOutput]

@@ -8,8 +8,10 @@ the recorded answer instead of a second execution.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from effectmq.broker.client import EffectClient
-from effectmq.consumers.processes.running import RunningProcess, RunTool
+from effectmq.consumers.processes.running import RunningProcess
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import (
     CausalRefProcess,
@@ -28,7 +30,9 @@ __all__ = ["process_tool_call", "tools_as_effects"]
 _TIMEOUT_S = 86_400.0
 
 
-def tools_as_effects(client: EffectClient, *, timeout_s: float = _TIMEOUT_S) -> RunTool:
+def tools_as_effects(
+    client: EffectClient, *, timeout_s: float = _TIMEOUT_S
+) -> Callable[[PreparedToolCall, RunningProcess], Awaitable[ToolCallOutput]]:
     """
     Run the tools of processes as ``tool_call`` effects.
 

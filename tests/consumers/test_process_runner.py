@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -173,7 +174,13 @@ async def gives_text(*arguments: object) -> Any:
             "process_tool_failed",
             "CancelledError",
         ),
-        (tool_process(), {"run_tool": gives_text}, "internal", "process_tool_failed", "outcome"),
+        (
+            tool_process(),
+            {"run_tool": gives_text},
+            "internal",
+            "process_tool_failed",
+            "expected a ToolCallOutput",
+        ),
         (tool_process(), {}, "execution", "process_recovery_failed", "run_tool="),
         (
             SESSION_TURN,
@@ -588,3 +595,26 @@ def test_settings_with_which_nothing_can_run_are_refused(
     """When they are made, not when they are used."""
     with pytest.raises(ConfigurationError, match=problem):
         ProcessRunnerSettings(**values)
+
+
+async def test_programs_that_are_not_async_run_in_threads(
+    registry: ProcessRegistry, start: Runner
+) -> None:
+    """And one that does not end when it is asked to is left alone."""
+    main, gate = threading.get_ident(), threading.Event()
+
+    def tool(call: PreparedToolCall, process: RunningProcess) -> ToolCallOutput:
+        return output_from(threading.get_ident() != main)
+
+    def program(process: RunningProcess) -> ProcessAwaitOutput:
+        gate.wait(PATIENCE_S)
+        return ProcessAwaitOutputSuccess(value="too late")
+
+    await registry.register(registration("p1", input_=tool_process(n=1)))
+    await registry.register(registration("p2", input_=SESSION_TURN))
+    running = await start(run_tool=tool, session_turn=program)
+    assert await registry.await_process("p1") == ProcessAwaitOutputSuccess(value=True)
+    await eventually(lambda: "p2" in running.running)
+    await registry.request_cancel("p2", "enough")
+    assert isinstance(await registry.await_process("p2"), ProcessAwaitOutputCancelled)
+    gate.set()

@@ -108,7 +108,7 @@ async def test_a_handler_that_swallows_its_cancellation_is_abandoned(
     assert len(logged(caplog, "handler_abandoned")) == 1
     await stage.idle(app, "exec_code")
     let_go.set()
-    await eventually(lambda: app._running is not None and not app._running._lanes[0]._abandoned)
+    await eventually(lambda: app._running is not None and not app._running._abandoned.now)
     assert app.counters["completed"] == 0
     assert len(await stage.parked()) == 1
 
@@ -161,7 +161,7 @@ async def test_a_thread_that_cannot_be_stopped_is_counted_as_such(stage: Stage) 
         assert app.counters["abandoned"] == 1
     finally:
         let_go.set()
-    await eventually(lambda: app._running is not None and not app._running._lanes[0]._abandoned)
+    await eventually(lambda: app._running is not None and not app._running._abandoned.now)
 
 
 async def test_a_thread_that_ends_within_the_grace_is_not_abandoned(stage: Stage) -> None:
