@@ -5,6 +5,7 @@ Whole stories, with real processes that are really killed.
 
     app.py           ── the worker under test: tools that count, wait, fail and die
     run_producer.py  ── a producer process: submits a plan, writes down all that it sees
+    records.py       ── what it wrote down
     effects.py       ── the envelopes of a plan, the same in every process
     ledger.py        ── every execution of a body, counted outside of effectmq
     fleet.py         ── starts, stops and kills those processes, and nobody else's
@@ -12,6 +13,8 @@ Whole stories, with real processes that are really killed.
     checker.py       ── what became of everything, in the words of Jepsen
     audit.py         ── what the journal says of it
     faults.py        ── what is killed, how often, and what takes its place
+    producers.py     ── producers that are killed, and go on under their identities
+    hostile.py       ── effects that kill their workers, messages that are no effects
     chaos.py         ── thousands of effects meanwhile; a command of its own
 
 Workers without a journal may run bodies again: their outcomes live in the reply queue. What is

@@ -1,14 +1,19 @@
 """
-Thousands of effects while workers are killed all the time, and broker and database now and then.
+Thousands of effects while workers and producers are killed all the time, and broker and database
+now and then.
 
-``python -m tests.scenarios.chaos --broker 3.10 --journal postgres --effects 10000 --seed 1
---workers 3 --worker-kills-every 1.0 --broker-kills 2 --database-kills-every 5-40`` starts a private
-broker and a private PostgreSQL, prints one line a second and the report at the end, and exits with
-1 when anything was lost, in conflict, hanging or left over. The seed decides which worker dies, and
-when the database does; the rest is up to the machine.
+``python -m tests.scenarios.chaos --broker 3.10 --journal postgres --effects 30000 --seed 1
+--database-kills-every 5-40`` starts a private broker and a private PostgreSQL, prints one line a
+second and the report at the end, and exits with 1 when anything was lost, in conflict, hanging or
+left over; only then its files are kept. The seed decides who dies, and when the database does; the
+rest is up to the machine.
+
+Two producers share the effects. Whoever of them is killed is started again under its identity, and
+goes on with what it wrote down. Among the effects are killers, which end whoever runs them, and
+between them comes poison: both must be parked, each for its own reason, and nobody else.
 
 With a journal every body draws a number, so that no execution can stand in for another. At the end
-the journal itself is held against what was told and done, and a second producer asks for every
+the journal itself is held against what was told and done, and another producer asks for every
 effect once more: it must get the same bytes, from the record, while nothing runs.
 """
 
@@ -18,11 +23,12 @@ import argparse
 import asyncio
 import os
 import random
+import shutil
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
@@ -40,12 +46,15 @@ from tests.databases.provide import read_settings as read_database_settings
 from tests.scenarios.checker import Report, conclude, settle_queues
 from tests.scenarios.effects import Call, calls
 from tests.scenarios.faults import Chaos, Faults
-from tests.scenarios.fleet import Fleet, Records
+from tests.scenarios.fleet import Fleet
+from tests.scenarios.hostile import deaths_of, examine, expected_letters, killers, spread
+from tests.scenarios.producers import Producers
+from tests.scenarios.records import Records
 
-__all__ = ["Chaos", "run_chaos"]
+__all__ = ["Chaos", "parse", "run_chaos"]
 
-_IDENTITY = "chaos"
-_SECOND = "second"
+#: Who asks for everything once more.
+_LAST = "last"
 
 
 async def run_chaos(
@@ -68,28 +77,42 @@ async def run_chaos(
     began = time.monotonic()
     faults = Faults(node, database, fleet, chaos, tell)
     await faults.prepare()
-    plan = calls("work" if fleet.journal == "none" else "draw", chaos.effects, ms=chaos.work_ms)
-    producer = fleet.producer(
-        _IDENTITY, plan, in_flight=chaos.in_flight, reply_timeout_s=chaos.reply_timeout_s
+    innocent = calls("work" if fleet.journal == "none" else "draw", chaos.effects, ms=chaos.work_ms)
+    guilty = killers(chaos.killers, after_ms=chaos.work_ms)
+    plan = spread(innocent, guilty)
+    identities = [f"chaos-{number}" for number in range(chaos.producers)]
+    producers = Producers(
+        fleet,
+        plan,
+        identities,
+        in_flight=chaos.in_flight,
+        reply_timeout_s=chaos.reply_timeout_s,
     )
-    striking = asyncio.create_task(faults.strike())
+    striking = asyncio.create_task(faults.strike(producers))
     try:
-        code = await producer.ended(timeout_s=chaos.effects / 20 + 300)
-        assert code == 0, f"the producer ended with {code}:\n{producer.log_tail()}"
+        await producers.ended(timeout_s=chaos.effects / 20 + 300)
     finally:
         faults.stop()
         await striking
     seconds = time.monotonic() - began
     replayed = "" if fleet.journal == "none" else await _ask_again(fleet, plan, tell)
-    report = await conclude(fleet, _IDENTITY)
+    report = await conclude(fleet, *identities)
+    expected = expected_letters(fleet, guilty)
+    runs = fleet.ledger.runs()
+    report.hostile = examine(expected, report.letters, runs, chaos.deaths_each)
     report.about = {
         "effectmq": version("effectmq"),
         "journal": _journal_version(fleet.journal),
         "seed": chaos.seed,
         "workers": chaos.workers,
+        "producers": chaos.producers,
+        "killers": chaos.killers,
+        "poison": chaos.poison,
         "worker kills": faults.worker_kills,
+        "producer kills": faults.producer_kills,
         "broker kills": faults.broker_kills,
         "database kills": faults.database_kills,
+        "deaths by a killer": deaths_of(fleet.workers),
         "workers that ended by themselves": faults.deserters,
         "seconds": round(seconds),
     }
@@ -99,12 +122,12 @@ async def run_chaos(
 
 
 async def _ask_again(fleet: Fleet, plan: list[Call], tell: Callable[[str], None]) -> str:
-    """A second producer asks for everything; what is wrong with its answers, or nothing."""
+    """Another producer asks for everything; what is wrong with its answers, or nothing."""
     await settle_queues(fleet)
     before = fleet.ledger.runs().total()
     told = {line["effect"]: line for line in fleet.records.lines() if line["event"] == "outcome"}
-    records = Records(fleet.folder / "second.jsonl")
-    producer = fleet.producer(_SECOND, plan, records=records)
+    records = Records(fleet.folder / "last.jsonl")
+    producer = fleet.producer(_LAST, plan, records=records)
     assert await producer.ended(timeout_s=len(plan) / 20 + 120) == 0, producer.log_tail()
     answers = [line for line in records.lines() if line["event"] == "outcome"]
     same = [
@@ -117,7 +140,7 @@ async def _ask_again(fleet: Fleet, plan: list[Call], tell: Callable[[str], None]
     if len(same) == len(answers) == len(plan) and not ran:
         return ""
     return (
-        f"asked again for {len(plan)}, a second producer got {len(answers)} answers, {len(same)} "
+        f"asked again for {len(plan)}, another producer got {len(answers)} answers, {len(same)} "
         f"of them the same and from the record, and {ran} bodies ran for it"
     )
 
@@ -132,15 +155,19 @@ def _journal_version(url: str) -> str:
         return f"PostgreSQL {connection.info.parameter_status('server_version')}"
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """0 when nothing is wrong."""
-    arguments = _arguments()
+    arguments = parse(words)
     chaos = Chaos(
         effects=arguments.effects,
         workers=arguments.workers,
         concurrency=arguments.concurrency,
         work_ms=arguments.work_ms,
+        producers=arguments.producers,
+        killers=arguments.killers,
+        poison=arguments.poison,
         worker_kills_every_s=arguments.worker_kills_every,
+        producer_kills=arguments.producer_kills,
         broker_kills=arguments.broker_kills,
         database_kills=arguments.database_kills,
         database_kills_every_s=arguments.database_kills_every,
@@ -148,7 +175,7 @@ def main() -> int:
     )
     settings = replace(read_settings(os.environ), wanted=(arguments.broker,), address=None)
     folder = Path(tempfile.mkdtemp(prefix="effectmq-chaos-"))
-    print(f"seed {chaos.seed}; records, ledger and logs are in {folder}", flush=True)
+    print(f"seed {chaos.seed}; records, ledger and logs are in {folder} meanwhile", flush=True)
     began = time.monotonic()
 
     def tell(line: str) -> None:
@@ -166,14 +193,18 @@ def main() -> int:
         with Fleet(folder, node.url, "chaos", journal=journal) as fleet:
             report = asyncio.run(run_chaos(node, fleet, chaos, tell, database))
     print(report)
-    return 1 if report.problems() else 0
+    if report.problems():
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
-def _arguments() -> argparse.Namespace:
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of the command."""
     usual = Chaos()
     parser = argparse.ArgumentParser(
         prog="python -m tests.scenarios.chaos",
-        description="Kill workers, the broker and the database, and count.",
+        description="Kill workers, producers, the broker and the database, and count.",
     )
     parser.add_argument("--broker", choices=(DEFAULT, *SUITES), default=DEFAULT)
     parser.add_argument("--journal", choices=("none", "sqlite", "postgres"), default="sqlite")
@@ -182,11 +213,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=usual.workers)
     parser.add_argument("--concurrency", type=int, default=usual.concurrency)
     parser.add_argument("--work-ms", type=int, default=usual.work_ms)
+    parser.add_argument("--producers", type=int, default=2)
+    parser.add_argument("--killers", type=int, default=3)
+    parser.add_argument("--poison", type=int, default=20)
+    parser.add_argument("--producer-kills", type=int, default=20)
     parser.add_argument("--worker-kills-every", type=float, default=usual.worker_kills_every_s)
     parser.add_argument("--broker-kills", type=int, default=usual.broker_kills)
     parser.add_argument("--database-kills", type=int, default=usual.database_kills)
     parser.add_argument("--database-kills-every", type=_seconds, metavar="SECONDS-SECONDS")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.journal != "postgres" and (
         arguments.database_kills or arguments.database_kills_every
     ):
@@ -203,4 +238,4 @@ def _seconds(text: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -8,13 +8,14 @@ ok                of those attempted, their caller has the outcome
 told              of those attempted, their caller has a controller error instead
 parked            stand among the dead letters, with a reason
 lost              acknowledged, and neither answered nor parked
-unexpected        answered or parked, and never attempted
+unexpected        answered or parked, and never attempted; poison is meant to be parked
 recovered         never acknowledged, and answered all the same
 duplicated        answers beyond the first of an effect
 conflicting       effects of which two answers differ
 hanging           calls that reached their timeout, or outlived it by more than a second
 bodies            executions begun, and how many of them were not the first
 journal           what the journal says and ought not to; see ``audit``
+hostile           who was parked and ought not to be, or the other way round; see ``hostile``
 ================  ==============================================================================
 """
 
@@ -68,11 +69,15 @@ class Report:
     hanging: list[str] = field(default_factory=list[str])
     unsubmitted: list[str] = field(default_factory=list[str])
     resubmissions: int = 0
+    asked_again: int = 0
     bodies: int = 0
     extra_bodies: int = 0
     bodiless: list[str] = field(default_factory=list[str])
     left: dict[str, int] = field(default_factory=dict[str, int])
     journal: list[str] = field(default_factory=list[str])
+    hostile: list[str] = field(default_factory=list[str])
+    #: For each effect among the dead letters, the reasons that are given.
+    letters: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     server: str = ""
     about: dict[str, object] = field(default_factory=dict[str, object])
 
@@ -88,7 +93,7 @@ class Report:
         }
         found = [f"{len(ids)} {what}: {', '.join(ids[:5])}" for what, ids in named.items() if ids]
         found += [f"{count} left in {queue}" for queue, count in self.left.items()]
-        return found + self.journal
+        return found + self.journal + self.hostile
 
     def __str__(self) -> str:
         """The lines to print."""
@@ -100,7 +105,7 @@ class Report:
             f"{len(self.conflicting)}, hanging {len(self.hanging)}, left in queues "
             f"{sum(self.left.values())}",
             f"duplicated {self.duplicated}, recovered {self.recovered}, submitted again "
-            f"{self.resubmissions}",
+            f"{self.resubmissions}, asked again after a restart {self.asked_again}",
             f"bodies {self.bodies}, of which {self.extra_bodies} ran again ({share:.2f} %)",
             f"{self.server}, Python {platform.python_version()}, "
             + ", ".join(f"{name} {value}" for name, value in self.about.items()),
@@ -150,7 +155,9 @@ async def check(fleet: Fleet, *identities: str) -> Report:
                 digest = digest_of(reply, exact=fleet.journal != "none")
                 answers[reply.effect_id].append((digest, error))
         report.left = await waiting(fleet, transport)
-    judge(report, fleet, answers, {letter.effect_id for letter in letters})
+    for letter in letters:
+        report.letters.setdefault(letter.effect_id, set()).add(letter.reason)
+    judge(report, fleet, answers, set(report.letters))
     report.parked = Counter(letter.reason for letter in letters)
     if fleet.journal != "none":
         report.journal = await audit(fleet, answers)
@@ -179,7 +186,8 @@ def judge(
     answered = set(answers)
     report.attempted, report.acknowledged = len(attempted), len(acknowledged)
     report.lost = sorted(acknowledged - answered - parked)
-    report.unexpected = sorted((answered | parked) - attempted)
+    poison = set(by_event["poison"])
+    report.unexpected = sorted((answered | parked) - attempted - (poison - answered))
     report.recovered = len((answered & attempted) - acknowledged)
     report.unsubmitted = sorted(attempted - acknowledged - answered)
     report.duplicated = sum(len(copies) - 1 for copies in answers.values())
@@ -188,6 +196,7 @@ def judge(
     )
     report.hanging = sorted(by_event["timeout"] + by_event["late"])
     report.resubmissions = len(by_event["unconfirmed"])
+    report.asked_again = len(by_event["again"])
     runs = fleet.ledger.runs()
     report.bodies = runs.total()
     report.extra_bodies = report.bodies - len(runs)

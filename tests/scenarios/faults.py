@@ -1,16 +1,17 @@
-"""What chaos does: workers, the broker and the database are killed, and brought back."""
+"""What chaos does: workers, producers, broker and database are killed, and brought back."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tests.brokers.node import BrokerNode
 from tests.databases.cluster import Cluster
 from tests.scenarios.fleet import Fleet, FleetProcess, started
+from tests.scenarios.hostile import KILLER_CODE, publish_poison
+from tests.scenarios.producers import Producers
 
 __all__ = ["Chaos", "Faults"]
 
@@ -22,25 +23,35 @@ _TRANSPORT = {"connect_timeout_s": 60.0, "reconnect_max_s": 5.0}
 class Chaos:
     """
     Attributes:
-        effects: How many are submitted.
+        effects: How many are submitted, killers aside.
         workers: How many run at a time; one that was killed is replaced at once.
         concurrency: Effects at a time in each.
         work_ms: How long a body takes.
-        in_flight: Effects that the producer waits for at a time.
+        producers: How many there are, each with an identity and a share of the effects.
+        in_flight: Effects that all producers together wait for at a time.
+        killers: Effects that end the process of whoever runs them.
+        deaths_each: How many workers one killer may take, whoever else is killed.
+        poison: Messages that are no effects.
         worker_kills_every_s: Seconds between two kills; 0 for none.
+        producer_kills: How often a producer is killed, spread evenly over the effects.
         broker_kills: How often the broker is killed, spread evenly over the effects.
         database_kills: How often the database is killed, spread evenly over the effects.
         database_kills_every_s: Instead: the least and the most seconds between two kills.
         seed: Of the choice of victims, and of moments.
-        reply_timeout_s: How long the producer waits for one outcome.
+        reply_timeout_s: How long a producer waits for one outcome.
     """
 
     effects: int = 10_000
     workers: int = 3
     concurrency: int = 8
     work_ms: int = 100
+    producers: int = 1
     in_flight: int = 200
+    killers: int = 0
+    deaths_each: int = 3
+    poison: int = 0
     worker_kills_every_s: float = 1.0
+    producer_kills: int = 0
     broker_kills: int = 2
     database_kills: int = 0
     database_kills_every_s: tuple[float, float] | None = None
@@ -58,8 +69,8 @@ class Faults:
         tell: Gets a line now and then.
 
     Attributes:
-        worker_kills, broker_kills, database_kills: How many there were.
-        deserters: Workers that ended by themselves.
+        worker_kills, producer_kills, broker_kills, database_kills: How many there were.
+        deserters: Workers that ended by themselves, and not by a killer.
     """
 
     def __init__(
@@ -71,6 +82,7 @@ class Faults:
         tell: Callable[[str], None],
     ) -> None:
         self.worker_kills = 0
+        self.producer_kills = 0
         self.broker_kills = 0
         self.database_kills = 0
         self.deserters = 0
@@ -78,10 +90,14 @@ class Faults:
         self._database = database
         self._fleet = fleet
         self._chaos = chaos
+        self._all = chaos.effects + chaos.killers
         self._tell = tell
         self._random = random.Random(chaos.seed)
         # Of its own, so that which worker dies does not depend on how often the database does.
         self._moments = random.Random(chaos.seed)
+        self._victims = random.Random(chaos.seed)
+        self._poisons = random.Random(chaos.seed)
+        self._poisoned = 0
         self._live: list[FleetProcess] = []
         self._over = asyncio.Event()
 
@@ -96,13 +112,21 @@ class Faults:
         """No more is killed."""
         self._over.set()
 
-    async def strike(self) -> None:
-        """Kill all of them, until it is stopped."""
+    async def strike(self, producers: Producers) -> None:
+        """Kill all of them until it is stopped; open the gate when all counted kills are done."""
+        chaos = self._chaos
         async with asyncio.TaskGroup() as group:
             group.create_task(self._kill_workers())
-            group.create_task(self._at_shares(self._chaos.broker_kills, self._kill_broker))
-            group.create_task(self._at_shares(self._chaos.database_kills, self._kill_database))
             group.create_task(self._keep_killing_the_database())
+            async with asyncio.TaskGroup() as counted:
+                for times, act in (
+                    (chaos.producer_kills, lambda: self._kill_producer(producers)),
+                    (chaos.broker_kills, self._kill_broker),
+                    (chaos.database_kills, self._kill_database),
+                    (chaos.poison, self._poison),
+                ):
+                    counted.create_task(self._at_shares(times, act))
+            self._fleet.gate.touch()
 
     def _start(self) -> None:
         worker = self._fleet.worker(concurrency=self._chaos.concurrency, transport=_TRANSPORT)
@@ -119,7 +143,7 @@ class Faults:
             await asyncio.sleep(interval_s or 1.0)
             for worker in [each for each in self._live if not each.alive]:
                 self._tell(f"{worker.name} ended by itself with {worker.code}")
-                self.deserters += 1
+                self.deserters += worker.code != KILLER_CODE
                 self._replace(worker)
             ready = [worker for worker in self._live if started(worker)]
             if interval_s and ready and not self._over.is_set():
@@ -127,36 +151,53 @@ class Faults:
                 victim.kill9()
                 self.worker_kills += 1
                 self._replace(victim)
-            self._tell(f"{self._outcomes()} of {self._chaos.effects} answered")
+            self._tell(f"{self._outcomes()} of {self._all} answered")
 
-    async def _at_shares(self, times: int, kill: Callable[[], None]) -> None:
-        """Kill when a share of the effects is done, and when the next one is."""
+    async def _at_shares(self, times: int, act: Callable[[], Awaitable[None]]) -> None:
+        """Do it when a share of the effects is done, and when the next one is."""
         for number in range(1, times + 1):
             share = self._chaos.effects * number // (times + 1)
             while self._outcomes() < share:
                 if self._over.is_set():
                     return
                 await asyncio.sleep(0.1)
-            await asyncio.to_thread(kill)
+            await act()
 
     async def _keep_killing_the_database(self) -> None:
         every_s = self._chaos.database_kills_every_s
         while every_s is not None and not self._over.is_set():
-            wait_s = self._moments.uniform(*every_s)
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._over.wait()
-            except TimeoutError:
-                await asyncio.to_thread(self._kill_database)
+            if not await self._over_within(self._moments.uniform(*every_s)):
+                await self._kill_database()
 
-    def _kill_broker(self) -> None:
+    async def _over_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._over.wait()
+        except TimeoutError:
+            return False
+
+    async def _poison(self) -> None:
+        await publish_poison(self._fleet, self._poisons, self._poisoned)
+        self._poisoned += 1
+
+    async def _kill_producer(self, producers: Producers) -> None:
+        """It is back at once, and goes on."""
+        self.producer_kills += producers.kill_one(self._victims)
+
+    async def _kill_broker(self) -> None:
+        await asyncio.to_thread(self._break_broker)
+
+    def _break_broker(self) -> None:
         self._tell(f"killing the broker after {self._outcomes()} outcomes")
         self._node.kill9()
         self.broker_kills += 1
         self._node.start()
         self._tell("the broker is back")
 
-    def _kill_database(self) -> None:
+    async def _kill_database(self) -> None:
+        await asyncio.to_thread(self._break_database)
+
+    def _break_database(self) -> None:
         """Kill it, or restart it in good order, as the seed says."""
         database = self._database
         if database is None:
@@ -169,6 +210,4 @@ class Faults:
         self._tell("the database is back")
 
     def _outcomes(self) -> int:
-        with suppress(FileNotFoundError):
-            return self._fleet.records.path.read_bytes().count(b'"event": "outcome"')
-        return 0
+        return self._fleet.records.outcomes()

@@ -23,10 +23,11 @@ from effectmq.protocol.topology import DEFAULT_DELAY_LEVELS_MS
 from tests.scenarios.effects import Call
 from tests.scenarios.ledger import Ledger
 from tests.scenarios.nursery import nursery
+from tests.scenarios.records import Records
 from tests.scenarios.run_producer import Plan
 from tests.waiting import eventually
 
-__all__ = ["Fleet", "FleetProcess", "Records"]
+__all__ = ["Fleet", "FleetProcess"]
 
 _END_SECONDS = 10.0
 _POLL_SECONDS = 0.005
@@ -115,29 +116,6 @@ class FleetProcess:
         """The end of its log, for messages."""
         text = self.log_path.read_text(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
-
-
-class Records:
-    """
-    What a producer wrote down; see ``run_producer``.
-
-    Args:
-        path: The file; a producer and its restart share one.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """All whole lines so far."""
-        if self.path.exists():
-            for line in self.path.read_text().splitlines():
-                with contextlib.suppress(ValueError):  # the last one may be cut off by a kill
-                    yield json.loads(line)
-
-    def effects(self, event: str) -> list[str]:
-        """The effects of all lines of one event, in order, repetitions included."""
-        return [line["effect"] for line in self.lines() if line["event"] == event]
 
 
 class Fleet:
@@ -273,14 +251,23 @@ class Fleet:
         reply_timeout_s: float = 60.0,
         crash_at: str = "",
         records: Records | None = None,
+        go_on: bool = False,
+        stay: Path | None = None,
     ) -> FleetProcess:
-        """Start a producer process; what it sees goes to ``records``, the fleet's by default."""
+        """
+        Start a producer process; what it sees goes to ``records``, the fleet's by default.
+
+        Told to ``go_on``, it begins where the records say that the one before it ended. Told to
+        ``stay``, it does not end before that file is there.
+        """
         plan = self.plan(
             submit,
             attach=attach,
             in_flight=in_flight,
             reply_timeout_s=reply_timeout_s,
             records=records,
+            go_on=go_on,
+            stay=stay,
         )
         number = len(self._processes)
         path = self.folder / f"plan-{number}.json"
@@ -299,6 +286,8 @@ class Fleet:
         in_flight: int = 200,
         reply_timeout_s: float = 60.0,
         records: Records | None = None,
+        go_on: bool = False,
+        stay: Path | None = None,
     ) -> Plan:
         """A plan, for ``run_producer.run`` in this process."""
         return {
@@ -309,6 +298,8 @@ class Fleet:
             "reply_timeout_s": reply_timeout_s,
             "records": str((records or self.records).path),
             "exact": self.journal != "none",
+            "go_on": go_on,
+            "stay": str(stay or ""),
         }
 
     async def ready(self, *workers: FleetProcess, timeout_s: float = 30.0) -> None:

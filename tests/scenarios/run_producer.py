@@ -8,6 +8,7 @@ environment, like those of any producer. One JSON object a line goes to the file
 ``attempted``     about to be submitted
 ``unconfirmed``   ``submit`` raised, so it is tried again, as a user would
 ``acknowledged``  ``submit`` returned
+``again``         an earlier process had it acknowledged, and no answer came: asked for once more
 ``outcome``       the caller has the answer
 ``timeout``       the caller gave up waiting; never mended by asking again
 ``received``      the client was given an answer, asked for or not, the first or a copy
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -26,7 +28,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import IO, Any, TypedDict, TypeVar
 
-from effectmq import Client, EffectTimeoutError
+from effectmq import Client, EffectTimeoutError, TransportSettings
 from effectmq.broker.handle import Handle
 from effectmq.broker.replies import ReplyBook
 from effectmq.protocol.errors import BrokerError, PublishError
@@ -34,12 +36,16 @@ from effectmq.protocol.reply import Reply
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
 from tests.scenarios.effects import Call, digest_of, effect_id, envelopes
+from tests.scenarios.records import Records
 
 __all__ = ["Plan", "Recorder", "run"]
 
 #: What a call may take beyond its timeout.
 _TOLERANCE_S = 1.0
 _RESUBMISSIONS = 50
+#: How long a producer that was started again waits for what is on its way, before it asks again.
+_PATIENCE_S = 5.0
+_POLL_S = 0.05
 
 T = TypeVar("T")
 
@@ -49,7 +55,8 @@ class Plan(TypedDict):
     What to do.
 
     ``submit`` are submitted, ``attach`` are only waited for; both are lists of calls. ``exact``
-    says that of two answers every byte must be the same.
+    says that of two answers every byte must be the same, ``go_on`` that the records may have the
+    beginning of it all, written by an earlier process. ``stay`` is a file to wait for at the end.
     """
 
     submit: list[Call]
@@ -59,6 +66,8 @@ class Plan(TypedDict):
     reply_timeout_s: float
     records: str
     exact: bool
+    go_on: bool
+    stay: str
 
 
 class Recorder(ReplyBook):
@@ -118,6 +127,23 @@ class _Producer:
         """Wait for one effect that an earlier process of this identity submitted."""
         await self._answer(effect_id, self._client.attach(envelope))
 
+    async def go_on(self, effect_id: str, envelope: RuntimeEffectEnvelope) -> None:
+        """
+        Wait a moment for an answer that may be on its way, then ask again.
+
+        The earlier process may have taken the answer and died before it wrote it down.
+        """
+        async with self._places:
+            waiting = self._client.attach(envelope).reply(_PATIENCE_S)
+            try:
+                reply = await self._timed(effect_id, "attach", _PATIENCE_S, waiting)
+            except EffectTimeoutError:
+                self._recorder.write("again", effect_id)
+            else:
+                self._recorder.write("outcome", effect_id, **self._recorder.told(reply))
+                return
+        await self.submit(effect_id, envelope)
+
     async def _answer(self, effect_id: str, handle: Handle) -> None:
         limit_s = self._plan["reply_timeout_s"]
         try:
@@ -139,6 +165,7 @@ class _Producer:
 
 async def run(plan: Plan, client: Client) -> None:
     """Carry out a plan with a client of its own; every call is bounded, so this ends."""
+    answered, acknowledged = _recorded(plan) if plan["go_on"] else (set[str](), set[str]())
     with open(plan["records"], "a") as records:  # noqa: ASYNC230 - one short line at a time
         recorder = Recorder(client.counters, records, exact=plan["exact"])
         client._book = recorder  # pyright: ignore[reportPrivateUsage]  # the one place all pass
@@ -148,8 +175,20 @@ async def run(plan: Plan, client: Client) -> None:
                 for known, envelope in _named(plan["attach"]):
                     group.create_task(producer.attach(known, envelope))
                 for new, envelope in _named(plan["submit"]):
-                    group.create_task(producer.submit(new, envelope))
+                    if new in answered:
+                        continue
+                    start = producer.go_on if new in acknowledged else producer.submit
+                    group.create_task(start(new, envelope))
+            while plan["stay"] and not os.access(plan["stay"], os.F_OK):  # noqa: ASYNC110 - a file
+                await asyncio.sleep(_POLL_S)
         recorder.write("done", "", counters=dict(client.counters))
+
+
+def _recorded(plan: Plan) -> tuple[set[str], set[str]]:
+    """The effects whose outcome was written down, and those that were acknowledged."""
+    lines = list(Records(Path(plan["records"])).lines())
+    answered = {line["effect"] for line in lines if line["event"] == "outcome"}
+    return answered, {line["effect"] for line in lines if line["event"] == "acknowledged"}
 
 
 def _named(plan: list[Call]) -> list[tuple[str, RuntimeEffectEnvelope]]:
@@ -158,4 +197,6 @@ def _named(plan: list[Call]) -> list[tuple[str, RuntimeEffectEnvelope]]:
 
 if __name__ == "__main__":
     _plan: Any = json.loads(Path(sys.argv[1]).read_text())
-    asyncio.run(run(_plan, Client()))
+    # One that is started while the broker is down waits for it rather than giving up.
+    _patient = TransportSettings(name="producer", connect_timeout_s=60.0)
+    asyncio.run(run(_plan, Client(transport=_patient)))

@@ -15,9 +15,7 @@ import pytest
 from effectmq import Client
 from effectmq.protocol.topology import Names
 from tests.brokers.node import BrokerNode
-from tests.databases.cluster import Cluster
 from tests.scenarios.audit import audit, journal_rows
-from tests.scenarios.chaos import Chaos, run_chaos
 from tests.scenarios.checker import conclude, received, settle_queues
 from tests.scenarios.conftest import IDENTITIES, IDENTITY
 from tests.scenarios.effects import Call, calls, effect_id, envelopes
@@ -39,36 +37,6 @@ def _submitting(fleet: Fleet, plan: list[Call], identity: str = IDENTITY) -> asy
 
 async def _begun(fleet: Fleet, count: int) -> None:
     await eventually(lambda: fleet.ledger.runs().total() >= count, 30)
-
-
-# Chaos --------------------------------------------------------------------------------------------
-
-
-async def test_nothing_is_lost_while_workers_with_a_journal_are_killed(
-    private_broker: BrokerNode, private_recording_fleet: Fleet
-) -> None:
-    """Each effect has one outcome, the journal agrees, and whoever asks again hears the same."""
-    chaos = Chaos(effects=600, workers=4, worker_kills_every_s=0.5, broker_kills=1)
-    report = await run_chaos(private_broker, private_recording_fleet, chaos)
-    print(report)
-    assert report.problems() == []
-    assert report.ok == chaos.effects
-    assert report.parked.total() == 0
-
-
-@pytest.mark.one_broker
-async def test_nothing_is_lost_while_the_database_is_killed(
-    private_broker: BrokerNode, private_postgres: Cluster, tmp_path: Path
-) -> None:
-    """The same with PostgreSQL, which goes and comes back in the middle."""
-    chaos = Chaos(effects=400, workers=4, broker_kills=0, database_kills=1)
-    url = private_postgres.url
-    with Fleet(tmp_path, private_broker.url, "chaos", journal=url) as fleet:
-        report = await run_chaos(private_broker, fleet, chaos, database=private_postgres)
-    print(report)
-    assert report.problems() == []
-    assert report.ok == chaos.effects
-    assert report.about["database kills"] == 1
 
 
 # Workers that die or freeze -----------------------------------------------------------------------

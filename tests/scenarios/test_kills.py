@@ -114,29 +114,13 @@ async def test_everybody_outlives_the_broker(
     private_broker: BrokerNode, private_fleet: Fleet
 ) -> None:
     """The broker is killed under load and comes back; the same processes answer everything."""
-    chaos = Chaos(effects=1_000, workers=2, worker_kills_every_s=0, broker_kills=1)
+    chaos = Chaos(effects=500, workers=2, worker_kills_every_s=0, broker_kills=1)
     report = await run_chaos(private_broker, private_fleet, chaos)
     print(report)
     assert report.problems() == []
     assert report.ok == chaos.effects
     assert report.about["workers that ended by themselves"] == 0
     assert len(private_fleet.workers) == chaos.workers
-
-
-async def test_nothing_is_lost_while_workers_and_the_broker_are_killed(
-    private_broker: BrokerNode, private_fleet: Fleet
-) -> None:
-    """
-    A worker dies every second and the broker once: nothing lost, in conflict, hanging or left.
-
-    ``python -m tests.scenarios.chaos`` is the same at any length.
-    """
-    chaos = Chaos(effects=1_000, broker_kills=1)
-    report = await run_chaos(private_broker, private_fleet, chaos)
-    print(report)
-    assert report.problems() == []
-    assert report.ok == chaos.effects
-    assert report.parked.total() == 0
 
 
 async def test_an_effect_that_kills_its_workers_is_parked(fleet: Fleet) -> None:

@@ -9,15 +9,14 @@ import pytest
 
 from effectmq import Client, TransportSettings
 from effectmq.broker.transports import open_transport
-from effectmq.protocol.codec import JSON, MSGPACK, encode_tree
 from effectmq.protocol.message import Message
-from effectmq.protocol.model import to_tree
 from effectmq.protocol.request import ENVELOPE_TYPE
 from effectmq.protocol.topology import Names
 from tests.scenarios.checker import conclude, dead_letters
 from tests.scenarios.conftest import IDENTITY
-from tests.scenarios.effects import calls, envelopes
+from tests.scenarios.effects import calls
 from tests.scenarios.fleet import Fleet
+from tests.scenarios.hostile import malformed
 from tests.scenarios.run_producer import run
 from tests.waiting import eventually
 
@@ -69,7 +68,7 @@ async def _poison(fleet: Fleet) -> None:
     exchange = Names(fleet.namespace).work_exchange
     async with open_transport(fleet.broker, TransportSettings(name="poison")) as transport:
         for number in range(_BAD):
-            body, content_type = _malformed(rng, number)
+            body, content_type = malformed(rng, number)
             await transport.publish(
                 exchange,
                 "tool_call",
@@ -80,21 +79,3 @@ async def _poison(fleet: Fleet) -> None:
                     correlation_id=f"poison-{number}",
                 ),
             )
-
-
-def _malformed(rng: random.Random, number: int) -> tuple[bytes, str]:
-    (envelope,) = envelopes(calls("work", 1, first=number))
-    tree = to_tree(envelope)
-    packed, text = encode_tree(tree, MSGPACK), encode_tree(tree, JSON)
-    return [
-        (b"", MSGPACK),
-        (b"\xc1", MSGPACK),
-        (packed[: rng.randrange(1, len(packed))], MSGPACK),
-        (packed + b"\x00", MSGPACK),
-        (rng.randbytes(rng.randrange(1, 4_096)), MSGPACK),
-        (b"\x91" * 200 + b"\xc0", MSGPACK),
-        (text[: rng.randrange(1, len(text))], JSON),
-        (text.replace(b'"work"', b"NaN", 1), JSON),
-        (b"[" * 5_000, JSON),
-        (encode_tree({"invocation": tree["invocation"]}, JSON), JSON),
-    ][number % 10]
