@@ -30,6 +30,7 @@ from effectmq.broker.journal.choice import (
 )
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.recalling import Recall, cancel_error
+from effectmq.broker.missing import Missing, MissingRoads, not_looked_up
 from effectmq.broker.notices import announce_cancel
 from effectmq.broker.publishing import PASSING
 from effectmq.broker.replies import ReplyBook, ReplyKey
@@ -42,12 +43,13 @@ from effectmq.protocol.chunk import CHUNK_TYPE, read_chunk
 from effectmq.protocol.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.errors import (
     AttachmentStoreError,
+    BrokerError,
     ConfigurationError,
     EffectTimeoutError,
     TransportClosedError,
     UnroutableError,
 )
-from effectmq.protocol.kinds import EFFECT_KINDS, route_of
+from effectmq.protocol.kinds import route_of
 from effectmq.protocol.message import Message
 from effectmq.protocol.reply import Reply, read_replies
 from effectmq.protocol.request import Request
@@ -151,6 +153,7 @@ class EffectClient:
         self._book = ReplyBook(self.counters)
         self._claimed = ClaimedReplies(self._claims, self._book, self._read_reply, self.counters)
         self._transport: Transport | None = None
+        self._roads: MissingRoads | None = None
         self._consumer: Consumer | None = None
         self._pump: asyncio.Task[None] | None = None
 
@@ -200,6 +203,7 @@ class EffectClient:
             await transport.__aexit__()
             raise
         self._transport = transport
+        self._roads = MissingRoads(transport, self.topology)
         self._pump = asyncio.get_running_loop().create_task(
             self._receive(self._consumer), name=f"effectmq replies {self.identity}"
         )
@@ -212,7 +216,10 @@ class EffectClient:
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop receiving and disconnect; what arrives from now on waits in the reply queue."""
         transport, self._transport = self._transport, None
+        roads, self._roads = self._roads, None
         try:
+            if roads is not None:
+                await roads.close()
             if self._consumer is not None:
                 await self._consumer.close()
             if self._pump is not None:
@@ -287,8 +294,9 @@ class EffectClient:
             InvalidEnvelopeError: When the envelope breaks a rule.
             PayloadTooLargeError: When it is over the size cap.
             AttachmentStoreError: When its body is kept out of line and could not be stored.
-            UnroutableError: When no worker ever declared its kind.
+            UnroutableError: When no queue takes its kind; names what is missing.
             PublishError: When it was not confirmed in time.
+            AccessRefusedError: When the user may not publish effects.
             EffectMismatchError: When the journal has its key with another envelope.
             RecordMissingError: With strict replay, when nothing is recorded.
         """
@@ -298,7 +306,7 @@ class EffectClient:
         limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
         end = asyncio.get_running_loop().time() + limit_s
         if not await self._recalled(request, limit_s):
-            await self._publish(request, route_of(request.kind, lane), end)
+            await self._publish(request, route_of(request.kind, lane), end, limit_s)
         return handle
 
     async def execute(
@@ -336,7 +344,7 @@ class EffectClient:
             envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
         )
         if not handle.done and not await self._recalled(request, timeout):
-            await self._publish(request, route_of(request.kind, lane), end)
+            await self._publish(request, route_of(request.kind, lane), end, timeout)
         try:
             return await handle.outcome(max(0.0, end - loop.time()))
         except EffectTimeoutError:
@@ -442,15 +450,16 @@ class EffectClient:
             await announce_cancel(self._transport, self._names, request.identity)
         return True
 
-    async def _publish(self, request: Request, route: str, end: float) -> None:
-        transport = self._transport
-        if transport is None:
+    async def _publish(self, request: Request, route: str, end: float, limit_s: float) -> None:
+        transport, roads = self._transport, self._roads
+        if transport is None or roads is None:
             raise TransportClosedError(
                 "the client is not open; use it inside 'async with Client(...) as client'"
             )
         loop = asyncio.get_running_loop()
-        message = await self._outgoing(request.message, end)
+        message = await self._outgoing(request.message, end, limit_s)
         reached("before_publish")
+        missing: Missing | None = None
         while True:
             try:
                 await transport.publish(
@@ -458,19 +467,31 @@ class EffectClient:
                     route,
                     message,
                     timeout=max(0.0, end - loop.time()),
+                    given=limit_s,
                 )
                 break
             except UnroutableError:
-                raise await self._no_such_kind(transport, route) from None
+                # Once only: what was mended and is missing again is for a person to look at.
+                before, missing = missing, await self._missing(roads, route, end)
+                if before is not None or not missing.mended:
+                    raise UnroutableError(missing.sentence) from None
             except PASSING:
                 self.counters["publish_retries"] += 1
                 if end - loop.time() <= _RESEND_WAIT_S:
                     raise
                 await asyncio.sleep(_RESEND_WAIT_S)
+        roads.worked(route)
         self.counters["submitted"] += 1
         reached("after_confirm")
 
-    async def _outgoing(self, message: Message, end: float) -> Message:
+    async def _missing(self, roads: MissingRoads, route: str, end: float) -> Missing:
+        try:
+            async with asyncio.timeout_at(end):
+                return await roads.explain(route)
+        except (TimeoutError, BrokerError) as problem:
+            return not_looked_up(route, problem)
+
+    async def _outgoing(self, message: Message, end: float, limit_s: float) -> Message:
         if self._claims is None:
             return message
         try:
@@ -478,22 +499,9 @@ class EffectClient:
                 return await self._claims.outgoing(message)
         except TimeoutError:
             raise AttachmentStoreError(
-                f"the attachment store {self._claims.store.where} did not take the body in the "
-                "time that was given to submit the effect; nothing was submitted"
+                f"the attachment store {self._claims.store.where} did not take the body within "
+                f"{limit_s:g} s; nothing was submitted"
             ) from None
-
-    async def _no_such_kind(self, transport: Transport, route: str) -> UnroutableError:
-        known = [
-            kind
-            for kind in EFFECT_KINDS
-            if await transport.stats(self._names.work_queue(kind)) is not None
-        ]
-        return UnroutableError(
-            f"no queue for {route!r} in namespace {self._names.namespace!r}; there "
-            + (f"are queues for {', '.join(known)}" if known else "are no queues at all")
-            + f". Start a worker for it (effectmq worker module:app --kind {route}) or declare it "
-            f"(effectmq topology apply --kind {route})"
-        )
 
     # Invocations --------------------------------------------------------------------------------
 

@@ -33,7 +33,9 @@ async def announce_cancel(transport: Transport, names: Names, identity: Identity
     """
     try:
         # A publish to a missing exchange would close the channel under everybody's publishes.
-        await transport.declare(Topology((Exchange(names.control, "fanout"),)))
+        # Looked for first: many cancels at once share a look, and none of them has to declare.
+        if not await transport.has_exchange(names.control):
+            await transport.declare(Topology((Exchange(names.control, "fanout"),)))
         await transport.publish(names.control, "", cancel_notice(identity), timeout=_TIMEOUT_S)
     except UnroutableError:
         # No worker with a journal is there to hear it.

@@ -3,18 +3,22 @@ Publish something that must not be lost: again and again, until its fate is know
 
 Unknown, refused, blocked and unreachable are all passing conditions for a worker that holds the
 original message unsettled: nothing is lost while it waits, and a duplicate is absorbed later.
-Unroutable and too large are answers, and are raised.
+A permission that is missing passes when somebody grants it; a watch hears of that wait, because a
+worker that cannot publish should not take more work. Unroutable and too large are answers, and are
+raised.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Protocol
 
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from effectmq.broker.transport import Transport
 from effectmq.protocol.errors import (
+    AccessRefusedError,
     BrokerBlockedError,
     BrokerError,
     BrokerUnreachableError,
@@ -24,7 +28,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.message import Message
 
-__all__ = ["PASSING", "publish_until_known"]
+__all__ = ["PASSING", "RefusalWatch", "publish_until_known"]
 
 logger = logging.getLogger("effectmq.publish")
 
@@ -34,13 +38,36 @@ PASSING = (PublishUnknownError, QueueFullError, BrokerBlockedError, BrokerUnreac
 _WAIT = wait_random_exponential(multiplier=0.1, max=5.0)
 
 
+class RefusalWatch(Protocol):
+    """Hears of publishes that wait for a permission."""
+
+    def refused(self, problem: AccessRefusedError) -> None:
+        """One more waits, for this reason."""
+        ...
+
+    def relieved(self) -> None:
+        """One of them waits no more: it was taken, or given up."""
+        ...
+
+
 async def publish_until_known(
-    transport: Transport, exchange: str, routing_key: str, message: Message
+    transport: Transport,
+    exchange: str,
+    routing_key: str,
+    message: Message,
+    watch: RefusalWatch | None = None,
 ) -> None:
     """
     Publish and wait for the confirmation, for as long as it takes.
 
     Cancel it to stop trying.
+
+    Args:
+        transport: An open one.
+        exchange: As in ``Transport.publish``.
+        routing_key: Likewise.
+        message: Likewise.
+        watch: Hears when the publish waits for a permission, and when it does no more.
 
     Raises:
         UnroutableError: When no queue takes it.
@@ -49,22 +76,30 @@ async def publish_until_known(
         ConfigurationError: When a property or a header is of a kind that does not travel.
     """
     state: RetryCallState | None = None
-    while True:
-        try:
-            await transport.publish(exchange, routing_key, message)
-            return
-        except TransportClosedError:
-            raise
-        except (*PASSING, BrokerError) as problem:
-            # A broker that refuses us may be mended, too; who asks us to publish has a message in
-            # hand that would be stuck otherwise.
-            state = state or RetryCallState(Retrying(), None, (), {})
-            wait_s = float(_WAIT(state))
-            state.attempt_number += 1
-            logger.warning(
-                "publishing again in %.1f s: %s",
-                wait_s,
-                problem,
-                extra={"action": "publish_again", "correlation_id": message.correlation_id},
-            )
-            await asyncio.sleep(wait_s)
+    refused = False
+    try:
+        while True:
+            try:
+                await transport.publish(exchange, routing_key, message)
+                return
+            except TransportClosedError:
+                raise
+            except (*PASSING, BrokerError) as problem:
+                # A broker that refuses us may be mended, too; who asks us to publish has a message
+                # in hand that would be stuck otherwise.
+                if isinstance(problem, AccessRefusedError) and watch is not None and not refused:
+                    refused = True
+                    watch.refused(problem)
+                state = state or RetryCallState(Retrying(), None, (), {})
+                wait_s = float(_WAIT(state))
+                state.attempt_number += 1
+                logger.warning(
+                    "publishing again in %.1f s: %s",
+                    wait_s,
+                    problem,
+                    extra={"action": "publish_again", "correlation_id": message.correlation_id},
+                )
+                await asyncio.sleep(wait_s)
+    finally:
+        if refused and watch is not None:
+            watch.relieved()

@@ -18,10 +18,11 @@ Adapters: ``memory://`` (one process, the reference) and ``amqp://`` (RabbitMQ).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from effectmq.protocol.errors import BrokerError
 from effectmq.protocol.message import Message
 from effectmq.protocol.topology import Topology
 
@@ -154,7 +155,13 @@ class Transport(Protocol):
         ...
 
     async def publish(
-        self, exchange: str, routing_key: str, message: Message, *, timeout: float | None = None
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        *,
+        timeout: float | None = None,
+        given: float | None = None,
     ) -> None:
         """
         Publish, persistent and mandatory, and wait for the confirmation.
@@ -165,9 +172,11 @@ class Transport(Protocol):
             message: What to publish.
             timeout: Seconds to wait, waiting for a connection included; ``None`` takes the
                 transport's own default.
+            given: The time that errors name, when ``timeout`` is what is left of it.
 
         Raises:
             PublishError: One of the family; see the port's docstring.
+            AccessRefusedError: When the user may not publish there.
         """
         ...
 
@@ -187,5 +196,29 @@ class Transport(Protocol):
         ...
 
     async def stats(self, queue: str) -> QueueStats | None:
-        """What the broker says about a queue; ``None`` when it does not exist."""
+        """
+        What the broker says about a queue; ``None`` when it does not exist.
+
+        Cheap for many at once: those that have not begun share a look.
+        """
+        ...
+
+    async def has_exchange(self, exchange: str) -> bool:
+        """Whether there is such an exchange."""
+        ...
+
+    async def refusals(
+        self, *, publishes: Iterable[tuple[str, str]] = (), consumes: Iterable[str] = ()
+    ) -> list[BrokerError]:
+        """
+        What would be refused, without publishing or consuming anything.
+
+        Args:
+            publishes: Exchanges (empty for the default one), each with a routing key.
+            consumes: Queues.
+
+        Returns:
+            An ``AccessRefusedError`` for each missing permission, a ``TopologyError`` for each
+            missing object, in this order.
+        """
         ...

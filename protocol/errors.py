@@ -19,7 +19,7 @@ The one error tree of the project.
     │   └── PublishUnknownError        sent, never confirmed; publishing again is safe
     ├── BrokerError                    the broker could not be used at all
     │   ├── BrokerUnreachableError     no connection to host and port
-    │   ├── AccessRefusedError         user, password or permission
+    │   ├── AccessRefusedError         user, password or permission; names the one to grant
     │   ├── VirtualHostError           the virtual host does not exist or is closed to the user
     │   ├── TopologyError              a queue or exchange is missing or has other arguments
     │   ├── ReplyQueueInUseError       another live producer has this identity
@@ -240,7 +240,33 @@ class BrokerUnreachableError(BrokerError):
 
 
 class AccessRefusedError(BrokerError):
-    """The broker refused the user, the password, or an operation for lack of permission."""
+    """
+    The broker refused the user, the password, or an operation for lack of permission.
+
+    Nothing of the operation was done. Trying again helps when somebody has granted what is missing.
+
+    Args:
+        problem: What was refused, and the command that grants it.
+        permission: ``configure``, ``write`` or ``read``; empty when the broker did not say.
+        resource: The exchange or queue, as a noun phrase; empty for a login.
+        user: Who was refused.
+        vhost: In which virtual host.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        permission: str = "",
+        resource: str = "",
+        user: str = "",
+        vhost: str = "",
+    ) -> None:
+        self.permission = permission
+        self.resource = resource
+        self.user = user
+        self.vhost = vhost
+        super().__init__(problem)
 
 
 class VirtualHostError(BrokerError):

@@ -13,6 +13,7 @@ import effectmq
 
 #: Add to this list; never take away from it.
 PUBLIC = [
+    "AccessRefusedError",
     "Attachment",
     "Client",
     "EffectContext",
@@ -34,6 +35,7 @@ PUBLIC = [
     "ToolReturn",
     "TransportSettings",
     "Turn",
+    "UnroutableError",
     "Worker",
     "WorkerSettings",
 ]

@@ -30,17 +30,20 @@ if TYPE_CHECKING:
         ToolReturn,
     )
     from effectmq.protocol.errors import (
+        AccessRefusedError,
         EffectFailedError,
         EffectmqError,
         EffectTimeoutError,
         RejectEffectError,
         RetryEffectError,
         ToolCallError,
+        UnroutableError,
     )
     from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
     from effectmq.wiring import Client, Worker
 
 __all__ = [
+    "AccessRefusedError",
     "Attachment",
     "Client",
     "EffectContext",
@@ -62,6 +65,7 @@ __all__ = [
     "ToolReturn",
     "TransportSettings",
     "Turn",
+    "UnroutableError",
     "Worker",
     "WorkerSettings",
 ]

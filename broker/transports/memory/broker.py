@@ -153,6 +153,10 @@ class MemoryBroker:
         queue.renew_lease()
         return QueueStats(queue_name, len(queue.ready), len(queue.subscriptions))
 
+    def has_exchange(self, name: str) -> bool:
+        """Whether it was declared, and not deleted since."""
+        return name in self._exchanges
+
     def queue(self, queue_name: str) -> QueueSnapshot | None:
         """Everything about a queue, for tests; ``None`` when it does not exist."""
         queue = self._queues.get(queue_name)
@@ -175,6 +179,15 @@ class MemoryBroker:
             exchange.unbind(queue_name)
         self._dead_letters.forget(queue)
         queue.delete()
+
+    def delete_exchange(self, name: str) -> None:
+        """Delete an exchange with its bindings, as an operator would."""
+        self._exchanges.pop(name, None)
+
+    def unbind(self, exchange: str, queue_name: str) -> None:
+        """Remove every binding of a queue to an exchange, as an operator would."""
+        if exchange in self._exchanges:
+            self._exchanges[exchange].unbind(queue_name)
 
     def expect(self, queue_name: str, resume: Callable[[], None]) -> None:
         """Call ``resume``, once, when the queue was declared or a consumer left it."""

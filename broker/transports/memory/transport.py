@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from effectmq.broker.limits import check_message, check_routing_key
@@ -21,6 +22,7 @@ from effectmq.protocol.errors import (
     ConfigurationError,
     PublishUnknownError,
     QueueFullError,
+    TopologyError,
     TransportClosedError,
     UnroutableError,
 )
@@ -104,16 +106,21 @@ class MemoryTransport:
         self._declared |= topology
 
     async def publish(
-        self, exchange: str, routing_key: str, message: Message, *, timeout: float | None = None
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        *,
+        timeout: float | None = None,
+        given: float | None = None,
     ) -> None:
         """Publish and wait for the confirmation; see the port."""
         broker = self._opened()
         check_routing_key(routing_key)
         check_message(message, self._settings.max_body_bytes)
         if broker.blocked:
-            await self._wait_for_alarm(
-                broker, self._settings.publish_timeout_s if timeout is None else timeout
-            )
+            limit_s = self._settings.publish_timeout_s if timeout is None else timeout
+            await self._wait_for_alarm(broker, limit_s, limit_s if given is None else given)
         connection = self._connection
         try:
             broker.publish(exchange, routing_key, _frozen(message))
@@ -154,6 +161,28 @@ class MemoryTransport:
         broker = await self._turn()
         return broker.stats(queue)
 
+    async def has_exchange(self, exchange: str) -> bool:
+        """Whether there is such an exchange."""
+        broker = await self._turn()
+        return broker.has_exchange(exchange)
+
+    async def refusals(
+        self, *, publishes: Iterable[tuple[str, str]] = (), consumes: Iterable[str] = ()
+    ) -> list[BrokerError]:
+        """See the port; everybody may do everything, where it exists."""
+        broker = await self._turn()
+        found = [
+            TopologyError(f"there is no exchange {exchange!r} to publish to; declare it first")
+            for exchange, _ in publishes
+            if exchange and not broker.has_exchange(exchange)
+        ]
+        found += [
+            TopologyError(f"there is no queue {queue!r} to consume; declare it first")
+            for queue in consumes
+            if broker.stats(queue) is None
+        ]
+        return [*found]
+
     def lose_connection(self) -> None:
         """
         Break the connection, for tests; it comes back in the next turn of the loop.
@@ -180,7 +209,7 @@ class MemoryTransport:
         await asyncio.sleep(0)
         return self._opened()
 
-    async def _wait_for_alarm(self, broker: MemoryBroker, timeout: float) -> None:
+    async def _wait_for_alarm(self, broker: MemoryBroker, timeout: float, given_s: float) -> None:
         try:
             async with asyncio.timeout(timeout):
                 while broker.blocked:
@@ -191,7 +220,7 @@ class MemoryTransport:
         except TimeoutError:
             self._counters["blocked"] += 1
             raise BrokerBlockedError(
-                f"the broker has an alarm (memory or disk) and took no publish for {timeout:g} s; "
+                f"the broker has an alarm (memory or disk) and took no publish for {given_s:g} s; "
                 "nothing was stored. Free memory or disk there, and publish again"
             ) from None
 

@@ -1,38 +1,46 @@
 """
 Declare a topology: strictly for a caller, as much of it as possible after a reconnect.
 
-A refusal closes the channel, so declarations never share one with anything else.
+A refusal closes the channel, so declarations never share one with anything else. A user who may
+not declare is content with what an operator has declared: then the object is looked at instead.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
+from effectmq.broker.refusals import all_refused
 from effectmq.broker.transports.rabbitmq.driver import Channel, Link
-from effectmq.protocol.errors import AccessRefusedError, BrokerError, TopologyError
+from effectmq.protocol.errors import (
+    AccessRefusedError,
+    BrokerError,
+    TopologyError,
+)
 from effectmq.protocol.topology import Binding, Exchange, Queue, Topology
 
 __all__ = ["declare", "restore"]
 
 logger = logging.getLogger("effectmq.rabbitmq")
 
-_Step = Callable[[Channel], Awaitable[None]]
+_Act = Callable[[Channel], Awaitable[object]]
+#: What declares an object, and what finds out whether it is there, where that can be found out.
+_Step = tuple[_Act, _Act | None]
 
 
 async def declare(link: Link, topology: Topology) -> None:
     """
-    Declare everything, in order.
+    Declare everything, in order; permissions that are missing are told together.
 
     Raises:
-        BrokerError: At the first object that the broker refuses.
+        AccessRefusedError: When the user may not declare something that is not there either.
+        BrokerError: At the first object that the broker refuses for another reason.
     """
-    channel = await link.channel(confirms=False)
-    try:
-        for step in _steps(topology):
-            await step(channel)
-    finally:
-        await channel.close()
+    refused: list[AccessRefusedError] = []
+    await _each(link, topology, refused.append, _raise)
+    if refused:
+        raise all_refused(refused)
 
 
 async def restore(link: Link, topology: Topology) -> None:
@@ -45,17 +53,11 @@ async def restore(link: Link, topology: Topology) -> None:
     Raises:
         BrokerUnreachableError: When the connection was lost.
     """
-    channel = await link.channel(confirms=False)
-    try:
-        for step in _steps(topology):
-            try:
-                await step(channel)
-            except (TopologyError, AccessRefusedError) as refusal:
-                _log_refusal(refusal)
-                await channel.close()
-                channel = await link.channel(confirms=False)
-    finally:
-        await channel.close()
+    await _each(link, topology, _log_refusal, _log_refusal)
+
+
+def _raise(problem: TopologyError) -> None:
+    raise problem
 
 
 def _log_refusal(refusal: BrokerError) -> None:
@@ -66,21 +68,61 @@ def _log_refusal(refusal: BrokerError) -> None:
     )
 
 
+async def _each(
+    link: Link,
+    topology: Topology,
+    refused: Callable[[AccessRefusedError], None],
+    wrong: Callable[[TopologyError], None],
+) -> None:
+    channel = await link.channel(confirms=False)
+    try:
+        for act, find in _steps(topology):
+            try:
+                await act(channel)
+            except (TopologyError, AccessRefusedError) as problem:
+                await channel.close()
+                channel = await link.channel(confirms=False)
+                if not isinstance(problem, AccessRefusedError):
+                    wrong(problem)
+                elif find is None or not await _is_there(link, find):
+                    refused(problem)
+    finally:
+        await channel.close()
+
+
+async def _is_there(link: Link, find: _Act) -> bool:
+    channel = await link.channel(confirms=False)
+    try:
+        with suppress(TopologyError):
+            await find(channel)
+            return True
+        return False
+    finally:
+        await channel.close()
+
+
 def _steps(topology: Topology) -> list[_Step]:
     return [
-        *(_exchange_step(exchange) for exchange in topology.exchanges),
-        *(_queue_step(queue) for queue in topology.queues),
-        *(_binding_step(binding) for binding in topology.bindings),
+        *map(_exchange_step, topology.exchanges),
+        *map(_queue_step, topology.queues),
+        *map(_binding_step, topology.bindings),
     ]
 
 
 def _exchange_step(exchange: Exchange) -> _Step:
-    return lambda channel: channel.declare_exchange(exchange)
+    return (
+        lambda channel: channel.declare_exchange(exchange),
+        lambda channel: channel.find_exchange(exchange.name),
+    )
 
 
 def _queue_step(queue: Queue) -> _Step:
-    return lambda channel: channel.declare_queue(queue)
+    return (
+        lambda channel: channel.declare_queue(queue),
+        lambda channel: channel.stats(queue.name),
+    )
 
 
 def _binding_step(binding: Binding) -> _Step:
-    return lambda channel: channel.bind(binding)
+    # AMQP cannot show a binding.
+    return lambda channel: channel.bind(binding), None

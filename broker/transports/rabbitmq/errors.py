@@ -13,6 +13,7 @@ import os
 import re
 
 from effectmq.broker.transports.rabbitmq.address import Address
+from effectmq.broker.transports.rabbitmq.refused import Operation, access_error
 from effectmq.protocol.errors import (
     AccessRefusedError,
     BrokerError,
@@ -49,9 +50,10 @@ _NOT_FOUND = 404
 _RESOURCE_LOCKED = 405
 _PRECONDITION_FAILED = 406
 _NOT_ALLOWED = 530
+_NOT_IMPLEMENTED = 540
 
 
-def channel_error(code: int, text: str, doing: str) -> BrokerError:
+def channel_error(code: int, text: str, doing: str, operation: Operation = "") -> BrokerError:
     """
     The error for a channel that the broker closed.
 
@@ -59,6 +61,7 @@ def channel_error(code: int, text: str, doing: str) -> BrokerError:
         code: The AMQP reply code.
         text: The broker's own text, which names the object and the argument.
         doing: What we were doing, as a gerund phrase.
+        operation: The kind of it, which says what permission it needs.
     """
     text = one_line(text)
     if code == _RESOURCE_LOCKED or (code == _ACCESS_REFUSED and "exclusive use" in text):
@@ -67,10 +70,7 @@ def channel_error(code: int, text: str, doing: str) -> BrokerError:
             "may not share one identity: give each its own, or stop the other one"
         )
     if code == _ACCESS_REFUSED:
-        return AccessRefusedError(
-            f"{doing} was refused ({text}). Give the user permission on this object, or let an "
-            "operator declare it first: effectmq topology apply"
-        )
+        return access_error(text, doing, operation)
     if code == _NOT_FOUND:
         return TopologyError(
             f"{doing}: it does not exist ({text}). Start a worker that declares it, or run: "
@@ -78,6 +78,15 @@ def channel_error(code: int, text: str, doing: str) -> BrokerError:
         )
     if code == _PRECONDITION_FAILED:
         return TopologyError(f"{doing}: {_precondition(text)}")
+    if code == _NOT_ALLOWED:
+        return BrokerError(
+            f"{doing}: the broker does not allow it ({text}). Look at its policies and limits: "
+            "rabbitmqctl list_policies, list_vhost_limits, list_user_limits"
+        )
+    if code == _NOT_IMPLEMENTED:
+        return BrokerError(
+            f"{doing}: the broker cannot do this ({text}); effectmq needs RabbitMQ 3.10 or later"
+        )
     return BrokerError(f"{doing}: the broker closed the channel with {code} ({text})")
 
 

@@ -18,9 +18,11 @@ from collections.abc import Awaitable, Callable
 from effectmq.broker.crashpoints import armed, reached_when_written
 from effectmq.broker.deadlines import Deadlines
 from effectmq.broker.settings import TransportSettings
+from effectmq.broker.sparingly import Sparingly
 from effectmq.broker.transports.rabbitmq.driver import Channel, Fate, Link, Publish
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.protocol.errors import (
+    AccessRefusedError,
     BrokerBlockedError,
     BrokerError,
     BrokerUnreachableError,
@@ -28,6 +30,7 @@ from effectmq.protocol.errors import (
     PublishUnknownError,
     QueueFullError,
     UnroutableError,
+    VirtualHostError,
 )
 from effectmq.protocol.message import Message
 
@@ -66,11 +69,12 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._deadlines: Deadlines[Fate] = Deadlines(_expire)
         self._opening = asyncio.Lock()
+        self._mending = Sparingly()
         self._channel: Channel | None = None
         self._link: Link | None = None
 
     async def publish(
-        self, exchange: str, routing_key: str, message: Message, timeout_s: float
+        self, exchange: str, routing_key: str, message: Message, timeout_s: float, given_s: float
     ) -> None:
         """
         Publish and wait for the confirmation; see the port for what it raises.
@@ -80,11 +84,12 @@ class Publisher:
             routing_key: Where to.
             message: What, already checked against the size limits.
             timeout_s: For everything together: the window, the connection, the confirmation.
+            given_s: What errors name, because it is what the caller knows.
         """
         channel = self._channel
         if channel is None or channel.lost.done() or self._window.locked() or message.message_id:
             deadline = self._loop.time() + timeout_s
-            channel = await self._wait_for_turn(routing_key, message.message_id, timeout_s)
+            channel = await self._wait_for_turn(routing_key, message.message_id, timeout_s, given_s)
             left_s = max(0.0, deadline - self._loop.time())
         else:
             await self._window.acquire()
@@ -92,7 +97,7 @@ class Publisher:
         try:
             await self._send(channel, exchange, routing_key, message, left_s)
         except TimeoutError:
-            raise await self._timed_out(routing_key, timeout_s, sent=True) from None
+            raise await self._timed_out(routing_key, given_s, sent=True) from None
         except UnroutableError:
             self._counters["unroutable"] += 1
             raise
@@ -138,7 +143,9 @@ class Publisher:
         self._given_up -= 1
         self._window.release()
 
-    async def _wait_for_turn(self, routing_key: str, message_id: str, timeout_s: float) -> Channel:
+    async def _wait_for_turn(
+        self, routing_key: str, message_id: str, timeout_s: float, given_s: float
+    ) -> Channel:
         """A place in the window, and a channel to publish on; in time, or one of our errors."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -154,7 +161,7 @@ class Publisher:
                     self._window.release()
                     raise
         except TimeoutError:
-            raise await self._timed_out(routing_key, timeout_s, sent=False) from None
+            raise await self._timed_out(routing_key, given_s, sent=False) from None
 
     async def _open(self) -> Channel:
         async with self._opening:
@@ -172,6 +179,8 @@ class Publisher:
 
     async def _mend(self) -> None:
         """An exchange has gone missing; every publish would be lost with the channel again."""
+        if not self._mending.due(self._loop.time()):
+            return
         try:
             await self._redeclare()
         except BrokerError as failure:
@@ -190,6 +199,8 @@ class Publisher:
         self._start_afresh()
         if not sent:
             reason = self._supervisor.failure
+            if isinstance(reason, (AccessRefusedError, VirtualHostError)):
+                return reason
             return BrokerUnreachableError(
                 f"nothing could be published for {routing_key!r} within {timeout_s:g} s: "
                 + (str(reason) if reason else "there was no free place or no connection in time")

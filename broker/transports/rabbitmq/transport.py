@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Iterable
 
 from effectmq.broker.limits import check_message, check_routing_key
 from effectmq.broker.settings import TransportSettings
@@ -18,12 +19,13 @@ from effectmq.broker.transports.rabbitmq.address import read_address
 from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
 from effectmq.broker.transports.rabbitmq.declaring import declare, restore
 from effectmq.broker.transports.rabbitmq.driver import Link
+from effectmq.broker.transports.rabbitmq.looking import Looker
 from effectmq.broker.transports.rabbitmq.publisher import Publisher
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.protocol.errors import (
+    BrokerError,
     BrokerUnreachableError,
     ConfigurationError,
-    TopologyError,
     TransportClosedError,
 )
 from effectmq.protocol.message import Message
@@ -63,6 +65,7 @@ class RabbitTransport:
             url, self._settings, "consume", self._counters, restore=self._restore
         )
         self._publisher: Publisher | None = None
+        self._looker = Looker(self._link)
 
     @property
     def counters(self) -> Counter[str]:
@@ -101,7 +104,7 @@ class RabbitTransport:
         publisher, self._publisher = self._publisher, None
         endings = [consumer.close() for consumer in list(self._consumers)]
         if publisher is not None:
-            endings.append(publisher.close())
+            endings += [publisher.close(), self._looker.close()]
         # Side by side: a silent broker lets each of them wait for its own timeout.
         await asyncio.gather(*endings, return_exceptions=True)
         await self._disconnect()
@@ -139,14 +142,21 @@ class RabbitTransport:
             self._restored = turn
 
     async def publish(
-        self, exchange: str, routing_key: str, message: Message, *, timeout: float | None = None
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        *,
+        timeout: float | None = None,
+        given: float | None = None,
     ) -> None:
         """See the port."""
         publisher = self._check_open()
         check_routing_key(routing_key)
         check_message(message, self._settings.max_body_bytes)
         limit_s = self._settings.publish_timeout_s if timeout is None else timeout
-        await publisher.publish(exchange, routing_key, message, limit_s)
+        named_s = limit_s if given is None else given
+        await publisher.publish(exchange, routing_key, message, limit_s, named_s)
 
     async def consume(
         self, queue: str, *, prefetch: int, exclusive: bool = False
@@ -179,14 +189,21 @@ class RabbitTransport:
     async def stats(self, queue: str) -> QueueStats | None:
         """See the port."""
         self._check_open()
-        link = await self._link()
-        channel = await link.channel(confirms=False)
-        try:
-            return await channel.stats(queue)
-        except TopologyError:
-            return None
-        finally:
-            await channel.close()
+        return await self._looker.queue(queue)
+
+    async def has_exchange(self, exchange: str) -> bool:
+        """See the port."""
+        self._check_open()
+        return await self._looker.exchange(exchange)
+
+    async def refusals(
+        self, *, publishes: Iterable[tuple[str, str]] = (), consumes: Iterable[str] = ()
+    ) -> list[BrokerError]:
+        """See the port."""
+        self._check_open()
+        found = [await self._looker.may_publish(*road) for road in publishes]
+        found += [await self._looker.may_consume(queue) for queue in consumes]
+        return [problem for problem in found if problem is not None]
 
     async def _link(self) -> Link:
         """The consuming connection, bounded."""

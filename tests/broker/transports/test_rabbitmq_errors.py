@@ -116,8 +116,24 @@ def test_another_precondition_is_quoted() -> None:
             403,
             "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'worker'",
             AccessRefusedError,
-            "Give the user permission",
+            "with a READ that matches 'q'",
         ),
+        (
+            403,
+            "ACCESS_REFUSED - write access to exchange 'x y' in vhost 'v 1' refused for user 'u'",
+            AccessRefusedError,
+            "rabbitmqctl set_permissions -p 'v 1' u CONFIGURE WRITE READ, with a WRITE",
+        ),
+        (
+            403,
+            "ACCESS_REFUSED - access to topic 'a.b' in exchange 'x' in vhost '/' refused for user "
+            "'u'",
+            AccessRefusedError,
+            "rabbitmqctl set_topic_permissions -p / u x WRITE READ",
+        ),
+        (403, "ACCESS_REFUSED - because", AccessRefusedError, "Give the user permission"),
+        (530, "NOT_ALLOWED - queue limit", BrokerError, "list_vhost_limits"),
+        (540, "NOT_IMPLEMENTED - immediate=true", BrokerError, "RabbitMQ 3.10 or later"),
         (404, "NOT_FOUND - no queue 'q' in vhost '/'", TopologyError, "Start a worker"),
         (541, "INTERNAL_ERROR", BrokerError, "541"),
     ],
@@ -126,7 +142,7 @@ def test_each_refusal_of_a_channel_has_its_type_and_its_advice(
     code: int, text: str, kind: type[BrokerError], hint: str
 ) -> None:
     """A program can branch on the type, a person can act on the sentence."""
-    error = channel_error(code, text, "consuming from 'q'")
+    error = channel_error(code, text, "consuming from 'q'", "consume")
 
     assert type(error) is kind
     assert str(error).startswith("consuming from 'q'")

@@ -20,9 +20,11 @@ from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.rabbitmq import RabbitTransport
 from effectmq.protocol.errors import (
     AccessRefusedError,
+    BrokerError,
     BrokerUnreachableError,
     ConfigurationError,
     EffectmqError,
+    PublishError,
     PublishUnknownError,
     ReplyQueueInUseError,
     TopologyError,
@@ -295,39 +297,94 @@ async def test_no_permission_on_one_object_names_it(limited: str, node: BrokerNo
     async with RabbitTransport(node.url) as owner, RabbitTransport(limited) as transport:
         await owner.declare(other)
         await transport.declare(Topology(exchanges=(exchange,), queues=(mine,)))
-        calls: list[tuple[str, Callable[[], Awaitable[object]]]] = [
-            ("denied-queue", lambda: transport.declare(Topology(queues=other.queues))),
-            ("denied-exchange", lambda: transport.declare(Topology(exchanges=other.exchanges))),
+        # What an operator has declared need not be declared again.
+        await transport.declare(other)
+        missing = Topology(queues=(Queue("denied-too", {"x-queue-type": "classic"}),))
+        calls: list[tuple[str, str, Callable[[], Awaitable[object]]]] = [
+            ("denied-too", "configure", lambda: transport.declare(missing)),
             (
                 "denied-exchange",
+                "read",
                 lambda: transport.declare(
                     Topology(bindings=(Binding("denied-exchange", "ok-queue", "k"),))
                 ),
             ),
-            ("denied-queue", lambda: transport.consume("denied-queue", prefetch=1)),
+            (
+                "denied-queue",
+                "write",
+                lambda: transport.declare(
+                    Topology(bindings=(Binding("ok-exchange", "denied-queue", "k"),))
+                ),
+            ),
+            ("denied-queue", "read", lambda: transport.consume("denied-queue", prefetch=1)),
+            ("denied-exchange", "write", lambda: _publish(transport, "denied-exchange")),
         ]
-        for name, call in calls:
+        for name, permission, call in calls:
             error = await refusal(call())
 
             assert type(error) is AccessRefusedError
+            user = urlsplit(limited).username
+            assert (error.permission, error.user, error.vhost) == (permission, user, "/")
             assert f"'{name}'" in str(error)
-            assert "effectmq topology apply" in str(error)
+            assert f"no {permission} permission" in str(error)
+            assert f"rabbitmqctl set_permissions -p / {user}" in str(error)
 
 
-async def test_a_publish_without_permission_quotes_the_broker(
+async def _publish(transport: RabbitTransport, exchange: str) -> None:
+    await transport.publish(exchange, "k", Message(body=b""))
+
+
+async def test_each_publish_without_permission_says_so_and_no_other_does(
     limited: str, node: BrokerNode
 ) -> None:
-    """It costs the channel and nothing else; publishing elsewhere goes on."""
+    """It costs the channel: what was beside it is unknown, and publishing elsewhere goes on."""
     denied = Topology(exchanges=(Exchange("denied-exchange", "direct"),))
     async with RabbitTransport(node.url) as owner, RabbitTransport(limited) as transport:
         await owner.declare(denied)
         await transport.declare(Topology(queues=(Queue("ok-q", {"x-queue-type": "classic"}),)))
 
-        error = await refusal(transport.publish("denied-exchange", "k", Message(body=b"")))
+        async def publish(exchange: str, key: str) -> object:
+            try:
+                await transport.publish(exchange, key, Message(body=b""), timeout=20)
+            except (PublishError, BrokerError) as problem:
+                return type(problem)
+            return None
 
-        assert type(error) is PublishUnknownError
+        roads = [("denied-exchange", "k"), ("", "ok-q")] * 20
+        ends = await asyncio.gather(*(publish(*road) for road in roads))
+        assert set(ends[::2]) <= {AccessRefusedError, PublishUnknownError}
+        assert AccessRefusedError in ends[::2]
+        assert set(ends[1::2]) <= {None, PublishUnknownError}
+        error = await refusal(transport.publish("denied-exchange", "k", Message(body=b"")))
         assert "access to exchange 'denied-exchange'" in str(error)
         await transport.publish("", "ok-q", Message(body=b""))
+
+
+async def test_what_would_be_refused_is_known_without_doing_it(
+    limited: str, node: BrokerNode
+) -> None:
+    """Nothing is published, nothing consumed, and both connections live on."""
+    queues = tuple(Queue(name, {"x-queue-type": "classic"}) for name in ("ok-w", "denied-w"))
+    there = Topology((Exchange("ok-x", "direct"), Exchange("denied-x", "direct")), queues)
+    async with RabbitTransport(node.url) as owner, RabbitTransport(limited) as transport:
+        await owner.declare(there)
+        await owner.declare(Topology(bindings=(Binding("ok-x", "ok-w", "k"),)))
+        found = await transport.refusals(
+            publishes=[("", "ok-w"), ("ok-x", "k"), ("denied-x", "k"), ("ok-missing", "k")],
+            consumes=["ok-w", "denied-w", "ok-missing"],
+        )
+        assert [type(each) for each in found] == [
+            AccessRefusedError,
+            TopologyError,
+            AccessRefusedError,
+            TopologyError,
+        ]
+        for each, text in zip(found, ("denied-x", "ok-missing", "denied-w", "ok-mis"), strict=True):
+            assert text in str(each)
+        stats = await owner.stats("ok-w")
+        assert stats is not None
+        assert (stats.ready, stats.consumers) == (0, 0)
+        assert transport.counters["reconnects"] == 0
 
 
 async def test_a_queue_of_another_kind_names_the_difference(
@@ -435,7 +492,7 @@ async def test_a_password_changed_while_running_heals_when_it_is_right_again(
         if type(error) is PublishUnknownError:  # it was on its way when the line broke
             error = await refusal(transport.publish("", queue, Message(body=b""), timeout=2))
 
-        assert type(error) is BrokerUnreachableError
+        assert type(error) is AccessRefusedError
         assert "refused the user name or password" in str(error)
         await asyncio.to_thread(node.ctl, "change_password", user, SECRET)
         await transport.publish("", queue, Message(body=b""), timeout=10)

@@ -21,9 +21,11 @@ from effectmq.broker.transports.rabbitmq.driver.frames import (
 )
 from effectmq.broker.transports.rabbitmq.driver.tap import Tap
 from effectmq.broker.transports.rabbitmq.driver.waiting import closing
-from effectmq.broker.transports.rabbitmq.errors import one_line
+from effectmq.broker.transports.rabbitmq.errors import channel_error, one_line
 from effectmq.broker.transports.rabbitmq.outbox import Outbox
+from effectmq.broker.transports.rabbitmq.refused import Operation, names_exchange, names_topic
 from effectmq.protocol.errors import (
+    BrokerError,
     PublishError,
     PublishUnknownError,
     QueueFullError,
@@ -39,11 +41,29 @@ T = TypeVar("T")
 #: Called for every delivery: consumer-local delivery tag, routing key, redelivered, message.
 RawDelivery = Callable[[int, str, bool, Message], None]
 
-#: What the broker says of a publish, or that no word will come, with the code of the reason.
-Fate = Literal["taken", "refused", "returned"] | int
+
+class Closed(NamedTuple):
+    """
+    No word will come: the channel is closed.
+
+    Attributes:
+        code: The broker's reason; 0 when it gave none.
+        alone: Whether nothing else was unanswered, so that the reason must be about this publish.
+    """
+
+    code: int
+    alone: bool
+
+
+#: What the broker says of a publish, or that no word will come.
+Fate = Literal["taken", "refused", "returned"] | Closed
 
 _CLOSE_TIMEOUT_S = 3.0
+_ACCESS_REFUSED = 403
 _NOT_FOUND = 404
+_PRECONDITION_FAILED = 406
+#: What no broker accepts as a message's time to live, nor as a consumer's priority.
+_NO_NUMBER = "none"
 _MOST_ROUTES = 1_000
 
 
@@ -58,7 +78,7 @@ class Publish(NamedTuple):
 class _Caller(Protocol):
     """``Link.call``."""
 
-    async def __call__(self, waiting: Awaitable[T], doing: str) -> T: ...
+    async def __call__(self, waiting: Awaitable[T], doing: str, operation: Operation = "") -> T: ...
 
 
 class Channel:
@@ -130,15 +150,19 @@ class Channel:
         self.lost.set_result(None)
         waiting = [each for each in self._unanswered.values() if not each.done()]
         self._unanswered.clear()
-        # Exactly one: then it is the one that the broker's reason is about.
-        code = self._close_code if len(waiting) == 1 else 0
+        fate = Closed(self._close_code, len(waiting) == 1)
         for confirmation in waiting:
-            confirmation.set_result(code)
+            confirmation.set_result(fate)
 
     @property
     def missed_exchange(self) -> bool:
         """Whether it was closed because an exchange does not exist."""
         return self._close_code == _NOT_FOUND
+
+    @property
+    def closed_by_broker(self) -> bool:
+        """Whether the broker closed it, with a reason."""
+        return bool(self._close_code)
 
     # Publishing ------------------------------------------------------------------------------
 
@@ -154,7 +178,7 @@ class Channel:
         message_id = message.message_id or f"{self._id_prefix}{self._sent}"
         confirmation: asyncio.Future[Fate] = self._loop.create_future()
         if self.lost.done():
-            confirmation.set_result(0)
+            confirmation.set_result(Closed(0, alone=False))
             return Publish(confirmation, message_id, 0)
         frames = content_frames(message, message_id, self._number, self._channel.max_content_size)
         method = self._publish_frame(exchange, routing_key)
@@ -200,12 +224,15 @@ class Channel:
 
         Raises:
             PublishError: Unroutable, refused, or unknown because the channel was lost.
+            AccessRefusedError: When the user may not publish there; nothing arrived.
         """
         self._forget(publish)
         if fate != "taken":
             raise self._publish_error(fate, exchange, routing_key)
 
-    def _publish_error(self, fate: Fate, exchange: str, routing_key: str) -> PublishError:
+    def _publish_error(
+        self, fate: Fate, exchange: str, routing_key: str
+    ) -> PublishError | BrokerError:
         if fate == "returned":
             return UnroutableError(
                 f"no queue takes messages for {routing_key!r}"
@@ -217,12 +244,32 @@ class Channel:
                 "majority. Start more workers of this kind, raise the length limit of its policy, "
                 "or look at the queue's members (rabbitmq-queues quorum_status)"
             )
-        if fate == _NOT_FOUND:
-            return UnroutableError(
-                f"there is no exchange {exchange!r}, so no queue takes messages for "
-                f"{routing_key!r}. Start a worker that declares it, or run: effectmq topology apply"
-            )
+        if isinstance(fate, Closed) and self._is_about(fate, exchange, routing_key):
+            if fate.code == _NOT_FOUND:
+                return UnroutableError(
+                    f"there is no exchange {exchange!r}, so no queue takes messages for "
+                    f"{routing_key!r}. Start a worker that declares it, or run: effectmq topology "
+                    "apply"
+                )
+            doing = f"publishing for {routing_key!r}"
+            doing += f" on exchange {exchange!r}" if exchange else " on the default exchange"
+            return channel_error(fate.code, self.reason, doing, "publish")
         return _unknown(exchange, routing_key, self.reason)
+
+    def _is_about(self, fate: Closed, exchange: str, routing_key: str) -> bool:
+        """
+        Whether the reason for the close is the fault of a publish like this.
+
+        The broker names the exchange, at times the topic too. Whatever else was unanswered on the
+        channel may have arrived.
+        """
+        if fate.code not in (_NOT_FOUND, _ACCESS_REFUSED):
+            return fate.alone and fate.code == _PRECONDITION_FAILED
+        topic = names_topic(self.reason)
+        if topic is not None and topic != routing_key:
+            return False
+        named = names_exchange(self.reason)
+        return named == exchange if named is not None else fate.alone
 
     def give_up(self, publish: Publish, answered: Callable[[], None]) -> None:
         """
@@ -299,6 +346,7 @@ class Channel:
         reply = await self._call(
             self._channel.basic_consume(queue, nothing, exclusive=exclusive),
             f"consuming from {queue!r}",
+            "consume",
         )
         return reply.consumer_tag or ""
 
@@ -333,6 +381,7 @@ class Channel:
                 exchange.name, exchange_type=exchange.type, durable=True
             ),
             f"declaring exchange {exchange.name!r}",
+            "declare",
         )
 
     async def declare_queue(self, queue: Queue) -> None:
@@ -340,6 +389,7 @@ class Channel:
         await self._call(
             self._channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments)),
             f"declaring queue {queue.name!r}",
+            "declare",
         )
 
     async def bind(self, binding: Binding) -> None:
@@ -349,7 +399,10 @@ class Channel:
                 binding.queue, binding.exchange, routing_key=binding.routing_key
             ),
             f"binding queue {binding.queue!r} to exchange {binding.exchange!r}",
+            "bind",
         )
+
+    # Looking ---------------------------------------------------------------------------------
 
     async def stats(self, queue: str) -> QueueStats:
         """A passive declaration; a queue that does not exist closes the channel."""
@@ -358,10 +411,63 @@ class Channel:
         )
         return QueueStats(queue, reply.message_count or 0, reply.consumer_count or 0)
 
-    async def _call(self, waiting: Awaitable[T], doing: str) -> T:
+    async def find_exchange(self, exchange: str) -> None:
+        """A passive declaration; an exchange that does not exist closes the channel."""
+        await self._call(
+            self._channel.exchange_declare(exchange, passive=True),
+            f"looking at exchange {exchange!r}",
+        )
+
+    async def try_publish(self, exchange: str, routing_key: str) -> None:
+        """
+        Ask whether a publish would be permitted, with one that cannot be taken.
+
+        RabbitMQ looks at permissions first and at the message's time to live later, so that a wrong
+        one closes the channel with the answer and nothing is published. Up to 3.13 it looks at
+        topic permissions before that, too.
+
+        Raises:
+            BrokerError: When it would be refused, or there is no such exchange.
+        """
+        doing = f"publishing for {routing_key!r}" if exchange else "publishing to reply queues"
+        doing += f" on exchange {exchange!r}" if exchange else " on the default exchange"
+        properties = aiormq.spec.Basic.Properties(expiration=_NO_NUMBER)
+        await self._call(
+            self._channel.basic_publish(
+                b"", exchange=exchange, routing_key=routing_key, properties=properties
+            ),
+            doing,
+            "publish",
+        )
+        await asyncio.wait((self.lost,), timeout=_CLOSE_TIMEOUT_S)
+        if self._close_code and self._close_code != _PRECONDITION_FAILED:
+            raise channel_error(self._close_code, self.reason, doing, "publish")
+
+    async def try_consume(self, queue: str) -> None:
+        """
+        Ask whether consuming would be permitted, in a way that cannot succeed.
+
+        Raises:
+            BrokerError: When it would be refused, or there is no such queue.
+        """
+
+        async def nothing(_: aiormq.abc.DeliveredMessage) -> None:
+            """What the library is told to call."""
+
+        try:
+            await self._call(
+                self._channel.basic_consume(queue, nothing, arguments={"x-priority": _NO_NUMBER}),
+                f"consuming from {queue!r}",
+                "consume",
+            )
+        except BrokerError:
+            if self._close_code != _PRECONDITION_FAILED:
+                raise
+
+    async def _call(self, waiting: Awaitable[T], doing: str, operation: Operation = "") -> T:
         """One request at a time, remembered for ``abandon``."""
         self._request = request = asyncio.ensure_future(waiting)
-        return await self._bounded_call(request, doing)
+        return await self._bounded_call(request, doing, operation)
 
     # Closing ---------------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ from effectmq.broker.transports.rabbitmq.errors import (
     silent_error,
 )
 from effectmq.broker.transports.rabbitmq.outbox import Outbox
+from effectmq.broker.transports.rabbitmq.refused import Operation
+from effectmq.protocol.errors import BrokerUnreachableError
 
 __all__ = ["Link"]
 
@@ -42,6 +44,8 @@ T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 3.0
 _CUT_TIMEOUT_S = 1.0
+#: What AMQP can count, where the broker names no limit.
+_MOST_CHANNELS = 65_535
 
 
 class Link:
@@ -59,6 +63,7 @@ class Link:
         self._timeout_s = timeout_s
         self._underlay = cast("aiormq.Connection", underlay.connection)
         self._channels: set[Channel] = set()
+        self._number = 0
         self.reason = ""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         library = cast("Any", self._underlay)
@@ -114,7 +119,9 @@ class Link:
 
     async def channel(self, *, confirms: bool) -> Channel:
         """Open a channel; with ``confirms`` one to publish on."""
-        opening = asyncio.ensure_future(self._underlay.channel(publisher_confirms=confirms))
+        opening = asyncio.ensure_future(
+            self._underlay.channel(self._free_number(), publisher_confirms=confirms)
+        )
         try:
             channel = self._take(await self.call(opening, "opening a channel"))
         except BaseException:
@@ -123,6 +130,24 @@ class Link:
         if self.lost.done():
             channel.fail(self.reason)
         return channel
+
+    def _free_number(self) -> int:
+        """
+        A number that was not used lately.
+
+        The library would give the lowest that it holds for free, at times before the broker has
+        heard that the channel of that number is closed; which ends the whole connection.
+        """
+        most = self._underlay.connection_tune.channel_max or _MOST_CHANNELS
+        taken = self._underlay.channels
+        for _ in range(most):
+            self._number = self._number % most + 1
+            if self._number not in taken:
+                return self._number
+        raise BrokerUnreachableError(
+            f"opening a channel: all {most} channels of the connection to {self._address} are in "
+            "use. Make fewer calls at a time, or raise channel_max in rabbitmq.conf"
+        )
 
     def _take(self, opened: aiormq.abc.AbstractChannel) -> Channel:
         channel = Channel(self._tap, self.outbox, self.call, cast("aiormq.Channel", opened))
@@ -135,7 +160,7 @@ class Link:
         if not opening.cancelled() and opening.exception() is None:
             self._take(opening.result()).abandon("not needed")
 
-    async def call(self, waiting: Awaitable[T], doing: str) -> T:
+    async def call(self, waiting: Awaitable[T], doing: str, operation: Operation = "") -> T:
         """
         Await the library, bounded, and translate whatever it raises.
 
@@ -159,7 +184,7 @@ class Link:
                 raise
             raise lost_error(self._address, doing, self.reason) from None
         except amqp.ChannelClosed as failure:
-            raise channel_error(*_reply(failure), doing) from None
+            raise channel_error(*_reply(failure), doing, operation) from None
         except (ValueError, TypeError) as failure:
             raise name_error(doing, str(failure)) from None
         except Exception as failure:
