@@ -1,63 +1,75 @@
 """
-One connection to an MCP server: the one file that knows the MCP library.
+One connection to an MCP server: with the wires below it, all that knows the MCP library.
 
-What goes in and out are names and plain data. What goes wrong is one of three things: there is no
-connection, it was lost while a call was under way, or the server answered with an error.
+What goes in and out are names and plain data. Why a call has no result is told by where that was
+found out, never by a number or a text that a server could have sent: see ``messages.Trouble``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
-import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self, TextIO, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
+from effectmq.consumers.mcp.listing import LeftOut, left_out_of, passed_result
+from effectmq.consumers.mcp.messages import Seal, Trouble
 from effectmq.consumers.mcp.servers import McpServer
 from effectmq.protocol.errors import MissingExtraError
 from effectmq.protocol.text import printable
 
 if TYPE_CHECKING:
-    from mcp import Client
-    from mcp.client import Transport
+    from mcp import Client, MCPError
+
+    from effectmq.consumers.mcp.wires.http import HttpWire
+    from effectmq.consumers.mcp.wires.stdio import StdioWire
 
 __all__ = [
+    "CallTroubleError",
     "Connection",
-    "ConnectionLostError",
-    "ServerAnswerError",
+    "SessionForgottenError",
     "check_installed",
     "reason_of",
+    "status_of",
+    "told",
 ]
 
 _HTTP_TIMEOUT_S = 10.0
+#: How long a server may take to say whether it knows a session.
+_PING_TIMEOUT_S = 5.0
 _MAX_PAGES = 100
 #: JSON-RPC says nothing was called, or what the call was wrong about.
 _BAD_ARGUMENTS = -32602
+_NO_SUCH_METHOD = -32601
 _CLOSED = -32000
-_NO_SUCH_SESSION = (-32600, "Session terminated")
+_NOT_FOUND = 404
+#: Statuses that say nothing about a session.
+_OTHER_REASONS = frozenset({401, 403, 408, 413, 429})
 #: Who logs addresses.
 _TALKATIVE = ("httpx2", "mcp.client.streamable_http")
 
 
-class ConnectionLostError(Exception):
-    """The connection ended while a call was under way; nobody knows how far the call came."""
-
-
-class ServerAnswerError(Exception):
+class CallTroubleError(Exception):
     """
-    The server answered a call with an error of the protocol.
+    A call has no result.
 
     Args:
-        message: The server's.
-        about_arguments: Whether it is the call's arguments, or its name, that were wrong.
+        trouble: Why.
+        about_arguments: Whether the server said that the call's arguments, or its name, were wrong.
     """
 
-    def __init__(self, message: str, *, about_arguments: bool) -> None:
-        self.message = message
+    def __init__(self, trouble: Trouble, *, about_arguments: bool = False) -> None:
+        self.trouble = trouble
         self.about_arguments = about_arguments
-        super().__init__(message)
+        super().__init__(trouble.reason)
+
+
+class SessionForgottenError(Exception):
+    """The server does not know the session any more, so nothing was called."""
 
 
 def check_installed() -> None:
@@ -77,11 +89,15 @@ class Connection:
 
     Args:
         server: Where to connect to.
+        changed: Called when the server says that its tools are others now.
     """
 
-    def __init__(self, server: McpServer) -> None:
+    def __init__(self, server: McpServer, changed: Callable[[], None]) -> None:
         self._server = server
+        self._changed = changed
+        self._seal = Seal()
         self._stack = AsyncExitStack()
+        self._wire: HttpWire | StdioWire | None = None
 
     async def __aenter__(self) -> Self:
         """Connect, or start the server; and agree on a version of the protocol."""
@@ -89,7 +105,10 @@ class Connection:
 
         async with AsyncExitStack() as stack:
             transport = await self._transport(stack)
-            self._client: Client = await stack.enter_async_context(Client(transport, cache=None))
+            client = Client(transport, cache=None, message_handler=self._hear)
+            self._client: Client = await stack.enter_async_context(client)
+            if self._wire is not None:
+                self._wire.version = self._client.protocol_version
             self._stack = stack.pop_all()
         return self
 
@@ -97,91 +116,192 @@ class Connection:
         """Disconnect; a server that was started is stopped."""
         return await self._stack.__aexit__(*exc_info)
 
-    async def _transport(self, stack: AsyncExitStack) -> Transport:
+    async def _transport(self, stack: AsyncExitStack) -> Any:
         server = self._server
         if not server.url:
-            from mcp import StdioServerParameters, stdio_client
+            from effectmq.consumers.mcp.wires.stdio import StdioWire
 
-            parameters = StdioServerParameters(
-                command=server.command[0],
-                args=list(server.command[1:]),
-                env=dict(server.env),
-                cwd=server.cwd,
-            )
-            return stdio_client(parameters, errlog=_errors_of_servers(stack))
-        import httpx2
+            self._wire = StdioWire(server, self._seal)
+            return self._wire.open()
         from mcp.client.streamable_http import streamable_http_client
 
-        _hide(urlsplit(server.url).query)
-        # No limit for reading: how long a call may take is for the limit of its tool to say.
-        client = httpx2.AsyncClient(
-            headers=dict(server.headers), timeout=httpx2.Timeout(_HTTP_TIMEOUT_S, read=None)
-        )
-        await stack.enter_async_context(client)
-        return streamable_http_client(server.url, http_client=client)
+        from effectmq.consumers.mcp.wires.http import HttpWire
 
-    async def tools(self) -> list[dict[str, Any]]:
-        """What the server offers, as plain data."""
+        _hide(urlsplit(server.url).query)
+        wire = HttpWire(self._seal, server.headers, _HTTP_TIMEOUT_S)
+        self._wire = await stack.enter_async_context(wire)
+        return streamable_http_client(server.url, http_client=wire, max_sse_event_size=None)
+
+    async def _hear(self, message: object) -> None:
+        from mcp_types import ToolListChangedNotification
+
+        if isinstance(message, ToolListChangedNotification):
+            self._changed()
+
+    async def follow(self) -> None:
+        """Hear of changed tools from servers that tell only those who ask; until cancelled."""
+        from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+        if self._client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            return
+        tools = self._client.server_capabilities.tools
+        if tools is None or not tools.list_changed:
+            return
+        async with self._client.listen(tools_list_changed=True) as events:
+            async for _ in events:
+                self._changed()
+
+    async def tools(self) -> tuple[list[dict[str, Any]], list[LeftOut]]:
+        """What the server offers, as plain data; and which of it nobody could use, and why."""
         found: list[dict[str, Any]] = []
+        left_out: list[LeftOut] = []
         cursor: str | None = None
+        seen: set[str] = set()
         for _ in range(_MAX_PAGES):
             page = await self._client.list_tools(cursor=cursor)
             found += [_plain(tool) for tool in page.tools]
+            left_out += left_out_of(page.meta, self._seal)
             cursor = page.next_cursor
             if cursor is None:
+                return found, left_out
+            if cursor in seen:
                 break
-        return found
+            seen.add(cursor)
+        left_out.append(("…", f"the list of tools does not end after {len(seen) + 1} pages"))
+        return found, left_out
 
     async def call(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
         """
         Call a tool; being cancelled cancels the call on the server, too.
 
         Raises:
-            ConnectionLostError: When the connection is gone, or went.
-            ServerAnswerError: When the server answered with an error of the protocol.
+            SessionForgottenError: When the server does not know the session; nothing was called.
+            CallTroubleError: When there is no result for another reason.
         """
+        from mcp import MCPError
+        from pydantic import ValidationError
+
+        try:
+            result = await self._client.call_tool(name, args)
+        except MCPError as problem:
+            trouble = self._trouble(problem)
+            if await self._forgotten(trouble, problem):
+                raise SessionForgottenError from None
+            bad = problem.code == _BAD_ARGUMENTS and trouble.origin in ("answer", "http")
+            raise CallTroubleError(trouble, about_arguments=bad) from None
+        except (ValidationError, RuntimeError) as problem:
+            # The library's own checks: the form of a result, and the tool's output schema.
+            raise CallTroubleError(Trouble("unreadable", _first_line(problem))) from None
+        passed = passed_result(result.meta, self._seal)
+        return _plain(result) if passed is None else passed
+
+    def why(self, problem: BaseException) -> str:
+        """Why there is no connection, as a phrase without anything that may be secret."""
+        from mcp import MCPError
+
+        problem = _innermost(problem)
+        if not isinstance(problem, MCPError):
+            return reason_of(problem, self._server.connect_timeout_s)
+        trouble = self._trouble(problem)
+        if trouble.origin == "lost" and self._server.command:
+            return f"it ended at once: {trouble.reason}"
+        return told(trouble)
+
+    def _trouble(self, problem: MCPError) -> Trouble:
+        found = self._seal.opened(problem.data)
+        if found is not None:
+            return found
+        # Without a seal it is the library's own: either there is no line any more, or it did not
+        # understand what came over it.
+        ended = getattr(self._wire, "ended", "")
+        if problem.code == _CLOSED or ended:
+            return Trouble("lost", ended or "it closed the connection")
+        return Trouble("unreadable", printable(problem.message.partition("?")[0], 200))
+
+    async def _forgotten(self, trouble: Trouble, problem: MCPError) -> bool:
+        """
+        Whether the server has forgotten the session of a call, in whatever words it says so.
+
+        The protocol has a status for it, 404. Servers that say something else say it to whatever is
+        asked in that session, so they are asked something that has nothing to do with any tool.
+        """
+        if not trouble.in_session or trouble.origin not in ("answer", "http"):
+            return False
+        if trouble.status == _NOT_FOUND:
+            return True
+        if trouble.status >= 500 or trouble.status in _OTHER_REASONS:
+            return False
+        if not trouble.status and problem.code in (_BAD_ARGUMENTS, _NO_SUCH_METHOD):
+            return False
+        return await self._refuses_ping(trouble)
+
+    async def _refuses_ping(self, trouble: Trouble) -> bool:
         from mcp import MCPError
 
         try:
-            return _plain(await self._client.call_tool(name, args))
+            async with asyncio.timeout(_PING_TIMEOUT_S):
+                await self._client.session.send_ping()
         except MCPError as problem:
-            if problem.code == _CLOSED or (problem.code, problem.message) == _NO_SUCH_SESSION:
-                raise ConnectionLostError(printable(problem.message)) from None
-            raise ServerAnswerError(
-                printable(problem.message), about_arguments=problem.code == _BAD_ARGUMENTS
-            ) from None
+            found = self._trouble(problem)
+            if found.status:
+                return found.status == _NOT_FOUND or found.status == trouble.status
+            return found.origin == "answer" and found.reason == trouble.reason
+        except Exception:
+            return False
+        return False
 
 
 def reason_of(problem: BaseException, timeout_s: float) -> str:
     """Why there is no connection, as a phrase without anything that may be secret."""
-    while isinstance(problem, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", problem)
-        problem = group.exceptions[0]
+    problem = _innermost(problem)
     if isinstance(problem, TimeoutError):
         return f"it did not answer within {timeout_s:g} s"
     if isinstance(problem, OSError):
         return problem.strerror or type(problem).__name__
-    from mcp import MCPError
-
-    if isinstance(problem, MCPError):
-        if problem.code == _CLOSED:
-            return "it ended at once"
-        return f"it answered: {printable(problem.message, 300)}"
     # Texts of the libraries below tell addresses, or print what was received.
-    name = type(problem).__name__
-    return "no connection could be made" if name == "ConnectError" else name
+    return type(problem).__name__
+
+
+def _innermost(problem: BaseException) -> BaseException:
+    while isinstance(problem, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", problem)
+        problem = group.exceptions[0]
+    return problem
+
+
+def told(trouble: Trouble) -> str:
+    """A trouble as a phrase."""
+    if trouble.origin == "answer":
+        return f"it answered: {printable(trouble.reason, 300)}"
+    if trouble.origin == "http":
+        words = f": {printable(trouble.reason, 300)}" if trouble.reason else ""
+        return f"it answered HTTP {status_of(trouble.status)}{words}"
+    if trouble.origin == "unreadable":
+        return f"its answer cannot be read: {printable(trouble.reason, 300)}"
+    return trouble.reason
+
+
+def status_of(status: int) -> str:
+    """An HTTP status with its name."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _first_line(problem: Exception) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(problem, ValidationError):
+        first = problem.errors(include_url=False, include_input=False)[0]
+        path = ".".join(str(step) for step in first["loc"])
+        return printable(f"{path}: {first['msg']}", 200)
+    return printable(str(problem).partition("\n")[0], 200)
 
 
 def _plain(model: Any) -> dict[str, Any]:
     plain: dict[str, Any] = model.model_dump(mode="json", by_alias=True, exclude_none=True)
     return plain
-
-
-def _errors_of_servers(stack: AsyncExitStack) -> TextIO:
-    """Where servers write what people should read: our own stderr, if there is one."""
-    if sys.__stderr__ is not None and not sys.__stderr__.closed:
-        return sys.__stderr__
-    return stack.enter_context(open(os.devnull, "w"))
 
 
 class _Hiding(logging.Filter):

@@ -3,7 +3,9 @@ The tools of one MCP server, and the connection that they share.
 
 The connection is made when the worker starts, so that a server that is not there is found out then.
 One that is lost later is made again by the next call; until the server is back, calls fail as
-``unavailable``, which can be tried again. The server's list is read anew with each connection.
+``unavailable``, which can be tried again. One that the server has forgotten is made again by the
+call that finds it out. The server's list is read anew with each connection, and when the server
+says that it has changed.
 """
 
 from __future__ import annotations
@@ -16,23 +18,27 @@ from typing import Any, Self, cast
 
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.mcp.connection import (
-    ConnectionLostError,
-    ServerAnswerError,
+    CallTroubleError,
+    SessionForgottenError,
     check_installed,
 )
 from effectmq.consumers.mcp.line import Line, NoConnectionError
 from effectmq.consumers.mcp.results import value_of
 from effectmq.consumers.mcp.servers import McpServer
+from effectmq.consumers.mcp.troubles import failure_of, unavailable
+from effectmq.consumers.tool_context import ToolContext
 from effectmq.consumers.tools import BadArgumentsError, Tool, is_tool_name
-from effectmq.protocol.errors import ConfigurationError, ToolCallError
+from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 
 __all__ = ["McpTools"]
 
 logger = logging.getLogger("effectmq.mcp")
 
-#: A server that could not be reached is left alone for so long, however many calls want it.
+#: A server that could not be reached is left alone for so long, however many calls want it; and
+#: twice as long after each further time, until a call is answered.
 _PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
 
 
 class McpTools:
@@ -53,7 +59,10 @@ class McpTools:
         self._listed: Line | None = None
         self._lines: set[Line] = set()
         self._pause_until = 0.0
+        self._failures = 0
+        self._why = "its connections are lost before a call is answered"
         self._tools: dict[str, Tool] = {}
+        self._left_out: dict[str, str] = {}
 
     def __str__(self) -> str:
         """For sentences."""
@@ -100,7 +109,7 @@ class McpTools:
         await asyncio.gather(*(line.close() for line in list(self._lines)))
 
     async def call(
-        self, name: str, args: dict[str, Any], *, repeatable: bool, harmless: bool
+        self, name: str, args: dict[str, Any], *, repeatable: bool, harmless: bool, room: int | None
     ) -> object:
         """
         Call one of its tools, by the server's name for it.
@@ -110,47 +119,69 @@ class McpTools:
             args: By name; whether they fit is for the server to say.
             repeatable: Whether a failure may be tried again.
             harmless: Whether the tool may run again when nobody knows how far it came.
+            room: How many bytes an attachment may have; ``None`` without a store for them.
 
         Raises:
             ToolCallError: When the tool failed, or the server cannot be reached.
             BadArgumentsError: When the server says that the arguments do not fit.
         """
         try:
-            line = await self._connected()
             try:
-                result = await line.call(name, args)
-            except ConnectionLostError:
-                self._mourn(line)
-                raise
-            return value_of(result, repeatable=repeatable)
+                result = await self._called(name, args)
+            except SessionForgottenError:
+                # Nothing was called, and the next connection has a session of its own.
+                result = await self._called(name, args)
+        except SessionForgottenError:
+            raise unavailable(f"{self} forgets its sessions at once", retry=True) from None
         except NoConnectionError as problem:
-            raise _unavailable(self._unreachable(problem), retry=True) from None
-        except ConnectionLostError:
-            raise _unavailable(
-                f"the connection to {self} was lost while the tool ran, and nobody knows how far "
-                "it came",
-                retry=repeatable or harmless,
+            raise unavailable(
+                self._unreachable(problem), retry=True, after_s=problem.after_s
             ) from None
-        except ServerAnswerError as problem:
+        except CallTroubleError as problem:
             if problem.about_arguments:
-                raise BadArgumentsError([problem.message]) from None
-            raise ToolCallError(
-                f"{self} answered: {problem.message}",
-                code="mcp_error",
-                class_="external",
-                retry=repeatable,
+                raise BadArgumentsError([problem.trouble.reason]) from None
+            raise failure_of(
+                str(self), problem.trouble, repeatable=repeatable, harmless=harmless
             ) from None
+        return value_of(result, repeatable=repeatable, room_bytes=room)
+
+    async def _called(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
+        line = await self._connected()
+        try:
+            return await line.call(name, args)
+        finally:
+            if line.proven:
+                self._failures = 0
+            if line.lost:
+                self._lost(line)
+
+    def _lost(self, line: Line) -> None:
+        """Take note of a line that is of no use any more, once."""
+        if self._line is line and not line.mourned and not line.proven:
+            # Once may be chance, and the next call tries again at once.
+            self._pause(self._failures - 1)
+        self._mourn(line)
+
+    def _pause(self, doublings: int) -> None:
+        self._failures += 1
+        if doublings >= 0:
+            pause_s = min(_PAUSE_S * 2 ** min(doublings, 10), _LONGEST_PAUSE_S)
+            self._pause_until = asyncio.get_running_loop().time() + pause_s
 
     async def _connected(self) -> Line:
         loop = asyncio.get_running_loop()
         line = self._line
-        if line is None or (line.lost and loop.time() >= self._pause_until):
+        if line is None or line.lost:
+            rest_s = self._pause_until - loop.time()
+            if rest_s > 0:
+                raise NoConnectionError(self._why, rest_s)
             line = self._line = self._dial()
         try:
             await line.connected()
-        except NoConnectionError:
-            if self._pause_until < loop.time():
-                self._pause_until = loop.time() + _PAUSE_S
+        except NoConnectionError as problem:
+            if self._line is line and self._pause_until < loop.time():
+                self._why = str(problem)
+                self._pause(self._failures)
             raise
         if self._listed is not line:
             self._listed = line
@@ -158,7 +189,7 @@ class McpTools:
         return line
 
     def _dial(self) -> Line:
-        line = Line(self._server)
+        line = Line(self._server, self._list)
         self._lines.add(line)
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -183,19 +214,28 @@ class McpTools:
     def _list(self, line: Line) -> None:
         server = self._server
         tools: dict[str, Tool] = {}
+        left_out = list(line.left_out)
         for one in line.listing:
             offered = str(one["name"])
+            name = f"{server.prefix}{offered}"
             if server.only is not None and offered not in server.only:
                 continue
-            if not is_tool_name(f"{server.prefix}{offered}"):
+            if not is_tool_name(name):
+                left_out.append((offered, "no tool can have such a name"))
+            elif name in tools:
+                left_out.append((offered, "there is another tool of this name before it"))
+            else:
+                tools[name] = self._tool(offered, one)
+        for offered, why in left_out:
+            if server.only is None or offered in server.only:
                 logger.warning(
-                    "the tool %r of %s is left out: no tool can have such a name",
+                    "the tool %r of %s is left out: %s",
                     printable(offered, 100),
                     self,
+                    why,
                     extra={"action": "mcp_tool_left_out"},
                 )
-                continue
-            tools[f"{server.prefix}{offered}"] = self._tool(offered, one)
+        self._left_out = dict(left_out)
         self._tools = tools
         logger.info(
             "connected to %s, which has %d tool(s)",
@@ -224,6 +264,11 @@ class McpTools:
         wanted = self._server.only or frozenset[str]()
         prefix = self._server.prefix
         missing = sorted(name for name in wanted if f"{prefix}{name}" not in self._tools)
+        if missing and missing[0] in self._left_out:
+            raise ConfigurationError(
+                f"the tool {printable(missing[0], 100)!r} of {self}, which only= asks for, cannot "
+                f"be used: {self._left_out[missing[0]]}; mend the server, or leave it out"
+            )
         if missing:
             raise ConfigurationError(
                 f"{self} has no tool {printable(missing[0], 100)!r}, which only= asks for; correct "
@@ -260,11 +305,15 @@ class McpBody:
             )
         named = dict(cast("Mapping[str, Any]", args))
         return await self.source.call(
-            self.offered, named, repeatable=self.repeatable, harmless=self.harmless
+            self.offered,
+            named,
+            repeatable=self.repeatable,
+            harmless=self.harmless,
+            room=_room(context),
         )
 
 
-def _unavailable(message: str, *, retry: bool) -> ToolCallError:
-    return ToolCallError(
-        message, code="mcp_unavailable", class_="unavailable", source="runtime", retry=retry
-    )
+def _room(context: EffectContext) -> int | None:
+    """How large an attachment may be, in bytes; ``None`` without a store."""
+    store = context.attachments if isinstance(context, ToolContext) else None
+    return None if store is None else store.settings.max_attachment_bytes

@@ -63,3 +63,11 @@ def test_data_that_is_no_base64_is_the_servers_fault() -> None:
     with pytest.raises(ToolCallError, match="base64") as failed:
         value_of({"content": [{**IMAGE, "data": "A!"}]})
     assert failed.value.class_ == "external"
+
+
+def test_a_picture_that_is_too_large_leaves_the_text() -> None:
+    """It is named with its size, and with the setting to raise."""
+    text, named = value_of({"content": [TEXT, IMAGE]}, room_bytes=2)  # type: ignore[misc]
+    assert text == "a"
+    assert named["bytes"] == 3
+    assert "max_attachment_bytes" in named["left_out"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sys
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.client import EffectClient
 from effectmq.consumers.sessions import SurfaceHandler
-from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall
@@ -24,12 +21,12 @@ from effectmq.protocol.wire.tools import (
     ToolRetryDispositionNever,
     ToolRetryDispositionSafe,
 )
+from tests.consumers.mcp.calling import called, started
 from tests.consumers.mcp.server import PNG, digest
 from tests.consumers.mcp.serving import COMMAND, PATIENCE_S, HttpServer, kill, told
 from tests.consumers.stage import Stage, effect, logged, payload, tool
 from tests.waiting import eventually
 
-NUMBERS = itertools.count(1)
 SAFE = ToolRetryPolicySafe(max_attempts=2, base_delay_ms=0, max_delay_ms=0)
 
 
@@ -40,22 +37,6 @@ def server(request: pytest.FixtureRequest) -> str | list[str]:
         return COMMAND
     url: str = request.getfixturevalue("http_server").url
     return url
-
-
-async def called(client: EffectClient, tool_name: str, /, **args: Any) -> Any:
-    """The payload of one call; each is an effect of its own."""
-    number = next(NUMBERS)
-    call = PreparedToolCall(call_id="c", tool_name=tool_name, args=args)
-    command = RuntimeEffectCommandToolCall(call=call)
-    envelope = effect("tool_call", command, f"{number}:c")
-    return payload(await client.execute(envelope, timeout=PATIENCE_S))
-
-
-async def started(stage: Stage, app: EffectWorker, server: Any, **options: Any) -> EffectClient:
-    """Register a server, start the worker, and connect a client."""
-    app.mcp(server, connect_timeout_s=PATIENCE_S, **options)
-    await stage.start(app)
-    return await stage.client()
 
 
 async def test_the_tools_of_a_server_are_tools_like_others(
@@ -108,14 +89,15 @@ async def test_failures_of_a_server_are_failures_of_its_tools(
     assert failure.code == "runtime_effect_attachment_media_type"
 
 
-async def test_without_a_store_a_picture_is_a_clear_failure(
+async def test_without_a_store_a_picture_is_named_in_its_place(
     stage: Stage, http_server: HttpServer
 ) -> None:
-    """And says what to do about it."""
+    """With what to do about it; the words beside it arrive."""
     client = await started(stage, stage.worker(), http_server.url, retry=SAFE)
-    failure = await called(client, "picture")
-    assert failure.code == "runtime_effect_attachment_store"
-    assert "EFFECTMQ_ATTACHMENTS" in failure.message
+    look, first, _, words = await called(client, "picture")
+    assert (look, words) == ("look", "words")
+    assert first["mimeType"] == "image/png"
+    assert "EFFECTMQ_ATTACHMENTS" in first["left_out"]
     failure = await called(client, "fail", message="x")
     assert failure.retry == ToolRetryDispositionExhausted(attempts=2)
 

@@ -1,0 +1,180 @@
+"""
+What goes over a line to an MCP server: reading it, and saying what went wrong with it. Pure.
+
+The library below us tells failures apart by numbers and texts, and a server may send any number and
+any text itself. So each error that reaches the library is given a seal: a member of its ``data``,
+under a name that no server knows, which says where it came from. An error without a seal is the
+library's own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from pydantic_core import from_json
+
+from effectmq.protocol.text import printable
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "Seal",
+    "Trouble",
+    "UnreadableMessageError",
+    "read_messages",
+    "same",
+]
+
+#: A longer message is not read; 16 MiB is twice what an effect may be on the wire.
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+Origin = Literal["answer", "lost", "not_called", "unreadable", "http"]
+
+_INTERNAL_ERROR = -32603
+
+
+class UnreadableMessageError(Exception):
+    """
+    A message cannot be read.
+
+    Args:
+        reason: A phrase, without anything of the message that may be secret.
+        id_: The id of the call that it answers, as far as it can be told.
+    """
+
+    def __init__(self, reason: str, id_: str | int | None = None) -> None:
+        self.reason = reason
+        self.id = id_
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """
+    Why a call has no result.
+
+    Attributes:
+        origin: ``answer``, the server said so; ``lost``, nobody knows how far the call came;
+            ``not_called``, nothing was called; ``unreadable``, there was an answer; ``http``, an
+            HTTP status said so.
+        reason: The server's words for ``answer`` and ``http``, else a phrase.
+        status: The HTTP status; 0 for none.
+        after_s: How long the server asks to wait, in seconds.
+        in_session: Whether the call named a session.
+    """
+
+    origin: Origin
+    reason: str
+    status: int = 0
+    after_s: float | None = None
+    in_session: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """
+    Marks what we put into the messages of one connection.
+
+    Attributes:
+        name: Of the member that holds it; a server cannot know it.
+    """
+
+    name: str = field(default_factory=lambda: f"effectmq-{secrets.token_hex(8)}")
+
+    def error(self, trouble: Trouble, error: object = None) -> dict[str, Any]:
+        """
+        The error of a message, sealed.
+
+        Args:
+            trouble: What is sealed into it.
+            error: The server's own error, whose code and data are kept for the library to read.
+        """
+        own = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+        code = own.get("code", _INTERNAL_ERROR)
+        data = own.get("data")
+        members = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+        told = {name: getattr(trouble, name) for name in Trouble.__slots__}
+        return {
+            "code": code if isinstance(code, int) else _INTERNAL_ERROR,
+            "message": trouble.reason,
+            "data": {**members, self.name: told},
+        }
+
+    def opened(self, data: object) -> Trouble | None:
+        """What was sealed into the data of an error; ``None`` when there is no seal of ours."""
+        if not isinstance(data, dict):
+            return None
+        told = cast("dict[str, Any]", data).get(self.name)
+        return Trouble(**cast("dict[str, Any]", told)) if isinstance(told, dict) else None
+
+
+def read_messages(text: bytes) -> list[dict[str, Any]]:
+    """
+    The messages of one line, one body or one event; several when they come as a batch.
+
+    Raises:
+        UnreadableMessageError: When it is no JSON, or not that of messages.
+    """
+    if len(text) > MAX_MESSAGE_BYTES:
+        raise UnreadableMessageError(
+            f"it is larger than {MAX_MESSAGE_BYTES // 1024**2} MiB", _id_in(text)
+        )
+    text = text.removeprefix(b"\xef\xbb\xbf")
+    try:
+        found: object = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        raise UnreadableMessageError(_why(text), _id_in(text)) from None
+    messages = cast("list[object]", found) if isinstance(found, list) else [found]
+    if not messages or not all(isinstance(one, dict) for one in messages):
+        raise UnreadableMessageError(
+            f"it is JSON, but no JSON-RPC message: {printable(text[:60].decode(errors='replace'))}"
+        )
+    if not _finite(messages):
+        raise UnreadableMessageError("it holds a number that is too large to be one", _id_in(text))
+    return cast("list[dict[str, Any]]", messages)
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two ids are the same; servers are known to turn numbers into texts."""
+    return str(one) == str(other) and not isinstance(one, bool) and one is not None
+
+
+def _why(text: bytes) -> str:
+    try:
+        text.decode()
+    except UnicodeDecodeError as problem:
+        return f"it is not UTF-8: byte {problem.start} is 0x{text[problem.start]:02x}"
+    try:
+        from_json(text, allow_inf_nan=True)
+    except ValueError as problem:
+        return f"it is not JSON: {printable(str(problem), 100)}"
+    return "it holds NaN or Infinity, which JSON does not have"
+
+
+_ID = re.compile(rb'"id"\s*:\s*(?:(\d{1,18})|"([^"\\]{1,100})")')
+_EDGE_BYTES = 4_096
+
+
+def _id_in(text: bytes) -> str | int | None:
+    """The id in a text that is no JSON; near its edges, where it is the message's own."""
+    for part in (text[:_EDGE_BYTES], text[-_EDGE_BYTES:]):
+        found = _ID.search(part)
+        if found:
+            return int(found[1]) if found[1] else found[2].decode(errors="replace")
+    return None
+
+
+def _finite(value: object) -> bool:
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            return False
+        if isinstance(one, dict):
+            rest += cast("dict[str, object]", one).values()
+        elif isinstance(one, list):
+            rest += cast("list[object]", one)
+    return True

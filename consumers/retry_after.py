@@ -1,0 +1,192 @@
+"""
+How long a server asks to be left alone, in every form in which servers say it. Pure.
+
+The standard has one header in two forms, and nobody keeps to it: milliseconds, durations such as
+``6m0s``, moments as Unix seconds, Unix milliseconds or RFC 3339, headers that tell when a limit is
+full again, and fields in the body. A moment is compared with the server's own clock when the answer
+has a ``Date``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+__all__ = ["LONGEST_S", "wait_asked_for"]
+
+#: Nobody is waited for longer, whatever was asked for, in seconds.
+LONGEST_S = 86_400.0
+
+_NUMBER = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)")
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s))")
+_UNITS = {
+    "d": 86_400.0,
+    "h": 3_600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ns": 1e-9,
+}
+#: Numbers from here on are moments: seconds, and milliseconds, since 1970.
+_UNIX_S = 1e9
+_UNIX_MS = 1e11
+#: ``x-ratelimit-reset-tokens``, ``anthropic-ratelimit-requests-reset``, ``ratelimit-reset`` …
+_RESET = re.compile(r"(?:[a-z0-9]+-)*ratelimit-(?:.*-)?reset(?:-.*)?")
+_MAX_TEXT = 200
+
+
+def wait_asked_for(
+    headers: Mapping[str, str], body: object = None, *, now_s: float, limited: bool = True
+) -> float | None:
+    """
+    How long to wait.
+
+    Args:
+        headers: Of the answer.
+        body: Of the answer, as plain data.
+        now_s: The time of day, Unix seconds.
+        limited: Whether it was refused because of a limit; only then do the headers count that
+            tell when limits are full again, because many servers send them with every answer.
+
+    Returns:
+        Seconds from 0 to ``LONGEST_S``; ``None`` when nothing was said that can be read.
+    """
+    named = {name.lower(): value for name, value in headers.items()}
+    now_s = _date(named.get("date", "")) or now_s
+    for found in (
+        _scaled(named.get("retry-after-ms"), 1e-3),
+        _seconds(named.get("retry-after"), now_s),
+        _from_body(body, now_s),
+        _from_limits(named, now_s) if limited else None,
+    ):
+        if found is not None:
+            return min(found, LONGEST_S)
+    return None
+
+
+# Values ----------------------------------------------------------------------------------------
+
+
+def _seconds(value: object, now_s: float) -> float | None:
+    """A number of seconds, a duration or a moment; a moment that has passed is no wait at all."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()[:_MAX_TEXT]
+    if _NUMBER.fullmatch(text):
+        return _from_number(float(text), now_s)
+    if _DURATION.match(text) and not _DURATION.sub("", text):
+        return sum(float(count) * _UNITS[unit] for count, unit in _DURATION.findall(text))
+    moment = _date(text)
+    return None if moment is None else max(0.0, moment - now_s)
+
+
+def _from_number(number: float, now_s: float) -> float | None:
+    if not math.isfinite(number):
+        return LONGEST_S
+    if number >= _UNIX_MS:
+        return max(0.0, number / 1e3 - now_s)
+    return max(0.0, number - now_s) if number >= _UNIX_S else number
+
+
+def _scaled(value: object, factor: float) -> float | None:
+    """A plain number in another unit."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()[:_MAX_TEXT]
+    return float(text) * factor if _NUMBER.fullmatch(text) else None
+
+
+def _date(text: str) -> float | None:
+    """The three forms of HTTP, and RFC 3339; without a zone it is GMT."""
+    for read in (parsedate_to_datetime, _rfc3339):
+        try:
+            found = read(text)
+            zoned = found if found.tzinfo else found.replace(tzinfo=UTC)
+            return zoned.timestamp()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
+
+
+def _rfc3339(text: str) -> datetime:
+    if not re.match(r"\d{4}-\d\d-\d\d", text):
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
+
+
+# Where they stand ------------------------------------------------------------------------------
+
+
+def _from_limits(headers: Mapping[str, str], now_s: float) -> float | None:
+    """
+    When the limits are full again.
+
+    The one that is used up counts, and the longest of several. When none of them is said to be,
+    the shortest counts: trying once too often costs less than waiting for the wrong limit.
+    """
+    used_up: list[float] = []
+    others: list[float] = []
+    for name, value in headers.items():
+        if not _RESET.fullmatch(name):
+            continue
+        wait_s = _seconds(value, now_s)
+        if wait_s is None:
+            continue
+        left = headers.get(name.replace("reset", "remaining"), "").strip()
+        (used_up if left and re.fullmatch(r"0+(?:\.0*)?|-\d.*", left) else others).append(wait_s)
+    if used_up:
+        return max(used_up)
+    return min(others, default=_structured(headers.get("ratelimit", ""), now_s))
+
+
+def _structured(field: str, now_s: float) -> float | None:
+    """``RateLimit: limit=10, remaining=0, reset=7``, and the newer ``"default";r=0;t=7``."""
+    found = re.search(r"(?:^|[\s,;])(?:reset|t)=\"?([^\s,;\"]+)", field)
+    return _seconds(found[1], now_s) if found else None
+
+
+def _from_body(body: object, now_s: float) -> float | None:
+    """The first wait that a body tells, in the places where providers put one."""
+    for members in _objects(body):
+        delay = members.get("retryDelay")
+        if isinstance(delay, dict):
+            parts = cast("dict[str, object]", delay)
+            seconds = _scaled(parts.get("seconds", 0), 1.0)
+            nanos = _scaled(parts.get("nanos", 0), 1e-9)
+            found = None if seconds is None or nanos is None else seconds + nanos
+        else:
+            found = _seconds(delay, now_s)
+        if found is None:
+            found = _scaled(members.get("retry_after_ms"), 1e-3)
+        if found is None:
+            found = _seconds(members.get("retry_after"), now_s)
+        if found is not None:
+            return found
+        headers = members.get("headers")
+        if isinstance(headers, dict):
+            # A gateway passes on what the provider behind it said.
+            told = cast("dict[object, object]", headers).items()
+            named = {str(name): str(value) for name, value in told}
+            found = wait_asked_for(named, now_s=now_s)
+            if found is not None:
+                return found
+    return None
+
+
+def _objects(body: object, depth: int = 4) -> Iterable[dict[str, object]]:
+    """The objects of an error body, the outer ones first."""
+    if isinstance(body, list) and depth:
+        for item in cast("list[object]", body)[:20]:
+            yield from _objects(item, depth - 1)
+    elif isinstance(body, dict):
+        members = cast("dict[str, object]", body)
+        yield members
+        if depth:
+            for name in ("error", "details", "metadata", "parameters"):
+                yield from _objects(members.get(name), depth - 1)

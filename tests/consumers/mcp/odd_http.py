@@ -1,0 +1,151 @@
+"""
+An MCP server over HTTP of no library: it answers calls with whatever bytes a test gives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+__all__ = ["Answer", "OddHttp", "event", "json_answer", "result"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    One answer over HTTP.
+
+    Attributes:
+        breaks: Close the connection in the middle of the body.
+        hold: Wait for this before the body.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    breaks: bool = False
+    hold: asyncio.Event | None = None
+
+
+Play = Callable[[dict[str, Any]], Answer]
+
+
+def json_answer(body: Any, status: int = 200, **headers: str) -> Answer:
+    """JSON, or bytes that say that they are; ``retry_after="1"`` is the header ``retry-after``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, data, headers=named)
+
+
+def result(message: dict[str, Any], found: Any) -> dict[str, Any]:
+    """What answers a request."""
+    return {"jsonrpc": "2.0", "id": message["id"], "result": found}
+
+
+def event(*datas: str, **more: Any) -> Answer:
+    """A stream of events."""
+    body = "".join(f"event: message\ndata: {data}\n\n" for data in datas)
+    return Answer(200, body.encode(), "text/event-stream", **more)
+
+
+class OddHttp:
+    """
+    Use as an asynchronous context manager.
+
+    Args:
+        play: Answers calls of tools in a session that is known.
+        sessions: Whether it gives sessions.
+    """
+
+    def __init__(self, play: Play, *, sessions: bool = True) -> None:
+        self.play = play
+        self.sessions = sessions
+        #: Answers requests in a session that is not known; the number says which session is.
+        self.unknown: Play = lambda message: Answer(404)
+        self.generation = 1
+        self.connected = 0
+        self.calls: list[str] = []
+        self.methods: list[str] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._server.sockets[0].getsockname()
+        return f"http://{host}:{port}/mcp"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            # Being ended is no failure of a server.
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while await self._one(reader, writer):
+                    pass
+        finally:
+            writer.close()
+            self._tasks.discard(task)
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        lines = [line.partition(":") for line in head.split("\r\n")[1:]]
+        fields = {name.lower(): value.strip() for name, _, value in lines}
+        body = await reader.readexactly(int(fields.get("content-length", 0)))
+        if not head.startswith("POST"):
+            answer = Answer(405)
+        else:
+            answer = self._answer(json.loads(body), fields.get("mcp-session-id"))
+        if answer.hold is not None:
+            await answer.hold.wait()
+        size = len(answer.body) + (10 if answer.breaks else 0)
+        told = {"content-type": answer.type, "content-length": str(size), **answer.headers}
+        text = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        writer.write(f"HTTP/1.1 {answer.status} X\r\n{text}\r\n".encode() + answer.body)
+        await writer.drain()
+        return not answer.breaks
+
+    def _answer(self, message: dict[str, Any], session: str | None) -> Answer:
+        method = message["method"]
+        self.methods.append(method)
+        mine = f"session-{self.generation}"
+        if method == "initialize":
+            self.connected += 1
+            server = {"name": "odd", "version": "1"}
+            found = {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": server,
+            }
+            given = {"mcp_session_id": mine} if self.sessions else {}
+            return json_answer(result(message, found), **given)
+        if self.sessions and session is not None and session != mine:
+            return self.unknown(message)
+        if method == "tools/call":
+            self.calls.append(message["params"]["name"])
+            return self.play(message)
+        if "id" not in message:
+            return Answer(202)
+        if method == "tools/list":
+            tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("do", "other")]
+            return json_answer(result(message, {"tools": tools}))
+        if method == "ping":
+            return json_answer(result(message, {}))
+        error = {"code": -32601, "message": "no such method"}
+        return json_answer({"jsonrpc": "2.0", "id": message["id"], "error": error})
