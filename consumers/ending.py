@@ -83,6 +83,10 @@ class Ending(ABC):
         return run
 
     @abstractmethod
+    def _unkept(self, problem: Exception) -> None:
+        """The journal does not take what it is told, and would not if it were told again."""
+
+    @abstractmethod
     def _discard(self) -> None:
         """The lease was lost meanwhile: the record decides."""
 
@@ -158,7 +162,7 @@ class Ending(ABC):
             error_json,
             park_reason,
         )
-        self.lane.records.finish(said, self._safely(finished))
+        self.lane.records.finish(said, self._safely(finished), self._safely(self._unkept))
 
     def _send(self, answer: Answer, encoded: bytes | None = None) -> None:
         """Answer, if anybody wants to know; then settle. Followers get the same answer."""

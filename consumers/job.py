@@ -30,6 +30,7 @@ from functools import partial
 
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.databases.faults import verdict_of
 from effectmq.broker.journal.records import (
     Accepted,
     Busy,
@@ -65,11 +66,12 @@ from effectmq.consumers.lifecycle import (
     park_unreadable,
     retry_in,
     uncertain,
+    unkept,
 )
 from effectmq.consumers.recording import Hold
 from effectmq.consumers.retry_sleeps import note_sleep
 from effectmq.protocol.differences import mismatch_sentence
-from effectmq.protocol.errors import InvalidEnvelopeError, ProtocolError
+from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.request import Request, read_request
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
@@ -86,7 +88,7 @@ class Job(Ending):
         delivery: What arrived.
     """
 
-    __slots__ = ("_attempt", "_defective", "_delayed", "_fetching", "_polls", "_timer")
+    __slots__ = ("_attempt", "_defective", "_delayed", "_fetching", "_polls", "_refused", "_timer")
 
     #: Whether the sender of a message that is too large hears of it from here.
     tells_oversize = True
@@ -99,6 +101,7 @@ class Job(Ending):
         self._delayed: Delay | None = None
         self._polls = 0
         self._defective = False
+        self._refused = False
 
     # Arrival -----------------------------------------------------------------------------------
 
@@ -236,11 +239,10 @@ class Job(Ending):
 
     def _claim(self) -> None:
         request, lane = self._known(), self.lane
-        try:
-            on_uncertain = lane.handler.on_uncertain(request)
-            lane.records.claim(request, on_uncertain, self._safely(self._claimed))
-        except InvalidEnvelopeError as problem:
-            self._park(Park("rejected", problem.code, problem.message))
+        on_uncertain = lane.handler.on_uncertain(request)
+        lane.records.claim(
+            request, on_uncertain, self._safely(self._claimed), self._safely(self._unkept)
+        )
 
     def _claimed(self, answer: ClaimAnswer) -> None:
         if self.lane.leaving:
@@ -273,7 +275,7 @@ class Job(Ending):
         records = self.lane.records
         if isinstance(answer, Granted) and not answer.uncertain and records.kept:
             hold = Hold(self._known().identity, answer.fence)
-            records.release(hold, answer.attempt, None, _ignore)
+            records.release(hold, answer.attempt, None, _ignore, _ignore)
 
     def _take(self, answer: Granted) -> None:
         """Hold the lease from now on, and know what the journal knows."""
@@ -370,7 +372,13 @@ class Job(Ending):
                 self._claim()
 
         self._telling = True
-        self.lane.records.release(hold, self._known().attempt, due_in_ms, self._safely(released))
+        self.lane.records.release(
+            hold,
+            self._known().attempt,
+            due_in_ms,
+            self._safely(released),
+            self._safely(self._unkept),
+        )
 
     def _publish_delayed(self, action: Delay) -> None:
         self.lane.settlement.delay(
@@ -480,6 +488,26 @@ class Job(Ending):
         )
         self._wait(action)
 
+    # What the journal does not take ------------------------------------------------------------
+
+    def _unkept(self, problem: Exception) -> None:
+        """
+        Park the effect with the reason, since asking the journal again would give the same.
+
+        When it does not even take that, the broker gets the message back; it comes out of limbo a
+        few times, and is parked from there.
+        """
+        self._telling, self._delayed = False, None
+        if self.lane.leaving:
+            return
+        again, self._refused = self._refused, True
+        if again:
+            self._give_up()
+        elif verdict_of(problem) == "defect":
+            self._defect(problem)
+        else:
+            self._park(unkept(problem))
+
     # Leaving -----------------------------------------------------------------------------------
 
     def _defect(self, problem: Exception) -> None:
@@ -536,7 +564,7 @@ class Job(Ending):
         if hold is not None and begun:
             self.lane.records.abandon(hold)
         elif hold is not None and not self._telling:
-            self.lane.records.release(hold, self._known().attempt, None, _ignore)
+            self.lane.records.release(hold, self._known().attempt, None, _ignore, _ignore)
         if self._attempt is None:
             self._end()
 

@@ -9,6 +9,7 @@ another kind than its queue                 ``Park`` as tampered
 held by another worker                      ``Pause``, later ``Delay``, then ask again
 a worker died with it, and it must not run  ``Park`` as uncertain
 twice
+the journal cannot keep what it is told     ``Park`` as rejected
 deadline passed                             ``Park`` as expired
 not due yet, more than a second away        ``Delay`` to the longest level that does not overshoot
 not due yet, a second or less               ``Pause``, then go on
@@ -44,6 +45,7 @@ from effectmq.protocol.errors import (
     EffectmqError,
     HashMismatchError,
     InvalidEnvelopeError,
+    NotStorableError,
     RejectEffectError,
     RetryEffectError,
     UnsupportedVersionError,
@@ -69,6 +71,7 @@ __all__ = [
     "park_unreadable",
     "retry_in",
     "uncertain",
+    "unkept",
 ]
 
 #: Looks in place, the first after so many milliseconds, each next one after twice the time.
@@ -209,6 +212,13 @@ def uncertain() -> Park:
     )
 
 
+def unkept(problem: Exception) -> Park:
+    """The action for an effect that the journal does not take, however often it is asked."""
+    if isinstance(problem, InvalidEnvelopeError):
+        return Park("rejected", problem.code, problem.message)
+    return Park("rejected", NotStorableError.code, describe(problem))
+
+
 def busy(wait_ms: int, polls: int, levels_ms: Sequence[int]) -> Pause | Delay:
     """
     How to wait for an effect that another worker holds.
@@ -287,6 +297,8 @@ def after_error(
     jitter: random.Random,
 ) -> Pause | Delay | Park:
     """What to do after an attempt that raised."""
+    if isinstance(error, NotStorableError):
+        return unkept(error)
     elapsed_ms = now_ms - (request.first_seen_ms or now_ms)
     try:
         wait_ms = retry_wait_ms(policy, error, attempt=request.attempt, elapsed_ms=elapsed_ms)

@@ -47,7 +47,9 @@ class LimboJob(Job):
 
     def _arrive(self) -> None:
         self.lane.counters["collected"] += 1
-        self.lane.records.look(self._known(), self._safely(self._looked))
+        self.lane.records.look(
+            self._known(), self._safely(self._looked), self._safely(self._unkept)
+        )
 
     def _looked(self, found: Look) -> None:
         """Answer what is finished; the rest goes home, or is given up."""

@@ -2,10 +2,11 @@
 What the pipeline asks of the journal, for as long as it takes to get an answer.
 
 ``Records`` is what a job talks to: claim, finish, release. ``JournalRecords`` asks a journal; one
-that cannot answer is asked again, because nothing may run unclaimed and nothing may be
-acknowledged unrecorded. Deliveries that wait for it stay unsettled, so a worker whose journal is
-gone stops taking new ones by itself. ``NoRecords`` is the same without a journal: everything is
-granted, nothing is remembered.
+that is unavailable is asked again, less and less often up to a limit, because nothing may run
+unclaimed and nothing may be acknowledged unrecorded. Deliveries that wait for it stay unsettled, so
+a worker whose journal is gone stops taking new ones by itself. Any other failure is not asked
+again: it would come back for ever. It is handed to whoever asked, who gives the effect up.
+``NoRecords`` is the same without a journal: everything is granted, nothing is remembered.
 
 Leases are renewed for all effects together, a few times within each lease. An effect whose lease
 was lost, to another worker or to a cancel, is told at once.
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.databases.faults import verdict_of
 from effectmq.broker.journal.journal import Journal, Look
 from effectmq.broker.journal.records import (
     Abandon,
@@ -51,6 +53,9 @@ logger = logging.getLogger("effectmq.worker")
 
 A = TypeVar("A")
 
+#: Gets what the journal raised, when asking again would give the same.
+Failed = Callable[[Exception], None]
+
 #: Between two tries to reach a journal that did not answer, in seconds.
 _AGAIN_S = 0.5
 _AGAIN_MAX_S = 5.0
@@ -73,7 +78,11 @@ class Hold:
 
 
 class Records(Protocol):
-    """What a job asks; each answer arrives by callback, and none when the worker has left."""
+    """
+    What a job asks; each answer arrives by callback, and none when the worker has left.
+
+    Exactly one of ``then`` and ``failed`` is called, and nothing is raised.
+    """
 
     @property
     def kept(self) -> bool:
@@ -81,7 +90,11 @@ class Records(Protocol):
         ...
 
     def claim(
-        self, request: Request, on_uncertain: OnUncertain, then: Callable[[ClaimAnswer], None]
+        self,
+        request: Request,
+        on_uncertain: OnUncertain,
+        then: Callable[[ClaimAnswer], None],
+        failed: Failed,
     ) -> None:
         """Ask to run an effect."""
         ...
@@ -102,7 +115,7 @@ class Records(Protocol):
         """Find out whether the lease is still ours; ``on_lost`` comes first when it is not."""
         ...
 
-    def finish(self, said: Record, then: Callable[[Accepted | Lost], None]) -> None:
+    def finish(self, said: Record, then: Callable[[Accepted | Lost], None], failed: Failed) -> None:
         """Record how it ended."""
         ...
 
@@ -112,6 +125,7 @@ class Records(Protocol):
         attempts: int,
         due_in_ms: int | None,
         then: Callable[[Accepted | Lost], None],
+        failed: Failed,
     ) -> None:
         """Let go of it until it is due; ``None`` for the moment that was fixed before."""
         ...
@@ -124,7 +138,7 @@ class Records(Protocol):
         """The dead letter of this parking is out."""
         ...
 
-    def look(self, request: Request, then: Callable[[Look], None]) -> None:
+    def look(self, request: Request, then: Callable[[Look], None], failed: Failed) -> None:
         """What is known of an effect, without asking to run it."""
         ...
 
@@ -135,7 +149,11 @@ class NoRecords:
     kept = False
 
     def claim(
-        self, request: Request, on_uncertain: OnUncertain, then: Callable[[ClaimAnswer], None]
+        self,
+        request: Request,
+        on_uncertain: OnUncertain,
+        then: Callable[[ClaimAnswer], None],
+        failed: Failed,
     ) -> None:
         """Granted."""
         then(Granted(0, request.attempt))
@@ -153,7 +171,7 @@ class NoRecords:
         """Nothing can be lost."""
         then(True)
 
-    def finish(self, said: Record, then: Callable[[Accepted | Lost], None]) -> None:
+    def finish(self, said: Record, then: Callable[[Accepted | Lost], None], failed: Failed) -> None:
         """Go on without a record."""
         then(Accepted())
 
@@ -163,6 +181,7 @@ class NoRecords:
         attempts: int,
         due_in_ms: int | None,
         then: Callable[[Accepted | Lost], None],
+        failed: Failed,
     ) -> None:
         """Go on."""
         then(Accepted())
@@ -173,7 +192,7 @@ class NoRecords:
     def posted(self, identity: Identity, parks: int) -> None:
         """Nobody has to know."""
 
-    def look(self, request: Request, then: Callable[[Look], None]) -> None:
+    def look(self, request: Request, then: Callable[[Look], None], failed: Failed) -> None:
         """Nothing is known."""
         then(None)
 
@@ -210,7 +229,8 @@ class JournalRecords:
         self._numbers = itertools.count(1)
         self._watched: dict[Identity, tuple[Hold, Callable[[], None]]] = {}
         self._left = False
-        self._down = False
+        self._down_since: float | None = None
+        self._problem = ""
         self._asked: set[asyncio.Future[Any]] = set()
         self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
 
@@ -219,9 +239,9 @@ class JournalRecords:
         return self._lease_ms / 1_000 / _RENEWALS_PER_LEASE
 
     @property
-    def down(self) -> bool:
-        """Whether the journal did not answer the last time."""
-        return self._down
+    def down(self) -> str:
+        """What the journal said when it did not answer the last time; empty when it did."""
+        return self._problem if self._down_since is not None else ""
 
     async def leave(self, timeout_s: float) -> None:
         """
@@ -246,48 +266,77 @@ class JournalRecords:
         self,
         ask: Callable[[], asyncio.Future[A]],
         then: Callable[[A], None],
+        failed: Failed,
         wait_s: float = _AGAIN_S,
     ) -> None:
         def answered(future: asyncio.Future[A]) -> None:
             self._asked.discard(future)
-            problem = future.exception()
+            problem = _problem_of(future)
             if problem is None:
-                self._down = False
+                self._note_up()
                 then(future.result())
-            elif not self._left:
-                # Also when it is a defect: nothing is known of what was asked, so nothing can be
-                # done but ask again.
+            elif self._left:
+                return
+            elif verdict_of(problem) == "unavailable":
                 self._note_down(problem)
                 again_s = min(2 * wait_s, _AGAIN_MAX_S)
-                self._loop.call_later(wait_s, self._ask, ask, then, again_s)
+                self._loop.call_later(wait_s, self._ask, ask, then, failed, again_s)
+            else:
+                self._note_failed(problem)
+                failed(problem)
 
         if not self._left:
-            asked = ask()
+            asked = self._begun(ask)
             self._asked.add(asked)
             asked.add_done_callback(answered)
 
-    def _note_down(self, problem: BaseException) -> None:
-        self._counters["journal_retries"] += 1
-        if not isinstance(problem, DatabaseUnavailableError):
-            logger.error(
-                "the journal failed: %s",
-                describe(problem),
-                exc_info=problem,
-                extra={"action": "defect"},
+    def _begun(self, ask: Callable[[], asyncio.Future[A]]) -> asyncio.Future[A]:
+        """What is asked; also when it is refused before it is, which is then its answer."""
+        try:
+            return ask()
+        except Exception as problem:
+            refused: asyncio.Future[A] = self._loop.create_future()
+            refused.set_exception(problem)
+            return refused
+
+    def _note_up(self) -> None:
+        if self._down_since is not None:
+            logger.info(
+                "the journal answers again, after %.1f s",
+                self._loop.time() - self._down_since,
+                extra={"action": "journal_up"},
             )
-        elif not self._down:
+            self._down_since = None
+
+    def _note_down(self, problem: Exception) -> None:
+        self._counters["journal_retries"] += 1
+        self._problem = describe(problem)
+        if self._down_since is None:
             # Once for each outage, not once for each effect that waits.
+            self._down_since = self._loop.time()
             logger.error(
                 "%s. Effects wait, nothing is acknowledged",
-                problem,
+                self._problem,
                 extra={"action": "journal_down"},
             )
-        self._down = True
+
+    def _note_failed(self, problem: Exception) -> None:
+        self._counters["journal_refusals"] += 1
+        logger.error(
+            "the journal does not take what an effect asks of it: %s",
+            describe(problem),
+            exc_info=problem if verdict_of(problem) == "defect" else None,
+            extra={"action": "journal_refusal"},
+        )
 
     # The port --------------------------------------------------------------------------------
 
     def claim(
-        self, request: Request, on_uncertain: OnUncertain, then: Callable[[ClaimAnswer], None]
+        self,
+        request: Request,
+        on_uncertain: OnUncertain,
+        then: Callable[[ClaimAnswer], None],
+        failed: Failed,
     ) -> None:
         """Ask to run an effect."""
         command = request.envelope.command
@@ -304,9 +353,9 @@ class JournalRecords:
             strict=self._strict,
         )
         self._counters["claims"] += 1
-        self._ask(lambda: self._journal.claim(asked), then)
+        self._ask(lambda: self._journal.claim(asked), then, failed)
 
-    def finish(self, said: Record, then: Callable[[Accepted | Lost], None]) -> None:
+    def finish(self, said: Record, then: Callable[[Accepted | Lost], None], failed: Failed) -> None:
         """Record how it ended; durable before ``then`` is called."""
 
         def recorded(answer: Accepted | Lost) -> None:
@@ -315,7 +364,7 @@ class JournalRecords:
                 reached("after_record")
             then(answer)
 
-        self._ask(lambda: self._journal.record(said), recorded)
+        self._ask(lambda: self._journal.record(said), recorded, failed)
 
     def release(
         self,
@@ -323,24 +372,25 @@ class JournalRecords:
         attempts: int,
         due_in_ms: int | None,
         then: Callable[[Accepted | Lost], None],
+        failed: Failed,
     ) -> None:
         """Let go of it until it is due."""
         said = Release(hold.identity, hold.fence, attempts, due_in_ms)
-        self._ask(lambda: self._journal.hand_back(said), then)
+        self._ask(lambda: self._journal.hand_back(said), then, failed)
 
     def abandon(self, hold: Hold) -> None:
         """Leave while a body may be half done: the lease ends now."""
         said = Abandon(hold.identity, hold.fence)
-        self._ask(lambda: self._journal.hand_back(said), _ignore)
+        self._ask(lambda: self._journal.hand_back(said), _ignore, _ignore)
 
     def posted(self, identity: Identity, parks: int) -> None:
         """The dead letter of this parking is out."""
         said = Letter(identity, parks)
-        self._ask(lambda: self._journal.hand_back(said), _ignore)
+        self._ask(lambda: self._journal.hand_back(said), _ignore, _ignore)
 
-    def look(self, request: Request, then: Callable[[Look], None]) -> None:
+    def look(self, request: Request, then: Callable[[Look], None], failed: Failed) -> None:
         """What is known of an effect, without asking to run it."""
-        self._ask(lambda: self._journal.look(request.identity, request.hash), then)
+        self._ask(lambda: self._journal.look(request.identity, request.hash), then, failed)
 
     # Leases ----------------------------------------------------------------------------------
 
@@ -369,24 +419,28 @@ class JournalRecords:
                 self._lost(hold)
             then(isinstance(answer, Accepted))
 
-        self._ask(lambda: self._journal.hand_back(said), renewed)
+        # When that cannot be asked at all, the fence decides at the end.
+        self._ask(lambda: self._journal.hand_back(said), renewed, lambda _: then(True))
 
     def _renew_all(self) -> None:
+        # First of all: whatever becomes of this round, there is a next one.
+        self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
         for hold, _ in list(self._watched.values()):
             self._renew(hold)
-        self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
 
     def _renew(self, hold: Hold) -> None:
         said = Renew(hold.identity, hold.fence, self._lease_ms)
 
-        def renewed(answer: Accepted | Lost) -> None:
-            if isinstance(answer, Lost):
-                self._lost(hold)
+        def renewed(done: asyncio.Future[Accepted | Lost]) -> None:
+            problem = _problem_of(done)
+            if problem is None:
+                if isinstance(done.result(), Lost):
+                    self._lost(hold)
+            elif not self._left and verdict_of(problem) != "unavailable":
+                self._note_failed(problem)
 
         # One that fails is not repeated by itself: the next round asks again.
-        self._journal.hand_back(said).add_done_callback(
-            lambda done: renewed(done.result()) if done.exception() is None else None
-        )
+        self._begun(lambda: self._journal.hand_back(said)).add_done_callback(renewed)
 
     def _lost(self, hold: Hold) -> None:
         watched = self._watched.get(hold.identity)
@@ -395,6 +449,15 @@ class JournalRecords:
         del self._watched[hold.identity]
         self._counters["leases_lost"] += 1
         watched[1]()
+
+
+def _problem_of(future: asyncio.Future[Any]) -> Exception | None:
+    """What it failed with, in a form that can be handed on."""
+    problem = asyncio.CancelledError() if future.cancelled() else future.exception()
+    if problem is None or isinstance(problem, Exception):
+        return problem
+    # Raised where a callback handles it, it would pass for the end of the loop or of a task.
+    return DatabaseUnavailableError(f"the journal was interrupted: {describe(problem)}")
 
 
 def _ignore(answer: Any) -> None:

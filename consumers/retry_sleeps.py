@@ -50,19 +50,19 @@ def note_sleep(
     identity = replace(sealed.identity, scope_id=parent.identity.scope_id)
     request = replace(sealed, identity=identity)
 
+    def failed(problem: Exception) -> None:
+        # Its name is longer than that of the call, and may be too long to be kept.
+        then(describe(problem))
+
     def claimed(answer: ClaimAnswer) -> None:
         match answer:
             case Granted():
                 said = Record(request.identity, answer.fence, answer.attempt, outcome_json=_SLEPT)
-                records.finish(said, lambda _: then(""))
+                records.finish(said, lambda _: then(""), failed)
             case Recorded() if answer.error_json:
                 then(f"the sleep {request.effect_id!r} before it was cancelled")
             case _:
                 # Noted before: a worker died between this and the wait, or notes it right now.
                 then("")
 
-    try:
-        records.claim(request, "retry", claimed)
-    except InvalidEnvelopeError as problem:
-        # Its name is longer than that of the call, and may be too long to be kept.
-        then(describe(problem))
+    records.claim(request, "retry", claimed, failed)

@@ -31,6 +31,7 @@ The one error tree of the project.
     │   └── AttachmentReferenceError   cannot become a reference; carries the wire's code
     ├── DatabaseError                  a journal's database could not be used
     │   ├── DatabaseUnavailableError   locked, full or out of reach; trying again may help
+    │   ├── NotStorableError           nothing that a database can keep; trying again does not help
     │   └── SchemaVersionError         written by another version of effectmq
     ├── ProcessRegistryError           the process registry refused; ``text`` as Lash words it
     │   └── ProcessLeaseLostError      the worker does not hold the process any more
@@ -75,6 +76,7 @@ __all__ = [
     "InvalidEnvelopeError",
     "MalformedError",
     "MissingExtraError",
+    "NotStorableError",
     "PayloadTooLargeError",
     "ProcessLeaseLostError",
     "ProcessRegistryError",
@@ -347,6 +349,17 @@ class DatabaseUnavailableError(DatabaseError):
     When a connection is lost in the very moment of a commit, it may have been kept after all, and
     the message says so. Trying again may help, and is always safe.
     """
+
+
+class NotStorableError(DatabaseError):
+    """
+    What was to be kept is nothing that the database can keep; nothing of the transaction was.
+
+    A text with a character that the database does not have, a value that is too large or breaks a
+    rule of its table. Trying again gives the same.
+    """
+
+    code = "effectmq_not_storable"
 
 
 class SchemaVersionError(DatabaseError):

@@ -25,12 +25,21 @@ from tests.databases.fixtures import (
     database_url,
     databases,
     keep_database_settings,
+    pooled_url,
+    pooler,
     postgres_url,
     private_postgres,
 )
 
 #: Fixtures that are defined elsewhere.
-__all__ = ["database_url", "databases", "postgres_url", "private_postgres"]
+__all__ = [
+    "database_url",
+    "databases",
+    "pooled_url",
+    "pooler",
+    "postgres_url",
+    "private_postgres",
+]
 
 _STATE = tempfile.mkdtemp(prefix="effectmq-tests-")
 

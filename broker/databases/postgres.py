@@ -8,6 +8,11 @@ made anew, and a transaction that lost against another one (deadlock, serializat
 Nothing waits for ever. The server gives up a statement, a lock and a silent session by itself, so
 that a worker that was stopped in the middle of a transaction holds nobody up; and a server that
 does not answer at all has its connection cut from this side.
+
+Between client and server there may be a pooler which hands every transaction to another session of
+the server. So nothing is left behind in a session or expected there: no prepared statement, and no
+setting that outlives its transaction, not even one that the address asks for. Settings come with
+the beginning of each transaction, in the statement that reads the clock.
 """
 
 from __future__ import annotations
@@ -24,9 +29,13 @@ from functools import lru_cache, partial
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from effectmq.broker.database import LeaseTime, Row, Value
+from effectmq.broker.databases.postgres_address import beginning, read_address
 from effectmq.broker.databases.postgres_errors import (
     address_problem,
+    encoding_problem,
     lost_in_commit,
+    meant,
+    not_storable,
     unavailable,
 )
 from effectmq.broker.urls import mask_url
@@ -46,14 +55,15 @@ _CONNECT_TIMEOUT_S = 5
 #: How often a transaction is run that others keep winning against.
 _TRIES = 6
 _PATIENCE_S = 15.0
-_SESSION = (
-    "SET statement_timeout = '10s'; SET lock_timeout = '5s'; "
-    "SET idle_in_transaction_session_timeout = '10s'; SET TIME ZONE 'UTC'"
-)
+#: What every transaction is given up after.
+_LIMITS = {
+    "statement_timeout": "10s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+}
 #: The time comes with the beginning, so that it takes no way of its own.
-_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-_BEGIN = f"BEGIN; {_CLOCK}".encode()
-_BEGIN_READ = f"BEGIN READ ONLY; {_CLOCK}".encode()
+_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_ENCODING = "UTF8"
 #: How long the pause after a first lost race is at most, doubled with each.
 _RACE_PAUSE_S = 0.01
 _CUT_AGAIN_S = 1.0
@@ -79,6 +89,8 @@ class PostgresDatabase:
         self.where = mask_url(url)
         self.durable = True
         self._url = url
+        self._conninfo = ""
+        self._begin = self._begin_read = b""
         self._size = threads
         self._patience_s = patience_s
         self._threads: ThreadPoolExecutor | None = None
@@ -86,6 +98,7 @@ class PostgresDatabase:
 
     async def __aenter__(self) -> PostgresDatabase:
         """Connect; see the port."""
+        self._read_address()
         self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="effectmq journal")
         try:
             self.durable = await self.read(_is_durable)
@@ -103,11 +116,11 @@ class PostgresDatabase:
 
     def write(self, work: Callable[[PostgresTransaction], T]) -> asyncio.Future[T]:
         """See the port."""
-        return self._start(_Job(work, _BEGIN))
+        return self._start(_Job(work, writes=True))
 
     def read(self, work: Callable[[PostgresTransaction], T]) -> asyncio.Future[T]:
         """See the port."""
-        return self._start(_Job(work, _BEGIN_READ))
+        return self._start(_Job(work, writes=False))
 
     def _start(self, job: _Job[T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
@@ -120,6 +133,17 @@ class PostgresDatabase:
         done.add_done_callback(watch.end)
         return done
 
+    def _read_address(self) -> None:
+        try:
+            address = read_address(self._url)
+        except (psycopg.Error, ValueError) as problem:
+            raise address_problem(self._url, problem) from None
+        self._conninfo = address.conninfo
+        # Ours first: the address has the last word.
+        first = f"SELECT {_CLOCK}{beginning({**_LIMITS, **address.settings})}"
+        self._begin = f"BEGIN; {first}".encode()
+        self._begin_read = f"BEGIN READ ONLY; {first}".encode()
+
     # On a thread -----------------------------------------------------------------------------
 
     def _run(self, job: _Job[T]) -> T:
@@ -130,7 +154,8 @@ class PostgresDatabase:
         while True:
             connection, fresh = self._take(job)
             try:
-                return _transact(connection, job, self._url)
+                begin = self._begin if job.writes else self._begin_read
+                return _transact(connection, job, begin, self._url)
             except _RACES as problem:
                 races_lost += 1
                 if races_lost == _TRIES or job.cut:
@@ -139,11 +164,13 @@ class PostgresDatabase:
                 time.sleep(random.uniform(0, _RACE_PAUSE_S * 2**races_lost))
             except (psycopg.Error, OSError) as problem:
                 if fresh or reconnected or job.cut or not connection.closed:
-                    raise self._unavailable(problem, job) from None
+                    raise self._meant(problem, job) from None
                 # It died while nobody used it, and so did all that were idle beside it. Nothing
                 # was kept of what was begun on it: once more, on a new one.
                 reconnected = True
                 self._close_idle()
+            except (UnicodeError, OverflowError) as problem:
+                raise not_storable(self._url, problem) from None
             finally:
                 self._give_back(connection, job)
 
@@ -154,10 +181,22 @@ class PostgresDatabase:
             return job.connection, False
         except IndexError:
             pass
+        connection = job.connection = self._connect(job)
+        found = connection.info.parameter_status("server_encoding")
+        if found != _ENCODING:
+            connection.close()
+            raise encoding_problem(self._url, found or "unknown")
+        return connection, True
+
+    def _connect(self, job: _Job[T]) -> _Connection:
         try:
-            connection = job.connection = psycopg.connect(
-                self._url,
+            return psycopg.connect(
+                self._conninfo,
                 autocommit=True,
+                # Whatever PGCLIENTENCODING says: what is sent is UTF-8.
+                client_encoding=_ENCODING,
+                # A pooler hands the next transaction to a session that does not know them.
+                prepare_threshold=None,
                 connect_timeout=_CONNECT_TIMEOUT_S,
                 application_name="effectmq",
                 keepalives_idle=10,
@@ -166,12 +205,6 @@ class PostgresDatabase:
             raise address_problem(self._url, problem) from None
         except (psycopg.Error, OSError) as problem:
             raise self._unavailable(problem, job) from None
-        try:
-            connection.execute(_SESSION)
-        except (psycopg.Error, OSError) as problem:
-            connection.close()
-            raise self._unavailable(problem, job) from None
-        return connection, True
 
     def _give_back(self, connection: _Connection, job: _Job[T]) -> None:
         job.connection = None
@@ -185,6 +218,11 @@ class PostgresDatabase:
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()
+
+    def _meant(self, problem: psycopg.Error | OSError, job: _Job[T]) -> Exception:
+        if job.cut:
+            return self._unavailable(problem, job)
+        return meant(self._url, problem)
 
     def _unavailable(
         self, problem: psycopg.Error | OSError, job: _Job[T]
@@ -235,9 +273,9 @@ class PostgresTransaction:
 class _Job(Generic[T]):
     """A transaction to be run, and where it has got to."""
 
-    def __init__(self, work: Callable[[PostgresTransaction], T], begin: bytes) -> None:
+    def __init__(self, work: Callable[[PostgresTransaction], T], *, writes: bool) -> None:
         self.work = work
-        self.begin = begin
+        self.writes = writes
         self.started_s = 0.0
         self.connection: _Connection | None = None
         #: Set before its connection is cut from this side.
@@ -270,10 +308,10 @@ class _Watch:
         self._timer = self._loop.call_later(left_s, self._look)
 
 
-def _transact(connection: _Connection, job: _Job[T], url: str) -> T:
+def _transact(connection: _Connection, job: _Job[T], begin: bytes, url: str) -> T:
     with connection.cursor() as cursor:
         try:
-            cursor.execute(job.begin)
+            cursor.execute(begin)
             cursor.nextset()
             now_ms = cast("int", cursor.fetchall()[0][0])
             result = job.work(PostgresTransaction(cursor, now_ms))
@@ -286,7 +324,7 @@ def _transact(connection: _Connection, job: _Job[T], url: str) -> T:
     except _RACES:
         raise
     except (psycopg.Error, OSError) as problem:
-        if connection.closed and job.begin is _BEGIN:
+        if connection.closed and job.writes:
             raise lost_in_commit(url, problem) from None
         raise
     return result

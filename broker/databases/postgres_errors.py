@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import re
 
+from effectmq.broker.databases.faults import verdict_of
 from effectmq.broker.urls import hide_secrets, mask_url
-from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableError
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    NotStorableError,
+)
 from effectmq.protocol.text import printable
 
-__all__ = ["address_problem", "lost_in_commit", "unavailable"]
+__all__ = [
+    "address_problem",
+    "encoding_problem",
+    "lost_in_commit",
+    "meant",
+    "not_storable",
+    "unavailable",
+]
 
 _MAX_CHARACTERS = 500
 _DEFAULT_ADVICE = "check that the server runs and takes connections"
@@ -16,7 +28,6 @@ _DEFAULT_ADVICE = "check that the server runs and takes connections"
 #: By class of SQLSTATE: what to do.
 _BY_STATE = {
     "08": _DEFAULT_ADVICE,
-    "22": "a value cannot be kept; this is a fault of effectmq, please report it",
     "25": "the server takes no writes: it is a standby, or set to read only; name the primary",
     "28": "check user and password",
     "3D": "create the database, or name another one",
@@ -40,6 +51,10 @@ _BY_WORDS = {
     "starting up": "wait until it has started",
     "shutting down": "wait until it is back",
     "resolve host": "check the host name",
+    "unsupported startup parameter": (
+        "the pooler does not take it: name settings in the address (options=-cname%3Dvalue), not "
+        "in PGOPTIONS"
+    ),
     "SSL": "check sslmode and the certificates",
 }
 
@@ -51,6 +66,35 @@ def address_problem(url: str, problem: Exception) -> ConfigurationError:
     return ConfigurationError(
         f"the journal's address {mask_url(url)} cannot be used: {said}; expected "
         "postgresql://user:password@host:port/database, with special characters as %XX"
+    )
+
+
+def encoding_problem(url: str, found: str) -> ConfigurationError:
+    """The database cannot hold every text."""
+    return ConfigurationError(
+        f"the database of the journal {mask_url(url)} has the encoding {printable(found, 50)}; "
+        "expected UTF8, because effects hold text of any kind. Make another one: "
+        "createdb --template template0 --encoding UTF8 NAME"
+    )
+
+
+def meant(url: str, problem: Exception) -> Exception:
+    """What an error of the driver, or of the function that it ran, is to the caller."""
+    match verdict_of(problem):
+        case "unavailable":
+            return unavailable(url, problem)
+        case "unstorable":
+            return not_storable(url, problem)
+        case "defect":
+            return problem
+
+
+def not_storable(url: str, problem: Exception) -> NotStorableError:
+    """What was to be kept cannot be; the server's details, which quote it, are left out."""
+    diagnosis: str | None = getattr(getattr(problem, "diag", None), "message_primary", None)
+    said = printable(hide_secrets(diagnosis or str(problem), url), _MAX_CHARACTERS)
+    return NotStorableError(
+        f"the journal {mask_url(url)} cannot keep this: {said}; asking again gives the same"
     )
 
 

@@ -27,8 +27,13 @@ from typing import Literal, TypeVar
 
 from effectmq.broker.database import LeaseTime, Row, Value
 from effectmq.broker.databases.clock import host_lease_time
+from effectmq.broker.databases.faults import verdict_of
 from effectmq.broker.databases.mounts import network_filesystem
-from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableError
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    NotStorableError,
+)
 
 __all__ = ["SqliteDatabase", "sqlite_path"]
 
@@ -40,6 +45,7 @@ _BUSY_TIMEOUT_S = 5.0
 #: How long to wait before asking again for the turn to write, in seconds; between these two, so
 #: that processes which wait do not ask in step.
 _TURN_PAUSE_S = (0.0005, 0.0015)
+_ENCODING = "UTF-8"
 #: How long to wait before asking again whether another process has set up a new file.
 _MODE_PAUSE_S = 0.01
 #: A log of about this many pages (4 KiB each) is written back into the file.
@@ -246,12 +252,32 @@ class _File:
         )
         return DatabaseUnavailableError(f"the journal {self.path} cannot be used: {said}; {advice}")
 
+    def meant(self, problem: Exception) -> Exception:
+        """What an error of SQLite, or of the function that it ran, is to the caller."""
+        match verdict_of(problem):
+            case "unavailable":
+                return self.unavailable(problem)
+            case "unstorable":
+                return NotStorableError(
+                    f"the journal {self.path} cannot keep this: {problem}; asking again gives the "
+                    "same"
+                )
+            case "defect":
+                return problem
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
         mode = self._set_log_mode(connection)
         if mode != "wal":
             raise ConfigurationError(
                 f"{self.path} is on a file system on which SQLite cannot keep a write-ahead log "
                 f"(it stays in mode {mode!r}); use a local disk"
+            )
+        encoding = str(connection.execute("PRAGMA encoding").fetchone()[0])
+        if encoding != _ENCODING:
+            raise ConfigurationError(
+                f"the journal {self.path} was made with the encoding {encoding}; expected "
+                f"{_ENCODING}, in whose order keys are looked up. Choose another path; effectmq "
+                "makes the file"
             )
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
@@ -303,9 +329,9 @@ class _Lane:
                 self._file.note_log()
                 self._log_noted = True
             return result
-        except sqlite3.Error as problem:
+        except (sqlite3.Error, UnicodeError, OverflowError) as problem:
             self._roll_back(connection)
-            raise self._file.unavailable(problem) from None
+            raise self._file.meant(problem) from None
         except BaseException:
             self._roll_back(connection)
             raise

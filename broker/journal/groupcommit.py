@@ -4,15 +4,22 @@ Group commit: what is asked while one transaction is under way shares the next o
 A commit waits for the disk, and costs the same for one operation as for a hundred. So there is one
 transaction at a time, and no operation waits for another than the one that is under way. Nothing is
 answered before it is durable.
+
+Whoever shares a transaction does not share its fate. A transaction that fails for the sake of what
+is in it, and not because the database is out of reach, is halved until the one that it fails for is
+alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from effectmq.broker.databases.faults import verdict_of
 from effectmq.protocol.errors import DatabaseUnavailableError
+from effectmq.protocol.text import describe
 
 __all__ = ["GroupCommit"]
 
@@ -33,6 +40,8 @@ class GroupCommit(Generic[Q, A]):
         self._commit = commit
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        #: The halves of transactions that failed.
+        self._halves: deque[list[tuple[Q, asyncio.Future[A]]]] = deque()
         self._under_way: asyncio.Future[list[A]] | None = None
         self._scheduled = False
         self._closed = False
@@ -57,7 +66,7 @@ class GroupCommit(Generic[Q, A]):
 
     def _begin(self) -> None:
         self._scheduled = False
-        group, self._waiting = self._waiting[:_MAX_GROUP], self._waiting[_MAX_GROUP:]
+        group = self._halves.popleft() if self._halves else self._next()
         try:
             under_way = self._commit([question for question, _ in group])
         except Exception as problem:
@@ -67,11 +76,22 @@ class GroupCommit(Generic[Q, A]):
         self._under_way = under_way
         under_way.add_done_callback(lambda done: self._end(group, done))
 
+    def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
+        group, self._waiting = self._waiting[:_MAX_GROUP], self._waiting[_MAX_GROUP:]
+        return group
+
     def _end(self, group: list[tuple[Q, asyncio.Future[A]]], done: asyncio.Future[list[A]]) -> None:
         self._under_way = None
-        if self._waiting:
-            self._begin()
         problem = _problem(done)
+        apart = problem is not None and len(group) > 1 and verdict_of(problem) != "unavailable"
+        if apart:
+            middle = len(group) // 2
+            # In their order, and before whatever was asked later.
+            self._halves.extendleft((group[middle:], group[:middle]))
+        if self._halves or self._waiting:
+            self._begin()
+        if apart:
+            return
         if problem is not None:
             for _, answer in group:
                 if not answer.done():
@@ -93,7 +113,11 @@ class GroupCommit(Generic[Q, A]):
                 await asyncio.wait([self._under_way])
 
 
-def _problem(done: asyncio.Future[list[A]]) -> BaseException | None:
+def _problem(done: asyncio.Future[list[A]]) -> Exception | None:
     if done.cancelled():
         return DatabaseUnavailableError("the journal was closed before it could answer")
-    return done.exception()
+    problem = done.exception()
+    if problem is None or isinstance(problem, Exception):
+        return problem
+    # As an answer it would pass for the cancelling, or the end, of whoever asked.
+    return DatabaseUnavailableError(f"the journal was interrupted: {describe(problem)}")

@@ -29,6 +29,7 @@ from effectmq.consumers.processes.settings import ProcessRunnerSettings
 from effectmq.protocol.errors import (
     DatabaseError,
     MalformedError,
+    NotStorableError,
     ProcessLeaseLostError,
     ProcessRegistryError,
 )
@@ -302,7 +303,7 @@ class ProcessRunner:
                 printable(id_, 200),
                 extra={"action": "process_lease_lost"},
             )
-        except (ProcessRegistryError, MalformedError) as problem:
+        except (ProcessRegistryError, MalformedError, NotStorableError) as problem:
             if is_terminal(await self._registry.get(id_)):
                 # Its host ended it meanwhile.
                 return False
@@ -315,7 +316,7 @@ class ProcessRunner:
         failure = recovery_failure(f"the output of the process cannot be recorded: {problem}")
         try:
             await self._registry.complete(id_, failure, lease=process.lease)
-        except ProcessRegistryError as refused:
+        except (ProcessRegistryError, NotStorableError) as refused:
             self._hopeless.add(id_)
             logger.error(
                 "process %s cannot be ended and is not run here again: %s; then: %s",

@@ -1,23 +1,30 @@
-"""``python -m tests.databases``: install what the tests' PostgreSQL needs, ahead of the tests."""
+"""``python -m tests.databases``: install what the tests' databases need, ahead of the tests."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from tests.brokers.finding import Unavailable
 from tests.databases.finding import programs
+from tests.databases.pooler import pooler_program
 from tests.databases.provide import read_settings
 
 
 def main() -> int:
-    """0 when PostgreSQL can be had, or when its tests may be skipped."""
+    """0 when everything can be had, or when its tests may be skipped."""
     settings = read_settings(os.environ)
-    try:
-        outcome, code = f"ready in {programs()}", 0
-    except Unavailable as problem:
-        outcome, code = str(problem), int(settings.strict)
-    print(f"databases: PostgreSQL: {outcome}", file=sys.stderr)
+    wanted: dict[str, Callable[[], Path]] = {"PostgreSQL": programs, "pgbouncer": pooler_program}
+    code = 0
+    for name, find in wanted.items():
+        try:
+            outcome = f"ready in {find()}"
+        except Unavailable as problem:
+            outcome = str(problem)
+            code = int(settings.strict)
+        print(f"databases: {name}: {outcome}", file=sys.stderr)
     return code
 
 

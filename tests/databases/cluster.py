@@ -21,7 +21,7 @@ import psycopg
 
 from tests.brokers.node import NodeError, free_ports, start_watchdog
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "somebody"]
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
@@ -68,7 +68,7 @@ class Cluster:
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
             # The server refuses to be root.
-            account = _somebody()
+            account = somebody()
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self._user = {
                 "user": account.pw_uid,
@@ -214,7 +214,8 @@ def _copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
-def _somebody() -> pwd.struct_passwd:
+def somebody() -> pwd.struct_passwd:
+    """An account for programs that refuse to run as root."""
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)

@@ -14,12 +14,15 @@ import pytest
 
 from tests.brokers.finding import Unavailable
 from tests.databases.cluster import Cluster
+from tests.databases.pooler import Pooler, pooler_program
 from tests.databases.provide import Databases, Settings, read_settings
 
 __all__ = [
     "database_url",
     "databases",
     "keep_database_settings",
+    "pooled_url",
+    "pooler",
     "postgres_url",
     "private_postgres",
 ]
@@ -64,6 +67,21 @@ def postgres_url(databases: Databases, pytestconfig: pytest.Config) -> Generator
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("SET lock_timeout = '20s'; SET client_min_messages = warning")
         connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+
+
+@pytest.fixture(scope="session")
+def pooler(databases: Databases, pytestconfig: pytest.Config) -> Generator[Pooler]:
+    """A pooler in transaction mode, in front of the shared PostgreSQL."""
+    server = _have(pytestconfig, databases.shared)
+    program = _have(pytestconfig, pooler_program)
+    with contextlib.closing(Pooler(program, server)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def pooled_url(pooler: Pooler, postgres_url: str) -> str:
+    """An empty schema of its own, through the pooler."""
+    return f"{pooler.url}?{postgres_url.partition('?')[2]}"
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 
 from effectmq.broker.database import Transaction
-from effectmq.broker.databases import postgres
 from effectmq.broker.databases.postgres import PostgresDatabase
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.records import Granted, Recorded
@@ -137,6 +136,11 @@ def _is_committing(cluster: Cluster) -> bool:
     return bool(rows)
 
 
+def quick(url: str, setting: str) -> str:
+    """The address with a limit that a test need not wait for; the address has the last word."""
+    return f"{url}?options=-c{setting}%3D200ms"
+
+
 class TestSilence:
     async def test_a_server_that_does_not_answer_is_given_up_and_used_again_later(
         self, private_postgres: Cluster, journal: Journal
@@ -170,12 +174,10 @@ class TestSilence:
             os.kill(pid, signal.SIGCONT)
 
     async def test_a_row_that_somebody_holds_is_not_waited_for_without_end(
-        self, private_postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+        self, private_postgres: Cluster
     ) -> None:
         """The sentence says where to look for them."""
-        quick = postgres._SESSION.replace("lock_timeout = '5s'", "lock_timeout = '200ms'")
-        monkeypatch.setattr(postgres, "_SESSION", quick)
-        async with journal_at(private_postgres.url) as journal:
+        async with journal_at(quick(private_postgres.url, "lock_timeout")) as journal:
             await finished(journal, effect("before"))
             with psycopg.connect(private_postgres.url) as holder:
                 holder.execute("SELECT 1 FROM effectmq_effects FOR UPDATE")
@@ -184,25 +186,20 @@ class TestSilence:
             await assert_works(journal)
 
     async def test_a_statement_that_takes_too_long_is_given_up(
-        self, private_postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+        self, private_postgres: Cluster
     ) -> None:
         """By the server itself."""
-        quick = postgres._SESSION.replace("statement_timeout = '10s'", "statement_timeout = 200")
-        monkeypatch.setattr(postgres, "_SESSION", quick)
-        async with journal_at(private_postgres.url) as journal:
+        async with journal_at(quick(private_postgres.url, "statement_timeout")) as journal:
             await finished(journal, effect("before"))
             with pytest.raises(DatabaseUnavailableError, match="statement timeout"):
                 await journal.database.write(lambda tx: tx.execute("SELECT pg_sleep(30)"))
             await assert_works(journal)
 
     async def test_a_worker_that_was_stopped_in_a_transaction_holds_nobody_up(
-        self, private_postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+        self, private_postgres: Cluster
     ) -> None:
         """The server ends its session and with it its locks."""
-        name = "idle_in_transaction_session_timeout = "
-        monkeypatch.setattr(
-            postgres, "_SESSION", postgres._SESSION.replace(f"{name}'10s'", f"{name}'200ms'")
-        )
+        url = quick(private_postgres.url, "idle_in_transaction_session_timeout")
         stopped = threading.Event()
 
         def stops(tx: Transaction) -> None:
@@ -211,8 +208,8 @@ class TestSilence:
             tx.execute("SELECT 1")
 
         async with (
-            journal_at(private_postgres.url) as zombie,
-            journal_at(private_postgres.url) as journal,
+            journal_at(url) as zombie,
+            journal_at(url) as journal,
         ):
             await finished(journal, effect("before"))
             held = zombie.database.write(stops)

@@ -1,0 +1,79 @@
+"""
+The address of a PostgreSQL database, taken apart: where to connect, and which settings to use.
+
+Settings in an address (``?options=-csearch_path%3Deffects``) are meant for a session. A pooler that
+hands every transaction to another session of the server either refuses them or leaves them to
+strangers, so they are taken out here, and said anew in every transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+__all__ = ["Address", "beginning", "read_address"]
+
+#: One word of the options as libpq takes them: a backslash keeps what follows it.
+_WORD = re.compile(r"(?:\\.|[^\s\\])+")
+_SETTING = re.compile(r"(?:-c\s*|--)(?P<name>[\w.-]+)=(?P<value>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """
+    Attributes:
+        conninfo: For libpq; without the settings.
+        settings: By name, in the order in which they were written.
+    """
+
+    conninfo: str
+    settings: Mapping[str, str]
+
+
+def read_address(url: str) -> Address:
+    """
+    Take an address apart.
+
+    Raises:
+        psycopg.ProgrammingError: When libpq cannot read it.
+    """
+    fields = conninfo_to_dict(url)
+    options = str(fields.pop("options", "") or "")
+    settings, rest = _settings(options)
+    if rest:
+        fields["options"] = rest
+    return Address(make_conninfo("", **fields), settings)
+
+
+def beginning(settings: Mapping[str, str]) -> str:
+    """The pieces of a SELECT that make settings count until the transaction ends."""
+    return "".join(
+        f", set_config({_quoted(name)}, {_quoted(value)}, true)" for name, value in settings.items()
+    )
+
+
+def _settings(options: str) -> tuple[dict[str, str], str]:
+    """The settings among the options, and the options that are none."""
+    words = _WORD.findall(options)
+    found: dict[str, str] = {}
+    rest: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word == "-c" and words:
+            word += words.pop(0)
+        setting = _SETTING.fullmatch(re.sub(r"\\(.)", r"\1", word))
+        if setting is None:
+            rest.append(word)
+        elif word.startswith("--"):
+            found[setting["name"].replace("-", "_")] = setting["value"]
+        else:
+            found[setting["name"]] = setting["value"]
+    return found, " ".join(rest)
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace("'", "''").replace("\\", "\\\\")
+    return f"E'{doubled}'"
