@@ -502,11 +502,15 @@ class Job(Ending):
             return
         again, self._refused = self._refused, True
         if again:
-            self._give_up()
+            self._unrecordable(problem)
         elif verdict_of(problem) == "defect":
             self._defect(problem)
         else:
             self._park(unkept(problem))
+
+    def _unrecordable(self, problem: Exception) -> None:
+        """Not even that it is given up can be recorded."""
+        self._give_up()
 
     # Leaving -----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from effectmq.broker.journal.journal import Look
 from effectmq.broker.journal.records import Granted, Recorded
 from effectmq.consumers.handler import FunctionHandler
 from effectmq.consumers.job import Job
-from effectmq.consumers.lifecycle import Delay, after_crash
+from effectmq.consumers.lifecycle import Delay, after_crash, unkept
 from effectmq.protocol.errors import RejectEffectError
 
 __all__ = ["LIMBO_HANDLER", "LIMBO_PREFETCH", "LimboJob"]
@@ -69,6 +69,14 @@ class LimboJob(Job):
         else:
             self._given_up = action
             self._claim()
+
+    def _unrecordable(self, problem: Exception) -> None:
+        """It comes from where it would be given back to: its dead letter is the record."""
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            self.lane.records.unwatch(hold)
+            self.lane.records.abandon(hold)
+        self._park(unkept(problem))
 
     def _granted(self, answer: Granted) -> None:
         """Ours, to write down that it is given up."""

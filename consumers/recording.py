@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from effectmq.broker.crashpoints import reached
-from effectmq.broker.databases.faults import verdict_of
+from effectmq.broker.databases.faults import raisable, verdict_of
 from effectmq.broker.journal.journal import Journal, Look
 from effectmq.broker.journal.records import (
     Abandon,
@@ -44,7 +44,7 @@ from effectmq.broker.journal.records import (
 from effectmq.consumers.retry import LONGEST_WAIT_MS
 from effectmq.protocol.errors import DatabaseUnavailableError
 from effectmq.protocol.request import Identity, Request
-from effectmq.protocol.text import describe
+from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
 __all__ = ["Hold", "JournalRecords", "NoRecords", "Records"]
@@ -59,6 +59,8 @@ Failed = Callable[[Exception], None]
 #: Between two tries to reach a journal that did not answer, in seconds.
 _AGAIN_S = 0.5
 _AGAIN_MAX_S = 5.0
+_DOUBLINGS = 10
+_MAX_NAME = 200
 #: How many times a lease is renewed before it would run out.
 _RENEWALS_PER_LEASE = 3
 
@@ -219,7 +221,8 @@ class JournalRecords:
         strict: bool = False,
     ) -> None:
         self._journal = journal
-        self._worker = worker
+        # A name that no database keeps would be the end of every effect that it claims.
+        self._worker = printable(worker, _MAX_NAME)
         self._lease_ms = lease_ms
         self._strict = strict
         self._counters = counters
@@ -267,7 +270,7 @@ class JournalRecords:
         ask: Callable[[], asyncio.Future[A]],
         then: Callable[[A], None],
         failed: Failed,
-        wait_s: float = _AGAIN_S,
+        tries: int = 0,
     ) -> None:
         def answered(future: asyncio.Future[A]) -> None:
             self._asked.discard(future)
@@ -279,8 +282,8 @@ class JournalRecords:
                 return
             elif verdict_of(problem) == "unavailable":
                 self._note_down(problem)
-                again_s = min(2 * wait_s, _AGAIN_MAX_S)
-                self._loop.call_later(wait_s, self._ask, ask, then, failed, again_s)
+                wait_s = min(_AGAIN_S * 2 ** min(tries, _DOUBLINGS), _AGAIN_MAX_S)
+                self._loop.call_later(wait_s, self._ask, ask, then, failed, tries + 1)
             else:
                 self._note_failed(problem)
                 failed(problem)
@@ -296,7 +299,7 @@ class JournalRecords:
             return ask()
         except Exception as problem:
             refused: asyncio.Future[A] = self._loop.create_future()
-            refused.set_exception(problem)
+            refused.set_exception(raisable(problem))
             return refused
 
     def _note_up(self) -> None:

@@ -23,7 +23,7 @@ from effectmq.protocol.errors import (
     NotStorableError,
 )
 
-__all__ = ["Verdict", "advice_of", "verdict_of"]
+__all__ = ["Verdict", "raisable", "verdict_of"]
 
 Verdict = Literal["unavailable", "unstorable", "defect"]
 
@@ -72,12 +72,6 @@ _BY_STATE: dict[str, Verdict] = {
     "P0": "unstorable",
 }
 
-_ADVICE: dict[Verdict, str] = {
-    "unavailable": "asking again helps once that is mended",
-    "unstorable": "change what is to be kept; asking again gives the same",
-    "defect": "this is a fault of effectmq, please report it with the worker's log",
-}
-
 
 def verdict_of(problem: BaseException) -> Verdict:
     """What an exception means that came from a store, or from the way to it."""
@@ -93,9 +87,11 @@ def verdict_of(problem: BaseException) -> Verdict:
     return _BY_CLASS.get(driver, "unavailable")
 
 
-def advice_of(problem: BaseException) -> str:
-    """What to do about it, when nobody closer to it has said so."""
-    return _ADVICE[verdict_of(problem)]
+def raisable(problem: Exception) -> Exception:
+    """The exception, in a form that a future takes: one ``StopIteration`` would leave it open."""
+    if isinstance(problem, StopIteration):
+        return RuntimeError(f"StopIteration({problem}) where no iterator is")
+    return problem
 
 
 def _driver_class(problem: BaseException) -> str | None:

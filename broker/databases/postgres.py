@@ -29,6 +29,7 @@ from functools import lru_cache, partial
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from effectmq.broker.database import LeaseTime, Row, Value
+from effectmq.broker.databases.faults import raisable
 from effectmq.broker.databases.postgres_address import beginning, read_address
 from effectmq.broker.databases.postgres_errors import (
     address_problem,
@@ -171,6 +172,8 @@ class PostgresDatabase:
                 self._close_idle()
             except (UnicodeError, OverflowError) as problem:
                 raise not_storable(self._url, problem) from None
+            except StopIteration as problem:
+                raise raisable(problem) from problem
             finally:
                 self._give_back(connection, job)
 

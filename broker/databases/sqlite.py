@@ -27,7 +27,7 @@ from typing import Literal, TypeVar
 
 from effectmq.broker.database import LeaseTime, Row, Value
 from effectmq.broker.databases.clock import host_lease_time
-from effectmq.broker.databases.faults import verdict_of
+from effectmq.broker.databases.faults import raisable, verdict_of
 from effectmq.broker.databases.mounts import network_filesystem
 from effectmq.protocol.errors import (
     ConfigurationError,
@@ -332,6 +332,9 @@ class _Lane:
         except (sqlite3.Error, UnicodeError, OverflowError) as problem:
             self._roll_back(connection)
             raise self._file.meant(problem) from None
+        except StopIteration as problem:
+            self._roll_back(connection)
+            raise raisable(problem) from problem
         except BaseException:
             self._roll_back(connection)
             raise

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from effectmq.broker.databases.faults import verdict_of
+from effectmq.broker.databases.faults import raisable, verdict_of
 from effectmq.protocol.errors import DatabaseUnavailableError
 from effectmq.protocol.text import describe
 
@@ -72,7 +72,7 @@ class GroupCommit(Generic[Q, A]):
         except Exception as problem:
             # Not even begun. It is told like any other failure: nobody waits for ever.
             under_way = self._loop.create_future()
-            under_way.set_exception(problem)
+            under_way.set_exception(raisable(problem))
         self._under_way = under_way
         under_way.add_done_callback(lambda done: self._end(group, done))
 
