@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Self
 
-from pydantic_core import to_jsonable_python
-
 from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.plain_data import plain
 from effectmq.consumers.tool_results import Attachment, stored
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.attachments import AttachmentRef
@@ -100,8 +99,8 @@ class ToolContext(EffectContext):
             ValueError: When the payload has no JSON form.
         """
         try:
-            plain = to_jsonable_python(payload)
-            emitted = HostEvent(resource_type, alias, event, plain, list(started_process_ids))
+            data = plain(payload)
+            emitted = HostEvent(resource_type, alias, event, data, list(started_process_ids))
             emitted.outcome()
         except (ValueError, TypeError, RecursionError) as problem:
             raise ValueError(

@@ -8,14 +8,10 @@ failure is an outcome, and the model that asked gets to read it.
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
-from pydantic_core import PydanticUndefined
+from pydantic import TypeAdapter
 
 from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.handler import (
@@ -25,6 +21,13 @@ from effectmq.consumers.handler import (
     check_on_uncertain,
     check_time_limit,
 )
+from effectmq.consumers.signatures import (
+    Quiet,
+    Signature,
+    documentation,
+    result_hint,
+    signature_of,
+)
 from effectmq.consumers.tool_results import (
     Attachment,
     FailTurn,
@@ -32,9 +35,10 @@ from effectmq.consumers.tool_results import (
     SwitchAgentFrame,
     ToolReturn,
 )
-from effectmq.consumers.tools import BadArgumentsError, Tool, is_tool_name
+from effectmq.consumers.tools import Tool, is_tool_name
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.text import describe, printable
+from effectmq.protocol.opaque import canonical_value
+from effectmq.protocol.text import printable
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
 from effectmq.protocol.wire.tools import ToolCallOutput
@@ -59,38 +63,15 @@ class TypedFunction:
 
     Attributes:
         function: What runs; in a thread when it is not ``async``.
-        arguments: The signature as a pydantic model.
-        context_name: The parameter that wants the context, or empty.
+        signature: What it takes.
     """
 
     function: HandlerFunction
-    arguments: type[BaseModel]
-    context_name: str
+    signature: Signature
 
     async def __call__(self, args: object, context: EffectContext) -> object:
         """Validate the arguments and call the function."""
-        keywords = self._validated(args)
-        if self.context_name:
-            keywords[self.context_name] = context
-        return await call(self.function, (), keywords)
-
-    def _validated(self, args: object) -> dict[str, Any]:
-        if not isinstance(args, Mapping):
-            raise BadArgumentsError(
-                [f"found {type(args).__name__}, expected an object of named arguments"]
-            )
-        try:
-            model = self.arguments.model_validate(args)
-        except ValidationError as error:
-            raise BadArgumentsError(
-                [
-                    f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
-                    for problem in error.errors(include_url=False, include_input=False)
-                ]
-            ) from None
-        # Attribute by attribute, not model_dump: nested models reach the function as models.
-        fields = self.arguments.model_fields
-        return {str(fields[name].alias): getattr(model, name) for name in model.model_fields_set}
+        return await call(self.function, (), self.signature.keywords(args, context))
 
 
 def tool_from(
@@ -120,38 +101,21 @@ def tool_from(
     tool_name = name or str(getattr(function, "__name__", ""))
     check_time_limit(f"tool {tool_name!r}", time_limit_s)
     check_on_uncertain(f"tool {tool_name!r}", on_uncertain)
-    fields: dict[str, Any] = {}
-    context_name = ""
-    hints = _hints(tool_name, function)
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-            parameter.POSITIONAL_ONLY,
-        ):
-            raise ConfigurationError(
-                f"tool {tool_name!r}: the parameter {parameter} cannot be given by name; expected "
-                "parameters with a name and a type hint"
-            )
-        hint = hints.get(parameter.name, Any)
-        if isinstance(hint, type) and issubclass(hint, EffectContext):
-            context_name = parameter.name
-            continue
-        default = PydanticUndefined if parameter.default is parameter.empty else parameter.default
-        # The parameter's name is an alias only: pydantic has names of its own ("schema", "_x",
-        # "model_config") that a field cannot have, and a parameter can.
-        fields[f"p{len(fields)}"] = (hint, Field(default, alias=parameter.name))
-    arguments = _arguments(tool_name, fields)
+    if not is_tool_name(tool_name):
+        raise ConfigurationError(
+            f"the tool's name is {printable(tool_name)!r}; expected letters, digits, _ - and ."
+        )
+    signature = signature_of(tool_name, function)
     return Tool(
         name=tool_name,
-        description=(inspect.getdoc(function) or "").partition("\n\n")[0],
-        input_schema=arguments.model_json_schema(),
-        body=TypedFunction(function, arguments, context_name),
+        description=documentation(function),
+        input_schema=signature.input_schema,
+        body=TypedFunction(function, signature),
         retry_policy=retry or ToolRetryPolicyNever(),
         time_limit_s=time_limit_s,
         on_uncertain=on_uncertain,
         lane=lane or "",
-        output_schema=_output_schema(hints.get("return", Any)),
+        output_schema=_output_schema(result_hint(function)),
     )
 
 
@@ -160,7 +124,9 @@ def _output_schema(hint: Any) -> dict[str, Any]:
     if hint is Any or _is_special(hint):
         return {}
     try:
-        return TypeAdapter(hint).json_schema(mode="serialization")
+        schema = TypeAdapter(hint).json_schema(mode="serialization", schema_generator=Quiet)
+        canonical_value(schema)
+        return schema
     except Exception:
         # A hint for people. Unlike a parameter's it is no promise, so it need not be understood.
         return {}
@@ -169,35 +135,3 @@ def _output_schema(hint: Any) -> dict[str, Any]:
 def _is_special(hint: Any) -> bool:
     """Whether a value of the type is on the wire in a form of its own."""
     return hint in _SPECIAL or any(map(_is_special, get_args(hint)))
-
-
-def _hints(name: str, function: HandlerFunction) -> dict[str, Any]:
-    # Hints are where the code is: not on a partial, nor on an object that can be called.
-    target: Any = function
-    while isinstance(target, functools.partial):
-        target = target.func
-    if not inspect.isroutine(target):
-        target = type(target).__call__
-    try:
-        return get_type_hints(target, include_extras=True)
-    except Exception as problem:
-        raise ConfigurationError(
-            f"tool {name!r}: a type hint cannot be resolved ({describe(problem)}); import the type "
-            "where the function is defined, outside of 'if TYPE_CHECKING'"
-        ) from None
-
-
-def _arguments(name: str, fields: dict[str, Any]) -> type[BaseModel]:
-    if not is_tool_name(name):
-        raise ConfigurationError(
-            f"the tool's name is {printable(name)!r}; expected letters, digits, _ - and ."
-        )
-    try:
-        return create_model(
-            name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
-        )
-    except Exception as problem:
-        raise ConfigurationError(
-            f"tool {name!r}: its signature cannot be validated ({printable(str(problem))}); use "
-            "types that pydantic knows"
-        ) from None

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError
 
+from effectmq.consumers.plain_data import member_names, plain
 from effectmq.consumers.tool_results import (
     Control,
     FailTurn,
@@ -91,7 +92,7 @@ def _control(asked: Control) -> ToolControl:
         case SwitchAgentFrame():
             return ToolControlSwitchAgentFrame(
                 frame_id=asked.frame_id,
-                initial_nodes=[to_jsonable_python(node) for node in asked.initial_nodes],
+                initial_nodes=[plain(node) for node in asked.initial_nodes],
                 task=asked.task,
             )
         case FinishTurn():
@@ -124,19 +125,14 @@ class _Lift:
             return value
         if isinstance(value, dict):
             members = cast("dict[object, object]", value)
-            return {_key(key): self(item) for key, item in members.items()}
+            names = member_names(members)
+            return dict(zip(names, map(self, members.values()), strict=True))
         if isinstance(value, list | tuple):
             return [self(item) for item in cast("list[object]", value)]
-        return to_jsonable_python(value)
+        return plain(value)
 
 
 _lifted = _Lift()
-
-
-def _key(key: object) -> str:
-    if not isinstance(key, str):
-        raise ValueError(f"found a {type(key).__name__} as a name, expected text")
-    return str.__str__(key)
 
 
 def failure(

@@ -33,9 +33,12 @@ async def add(a: int, b: int = 2) -> int:
     """
     Add two numbers.
 
-    The rest of the docstring is for people who read the code.
+    The rest of the docstring is for the model, too.
     """
     return a + b
+
+
+DESCRIPTION = "Add two numbers.\n\nThe rest of the docstring is for the model, too."
 
 
 async def invoke(function: Any, args: object) -> object:
@@ -47,7 +50,7 @@ def test_name_description_and_schema_come_from_the_function() -> None:
     """What a model is told about the tool."""
     made = tool_from(add)
     assert made.name == "add"
-    assert made.description == "Add two numbers."
+    assert made.description == DESCRIPTION
     assert made.input_schema["properties"] == {
         "a": {"title": "A", "type": "integer"},
         "b": {"default": 2, "title": "B", "type": "integer"},
@@ -235,13 +238,13 @@ def test_a_tool_is_described_for_models_and_for_sessions() -> None:
     assert tool_from(add).lane == ""
     assert not tool_from(add).repeatable
     spec = made.spec()
-    assert (spec.name, spec.description) == ("add", "Add two numbers.")
+    assert (spec.name, spec.description) == ("add", DESCRIPTION)
     assert spec.input_schema == made.input_schema
     assert spec.output_schema == {"type": "integer"}
     assert to_tree(made.definition()) == {
         "id": "tool:add",
         "name": "add",
-        "description": "Add two numbers.",
+        "description": DESCRIPTION,
         "retry_policy": to_tree(SAFE),
         "input_schema": to_tree(spec)["input_schema"],
         "output_schema": {"type": "integer"},

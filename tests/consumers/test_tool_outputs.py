@@ -50,6 +50,18 @@ class Level(enum.IntEnum):
     HIGH = 3
 
 
+class Shade(enum.Enum):
+    """Neither."""
+
+    DARK = "dark"
+
+
+class Members(BaseModel):
+    """A model with a dict of anything."""
+
+    by: dict[Any, Any]
+
+
 class Text(str):
     """A subclass, as libraries have them."""
 
@@ -98,6 +110,13 @@ Named = namedtuple("Named", "a b")
         ({Colour.RED: Level.HIGH}, {"red": 3}),
         (Text("t"), "t"),
         ({Text("k"): Text("t")}, {"k": "t"}),
+        ({1: {-2: "x"}}, {"1": {"-2": "x"}}),
+        ({True: 1, None: 2, 1.5: 3}, {"true": 1, "None": 2, "1.5": 3}),
+        ({datetime.date(2026, 1, 2): 1}, {"2026-01-02": 1}),
+        ({Level.HIGH: 1, Shade.DARK: 2}, {"3": 1, "dark": 2}),
+        ({UUID(int=1): 1}, {"00000000-0000-0000-0000-000000000001": 1}),
+        ({Decimal("1.10"): IMAGE}, {"1.10": IMAGE}),
+        (Members(by={1: {UUID(int=2): 1}}), {"by": {"1": {str(UUID(int=2)): 1}}}),
         (IMAGE, IMAGE),
         ({"see": [IMAGE, 1]}, {"see": [IMAGE, 1]}),
     ],
@@ -108,6 +127,15 @@ def test_what_a_tool_returns_becomes_plain_data(result: object, payload: object)
     assert isinstance(output.outcome, ToolCallOutcomeSuccess)
     assert output.outcome.payload == payload
     encode_tree(to_tree(output), MSGPACK)
+
+
+def test_names_that_become_one_are_both_told() -> None:
+    """The tool's author has to find them; keeping the last one would lose the other."""
+    outcome = output_from({datetime.date(2026, 1, 2): 1, "2026-01-02": 2}).outcome
+    assert isinstance(outcome, ToolCallOutcomeFailure)
+    message = outcome.payload.message
+    assert "datetime.date(2026, 1, 2) and '2026-01-02'" in message
+    assert "differ as text" in message
 
 
 def test_an_output_is_taken_as_it_is() -> None:
@@ -128,8 +156,11 @@ def circular() -> list[Any]:
     [
         object(),
         [object()],
-        {1: "x"},
-        {"a": {None: 1}},
+        {object(): "x"},
+        {"a": {frozenset([1]): 1}},
+        {1: "x", "1": "y"},
+        [{"a": {None: 1, "None": 2}}],
+        {"model": Members(by={True: 1, "true": 2})},
         float("nan"),
         [float("inf")],
         2**64,
@@ -201,7 +232,8 @@ def test_a_tool_error_says_everything_itself() -> None:
         {"retry": True, "after_ms": 2**64},
         {"retry": True, "after_ms": 1.5},
         {"raw": object()},
-        {"raw": {1: 2}},
+        {"raw": {object(): 2}},
+        {"raw": {1: 2, "1": 3}},
         {"raw": circular()},
         {"raw": float("nan")},
     ],
