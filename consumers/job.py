@@ -197,6 +197,7 @@ class Job(Ending):
         self._end()
 
     def _arrive(self) -> None:
+        self.lane.ignored.note(self._known())
         # By the queue, not by the key: a binding of somebody's own may bring anything here.
         astray = misrouted(self._known(), self.lane.kind)
         if astray is not None:

@@ -12,6 +12,7 @@ from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.consumers.abandoned import Abandoned
 from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
+from effectmq.consumers.ignored import IgnoredMembers
 from effectmq.consumers.inflight import InFlight
 from effectmq.consumers.recording import Records
 from effectmq.consumers.settings import WorkerSettings
@@ -72,6 +73,7 @@ class Lane(Generic[J]):
         self.levels_ms = levels_ms
         self.worker_name = worker_name
         self.counters = counters
+        self.ignored = IgnoredMembers(counters)
         self.limits = Limits(max_body_bytes=settings.max_body_bytes)
         self.loop = asyncio.get_running_loop()
         self.jitter = random.Random()

@@ -30,13 +30,14 @@ import msgpack  # type: ignore[import-untyped]  # pyright: ignore[reportMissingT
 
 from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.errors import MalformedError
-from effectmq.protocol.jsontext import parse_json
+from effectmq.protocol.jsontext import Members, parse_json
 from effectmq.protocol.limits import (
     DEFAULT_LIMITS,
     GIVEN_TWICE,
     HARD_MAX_BODY_BYTES,
     NOT_FINITE,
     Limits,
+    count_elements,
     find_fault,
     is_sound,
     printable,
@@ -54,6 +55,7 @@ __all__ = [
     "decode_tree",
     "encode_plain",
     "encode_tree",
+    "parse_within",
 ]
 
 MSGPACK: Final = "application/msgpack"
@@ -211,12 +213,7 @@ def decode_tree(body: bytes, content_type: str, limits: Limits = DEFAULT_LIMITS)
         MalformedError: The body is not one JSON tree within the limits, or the content type is
             unknown.
     """
-    if len(body) > limits.max_body_bytes:
-        raise MalformedError(
-            "",
-            f"the body is {len(body)} bytes and the limit is {limits.max_body_bytes}; keep large "
-            "data outside the effect and pass a reference, or raise the limit",
-        )
+    _refuse_size(body, limits)
     if content_type == MSGPACK:
         return _decode_msgpack(body, limits)
     _require_known(content_type)
@@ -229,6 +226,42 @@ def _require_known(content_type: str) -> None:
             "",
             f"the content type is {printable(content_type)!r}, expected {MSGPACK} or {JSON}, "
             "written exactly so",
+        )
+
+
+def parse_within(
+    document: str | bytes, limits: Limits, members: Members | None = None
+) -> JsonValue:
+    """
+    Parse JSON text that need not be a body: a member may be given more than once.
+
+    Args:
+        document: The text.
+        limits: What to refuse.
+        members: As for ``jsontext.parse_json``.
+
+    Raises:
+        MalformedError: It is not JSON, or is over a limit.
+    """
+    try:
+        body = document.encode() if isinstance(document, str) else document
+    except UnicodeEncodeError:
+        body = b""  # The parser says where.
+    _refuse_size(body, limits)
+    if _could_be_many(body, limits.max_elements):
+        raise MalformedError("", too_many(limits))
+    tree = parse_json(document, max_depth=limits.max_depth, members=members)
+    if count_elements(tree) > limits.max_elements:
+        raise MalformedError("", too_many(limits))
+    return tree
+
+
+def _refuse_size(body: bytes, limits: Limits) -> None:
+    if len(body) > limits.max_body_bytes:
+        raise MalformedError(
+            "",
+            f"the body is {len(body)} bytes and the limit is {limits.max_body_bytes}; keep large "
+            "data outside the effect and pass a reference, or raise the limit",
         )
 
 
@@ -361,11 +394,7 @@ class _Reader:
             self._take(number)
         elif family is _LIST:
             self._enter(number)
-            self._steps.append(0)
-            for index in range(number):
-                self._steps[-1] = index
-                self._value()
-            self._steps.pop()
+            self._items(number)
         elif family is _MAP:
             self._enter(2 * number)
             self._members(number)
@@ -375,6 +404,32 @@ class _Reader:
             (value,) = struct.unpack(">f" if number == 4 else ">d", self._take(number))
             if not isfinite(value):
                 self._fail(NOT_FINITE)
+
+    def _items(self, count: int) -> None:
+        self._steps.append(0)
+        index = self._pass_plain(count)
+        while index < count:
+            self._steps[-1] = index
+            self._value()
+            index += 1
+            index += self._pass_plain(count - index)
+        self._steps.pop()
+
+    def _pass_plain(self, most: int) -> int:
+        """Pass the next items that are surely sound, and say how many: a long list has many."""
+        body, at, size = self._body, self._at, len(self._body)
+        passed = 0
+        while passed < most and at < size:
+            first = body[at]
+            end = at + _STEPS[first]
+            if end == at or end > size or _FORMS[first].family is _FLOAT:
+                break
+            if _FORMS[first].family is _TEXT and not body[at + 1 : end].isascii():
+                break
+            at = end
+            passed += 1
+        self._at = at
+        return passed
 
     def _members(self, count: int) -> None:
         seen: set[str] = set()

@@ -164,14 +164,22 @@ class HashMismatchError(ProtocolError):
     Args:
         claimed: The hash that was sent.
         actual: The hash of the canonical form of what was sent.
+        unknown: The members that this version does not know, as text; empty when there are none.
     """
 
-    def __init__(self, claimed: str, actual: str) -> None:
+    def __init__(self, claimed: str, actual: str, unknown: str = "") -> None:
         self.claimed = claimed
         self.actual = actual
+        self.unknown = unknown
+        why = "it was changed on the way, or the producer's encoder differs"
+        if unknown:
+            why = (
+                f"members that this version does not know are not part of it here ({unknown}), so "
+                "the producer may be newer: upgrade the workers"
+            )
         super().__init__(
-            f"the envelope hashes to {actual} but was sent with {claimed}: it was changed on the "
-            "way, or the producer's encoder differs (check it with: effectmq canonicalize)"
+            f"the envelope hashes to {actual} but was sent with {claimed}: {why} (check it with: "
+            "effectmq canonicalize)"
         )
 
 

@@ -11,19 +11,27 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn, cast
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeAlias, cast
 
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.opaque import MAX_DEPTH, MAX_INT, MIN_INT, JsonValue, Repeated
 
-__all__ = ["parse_json"]
+__all__ = ["Members", "parse_json"]
 
 
 class _BadNumberError(Exception):
     """A number token that JSON or an f64 cannot hold."""
 
 
-def parse_json(data: bytes | bytearray | str, *, max_depth: int = MAX_DEPTH) -> JsonValue:
+#: The members of a struct that serde reads, each with those of its own when it is such a struct.
+#: Whatever else stands in it is skipped without being read.
+Members: TypeAlias = "Mapping[str, Members | None]"
+
+
+def parse_json(
+    data: bytes | bytearray | str, *, max_depth: int = MAX_DEPTH, members: Members | None = None
+) -> JsonValue:
     """
     Parse one JSON document.
 
@@ -33,12 +41,17 @@ def parse_json(data: bytes | bytearray | str, *, max_depth: int = MAX_DEPTH) -> 
     Args:
         data: The document; bytes must be UTF-8 without a byte order mark.
         max_depth: How many containers may be open at once.
+        members: Of a struct that is known to stand here, the members that are read. In what is
+            skipped, half a surrogate pair that a repeated member replaces does not matter.
 
     Raises:
         MalformedError: When it is not JSON, or is JSON that serde_json refuses.
     """
     text = _text(data)
     _refuse_depth(text, max_depth)
+    may_skip = members is not None and _holds_half_pair(text)
+    if not may_skip:
+        _refuse_half_pairs(text)
     try:
         tree = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -49,9 +62,8 @@ def parse_json(data: bytes | bytearray | str, *, max_depth: int = MAX_DEPTH) -> 
         raise MalformedError("", f"not JSON: {_number_problem(text, str(error))}") from None
     except RecursionError:
         raise MalformedError("", "not JSON that can be read here: too deeply nested") from None
-    # Only an escape can smuggle half a surrogate pair past the UTF-8 check.
-    if _SURROGATE_ESCAPE.search(text):
-        _refuse_surrogates(tree)
+    if may_skip:
+        _refuse_half_pairs_read(tree, members)
     return tree  # type: ignore[no-any-return]
 
 
@@ -114,11 +126,12 @@ def _constant(token: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen and type(members[name]) is not Repeated:
-                members[name] = Repeated(members[name])
-            seen.add(name)
+        given: dict[str, list[Any]] = {}
+        for name, value in pairs:
+            given.setdefault(name, []).append(value)
+        for name, values in given.items():
+            if len(values) > 1:
+                members[name] = Repeated(values.pop(), values)
     return members
 
 
@@ -138,25 +151,52 @@ def _number_problem(text: str, token: str) -> str:
     return f"the number {shown} is out of range or no number at line {line} column {column}"
 
 
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+#: Text whose escapes are whole: pairs of surrogates, or an escape that is none.
+_WHOLE_ESCAPES = re.compile(
+    r"(?:[^\\]++"
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|\\(?!u[dD][89a-fA-F])(?:.|\Z))*+",
+    re.DOTALL,
+)
 
 
-def _refuse_surrogates(tree: JsonValue) -> None:
-    pending: list[Any] = [tree]
+def _holds_half_pair(text: str) -> bool:
+    # Only an escape can smuggle half a surrogate pair past the UTF-8 check. It is looked for in the
+    # text and not in the tree: serde reads the strings that a later member replaces as well.
+    if _SURROGATE_ESCAPE.search(text) is None:
+        return False
+    whole = _WHOLE_ESCAPES.match(text)
+    return whole is not None and whole.end() < len(text)
+
+
+def _refuse_half_pairs(text: str) -> None:
+    if _holds_half_pair(text):
+        raise MalformedError("", _HALF_PAIR)
+
+
+def _refuse_half_pairs_read(tree: JsonValue, members: Members | None) -> None:
+    # What is skipped has no members that matter, and so all of it is looked at but the replaced.
+    pending: list[tuple[Any, Members | None, bool]] = [(tree, members, True)]
     while pending:
-        value: Any = pending.pop()
+        value, known, read = pending.pop()
         if isinstance(value, str):
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise MalformedError(
-                    "", "not JSON: a string holds half a surrogate pair, written as an escape"
-                ) from None
+            if _SURROGATE.search(value):
+                raise MalformedError("", _HALF_PAIR)
         elif isinstance(value, dict):
-            members = cast("dict[str, Any]", value)
-            pending.extend(members)
-            pending.extend(members.values())
+            for name, member in cast("dict[str, Any]", value).items():
+                pending.append((name, None, True))
+                if known is None or name in known:
+                    pending.append((member, known[name] if known else None, read))
+                else:
+                    pending.append((member, None, False))
         elif isinstance(value, list):
-            pending.extend(cast("list[object]", value))
+            pending.extend((item, None, read) for item in cast("list[object]", value))
         elif isinstance(value, Repeated):
-            pending.append(value.last)
+            given = (*value.earlier, value.last) if read else (value.last,)
+            pending.extend((item, known, read) for item in given)
+
+
+_HALF_PAIR = "not JSON: a string holds half a surrogate pair, written as an escape"
+_SURROGATE = re.compile("[\ud800-\udfff]")

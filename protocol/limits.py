@@ -15,7 +15,14 @@ from math import isfinite
 from typing import Any, cast
 
 from effectmq.protocol.errors import ConfigurationError, MalformedError
-from effectmq.protocol.opaque import MAX_DEPTH, MAX_INT, MIN_INT, Repeated, path_text
+from effectmq.protocol.opaque import (
+    MAX_DEPTH,
+    MAX_INT,
+    MIN_INT,
+    JsonValue,
+    Repeated,
+    path_text,
+)
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -24,6 +31,7 @@ __all__ = [
     "HARD_MAX_STORED_BODY_BYTES",
     "NOT_FINITE",
     "Limits",
+    "count_elements",
     "find_fault",
     "is_sound",
     "printable",
@@ -131,6 +139,33 @@ def is_sound(tree: Any, limits: Limits) -> bool:
             return True
         level = deeper
     return False
+
+
+def count_elements(tree: JsonValue) -> int:
+    """
+    Count the values and keys of a parsed tree, of repeated members all that were given.
+
+    Args:
+        tree: As the parser returned it; not one that was built by hand, and may contain itself.
+    """
+    count = 1
+    pending: list[Any] = [tree]
+    while pending:
+        node = pending.pop()
+        kind = type(node)  # pyright: ignore[reportUnknownVariableType]
+        if kind is dict:
+            count += 2 * len(node)
+            pending.extend(item for item in node.values() if type(item) in _NODES)
+        elif kind is list:
+            count += len(node)
+            pending.extend(item for item in node if type(item) in _NODES)
+        elif kind is Repeated:
+            count += 2 * len(node.earlier)
+            pending.extend((*node.earlier, node.last))
+    return count
+
+
+_NODES = (dict, list, Repeated)
 
 
 def find_fault(tree: object, limits: Limits) -> MalformedError | None:

@@ -17,18 +17,19 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     SerializerFunctionWrapHandler,
-    TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     model_serializer,
 )
-from pydantic_core import CoreSchema, PydanticSerializationError
+from pydantic_core import CoreSchema, PydanticSerializationError, SchemaValidator
 from pydantic_core import core_schema as cs
 
 from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.opaque import Json, JsonValue, Repeated
 from effectmq.protocol.problems import malformed, unwritable
-from effectmq.protocol.tagging import EXTERNAL, UNIT, Err, Ok, Result
+from effectmq.protocol.reading import reader
+from effectmq.protocol.tagging import EXTERNAL, UNIT, AdjacentlyTagged, Err, Ok, Result
 
 __all__ = [
     "EXTERNAL",
@@ -39,6 +40,7 @@ __all__ = [
     "U32",
     "U64",
     "UNIT",
+    "AdjacentlyTagged",
     "Err",
     "ExternalVariant",
     "Json",
@@ -101,27 +103,32 @@ class _SortedMap:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return cs.no_info_before_validator_function(
-            _sorted_map,
+        return cs.no_info_wrap_validator_function(
+            _read_sorted_map,
             handler(source),
             serialization=cs.wrap_serializer_function_ser_schema(_write_sorted_map),
         )
 
 
-def _sorted_map(value: Any) -> Any:
+def _read_sorted_map(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     if type(value) is not dict:
-        return value
+        return read(value)
     members = cast("dict[str, Any]", value)
     try:
         names = sorted(members)
     except TypeError:
         # Keys of several types: the dict's own schema says what is wrong with them.
-        return members
+        return read(members)
     plain: dict[str, Any] = {}
     for name in names:
         item = members[name]
-        plain[name] = item.last if type(item) is Repeated else item
-    return plain
+        if type(item) is Repeated:
+            # The last one counts, but serde has read the others, and stumbled over them.
+            for earlier in item.earlier:
+                read({name: earlier})
+            item = item.last
+        plain[name] = item
+    return read(plain)
 
 
 def _write_sorted_map(value: dict[str, Any], write: SerializerFunctionWrapHandler) -> Any:
@@ -154,6 +161,11 @@ class WireModel(BaseModel):
         ser_json_inf_nan="constants",
         defer_build=True,
     )
+
+    #: Fields that are flattened: their members stand among those of the struct itself.
+    wire_parts: ClassVar[tuple[str, ...]] = ()
+    #: Whether serde reads the type through a JSON value; see ``protocol.reading``.
+    wire_through_value: ClassVar[bool] = False
 
     if not TYPE_CHECKING:
 
@@ -190,19 +202,16 @@ class ExternalVariant(WireModel):
         return {self.wire_name: write(self)}
 
 
-#: By identity: hashing a union alias costs as much as reading a small document. The alias is kept
-#: beside its adapter, so that its identity is never given to another.
-_adapters: dict[int, tuple[Any, TypeAdapter[Any]]] = {}
+#: By identity: hashing a union alias costs as much as reading a small document. The type is kept
+#: beside its reader, so that its identity is never given to another.
+_readers: dict[int, tuple[Any, SchemaValidator]] = {}
 
 
-def _validator(type_: Any) -> Any:
-    own = type_.__dict__.get("__pydantic_validator__")
-    if own is not None:
-        return own
-    known = _adapters.get(id(type_))
+def _reader(type_: Any) -> SchemaValidator:
+    known = _readers.get(id(type_))
     if known is None:
-        known = _adapters[id(type_)] = (type_, TypeAdapter(type_))
-    return known[1].validator
+        known = _readers[id(type_)] = (type_, reader(type_))
+    return known[1]
 
 
 @overload
@@ -221,9 +230,7 @@ def from_tree(type_: Any, tree: object) -> Any:
         MalformedError: When it is not of that type; the path says where.
     """
     try:
-        return _validator(type_).validate_python(
-            tree, context=FROM_WIRE, by_alias=True, by_name=False
-        )
+        return _reader(type_).validate_python(tree, context=FROM_WIRE, by_alias=True, by_name=False)
     except ValidationError as error:
         raise malformed(error, tree) from None
     except RecursionError:

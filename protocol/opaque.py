@@ -9,6 +9,7 @@ comes in, and again when it goes out: a dict inside a frozen model can still be 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias, cast
 
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, ValidationError
@@ -25,6 +26,7 @@ __all__ = [
     "Refused",
     "Repeated",
     "canonical_value",
+    "last_values",
     "ordered",
     "path_text",
     "validation_error",
@@ -53,15 +55,37 @@ class Repeated:
 
     Args:
         last: The value that was given last.
+        earlier: The values before it. A typed map takes the last one too, but reads them all.
     """
 
-    __slots__ = ("last",)
+    __slots__ = ("earlier", "last")
 
-    def __init__(self, last: Any) -> None:
+    def __init__(self, last: Any, earlier: Sequence[Any] = ()) -> None:
         self.last = last
+        self.earlier = earlier
 
     def __repr__(self) -> str:
         return "Repeated(...)"
+
+
+def last_values(value: Any) -> Any:
+    """
+    Read as a JSON value first: of members that are given twice, the last one is there.
+
+    Args:
+        value: A tree as the parser returned it. A repetition of the value itself stays one: it is
+            a matter of whoever holds it.
+    """
+    if type(value) is dict:
+        members = cast("dict[str, Any]", value)
+        return {name: last_values(_last(member)) for name, member in members.items()}
+    if isinstance(value, list):
+        return [last_values(item) for item in cast("list[object]", value)]
+    return value
+
+
+def _last(value: Any) -> Any:
+    return value.last if type(value) is Repeated else value
 
 
 class Refused(Exception):

@@ -25,6 +25,7 @@ from effectmq.protocol.errors import (
 from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.message import HeaderValue, Message
 from effectmq.protocol.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.unknown import NOTHING_UNKNOWN, Unknown, unknown_members
 from effectmq.protocol.validation import validate_envelope, validate_scope
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
@@ -69,6 +70,8 @@ class Request:
         crashes: How often the broker gave up on delivering it.
         canonical: The canonical envelope, whose hash it is.
         parked_as: For a replayed dead letter: the number of the parking that it came from.
+        ignored: Members that were sent and that this version does not know. Looked for only when
+            no hash was sent: a hash that fits says that they do not matter.
     """
 
     envelope: RuntimeEffectEnvelope
@@ -84,6 +87,7 @@ class Request:
     crashes: int = 0
     canonical: bytes = b""
     parked_as: int = 0
+    ignored: Unknown = NOTHING_UNKNOWN
 
     @property
     def replay_key(self) -> str:
@@ -213,8 +217,9 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     canonical = canonical_bytes(envelope)
     hash_ = sha256_hex(canonical)
     claimed = names.text(message.headers, names.HASH)
+    ignored = NOTHING_UNKNOWN if claimed == hash_ else unknown_members(envelope, tree)
     if claimed and claimed != hash_:
-        raise HashMismatchError(claimed, hash_)
+        raise HashMismatchError(claimed, hash_, str(ignored))
     kind, effect_id, key = _subject(envelope)
     for name in (names.REPLAY_KEY, names.TRACEPARENT):
         names.text(message.headers, name)
@@ -233,6 +238,7 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
         crashes=names.integer(message.headers, names.CRASHES, 0),
         canonical=canonical,
         parked_as=names.integer(message.headers, names.PARK_NUMBER, 0),
+        ignored=ignored,
     )
 
 

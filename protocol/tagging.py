@@ -1,8 +1,9 @@
 """
 The shapes that serde gives to enums, told to pydantic.
 
-Internally and adjacently tagged enums are pydantic's discriminated unions as they are. Here are
-the others: enums of plain names, externally tagged enums, and ``Result``.
+Internally tagged enums are pydantic's discriminated unions as they are, and so are adjacently
+tagged ones except for their tag. Here are the others: enums of plain names, externally tagged
+enums, and ``Result``. What depends on the place is left to ``protocol.reading``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,18 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core import core_schema as cs
 
-__all__ = ["EXTERNAL", "UNIT", "Err", "ExternalVariantClass", "Ok", "Result"]
+__all__ = [
+    "EXTERNAL",
+    "FORM",
+    "UNIT",
+    "AdjacentlyTagged",
+    "Err",
+    "ExternalVariantClass",
+    "Form",
+    "Ok",
+    "Result",
+    "unit_name",
+]
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -33,7 +45,8 @@ class UnitVariants:
     """
     Lets a ``Literal`` of names also be read from ``{"name": null}``, as serde does.
 
-    The plain name is tried first, inside pydantic-core, so it costs no Python call.
+    Where serde has buffered what it reads, ``{"name": {}}`` says the same. The plain name is tried
+    first, inside pydantic-core, so it costs no Python call.
     """
 
     def __get_pydantic_core_schema__(
@@ -54,18 +67,104 @@ class UnitVariants:
 UNIT = UnitVariants()
 
 
-def _unit_object_schema(names: tuple[str, ...]) -> CoreSchema:
-    def read(value: Any) -> str:
-        if type(value) is str and value in names:
-            return value
-        if type(value) is dict:
-            members = cast("dict[str, Any]", value)
-            name = next(iter(members), "")
-            if len(members) == 1 and members[name] is None and name in names:
-                return name
-        raise PydanticCustomError("unit_variant", "unknown name", {"names": ", ".join(names)})
+class Form(Protocol):
+    """What a core schema tells whoever builds readers, under `FORM` in its metadata."""
 
-    return cs.no_info_plain_validator_function(read, serialization=cs.simple_ser_schema("str"))
+    def read_at(self, schema: dict[str, Any], *, buffered: bool) -> dict[str, Any]:
+        """
+        Return the schema by which serde reads the form at a place.
+
+        Args:
+            schema: The schema that the form has in Python.
+            buffered: Whether serde has buffered what stands there.
+        """
+        ...
+
+
+#: The key in the metadata of a core schema.
+FORM = "effectmq_form"
+
+
+@dataclass(frozen=True, slots=True)
+class _UnitObject:
+    """The form ``{"name": null}`` of a name."""
+
+    names: tuple[str, ...]
+
+    def schema(self, *, buffered: bool = False) -> CoreSchema:
+        """A reader of the form, and of the plain name, which may have been tried already."""
+        names = self.names
+
+        def read(value: Any) -> str:
+            if type(value) is str and value in names:
+                return value
+            name = unit_name(value, buffered=buffered)
+            if name in names:
+                return name
+            raise PydanticCustomError("unit_variant", "unknown name", {"names": ", ".join(names)})
+
+        return cs.no_info_plain_validator_function(
+            read, metadata={FORM: self}, serialization=cs.simple_ser_schema("str")
+        )
+
+    def read_at(self, schema: dict[str, Any], *, buffered: bool) -> dict[str, Any]:
+        """See `Form`."""
+        return cast("dict[str, Any]", self.schema(buffered=True)) if buffered else schema
+
+
+def unit_name(value: object, *, buffered: bool) -> str | None:
+    """
+    Return the name in ``{"name": null}``, or None when it is something else.
+
+    Args:
+        value: What stands where a name is expected.
+        buffered: Whether ``{"name": {}}`` says the same.
+    """
+    if type(value) is not dict:
+        return None
+    members = cast("dict[str, object]", value)
+    if len(members) != 1:
+        return None
+    ((name, content),) = members.items()
+    empty = content is None or (buffered and content == {} and type(content) is dict)
+    return name if empty else None
+
+
+def _unit_object_schema(names: tuple[str, ...]) -> CoreSchema:
+    return _UnitObject(names).schema()
+
+
+@dataclass(frozen=True, slots=True)
+class AdjacentlyTagged:
+    """
+    Lets the tag of an adjacently tagged enum be read as serde reads it: as an enum itself.
+
+    Args:
+        tag: The member that names the variant.
+    """
+
+    tag: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return self._schema(handler(source), buffered=False)
+
+    def read_at(self, schema: dict[str, Any], *, buffered: bool) -> dict[str, Any]:
+        """See `Form`."""
+        return cast("dict[str, Any]", self._schema(schema["schema"], buffered=buffered))
+
+    def _schema(self, inner: CoreSchema, *, buffered: bool) -> CoreSchema:
+        tag = self.tag
+
+        def read(value: Any) -> Any:
+            if type(value) is dict:
+                members = cast("dict[str, Any]", value)
+                name = unit_name(members.get(tag), buffered=buffered)
+                return members if name is None else {**members, tag: name}
+            return value
+
+        return cs.no_info_before_validator_function(read, inner, metadata={FORM: self})
 
 
 class ExternallyTagged:

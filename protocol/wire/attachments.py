@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import U32, U64, UNIT, OrAbsent, WireModel
+from effectmq.protocol.model import U32, U64, UNIT, AdjacentlyTagged, OrAbsent, WireModel
 
 __all__ = [
     "AttachmentCreateMeta",
@@ -32,7 +32,7 @@ class MediaTypeImage(WireModel):
 
 
 #: A union of one: images are the only kind so far, but the tag is required all the same.
-MediaType = Annotated[MediaTypeImage, Field(discriminator="kind")]
+MediaType = Annotated[MediaTypeImage, Field(discriminator="kind"), AdjacentlyTagged("kind")]
 
 
 class AttachmentRef(WireModel):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from effectmq.protocol.jsontext import Members
 from effectmq.protocol.model import U64, WireModel
 from effectmq.protocol.wire.execution import CheckpointKind
-from effectmq.protocol.wire.invocation import RuntimeInvocation
+from effectmq.protocol.wire.invocation import RuntimeInvocation, RuntimeReplay, RuntimeScope
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
 from effectmq.protocol.wire.process_commands import ProcessCommand
 from effectmq.protocol.wire.tools import PreparedToolCall
 
 __all__ = [
+    "ENVELOPE_MEMBERS",
     "RuntimeEffectCommand",
     "RuntimeEffectCommandCheckpoint",
     "RuntimeEffectCommandDirect",
@@ -122,3 +124,15 @@ class RuntimeEffectEnvelope(WireModel):
 
     invocation: RuntimeInvocation
     command: RuntimeEffectCommand
+
+
+#: What serde reads of an envelope without buffering it: other members here are skipped.
+ENVELOPE_MEMBERS: Final[Members] = {
+    "invocation": {
+        "scope": dict.fromkeys(RuntimeScope.model_fields),
+        "subject": None,
+        "caused_by": None,
+        "replay": dict.fromkeys(RuntimeReplay.model_fields),
+    },
+    "command": None,
+}

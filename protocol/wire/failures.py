@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import WireModel
+from effectmq.protocol.model import AdjacentlyTagged, WireModel
 
 __all__ = [
     "DurabilityTier",
@@ -79,4 +79,5 @@ class PluginErrorSession(WireModel):
 PluginError = Annotated[
     PluginErrorRegistration | PluginErrorSnapshot | PluginErrorInvoke | PluginErrorSession,
     Field(discriminator="type"),
+    AdjacentlyTagged("type"),
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from effectmq.protocol.model import NonZeroUsize, OrAbsent, Usize, WireModel
+from effectmq.protocol.opaque import last_values
 from effectmq.protocol.rust_text import trimmed
 from effectmq.protocol.wire.prompts import PromptLayer
 
@@ -49,7 +50,7 @@ def _is_empty_layer(value: PromptLayer) -> bool:
 
 class SessionPolicy(WireModel):
     """
-    The rules of a session. Takes no members but its own.
+    The rules of a session. Takes no members but its own; it is read as a JSON value first.
 
     Attributes:
         provider_id: Written without white space around it.
@@ -58,6 +59,7 @@ class SessionPolicy(WireModel):
     """
 
     model_config = ConfigDict(extra="forbid")
+    wire_through_value = True
 
     model: ModelSpec = Field(default_factory=_unknown_model)
     provider_id: Annotated[str, AfterValidator(trimmed)] = ""
@@ -70,7 +72,7 @@ class SessionPolicy(WireModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_provider(cls, value: Any) -> Any:
+    def _read_value(cls, value: Any) -> Any:
         if isinstance(value, dict) and "provider" in value:
             raise PydanticCustomError(
                 "wire_value",
@@ -80,4 +82,4 @@ class SessionPolicy(WireModel):
                     "state; persist provider_id only"
                 },
             )
-        return cast("object", value)
+        return last_values(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from effectmq.protocol.model import U32, U64, Json, OrAbsent, WireModel, is_none
@@ -42,9 +42,13 @@ class SystemTime(WireModel):
     """
     A point in time since the Unix epoch, as serde writes ``std::time::SystemTime``.
 
+    It takes no members but its own.
+
     Attributes:
         nanos_since_epoch: Within the second; whole milliseconds in what Lash writes.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     secs_since_epoch: U64
     nanos_since_epoch: U32
@@ -52,20 +56,22 @@ class SystemTime(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _carry(cls, value: Any) -> Any:
-        # Rust's Duration carries whole seconds over, and its clock counts them in an i64.
+        # Rust's Duration carries whole seconds over, and its clock counts them in an i64. Both
+        # numbers must fit their fields as they are given; the fields say so when they do not.
         if type(value) is not dict:
             return value
         members = cast("dict[str, object]", value)
         seconds = members.get("secs_since_epoch")
         nanos = members.get("nanos_since_epoch")
-        if not isinstance(seconds, int) or not isinstance(nanos, int):
+        if type(seconds) is not int or type(nanos) is not int:
             return members
-        if type(seconds) is bool or type(nanos) is bool or not 0 <= nanos < 2**32:
+        if not 0 <= seconds < 2**64 or not 0 <= nanos < 2**32:
             return members
         seconds += nanos // _NANOS_PER_SECOND
         if seconds > _MAX_SECONDS:
             raise PydanticCustomError("wire_value", "{problem}", {"problem": _OVERFLOW})
-        return {"secs_since_epoch": seconds, "nanos_since_epoch": nanos % _NANOS_PER_SECOND}
+        carried = {"secs_since_epoch": seconds, "nanos_since_epoch": nanos % _NANOS_PER_SECOND}
+        return {**members, **carried}
 
 
 _OVERFLOW = "found a time of more than 2^63-1 seconds since the Unix epoch, which no clock reaches"

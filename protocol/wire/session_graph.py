@@ -20,6 +20,7 @@ from effectmq.protocol.model import (
     OrAbsent,
     WireModel,
 )
+from effectmq.protocol.opaque import last_values
 from effectmq.protocol.wire.invocation import CausalRef
 from effectmq.protocol.wire.messages import MessageOrigin, MessageRole, Part
 from effectmq.protocol.wire.tools import ToolCallRecord
@@ -45,10 +46,17 @@ SharedJsonValue = Json
 
 
 class ProtocolEvent(WireModel):
-    """An event that a protocol plugin understands."""
+    """An event that a protocol plugin understands; it is read as a JSON value first."""
+
+    wire_through_value = True
 
     plugin_id: str
     payload: Json
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_value(cls, value: Any) -> Any:
+        return last_values(value)
 
 
 class ConversationRecord(WireModel):
@@ -138,6 +146,8 @@ class SessionNodeRecord(WireModel):
         timestamp: RFC 3339.
         payload: Its members are written beside those of the node.
     """
+
+    wire_parts = ("payload",)
 
     node_id: str
     parent_node_id: OrAbsent[str] = None

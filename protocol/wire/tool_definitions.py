@@ -294,6 +294,8 @@ class ToolContract(WireModel):
 class ToolDefinition(WireModel):
     """A tool: its manifest and its contract, written as one object with the members of both."""
 
+    wire_parts = ("manifest", "contract")
+
     manifest: ToolManifest
     contract: ToolContract
 

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import U32, U64, UNIT, Json, OmitEmpty, OrAbsent, WireModel, is_none
+from effectmq.protocol.model import (
+    U32,
+    U64,
+    UNIT,
+    AdjacentlyTagged,
+    Json,
+    OmitEmpty,
+    OrAbsent,
+    WireModel,
+    is_none,
+)
 from effectmq.protocol.wire.attachments import AttachmentId, MediaType
 from effectmq.protocol.wire.provider_meta import ProviderReplayMeta
 from effectmq.protocol.wire.tool_value import ToolValue
@@ -165,6 +175,7 @@ class ToolCallOutcomeCancelled(WireModel):
 ToolCallOutcome = Annotated[
     ToolCallOutcomeSuccess | ToolCallOutcomeFailure | ToolCallOutcomeCancelled,
     Field(discriminator="status"),
+    AdjacentlyTagged("status"),
 ]
 
 

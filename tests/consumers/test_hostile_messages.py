@@ -206,6 +206,32 @@ async def test_a_thousand_malformed_among_good_ones_disturb_nobody(
     await stage.idle(app, "exec_code")
 
 
+def newer(effect_id: str = "1", **members: Any) -> Message:
+    """An effect of a producer that knows more than we do, and sends no hash."""
+    tree = {**to_tree(code("hi", effect_id)), **members}
+    return Message(body=encode_tree(tree, JSON), content_type=JSON, reply_to="answers")
+
+
+async def test_members_that_we_do_not_know_are_counted_and_told_once(
+    stage: Stage, app: EffectWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The effect is carried out as it is understood, and somebody can see that it was not all."""
+    for count in range(1, 4):
+        await stage.publish("exec_code", newer(str(count), group="a"))
+    await stage.publish("exec_code", raw(code("hi", "4")))
+    await answered(stage, 4)
+    assert app.counters["members_ignored"] == 3
+    assert [record.getMessage().count("group") for record in logged(caplog, "members_ignored")] == [
+        1
+    ]
+    for count in range(5, 250):
+        await stage.publish("exec_code", newer(str(count), **{f"\x1b{count}": 1}))
+    await eventually(lambda: app.counters["members_ignored"] == 248)
+    told = logged(caplog, "members_ignored")
+    assert len(told) <= 100
+    assert all(record.getMessage().isprintable() for record in told)
+
+
 async def test_headers_at_their_limit_do_not_keep_an_effect_from_being_parked(
     stage: Stage, app: EffectWorker
 ) -> None:

@@ -18,9 +18,9 @@ _DATA = Path(__file__).parent / "data"
 
 @cache
 def vectors() -> list[dict[str, str]]:
-    """The recorded encodings and refusals, as lines of the vector file."""
-    lines = (_DATA / "lash-vectors.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    """The recorded encodings and refusals, as lines of the vector files."""
+    files = (_DATA / name for name in ("lash-vectors.jsonl", "lash-vectors-more.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
 
 
 @cache

@@ -77,6 +77,12 @@ def test_minus_zero_is_a_float() -> None:
         '{"\\ud800":1}',
         '{"a":[{"b":"\\udfff"}]}',
         '{"a":"\\ud800","a":1}',
+        '{"a":{"\\uD800x":1},"a":1}',
+        '"\\\\\\ud800"',
+        '"\\ud83d\\u0041"',
+        '"\\ud83d\\ud83d\\ude42"',
+        '"\\uDE42\\uD83D\\uDE42"',
+        '"\\ud83d',
         "{1:2}",
         '{"a"}',
         "\ufeff1",
@@ -88,10 +94,6 @@ def test_minus_zero_is_a_float() -> None:
 )
 def test_what_is_no_json_is_refused_in_a_sentence(text: str | bytes) -> None:
     """Every refusal is ours, says what is wrong, and does not repeat the document."""
-    if text == '{"a":"\\ud800","a":1}':
-        # The half pair is gone with the value that was overwritten.
-        assert isinstance(parse_json(text), dict)
-        return
     with pytest.raises(MalformedError) as caught:
         parse_json(text)
     assert str(caught.value).startswith("not ")
