@@ -17,6 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +25,7 @@ from typing import Self
 from tests.brokers.finding import Installation
 from tests.brokers.greeting import greet
 
-__all__ = ["BrokerNode", "NodeError", "free_ports", "start_watchdog"]
+__all__ = ["BrokerNode", "Family", "NodeError", "free_ports", "start_watchdog"]
 
 # Below every system's range of ephemeral ports (Linux from 32768, macOS from 49152). Inside it, a
 # client that keeps knocking at a dead node's port can be given that very port as its own, connect
@@ -49,6 +50,20 @@ class NodeError(Exception):
     """A private node that did not do what it was told; the text ends with its log."""
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """
+    What the nodes of one cluster share, so that they find and trust each other.
+
+    Attributes:
+        cookie: The secret of their distribution.
+        epmd_port: Where their names are kept.
+    """
+
+    cookie: str = field(default_factory=lambda: secrets.token_hex(16))
+    epmd_port: int = field(default_factory=lambda: free_ports(1)[0])
+
+
 class BrokerNode:
     """
     One private node, made stopped.
@@ -64,14 +79,15 @@ class BrokerNode:
         folder: Its own folder: configuration, data, log.
     """
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, family: Family | None = None) -> None:
         self.version = installation.version
+        self._family = family or Family()
         self.name = f"effectmq-{secrets.token_hex(4)}@localhost"
-        self.port, dist_port, epmd_port = free_ports(3)
+        self.port, dist_port = free_ports(2)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self._installation = installation
         self.folder = _make_folder(installation)
-        self._environment = self._make_environment(dist_port, epmd_port)
+        self._environment = self._make_environment(dist_port)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._watchdog = start_watchdog(self.folder)
         self._write_files()
@@ -107,10 +123,11 @@ class BrokerNode:
         """
         if self.pid is not None:
             return
-        epmd = self._processes.get("epmd")
-        if epmd is None or epmd.poll() is not None:
-            port = self._environment["ERL_EPMD_PORT"]
-            self._spawn("epmd", "/usr/bin/env", "epmd", "-port", port, "-address", "127.0.0.1")
+        port = self._family.epmd_port
+        if not _listens(port):
+            self._spawn(
+                "epmd", "/usr/bin/env", "epmd", "-port", str(port), "-address", "127.0.0.1"
+            )
         self._spawn("server", self._installation.scripts / "rabbitmq-server")
         try:
             self._wait_for_greeting()
@@ -216,7 +233,7 @@ class BrokerNode:
             self._watchdog.stdin.close()
             self._watchdog.wait()
 
-    def _make_environment(self, dist_port: int, epmd_port: int) -> dict[str, str]:
+    def _make_environment(self, dist_port: int) -> dict[str, str]:
         """The node's whole environment: nothing of ours, such as another node's ERL_FLAGS."""
         inside = self._installation.inside
         system_path = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -241,13 +258,13 @@ class BrokerNode:
             # process we started is the one to signal.
             "RUNNING_UNDER_SYSTEMD": "true",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(epmd_port),
+            "ERL_EPMD_PORT": str(self._family.epmd_port),
             "ERL_CRASH_DUMP_SECONDS": "0",
         }
 
     def _write_files(self) -> None:
         cookie = self.folder / ".erlang.cookie"
-        cookie.write_text(secrets.token_hex(16))
+        cookie.write_text(self._family.cookie)
         cookie.chmod(0o400)
         listener = f"listeners.tcp.local = 127.0.0.1:{self.port}\n"
         (self.folder / "rabbitmq.conf").write_text(listener)
@@ -313,6 +330,11 @@ class BrokerNode:
             process.kill()
             process.wait()
         self._note_pids()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_ports(count: int) -> list[int]:
