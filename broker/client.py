@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Self
 
+from effectmq.broker.asking_again import AskingAgain
 from effectmq.broker.attachments import AttachmentStore, open_attachments
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.claimed_replies import ClaimedReplies
@@ -33,10 +34,11 @@ from effectmq.broker.journal.recalling import Recall, cancel_error
 from effectmq.broker.missing import Missing, MissingRoads, not_looked_up
 from effectmq.broker.notices import announce_cancel
 from effectmq.broker.publishing import PASSING
-from effectmq.broker.replies import ReplyBook, ReplyKey
+from effectmq.broker.replies import Asked, ReplyBook, ReplyKey
+from effectmq.broker.reply_queue import declare_reply_queue, delete_reply_queue
 from effectmq.broker.scopes import ProcessScope, Turn
 from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transport import Consumer, Transport
+from effectmq.broker.transport import Consumer, Delivery, Transport
 from effectmq.broker.transports import open_transport
 from effectmq.protocol import headers as names
 from effectmq.protocol.chunk import CHUNK_TYPE, read_chunk
@@ -45,6 +47,8 @@ from effectmq.protocol.errors import (
     AttachmentStoreError,
     BrokerError,
     ConfigurationError,
+    DatabaseError,
+    EffectError,
     EffectTimeoutError,
     TransportClosedError,
     UnroutableError,
@@ -78,6 +82,8 @@ _REPLY_PREFETCH = 500
 #: A client without an identity cannot come back for its replies.
 _ANONYMOUS_EXPIRES_MS = 600_000
 _RESEND_WAIT_S = 0.2
+#: Beyond a caller's time, to tell what became of its effect.
+_LAST_LOOK_S = 0.5
 
 
 class EffectClient:
@@ -124,6 +130,7 @@ class EffectClient:
                 f"{JSON}"
             )
         self.broker = broker
+        self._anonymous = not identity
         self.identity = identity or f"anonymous-{secrets.token_hex(6)}"
         settings = topology or TopologySettings()
         if not identity:
@@ -151,6 +158,7 @@ class EffectClient:
             self._claims = ClaimCheck(attachments, max_inline_bytes=most)
             self._sealing = self._claims.limits(self._limits)
         self._book = ReplyBook(self.counters)
+        self._asking = AskingAgain(self._book, self._ask_again, self.counters)
         self._claimed = ClaimedReplies(self._claims, self._book, self._read_reply, self.counters)
         self._transport: Transport | None = None
         self._roads: MissingRoads | None = None
@@ -192,12 +200,18 @@ class EffectClient:
         try:
             # The exchange must exist before the first publish: a publish to a missing one would
             # close the channel, and with it lose every confirmation in flight.
-            await transport.declare(
+            await declare_reply_queue(
+                transport,
                 Topology((Exchange(self._names.work_exchange, "direct"),))
-                | reply_topology(self.topology, self.identity)
+                | reply_topology(self.topology, self.identity),
+                self._take,
             )
             self._consumer = await transport.consume(
-                self._reply_queue, prefetch=_REPLY_PREFETCH, exclusive=True
+                self._reply_queue,
+                prefetch=_REPLY_PREFETCH,
+                exclusive=True,
+                lock=self._names.reply_lock(self.identity),
+                on_resumed=self._resumed,
             )
         except BaseException:
             await transport.__aexit__()
@@ -220,6 +234,7 @@ class EffectClient:
         try:
             if roads is not None:
                 await roads.close()
+            await self._asking.close()
             if self._consumer is not None:
                 await self._consumer.close()
             if self._pump is not None:
@@ -230,6 +245,9 @@ class EffectClient:
         finally:
             self._book.close()
             if transport is not None:
+                if self._anonymous and not self._book.owed:
+                    # Nobody can come back to it, and a quorum queue is not free.
+                    await delete_reply_queue(transport, self._reply_queue)
                 await transport.__aexit__()
             await self._close_attachments()
             await self._close_journal()
@@ -240,11 +258,28 @@ class EffectClient:
 
     async def _receive(self, consumer: Consumer) -> None:
         async for delivery in consumer:
-            if names.BODY in delivery.message.headers:
-                self._claimed.take(delivery)
-                continue
-            self._read_reply(delivery.message, self._limits)
-            delivery.ack()
+            self._take(delivery)
+
+    def _take(self, delivery: Delivery) -> None:
+        if names.BODY in delivery.message.headers:
+            self._claimed.take(delivery)
+            return
+        self._read_reply(delivery.message, self._limits)
+        delivery.ack()
+
+    def _resumed(self, made_anew: bool) -> None:
+        """The reply queue is ours again: what was sent meanwhile may have gone elsewhere."""
+        recorded = self._recall is not None
+        if made_anew or recorded:
+            self._asking.begin(recorded=recorded)
+
+    async def _ask_again(self, asked: Asked) -> None:
+        request, limit_s = asked.request, self._transport_settings.publish_timeout_s
+        if request.deadline_ms and time.time() * 1_000 >= request.deadline_ms:
+            return
+        if not await self._recalled(request, limit_s):
+            end = asyncio.get_running_loop().time() + limit_s
+            await self._publish(request, asked.route, end, limit_s)
 
     def _read_reply(self, message: Message, limits: Limits) -> None:
         try:
@@ -348,7 +383,17 @@ class EffectClient:
         try:
             return await handle.outcome(max(0.0, end - loop.time()))
         except EffectTimeoutError:
-            raise EffectTimeoutError(request.effect_id, timeout) from None
+            if await self._recalled_late(request):
+                return await handle.outcome(0)
+            recorded = None if self._recall is None else False
+            raise EffectTimeoutError(request.effect_id, timeout, recorded) from None
+
+    async def _recalled_late(self, request: Request) -> bool:
+        """Whether the journal has what did not arrive in time; a last look, and a short one."""
+        try:
+            return await self._recalled(request, _LAST_LOOK_S)
+        except (EffectError, DatabaseError):
+            return False
 
     def attach(
         self, envelope: RuntimeEffectEnvelope, *, scope: EffectScope | None = None
@@ -482,6 +527,7 @@ class EffectClient:
                 await asyncio.sleep(_RESEND_WAIT_S)
         roads.worked(route)
         self.counters["submitted"] += 1
+        self._book.note_asked(request, route)
         reached("after_confirm")
 
     async def _missing(self, roads: MissingRoads, route: str, end: float) -> Missing:

@@ -53,7 +53,7 @@ _TOLD_APART = {
 }
 
 
-Form = Literal["envelope", "json", "bytes"]
+Form = Literal["envelope", "outcome", "json", "bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class DeadContent:
     The body of a dead letter, decoded as far as it goes.
 
     Attributes:
-        form: What the body is: an envelope, some other JSON data, or bytes that are neither.
+        form: What the body is: an envelope, an outcome that was not delivered, some other JSON
+            data, or bytes that are none of these.
         tree: The data; ``None`` for bytes.
         request: The effect as a replay publishes it, when it can be replayed as it is.
         problem: Why it cannot be replayed as it is; empty when it can.
@@ -82,6 +83,8 @@ def read_content(letter: DeadLetter, limits: Limits | None = None) -> DeadConten
         letter: Any dead letter, raw ones included.
         limits: What a worker accepts.
     """
+    if letter.is_outcome:
+        return _outcome(letter)
     try:
         request = read_request(revived_message(letter), limits)
     except ProtocolError as problem:
@@ -117,6 +120,16 @@ async def fetch_content(
     # What a replay publishes is the small message.
     request = replace(content.request, message=revived_message(letter))
     return replace(content, request=request)
+
+
+def _outcome(letter: DeadLetter) -> DeadContent:
+    """An outcome is replayed by delivering it, as it is."""
+    message = letter.message
+    try:
+        tree = decode_tree(message.body, message.content_type or MSGPACK, _LOOKING)
+    except ProtocolError:
+        return DeadContent("bytes", None, None, "")
+    return DeadContent("outcome", tree, None, "")
 
 
 def _not_an_effect(letter: DeadLetter, problem: str) -> DeadContent:

@@ -62,10 +62,17 @@ def edit_letter(
         limits: What a worker accepts.
 
     Raises:
-        MalformedError: When it is not JSON, or not an envelope; carries the path.
+        MalformedError: When it is not JSON, or not an envelope; carries the path. When the letter
+            holds an outcome, which is delivered as it is.
         InvalidEnvelopeError: When it breaks a rule of the envelope.
         PayloadTooLargeError: When it is over the size cap.
     """
+    if letter.is_outcome:
+        raise MalformedError(
+            "",
+            f"the letter {letter.id} holds an outcome and no envelope to edit; replay it as it is "
+            "to deliver it, or submit the edited envelope as an effect of its own",
+        )
     envelope = from_tree(RuntimeEffectEnvelope, parse_json(document))
     old = letter.message
     traceparent = old.headers.get(names.TRACEPARENT, "")

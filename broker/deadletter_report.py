@@ -17,6 +17,7 @@ __all__ = [
     "DeadReport",
     "check_ids",
     "no_queue",
+    "no_reply_queue",
     "no_such_letter",
     "not_as_it_is",
 ]
@@ -103,6 +104,15 @@ def not_as_it_is(problem: str) -> str:
     return (
         f"it cannot be replayed as it is: {problem}. Mend the envelope and replay it with --edit, "
         "or purge it"
+    )
+
+
+def no_reply_queue(queue: str) -> str:
+    """The sentence for an outcome whose producer has no reply queue."""
+    shown = printable(queue, 200)
+    return (
+        f"the outcome inside has no reply queue {shown!r}: start the producer under its identity, "
+        "or name another queue for it (--reply-to)"
     )
 
 

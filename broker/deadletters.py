@@ -31,6 +31,7 @@ from effectmq.broker.deadletter_report import (
     DeadReport,
     check_ids,
     no_queue,
+    no_reply_queue,
     no_such_letter,
     not_as_it_is,
 )
@@ -166,7 +167,9 @@ class DeadLetters:
         """
         pace = _Pace(rate)
         report = DeadReport(dry_run)
-        pending, others = await self._choose(chosen, limit, report, foresee=dry_run)
+        pending, others = await self._choose(
+            chosen, limit, report, foresee=dry_run, reply_to=reply_to
+        )
         if dry_run:
             return report
         total = pending.total()
@@ -198,8 +201,11 @@ class DeadLetters:
             report.skipped += 1
             report.note(letter, not_as_it_is(problem))
             return False
-        message = self._addressed(revived_message(letter), reply_to)
-        refusal = await self._publish(letter.route, message)
+        if letter.is_outcome:
+            refusal = await self._deliver(letter, reply_to)
+        else:
+            message = self._addressed(revived_message(letter), reply_to)
+            refusal = await self._publish(letter.route, message)
         if refusal:
             report.failed += 1
             report.note(letter, refusal)
@@ -298,7 +304,13 @@ class DeadLetters:
     # The two looks -----------------------------------------------------------------------------
 
     async def _choose(
-        self, chosen: DeadFilter, limit: int | None, report: DeadReport, *, foresee: bool
+        self,
+        chosen: DeadFilter,
+        limit: int | None,
+        report: DeadReport,
+        *,
+        foresee: bool,
+        reply_to: str | None = None,
     ) -> tuple[Counter[Key], int]:
         """The letters that are meant, and how many others stand among them."""
         keys: Counter[Key] = Counter()
@@ -311,7 +323,7 @@ class DeadLetters:
                 report.by_reason[letter.reason] += 1
                 keys[key_of(letter)] += 1
                 if foresee:
-                    await self._foresee(letter, report, routes)
+                    await self._foresee(letter, report, routes, reply_to)
         check_ids(chosen, keys)
         report.unseen = letters.unseen
         return keys, letters.seen - report.chosen
@@ -330,13 +342,25 @@ class DeadLetters:
     # Publishing --------------------------------------------------------------------------------
 
     async def _foresee(
-        self, letter: DeadLetter, report: DeadReport, routes: dict[str, bool]
+        self,
+        letter: DeadLetter,
+        report: DeadReport,
+        routes: dict[str, bool],
+        reply_to: str | None,
     ) -> None:
         """What a replay would come to, without doing it."""
         problem = (await self.content(letter)).problem
         if problem:
             report.skipped += 1
             report.note(letter, not_as_it_is(problem))
+            return
+        if letter.is_outcome:
+            queue = reply_to or letter.message.reply_to
+            if await self._transport.stats(queue) is not None:
+                report.done += 1
+            else:
+                report.failed += 1
+                report.note(letter, no_reply_queue(queue))
             return
         route = letter.route
         if route not in routes:
@@ -366,7 +390,19 @@ class DeadLetters:
 
     async def _publish(self, route: str, message: Message) -> str:
         """
-        Publish to the work queues.
+        Publish to the work queues; see ``_send``.
+        """
+        return await self._send(self._names.work_exchange, route, message, no_queue(route))
+
+    async def _deliver(self, letter: DeadLetter, reply_to: str | None) -> str:
+        """Send the outcome inside a letter to its reply queue; see ``_send``."""
+        queue = reply_to or letter.message.reply_to
+        message = replace(revived_message(letter), reply_to="")
+        return await self._send("", queue, message, no_reply_queue(queue))
+
+    async def _send(self, exchange: str, key: str, message: Message, unroutable: str) -> str:
+        """
+        Publish, again when it is not known whether it arrived.
 
         Returns:
             Why this message was refused; empty when the broker has it.
@@ -379,13 +415,13 @@ class DeadLetters:
         while True:
             tries -= 1
             try:
-                await self._transport.publish(self._names.work_exchange, route, message)
+                await self._transport.publish(exchange, key, message)
             except PublishUnknownError:
                 # It may have arrived; publishing the same effect again is safe.
                 if not tries:
                     raise
             except UnroutableError:
-                return no_queue(route)
+                return unroutable
             except (QueueFullError, PayloadTooLargeError) as problem:
                 return describe(problem)
             else:

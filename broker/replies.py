@@ -24,7 +24,7 @@ from effectmq.protocol.reply import Reply
 from effectmq.protocol.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
 
-__all__ = ["ReplyBook", "ReplyKey", "Waiter"]
+__all__ = ["Asked", "ReplyBook", "ReplyKey", "Waiter"]
 
 _MAX_UNCLAIMED = 1_000
 _MAX_CHUNKS = 10_000
@@ -44,10 +44,26 @@ class ReplyKey(NamedTuple):
         return cls(request.effect_id, request.replay_key, request.hash)
 
 
+class Asked(NamedTuple):
+    """A question that was published."""
+
+    request: Request
+    route: str
+
+
 class Waiter:
     """A place for one answer, shared by everybody in this process who asked for the effect."""
 
-    __slots__ = ("__weakref__", "_deadlines", "_reading", "_waiting", "answer", "chunks", "key")
+    __slots__ = (
+        "__weakref__",
+        "_deadlines",
+        "_reading",
+        "_waiting",
+        "answer",
+        "asked",
+        "chunks",
+        "key",
+    )
 
     def __init__(self, key: ReplyKey, deadlines: Deadlines[Reply | None]) -> None:
         self.key = key
@@ -55,6 +71,8 @@ class Waiter:
         #: Streamed text that nobody has read yet; the oldest goes when it is too much.
         self.chunks: deque[Chunk] = deque(maxlen=_MAX_CHUNKS)
         self.answer: Reply | None = None
+        #: What was published to get it, to publish it again; ``None`` while nothing was.
+        self.asked: Asked | None = None
         self._waiting: list[asyncio.Future[Reply | None]] = []
         self._reading: list[asyncio.Future[None]] = []
 
@@ -151,6 +169,9 @@ class ReplyBook:
         self._unclaimed: OrderedDict[ReplyKey, Reply] = OrderedDict()
         self._answered: OrderedDict[ReplyKey, None] = OrderedDict()
         self._given_up: OrderedDict[ReplyKey, None] = OrderedDict()
+        #: What was published and not answered, whether anybody still waits or not.
+        self._owed: dict[ReplyKey, None] = {}
+        self._owed_more = False
         self._open = False
         self._deadlines: Deadlines[Reply | None] = Deadlines(_expire)
 
@@ -185,6 +206,32 @@ class ReplyBook:
                 self._resolve(waiter, kept)
         return waiter
 
+    def note_asked(self, request: Request, route: str) -> None:
+        """An effect was published, and will be answered."""
+        key = ReplyKey.of_request(request)
+        waiter = self._waiters.get(key)
+        if waiter is not None:
+            waiter.asked = Asked(request, route)
+            if waiter.answer is not None:
+                return
+        if len(self._owed) < _MAX_REMEMBERED:
+            self._owed[key] = None
+        else:
+            self._owed_more = True
+
+    @property
+    def owed(self) -> bool:
+        """Whether an answer may still come to something that was published."""
+        return bool(self._owed) or self._owed_more
+
+    def open_questions(self) -> list[Waiter]:
+        """Whoever waits for the answer to something that was published."""
+        return [
+            waiter
+            for waiter in list(self._waiters.values())
+            if waiter.asked is not None and waiter.answer is None
+        ]
+
     def give_up(self, key: ReplyKey) -> None:
         """Remember that a caller stopped waiting."""
         _remember(self._given_up, key)
@@ -192,6 +239,7 @@ class ReplyBook:
     def take(self, reply: Reply) -> None:
         """One outcome has arrived."""
         key = ReplyKey(reply.effect_id, reply.replay_key, reply.hash)
+        self._owed.pop(key, None)
         waiter = self._waiters.get(key)
         if waiter is not None and waiter.answer is None:
             self._resolve(waiter, reply)

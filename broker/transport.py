@@ -18,7 +18,7 @@ Adapters: ``memory://`` (one process, the reference) and ``amqp://`` (RabbitMQ).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -180,7 +180,15 @@ class Transport(Protocol):
         """
         ...
 
-    async def consume(self, queue: str, *, prefetch: int, exclusive: bool = False) -> Consumer:
+    async def consume(
+        self,
+        queue: str,
+        *,
+        prefetch: int,
+        exclusive: bool = False,
+        lock: str = "",
+        on_resumed: Callable[[bool], None] | None = None,
+    ) -> Consumer:
         """
         Subscribe.
 
@@ -188,10 +196,28 @@ class Transport(Protocol):
             queue: It must exist.
             prefetch: How many deliveries may be unsettled at a time; at least 1.
             exclusive: Refuse to share the queue with another consumer.
+            lock: A name to hold while consuming. A quorum queue takes any number of consumers
+                whatever they ask for; whoever wants it exclusively names the same lock.
+            on_resumed: Called each time that the consumer has its queue again after having lost
+                it; with ``True`` when the queue had to be made anew, so that what was in it, or
+                was sent meanwhile, may be gone.
 
         Raises:
             TopologyError: When the queue does not exist.
             ReplyQueueInUseError: When ``exclusive`` and another consumer has the queue.
+        """
+        ...
+
+    async def delete(self, queue: str, *, if_empty: bool = False) -> bool:
+        """
+        Delete a queue; deleting what does not exist is no error.
+
+        Args:
+            queue: Its name.
+            if_empty: Only when there is nothing in it; a quorum queue does not know this.
+
+        Returns:
+            Whether it is gone; ``False`` when it is not empty.
         """
         ...
 

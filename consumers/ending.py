@@ -20,12 +20,19 @@ from effectmq.consumers.bodies import answer_limits
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.lifecycle import Park
 from effectmq.consumers.recording import Hold
+from effectmq.consumers.undelivered import (
+    UNDELIVERED_CODE,
+    Later,
+    after_undelivered,
+    undelivered_message,
+)
 from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.claimcheck import accepts_out_of_line
 from effectmq.protocol.codec import JSON, MSGPACK
 from effectmq.protocol.deadletter import dead_message
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.message import Message
 from effectmq.protocol.model import to_tree
 from effectmq.protocol.reply import Answer
 from effectmq.protocol.request import Request
@@ -191,7 +198,55 @@ class Ending(ABC):
             answer.effect_id,
             then,
             out_of_line=answer.hash if fetches else "",
+            keep=None if self._is_elsewhere(answer) else self._keeping(answer),
         )
+
+    def _is_elsewhere(self, answer: Answer) -> bool:
+        """Whether the answer can be had without its reply: from the journal, or a dead letter."""
+        return self.lane.records.kept or answer.failed
+
+    def _keeping(self, answer: Answer) -> Callable[[Message], None]:
+        """What to do with the answer when its reply queue does not exist."""
+        reply_to = self.delivery.message.reply_to
+
+        def keep(message: Message) -> None:
+            self._keep(undelivered_message(message, answer, reply_to))
+
+        return self._safely(keep)
+
+    def _keep(self, message: Message) -> None:
+        """An outcome has no reply queue: send it again later, or park it with itself inside."""
+        lane = self.lane
+        step = after_undelivered(
+            message,
+            now_ms=lane.now_ms(),
+            keep_ms=round(lane.settings.reply_keep_s * 1_000),
+            levels_ms=lane.levels_ms,
+            jitter=lane.jitter,
+        )
+        if isinstance(step, Later):
+            lane.counters["outcomes_kept"] += 1
+            lane.settlement.delay(
+                step.level_ms, self.route, step.message, self._settle, self._defect
+            )
+            return
+        logger.error(
+            "the outcome of effect %s is parked: %s",
+            self.effect_id,
+            step.detail,
+            extra={"action": "outcome_parked", "effect_id": self.effect_id},
+        )
+        letter = dead_message(
+            message,
+            kind=self.kind,
+            route=self.route,
+            reason="undelivered",
+            code=UNDELIVERED_CODE,
+            detail=step.detail,
+            parked_ms=lane.now_ms(),
+            parked_by=lane.worker_name,
+        )
+        lane.settlement.park("undelivered", self.kind, letter, self._settle, self._defect)
 
     @property
     def _content_type(self) -> str:

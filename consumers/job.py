@@ -70,6 +70,7 @@ from effectmq.consumers.lifecycle import (
 )
 from effectmq.consumers.recording import Hold
 from effectmq.consumers.retry_sleeps import note_sleep
+from effectmq.consumers.undelivered import is_outcome
 from effectmq.protocol.differences import mismatch_sentence
 from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.request import Request, read_request
@@ -116,6 +117,12 @@ class Job(Ending):
         lane.counters["delivered"] += 1
         if len(self.delivery.message.body) > lane.limits.max_body_bytes:
             self._reject_oversize()
+            return
+        if is_outcome(self.delivery.message):
+            # Not an effect, and nothing to run: it was kept until its reply queue is there.
+            lane.settlement.deliver(
+                self.delivery.message, self._settle, self._safely(self._keep), self._defect
+            )
             return
         if lane.claims is not None and is_out_of_line(self.delivery.message):
             self._fetching = lane.loop.create_task(self._fetch(lane.claims))

@@ -99,6 +99,8 @@ PARK_REASONS: dict[str, str] = {
     "uncertain": "a worker died while it ran, and its handler must not run twice",
     "crash_looping": "workers kept dying while they held it",
     "expired": "its deadline passed before it was carried out",
+    "undelivered": "it was carried out without a journal, and its outcome, which is inside, found "
+    "no reply queue",
 }
 
 

@@ -5,7 +5,8 @@ One message to a producer is under way at a time. Outcomes that become ready mea
 leave together when it is confirmed: the group commit of databases, and most of what makes one
 Python process fast. A lone outcome waits for nobody. An effect is settled only after the broker
 has confirmed its answer; an unconfirmed one is sent again until it is, for as long as the worker
-lives. A reply queue that no longer exists is nobody waiting: counted, logged, settled.
+lives. A reply queue that does not exist does not mean that nobody waits: an answer that nothing
+else remembers goes to whoever keeps it, and one that a journal or a dead letter holds is settled.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from effectmq.broker.claimcheck import ClaimCheck, outgoing_until_stored
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
@@ -48,6 +49,7 @@ class _Ready:
     effect_id: str
     settle: Callable[[], None]
     hash: str
+    keep: Callable[[Message], None] | None
 
 
 class _Road:
@@ -108,6 +110,7 @@ class ReplyOutbox:
         settle: Callable[[], None],
         *,
         out_of_line: str = "",
+        keep: Callable[[Message], None] | None = None,
     ) -> None:
         """
         Queue one answer for the end of this turn.
@@ -117,9 +120,11 @@ class ReplyOutbox:
             content_type: That of the request.
             encoded: From ``encode_reply``, in that content type.
             effect_id: For the log.
-            settle: Called once, when the answer is confirmed or nobody wants it.
+            settle: Called once, when the answer is confirmed, or need not be.
             out_of_line: The hash of the envelope, when its producer can fetch an answer that is
                 kept out of line; else empty.
+            keep: Called instead of ``settle``, with a message of this answer alone, when its reply
+                queue does not exist; ``None`` when the answer can be had elsewhere.
         """
         # Each way has its own pace: a store that is down must not hold up the small answers.
         claims = self._claims if out_of_line else None
@@ -129,7 +134,7 @@ class ReplyOutbox:
         road = self._roads.get(key)
         if road is None:
             road = self._roads[key] = _Road(reply_to, content_type, claims)
-        road.ready.append(_Ready(encoded, effect_id, settle, out_of_line))
+        road.ready.append(_Ready(encoded, effect_id, settle, out_of_line, keep))
         if road.sending is None:
             # A task starts in the next turn of the loop: the rest of this turn is still collected.
             road.sending = self._loop.create_task(self._drive(road))
@@ -158,16 +163,8 @@ class ReplyOutbox:
                 message.headers[names.HASH] = batch[0].hash
             await publish_until_known(self._transport, "", reply_to, message)
         except UnroutableError:
-            self._counters["replies_unroutable"] += len(batch)
-            logger.warning(
-                "reply queue %s is gone; %d outcome(s) have no receiver",
-                reply_to,
-                len(batch),
-                extra={
-                    "action": "reply_unroutable",
-                    "effect_ids": [printable(answer.effect_id, 200) for answer in batch],
-                },
-            )
+            self._unroutable(road, message, batch)
+            return
         except TransportClosedError:
             # The worker has left; unsettled effects come back to another one.
             return
@@ -190,6 +187,32 @@ class ReplyOutbox:
             answer.settle()
         if armed("after_ack"):
             await reached_when_written("after_ack")
+
+    def _unroutable(self, road: _Road, message: Message, batch: list[_Ready]) -> None:
+        kept = sum(answer.keep is not None for answer in batch)
+        self._counters["replies_unroutable"] += len(batch)
+        logger.warning(
+            "reply queue %s does not exist; of %d outcome(s) %d are kept and sent again, the "
+            "others are on record, where their producer finds them when it asks again",
+            road.reply_to,
+            len(batch),
+            kept,
+            extra={
+                "action": "reply_unroutable",
+                "effect_ids": [printable(answer.effect_id, 200) for answer in batch],
+            },
+        )
+        for answer in batch:
+            if answer.keep is None:
+                answer.settle()
+                continue
+            if len(batch) > 1:
+                message = replace(
+                    message,
+                    body=join_replies([answer.encoded], road.content_type),
+                    correlation_id=correlation(answer.effect_id),
+                )
+            answer.keep(message)
 
     def abort(self) -> None:
         """Stop trying; what was not settled comes back."""

@@ -197,8 +197,9 @@ class Service:
         # Fresh for every start: the queue of an earlier one may still be there.
         topology = control_topology(self._levels, f"worker-{secrets.token_hex(6)}")
         await self._transport.declare(topology)
+        queue = topology.queues[0].name
         consumer = await self._transport.consume(
-            topology.queues[0].name, prefetch=_NOTICE_PREFETCH, exclusive=True
+            queue, prefetch=_NOTICE_PREFETCH, exclusive=True, lock=f"{queue}#lock"
         )
         self._consumers.append(consumer)
         self._pumps.append(

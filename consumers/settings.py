@@ -10,7 +10,14 @@ from effectmq.protocol.limits import HARD_MAX_BODY_BYTES
 __all__ = ["WorkerSettings"]
 
 
-_TIMES = ("time_limit_s", "kill_grace_s", "shutdown_grace_s", "blocked_loop_s", "lease_s")
+_TIMES = (
+    "time_limit_s",
+    "kill_grace_s",
+    "shutdown_grace_s",
+    "blocked_loop_s",
+    "lease_s",
+    "reply_keep_s",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,8 @@ class WorkerSettings:
         blocked_loop_s: A handler that blocks the event loop this long is named in the log.
         lease_s: How long the journal's lease of a running effect lasts without being renewed; it is
             renewed three times as often. When a worker dies, another one takes over after it.
+        reply_keep_s: Without a journal: how long an outcome whose reply queue does not exist is
+            sent again before it is parked, with itself inside.
         max_abandoned: With this many handlers of the worker that run on although they could not be
             stopped, it takes no more effects, and ``run`` ends with an error, so that whoever
             supervises it starts a clean one.
@@ -44,6 +53,7 @@ class WorkerSettings:
     max_reply_bytes: int = 100_000
     blocked_loop_s: float = 10.0
     lease_s: float = 15.0
+    reply_keep_s: float = 60.0
     max_abandoned: int = 16
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.publishing import publish_until_known
@@ -108,6 +108,33 @@ class Settlement:
             self._counters[f"parked_{reason}"] += 1
             reached("after_dead_publish")
             then()
+
+        self._spawn(run(), failed)
+
+    def deliver(
+        self,
+        message: Message,
+        settle: Callable[[], None],
+        keep: Callable[[Message], None],
+        failed: Callable[[Exception], None] = _log_failure,
+    ) -> None:
+        """
+        Send an outcome that was kept to its reply queue; then settle.
+
+        While that does not exist it is handed to ``keep``, what cannot be sent to ``failed``.
+        """
+
+        async def run() -> None:
+            sent = replace(message, message_id="", reply_to="")
+            try:
+                await publish_until_known(self._transport, "", message.reply_to, sent)
+            except UnroutableError:
+                keep(message)
+                return
+            except TransportClosedError:
+                return
+            self._counters["outcomes_delivered_late"] += 1
+            settle()
 
         self._spawn(run(), failed)
 

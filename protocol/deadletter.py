@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from effectmq.protocol import headers as names
 from effectmq.protocol.canonical import canonical_json, sha256_hex
 from effectmq.protocol.message import HeaderValue, Message
+from effectmq.protocol.reply import OUTCOME_TYPE
 from effectmq.protocol.text import printable
 
 __all__ = ["DeadLetter", "dead_message", "read_dead_letter", "revived_message"]
@@ -21,7 +22,7 @@ __all__ = ["DeadLetter", "dead_message", "read_dead_letter", "revived_message"]
 _ID_CHARACTERS = 12
 
 #: Park reasons that an effect only gets by having been tried.
-_AFTER_AN_ATTEMPT = ("exhausted", "rejected", "uncertain")
+_AFTER_AN_ATTEMPT = ("exhausted", "rejected", "uncertain", "undelivered")
 
 # With what the effect carries itself, these stay under the limit of all headers together.
 _MAX_DETAIL_BYTES = 2_048
@@ -62,6 +63,11 @@ class DeadLetter:
     parked_ms: int
     parked_by: str
     edited_from: str
+
+    @property
+    def is_outcome(self) -> bool:
+        """Whether an outcome is inside, which found no reply queue, and not an effect."""
+        return self.message.type == OUTCOME_TYPE
 
     @property
     def id(self) -> str:

@@ -483,20 +483,27 @@ class RecordMissingError(EffectError):
 
 class EffectTimeoutError(EffectError, TimeoutError):
     """
-    No outcome arrived within the caller's time. The effect itself goes on.
+    No outcome arrived within the caller's time. The effect itself goes on, unless it has ended.
 
     Args:
         effect_id: The effect's id inside its scope.
         timeout_s: The time that was given, in seconds.
+        recorded: ``False`` when the journal was asked and has no outcome; ``None`` when nobody
+            could be asked, so that nothing is known of it here.
     """
 
-    def __init__(self, effect_id: str, timeout_s: float) -> None:
+    def __init__(self, effect_id: str, timeout_s: float, recorded: bool | None = None) -> None:
         self.effect_id = effect_id
         self.timeout_s = timeout_s
+        known = (
+            "Whether it waits, runs or has ended is not known here"
+            if recorded is None
+            else "The journal has no outcome of it, so it waits or runs"
+        )
         super().__init__(
-            f"no outcome for effect {effect_id!r} within {timeout_s:g} s. It is still pending: "
-            "wait longer, check that a worker of its kind runs (effectmq queues), or look for it "
-            "among the dead letters (effectmq dead list)"
+            f"no outcome for effect {effect_id!r} within {timeout_s:g} s. {known}: wait longer or "
+            "ask for the same effect again, which is safe; check that a worker of its kind runs "
+            "(effectmq queues), or look for it among the dead letters (effectmq dead list)"
         )
 
 

@@ -8,7 +8,8 @@ Names and arguments of every exchange and queue, as data.
     <ns>.delay.<ms>   fanout   ───────────────▶ <ns>.delay.<ms>      quorum, TTL ms,   ─▶ <ns>.work
     <ns>.limbo        fanout   ───────────────▶ <ns>.limbo           quorum, limit 20, ─▶ <ns>.dead
     <ns>.dead         topic    ── # ──────────▶ <ns>.dead            quorum, limit 2^31-1
-    (default exchange)         ── name ───────▶ <ns>.reply.<producer>  classic, durable, x-expires
+    (default exchange)         ── name ───────▶ <ns>.reply.<producer>  quorum, x-expires
+    <ns>.control      fanout   ───────────────▶ <ns>.control.<worker>  quorum, x-expires
 
 *limbo* holds what the broker gave up on (its delivery limit), *dead* what we gave up on. A delay
 level has no dead-letter routing key: the message's own key brings it back to its kind and lane.
@@ -55,6 +56,9 @@ DEFAULT_DELIVERY_LIMIT = 20
 #: The dead queue is browsed by taking and giving back, and every return counts on some broker
 #: version; the largest limit that all versions accept and honour keeps it from emptying itself.
 DEAD_DELIVERY_LIMIT = 2**31 - 1
+
+#: What else has no dead-letter exchange must not lose a message by giving it back, either.
+_NO_DELIVERY_LIMIT = DEAD_DELIVERY_LIMIT
 
 #: 1 s, 2 s, 5 s, 15 s, 30 s, 1 min, 2 min, 5 min, 15 min, 1 h.
 DEFAULT_DELAY_LEVELS_MS = (
@@ -126,6 +130,14 @@ class Topology:
             tuple(dict.fromkeys(self.exchanges + other.exchanges)),
             _unique_queues(self.queues + other.queues),
             tuple(dict.fromkeys(self.bindings + other.bindings)),
+        )
+
+    def without(self, queue: str) -> Topology:
+        """All but one queue and its bindings."""
+        return Topology(
+            self.exchanges,
+            tuple(each for each in self.queues if each.name != queue),
+            tuple(each for each in self.bindings if each.queue != queue),
         )
 
 
@@ -202,6 +214,14 @@ class Names:
         """The reply queue of a producer identity."""
         return _queue_name(f"{self.namespace}.reply.{check_name('producer identity', producer)}")
 
+    def reply_lock(self, producer: str) -> str:
+        """
+        What a live producer holds, so that a second one of its identity is refused.
+
+        ``#`` is in no identity, so that this is no other producer's reply queue.
+        """
+        return _queue_name(f"{self.reply_queue(producer)}#lock")
+
     def control_queue(self, worker: str) -> str:
         """Where a worker hears what is said to all of them."""
         return _queue_name(f"{self.control}.{check_name('worker', worker)}")
@@ -244,15 +264,12 @@ def reply_topology(settings: TopologySettings, producer: str) -> Topology:
     """
     The reply queue of one producer identity.
 
-    Classic, not quorum: it hands a reply to a waiting producer without waiting for the disk, and
-    its exclusive consumer is the guard against two producers with one identity.
+    Quorum, not classic: a classic queue lives on one node of a cluster, and with that node go the
+    outcomes in it, and those that are sent meanwhile. A quorum queue does not know an exclusive
+    consumer; ``Names.reply_lock`` is the guard against two producers with one identity.
     """
     name = Names(settings.namespace).reply_queue(producer)
-    arguments: dict[str, ArgumentValue] = {
-        "x-queue-type": "classic",
-        "x-expires": settings.reply_expires_ms,
-    }
-    return Topology(queues=(Queue(name, arguments),))
+    return Topology(queues=(_mailbox(name, settings.reply_expires_ms),))
 
 
 def control_topology(settings: TopologySettings, worker: str) -> Topology:
@@ -264,10 +281,7 @@ def control_topology(settings: TopologySettings, worker: str) -> Topology:
         worker: Unique; a restarted worker has another one.
     """
     names = Names(settings.namespace)
-    queue = Queue(
-        names.control_queue(worker),
-        {"x-queue-type": "classic", "x-expires": _CONTROL_EXPIRES_MS},
-    )
+    queue = _mailbox(names.control_queue(worker), _CONTROL_EXPIRES_MS)
     exchange = Exchange(names.control, "fanout")
     return Topology((exchange,), (queue,), (Binding(exchange.name, queue.name, ""),))
 
@@ -325,6 +339,18 @@ def _quorum(delivery_limit: int, *, dead_letter_exchange: str) -> dict[str, Argu
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
+
+
+def _mailbox(name: str, expires_ms: int) -> Queue:
+    """A queue for one reader, which outlives the loss of a node and goes when nobody reads it."""
+    return Queue(
+        name,
+        {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": _NO_DELIVERY_LIMIT,
+            "x-expires": expires_ms,
+        },
+    )
 
 
 def _unique_queues(queues: tuple[Queue, ...]) -> tuple[Queue, ...]:

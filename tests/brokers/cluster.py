@@ -1,7 +1,8 @@
 """
 A private cluster of RabbitMQ nodes: one broker, each node of which can be killed or frozen alone.
 
-The nodes share a cookie and a register of names and nothing else; the others join the first one. About 150 MB of memory for each node.
+The nodes share a cookie and a register of names and nothing else; the others join the first one.
+About 150 MB of memory for each node.
 """
 
 from __future__ import annotations

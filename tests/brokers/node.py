@@ -125,9 +125,7 @@ class BrokerNode:
             return
         port = self._family.epmd_port
         if not _listens(port):
-            self._spawn(
-                "epmd", "/usr/bin/env", "epmd", "-port", str(port), "-address", "127.0.0.1"
-            )
+            self._spawn("epmd", "/usr/bin/env", "epmd", "-port", str(port), "-address", "127.0.0.1")
         self._spawn("server", self._installation.scripts / "rabbitmq-server")
         try:
             self._wait_for_greeting()

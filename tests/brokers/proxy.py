@@ -63,6 +63,8 @@ class ChaosProxy:
         self.port = 0
         self.accepted = 0
         self.corrupted = 0
+        #: Ends at the broker whose clients are gone.
+        self.ghosts: list[asyncio.StreamWriter] = []
         self._random = random.Random(seed)
         self._rule = _Rule()
         self._corrupt_at: dict[Direction, int] = {}
@@ -91,6 +93,8 @@ class ChaosProxy:
             self._server.close()
             self.cut()
             await asyncio.gather(*self._connections.values(), return_exceptions=True)
+            for ghost in self.ghosts:
+                _reset(ghost)
             await self._server.wait_closed()
 
     @property
@@ -154,6 +158,16 @@ class ChaosProxy:
         """Reset every open connection, both ends; new ones are accepted as before."""
         for connection, task in self._connections.items():
             connection.reset()
+            task.cancel()
+
+    def abandon(self) -> None:
+        """
+        Reset the client's end of every open connection, and keep the broker's end open, silent.
+
+        What the broker is left with is a ghost, which it holds until it misses the heartbeats.
+        """
+        for connection, task in list(self._connections.items()):
+            connection.leave_ghost()
             task.cancel()
 
     def _set(self, rule: _Rule) -> None:
@@ -236,6 +250,12 @@ class _Connection:
         self._client_is_gone = True
         with contextlib.suppress(OSError):
             self._client[1].write_eof()
+
+    def leave_ghost(self) -> None:
+        """Break the client's end only; the other one is closed with the proxy."""
+        _reset(self._writers[0])
+        self._proxy.ghosts += self._writers[1:]
+        del self._writers[1:]
 
     def reset(self) -> None:
         """Break both ends at once, with RST."""

@@ -26,6 +26,7 @@ from effectmq.protocol.topology import (
     Binding,
     Exchange,
     Names,
+    Queue,
     Topology,
     TopologySettings,
     reply_topology,
@@ -449,31 +450,81 @@ async def test_an_exclusive_consumer_shares_with_nobody(
     names: Names,
 ) -> None:
     """Two live producers with one identity would steal each other's replies."""
-    queue = names.reply_queue("p1")
+    queue, lock = names.reply_queue("p1"), names.reply_lock("p1")
     await adapter.declare(transport, reply_topology(settings, "p1"))
     other = await connect()
-    first = await transport.consume(queue, prefetch=1, exclusive=True)
+    first = await transport.consume(queue, prefetch=1, exclusive=True, lock=lock)
 
-    for exclusive in (True, False):
+    for second in (other, transport):
         with pytest.raises(ReplyQueueInUseError, match="p1"):
-            await other.consume(queue, prefetch=1, exclusive=exclusive)
+            await second.consume(queue, prefetch=1, exclusive=True, lock=lock)
     await first.close()
 
-    second = await other.consume(queue, prefetch=1, exclusive=True)
+    again = await other.consume(queue, prefetch=1, exclusive=True, lock=lock)
     await transport.publish("", queue, Message(body=b"mine"))
-    assert texts(await take(second, 1)) == ["mine"]
+    assert texts(await take(again, 1)) == ["mine"]
 
 
-async def test_a_queue_that_is_being_read_cannot_be_had_exclusively(
-    adapter: Adapter, transport: Transport, settings: TopologySettings, names: Names
+async def test_an_exclusive_consumer_leaves_no_trace(
+    adapter: Adapter,
+    transport: Transport,
+    connect: Connect,
+    settings: TopologySettings,
+    names: Names,
 ) -> None:
-    """The guard holds whoever comes first."""
-    queue = names.reply_queue("p1")
+    """Whoever ends without a word, as a killed process does, keeps nobody out."""
+    queue, lock = names.reply_queue("p1"), names.reply_lock("p1")
     await adapter.declare(transport, reply_topology(settings, "p1"))
-    await transport.consume(queue, prefetch=1)
+    other = await connect()
+    await other.consume(queue, prefetch=1, exclusive=True, lock=lock)
+    await other.__aexit__(None, None, None)
+
+    consumer = await transport.consume(queue, prefetch=1, exclusive=True, lock=lock)
+
+    await transport.publish("", queue, Message(body=b"mine"))
+    assert texts(await take(consumer, 1)) == ["mine"]
+
+
+async def test_a_classic_queue_that_is_being_read_cannot_be_had_exclusively(
+    adapter: Adapter, transport: Transport, connect: Connect, names: Names
+) -> None:
+    """The reply queue of an earlier release is guarded by the broker, whoever comes first."""
+    queue = names.reply_queue("p1")
+    classic = Topology(queues=(Queue(queue, {"x-queue-type": "classic"}),))
+    await adapter.declare(transport, classic)
+    first = await transport.consume(queue, prefetch=1)
 
     with pytest.raises(ReplyQueueInUseError, match="p1"):
         await transport.consume(queue, prefetch=1, exclusive=True)
+    await first.close()
+
+    await transport.consume(queue, prefetch=1, exclusive=True)
+    other = await connect()
+    for exclusive in (True, False):
+        with pytest.raises(ReplyQueueInUseError, match="p1"):
+            await other.consume(queue, prefetch=1, exclusive=exclusive)
+
+
+async def test_a_queue_is_deleted(
+    adapter: Adapter, transport: Transport, settings: TopologySettings, names: Names
+) -> None:
+    """With what is in it, or only when it is empty; and it does not come back by itself."""
+    queue = names.reply_queue("p1")
+    await adapter.declare(transport, reply_topology(settings, "p1"))
+    await transport.publish("", queue, Message(body=b"1"))
+
+    assert await transport.delete(queue)
+    assert await transport.delete(queue)
+
+    assert await transport.stats(queue) is None
+    adapter.lose_connection(transport)
+    await eventually(lambda: transport.counters["reconnects"] > 0)
+    assert await transport.stats(queue) is None
+    classic = Topology(queues=(Queue(queue, {"x-queue-type": "classic"}),))
+    await adapter.declare(transport, classic)
+    await transport.publish("", queue, Message(body=b"2"))
+    assert not await transport.delete(queue, if_empty=True)
+    assert await transport.stats(queue) is not None
 
 
 async def test_a_transport_that_is_not_open_says_so(

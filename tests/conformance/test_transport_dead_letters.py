@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from effectmq.broker.transport import Delivery, Transport
-from effectmq.protocol.errors import UnroutableError
+from effectmq.protocol.errors import PublishUnknownError, UnroutableError
 from effectmq.protocol.message import Message
 from effectmq.protocol.topology import Names, TopologySettings, reply_topology
 from tests.conformance.adapters import Adapter
@@ -217,6 +217,8 @@ async def test_an_unused_reply_queue_expires(
             await transport.publish("", names.reply_queue("gone"), Message(body=b"late"))
         except UnroutableError:
             return True
+        except PublishUnknownError:
+            return False  # 3.10 breaks a connection that publishes to a queue in its last moment
         return False
 
     await eventually(is_gone)

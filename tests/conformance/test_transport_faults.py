@@ -9,7 +9,7 @@ import pytest
 
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Transport
-from effectmq.protocol.errors import PublishError, PublishUnknownError
+from effectmq.protocol.errors import PublishError, PublishUnknownError, ReplyQueueInUseError
 from effectmq.protocol.message import Message
 from effectmq.protocol.topology import Names, TopologySettings, reply_topology, work_topology
 from tests.conformance.adapters import Adapter
@@ -183,8 +183,8 @@ async def test_an_exclusive_consumer_gets_its_queue_back(
     """A producer that was cut off reads its replies again, and still alone."""
     producer = await connect()
     await adapter.declare(producer, reply_topology(settings, "p1"))
-    queue = names.reply_queue("p1")
-    consumer = await producer.consume(queue, prefetch=1, exclusive=True)
+    queue, lock = names.reply_queue("p1"), names.reply_lock("p1")
+    consumer = await producer.consume(queue, prefetch=1, exclusive=True, lock=lock)
     await producer.publish("", queue, Message(body=b"1"))
     await take(consumer, 1)
 
@@ -195,6 +195,49 @@ async def test_an_exclusive_consumer_gets_its_queue_back(
     worker = await connect()
     await worker.publish("", queue, Message(body=b"2"))
     assert texts(await take(consumer, 1)) == ["2"]
+    with pytest.raises(ReplyQueueInUseError):
+        await worker.consume(queue, prefetch=1, exclusive=True, lock=lock)
+
+
+async def test_a_consumer_hears_whether_its_queue_was_made_anew(
+    adapter: Adapter, connect: Connect, settings: TopologySettings, names: Names
+) -> None:
+    """After a mere loss of the line what was in the queue is still there; else it may be gone."""
+    producer, operator = await connect(), await connect()
+    await adapter.declare(producer, reply_topology(settings, "p1"))
+    queue = names.reply_queue("p1")
+    heard: list[bool] = []
+    await producer.consume(
+        queue, prefetch=1, exclusive=True, lock=names.reply_lock("p1"), on_resumed=heard.append
+    )
+
+    adapter.lose_connection(producer)
+    await eventually(lambda: len(heard) == 1)
+    await operator.delete(queue)
+    await eventually(lambda: len(heard) == 2)
+
+    assert heard == [False, True]
+
+
+async def test_a_queue_that_went_while_the_line_was_down_was_made_anew(
+    adapter: Adapter, connect: Connect, settings: TopologySettings, names: Names
+) -> None:
+    """The broker's cancel never reached its consumer, which must hear of it all the same."""
+    producer, operator = await connect(), await connect()
+    await adapter.declare(producer, reply_topology(settings, "p1"))
+    queue = names.reply_queue("p1")
+    heard: list[bool] = []
+    await producer.consume(
+        queue, prefetch=1, exclusive=True, lock=names.reply_lock("p1"), on_resumed=heard.append
+    )
+
+    adapter.stall(producer)
+    await operator.delete(queue)
+    adapter.lose_connection(producer)
+    adapter.resume(producer)
+
+    await eventually(lambda: heard)
+    assert heard[0]
 
 
 async def test_a_publish_to_a_silent_broker_ends_in_time(

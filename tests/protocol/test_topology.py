@@ -99,7 +99,11 @@ def test_a_reply_queue_lives_for_seven_days_without_its_producer() -> None:
     """Replies wait for a producer that restarts."""
     (queue,) = reply_topology(SETTINGS, "p1").queues
     assert queue.name == "ns.reply.p1"
-    assert queue.arguments == {"x-queue-type": "classic", "x-expires": 604_800_000}
+    assert queue.arguments == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 2**31 - 1,
+        "x-expires": 604_800_000,
+    }
 
 
 def test_everything_is_declared_with_arguments_that_every_release_understands() -> None:

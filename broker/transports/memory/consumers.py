@@ -52,11 +52,14 @@ class MemoryConsumer:
         prefetch: int,
         exclusive: bool,
         counters: Counter[str],
+        on_resumed: Callable[[bool], None] | None,
         on_cancel: Callable[[], None],
         on_close: Callable[[MemoryConsumer], None],
     ) -> None:
         self._broker = broker
-        self._queue = queue
+        self.queue = queue
+        self._on_resumed = on_resumed
+        self._made_anew = False
         self._prefetch = prefetch
         self._exclusive = exclusive
         self._counters = counters
@@ -101,10 +104,11 @@ class MemoryConsumer:
     def cancelled(self) -> None:
         """The queue was deleted: wait for it to come back."""
         self._subscription = None
+        self._made_anew = True
         self._buffer.clear()
         self._counters["consumer_cancels"] += 1
-        _log.warning("queue %r was deleted under its consumer, which waits for it", self._queue)
-        self._broker.expect(self._queue, self.resume)
+        _log.warning("queue %r was deleted under its consumer, which waits for it", self.queue)
+        self._broker.expect(self.queue, self.resume)
         self._on_cancel()
 
     def lose_connection(self) -> None:
@@ -118,12 +122,20 @@ class MemoryConsumer:
         try:
             self._subscription = self._subscribe()
         except BrokerError as error:
-            _log.warning("the consumer of %r waits: %s", self._queue, error)
-            self._broker.expect(self._queue, self.resume)
+            _log.warning("the consumer of %r waits: %s", self.queue, error)
+            self._broker.expect(self.queue, self.resume)
+            return
+        made_anew, self._made_anew = self._made_anew, False
+        if self._on_resumed is not None:
+            self._on_resumed(made_anew)
+
+    def note_missing(self) -> None:
+        """Its queue does not exist, and is declared again now."""
+        self._made_anew = True
 
     def _subscribe(self) -> Subscription:
         return self._broker.subscribe(
-            self._queue, self, prefetch=self._prefetch, exclusive=self._exclusive
+            self.queue, self, prefetch=self._prefetch, exclusive=self._exclusive
         )
 
     def _handed_out(self, entry: Entry, subscription: Subscription) -> MemoryDelivery:
@@ -132,7 +144,7 @@ class MemoryConsumer:
         message = replace(entry.message, headers=dict(entry.message.headers))
         return MemoryDelivery(
             message,
-            self._queue,
+            self.queue,
             entry.routing_key,
             entry.redelivered,
             entry,
@@ -143,7 +155,7 @@ class MemoryConsumer:
     def _stop(self) -> None:
         self._stopped = True
         self._changed.set()
-        self._broker.stop_expecting(self._queue, self.resume)
+        self._broker.stop_expecting(self.queue, self.resume)
         if self._subscription is not None:
             self._subscription.stop()
 

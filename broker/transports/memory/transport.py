@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from effectmq.broker.limits import check_message, check_routing_key
@@ -139,9 +139,15 @@ class MemoryTransport:
         self._counters["published"] += 1
 
     async def consume(
-        self, queue: str, *, prefetch: int, exclusive: bool = False
+        self,
+        queue: str,
+        *,
+        prefetch: int,
+        exclusive: bool = False,
+        lock: str = "",
+        on_resumed: Callable[[bool], None] | None = None,
     ) -> MemoryConsumer:
-        """Subscribe; see the port."""
+        """Subscribe; see the port. Exclusive consumers are told apart here without a lock."""
         if prefetch < 1:
             raise ConfigurationError(f"prefetch is {prefetch}; expected 1 or more")
         consumer = MemoryConsumer(
@@ -150,11 +156,22 @@ class MemoryTransport:
             prefetch=prefetch,
             exclusive=exclusive,
             counters=self._counters,
+            on_resumed=on_resumed,
             on_cancel=self._restore_soon,
             on_close=self._forget,
         )
         self._consumers[consumer] = None
         return consumer
+
+    async def delete(self, queue: str, *, if_empty: bool = False) -> bool:
+        """Delete a queue; see the port."""
+        broker = await self._turn()
+        stats = broker.stats(queue)
+        if if_empty and stats is not None and stats.ready:
+            return False
+        self._declared = self._declared.without(queue)
+        broker.delete_queue(queue)
+        return True
 
     async def stats(self, queue: str) -> QueueStats | None:
         """What the broker says about a queue; ``None`` when it does not exist."""
@@ -246,6 +263,9 @@ class MemoryTransport:
         """Declare again what this transport has declared before."""
         if not self._open or self._broker is None:
             return
+        for consumer in self._consumers:
+            if self._broker.stats(consumer.queue) is None:
+                consumer.note_missing()
         try:
             self._broker.declare(self._declared)
         except BrokerError as error:

@@ -24,6 +24,7 @@ from effectmq.broker.transport import Delivery
 from effectmq.broker.transports.rabbitmq.backoff import ReconnectWaits
 from effectmq.broker.transports.rabbitmq.driver import Channel
 from effectmq.broker.transports.rabbitmq.ending import end
+from effectmq.broker.transports.rabbitmq.sole import SoleUse
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.protocol.errors import (
     BrokerError,
@@ -89,6 +90,8 @@ class RabbitConsumer:
         queue: What to consume.
         prefetch: How many deliveries may be unsettled.
         exclusive: Refuse to share the queue.
+        lock: Held while consuming; empty for none.
+        on_resumed: See the port.
         redeclare: Declares the transport's topology again, when the queue may be gone.
         counters: The transport's.
         on_closed: Tells the transport that this consumer is gone.
@@ -101,6 +104,8 @@ class RabbitConsumer:
         *,
         prefetch: int,
         exclusive: bool,
+        lock: str,
+        on_resumed: Callable[[bool], None] | None,
         redeclare: Callable[[], Awaitable[None]],
         counters: Counter[str],
         on_closed: Callable[[RabbitConsumer], None],
@@ -109,6 +114,10 @@ class RabbitConsumer:
         self._supervisor = supervisor
         self._prefetch = prefetch
         self._exclusive = exclusive
+        self.watched = on_resumed is not None
+        self._on_resumed = on_resumed
+        self._made_anew = False
+        self._sole = SoleUse(lock, f"consuming from {queue!r}", self._step_back) if lock else None
         self._redeclare = redeclare
         self._counters = counters
         self._on_closed = on_closed
@@ -126,6 +135,19 @@ class RabbitConsumer:
         self._flush_scheduled = False
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def lock(self) -> str:
+        """What it holds while consuming; empty for nothing."""
+        return self._sole.lock if self._sole is not None else ""
+
+    def note_missing(self) -> None:
+        """Its queue did not exist, and is declared again now."""
+        self._made_anew = True
+
+    def _step_back(self) -> None:
+        """Somebody else has the lock: nothing more is ours, and the renewing waits for it."""
+        self._end(self._generation, cancelled=False)
 
     @property
     def consuming(self) -> bool:
@@ -159,6 +181,8 @@ class RabbitConsumer:
 
     async def _subscribe(self) -> None:
         link = await self._supervisor.link()
+        if self._sole is not None:
+            await self._sole.take(link)
         channel = await link.channel(confirms=False)
         generation = self._begin(channel)
 
@@ -177,6 +201,7 @@ class RabbitConsumer:
                 self.queue,
                 prefetch=self._prefetch,
                 exclusive=self._exclusive,
+                priority=self._sole.next_priority() if self._sole is not None else 0,
                 on_delivery=deliver,
                 on_cancel=lambda: self._end(generation, cancelled=True),
             )
@@ -219,6 +244,7 @@ class RabbitConsumer:
             await self._over.wait()
             wait_s = await self._leave(waits)
             missing = self._cancelled
+            self._made_anew |= missing
             while True:
                 await asyncio.sleep(wait_s)
                 try:
@@ -231,6 +257,7 @@ class RabbitConsumer:
                 except Exception as failure:
                     # Whatever it is: giving up would leave a worker that waits for ever.
                     missing = isinstance(failure, TopologyError)
+                    self._made_anew |= missing
                     self._log_failure(failure)
                     wait_s = waits.after_failure_s()
             logger.info(
@@ -238,6 +265,9 @@ class RabbitConsumer:
                 self.queue,
                 extra={"action": "resubscribed", "queue": self.queue},
             )
+            made_anew, self._made_anew = self._made_anew, False
+            if self._on_resumed is not None:
+                self._on_resumed(made_anew)
 
     async def _leave(self, waits: ReconnectWaits) -> float:
         """Give up the channel that is over; how long to wait, in seconds, before the next."""
@@ -358,4 +388,6 @@ class RabbitConsumer:
         self._drop_generation()
         if channel is not None:
             await channel.close()
+        if self._sole is not None:
+            await self._sole.release(self._supervisor.current)
         self._on_closed(self)

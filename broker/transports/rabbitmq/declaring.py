@@ -8,7 +8,7 @@ not declare is content with what an operator has declared: then the object is lo
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from effectmq.broker.refusals import all_refused
@@ -20,7 +20,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.topology import Binding, Exchange, Queue, Topology
 
-__all__ = ["declare", "restore"]
+__all__ = ["declare", "missing_queues", "restore"]
 
 logger = logging.getLogger("effectmq.rabbitmq")
 
@@ -58,6 +58,29 @@ async def restore(link: Link, topology: Topology) -> None:
 
 def _raise(problem: TopologyError) -> None:
     raise problem
+
+
+async def missing_queues(link: Link, queues: Iterable[str]) -> set[str]:
+    """
+    Those of these queues that do not exist, asked before they are declared again.
+
+    Raises:
+        BrokerUnreachableError: When the connection was lost.
+    """
+    missing: set[str] = set()
+    channel = None
+    for queue in queues:
+        channel = channel or await link.channel(confirms=False)
+        try:
+            await channel.stats(queue)
+        except (TopologyError, AccessRefusedError) as refusal:
+            if isinstance(refusal, TopologyError):
+                missing.add(queue)
+            await channel.close()
+            channel = None
+    if channel is not None:
+        await channel.close()
+    return missing
 
 
 def _log_refusal(refusal: BrokerError) -> None:

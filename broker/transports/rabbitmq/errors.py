@@ -27,6 +27,7 @@ from effectmq.protocol.errors import (
 __all__ = [
     "channel_error",
     "credentials_error",
+    "in_use_error",
     "lost_error",
     "mechanism_error",
     "name_error",
@@ -65,10 +66,7 @@ def channel_error(code: int, text: str, doing: str, operation: Operation = "") -
     """
     text = one_line(text)
     if code == _RESOURCE_LOCKED or (code == _ACCESS_REFUSED and "exclusive use" in text):
-        return ReplyQueueInUseError(
-            f"{doing}: another live consumer holds the queue exclusively ({text}). Two producers "
-            "may not share one identity: give each its own, or stop the other one"
-        )
+        return in_use_error(doing, text)
     if code == _ACCESS_REFUSED:
         return access_error(text, doing, operation)
     if code == _NOT_FOUND:
@@ -88,6 +86,14 @@ def channel_error(code: int, text: str, doing: str, operation: Operation = "") -
             f"{doing}: the broker cannot do this ({text}); effectmq needs RabbitMQ 3.10 or later"
         )
     return BrokerError(f"{doing}: the broker closed the channel with {code} ({text})")
+
+
+def in_use_error(doing: str, text: str) -> ReplyQueueInUseError:
+    """The error for a queue that somebody else consumes alone; ``text`` says who knows it."""
+    return ReplyQueueInUseError(
+        f"{doing}: another live consumer holds the queue exclusively ({text}). Two producers may "
+        "not share one identity: give each its own, or stop the other one"
+    )
 
 
 def credentials_error(address: Address, text: str) -> AccessRefusedError:

@@ -119,6 +119,11 @@ class Supervisor:
         return self._link
 
     @property
+    def current(self) -> Link | None:
+        """The live connection, if there is one right now."""
+        return self._link
+
+    @property
     def ready(self) -> bool:
         """Whether there is a live connection right now."""
         return self._link is not None

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from effectmq.broker.limits import check_message, check_routing_key
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import QueueStats
 from effectmq.broker.transports.rabbitmq.address import read_address
 from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
-from effectmq.broker.transports.rabbitmq.declaring import declare, restore
+from effectmq.broker.transports.rabbitmq.declaring import declare, missing_queues, restore
 from effectmq.broker.transports.rabbitmq.driver import Link
+from effectmq.broker.transports.rabbitmq.errors import in_use_error
 from effectmq.broker.transports.rabbitmq.looking import Looker
 from effectmq.broker.transports.rabbitmq.publisher import Publisher
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
@@ -26,6 +27,7 @@ from effectmq.protocol.errors import (
     BrokerError,
     BrokerUnreachableError,
     ConfigurationError,
+    TopologyError,
     TransportClosedError,
 )
 from effectmq.protocol.message import Message
@@ -123,7 +125,16 @@ class RabbitTransport:
 
     async def _restore(self, link: Link) -> None:
         """Declare everything again on a new connection, before anybody else uses it."""
+        await self._note_missing(link)
         await restore(link, self._topology)
+
+    async def _note_missing(self, link: Link) -> None:
+        """Tell consumers whose queue does not exist any more, while that can still be seen."""
+        watching = [consumer for consumer in self._consumers if consumer.watched]
+        missing = await missing_queues(link, {consumer.queue for consumer in watching})
+        for consumer in watching:
+            if consumer.queue in missing:
+                consumer.note_missing()
 
     async def _redeclare(self) -> None:
         """
@@ -138,7 +149,9 @@ class RabbitTransport:
                 return
             self._restores_begun += 1
             turn = self._restores_begun
-            await restore(await self._link(), self._topology)
+            link = await self._link()
+            await self._note_missing(link)
+            await restore(link, self._topology)
             self._restored = turn
 
     async def publish(
@@ -159,17 +172,29 @@ class RabbitTransport:
         await publisher.publish(exchange, routing_key, message, limit_s, named_s)
 
     async def consume(
-        self, queue: str, *, prefetch: int, exclusive: bool = False
+        self,
+        queue: str,
+        *,
+        prefetch: int,
+        exclusive: bool = False,
+        lock: str = "",
+        on_resumed: Callable[[bool], None] | None = None,
     ) -> RabbitConsumer:
         """See the port."""
         self._check_open()
+        if lock and any(lock == consumer.lock for consumer in self._consumers):
+            # The broker would let its own connection in.
+            raise in_use_error(f"consuming from {queue!r}", "in this process")
         if not 1 <= prefetch <= _MAX_PREFETCH:
             raise ConfigurationError(f"prefetch is {prefetch}; expected 1 to {_MAX_PREFETCH}")
         consumer = RabbitConsumer(
             self._consuming,
             queue,
             prefetch=prefetch,
-            exclusive=exclusive,
+            # What enforces it by itself is asked for it; a ghost of ours must not keep us out.
+            exclusive=exclusive and not lock,
+            lock=lock,
+            on_resumed=on_resumed,
             redeclare=self._redeclare,
             counters=self._counters,
             on_closed=self._consumers.discard,
@@ -185,6 +210,19 @@ class RabbitTransport:
             await consumer.close()
             raise
         return consumer
+
+    async def delete(self, queue: str, *, if_empty: bool = False) -> bool:
+        """See the port."""
+        self._check_open()
+        channel = await (await self._link()).channel(confirms=False)
+        try:
+            await channel.delete_queue(queue, if_empty=if_empty)
+        except TopologyError:
+            return await self.stats(queue) is None
+        finally:
+            await channel.close()
+        self._topology = self._topology.without(queue)
+        return True
 
     async def stats(self, queue: str) -> QueueStats | None:
         """See the port."""

@@ -224,6 +224,7 @@ class Checkup:
             )
         finally:
             await consumer.close()
+            await self.transport.delete(queue)
         took_ms = (time.monotonic() - started) * 1_000
         return Finding("delivery", "OK", f"published, confirmed and received in {took_ms:.1f} ms")
 

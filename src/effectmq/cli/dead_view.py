@@ -94,7 +94,7 @@ def letter_text(
     parts = [pairs((name, value) for name, value in values if value not in (None, ""))]
     parts.append(f"error: {printable(str(record['detail']), _MAX_DETAIL)}")
     if record["envelope"] is not None:
-        title = "envelope" if content.form == "envelope" else "body (JSON, but no envelope)"
+        title = _TITLES.get(content.form, "body (JSON, but no envelope)")
         parts.append(f"{title}:\n{pretty(record['envelope'])}")
     elif record["body_base64"] is not None:
         parts.append(f"body (base64):\n{record['body_base64']}")
@@ -104,7 +104,13 @@ def letter_text(
     return "\n\n".join(parts)
 
 
+#: What the body is called, by its form.
+_TITLES = {"envelope": "envelope", "outcome": "outcome (carried out, not delivered)"}
+
+
 def _advice(letter: DeadLetter, content: DeadContent, record: Mapping[str, Any]) -> str:
+    if letter.is_outcome:
+        return f"deliver it:     effectmq dead replay {letter.id}"
     if content.request is not None:
         return (
             f"replay it:      effectmq dead replay {letter.id}\n"

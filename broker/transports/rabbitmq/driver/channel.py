@@ -330,8 +330,19 @@ class Channel:
         exclusive: bool,
         on_delivery: RawDelivery,
         on_cancel: Callable[[], None],
+        priority: int = 0,
     ) -> str:
-        """Subscribe, and give the consumer tag; ``on_cancel`` hears of a server-sent cancel."""
+        """
+        Subscribe, and give the consumer tag.
+
+        Args:
+            queue: It must exist.
+            prefetch: How many deliveries may be unsettled.
+            exclusive: Ask the broker to refuse other consumers; quorum queues do not.
+            on_delivery: Hears of each message.
+            on_cancel: Hears of a server-sent cancel.
+            priority: Consumers with a lower one get what this one has no room for; 0 is the usual.
+        """
         await self._call(self._channel.basic_qos(prefetch_count=prefetch), "setting the prefetch")
 
         async def nothing(_: aiormq.abc.DeliveredMessage) -> None:
@@ -344,7 +355,12 @@ class Channel:
         # Without this callback aiormq drops the consumer and tells nobody.
         self._channel.on_consumer_cancel_callbacks.add(cancelled)
         reply = await self._call(
-            self._channel.basic_consume(queue, nothing, exclusive=exclusive),
+            self._channel.basic_consume(
+                queue,
+                nothing,
+                exclusive=exclusive,
+                arguments={"x-priority": priority} if priority else None,
+            ),
             f"consuming from {queue!r}",
             "consume",
         )
@@ -390,6 +406,27 @@ class Channel:
             self._channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments)),
             f"declaring queue {queue.name!r}",
             "declare",
+        )
+
+    async def declare_lock(self, name: str, doing: str) -> None:
+        """
+        Declare a queue that belongs to this connection, and ends with it.
+
+        Raises:
+            ReplyQueueInUseError: When it belongs to another one.
+        """
+        # Its type is said, because a virtual host may have another default that has no such queues.
+        await self._call(
+            self._channel.queue_declare(
+                name, exclusive=True, arguments={"x-queue-type": "classic"}
+            ),
+            doing,
+        )
+
+    async def delete_queue(self, queue: str, *, if_empty: bool) -> None:
+        """Delete it; ``if_empty`` closes the channel when it is not."""
+        await self._call(
+            self._channel.queue_delete(queue, if_empty=if_empty), f"deleting queue {queue!r}"
         )
 
     async def bind(self, binding: Binding) -> None:
