@@ -23,6 +23,7 @@ from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.claimed_replies import ClaimedReplies
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.handle import Handle
+from effectmq.broker.inheritance import inherited
 from effectmq.broker.journal.choice import (
     ReplayMode,
     checked_replay,
@@ -309,6 +310,7 @@ class EffectClient:
         deadline_s: float | None = None,
         timeout: float | None = None,
         traceparent: str = "",
+        tracestate: str = "",
     ) -> Handle:
         """
         Put an effect into the durable queue of its kind.
@@ -317,10 +319,12 @@ class EffectClient:
             envelope: What to do.
             lane: The lane of its kind, when the kind is split.
             scope: The effect scope, when it is not the one derived from the invocation.
-            deadline_s: Seconds from now after which nobody wants the outcome.
+            deadline_s: Seconds from now after which nobody wants the outcome; inside of a handler
+                or a tool never later than the deadline of its effect, which is the default.
             timeout: Seconds to get the broker's confirmation; publishes of unknown fate are
                 repeated within it.
             traceparent: W3C trace context to pass on.
+            tracestate: What belongs to it.
 
         Returns:
             A handle to wait on; the effect is pending from now on, whatever happens to us.
@@ -331,12 +335,17 @@ class EffectClient:
             AttachmentStoreError: When its body is kept out of line and could not be stored.
             UnroutableError: When no queue takes its kind; names what is missing.
             PublishError: When it was not confirmed in time.
+            ParentExpiredError: When the effect that is being carried out here is over its deadline.
             AccessRefusedError: When the user may not publish effects.
             EffectMismatchError: When the journal has its key with another envelope.
             RecordMissingError: With strict replay, when nothing is recorded.
         """
         request, handle = self._prepare(
-            envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
+            envelope,
+            scope=scope,
+            deadline_s=deadline_s,
+            traceparent=traceparent,
+            tracestate=tracestate,
         )
         limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
         end = asyncio.get_running_loop().time() + limit_s
@@ -353,6 +362,7 @@ class EffectClient:
         scope: EffectScope | None = None,
         deadline_s: float | None = None,
         traceparent: str = "",
+        tracestate: str = "",
     ) -> RuntimeEffectOutcome:
         """
         Submit an effect and wait for its outcome.
@@ -362,8 +372,10 @@ class EffectClient:
             timeout: Seconds for everything together.
             lane: The lane of its kind, when the kind is split.
             scope: The effect scope, when it is not the one derived from the invocation.
-            deadline_s: Seconds from now after which nobody wants the outcome.
+            deadline_s: Seconds from now after which nobody wants the outcome; inside of a handler
+                or a tool never later than the deadline of its effect, which is the default.
             traceparent: W3C trace context to pass on.
+            tracestate: What belongs to it.
 
         Raises:
             EffectFailedError: When a controller error came back.
@@ -371,12 +383,17 @@ class EffectClient:
             EffectTimeoutError: When there was no outcome in time; the effect goes on.
             AttachmentStoreError: When its body is kept out of line and could not be stored.
             PublishError: When it could not be submitted.
+            ParentExpiredError: When the effect that is being carried out here is over its deadline.
             RecordMissingError: With strict replay, when nothing is recorded.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         request, handle = self._prepare(
-            envelope, scope=scope, deadline_s=deadline_s, traceparent=traceparent
+            envelope,
+            scope=scope,
+            deadline_s=deadline_s,
+            traceparent=traceparent,
+            tracestate=tracestate,
         )
         if not handle.done and not await self._recalled(request, timeout):
             await self._publish(request, route_of(request.kind, lane), end, timeout)
@@ -416,16 +433,21 @@ class EffectClient:
         scope: EffectScope | None = None,
         deadline_s: float | None = None,
         traceparent: str = "",
+        tracestate: str = "",
     ) -> tuple[Request, Handle]:
         now = time.time()
+        parent = inherited()
+        own_ms = int((now + deadline_s) * 1_000) if deadline_s is not None else 0
+        traceparent, tracestate = parent.trace(traceparent, tracestate)
         request = Request.seal(
             envelope,
             reply_to=self._reply_queue,
             content_type=self._content_type,
             scope=scope,
-            deadline_ms=int((now + deadline_s) * 1_000) if deadline_s is not None else 0,
+            deadline_ms=parent.earlier(own_ms),
             timestamp_s=int(now),
             traceparent=traceparent,
+            tracestate=tracestate,
             out_of_line=self._claims is not None,
             limits=self._sealing,
         )
@@ -501,6 +523,7 @@ class EffectClient:
             raise TransportClosedError(
                 "the client is not open; use it inside 'async with Client(...) as client'"
             )
+        inherited().check(request.effect_id, time.time_ns() // 1_000_000)
         loop = asyncio.get_running_loop()
         message = await self._outgoing(request.message, end, limit_s)
         reached("before_publish")

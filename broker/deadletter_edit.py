@@ -75,14 +75,14 @@ def edit_letter(
         )
     envelope = from_tree(RuntimeEffectEnvelope, parse_json(document))
     old = letter.message
-    traceparent = old.headers.get(names.TRACEPARENT, "")
     request = Request.seal(
         envelope,
         reply_to=old.reply_to,
         content_type=old.content_type if old.content_type in (MSGPACK, JSON) else MSGPACK,
         scope=_kept_scope(letter, envelope),
         timestamp_s=old.timestamp,
-        traceparent=traceparent if isinstance(traceparent, str) else "",
+        traceparent=_text(old, names.TRACEPARENT),
+        tracestate=_text(old, names.TRACESTATE),
         out_of_line=old.headers.get(names.OUT_OF_LINE) is True,
         limits=limits,
     )
@@ -93,6 +93,11 @@ def edit_letter(
     message = replace(request.message, headers=headers)
     same_kind = request.kind == kind_of(letter.route)
     return DeadEdit(letter, request, message, letter.route if same_kind else request.kind, before)
+
+
+def _text(message: Message, name: str) -> str:
+    value = message.headers.get(name, "")
+    return value if isinstance(value, str) else ""
 
 
 def _kept_scope(letter: DeadLetter, envelope: RuntimeEffectEnvelope) -> EffectScope | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from effectmq.protocol.errors import ConfigurationError, PayloadTooLargeError
-from effectmq.protocol.headers import TRACEPARENT
+from effectmq.protocol.headers import TRACEPARENT, TRACESTATE
 from effectmq.protocol.message import HeaderValue, Message
 
 __all__ = ["MAX_HEADERS_BYTES", "check_message", "check_routing_key", "is_own_header"]
@@ -80,7 +80,7 @@ def is_own_header(name: str) -> bool:
     RabbitMQ adds its own to a message that it dead-letters, and 3.10 believes an ``x-death`` that
     comes back with a publish, takes it for a cycle, and drops the message.
     """
-    return name == TRACEPARENT or name.startswith("effect-")
+    return name in (TRACEPARENT, TRACESTATE) or name.startswith("effect-")
 
 
 def _is_surely_short(text: str) -> bool:
@@ -111,7 +111,7 @@ def _name_size(name: str) -> int:
     if not is_own_header(name):
         raise ConfigurationError(
             f"the header {name!r} is not one of ours and would not arrive; expected a name that "
-            f"starts with 'effect-', or {TRACEPARENT!r}"
+            f"starts with 'effect-', {TRACEPARENT!r} or {TRACESTATE!r}"
         )
     size = len(_utf8("a header name", name))
     if size > _MAX_HEADER_NAME_BYTES:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.inheritance import Inheritance, carrying_out
 from effectmq.consumers.handler import EffectContext, TryAgain, checked_outcome
 from effectmq.consumers.threads import Confirm, Seat, seated
-from effectmq.protocol import headers as names
 from effectmq.protocol.errors import HandlerError
 from effectmq.protocol.request import Request
 from effectmq.protocol.text import printable
@@ -184,16 +184,18 @@ class Attempt:
         self._called = True
         lane, request = self._lane, self._request
         reached("mid_effect")
+        parent = Inheritance.of(request)
         context = EffectContext(
             request.envelope,
             request.effect_id,
             request.attempt,
             request.deadline_ms,
-            str(request.message.headers.get(names.TRACEPARENT, "")),
+            parent.traceparent,
             self._while_it_counts(lane.chunks.stream(request)),
+            parent.tracestate,
         )
         try:
-            with seated(self._seat):
+            with seated(self._seat), carrying_out(parent):
                 result = await lane.handler.run(request, context)
             if isinstance(result, TryAgain):
                 return result

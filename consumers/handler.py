@@ -65,6 +65,7 @@ class EffectContext:
         stream: Sends a piece of text to whoever waits, while the outcome is still being made. It
             returns at once, and a piece may get lost: the outcome must be whole without them. Call
             it on the event loop.
+        tracestate: What belongs to the trace context, or empty.
     """
 
     envelope: RuntimeEffectEnvelope
@@ -73,6 +74,7 @@ class EffectContext:
     deadline_ms: int
     traceparent: str
     stream: Callable[[str], None] = _to_nobody
+    tracestate: str = ""
 
     @property
     def invocation(self) -> RuntimeInvocation:

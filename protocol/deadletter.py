@@ -161,6 +161,7 @@ def revived_message(letter: DeadLetter) -> Message:
         names.BODY,
         names.OUT_OF_LINE,
         names.TRACEPARENT,
+        names.TRACESTATE,
         names.EDITED_FROM,
         names.PARK_NUMBER,
     )

@@ -77,6 +77,7 @@ __all__ = [
     "MalformedError",
     "MissingExtraError",
     "NotStorableError",
+    "ParentExpiredError",
     "PayloadTooLargeError",
     "ProcessLeaseLostError",
     "ProcessRegistryError",
@@ -504,6 +505,24 @@ class EffectTimeoutError(EffectError, TimeoutError):
             f"no outcome for effect {effect_id!r} within {timeout_s:g} s. {known}: wait longer or "
             "ask for the same effect again, which is safe; check that a worker of its kind runs "
             "(effectmq queues), or look for it among the dead letters (effectmq dead list)"
+        )
+
+
+class ParentExpiredError(EffectError):
+    """
+    The effect on whose behalf this one was asked for has passed its deadline; nothing was sent.
+
+    Args:
+        effect_id: The id of the effect that was asked for.
+        late_ms: How long ago that was, in milliseconds.
+    """
+
+    def __init__(self, effect_id: str, late_ms: int) -> None:
+        self.effect_id = effect_id
+        super().__init__(
+            f"effect {effect_id!r} was not submitted: the deadline of the effect that asks for it "
+            f"passed {late_ms} ms ago; give that one more time, or submit what outlives it inside "
+            "of detached()"
         )
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "ROUTE",
     "SCOPE",
     "TRACEPARENT",
+    "TRACESTATE",
     "UNFETCHED_SINCE",
     "carried",
     "integer",
@@ -64,6 +65,8 @@ OUT_OF_LINE = "effect-out-of-line"
 UNFETCHED_SINCE = "effect-unfetched-since"
 #: W3C trace context, passed on untouched.
 TRACEPARENT = "traceparent"
+#: What belongs to it, likewise.
+TRACESTATE = "tracestate"
 
 #: Which parking of its effect a dead letter is, as the journal counts them from 1; kept by a
 #: replay, because it is what allows the worker to run again what is recorded as failed.
@@ -102,6 +105,7 @@ _CARRIED = {
     OUT_OF_LINE: 0,
     UNFETCHED_SINCE: 0,
     TRACEPARENT: 512,
+    TRACESTATE: 512,
     EDITED_FROM: 128,
     PARK_NUMBER: 0,
 }

@@ -105,6 +105,7 @@ class Request:
         deadline_ms: int = 0,
         timestamp_s: int = 0,
         traceparent: str = "",
+        tracestate: str = "",
         out_of_line: bool = False,
         limits: Limits | None = None,
     ) -> Request:
@@ -119,6 +120,7 @@ class Request:
             deadline_ms: Unix milliseconds after which nobody wants it; 0 for never.
             timestamp_s: When it is published, Unix seconds.
             traceparent: W3C trace context to pass on.
+            tracestate: What belongs to it.
             out_of_line: Whether the outcome may be kept out of line; see ``claimcheck``.
             limits: The size cap to keep.
 
@@ -144,6 +146,8 @@ class Request:
             headers[names.DEADLINE] = deadline_ms
         if traceparent:
             headers[names.TRACEPARENT] = traceparent
+            if tracestate:
+                headers[names.TRACESTATE] = tracestate
         if out_of_line:
             headers[names.OUT_OF_LINE] = True
         message = Message(
@@ -221,7 +225,7 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     if claimed and claimed != hash_:
         raise HashMismatchError(claimed, hash_, str(ignored))
     kind, effect_id, key = _subject(envelope)
-    for name in (names.REPLAY_KEY, names.TRACEPARENT):
+    for name in (names.REPLAY_KEY, names.TRACEPARENT, names.TRACESTATE):
         names.text(message.headers, name)
     accepts_out_of_line(message)
     return Request(

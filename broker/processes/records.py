@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from effectmq.broker.database import Row, Transaction
+from effectmq.broker.inheritance import Inheritance
 from effectmq.broker.processes.tables import key, number, stored, text, tree
+from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.digests import registration_hash
-from effectmq.protocol.model import canonical_bytes, from_tree
+from effectmq.protocol.headers import TRACEPARENT, TRACESTATE
+from effectmq.protocol.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.opaque import JsonValue
 from effectmq.protocol.processes.appending import is_terminal
 from effectmq.protocol.processes.registration import (
     checked_registration,
@@ -36,7 +41,11 @@ __all__ = [
     "register",
     "save",
     "set_external_ref",
+    "trace_of",
 ]
+
+#: Beside what the wire knows of a context.
+_TRACE = "effectmq_trace"
 
 #: What ``record_from`` takes, of ``effectmq_processes p``.
 COLUMNS = (
@@ -60,7 +69,10 @@ class Locked:
 
 
 def register(
-    tx: Transaction, registration: ProcessRegistration, context: ProcessExecutionContext
+    tx: Transaction,
+    registration: ProcessRegistration,
+    context: ProcessExecutionContext,
+    trace: Inheritance | None = None,
 ) -> ProcessRecord:
     """
     Store a process, unless it is there already.
@@ -81,7 +93,7 @@ def register(
             stored(prepared.id),
             hash_,
             canonical_bytes(prepared),
-            canonical_bytes(context),
+            _taken_along(context, trace),
             canonical_bytes(ProcessStatusRunning()),
             now_ms,
             now_ms,
@@ -178,12 +190,36 @@ def execution_context(tx: Transaction, process_id: str) -> ProcessExecutionConte
     Raises:
         ProcessRegistryError: When nobody has registered it.
     """
+    return from_tree(ProcessExecutionContext, _taken(tx, process_id))
+
+
+def trace_of(tx: Transaction, process_id: str) -> Inheritance:
+    """
+    The trace context of the effect that started a process; there is no deadline with it.
+
+    Raises:
+        ProcessRegistryError: When nobody has registered it.
+    """
+    found = _taken(tx, process_id).get(_TRACE)
+    known = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+    return Inheritance(0, str(known.get(TRACEPARENT, "")), str(known.get(TRACESTATE, "")))
+
+
+def _taken(tx: Transaction, process_id: str) -> dict[str, JsonValue]:
     rows = tx.execute(
         "SELECT execution_context FROM effectmq_processes WHERE process = ?", (key(process_id),)
     )
     if not rows:
         raise unknown_process(process_id)
-    return from_tree(ProcessExecutionContext, tree(rows[0][0]))
+    return cast("dict[str, JsonValue]", tree(rows[0][0]))
+
+
+def _taken_along(context: ProcessExecutionContext, trace: Inheritance | None) -> bytes:
+    """The context as it is kept; the trace is ours, beside the members of the wire."""
+    if trace is None or not trace.traceparent:
+        return canonical_bytes(context)
+    kept = {TRACEPARENT: trace.traceparent, TRACESTATE: trace.tracestate}
+    return canonical_json({**cast("dict[str, JsonValue]", to_tree(context)), _TRACE: kept})
 
 
 def non_terminal(tx: Transaction) -> list[ProcessRecord]:

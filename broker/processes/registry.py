@@ -12,6 +12,7 @@ from functools import partial
 from typing import Self, TypeVar
 
 from effectmq.broker.database import Database, Transaction
+from effectmq.broker.inheritance import Inheritance, inherited
 from effectmq.broker.processes import events, handles, leases, records
 from effectmq.broker.processes.bells import Bells
 from effectmq.broker.processes.tables import SCHEMA
@@ -139,8 +140,12 @@ class ProcessRegistry:
             context: What the process takes along; kept as it was at the first start.
         """
 
+        # Of the effect that is carried out here, which the transaction's thread does not know.
+        trace = inherited()
+
         def work(tx: Transaction) -> ProcessRecord:
-            record = records.register(tx, registration, context or ProcessExecutionContext())
+            taken = context or ProcessExecutionContext()
+            record = records.register(tx, registration, taken, trace)
             if grant is not None:
                 handles.grant(tx, grant.owner_scope, record.id, grant.descriptor)
             return record
@@ -154,6 +159,10 @@ class ProcessRegistry:
     async def execution_context(self, process_id: str) -> ProcessExecutionContext:
         """What the process took along from where it was started."""
         return await self._database.read(lambda tx: records.execution_context(tx, process_id))
+
+    async def trace_of(self, process_id: str) -> Inheritance:
+        """The trace context of the effect that started the process; no deadline is with it."""
+        return await self._database.read(lambda tx: records.trace_of(tx, process_id))
 
     async def set_external_ref(self, process_id: str, ref: ProcessExternalRef) -> ProcessRecord:
         """Note where else the process runs, in place of what was noted before."""

@@ -22,6 +22,7 @@ import socket
 from contextlib import suppress
 from typing import Self
 
+from effectmq.broker.inheritance import carrying_out
 from effectmq.broker.processes.registry import ProcessRegistry
 from effectmq.consumers.processes.execution import Executors, cancelled, recovery_failure
 from effectmq.consumers.processes.running import Program, RunningProcess, RunTool
@@ -184,7 +185,8 @@ class ProcessRunner:
             if not is_terminal(record):
                 context = await self._registry.execution_context(process_id)
                 process = RunningProcess(self._registry, record, context, lease)
-                gone = await self._carry_out(process)
+                with carrying_out(await self._registry.trace_of(process_id)):
+                    gone = await self._carry_out(process)
         finally:
             if not gone:
                 # Left before its end: it need not wait for the lease to run out. When this cannot

@@ -31,7 +31,10 @@ _TIMEOUT_S = 86_400.0
 
 
 def tools_as_effects(
-    client: EffectClient, *, timeout_s: float = _TIMEOUT_S
+    client: EffectClient,
+    *,
+    timeout_s: float = _TIMEOUT_S,
+    lane_of: Callable[[str], str | None] = lambda tool: None,
 ) -> Callable[[PreparedToolCall, RunningProcess], Awaitable[ToolCallOutput]]:
     """
     Run the tools of processes as ``tool_call`` effects.
@@ -39,6 +42,7 @@ def tools_as_effects(
     Args:
         client: A connected client.
         timeout_s: How long to wait for one call; then the process fails, and the call goes on.
+        lane_of: The lane of ``tool_call`` that calls of a tool take.
     """
 
     async def run_tool(call: PreparedToolCall, process: RunningProcess) -> ToolCallOutput:
@@ -49,7 +53,10 @@ def tools_as_effects(
             command=RuntimeEffectCommandToolCall(call=call),
         )
         outcome = await client.execute(
-            envelope, timeout=timeout_s, scope=EffectScopeProcess(process_id=process.record.id)
+            envelope,
+            timeout=timeout_s,
+            scope=EffectScopeProcess(process_id=process.record.id),
+            lane=lane_of(call.tool_name),
         )
         assert isinstance(outcome, RuntimeEffectOutcomeToolCall)
         return outcome.result.output

@@ -41,7 +41,7 @@ from effectmq.consumers.sessions import (
     SurfaceHandler,
 )
 from effectmq.protocol.errors import ConfigurationError, TransportClosedError
-from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.tools import PreparedToolCall, ToolCallOutput
 from effectmq.wiring import Worker
@@ -218,7 +218,12 @@ class Boundary:
 
     async def run_tool(self, call: PreparedToolCall, process: RunningProcess) -> ToolCallOutput:
         """Run a tool on behalf of a process, as an effect; programs may use it too."""
-        return await tools_as_effects(self.calls.client)(call, process)
+        return await tools_as_effects(self.calls.client, lane_of=self.lane_of)(call, process)
+
+    def lane_of(self, tool: str) -> str | None:
+        """The lane that calls of a tool take, as far as this worker knows the tool."""
+        found = self._worker.tools.get(tool)
+        return found.lane or None if found is not None else None
 
     def code_handler(self, settings: CodeSettings) -> CodeHandler:
         """The handler of ``exec_code``."""
@@ -227,7 +232,12 @@ class Boundary:
         from effectmq.consumers.code.handler import CodeHandler
 
         async def execute(envelope: RuntimeEffectEnvelope) -> RuntimeEffectOutcome:
-            return await self.calls.client.execute(envelope, timeout=settings.wait_limit_s)
+            command, lane = envelope.command, None
+            if isinstance(command, RuntimeEffectCommandToolCall):
+                lane = self.lane_of(command.call.tool_name)
+            return await self.calls.client.execute(
+                envelope, timeout=settings.wait_limit_s, lane=lane
+            )
 
         return CodeHandler(
             settings,
