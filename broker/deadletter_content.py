@@ -200,6 +200,8 @@ def dead_facts(letter: DeadLetter) -> dict[str, Any]:
         "code": letter.code,
         "detail": letter.detail,
         "attempts": letter.attempts,
+        "deaths": letter.deaths,
+        "former_deaths": letter.former_deaths,
         "parked_ms": letter.parked_ms,
         "parked_by": letter.parked_by,
         "edited_from": letter.edited_from,

@@ -87,9 +87,13 @@ def edit_letter(
         limits=limits,
     )
     before = _hash_before(letter, limits)
-    headers = {**request.message.headers, names.EDITED_FROM: before}
-    if names.PARK_NUMBER in old.headers:
-        headers[names.PARK_NUMBER] = old.headers[names.PARK_NUMBER]
+    # What the new envelope says of itself, over what a replay of the old one would keep of it.
+    numbers = {
+        name: value
+        for name, value in names.revived(old.headers).items()
+        if name in (names.PARK_NUMBER, names.FORMER_DEATHS)
+    }
+    headers = {**request.message.headers, **numbers, names.EDITED_FROM: before}
     message = replace(request.message, headers=headers)
     same_kind = request.kind == kind_of(letter.route)
     return DeadEdit(letter, request, message, letter.route if same_kind else request.kind, before)

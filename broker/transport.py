@@ -65,7 +65,7 @@ class Delivery(Protocol):
 
     @property
     def redelivered(self) -> bool:
-        """Whether the broker has handed it out before."""
+        """Whether the broker has handed it out before; how often says ``message.returns``."""
         ...
 
     def ack(self) -> None:

@@ -293,7 +293,7 @@ class Ending(ABC):
         lane, request = self.lane, self._request
         error: dict[str, str] = result["Err"]  # type: ignore[assignment]
         letter = dead_message(
-            request.message if request else self.delivery.message,
+            request.changed({}).message if request else self.delivery.message,
             kind=self.kind,
             route=self.route,
             reason=reason,

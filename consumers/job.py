@@ -60,6 +60,7 @@ from effectmq.consumers.lifecycle import (
     Run,
     after_error,
     busy,
+    crash_looping,
     expired,
     misrouted,
     on_arrival,
@@ -69,6 +70,7 @@ from effectmq.consumers.lifecycle import (
     unkept,
 )
 from effectmq.consumers.recording import Hold
+from effectmq.consumers.retry import IN_PLACE_LIMIT_MS
 from effectmq.consumers.retry_sleeps import note_sleep
 from effectmq.consumers.undelivered import is_outcome
 from effectmq.protocol.differences import mismatch_sentence
@@ -81,6 +83,9 @@ __all__ = ["Job"]
 
 logger = logging.getLogger("effectmq.worker")
 
+#: How long a suspect waits for the others to get away, where no journal knows which bodies began.
+_SCATTER_S = 0.3
+
 
 class Job(Ending):
     """
@@ -89,7 +94,18 @@ class Job(Ending):
         delivery: What arrived.
     """
 
-    __slots__ = ("_attempt", "_defective", "_delayed", "_fetching", "_polls", "_refused", "_timer")
+    __slots__ = (
+        "_attempt",
+        "_begun",
+        "_dead_workers",
+        "_defective",
+        "_delayed",
+        "_fetching",
+        "_held_before",
+        "_polls",
+        "_refused",
+        "_timer",
+    )
 
     #: Whether the sender of a message that is too large hears of it from here.
     tells_oversize = True
@@ -103,6 +119,11 @@ class Job(Ending):
         self._polls = 0
         self._defective = False
         self._refused = False
+        #: How often this process had the message before.
+        self._held_before = 0
+        #: Whether the journal knows that its body has begun, and who died with it before.
+        self._begun = True
+        self._dead_workers: tuple[str, ...] = ()
 
     # Arrival -----------------------------------------------------------------------------------
 
@@ -115,6 +136,8 @@ class Job(Ending):
         lane = self.lane
         lane.jobs.add(self)
         lane.counters["delivered"] += 1
+        if lane.witnesses is not None:
+            self._held_before = lane.witnesses.deliver(self.delivery.message)
         if len(self.delivery.message.body) > lane.limits.max_body_bytes:
             self._reject_oversize()
             return
@@ -217,7 +240,7 @@ class Job(Ending):
         request = self._known()
         leader = self.lane.inflight.claim(request.identity, self)
         if leader is self:
-            self._claim()
+            self._lead(request)
             return
         self.lane.counters["joined"] += 1
         known = leader._known()
@@ -229,6 +252,21 @@ class Job(Ending):
             self._wait(leader._delayed)
         else:
             leader._followers.append(self)
+
+    def _lead(self, request: Request) -> None:
+        witnesses, message = self.lane.witnesses, self.delivery.message
+        if witnesses is None or message.returns <= self._held_before:
+            self._claim()
+            return
+
+        def heard(times: int) -> None:
+            # What nobody alive explains was a death.
+            deaths = request.deaths + max(0, message.returns - times)
+            self._request = replace(request, deaths=deaths)
+            if not self.lane.leaving:
+                self._claim()
+
+        witnesses.ask(message, self._held_before, self._safely(heard))
 
     def _conflict(self, known_hash: str, known_envelope: str) -> None:
         request = self._known()
@@ -247,10 +285,22 @@ class Job(Ending):
 
     def _claim(self) -> None:
         request, lane = self._known(), self.lane
+        lane.quarantine.leave(self)
+        if lane.quarantine.closed and not lane.leaving:
+            self._keep_away()
+            return
         on_uncertain = lane.handler.on_uncertain(request)
         lane.records.claim(
             request, on_uncertain, self._safely(self._claimed), self._safely(self._unkept)
         )
+
+    def _keep_away(self) -> None:
+        """Somebody has its last chance: begin later, and have no part in what happens now."""
+        if self._known().deaths and not self.lane.records.kept:
+            # What is only in our hands is counted when we die, and this one has been already.
+            self._step_aside()
+        else:
+            self.lane.quarantine.hold(self._safely(self._claim))
 
     def _claimed(self, answer: ClaimAnswer) -> None:
         if self.lane.leaving:
@@ -291,8 +341,15 @@ class Job(Ending):
         if lane.records.kept:
             self._hold = Hold(request.identity, answer.fence)
             lane.records.watch(self._hold, self._safely(self._lease_lost))
-            due_ms = lane.now_ms() + answer.due_in_ms
-            self._request = replace(request, attempt=answer.attempt, due_ms=due_ms)
+            self._request = replace(
+                request,
+                attempt=answer.attempt,
+                due_ms=lane.now_ms() + answer.due_in_ms,
+                deaths=answer.deaths,
+                former_deaths=answer.former_deaths,
+            )
+            self._begun = answer.begun
+            self._dead_workers = answer.dead_workers
         reached("after_claim")
 
     def _granted(self, answer: Granted) -> None:
@@ -337,14 +394,24 @@ class Job(Ending):
 
     def _step(self) -> None:
         """Decide on the effect as it is now: when it is ours, and again after every pause."""
-        action = on_arrival(self._known(), now_ms=self.lane.now_ms(), levels_ms=self.lane.levels_ms)
+        lane = self.lane
+        action = on_arrival(
+            self._known(),
+            now_ms=lane.now_ms(),
+            levels_ms=lane.levels_ms,
+            max_deaths=lane.settings.max_deaths,
+        )
         match action:
+            case Run(alone=True):
+                self._run_alone()
             case Run():
-                self._run()
+                self._begin_body()
             case AnswerNow():
                 self._give(RuntimeEffectOutcomeSleep())
             case Pause() | Delay():
                 self._wait(action)
+            case Park(reason="crash_looping"):
+                self._park(crash_looping(self._known(), self._dead_workers))
             case Park():
                 self._park(action)
 
@@ -397,8 +464,75 @@ class Job(Ending):
 
     # Running -----------------------------------------------------------------------------------
 
+    def _run_alone(self) -> None:
+        """Take the last chance, when it is its turn."""
+        lane = self.lane
+        logger.warning(
+            "effect %s was running when %d worker(s) died%s; it runs alone, and is parked if it "
+            "happens again",
+            self.effect_id,
+            self._known().deaths,
+            f" ({', '.join(self._dead_workers)})" if self._dead_workers else "",
+            extra={"action": "last_chance", "effect_id": self.effect_id},
+        )
+        lane.counters["last_chances"] += 1
+        if lane.records.kept:
+            self._timer = lane.loop.call_later(
+                IN_PLACE_LIMIT_MS / 1_000, self._safely(self._give_way)
+            )
+            lane.quarantine.enter(self, self._safely(self._begin_body))
+        elif lane.quarantine.taken:
+            self._step_aside()
+        else:
+            lane.quarantine.enter(self, self._safely(self._scatter))
+
+    def _give_way(self) -> None:
+        if self.lane.quarantine.waits(self):
+            self._step_aside()
+
+    def _step_aside(self) -> None:
+        """Wait where nothing can happen to it, and where it holds no slot."""
+        self.lane.quarantine.leave(self)
+        self._wait(Delay(self.lane.levels_ms[0], {}))
+
+    def _scatter(self) -> None:
+        """
+        Without a journal: let the other suspects get away first.
+
+        Those that came together with this one are in our hands until they are on a delay level,
+        and would be counted with it.
+        """
+        self._timer = self.lane.loop.call_later(_SCATTER_S, self._safely(self._begin_body))
+
+    def _begin_body(self) -> None:
+        """Run it, as soon as the journal knows that whoever dies now may have died of it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        hold = self._hold
+        if self._begun or hold is None:
+            self._run()
+            return
+
+        def begun(answer: Accepted | Lost) -> None:
+            self._telling = False
+            if self.lane.leaving:
+                # Known as begun, and yet it never was: whoever is next must not count us.
+                self.lane.records.release(hold, self._known().attempt, None, _ignore, _ignore)
+                self._end()
+            elif isinstance(answer, Accepted) and self._hold is hold:
+                self._begun = True
+                self._run()
+            else:
+                self.lane.records.unwatch(hold)
+                self._hold = None
+                self._claim()
+
+        self._telling = True
+        self.lane.records.begin(hold, self._safely(begun), self._safely(self._unkept))
+
     def _run(self) -> None:
         lane, request = self.lane, self._known()
+        lane.quarantine.body_began()
         if not request.first_seen_ms:
             # Kept here only; it goes on the wire with a retry.
             request = self._request = replace(request, first_seen_ms=lane.now_ms())
@@ -408,6 +542,8 @@ class Job(Ending):
 
     def _attempted(self, result: Result, overdue: bool) -> None:
         self._attempt = None
+        self.lane.quarantine.body_ended()
+        self.lane.quarantine.leave(self)
         if self.lane.leaving:
             # Shut down before it was done: never settled, so another worker gets it. Whatever it
             # made of being cancelled is not an attempt.
@@ -559,6 +695,9 @@ class Job(Ending):
     def _end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self.lane.quarantine.leave(self)
+        if self.lane.witnesses is not None:
+            self.lane.witnesses.settle(self.delivery.message)
         if self._request is not None:
             self.lane.inflight.release(self._request.identity, self)
         self.lane.discard(self)
@@ -573,12 +712,26 @@ class Job(Ending):
         if self._fetching is not None:
             self._fetching.cancel()
         begun = self._attempt is not None and self._attempt.stop()
+        if not self.lane.records.kept:
+            self._hand_on()
         if hold is not None and begun:
             self.lane.records.abandon(hold)
         elif hold is not None and not self._telling:
             self.lane.records.release(hold, self._known().attempt, None, _ignore, _ignore)
         if self._attempt is None:
             self._end()
+
+    def _hand_on(self) -> None:
+        """
+        Without a journal: send the effect home, because what just comes back counts as a death.
+
+        When even that cannot be done in time, it just comes back.
+        """
+        lane = self.lane
+        if self._request is None or self._answer is not None or self._delayed is not None:
+            return
+        message = self._request.changed({}).message
+        lane.settlement.hand_on(lane.levels_ms[0], self.route, message, self.delivery.ack)
 
 
 def _ignore(answer: object) -> None:

@@ -14,10 +14,12 @@ from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.ignored import IgnoredMembers
 from effectmq.consumers.inflight import InFlight
+from effectmq.consumers.quarantine import Quarantine
 from effectmq.consumers.recording import Records
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
 from effectmq.consumers.threads import Threads
+from effectmq.consumers.witnesses import Witnesses
 from effectmq.protocol.limits import Limits
 
 __all__ = ["Lane"]
@@ -42,6 +44,8 @@ class Lane(Generic[J]):
         counters: The worker's.
         threads: Run what is not ``async``; shared by all lanes.
         abandoned: Counts what cannot be stopped; shared, too.
+        quarantine: Keeps what may end the process away from the rest; shared, too.
+        witnesses: Without a journal, knows who has held what; with one nobody has to.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Lane(Generic[J]):
         counters: Counter[str],
         threads: Threads,
         abandoned: Abandoned,
+        quarantine: Quarantine,
+        witnesses: Witnesses | None = None,
     ) -> None:
         self.kind = kind
         self.route = route
@@ -72,6 +78,8 @@ class Lane(Generic[J]):
         self.settings = settings
         self.levels_ms = levels_ms
         self.worker_name = worker_name
+        self.quarantine = quarantine
+        self.witnesses = witnesses
         self.counters = counters
         self.ignored = IgnoredMembers(counters)
         self.limits = Limits(max_body_bytes=settings.max_body_bytes)

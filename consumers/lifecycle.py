@@ -14,6 +14,9 @@ deadline passed                             ``Park`` as expired
 not due yet, more than a second away        ``Delay`` to the longest level that does not overshoot
 not due yet, a second or less               ``Pause``, then go on
 a sleep seen for the first time             its due time is fixed, then as above
+workers died with it, and once more is one  ``Run``, alone
+too many
+workers died with it too often              ``Park`` as crash_looping
 otherwise                                   ``Run``
 gave an outcome                             ``Answer``
 gave a tool failure worth another try       ``Pause`` or ``Delay``, with the next attempt
@@ -65,6 +68,7 @@ __all__ = [
     "after_crash",
     "after_error",
     "busy",
+    "crash_looping",
     "expired",
     "misrouted",
     "on_arrival",
@@ -106,7 +110,14 @@ PARK_REASONS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Execute it now."""
+    """
+    Execute it now.
+
+    Attributes:
+        alone: Whether nothing else may begin beside it, because one more death would decide.
+    """
+
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +169,7 @@ def misrouted(request: Request, queue_kind: str) -> Park | None:
 
 
 def on_arrival(
-    request: Request, *, now_ms: int, levels_ms: Sequence[int]
+    request: Request, *, now_ms: int, levels_ms: Sequence[int], max_deaths: int
 ) -> Run | Answer | Pause | Delay | Park:
     """
     What to do with an effect that may be run.
@@ -167,6 +178,7 @@ def on_arrival(
         request: What arrived, with the moment at which it is due.
         now_ms: Unix milliseconds.
         levels_ms: The delay levels, ascending.
+        max_deaths: How many workers may die with it.
     """
     if request.deadline_ms and now_ms >= request.deadline_ms:
         return expired(request, now_ms)
@@ -176,7 +188,11 @@ def on_arrival(
         due_ms = now_ms + min(command.duration_ms, LONGEST_WAIT_MS)
     if due_ms > now_ms:
         return _step(request, due_ms, now_ms, levels_ms, {"due": due_ms})
-    return Answer() if isinstance(command, RuntimeEffectCommandSleep) else Run()
+    if isinstance(command, RuntimeEffectCommandSleep):
+        return Answer()
+    if request.deaths >= max_deaths:
+        return crash_looping(request)
+    return Run(alone=0 < request.deaths == max_deaths - 1)
 
 
 def _step(
@@ -200,6 +216,31 @@ def expired(request: Request, now_ms: int) -> Park:
         "effectmq_expired",
         f"the deadline passed {now_ms - request.deadline_ms} ms ago, before there was an outcome; "
         "give it more time, or start more workers",
+    )
+
+
+def crash_looping(request: Request, dead_workers: Sequence[str] = ()) -> Park:
+    """
+    The action for an effect that workers kept dying with.
+
+    Args:
+        request: With its deaths.
+        dead_workers: The names of those that died last, where they are known.
+    """
+    who = f" ({', '.join(dead_workers)})" if dead_workers else ""
+    former = (
+        f", after {request.former_deaths} before it was replayed" if request.former_deaths else ""
+    )
+    what = (
+        "1 worker died or fell silent"
+        if request.deaths == 1
+        else (f"{request.deaths} workers died or fell silent")
+    )
+    return Park(
+        "crash_looping",
+        "effectmq_crash_looping",
+        f"{what} while running it{who}{former}; look for what ends the process (memory, a crash "
+        "in native code, os._exit, a blocked loop) and replay it when that is mended",
     )
 
 

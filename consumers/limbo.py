@@ -78,6 +78,9 @@ class LimboJob(Job):
             self.lane.records.abandon(hold)
         self._park(unkept(problem))
 
+    def _hand_on(self) -> None:
+        """It stays in limbo, where it is counted."""
+
     def _granted(self, answer: Granted) -> None:
         """Ours, to write down that it is given up."""
         self._take(answer)

@@ -30,6 +30,7 @@ from effectmq.broker.journal.journal import Journal, Look
 from effectmq.broker.journal.records import (
     Abandon,
     Accepted,
+    Begin,
     Claim,
     ClaimAnswer,
     Granted,
@@ -132,6 +133,15 @@ class Records(Protocol):
         """Let go of it until it is due; ``None`` for the moment that was fixed before."""
         ...
 
+    def begin(
+        self,
+        hold: Hold,
+        then: Callable[[Accepted | Lost], None],
+        failed: Failed,
+    ) -> None:
+        """Say that its body begins now."""
+        ...
+
     def abandon(self, hold: Hold) -> None:
         """Leave while a body may be half done."""
         ...
@@ -182,6 +192,15 @@ class NoRecords:
         hold: Hold,
         attempts: int,
         due_in_ms: int | None,
+        then: Callable[[Accepted | Lost], None],
+        failed: Failed,
+    ) -> None:
+        """Go on."""
+        then(Accepted())
+
+    def begin(
+        self,
+        hold: Hold,
         then: Callable[[Accepted | Lost], None],
         failed: Failed,
     ) -> None:
@@ -379,6 +398,16 @@ class JournalRecords:
     ) -> None:
         """Let go of it until it is due."""
         said = Release(hold.identity, hold.fence, attempts, due_in_ms)
+        self._ask(lambda: self._journal.hand_back(said), then, failed)
+
+    def begin(
+        self,
+        hold: Hold,
+        then: Callable[[Accepted | Lost], None],
+        failed: Failed,
+    ) -> None:
+        """Say that its body begins now; durable before ``then`` is called."""
+        said = Begin(hold.identity, hold.fence)
         self._ask(lambda: self._journal.hand_back(said), then, failed)
 
     def abandon(self, hold: Hold) -> None:

@@ -24,14 +24,17 @@ from effectmq.consumers.inflight import InFlight
 from effectmq.consumers.job import Job
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.limbo import LIMBO_HANDLER, LIMBO_PREFETCH, LimboJob
+from effectmq.consumers.quarantine import Quarantine
 from effectmq.consumers.recording import JournalRecords, NoRecords, Records
 from effectmq.consumers.replies import ReplyOutbox
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
 from effectmq.consumers.threads import Threads
 from effectmq.consumers.watchdog import LoopWatchdog
+from effectmq.consumers.witnesses import Witnesses
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.notice import read_notice
+from effectmq.protocol.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
     Names,
@@ -46,6 +49,8 @@ __all__ = ["Service"]
 logger = logging.getLogger("effectmq.worker")
 
 _CLOSE_S = 10.0
+#: Who leaves now does not wait for a broker that is gone.
+_HAND_ON_S = 2.0
 _NOTICE_PREFETCH = 100
 _NO_JOURNAL = "no journal, so effects are at-least-once and outcomes live in the reply queue only"
 
@@ -111,6 +116,8 @@ class Service:
         # One for every effect that may run: a slot is never held by a wait for a thread.
         self._threads = Threads(self._settings.concurrency * len(self._handlers), self._abandoned)
         self._records = await self._open_records()
+        self._quarantine = Quarantine()
+        self._witnesses: Witnesses | None = None
         try:
             await self._connect(broker, transport_settings)
         except BaseException:
@@ -155,6 +162,7 @@ class Service:
         self._chunks = ChunkOutbox(self._transport, self._counters)
 
     async def _consume(self) -> None:
+        await self._listen()
         for route, handler in self._handlers.items():
             await self._open(
                 self._lane(route, handler),
@@ -164,8 +172,6 @@ class Service:
             )
         limbo = self._lane("limbo", LIMBO_HANDLER)
         await self._open(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob)
-        if self._records.kept:
-            await self._listen()
 
     async def _open_records(self) -> Records:
         if self._journal is None:
@@ -193,7 +199,12 @@ class Service:
             await self._journal.__aexit__()
 
     async def _listen(self) -> None:
-        """Hear of cancelled effects before the next renewal of their leases."""
+        """
+        Hear what is said to all workers.
+
+        With a journal, of cancelled effects before the next renewal of their leases; without one,
+        who asks about messages that came back.
+        """
         # Fresh for every start: the queue of an earlier one may still be there.
         topology = control_topology(self._levels, f"worker-{secrets.token_hex(6)}")
         await self._transport.declare(topology)
@@ -202,6 +213,9 @@ class Service:
             queue, prefetch=_NOTICE_PREFETCH, exclusive=True, lock=f"{queue}#lock"
         )
         self._consumers.append(consumer)
+        if not self._records.kept:
+            queue = topology.queues[0].name
+            self._witnesses = Witnesses(self._transport, self._names.control, queue)
         self._pumps.append(
             asyncio.get_running_loop().create_task(self._heed(consumer), name="effectmq control")
         )
@@ -209,7 +223,11 @@ class Service:
     async def _heed(self, consumer: Consumer) -> None:
         async for delivery in consumer:
             try:
-                self._records.check(read_notice(delivery.message))
+                said = read_notice(delivery.message)
+                if isinstance(said, Identity):
+                    self._records.check(said)
+                elif self._witnesses is not None:
+                    self._witnesses.heed(said)
             except Exception as problem:
                 # Anybody may write here, and one bad notice must not end the hearing.
                 self._counters["notices_unreadable"] += 1
@@ -236,6 +254,8 @@ class Service:
             self._counters,
             self._threads,
             self._abandoned,
+            self._quarantine,
+            self._witnesses,
         )
         self._lanes.append(lane)
         return lane
@@ -306,7 +326,10 @@ class Service:
         self._threads.close()
         if self._refusing is not None:
             self._refusing.cancel()
+        await self._settlement.handed_on(_HAND_ON_S)
         self._settlement.abort()
+        if self._witnesses is not None:
+            self._witnesses.abort()
         self._chunks.abort()
         for pump in self._pumps:
             pump.cancel()

@@ -31,6 +31,8 @@ class WorkerSettings:
         kill_grace_s: How long a handler that was cancelled may take to end before it is abandoned.
         shutdown_grace_s: How long running effects may take after the first stop signal.
         max_crashes: How often an effect may come out of limbo before it is parked.
+        max_deaths: How many workers may die while they run an effect before it is parked; the last
+            of them runs it alone.
         max_body_bytes: The largest envelope accepted and the largest answer sent.
         max_reply_bytes: When several outcomes are ready together, how large a message of them gets;
             100 kB at most, so that any reader takes it.
@@ -49,6 +51,7 @@ class WorkerSettings:
     kill_grace_s: float = 5.0
     shutdown_grace_s: float = 30.0
     max_crashes: int = 3
+    max_deaths: int = 3
     max_body_bytes: int = 1024 * 1024
     max_reply_bytes: int = 100_000
     blocked_loop_s: float = 10.0
@@ -71,8 +74,8 @@ class WorkerSettings:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}; expected 1 to {HARD_MAX_BODY_BYTES} bytes"
                 )
-        if self.max_crashes < 0 or self.max_abandoned < 1:
-            raise ConfigurationError(
-                f"max_crashes is {self.max_crashes} and max_abandoned is {self.max_abandoned}; "
-                "expected 0 or more, and 1 or more"
-            )
+        if self.max_crashes < 0:
+            raise ConfigurationError(f"max_crashes is {self.max_crashes}; expected 0 or more")
+        for name in ("max_deaths", "max_abandoned"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected 1 or more")

@@ -67,6 +67,7 @@ class Settlement:
         self._topology = topology
         self._counters = counters
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handing: list[asyncio.Task[None]] = []
 
     def delay(
         self,
@@ -90,6 +91,28 @@ class Settlement:
             settle()
 
         self._spawn(run(), failed)
+
+    def hand_on(
+        self, level_ms: int, route: str, message: Message, settle: Callable[[], None]
+    ) -> None:
+        """As ``delay``, while the worker leaves: what is not done by ``handed_on`` is given up."""
+        road = _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
+
+        async def run() -> None:
+            await self._publish_surely(road, message)
+            self._counters["handed_on"] += 1
+            settle()
+
+        self._handing.append(asyncio.get_running_loop().create_task(run()))
+
+    async def handed_on(self, timeout_s: float) -> None:
+        """Wait for what is handed on, but not for long."""
+        if self._handing:
+            await asyncio.wait(self._handing, timeout=timeout_s)
+        for task in self._handing:
+            task.cancel()
+        await asyncio.gather(*self._handing, return_exceptions=True)
+        self._handing.clear()
 
     def park(
         self,

@@ -48,6 +48,8 @@ class DeadLetter:
         parked_ms: When, Unix milliseconds; 0 when unknown.
         parked_by: The worker that parked it.
         edited_from: The hash of the envelope that this one was edited from, if it was.
+        deaths: How many workers died while they held it.
+        former_deaths: How many had before an earlier replay.
     """
 
     message: Message
@@ -63,6 +65,8 @@ class DeadLetter:
     parked_ms: int
     parked_by: str
     edited_from: str
+    deaths: int = 0
+    former_deaths: int = 0
 
     @property
     def is_outcome(self) -> bool:
@@ -110,6 +114,7 @@ def dead_message(
     return replace(
         message,
         message_id="",
+        returns=0,
         headers={
             **names.carried(message.headers),
             **({names.PARK_NUMBER: number} if number else {}),
@@ -145,6 +150,8 @@ def read_dead_letter(message: Message, routing_key: str) -> DeadLetter:
         parked_ms=_number(headers, names.PARKED_AT),
         parked_by=_text(headers, names.PARKED_BY),
         edited_from=_text(headers, names.EDITED_FROM),
+        deaths=_number(headers, names.DEATHS),
+        former_deaths=_number(headers, names.FORMER_DEATHS),
     )
 
 
@@ -154,21 +161,8 @@ def revived_message(letter: DeadLetter) -> Message:
 
     The deadline is forgotten too: whoever replays wants it done now.
     """
-    kept = (
-        names.HASH,
-        names.REPLAY_KEY,
-        names.SCOPE,
-        names.BODY,
-        names.OUT_OF_LINE,
-        names.TRACEPARENT,
-        names.TRACESTATE,
-        names.EDITED_FROM,
-        names.PARK_NUMBER,
-    )
-    headers = {
-        name: letter.message.headers[name] for name in kept if name in letter.message.headers
-    }
-    return replace(letter.message, message_id="", headers=headers)
+    headers = names.revived(letter.message.headers)
+    return replace(letter.message, message_id="", returns=0, headers=headers)
 
 
 def _fitting(text: str, max_bytes: int) -> str:

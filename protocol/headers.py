@@ -17,9 +17,13 @@ __all__ = [
     "BODY",
     "CRASHES",
     "DEADLINE",
+    "DEATHS",
     "DUE",
     "EDITED_FROM",
+    "ELSEWHERE",
+    "ELSEWHERE_SINCE",
     "FIRST_SEEN",
+    "FORMER_DEATHS",
     "HASH",
     "KIND",
     "MAX_SCOPE_BYTES",
@@ -38,6 +42,7 @@ __all__ = [
     "UNFETCHED_SINCE",
     "carried",
     "integer",
+    "revived",
     "text",
 ]
 
@@ -57,6 +62,14 @@ DEADLINE = "effect-deadline"
 DUE = "effect-due"
 #: How often the broker gave up on delivering it.
 CRASHES = "effect-crashes"
+#: How many workers died while they held it, as far as its journal or its deliveries tell.
+DEATHS = "effect-deaths"
+#: How many had before a person replayed its dead letter.
+FORMER_DEATHS = "effect-former-deaths"
+#: How many workers gave it back because they lack what it needs, and since when; milliseconds
+#: since the Unix epoch.
+ELSEWHERE = "effect-elsewhere"
+ELSEWHERE_SINCE = "effect-elsewhere-since"
 #: The body is not in the message but in the attachment store; ``protocol.claimcheck`` reads it.
 BODY = "effect-body"
 #: Whether the sender can take an answer whose body is kept out of line.
@@ -101,6 +114,10 @@ _CARRIED = {
     DEADLINE: 0,
     DUE: 0,
     CRASHES: 0,
+    DEATHS: 0,
+    FORMER_DEATHS: 0,
+    ELSEWHERE: 0,
+    ELSEWHERE_SINCE: 0,
     BODY: 128,
     OUT_OF_LINE: 0,
     UNFETCHED_SINCE: 0,
@@ -109,6 +126,20 @@ _CARRIED = {
     EDITED_FROM: 128,
     PARK_NUMBER: 0,
 }
+
+#: What an effect keeps when a person replays its dead letter: what it is and who asked for it. Its
+#: attempts, waits and deadline are forgotten, because whoever replays wants it done now.
+_REVIVED = (
+    HASH,
+    REPLAY_KEY,
+    SCOPE,
+    BODY,
+    OUT_OF_LINE,
+    TRACEPARENT,
+    TRACESTATE,
+    EDITED_FROM,
+    PARK_NUMBER,
+)
 
 #: AMQP writes our integers in 64 bits with sign.
 _MAX_INTEGER = 2**63 - 1
@@ -126,6 +157,19 @@ def carried(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
         for name, value in headers.items()
         if name in _CARRIED and not (isinstance(value, str) and _size(value) > _CARRIED[name])
     }
+
+
+def revived(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
+    """The headers that an effect keeps when it is replayed; its deaths become former ones."""
+    kept = {name: headers[name] for name in _REVIVED if name in headers}
+    deaths = _count(headers, DEATHS) + _count(headers, FORMER_DEATHS)
+    return {**kept, FORMER_DEATHS: min(deaths, _MAX_INTEGER)} if deaths else kept
+
+
+def _count(headers: Mapping[str, HeaderValue], name: str) -> int:
+    """A count on a dead letter, from where nothing is refused."""
+    value = headers.get(name, 0)
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _size(value: str) -> int:

@@ -31,6 +31,8 @@ class Message:
             aiormq maps a returned message to its publish by it. Empty lets the transport choose.
         timestamp: When it was published, seconds since the Unix epoch; 0 when unknown.
         headers: Our own headers only; at most 8 KiB together.
+        returns: On a delivery, how often the queue had it back before because whoever held it
+            was lost; not published.
     """
 
     body: bytes
@@ -41,3 +43,4 @@ class Message:
     message_id: str = ""
     timestamp: int = 0
     headers: dict[str, HeaderValue] = field(default_factory=dict[str, HeaderValue])
+    returns: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from effectmq.protocol import headers as names
 from effectmq.protocol.canonical import canonical_json, sha256_hex, tree_of
@@ -31,7 +32,7 @@ from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
 from effectmq.protocol.wire.scopes import EffectScope
 
-__all__ = ["ENVELOPE_TYPE", "Identity", "Request", "correlation", "read_request"]
+__all__ = ["COUNTS", "ENVELOPE_TYPE", "Identity", "Request", "correlation", "read_request"]
 
 #: The AMQP ``type`` of a message that carries one envelope.
 ENVELOPE_TYPE = "effect.envelope.v1"
@@ -68,6 +69,10 @@ class Request:
         deadline_ms: When nobody wants it any more, Unix milliseconds; 0 for never.
         due_ms: When a sleep ends, Unix milliseconds; 0 when not fixed yet.
         crashes: How often the broker gave up on delivering it.
+        deaths: How many workers died while they held it.
+        former_deaths: How many had before its dead letter was replayed.
+        elsewhere: How many workers gave it back, because they lack what it needs.
+        elsewhere_since_ms: When the first of them did, Unix milliseconds; 0 when none has.
         canonical: The canonical envelope, whose hash it is.
         parked_as: For a replayed dead letter: the number of the parking that it came from.
         ignored: Members that were sent and that this version does not know. Looked for only when
@@ -85,6 +90,10 @@ class Request:
     deadline_ms: int = 0
     due_ms: int = 0
     crashes: int = 0
+    deaths: int = 0
+    former_deaths: int = 0
+    elsewhere: int = 0
+    elsewhere_since_ms: int = 0
     canonical: bytes = b""
     parked_as: int = 0
     ignored: Unknown = NOTHING_UNKNOWN
@@ -171,31 +180,43 @@ class Request:
             canonical=canonical,
         )
 
-    def changed(self, headers: Mapping[str, int]) -> Request:
+    def changed(self, counts: Mapping[str, int]) -> Request:
         """
-        The same effect with some of its counters moved on, ready for another publish.
+        The same effect with some of its counts moved on, ready for another publish.
+
+        Every copy of an effect is made here, so that none loses a count: what is known of the
+        effect by now, from the journal or from how it was delivered, goes along with what the
+        message said before.
 
         Args:
-            headers: New values by field: ``attempt``, ``first_seen``, ``due``, ``crashes``.
+            counts: New values by name, see ``COUNTS``.
         """
-        sent: dict[str, HeaderValue] = {_HEADER[name]: value for name, value in headers.items()}
-        kept = names.carried(self.message.headers)
-        message = replace(self.message, message_id="", headers={**kept, **sent})
-        return replace(
-            self,
-            message=message,
-            attempt=headers.get("attempt", self.attempt),
-            first_seen_ms=headers.get("first_seen", self.first_seen_ms),
-            due_ms=headers.get("due", self.due_ms),
-            crashes=headers.get("crashes", self.crashes),
-        )
+        fields: dict[str, Any] = {COUNTS[name][0]: value for name, value in counts.items()}
+        known = replace(self, **fields)
+        headers = names.carried(self.message.headers)
+        for field, header, nothing in COUNTS.values():
+            value: int = getattr(known, field)
+            if value != nothing:
+                headers[header] = value
+            else:
+                headers.pop(header, None)
+        message = replace(self.message, message_id="", returns=0, headers=headers)
+        return replace(known, message=message)
 
 
-_HEADER = {
-    "attempt": names.ATTEMPT,
-    "first_seen": names.FIRST_SEEN,
-    "due": names.DUE,
-    "crashes": names.CRASHES,
+#: What is counted of an effect on its way: the name, the field of a request, the header that
+#: carries it, and the value that need not be carried.
+COUNTS = {
+    "attempt": ("attempt", names.ATTEMPT, 1),
+    "first_seen": ("first_seen_ms", names.FIRST_SEEN, 0),
+    "deadline": ("deadline_ms", names.DEADLINE, 0),
+    "due": ("due_ms", names.DUE, 0),
+    "crashes": ("crashes", names.CRASHES, 0),
+    "deaths": ("deaths", names.DEATHS, 0),
+    "former_deaths": ("former_deaths", names.FORMER_DEATHS, 0),
+    "elsewhere": ("elsewhere", names.ELSEWHERE, 0),
+    "elsewhere_since": ("elsewhere_since_ms", names.ELSEWHERE_SINCE, 0),
+    "parked_as": ("parked_as", names.PARK_NUMBER, 0),
 }
 
 
@@ -235,14 +256,12 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
         kind,
         effect_id,
         Identity(_scope_id(message, envelope), key),
-        attempt=max(1, names.integer(message.headers, names.ATTEMPT, 1)),
-        first_seen_ms=names.integer(message.headers, names.FIRST_SEEN, 0),
-        deadline_ms=names.integer(message.headers, names.DEADLINE, 0),
-        due_ms=names.integer(message.headers, names.DUE, 0),
-        crashes=names.integer(message.headers, names.CRASHES, 0),
         canonical=canonical,
-        parked_as=names.integer(message.headers, names.PARK_NUMBER, 0),
         ignored=ignored,
+        **{
+            field: max(nothing, names.integer(message.headers, header, nothing))
+            for field, header, nothing in COUNTS.values()
+        },
     )
 
 

@@ -72,7 +72,7 @@ def sleep(duration_ms: int, **facts: int) -> Request:
 
 def arrive(request: Request, *, now_ms: int = NOW) -> Run | Answer | Pause | Delay | Park:
     """On its own queue."""
-    return on_arrival(request, now_ms=now_ms, levels_ms=LEVELS)
+    return on_arrival(request, now_ms=now_ms, levels_ms=LEVELS, max_deaths=3)
 
 
 def again(request: Request, wait_ms: int, **how: bool) -> Pause | Delay:

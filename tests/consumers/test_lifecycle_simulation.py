@@ -194,7 +194,7 @@ class Fleet:
         effect, request, now = copy.effect, copy.request, copy.ready_ms
         while True:
             self.may_die()
-            action = on_arrival(request, now_ms=now, levels_ms=LEVELS)
+            action = on_arrival(request, now_ms=now, levels_ms=LEVELS, max_deaths=3)
             if isinstance(action, Run):
                 action, now = self.attempt(effect, request, now)
             match action:

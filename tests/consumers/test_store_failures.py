@@ -23,6 +23,7 @@ from effectmq.broker.databases.faults import verdict_of
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.records import (
     Abandon,
+    Begin,
     Claim,
     Letter,
     Record,
@@ -168,6 +169,7 @@ _CALLS: dict[type, str] = {
     Record: "record",
     Release: "release",
     Abandon: "abandon",
+    Begin: "begin",
     Renew: "renew",
     Letter: "letter",
 }

@@ -376,7 +376,7 @@ async def test_a_stop_does_not_wait_for_a_thread(stage: Stage) -> None:
     await client.submit(code())
     await eventually(lambda: app.counters["started"] == 1)
     await app.stop(0.01)
-    assert stage.ready(NAMES.work_queue("exec_code")) == 1
+    await eventually(lambda: stage.ready(NAMES.work_queue("exec_code")) == 1)
     let_go.set()
 
 

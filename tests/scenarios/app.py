@@ -14,9 +14,11 @@ The worker under test, started as ``python -m effectmq worker tests.scenarios.ap
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import secrets
+import signal
 import time
 from pathlib import Path
 
@@ -98,6 +100,21 @@ async def fatal(n: int, context: EffectContext, after_ms: int = 0) -> int:
     """End the whole process without a word."""
     _begin(context)
     await asyncio.sleep(after_ms / 1_000)
+    os._exit(3)
+
+
+@app.tool(retry=ToolRetryPolicySafe(max_attempts=9, base_delay_ms=1_050, max_delay_ms=1_050))
+async def lethal(n: int, context: EffectContext, how: str = "exit", pad: str = "") -> int:
+    """End the whole process, in one way or another, until the gate is open."""
+    _begin(context)
+    if os.access(_gate, os.F_OK):
+        return n
+    if how == "retry" and context.attempt == 1:
+        raise ToolCallError("not at the first try", retry=True, after_ms=1_050)
+    if how == "native":
+        ctypes.string_at(0)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
     os._exit(3)
 
 

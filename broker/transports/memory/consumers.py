@@ -141,7 +141,7 @@ class MemoryConsumer:
     def _handed_out(self, entry: Entry, subscription: Subscription) -> MemoryDelivery:
         self._counters["deliveries"] += 1
         # A copy: what a reader does to its headers must not travel back with a return.
-        message = replace(entry.message, headers=dict(entry.message.headers))
+        message = replace(entry.message, headers=dict(entry.message.headers), returns=entry.returns)
         return MemoryDelivery(
             message,
             self.queue,

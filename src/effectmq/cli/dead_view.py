@@ -82,6 +82,8 @@ def letter_text(
         ("reason", f"{letter.reason}: {reason}" if reason else letter.reason),
         ("code", letter.code),
         ("attempts", letter.attempts or None),
+        ("deaths", letter.deaths or None),
+        ("deaths before its replay", letter.former_deaths or None),
         ("parked", when(letter.parked_ms, now_ms)),
         ("by", letter.parked_by),
         ("reply to", message.reply_to),

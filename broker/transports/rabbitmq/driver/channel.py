@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import aiormq
@@ -319,6 +320,8 @@ class Channel:
 
     def delivered(self, tag: int, routing_key: str, redelivered: bool, message: Message) -> None:
         """See ``Listener``."""
+        if message.returns and not redelivered:
+            message = replace(message, returns=0)
         if self._on_delivery is not None:
             self._on_delivery(tag, routing_key, redelivered, message)
 

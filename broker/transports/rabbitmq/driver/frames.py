@@ -94,6 +94,11 @@ _INTEGERS = {
 }
 
 
+#: The broker's count of returns. 3.10 to 4.2 count every return, 4.3 those after a lost channel or
+#: a rejection; on a message that is not redelivered it is a stranger's.
+_RETURNS = "x-delivery-count"
+
+
 class _UnusualError(Exception):
     """What pamqp should look at."""
 
@@ -271,8 +276,15 @@ def _read_usual(data: bytes, body: bytes) -> Message:
         reply_to=reply_to,
         message_id=message_id,
         timestamp=timestamp,
+        returns=_returns(headers),
         headers=headers,
     )
+
+
+def _returns(headers: dict[str, HeaderValue]) -> int:
+    """Take the broker's own count out of the headers."""
+    value = headers.pop(_RETURNS, 0)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _read_table(data: bytes, at: int, end: int) -> dict[str, HeaderValue]:
@@ -295,7 +307,7 @@ def _read_table(data: bytes, at: int, end: int) -> dict[str, HeaderValue]:
                 raise _UnusualError
             (value,) = form.unpack_from(data, at)
             at += form.size
-        if is_own_header(name):
+        if name == _RETURNS or is_own_header(name):
             headers[name] = value
     if at != end:
         raise _UnusualError
@@ -307,6 +319,7 @@ def _read_unusual(header: bytes, body: bytes) -> Message:
     content.unmarshal(header)
     properties = content.properties
     timestamp = properties.timestamp
+    headers = _own_headers(cast("Mapping[str, object] | None", properties.headers))
     return Message(
         body=body,
         content_type=properties.content_type or "",
@@ -315,7 +328,8 @@ def _read_unusual(header: bytes, body: bytes) -> Message:
         reply_to=properties.reply_to or "",
         message_id=properties.message_id or "",
         timestamp=int(timestamp.timestamp()) if timestamp else 0,
-        headers=_own_headers(cast("Mapping[str, object] | None", properties.headers)),
+        returns=_returns(headers),
+        headers=headers,
     )
 
 
@@ -327,5 +341,5 @@ def _own_headers(headers: Mapping[str, object] | None) -> dict[str, HeaderValue]
     return {
         name: value
         for name, value in headers.items()
-        if is_own_header(name) and isinstance(value, str | int | bool)
+        if (name == _RETURNS or is_own_header(name)) and isinstance(value, str | int | bool)
     }

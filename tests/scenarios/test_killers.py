@@ -1,0 +1,154 @@
+"""An effect that ends its worker is parked after a few deaths, and nobody beside it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from effectmq import Client, TransportSettings
+from effectmq.broker.deadletters import DeadFilter, DeadLetters
+from effectmq.broker.journal.archive import open_archive
+from effectmq.broker.transports import open_transport
+from effectmq.protocol.errors import EffectFailedError, UnroutableError
+from effectmq.protocol.topology import TopologySettings
+from tests.scenarios.checker import dead_letters
+from tests.scenarios.conftest import IDENTITIES, IDENTITY
+from tests.scenarios.effects import Call, calls, effect_id, envelopes
+from tests.scenarios.fleet import Fleet
+
+pytestmark = pytest.mark.scenario
+
+_LIMIT = 3
+_PATIENCE_S = 90.0
+_POLL_S = 0.02
+_INNOCENT = 12
+
+
+@asynccontextmanager
+async def supervised(fleet: Fleet, count: int, **options: Any) -> AsyncGenerator[list[int | None]]:
+    """So many workers, each replaced when it has died; gives the exit codes of those that did."""
+    workers = [fleet.worker(**options) for _ in range(count)]
+    died: list[int | None] = []
+
+    async def supervise() -> None:
+        while True:
+            for place, worker in enumerate(workers):
+                if not worker.alive:
+                    died.append(worker.code)
+                    workers[place] = fleet.worker(**options)
+            await asyncio.sleep(_POLL_S)
+
+    await fleet.ready(*workers)
+    task = asyncio.create_task(supervise())
+    yield died
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def outcomes(fleet: Fleet, plan: list[Call]) -> dict[str, str]:
+    """What the caller of each gets: a tool's status, or the code of a controller error."""
+    told: dict[str, str] = {}
+
+    async def call(one: Call) -> None:
+        (envelope,) = envelopes([one])
+        try:
+            outcome: Any = await client.execute(envelope, timeout=_PATIENCE_S)
+            told[one["id"]] = outcome.result.output.outcome.status
+        except EffectFailedError as failed:
+            deaths = f": {_LIMIT}" if f"{_LIMIT} workers died" in failed.message else ""
+            told[one["id"]] = failed.code + deaths
+
+    async with Client(fleet.broker, namespace=fleet.namespace, identity=IDENTITY) as client:
+        await asyncio.gather(*map(call, plan))
+    return told
+
+
+async def replay(fleet: Fleet) -> None:
+    """As a person does who has mended the tool."""
+    topology = TopologySettings(fleet.namespace, delay_levels_ms=fleet.delay_levels_ms)
+    async with open_transport(fleet.broker, TransportSettings(name="person")) as transport:
+        report = await DeadLetters(transport, topology).replay(DeadFilter(), rate=1_000)
+    assert report.done == 1
+
+
+async def dies_of_it(fleet: Fleet, workers: int, **args: object) -> None:
+    """Submit a killer among innocents; look at what becomes of all, then mend it and replay it."""
+    (killer,) = calls("lethal", 1, **args)
+    innocent = calls("work", _INNOCENT, ms=400)
+    async with supervised(fleet, workers) as died:
+        told = await outcomes(fleet, [*innocent[:6], killer, *innocent[6:]])
+        assert told.pop(killer["id"]) == f"effectmq_crash_looping: {_LIMIT}"
+        assert set(told.values()) == {"success"}, "whoever was beside it is done"
+        assert len(died) == _LIMIT
+
+        async with open_transport(fleet.broker, TransportSettings(name="checker")) as transport:
+            (letter,) = await dead_letters(fleet, transport)
+        assert (letter.reason, letter.deaths) == ("crash_looping", _LIMIT)
+        await counted(fleet, _LIMIT, 0)
+        retried = args.get("how") == "retry"
+        assert fleet.ledger.runs()[effect_id(killer)] == _LIMIT + retried
+
+        fleet.gate.touch()
+        await replay(fleet)
+        client = Client(fleet.broker, namespace=fleet.namespace, identity=IDENTITY)
+        async with client:
+            (envelope,) = envelopes([killer])
+            outcome: Any = await client.attach(envelope).outcome(_PATIENCE_S)
+        assert outcome.result.output.outcome.status == "success"
+        await counted(fleet, 0, _LIMIT)
+        assert len(died) == _LIMIT
+
+
+async def counted(fleet: Fleet, deaths: int, former: int) -> None:
+    """What the journal shows of the killer."""
+    if fleet.journal == "none":
+        return
+    async with open_archive(fleet.journal) as archive:
+        found = [one for one in await archive.find() if one.effect_id == "1:lethal-0"]
+    assert [(one.deaths, one.former_deaths) for one in found] == [(deaths, former)]
+    assert len(found[0].dead_workers.splitlines()) == deaths
+
+
+@pytest.mark.parametrize(("workers", "how"), [(1, "exit"), (3, "kill")])
+async def test_without_a_journal(fleet: Fleet, workers: int, how: str) -> None:
+    """The broker's count of returns, less those that somebody alive explains."""
+    await dies_of_it(fleet, workers, how=how)
+
+
+@pytest.mark.parametrize(
+    ("workers", "how"), [(3, "native"), pytest.param(1, "retry", marks=pytest.mark.one_broker)]
+)
+async def test_with_a_journal(recording_fleet: Fleet, workers: int, how: str) -> None:
+    """The takeovers that are counted in its row; also when it waits on a delay level between."""
+    await dies_of_it(recording_fleet, workers, how=how)
+
+
+@pytest.mark.one_broker
+@pytest.mark.postgres
+async def test_with_a_journal_on_postgres(fleet: Fleet, postgres_url: str) -> None:
+    """While others ask for the same, and wait for whoever has it."""
+    fleet.journal = postgres_url
+    (killer,) = calls("lethal", 1, how="kill")
+    stop = asyncio.Event()
+
+    async def ask_again() -> None:
+        (envelope,) = envelopes([killer])
+        async with Client(
+            fleet.broker, namespace=fleet.namespace, identity=IDENTITIES[1]
+        ) as client:
+            while not stop.is_set():
+                with suppress(UnroutableError):  # before the first worker is there
+                    await client.submit(envelope)
+                await asyncio.sleep(1.0)
+
+    asking = asyncio.create_task(ask_again())
+    try:
+        await dies_of_it(fleet, 3, how="kill")
+    finally:
+        stop.set()
+        await asking
