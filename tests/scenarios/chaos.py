@@ -78,7 +78,7 @@ async def run_chaos(
     faults = Faults(node, database, fleet, chaos, tell)
     await faults.prepare()
     innocent = calls("work" if fleet.journal == "none" else "draw", chaos.effects, ms=chaos.work_ms)
-    guilty = killers(chaos.killers, after_ms=chaos.work_ms)
+    guilty = killers(chaos.killers, after_ms=3 * chaos.work_ms)
     plan = spread(innocent, guilty)
     identities = [f"chaos-{number}" for number in range(chaos.producers)]
     producers = Producers(
@@ -99,7 +99,7 @@ async def run_chaos(
     report = await conclude(fleet, *identities)
     expected = expected_letters(fleet, guilty)
     runs = fleet.ledger.runs()
-    report.hostile = examine(expected, report.letters, runs, chaos.deaths_each)
+    report.hostile = examine(expected, report.letters, runs, chaos.max_deaths)
     report.about = {
         "effectmq": version("effectmq"),
         "journal": _journal_version(fleet.journal),
@@ -165,6 +165,7 @@ def main(words: Sequence[str]) -> int:
         work_ms=arguments.work_ms,
         producers=arguments.producers,
         killers=arguments.killers,
+        max_deaths=arguments.max_deaths,
         poison=arguments.poison,
         worker_kills_every_s=arguments.worker_kills_every,
         producer_kills=arguments.producer_kills,
@@ -215,8 +216,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--work-ms", type=int, default=usual.work_ms)
     parser.add_argument("--producers", type=int, default=2)
     parser.add_argument("--killers", type=int, default=3)
+    parser.add_argument("--max-deaths", type=int, default=usual.max_deaths)
     parser.add_argument("--poison", type=int, default=20)
-    parser.add_argument("--producer-kills", type=int, default=20)
+    parser.add_argument("--producer-kills", type=int, default=30)
     parser.add_argument("--worker-kills-every", type=float, default=usual.worker_kills_every_s)
     parser.add_argument("--broker-kills", type=int, default=usual.broker_kills)
     parser.add_argument("--database-kills", type=int, default=usual.database_kills)

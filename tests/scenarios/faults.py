@@ -30,7 +30,8 @@ class Chaos:
         producers: How many there are, each with an identity and a share of the effects.
         in_flight: Effects that all producers together wait for at a time.
         killers: Effects that end the process of whoever runs them.
-        deaths_each: How many workers one killer may take, whoever else is killed.
+        max_deaths: How many workers may die with one effect before it is parked. More than usual:
+            where one is killed every second, that happens to innocent effects again and again.
         poison: Messages that are no effects.
         worker_kills_every_s: Seconds between two kills; 0 for none.
         producer_kills: How often a producer is killed, spread evenly over the effects.
@@ -48,7 +49,7 @@ class Chaos:
     producers: int = 1
     in_flight: int = 200
     killers: int = 0
-    deaths_each: int = 3
+    max_deaths: int = 5
     poison: int = 0
     worker_kills_every_s: float = 1.0
     producer_kills: int = 0
@@ -129,7 +130,11 @@ class Faults:
             self._fleet.gate.touch()
 
     def _start(self) -> None:
-        worker = self._fleet.worker(concurrency=self._chaos.concurrency, transport=_TRANSPORT)
+        worker = self._fleet.worker(
+            concurrency=self._chaos.concurrency,
+            settings={"max_deaths": self._chaos.max_deaths},
+            transport=_TRANSPORT,
+        )
         self._live.append(worker)
 
     def _replace(self, worker: FleetProcess) -> None:
