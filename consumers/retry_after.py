@@ -21,8 +21,8 @@ __all__ = ["LONGEST_S", "wait_asked_for"]
 #: Nobody is waited for longer, whatever was asked for, in seconds.
 LONGEST_S = 86_400.0
 
-_NUMBER = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)")
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s))")
+_NUMBER = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s))", re.ASCII)
 _UNITS = {
     "d": 86_400.0,
     "h": 3_600.0,

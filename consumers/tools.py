@@ -126,5 +126,9 @@ class Tool:
 
 
 def is_tool_name(name: str) -> bool:
-    """Whether models accept it as a tool's name: letters, digits, ``_ - .``, no digit first."""
+    """
+    Whether it can be a tool's name: letters, digits, ``_ - .``, no digit first.
+
+    Providers take fewer; a name that one of them refuses is sent to it under another.
+    """
     return name.replace("-", "_").replace(".", "_").isidentifier()

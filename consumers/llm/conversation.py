@@ -32,6 +32,7 @@ from pydantic_ai.messages import (
 
 from effectmq.consumers.llm.port import ModelCallError, Prompt, unfit
 from effectmq.consumers.llm.targets import REDACTED, Target
+from effectmq.consumers.llm.tool_names import ToolNames
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.llm_request import (
     LlmContentBlock,
@@ -48,25 +49,31 @@ from effectmq.protocol.wire.provider_meta import ProviderReasoningReplay, Provid
 __all__ = ["messages_from"]
 
 
-def messages_from(prompt: Prompt, target: Target) -> list[ModelMessage]:
+def messages_from(
+    prompt: Prompt, target: Target, sent_as: ToolNames | None = None
+) -> list[ModelMessage]:
     """
     Translate a conversation.
 
     Args:
         prompt: The request, and the bytes of its attachments.
         target: Whom it is for.
+        sent_as: Under which names tools are sent; by default those that the provider takes.
 
     Raises:
         ModelCallError: When it contradicts itself, with code ``invalid_request``.
     """
     names = _tool_names(prompt.request)
+    sent_as = sent_as or ToolNames.of(prompt.request, target.family)
     found: list[ModelMessage] = []
     for number, message in enumerate(prompt.request.messages):
         if message.role == "Assistant":
-            said = [part for block in message.blocks for part in _said(block, number, target)]
+            said = [
+                part for block in message.blocks for part in _said(block, number, target, sent_as)
+            ]
             _add_said(found, said, target)
         else:
-            _add_asked(found, _asked(message, number, prompt, names))
+            _add_asked(found, _asked(message, number, prompt, names, sent_as))
     if not found:
         raise unfit("the request has no messages; expected at least one")
     return found
@@ -105,7 +112,11 @@ def _tool_names(spec: LlmRequestSpec) -> dict[str, str]:
 
 
 def _asked(
-    message: LlmMessage, number: int, prompt: Prompt, names: Mapping[str, str]
+    message: LlmMessage,
+    number: int,
+    prompt: Prompt,
+    names: Mapping[str, str],
+    sent_as: ToolNames,
 ) -> list[ModelRequestPart]:
     parts: list[ModelRequestPart] = []
     content: list[UserContent] = []
@@ -127,7 +138,7 @@ def _asked(
             content.append(_image(block, prompt))
         elif isinstance(block, LlmContentBlockToolResult) and message.role == "User":
             flush()
-            parts.append(_tool_result(block, names))
+            parts.append(_tool_result(block, names, sent_as))
         else:
             raise _misplaced(block, message.role, number)
     flush()
@@ -146,14 +157,18 @@ def _image(block: LlmContentBlockImage, prompt: Prompt) -> BinaryContent:
     return BinaryContent(data, media_type=f"{media_type.kind}/{media_type.type}")
 
 
-def _tool_result(block: LlmContentBlockToolResult, names: Mapping[str, str]) -> ToolReturnPart:
+def _tool_result(
+    block: LlmContentBlockToolResult, names: Mapping[str, str], sent_as: ToolNames
+) -> ToolReturnPart:
     name = block.tool_name or names.get(block.call_id)
     if name is None:
         raise unfit(
             f"a tool result answers the call {printable(block.call_id, 100)!r}, which is not in "
             "the conversation, and names no tool; expected one of the two"
         )
-    return ToolReturnPart(tool_name=name, content=block.content, tool_call_id=block.call_id)
+    return ToolReturnPart(
+        tool_name=sent_as.sent(name), content=block.content, tool_call_id=block.call_id
+    )
 
 
 def _misplaced(block: LlmContentBlock, role: str, number: int) -> ModelCallError:
@@ -164,7 +179,9 @@ def _misplaced(block: LlmContentBlock, role: str, number: int) -> ModelCallError
     )
 
 
-def _said(block: LlmContentBlock, number: int, target: Target) -> Iterable[ModelResponsePart]:
+def _said(
+    block: LlmContentBlock, number: int, target: Target, sent_as: ToolNames
+) -> Iterable[ModelResponsePart]:
     match block:
         case LlmContentBlockText():
             meta = block.response_meta
@@ -180,7 +197,7 @@ def _said(block: LlmContentBlock, number: int, target: Target) -> Iterable[Model
         case LlmContentBlockToolCall():
             replay = block.replay or ProviderReplayMeta()
             yield ToolCallPart(
-                tool_name=block.tool_name,
+                tool_name=sent_as.sent(block.tool_name),
                 args=block.input_json,
                 tool_call_id=block.call_id,
                 id=replay.item_id,

@@ -28,8 +28,9 @@ kept in ``raw``, without the API key: some echo the key that they refuse.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from pydantic_ai.exceptions import (
@@ -52,14 +53,17 @@ from pydantic_ai.exceptions import (
     UserError,
 )
 
+from effectmq.consumers.llm.bodies import says_quota
 from effectmq.consumers.llm.port import CallFailure
+from effectmq.consumers.retry_after import wait_asked_for
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.llm_response import LlmTerminalReason
 
-__all__ = ["failure_from"]
+__all__ = ["failure_from", "without_key"]
 
 _MAX_RAW = 4_000
 _MASK = "***"
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class _Sort:
     terminal_reason: LlmTerminalReason = "provider_error"
 
 
+_QUOTA = _Sort("quota_exceeded", False)
 _RATE_LIMITED = _Sort("rate_limited", True)
 _SERVER_ERROR = _Sort("server_error", True)
 _REFUSED = _Sort("invalid_request", False)
@@ -77,7 +82,7 @@ _DIED = _Sort("task_join_failed", False)
 
 #: The first class that fits counts, so that a class comes before the one it is derived from.
 _SORTS: tuple[tuple[type[Exception], _Sort], ...] = (
-    (ModelQuotaExceededError, _Sort("quota_exceeded", False)),
+    (ModelQuotaExceededError, _QUOTA),
     (ModelRateLimitError, _RATE_LIMITED),
     (ModelOverloadedError, _Sort("overloaded", True)),
     (ModelUnavailableError, _Sort("unavailable", True)),
@@ -103,25 +108,53 @@ _PREFIXES: Mapping[str, str] = {
     "task_join_failed": "internal task failed",
 }
 
+#: Failures for which headers count that tell when a limit is full again.
+_LIMITED = frozenset({"rate_limited", "overloaded", "unavailable"})
+
 #: Statuses that ask for another try and have no class of their own.
 _PASSING_STATUSES = frozenset({408, 409, 425})
 
 
-def failure_from(error: Exception, key: str | None = None) -> CallFailure:
+def failure_from(
+    error: Exception,
+    key: str | None = None,
+    *,
+    headers: Mapping[str, str] = _NO_HEADERS,
+    answered: bool = False,
+    usage: object = None,
+    now_s: float | None = None,
+) -> CallFailure:
     """
     The failure for an exception.
 
     Args:
         error: What was raised.
         key: The API key, to be taken out of every text.
+        headers: Of the answer, as far as there was one.
+        answered: Whether there was an answer that says 200; whatever was raised after it says that
+            it cannot be read.
+        usage: What the provider said that it cost; it is kept with its words.
+        now_s: The time of day, Unix seconds.
     """
     sort = _sort(error)
+    if answered and sort is _DIED:
+        sort = _UNREADABLE
     retryable, after_s, raw = sort.retryable, None, None
     if isinstance(error, ModelAPIError):
-        after_s = error.retry_after
         raw = _raw(error.body)
+        if sort is not _QUOTA and says_quota(error.body):
+            sort, retryable = _QUOTA, False
+        after_s = wait_asked_for(
+            error.headers or headers if isinstance(error, ModelHTTPError) else headers,
+            error.body,
+            now_s=time.time() if now_s is None else now_s,
+            limited=sort.code in _LIMITED and not error.in_stream,
+        )
     if isinstance(error, ModelHTTPError) and error.provider_retry_hint is not None:
-        retryable = error.provider_retry_hint
+        # Not of a quota: whoever is told to come back would do so for ever.
+        retryable = error.provider_retry_hint and sort is not _QUOTA
+    if usage:
+        raw = f"{raw or ''} usage: {json.dumps(usage, default=str)}".strip()
     return CallFailure(
         code=sort.code,
         message=_without(key, _message(error, sort)),
@@ -130,6 +163,12 @@ def failure_from(error: Exception, key: str | None = None) -> CallFailure:
         raw=None if raw is None else printable(_without(key, raw), _MAX_RAW),
         terminal_reason=sort.terminal_reason,
     )
+
+
+def without_key(failure: CallFailure, key: str | None) -> CallFailure:
+    """A failure of ours, which may hold what the provider said."""
+    raw = None if failure.raw is None else printable(_without(key, failure.raw), _MAX_RAW)
+    return replace(failure, message=_without(key, failure.message), raw=raw)
 
 
 def _sort(error: Exception) -> _Sort:
@@ -155,7 +194,7 @@ def _message(error: Exception, sort: _Sort) -> str:
         said = _said(error.body)
         return f"the provider answered {error.status_code}" + (f": {said}" if said else "")
     prefix = _PREFIXES.get(sort.code, "the provider failed")
-    said = describe(error) if sort is _DIED else printable(str(error)).rstrip(".")
+    said = describe(error) if sort is _DIED or not str(error) else printable(str(error)).rstrip(".")
     cause = _cause(error) if sort.code == "connection_failed" else ""
     return ": ".join(part for part in (prefix, said, cause) if part)
 

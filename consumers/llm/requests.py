@@ -19,6 +19,7 @@ from pydantic_ai.tools import ToolDefinition
 from effectmq.consumers.llm.conversation import messages_from
 from effectmq.consumers.llm.port import Prompt, unfit
 from effectmq.consumers.llm.targets import Target
+from effectmq.consumers.llm.tool_names import ToolNames
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.llm_request import (
     LlmContentBlockText,
@@ -58,19 +59,25 @@ class Question:
     parameters: ModelRequestParameters
 
 
-def question_from(prompt: Prompt, target: Target) -> Question:
+def question_from(prompt: Prompt, target: Target, names: ToolNames | None = None) -> Question:
     """
     Translate a request.
+
+    Args:
+        prompt: The request, and the bytes of its attachments.
+        target: Whom it is for.
+        names: Under which names its tools are sent; by default those that the provider takes.
 
     Raises:
         ModelCallError: When the request contradicts itself, or asks for what nobody can do; its
             code is ``invalid_request``.
     """
     spec = prompt.request
+    names = names or ToolNames.of(spec, target.family)
     return Question(
-        messages=messages_from(prompt, target),
+        messages=messages_from(prompt, target, names),
         settings=_settings(spec, target),
-        parameters=_parameters(spec, target),
+        parameters=_parameters(spec, target, names),
     )
 
 
@@ -125,8 +132,8 @@ def _caches_system(spec: LlmRequestSpec) -> bool:
     )
 
 
-def _parameters(spec: LlmRequestSpec, target: Target) -> ModelRequestParameters:
-    tools = [_tool(tool, target) for tool in spec.tools]
+def _parameters(spec: LlmRequestSpec, target: Target, names: ToolNames) -> ModelRequestParameters:
+    tools = [_tool(tool, target, names) for tool in spec.tools]
     output = spec.output_spec
     if output is None:
         return ModelRequestParameters(function_tools=tools)
@@ -147,7 +154,7 @@ def _parameters(spec: LlmRequestSpec, target: Target) -> ModelRequestParameters:
     return ModelRequestParameters(function_tools=tools, output_mode=mode, output_object=wanted)
 
 
-def _tool(tool: LlmToolSpec, target: Target) -> ToolDefinition:
+def _tool(tool: LlmToolSpec, target: Target, names: ToolNames) -> ToolDefinition:
     projected = [
         projection.schema_
         for projection in tool.input_schema_projections
@@ -156,7 +163,7 @@ def _tool(tool: LlmToolSpec, target: Target) -> ToolDefinition:
     schema = projected[0] if projected else tool.input_schema
     what = f"the input schema of tool {printable(tool.name, 100)!r}"
     return ToolDefinition(
-        name=tool.name,
+        name=names.sent(tool.name),
         description=tool.description or None,
         parameters_json_schema=_schema(schema, what),
     )

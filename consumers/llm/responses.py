@@ -19,6 +19,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.usage import RequestUsage
 
 from effectmq.consumers.llm.targets import REDACTED
+from effectmq.consumers.llm.tool_names import ToolNames
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.llm_response import (
     LlmOutputPart,
@@ -51,14 +52,18 @@ _OVERFLOWS = frozenset({"model_context_window_exceeded"})
 _MAX_I64 = 2**63 - 1
 
 
-def response_from(answer: ModelResponse) -> LlmResponse:
+def response_from(answer: ModelResponse, names: ToolNames | None = None) -> LlmResponse:
     """
     Translate a whole answer.
 
     Parts that the wire has no form for (files, a provider's own tools) are left out and counted in
     ``terminal_diagnostic``.
+
+    Args:
+        answer: As pydantic-ai has it.
+        names: Under which names the tools of the request were sent.
     """
-    parts = list(_parts(answer.parts))
+    parts = list(_parts(answer.parts, names))
     reason = _reason(answer)
     return LlmResponse(
         full_text="".join(part.text for part in parts if isinstance(part, LlmOutputPartText)),
@@ -73,7 +78,7 @@ def response_from(answer: ModelResponse) -> LlmResponse:
 # Parts ---------------------------------------------------------------------------------------
 
 
-def _parts(parts: Sequence[ModelResponsePart]) -> Iterable[LlmOutputPart]:
+def _parts(parts: Sequence[ModelResponsePart], names: ToolNames | None) -> Iterable[LlmOutputPart]:
     # Pieces of one summary of reasoning have one id, and are one part on the wire.
     for id_, run in groupby(parts, _reasoning_id):
         pieces = list(run)
@@ -87,7 +92,7 @@ def _parts(parts: Sequence[ModelResponsePart]) -> Iterable[LlmOutputPart]:
                 case ThinkingPart():
                     yield _reasoning([piece])
                 case ToolCallPart():
-                    yield _tool_call(piece)
+                    yield _tool_call(piece, names)
                 case _:
                     pass
 
@@ -126,7 +131,7 @@ def _replay(
     return None
 
 
-def _tool_call(part: ToolCallPart) -> LlmOutputPartToolCall:
+def _tool_call(part: ToolCallPart, names: ToolNames | None) -> LlmOutputPartToolCall:
     details = part.provider_details or {}
     replay = None
     if part.id is not None or details:
@@ -134,7 +139,7 @@ def _tool_call(part: ToolCallPart) -> LlmOutputPartToolCall:
     arguments = part.args if isinstance(part.args, str) else json.dumps(part.args or {})
     return LlmOutputPartToolCall(
         call_id=part.tool_call_id,
-        tool_name=part.tool_name,
+        tool_name=names.own(part.tool_name) if names else part.tool_name,
         input_json=_clean(arguments) or "{}",
         replay=replay,
     )

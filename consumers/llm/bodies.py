@@ -1,0 +1,157 @@
+"""
+Errors that providers put into answers that say 200, and what an error body says. Pure.
+
+Gateways answer before they know how the provider behind them answers, so that the status is in the
+body; others say 200 to everything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+__all__ = ["error_in", "says_quota", "status_of"]
+
+#: By a code, a type or a status in the body; in small letters.
+_STATUSES: Mapping[str, int] = {
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "rate_limited": 429,
+    "rate_limit_reached_error": 429,
+    "too_many_requests": 429,
+    "resource_exhausted": 429,
+    "throttlingexception": 429,
+    "overloaded_error": 529,
+    "overloaded": 529,
+    "server_is_overloaded": 503,
+    "service_unavailable": 503,
+    "service_unavailable_error": 503,
+    "unavailable": 503,
+    "context_length_exceeded": 400,
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "badrequesterror": 400,
+    "failed_precondition": 400,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "unauthenticated": 401,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "not_found": 404,
+    "timeout_error": 504,
+    "deadline_exceeded": 504,
+    "server_error": 500,
+    "api_error": 500,
+    "internal": 500,
+    "internal_server_error": 500,
+}
+#: What says that waiting does not help.
+_QUOTA = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "billing_error",
+        "credit_balance_exhausted",
+        "insufficient_balance",
+        "insufficient_credits",
+        "insufficient_funds",
+        "exceeded_current_quota_error",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "payment_required",
+        "quota_exceeded",
+        "402",
+    }
+)
+_BAD_GATEWAY = 502
+_MAX_DEPTH = 4
+
+
+def error_in(body: object) -> dict[str, Any] | None:
+    """
+    The error in the body of an answer that says 200, as ``{"error": …}``; ``None`` without one.
+
+    Args:
+        body: As plain data.
+    """
+    if isinstance(body, list):
+        items = cast("list[object]", body)
+        return error_in(items[0]) if items else None
+    if not isinstance(body, dict):
+        return None
+    members = cast("dict[str, Any]", body)
+    if members.get("object") == "error" and not members.get("error"):
+        return {"error": members}
+    if members.get("error") and not any(
+        members.get(name) for name in ("choices", "candidates", "content", "output")
+    ):
+        return _as_object(members)
+    choices = members.get("choices")
+    for choice in cast("list[object]", choices) if isinstance(choices, list) else []:
+        if not isinstance(choice, dict):
+            continue
+        told = cast("dict[str, Any]", choice)
+        if told.get("error"):
+            return _as_object(told)
+        if told.get("finish_reason") == "error":
+            # The error stands beside the choices, or nowhere.
+            reason = told.get("native_finish_reason")
+            words = "the provider ended the answer with an error" + (
+                f": {reason}" if reason else ""
+            )
+            return _as_object(members if members.get("error") else {"error": words})
+    return None
+
+
+def _as_object(members: Mapping[str, Any]) -> dict[str, Any]:
+    error = members["error"]
+    return {**members, "error": error if isinstance(error, dict) else {"message": str(error)}}
+
+
+def status_of(body: Mapping[str, Any]) -> int:
+    """The HTTP status that an error stands for; that of a bad gateway when nobody knows it."""
+    error = cast("dict[str, Any]", body["error"])
+    words = [error.get(name) for name in ("code", "status", "status_code", "type")]
+    for word in words:
+        if isinstance(word, bool) or not isinstance(word, str | int):
+            continue
+        if str(word).isdigit() and 400 <= int(word) < 600:
+            return int(word)
+    if says_quota(body):
+        return 429
+    for word in words:
+        if isinstance(word, str) and word.lower() in _STATUSES:
+            return _STATUSES[word.lower()]
+    return _BAD_GATEWAY
+
+
+def says_quota(body: object) -> bool:
+    """Whether an error body says that credits or quota are used up, so that waiting is in vain."""
+    for members in _objects(body, _MAX_DEPTH):
+        for name in ("code", "type", "error_type", "reason"):
+            word = members.get(name)
+            if isinstance(word, str | int) and str(word).lower() in _QUOTA:
+                return True
+    return False
+
+
+def _objects(value: object, depth: int) -> Iterable[Mapping[str, Any]]:
+    if isinstance(value, str) and value.lstrip()[:1] == "{" and depth:
+        # A gateway hands on the provider's body as a text.
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return
+    if isinstance(value, list):
+        for item in cast("list[object]", value)[:20]:
+            yield from _objects(item, depth - 1)
+    elif isinstance(value, dict) and depth:
+        members = cast("dict[str, Any]", value)
+        yield members
+        for name in ("error", "metadata", "raw", "details", "body"):
+            yield from _objects(members.get(name), depth - 1)
