@@ -87,13 +87,18 @@ async def publish_until_known(
             except (*PASSING, BrokerError) as problem:
                 # A broker that refuses us may be mended, too; who asks us to publish has a message
                 # in hand that would be stuck otherwise.
-                if isinstance(problem, AccessRefusedError) and watch is not None and not refused:
-                    refused = True
-                    watch.refused(problem)
+                watched = False
+                if isinstance(problem, AccessRefusedError) and watch is not None:
+                    watched = True
+                    if not refused:
+                        refused = True
+                        watch.refused(problem)
                 state = state or RetryCallState(Retrying(), None, (), {})
                 wait_s = float(_WAIT(state))
                 state.attempt_number += 1
-                logger.warning(
+                logger.log(
+                    # Whoever watches has said it.
+                    logging.DEBUG if watched else logging.WARNING,
                     "publishing again in %.1f s: %s",
                     wait_s,
                     problem,

@@ -43,6 +43,7 @@ def all_refused(
         resource=known[0].resource,
         user=user,
         vhost=vhost,
+        parts=tuple(refusals),
     )
 
 

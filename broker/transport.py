@@ -102,8 +102,7 @@ class Consumer(Protocol):
         """
         Ask for no more deliveries; those handed out can still be settled.
 
-        Deliveries that were buffered and never handed out go back to the queue at ``close``.
-        The iteration ends.
+        Deliveries that were buffered and never handed out go back to the queue. The iteration ends.
         """
         ...
 
@@ -128,6 +127,11 @@ class Transport(Protocol):
     @property
     def server(self) -> str:
         """What the broker calls itself, with its version; empty while there is no connection."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why there is no connection at the moment; empty while there is one."""
         ...
 
     async def __aenter__(self) -> Transport:

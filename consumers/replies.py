@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from effectmq.broker.claimcheck import ClaimCheck, outgoing_until_stored
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
-from effectmq.broker.publishing import publish_until_known
+from effectmq.broker.publishing import RefusalWatch, publish_until_known
 from effectmq.broker.transport import Transport
 from effectmq.protocol import headers as names
 from effectmq.protocol.errors import TransportClosedError, UnroutableError
@@ -85,6 +85,7 @@ class ReplyOutbox:
         max_bytes: Size at which a message of several answers is split.
         counters: ``replies`` (outcomes), ``reply_messages``, ``replies_unroutable``.
         claims: Keeps large answers out of line for producers that can fetch them.
+        watch: Hears of what waits for a permission.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class ReplyOutbox:
         max_bytes: int,
         counters: Counter[str],
         claims: ClaimCheck | None = None,
+        watch: RefusalWatch | None = None,
     ) -> None:
         self._transport = transport
+        self._watch = watch
         self._claims = claims
         self._max_bytes = min(max_bytes, _MAX_JOINED_BYTES)
         self._counters = counters
@@ -161,7 +164,7 @@ class ReplyOutbox:
             if road.claims is not None:
                 message = await outgoing_until_stored(road.claims, message)
                 message.headers[names.HASH] = batch[0].hash
-            await publish_until_known(self._transport, "", reply_to, message)
+            await publish_until_known(self._transport, "", reply_to, message, self._watch)
         except UnroutableError:
             self._unroutable(road, message, batch)
             return

@@ -8,25 +8,31 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transport import Consumer, Delivery, Transport
+from effectmq.broker.transport import Consumer, Transport
 from effectmq.broker.transports import open_transport
+from effectmq.broker.urls import mask_url
 from effectmq.consumers.abandoned import Abandoned
 from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
+from effectmq.consumers.health import Health, Patience
 from effectmq.consumers.inflight import InFlight
 from effectmq.consumers.job import Job
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.limbo import LIMBO_HANDLER, LIMBO_PREFETCH, LimboJob
+from effectmq.consumers.permits import declare_and_check
 from effectmq.consumers.quarantine import Quarantine
 from effectmq.consumers.recording import JournalRecords, NoRecords, Records
 from effectmq.consumers.replies import ReplyOutbox
+from effectmq.consumers.roads import keep_roads
+from effectmq.consumers.serving import Route, Serving
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
 from effectmq.consumers.threads import Threads
@@ -100,36 +106,61 @@ class Service:
         self._abandoned = Abandoned(settings.max_abandoned, counters, self._get_stuck)
         self._refusing: asyncio.Task[None] | None = None
         self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
+        # Fresh for every start: the queue of an earlier one may still be there.
+        self._control = control_topology(topology, f"worker-{secrets.token_hex(6)}")
 
-    async def start(self, broker: str, transport_settings: TransportSettings) -> None:
+    @property
+    def health(self) -> Health:
+        """What a started worker is doing."""
+        if self._serving.paused is not None:
+            return Health("paused", str(self._serving.paused))
+        if self._transport.problem:
+            return Health("waiting", f"the broker: {self._transport.problem}")
+        if not self._serving.consuming:
+            return Health("waiting", "the broker does not serve every queue at the moment")
+        return Health("ready")
+
+    async def start(
+        self, broker: str, transport_settings: TransportSettings, patience: Patience
+    ) -> None:
         """
-        Open the journal, connect, declare, and begin to consume.
+        Open the journal, connect, declare, check the permissions, and begin to consume.
 
         Args:
             broker: The broker's address.
             transport_settings: Timeouts and limits of the connection.
+            patience: Waits for what is away.
 
         Raises:
-            BrokerError: When the broker cannot be used.
-            DatabaseError: When the journal cannot be used.
+            BrokerError: When the broker cannot be used, and trying again would not help.
+            DatabaseError: When the journal cannot be used; likewise.
         """
         # One for every effect that may run: a slot is never held by a wait for a thread.
         self._threads = Threads(self._settings.concurrency * len(self._handlers), self._abandoned)
-        self._records = await self._open_records()
         self._quarantine = Quarantine()
         self._witnesses: Witnesses | None = None
+        self._records: Records = NoRecords()
+        if self._journal is not None:
+            journal = self._journal
+            await patience.open(f"the journal {journal.where}", journal.__aenter__)
+            self._records = self._open_records(journal)
         try:
-            await self._connect(broker, transport_settings)
+            await self._connect(broker, transport_settings, patience)
         except BaseException:
             await self._close_stores()
             raise
         try:
-            await self._consume()
+            await self._consume(patience)
         except BaseException:
             # Effects may have begun on the routes that were open already.
             await self._leave()
             raise
         self._watchdog.start()
+        self._pumps.append(
+            asyncio.get_running_loop().create_task(
+                keep_roads(self._transport, self._topology), name="effectmq roads"
+            )
+        )
         logger.info(
             "worker %s consumes %s in namespace %s, %d at a time each; %s",
             self._name,
@@ -140,54 +171,63 @@ class Service:
             extra={"action": "worker_started", "routes": list(self._handlers)},
         )
 
-    async def _connect(self, broker: str, transport_settings: TransportSettings) -> None:
+    async def _connect(
+        self, broker: str, transport_settings: TransportSettings, patience: Patience
+    ) -> None:
         if self._attachments is not None:
-            await self._attachments.__aenter__()
-            self._claims = ClaimCheck(
-                self._attachments, max_inline_bytes=transport_settings.max_body_bytes
-            )
-        topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
-        self._transport: Transport = open_transport(broker, transport_settings)
-        await self._transport.__aenter__()
-        try:
-            await self._transport.declare(topology)
-        except BaseException:
-            await self._transport.__aexit__()
-            raise
-        most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
-        replies = ReplyOutbox(self._transport, most, self._counters, self._claims)
-        self._settlement = Settlement(
-            self._transport, self._names, topology, replies, self._counters
+            store = self._attachments
+            await patience.open(f"the attachment store {store.where}", store.__aenter__)
+            self._claims = ClaimCheck(store, max_inline_bytes=transport_settings.max_body_bytes)
+        self._topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
+        transport = self._transport = await patience.open(
+            f"the broker {mask_url(broker)}", lambda: self._reach(broker, transport_settings)
         )
-        self._chunks = ChunkOutbox(self._transport, self._counters)
+        most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
+        serving = self._serving = Serving(self._name, transport, self._counters)
+        replies = ReplyOutbox(transport, most, self._counters, self._claims, serving)
+        self._settlement = Settlement(
+            transport, self._names, self._topology, replies, self._counters, serving
+        )
+        self._chunks = ChunkOutbox(transport, self._counters)
 
-    async def _consume(self) -> None:
-        await self._listen()
-        for route, handler in self._handlers.items():
-            await self._open(
+    async def _reach(self, broker: str, transport_settings: TransportSettings) -> Transport:
+        """A connection on which everything is declared and permitted, or none."""
+        transport = open_transport(broker, transport_settings)
+        await transport.__aenter__()
+        try:
+            topology = self._topology | self._control
+            await declare_and_check(transport, self._levels, topology, self._handlers)
+        except BaseException:
+            await transport.__aexit__()
+            raise
+        return transport
+
+    async def _consume(self, patience: Patience) -> None:
+        await patience.open("the broker", self._listen)
+        routes = [
+            Route(
                 self._lane(route, handler),
                 self._names.work_queue(route),
                 self._settings.concurrency,
                 Job,
             )
+            for route, handler in self._handlers.items()
+        ]
         limbo = self._lane("limbo", LIMBO_HANDLER)
-        await self._open(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob)
+        routes.append(Route(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob))
+        for route in routes:
+            await patience.open("the broker", partial(self._serving.open, route))
 
-    async def _open_records(self) -> Records:
-        if self._journal is None:
-            return NoRecords()
-        await self._journal.__aenter__()
-        if not self._journal.database.durable:
+    def _open_records(self, journal: Journal) -> Records:
+        if not journal.database.durable:
             logger.warning(
                 "the journal %s does not wait for the disk (synchronous_commit or fsync is off): "
                 "after a power failure its last records may be missing, and effects run again",
-                self._journal.where,
+                journal.where,
                 extra={"action": "journal_not_durable"},
             )
         lease_ms = round(self._settings.lease_s * 1_000)
-        return JournalRecords(
-            self._journal, self._name, lease_ms, self._counters, strict=self._strict
-        )
+        return JournalRecords(journal, self._name, lease_ms, self._counters, strict=self._strict)
 
     async def _close_stores(self) -> None:
         if self._claims is not None and self._attachments is not None:
@@ -205,16 +245,12 @@ class Service:
         With a journal, of cancelled effects before the next renewal of their leases; without one,
         who asks about messages that came back.
         """
-        # Fresh for every start: the queue of an earlier one may still be there.
-        topology = control_topology(self._levels, f"worker-{secrets.token_hex(6)}")
-        await self._transport.declare(topology)
-        queue = topology.queues[0].name
+        queue = self._control.queues[0].name
         consumer = await self._transport.consume(
             queue, prefetch=_NOTICE_PREFETCH, exclusive=True, lock=f"{queue}#lock"
         )
         self._consumers.append(consumer)
         if not self._records.kept:
-            queue = topology.queues[0].name
             self._witnesses = Witnesses(self._transport, self._names.control, queue)
         self._pumps.append(
             asyncio.get_running_loop().create_task(self._heed(consumer), name="effectmq control")
@@ -260,17 +296,6 @@ class Service:
         self._lanes.append(lane)
         return lane
 
-    async def _open(
-        self, lane: Lane[Job], queue: str, prefetch: int, make: Callable[[Lane[Job], Delivery], Job]
-    ) -> None:
-        consumer = await self._transport.consume(queue, prefetch=prefetch)
-        self._consumers.append(consumer)
-        self._pumps.append(
-            asyncio.get_running_loop().create_task(
-                _pump(lane, consumer, make), name=f"effectmq {queue}"
-            )
-        )
-
     def _running_effects(self) -> list[str]:
         return [job.effect_id for lane in self._lanes for job in list(lane.jobs)][:20]
 
@@ -290,6 +315,7 @@ class Service:
             self._refusing = asyncio.get_running_loop().create_task(self._stop_consuming())
 
     async def _stop_consuming(self) -> None:
+        await self._serving.stop()
         for consumer in self._consumers:
             await consumer.stop()
 
@@ -335,16 +361,9 @@ class Service:
             pump.cancel()
         # Whatever fails, and whoever stops waiting: leases must not be renewed by nobody for ever.
         try:
-            await asyncio.gather(*self._pumps, return_exceptions=True)
+            await asyncio.gather(*self._pumps, *self._serving.abort(), return_exceptions=True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await self._transport.__aexit__()
         finally:
             await self._close_stores()
-
-
-async def _pump(
-    lane: Lane[Job], consumer: Consumer, make: Callable[[Lane[Job], Delivery], Job]
-) -> None:
-    async for delivery in consumer:
-        make(lane, delivery).begin()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 
 from effectmq.broker.crashpoints import reached
-from effectmq.broker.publishing import publish_until_known
+from effectmq.broker.publishing import RefusalWatch, publish_until_known
 from effectmq.broker.transport import Transport
 from effectmq.consumers.replies import ReplyOutbox
 from effectmq.protocol.errors import BrokerError, TransportClosedError, UnroutableError
@@ -51,6 +51,7 @@ class Settlement:
         topology: What to declare again when a delay or dead queue has gone missing.
         replies: Where answers are collected.
         counters: ``delayed``, ``parked`` and ``parked_<reason>``, ``roads_missing``.
+        watch: Hears of what waits for a permission.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Settlement:
         topology: Topology,
         replies: ReplyOutbox,
         counters: Counter[str],
+        watch: RefusalWatch | None = None,
     ) -> None:
         self.replies = replies
+        self._watch = watch
         self._transport = transport
         self._names = names
         self._topology = topology
@@ -178,7 +181,9 @@ class Settlement:
         """Publish where there must be a queue; when there is none, declare it and try again."""
         while True:
             try:
-                await publish_until_known(self._transport, road.exchange, road.routing_key, message)
+                await publish_until_known(
+                    self._transport, road.exchange, road.routing_key, message, self._watch
+                )
                 return
             except UnroutableError:
                 self._counters["roads_missing"] += 1

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Self, TypeVar, overload
 
 from effectmq.broker.attachments import open_attachments
@@ -26,6 +27,7 @@ from effectmq.broker.journal.choice import (
 from effectmq.broker.journal.records import OnUncertain
 from effectmq.broker.settings import TransportSettings
 from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
+from effectmq.consumers.health import Health, Patience
 from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.service import Service
 from effectmq.consumers.settings import WorkerSettings
@@ -104,6 +106,7 @@ class EffectWorker:
         self._tools = ToolHandler(self.attachments)
         self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
         self._running: Service | None = None
+        self._told = Health("stopped")
         self._resources: list[tuple[AbstractAsyncContextManager[object], frozenset[str]]] = []
         self._open = AsyncExitStack()
 
@@ -345,16 +348,28 @@ class EffectWorker:
         """
         Connect, declare, and begin to consume.
 
+        A broker, journal or attachment store that is away for now is waited for, without limit;
+        ``health`` and the log say so. Bound it with ``asyncio.timeout``.
+
         Args:
             routes: Kinds, or ``kind.lane``, to consume; everything registered by default, the
                 lanes of tools included.
 
         Raises:
             ConfigurationError: When a route has no handler.
-            BrokerError: When the broker cannot be used.
+            AccessRefusedError: When the user may not do all that a worker needs; names all of it.
+            BrokerError: When the broker cannot be used, and trying again would not help.
+            DatabaseError: When the journal cannot be used; likewise.
         """
         if self._running is not None:
             raise ConfigurationError("the worker has been started already")
+        self._told = Health("starting")
+        try:
+            await self._start(routes)
+        finally:
+            self._told = Health("ready" if self._running is not None else "stopped")
+
+    async def _start(self, routes: Iterable[str] | None) -> None:
         chosen = tuple(dict.fromkeys(routes or self.routes))
         for route in chosen:
             if kind_of(route) not in self._handlers:
@@ -374,21 +389,43 @@ class EffectWorker:
             self.attachments,
             strict=self.replay == "strict",
         )
+        patience = Patience(self.name, self._tell)
         async with AsyncExitStack() as opening:
             taken = {kind_of(route) for route in chosen}
             for resource, kinds in self._resources:
                 if taken & kinds:
-                    await opening.enter_async_context(resource)
+                    await patience.open(
+                        "what it uses", partial(opening.enter_async_context, resource), quick=False
+                    )
             needed: list[Handler] = list(handlers.values())
             if _TELL_TOOLS & taken:
                 needed.append(self._tools)
             # By identity: one handler may serve several routes.
             for handler in {id(one): one for one in needed}.values():
                 if isinstance(handler, AbstractAsyncContextManager):
-                    await opening.enter_async_context(handler)
-            await service.start(self.broker, self._transport_settings)
+                    await patience.open(
+                        "what its handlers use",
+                        partial(opening.enter_async_context, handler),
+                        quick=False,
+                    )
+            await service.start(self.broker, self._transport_settings, patience)
             self._open = opening.pop_all()
         self._running = service
+
+    def _tell(self, health: Health) -> None:
+        self._told = health
+
+    @property
+    def health(self) -> Health:
+        """What the worker is doing, and what it waits for."""
+        if self._running is not None and self._told.state == "ready":
+            return self._running.health
+        return self._told
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes effects at the moment; for a readiness probe."""
+        return self.health.state == "ready"
 
     async def stop(self, grace_s: float | None = None) -> None:
         """
@@ -398,9 +435,14 @@ class EffectWorker:
             grace_s: How long they may take; what is unfinished then goes to another worker.
         """
         running, self._running = self._running, None
-        if running is not None:
+        if running is None:
+            return
+        self._told = Health("stopping")
+        try:
             async with self._open:
                 await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
+        finally:
+            self._told = Health("stopped")
 
     async def __aenter__(self) -> Self:
         """Start with everything registered."""
@@ -426,16 +468,19 @@ class EffectWorker:
             ThreadPoolExecutor(self.settings.concurrency * len(chosen), "effectmq to_thread")
         )
         with stop_signals(lambda line: logger.warning("%s", line)) as signals:
-            await self.start(chosen)
+            # It may wait for a broker or a journal, and a signal ends the waiting.
+            await _first(self.start(chosen), signals.graceful.wait())
             running = self._running
-            stuck = running.stuck if running is not None else signals.graceful
+            if running is None:
+                return
+            stuck = running.stuck
             try:
                 await _first(signals.graceful.wait(), stuck.wait())
                 await _first(self.stop(), signals.immediate.wait())
             finally:
                 # When this task itself was cancelled: leave nothing behind that works on.
                 await self.stop(0.0)
-            if running is not None and stuck.is_set():
+            if stuck.is_set():
                 raise WorkerStuckError(
                     f"{self.settings.max_abandoned} handlers ran over their time limit and could "
                     "not be stopped; replace this process, and look for what blocks"

@@ -247,7 +247,17 @@ class BrokerError(EffectmqError):
 
 
 class BrokerUnreachableError(BrokerError):
-    """No connection could be made to the broker's host and port."""
+    """
+    No connection could be made to the broker's host and port, or it was lost.
+
+    Args:
+        problem: What was found and what to do.
+        lasting: Whether trying again is of no use until somebody changes an address or a setting.
+    """
+
+    def __init__(self, problem: str, *, lasting: bool = False) -> None:
+        self.lasting = lasting
+        super().__init__(problem)
 
 
 class AccessRefusedError(BrokerError):
@@ -262,6 +272,7 @@ class AccessRefusedError(BrokerError):
         resource: The exchange or queue, as a noun phrase; empty for a login.
         user: Who was refused.
         vhost: In which virtual host.
+        parts: When several things were refused, each of them.
     """
 
     def __init__(
@@ -272,11 +283,13 @@ class AccessRefusedError(BrokerError):
         resource: str = "",
         user: str = "",
         vhost: str = "",
+        parts: tuple[AccessRefusedError, ...] = (),
     ) -> None:
         self.permission = permission
         self.resource = resource
         self.user = user
         self.vhost = vhost
+        self.parts = parts
         super().__init__(problem)
 
 
@@ -301,7 +314,17 @@ class AttachmentError(EffectmqError):
 
 
 class AttachmentStoreError(AttachmentError):
-    """The attachment store could not be used; trying again later may help."""
+    """
+    The attachment store could not be used.
+
+    Args:
+        problem: What was found and what to do.
+        lasting: Whether trying again is of no use until somebody changes an address or a setting.
+    """
+
+    def __init__(self, problem: str, *, lasting: bool = False) -> None:
+        self.lasting = lasting
+        super().__init__(problem)
 
 
 class AttachmentMissingError(AttachmentError):
@@ -357,7 +380,15 @@ class DatabaseUnavailableError(DatabaseError):
 
     When a connection is lost in the very moment of a commit, it may have been kept after all, and
     the message says so. Trying again may help, and is always safe.
+
+    Args:
+        problem: What was found and what to do.
+        lasting: Whether trying again is of no use until somebody changes an address or a setting.
     """
+
+    def __init__(self, problem: str, *, lasting: bool = False) -> None:
+        self.lasting = lasting
+        super().__init__(problem)
 
 
 class NotStorableError(DatabaseError):

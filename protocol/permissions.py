@@ -52,4 +52,7 @@ def producer_permissions(namespace: str, identity: str) -> Permissions:
         re.escape(name).replace(r"\-", "-")
         for name in (names.work_exchange, names.control, names.reply_queue(identity))
     )
-    return Permissions(f"^({reply}|{work}|{control})$", f"^({work}|{control})$", f"^{reply}$")
+    # Beside its reply queue there is the lock that keeps a second one of its name away.
+    return Permissions(
+        f"^({reply}(#lock.*)?|{work}|{control})$", f"^({work}|{control})$", f"^{reply}$"
+    )

@@ -34,6 +34,8 @@ _FOLDER_MODE = 0o770
 _Result = TypeVar("_Result")
 
 #: What to do about the failures that somebody can do something about.
+#: Somebody has to change something; a full disk or a lost mount is worth waiting for.
+_LASTING = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space (docs/attachments.md says what may go)",
     errno.EDQUOT: "the quota is used up; raise it or free some space",
@@ -92,7 +94,8 @@ class DirectoryObjects:
         except OSError as problem:
             why = _ADVICE.get(problem.errno or 0) or (problem.strerror or "it failed").lower()
             raise AttachmentStoreError(
-                f"the attachment store {self.where} could not be {done}: {why}"
+                f"the attachment store {self.where} could not be {done}: {why}",
+                lasting=problem.errno in _LASTING,
             ) from None
 
     def _probe(self) -> None:

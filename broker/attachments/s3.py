@@ -138,7 +138,9 @@ class S3Objects:
             if isinstance(problem, FileNotFoundError) and (code is None or code[1] == "NoSuchKey"):
                 return None
             raise AttachmentStoreError(
-                f"the attachment store {self.where} could not be {done}: {_why(text)}"
+                f"the attachment store {self.where} could not be {done}: {_why(text)}",
+                # Its own refusal, or no credentials to ask it with.
+                lasting=(code is not None and code[1] in _ADVICE) or "no credentials" in _why(text),
             ) from None
 
 

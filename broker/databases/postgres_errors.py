@@ -59,6 +59,18 @@ _BY_WORDS = {
 }
 
 
+#: A server that is full, busy, starting or read-only for now is worth waiting for; these are not.
+_LASTING_STATES = ("22", "28", "3D", "3F", "42")
+_LASTING_WORDS = (
+    "authentication failed",
+    "no password supplied",
+    "pg_hba.conf",
+    "does not exist",
+    "Name or service not known",
+    "SSL",
+)
+
+
 def address_problem(url: str, problem: Exception) -> ConfigurationError:
     """The address itself makes no sense to the driver, whatever the server would say."""
     # It quotes the piece that it cannot read, and that may well be the password.
@@ -116,7 +128,8 @@ def unavailable(
         )
     said = _said(url, problem)
     return DatabaseUnavailableError(
-        f"the journal {where} cannot be used: {said}; {_advice(problem, said)}"
+        f"the journal {where} cannot be used: {said}; {_advice(problem, said)}",
+        lasting=_is_lasting(problem, said),
     )
 
 
@@ -133,6 +146,14 @@ def _advice(problem: Exception, said: str) -> str:
     if state is not None:
         return _BY_STATE.get(state[:2], "look into the server's log")
     return next((advice for words, advice in _BY_WORDS.items() if words in said), _DEFAULT_ADVICE)
+
+
+def _is_lasting(problem: Exception, said: str) -> bool:
+    """Whether somebody has to change something, rather than start something."""
+    state: str | None = getattr(problem, "sqlstate", None)
+    if state is not None:
+        return state[:2] in _LASTING_STATES
+    return any(words in said for words in _LASTING_WORDS)
 
 
 def _said(url: str, problem: Exception) -> str:

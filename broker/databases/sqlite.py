@@ -250,7 +250,10 @@ class _File:
             (advice for words, advice in _ADVICE.items() if words in said),
             "look at the file and its folder",
         )
-        return DatabaseUnavailableError(f"the journal {self.path} cannot be used: {said}; {advice}")
+        return DatabaseUnavailableError(
+            f"the journal {self.path} cannot be used: {said}; {advice}",
+            lasting=not any(words in said for words in _PASSING),
+        )
 
     def meant(self, problem: Exception) -> Exception:
         """What an error of SQLite, or of the function that it ran, is to the caller."""
@@ -377,6 +380,8 @@ class _Lane:
 
 
 #: What SQLite says, and what to do about it.
+#: What other processes end by themselves, or an operator without touching the settings.
+_PASSING = ("locked", "full", "disk I/O")
 _ADVICE = {
     "locked": "another process has been writing for too long; find it (fuser) and let it end",
     "full": "make room on the disk",

@@ -145,22 +145,6 @@ def test_a_kind_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str
     assert "sync_execution_surface" in result.err
 
 
-def test_a_broker_that_is_not_there_exits_1(
-    write_module: Write, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It may come up later, so a supervisor should try again."""
-    name = write_module(
-        _APP.replace(
-            "settings=", "transport=TransportSettings(connect_timeout_s=0.3), settings="
-        ).replace("import Worker,", "import TransportSettings, Worker,")
-    )
-    words = ("worker", f"{name}:app", "--broker", "amqp://u:geheim@127.0.0.1:1/", "--quiet")
-    result = effectmq(capsys, *words)
-    assert result.code == 1
-    assert "127.0.0.1:1" in result.err
-    assert "geheim" not in result.err
-
-
 @pytest.mark.parametrize("change", ["password", "vhost", "namespace"])
 def test_a_start_that_can_never_succeed_exits_2(
     change: str,

@@ -89,6 +89,9 @@ class MemoryConsumer:
     async def stop(self) -> None:
         """Take no more; what was handed out can still be settled."""
         self._stop()
+        if self._subscription is not None:
+            self._subscription.give_back(self._buffer)
+        self._buffer.clear()
 
     async def close(self) -> None:
         """Stop and give everything unsettled back, what was only buffered included."""

@@ -75,6 +75,12 @@ class Subscription:
         self.queue.settled(self)
         return True
 
+    def give_back(self, entries: Iterable[Entry]) -> None:
+        """Return messages to the queue that were never handed out."""
+        held = [entry for entry in entries if entry in self.unsettled]
+        self.unsettled.difference_update(held)
+        self.queue.give_back(held)
+
     def reject(self, entry: Entry) -> bool:
         """Dead-letter a message; false when it is not, or no longer, held here."""
         if not self.settle(entry):

@@ -88,6 +88,11 @@ class MemoryTransport:
         """A name only: this broker has the version of this package."""
         return "memory" if self._open else ""
 
+    @property
+    def problem(self) -> str:
+        """See the port."""
+        return "" if self._open else "the transport is not open"
+
     async def __aenter__(self) -> MemoryTransport:
         self._broker = MemoryBroker.named(self._name)
         self._open = True

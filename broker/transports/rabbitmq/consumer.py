@@ -49,7 +49,7 @@ _START_WAIT_S = 0.2
 class RabbitDelivery:
     """One message of one generation of a consumer."""
 
-    __slots__ = ("_consumer", "_generation", "_tag", "message", "redelivered", "routing_key")
+    __slots__ = ("_consumer", "_generation", "message", "redelivered", "routing_key", "tag")
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class RabbitDelivery:
     ) -> None:
         self._consumer = consumer
         self._generation = generation
-        self._tag = tag
+        self.tag = tag
         self.routing_key = routing_key
         self.redelivered = redelivered
         self.message = message
@@ -74,11 +74,11 @@ class RabbitDelivery:
 
     def ack(self) -> None:
         """Settle; see the port."""
-        self._consumer.settle(self._generation, self._tag)
+        self._consumer.settle(self._generation, self.tag)
 
     def reject(self) -> None:
         """Hand it to the dead-letter exchange; see the port."""
-        self._consumer.reject(self._generation, self._tag)
+        self._consumer.reject(self._generation, self.tag)
 
 
 class RabbitConsumer:
@@ -369,6 +369,15 @@ class RabbitConsumer:
         if channel is not None and tag:
             with suppress(BrokerError, TimeoutError):
                 await channel.cancel(tag)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What was never handed out is for another consumer, without waiting for our end."""
+        buffered, self._buffer = self._buffer, deque()
+        for delivery in buffered:
+            tag = delivery.tag
+            if self._channel is not None and self._outstanding.pop(tag, tag) is None:
+                self._channel.reject(tag, requeue=True)
 
     async def _halt(self) -> None:
         """End the iteration and the renewing."""

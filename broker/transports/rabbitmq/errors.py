@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 
 from effectmq.broker.transports.rabbitmq.address import Address
 from effectmq.broker.transports.rabbitmq.refused import Operation, access_error
@@ -69,6 +70,8 @@ def channel_error(code: int, text: str, doing: str, operation: Operation = "") -
         return in_use_error(doing, text)
     if code == _ACCESS_REFUSED:
         return access_error(text, doing, operation)
+    if code == _NOT_FOUND and "down or inaccessible" in text:
+        return BrokerUnreachableError(f"{doing}: {text}. Start that node of the broker again")
     if code == _NOT_FOUND:
         return TopologyError(
             f"{doing}: it does not exist ({text}). Start a worker that declares it, or run: "
@@ -153,6 +156,8 @@ def unreachable_error(address: Address, failure: BaseException) -> BrokerUnreach
     text = one_line(str(failure)) or type(failure).__name__
     name = type(failure).__name__
     lowered = text.lower()
+    # A name that may be known in a moment has another number; a certificate stays what it is.
+    lasting = getattr(failure, "errno", None) == socket.EAI_NONAME
     if name == "gaierror" or "name or service" in lowered or "name resolution" in lowered:
         cause = "the host name does not resolve. Check its spelling and the DNS"
     elif name in {"TimeoutError", "CancelledError"} or "timed out" in lowered:
@@ -160,6 +165,7 @@ def unreachable_error(address: Address, failure: BaseException) -> BrokerUnreach
     elif name == "ConnectionRefusedError" or f"errno {errno.ECONNREFUSED}]" in lowered:
         cause = "nothing listens there. Start the broker, or correct host and port"
     elif name.startswith("SSL") or "certificate" in lowered or "ssl" in lowered:
+        lasting = True
         cause = (
             f"TLS failed ({text}). Name the authority with ?cafile=PATH, and check that host name "
             "and certificate agree and that this port speaks TLS"
@@ -175,7 +181,9 @@ def unreachable_error(address: Address, failure: BaseException) -> BrokerUnreach
         number = failure.errno if isinstance(failure, OSError) else None
         cause = f"{os.strerror(number) + ' ' if number else ''}({text}). "
         cause += "Check that a RabbitMQ listens there, and the way to it"
-    return BrokerUnreachableError(f"no connection to the broker at {address}: {cause}")
+    return BrokerUnreachableError(
+        f"no connection to the broker at {address}: {cause}", lasting=lasting
+    )
 
 
 def silent_error(address: Address, doing: str, waited_s: float) -> BrokerUnreachableError:

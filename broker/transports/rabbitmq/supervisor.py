@@ -84,6 +84,7 @@ class Supervisor:
             ConfigurationError: When the address cannot be used.
         """
         self._link = await self._first(timeout_s)
+        self.failure = None
         self._task = asyncio.get_running_loop().create_task(
             self._keep(self._link), name=f"effectmq {self._purpose} connection"
         )
@@ -96,7 +97,8 @@ class Supervisor:
         while True:
             try:
                 return await Link.open(self._url, self._settings, self._purpose, left_s)
-            except BrokerUnreachableError:
+            except BrokerUnreachableError as failure:
+                self.failure = failure
                 wait_s = backoff.next_s()
                 if loop.time() + wait_s >= deadline:
                     raise

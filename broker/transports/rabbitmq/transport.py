@@ -79,6 +79,14 @@ class RabbitTransport:
         """See the port."""
         return self._consuming.server
 
+    @property
+    def problem(self) -> str:
+        """See the port."""
+        for one in (self._publishing, self._consuming):
+            if not one.ready:
+                return str(one.failure or "the connection to the broker is being made")
+        return ""
+
     async def __aenter__(self) -> RabbitTransport:
         """Connect; see the port."""
         address = read_address(self._url)

@@ -105,7 +105,8 @@ def _guarded(args: argparse.Namespace) -> int:
         return code
     except EffectmqError as problem:
         complain(str(problem) or type(problem).__name__)
-        return EXIT_USAGE if isinstance(problem, _PERMANENT) else EXIT_FAILED
+        permanent = isinstance(problem, _PERMANENT) or getattr(problem, "lasting", False)
+        return EXIT_USAGE if permanent else EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     except BrokenPipeError:

@@ -386,10 +386,10 @@ class Channel:
                 *(ack_frame(self._number, tag, multiple=multiple) for tag, multiple in settled)
             )
 
-    def reject(self, delivery_tag: int) -> None:
-        """Queue a rejection without requeue, which dead-letters the message."""
+    def reject(self, delivery_tag: int, *, requeue: bool = False) -> None:
+        """Queue a rejection, which dead-letters the message, or gives it back to its queue."""
         if not self.lost.done():
-            self._outbox.write(reject_frame(self._number, delivery_tag))
+            self._outbox.write(reject_frame(self._number, delivery_tag, requeue=requeue))
 
     # Declaring -------------------------------------------------------------------------------
 

@@ -206,9 +206,11 @@ def ack_frame(number: int, tag: int, *, multiple: bool) -> bytes:
     )
 
 
-def reject_frame(number: int, tag: int) -> bytes:
-    """A rejection without requeue."""
-    return _ACK.pack(METHOD, number, _ACK_PAYLOAD_BYTES, _BASIC, _METHOD_REJECT, tag, 0, FRAME_END)
+def reject_frame(number: int, tag: int, *, requeue: bool = False) -> bytes:
+    """A rejection: to the dead-letter exchange, or with ``requeue`` back to the queue."""
+    return _ACK.pack(
+        METHOD, number, _ACK_PAYLOAD_BYTES, _BASIC, _METHOD_REJECT, tag, requeue, FRAME_END
+    )
 
 
 def close_frame(number: int, reason: str) -> bytes:

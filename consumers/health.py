@@ -1,0 +1,137 @@
+"""
+What a worker is doing as a whole, and the wait at its start for what will be there again.
+
+::
+
+    stopped ──▶ starting ──▶ ready ⇄ paused ──▶ stopping ──▶ stopped
+                   ⇅
+                waiting
+
+Only ``ready`` takes work. A worker that starts while its broker or its database restarts waits as
+long as it would if it ran already. What trying again cannot mend ends the start at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+from effectmq.protocol.errors import (
+    AttachmentStoreError,
+    BrokerError,
+    BrokerUnreachableError,
+    DatabaseUnavailableError,
+)
+
+__all__ = ["Health", "Patience", "State"]
+
+logger = logging.getLogger("effectmq.worker")
+
+State = Literal["stopped", "starting", "waiting", "ready", "paused", "stopping"]
+
+T = TypeVar("T")
+
+#: How long a step may be under way before it counts as waiting, in seconds.
+_NOTICE_S = 2.0
+_WAIT = wait_random_exponential(multiplier=0.2, max=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """
+    Attributes:
+        state: Where the worker is; only ``ready`` takes work.
+        detail: What a worker that is ``waiting`` or ``paused`` waits for; else empty.
+    """
+
+    state: State
+    detail: str = ""
+
+
+def passing(problem: Exception) -> bool:
+    """Whether what failed at the start may work a moment later, without anybody's doing."""
+    if isinstance(
+        problem, (BrokerUnreachableError, DatabaseUnavailableError, AttachmentStoreError)
+    ):
+        return not problem.lasting
+    # A broker that is just coming up fails in ways of its own; the others have their classes.
+    return type(problem) is BrokerError
+
+
+class Patience:
+    """
+    Tries the steps of a start until they succeed; one line in the log for each outage.
+
+    Args:
+        name: The worker's.
+        tell: Hears of the worker's state.
+    """
+
+    def __init__(self, name: str, tell: Callable[[Health], None]) -> None:
+        self._name = name
+        self._tell = tell
+        self._said = False
+
+    async def open(self, what: str, step: Callable[[], Awaitable[T]], *, quick: bool = True) -> T:
+        """
+        Do a step, again and again until it succeeds; cancel it to stop.
+
+        Args:
+            what: What is opened, as a noun phrase.
+            step: What opens it; leaves nothing behind when it fails.
+            quick: Whether it takes no time when all is well, so that a slow one counts as waiting.
+
+        Raises:
+            EffectmqError: What trying again cannot mend.
+        """
+        state = RetryCallState(Retrying(), None, (), {})
+        loop = asyncio.get_running_loop()
+        while True:
+            notice = None
+            if quick:
+                notice = loop.call_later(_NOTICE_S, self._wait_for, what, "no answer so far")
+            try:
+                result = await step()
+            except Exception as problem:
+                if not passing(problem):
+                    raise
+                self._wait_for(what, str(problem))
+                wait_s = float(_WAIT(state))
+                state.attempt_number += 1
+            else:
+                self._go_on(what)
+                return result
+            finally:
+                if notice is not None:
+                    notice.cancel()
+            await asyncio.sleep(wait_s)
+
+    def _wait_for(self, what: str, why: str) -> None:
+        self._tell(Health("waiting", f"{what}: {why}"))
+        if self._said:
+            return
+        self._said = True
+        logger.warning(
+            "worker %s is not ready, it waits for %s (%s); it starts by itself when that is back",
+            self._name,
+            what,
+            why,
+            extra={"action": "worker_waits", "what": what},
+        )
+
+    def _go_on(self, what: str) -> None:
+        if not self._said:
+            return
+        self._said = False
+        self._tell(Health("starting"))
+        logger.info(
+            "worker %s goes on: %s is back",
+            self._name,
+            what,
+            extra={"action": "worker_goes_on", "what": what},
+        )

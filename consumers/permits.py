@@ -1,0 +1,68 @@
+"""
+What a worker may do on the broker, checked before it takes work.
+
+A worker that cannot answer, delay or park would run bodies whose outcomes go nowhere. So it asks
+at the start for everything that it will need, and names all that is missing at once. Nothing is
+published or consumed for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from effectmq.broker.refusals import all_refused
+from effectmq.broker.transport import Transport
+from effectmq.protocol.errors import AccessRefusedError, TopologyError
+from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.permissions import worker_permissions
+from effectmq.protocol.topology import Names, Topology, TopologySettings
+
+__all__ = ["declare_and_check"]
+
+#: The reason of a dead letter that stands for all of them; they share an exchange.
+_REASON = "exhausted"
+
+
+async def declare_and_check(
+    transport: Transport,
+    settings: TopologySettings,
+    topology: Topology,
+    routes: Iterable[str],
+) -> None:
+    """
+    Declare what a worker needs, and find out whether it may use it.
+
+    Args:
+        transport: An open one.
+        settings: The namespace and its delay levels.
+        topology: What to declare.
+        routes: The kinds and lanes that the worker takes.
+
+    Raises:
+        AccessRefusedError: When permissions are missing; names all of them.
+        BrokerError: When something cannot be declared for another reason.
+    """
+    refused: list[AccessRefusedError] = []
+    try:
+        await transport.declare(topology)
+    except AccessRefusedError as problem:
+        refused += problem.parts or (problem,)
+    names, routes = Names(settings.namespace), tuple(routes)
+    kept = {names.dead, *map(names.delay, settings.delay_levels_ms)}
+    found = await transport.refusals(
+        publishes=[
+            # A reply queue that nobody has: it is the permission that is asked for.
+            ("", names.reply_queue("nobody")),
+            (names.control, ""),
+            *((names.delay(level), routes[0]) for level in settings.delay_levels_ms),
+            *((names.dead, f"{kind}.{_REASON}") for kind in dict.fromkeys(map(kind_of, routes))),
+        ],
+        # The work queues, limbo and our own control queue: all but where others read.
+        consumes=[queue.name for queue in topology.queues if queue.name not in kept],
+    )
+    refused += [each for each in found if isinstance(each, AccessRefusedError)]
+    if refused:
+        raise all_refused(refused, "a worker", worker_permissions(settings.namespace))
+    for each in found:
+        if isinstance(each, TopologyError):
+            raise each

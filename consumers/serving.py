@@ -1,0 +1,168 @@
+"""
+The routes that a worker takes effects from: opened, stopped, and paused while it may not publish.
+
+What a paused worker holds stays its own: the deliveries are not settled and not given back, so no
+body runs a second time. Everything that waits in the queues is for other workers meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from effectmq.broker.transport import Consumer, Delivery, Transport
+from effectmq.consumers.job import Job
+from effectmq.consumers.lane import Lane
+from effectmq.protocol.errors import AccessRefusedError, BrokerError
+
+__all__ = ["Route", "Serving"]
+
+logger = logging.getLogger("effectmq.worker")
+
+#: How long to wait before consuming again is tried again, in seconds.
+_AGAIN_S = 1.0
+
+
+class Route(NamedTuple):
+    """One queue, and what to do with what comes out of it."""
+
+    lane: Lane[Job]
+    queue: str
+    prefetch: int
+    make: Callable[[Lane[Job], Delivery], Job]
+
+
+class Serving:
+    """
+    The consumers of a worker's routes. Hears of refused publishes (``RefusalWatch``).
+
+    Args:
+        name: The worker's.
+        transport: An open one.
+        counters: ``paused_for_permission``.
+    """
+
+    def __init__(self, name: str, transport: Transport, counters: Counter[str]) -> None:
+        self._name = name
+        self._transport = transport
+        self._counters = counters
+        self._routes: list[Route] = []
+        self._consumers: list[Consumer] = []
+        self._pumps: list[asyncio.Task[None]] = []
+        self._refused = 0
+        self._turning: asyncio.Task[None] | None = None
+        self._stopped = False
+        #: Why no effects are taken at the moment.
+        self.paused: AccessRefusedError | None = None
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker serves every route at the moment."""
+        return all(consumer.consuming for consumer in self._consumers)
+
+    async def open(self, route: Route) -> None:
+        """
+        Take effects from one more queue.
+
+        Raises:
+            BrokerError: When the broker does not let us.
+        """
+        await self._consume(route)
+        self._routes.append(route)
+
+    async def _consume(self, route: Route) -> None:
+        consumer = await self._transport.consume(route.queue, prefetch=route.prefetch)
+        self._consumers.append(consumer)
+        self._pumps.append(
+            asyncio.get_running_loop().create_task(
+                _pump(route, consumer), name=f"effectmq {route.queue}"
+            )
+        )
+
+    async def stop(self) -> None:
+        """Take nothing more, for good."""
+        self._stopped = True
+        if self._turning is not None:
+            self._turning.cancel()
+            await asyncio.gather(self._turning, return_exceptions=True)
+        await self._stop_consumers()
+
+    async def _stop_consumers(self) -> None:
+        for consumer in self._consumers:
+            await consumer.stop()
+
+    def abort(self) -> list[asyncio.Task[None]]:
+        """Leave everything as it is; the tasks that end now."""
+        self._stopped = True
+        tasks = [*self._pumps, *([self._turning] if self._turning is not None else [])]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    # Permissions -------------------------------------------------------------------------------
+
+    def refused(self, problem: AccessRefusedError) -> None:
+        """One more publish waits for a permission."""
+        self._refused += 1
+        if self.paused is None:
+            self._counters["paused_for_permission"] += 1
+            logger.error(
+                "worker %s takes no more effects until it may publish again; what it has done "
+                "is kept, and sent then: %s",
+                self._name,
+                problem,
+                extra={"action": "worker_paused"},
+            )
+            self.paused = problem
+            self._turn()
+
+    def relieved(self) -> None:
+        """One of them waits no more."""
+        self._refused -= 1
+        if not self._refused:
+            self._turn()
+
+    def _turn(self) -> None:
+        """One task at a time follows what has changed."""
+        if not self._stopped and (self._turning is None or self._turning.done()):
+            self._turning = asyncio.get_running_loop().create_task(
+                self._follow(), name="effectmq permits"
+            )
+
+    async def _follow(self) -> None:
+        await self._stop_consumers()
+        while self.paused is not None and not self._refused:
+            try:
+                await self._serve_again()
+            except BrokerError as problem:
+                logger.warning(
+                    "worker %s cannot take effects yet: %s",
+                    self._name,
+                    problem,
+                    extra={"action": "worker_not_resumed"},
+                )
+                await self._stop_consumers()
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            self.paused = None
+            logger.info(
+                "worker %s takes effects again", self._name, extra={"action": "worker_resumed"}
+            )
+            if self._refused:
+                # Refused again while it was opening, when nobody could be told.
+                self.paused = AccessRefusedError("a publish is refused again")
+                await self._stop_consumers()
+
+    async def _serve_again(self) -> None:
+        # The former ones are stopped; what they handed out can be settled until the worker leaves.
+        self._consumers = []
+        for route in self._routes:
+            await self._consume(route)
+
+
+async def _pump(route: Route, consumer: Consumer) -> None:
+    async for delivery in consumer:
+        route.make(route.lane, delivery).begin()
