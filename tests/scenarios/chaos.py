@@ -167,6 +167,7 @@ def main(words: Sequence[str]) -> int:
         killers=arguments.killers,
         max_deaths=arguments.max_deaths,
         poison=arguments.poison,
+        worker_kills=arguments.worker_kills,
         worker_kills_every_s=arguments.worker_kills_every,
         producer_kills=arguments.producer_kills,
         broker_kills=arguments.broker_kills,
@@ -219,6 +220,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--max-deaths", type=int, default=usual.max_deaths)
     parser.add_argument("--poison", type=int, default=20)
     parser.add_argument("--producer-kills", type=int, default=30)
+    parser.add_argument("--worker-kills", type=int, default=300)
     parser.add_argument("--worker-kills-every", type=float, default=usual.worker_kills_every_s)
     parser.add_argument("--broker-kills", type=int, default=usual.broker_kills)
     parser.add_argument("--database-kills", type=int, default=usual.database_kills)

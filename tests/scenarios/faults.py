@@ -31,9 +31,10 @@ class Chaos:
         in_flight: Effects that all producers together wait for at a time.
         killers: Effects that end the process of whoever runs them.
         max_deaths: How many workers may die with one effect before it is parked. More than usual:
-            where one is killed every second, that happens to innocent effects again and again.
+            where one after the other is killed, that happens to innocent effects again and again.
         poison: Messages that are no effects.
-        worker_kills_every_s: Seconds between two kills; 0 for none.
+        worker_kills: How often a worker is killed, spread evenly over the effects.
+        worker_kills_every_s: Instead: seconds between two kills.
         producer_kills: How often a producer is killed, spread evenly over the effects.
         broker_kills: How often the broker is killed, spread evenly over the effects.
         database_kills: How often the database is killed, spread evenly over the effects.
@@ -51,7 +52,8 @@ class Chaos:
     killers: int = 0
     max_deaths: int = 5
     poison: int = 0
-    worker_kills_every_s: float = 1.0
+    worker_kills: int = 0
+    worker_kills_every_s: float = 0.0
     producer_kills: int = 0
     broker_kills: int = 2
     database_kills: int = 0
@@ -117,10 +119,11 @@ class Faults:
         """Kill all of them until it is stopped; open the gate when all counted kills are done."""
         chaos = self._chaos
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._kill_workers())
+            group.create_task(self._look_after_workers())
             group.create_task(self._keep_killing_the_database())
             async with asyncio.TaskGroup() as counted:
                 for times, act in (
+                    (chaos.worker_kills, self._kill_worker),
                     (chaos.producer_kills, lambda: self._kill_producer(producers)),
                     (chaos.broker_kills, self._kill_broker),
                     (chaos.database_kills, self._kill_database),
@@ -141,22 +144,27 @@ class Faults:
         self._live.remove(worker)
         self._start()
 
-    async def _kill_workers(self) -> None:
-        """Kill a working one, again and again; replace it, and whoever ended by itself."""
-        interval_s = self._chaos.worker_kills_every_s
-        while not self._over.is_set():
-            await asyncio.sleep(interval_s or 1.0)
+    async def _look_after_workers(self) -> None:
+        """Replace whoever ended by itself, and kill one now and then, when that is wanted."""
+        every_s = self._chaos.worker_kills_every_s
+        while not await self._over_within(every_s or 1.0):
             for worker in [each for each in self._live if not each.alive]:
                 self._tell(f"{worker.name} ended by itself with {worker.code}")
                 self.deserters += worker.code != KILLER_CODE
                 self._replace(worker)
-            ready = [worker for worker in self._live if started(worker)]
-            if interval_s and ready and not self._over.is_set():
-                victim = self._random.choice(ready)
-                victim.kill9()
-                self.worker_kills += 1
-                self._replace(victim)
+            if every_s:
+                await self._kill_worker()
             self._tell(f"{self._outcomes()} of {self._all} answered")
+
+    async def _kill_worker(self) -> None:
+        """Kill a working one, and replace it at once."""
+        while not (ready := [each for each in self._live if each.alive and started(each)]):
+            if await self._over_within(0.1):
+                return
+        victim = self._random.choice(ready)
+        victim.kill9()
+        self.worker_kills += 1
+        self._replace(victim)
 
     async def _at_shares(self, times: int, act: Callable[[], Awaitable[None]]) -> None:
         """Do it when a share of the effects is done, and when the next one is."""

@@ -31,6 +31,7 @@ _STORY = Chaos(
     producers=2,
     killers=1,
     poison=4,
+    worker_kills=6,
     producer_kills=4,
     broker_kills=1,
 )
@@ -77,6 +78,7 @@ def _judge(report: Report, chaos: Chaos) -> None:
     assert report.ok == chaos.effects
     assert report.told == Counter({"effectmq_crash_looping": chaos.killers})
     assert bool(report.about["deaths by a killer"]) == bool(chaos.killers)
+    assert report.about["worker kills"] == chaos.worker_kills
     assert report.about["producer kills"] == chaos.producer_kills
     assert report.about["broker kills"] == chaos.broker_kills
     assert report.about["database kills"] == chaos.database_kills
@@ -95,7 +97,7 @@ def test_the_long_runs_are_what_chaos_understands(words: tuple[str, ...]) -> Non
     arguments = parse(words)
     assert arguments.effects >= 10_000
     assert (arguments.producers, arguments.broker_kills) == (2, 2)
-    assert min(arguments.poison, arguments.producer_kills) > 0
+    assert min(arguments.poison, arguments.worker_kills, arguments.producer_kills) > 0
     assert bool(arguments.killers) == (arguments.journal != "none")
     assert bool(arguments.database_kills_every) == (arguments.journal == "postgres")
 
