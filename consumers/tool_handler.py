@@ -101,10 +101,11 @@ class ToolHandler:
     @property
     def tools(self) -> dict[str, Tool]:
         """All tools by name; of two with one name the one registered first."""
-        found: dict[str, Tool] = {}
-        for source in reversed(self.sources):
-            found.update(source.tools)
-        return found | self._own
+        found = dict(self._own)
+        for source in self.sources:
+            for name, tool in source.tools.items():
+                found.setdefault(name, tool)
+        return found
 
     @property
     def routes(self) -> tuple[str, ...]:

@@ -397,9 +397,9 @@ class EffectWorker:
                     await patience.open(
                         "what it uses", partial(opening.enter_async_context, resource), quick=False
                     )
-            needed: list[Handler] = list(handlers.values())
-            if _TELL_TOOLS & taken:
-                needed.append(self._tools)
+            # Tools first: those who tell of them want to know them all when they are entered.
+            needed: list[Handler] = [self._tools] if _TELL_TOOLS & taken else []
+            needed += handlers.values()
             # By identity: one handler may serve several routes.
             for handler in {id(one): one for one in needed}.values():
                 if isinstance(handler, AbstractAsyncContextManager):

@@ -4,14 +4,37 @@ The functions that code can call: which tools they are, and how arguments find t
 
 from __future__ import annotations
 
+import builtins
+import keyword
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from effectmq.consumers.code.values import CodeError
 from effectmq.consumers.tools import Tool
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
 
-__all__ = ["Function", "Signatures", "functions_of", "signatures"]
+__all__ = [
+    "FINISH",
+    "OWN_NAMES",
+    "SHOW_IMAGE",
+    "Function",
+    "Signatures",
+    "functions_of",
+    "signatures",
+    "usable",
+]
+
+#: Ends the block, and the turn with this value.
+FINISH = "finish"
+#: Puts an image into the outcome.
+SHOW_IMAGE = "show_image"
+#: What every block can call.
+OWN_NAMES = frozenset((FINISH, SHOW_IMAGE))
+
+#: Without what ``site`` adds for people at a prompt, which no block has.
+_BUILTINS = frozenset(dir(builtins)) - {"copyright", "credits", "exit", "help", "license", "quit"}
 
 #: The names of a tool's parameters, in order, by the tool's name.
 Signatures = Mapping[str, Sequence[str]]
@@ -68,15 +91,53 @@ def functions_of(tools: Signatures) -> dict[str, Function]:
     The functions for tools, by their names in code: ``-`` and ``.`` become ``_``.
 
     Raises:
-        ConfigurationError: When two tools would have one name.
+        ConfigurationError: When two tools would have one name, or one could not be called by it.
+    """
+    found, problems = usable(tools)
+    if problems:
+        more = f" (and {len(problems) - 1} more like it)" if len(problems) > 1 else ""
+        raise ConfigurationError(
+            f"{problems[0]}{more}; give it another name: @app.tool(name=...), or a prefix or only= "
+            "for those of an MCP server"
+        )
+    return found
+
+
+def usable(tools: Signatures) -> tuple[dict[str, Function], list[str]]:
+    """
+    The functions that code can call, and a sentence for each tool that is none of them.
+
+    Of two with one name it is the first, so that a tool that comes later changes nothing.
     """
     found: dict[str, Function] = {}
+    problems: list[str] = []
     for tool, parameters in tools.items():
-        name = tool.replace("-", "_").replace(".", "_")
-        if name in found:
-            raise ConfigurationError(
-                f"the tools {found[name].tool!r} and {tool!r} would both be called {name} in "
-                "code; give one of them another name"
+        name = _name_in_code(tool)
+        problem = _problem(tool, name)
+        if not problem and name in found:
+            problem = (
+                f"the tools {found[name].tool!r} and {tool!r} would both be called {name} in code"
             )
-        found[name] = Function(name, tool, tuple(parameters))
-    return found
+        if problem:
+            problems.append(problem)
+        else:
+            found[name] = Function(name, tool, tuple(parameters))
+    return found, problems
+
+
+def _name_in_code(tool: str) -> str:
+    # As Python itself reads names: letters that only look different are the same.
+    return unicodedata.normalize("NFKC", tool.replace("-", "_").replace(".", "_"))
+
+
+def _problem(tool: str, name: str) -> str:
+    shown = f"the tool {printable(tool, 100)!r} could not be called from code"
+    if not name.isidentifier():
+        return f"{shown}: {printable(name, 100)!r} is no name in Python"
+    if keyword.iskeyword(name):
+        return f"{shown}: {name} is a keyword of Python"
+    if name in _BUILTINS or (name.startswith("__") and name.endswith("__")):
+        return f"{shown}: {name} is Python's own, and would be hidden or hide it"
+    if name in OWN_NAMES:
+        return f"{shown}: {name}() belongs to every block"
+    return ""

@@ -8,8 +8,9 @@ database cannot be reached, a tool did not answer in time) fails the attempt.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from effectmq.broker.database import Database
@@ -19,7 +20,7 @@ from effectmq.consumers.code.calls import CodeCalls, Execute
 from effectmq.consumers.code.database_sessions import DatabaseSessions
 from effectmq.consumers.code.engine import Engine, Program, Ran, StateUnreadableError
 from effectmq.consumers.code.faults import over_state, stopped
-from effectmq.consumers.code.functions import Signatures, functions_of
+from effectmq.consumers.code.functions import Function, Signatures, functions_of, usable
 from effectmq.consumers.code.images import Images, ImageStore
 from effectmq.consumers.code.sessions import MemorySessions, Sessions, Start
 from effectmq.consumers.code.settings import CodeSettings
@@ -32,6 +33,8 @@ from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 
 __all__ = ["CodeHandler"]
+
+logger = logging.getLogger("effectmq.code")
 
 
 def _no_tools() -> Signatures:
@@ -75,6 +78,7 @@ class CodeHandler:
         self.retry = retry
         self.time_limit_s = self.settings.wait_limit_s
         self._tools = tools
+        self._told: set[str] = set()
         self._execute = execute
         self._images = images
         self._engine = engine or _engine(self.settings)
@@ -88,9 +92,11 @@ class CodeHandler:
         Make the tables and start the interpreter's processes.
 
         Raises:
-            ConfigurationError: When code cannot be run here.
+            ConfigurationError: When code cannot be run here, or a tool cannot be called from it.
             DatabaseError: When the database cannot be used.
         """
+        if self._execute is not None:
+            functions_of(self._tools())
         await self.sessions.open()
         await self._engine.__aenter__()
         return self
@@ -133,12 +139,23 @@ class CodeHandler:
     def _block(self, request: Request, session_id: str) -> Block:
         settings, effect_hash = self.settings, request.hash
         return Block(
-            functions_of(self._tools()) if self._execute is not None else {},
+            self._functions(),
             CodeCalls(request.envelope.invocation, effect_hash, self._execute, settings),
             Images(self._images, settings),
             partial(self.sessions.started_ms, session_id, effect_hash),
             settings,
         )
+
+    def _functions(self) -> Mapping[str, Function]:
+        """What a block can call. Tools that came after the start may not fit; blocks run on."""
+        if self._execute is None:
+            return {}
+        found, problems = usable(self._tools())
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                logger.warning("%s; it is left out", problem, extra={"action": "tool_not_in_code"})
+        return found
 
     def _within(self, ran: Ran) -> Ran:
         """The same, or what it comes to when the state is too large to keep."""

@@ -8,19 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn
 
 from effectmq.consumers.code.calls import CodeCalls
-from effectmq.consumers.code.functions import Function
+from effectmq.consumers.code.functions import FINISH, SHOW_IMAGE, Function
 from effectmq.consumers.code.images import Images
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.code.values import CodeError, UnsendableError, to_json
 from effectmq.protocol.wire.tool_value import encode_tool_value
 from effectmq.protocol.wire.tools import ToolCallOutput, ToolControlFail, ToolControlFinish
 
-__all__ = ["FINISH", "SHOW_IMAGE", "BlockHost"]
-
-#: Ends the block, and the turn with this value.
-FINISH = "finish"
-#: Puts an image into the outcome.
-SHOW_IMAGE = "show_image"
+__all__ = ["BlockHost"]
 
 _OWN = {
     FINISH: Function(FINISH, FINISH, ("value",)),
@@ -71,7 +66,7 @@ class BlockHost:
         return frozenset(self._functions) | frozenset(_OWN)
 
     async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        """Call it; a tool hides what has the same name. See the port."""
+        """Call it; see the port."""
         if self.finished:
             # It caught the exception that was to end it.
             raise _end()

@@ -18,7 +18,9 @@ from effectmq.consumers.code.functions import signatures
 from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.tool_functions import tool_from
 from effectmq.consumers.tool_outputs import failure, output_from
+from effectmq.consumers.tools import Tool
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import (
     ConfigurationError,
@@ -36,7 +38,7 @@ from effectmq.protocol.wire.tool_value import encode_tool_value
 from effectmq.protocol.wire.tools import ToolCallOutcomeFailure, ToolControlFail, ToolControlFinish
 from tests.consumers.code.processes import living
 from tests.consumers.code.stage import Recorder, ran, refused, run_block
-from tests.consumers.stage import AT_ONCE, NAMES, PATIENCE_S, Stage, code, effect
+from tests.consumers.stage import AT_ONCE, NAMES, PATIENCE_S, Stage, code, effect, logged
 from tests.waiting import eventually
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
@@ -460,7 +462,7 @@ async def test_a_block_that_runs_does_not_keep_the_worker_from_stopping(stage: S
     async with asyncio.timeout(PATIENCE_S / 2):
         await worker.stop(0.0)
     await eventually(lambda: living() == before)
-    assert stage.ready(NAMES.work_queue("exec_code")) == 1
+    await eventually(lambda: stage.ready(NAMES.work_queue("exec_code")) == 1)
 
 
 async def test_a_worker_whose_code_cannot_start_does_not_start(
@@ -532,3 +534,58 @@ def test_an_outcome_has_the_form_of_the_wire() -> None:
         "duration_ms",
         "terminal_finish",
     ]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_names_that_code_cannot_use_are_found_at_the_start(
+    stage: Stage, caplog: pytest.LogCaptureFixture, late: bool
+) -> None:
+    """
+    Those of tools that are there only once the worker runs (MCP) included. One that comes later is
+    left out with a warning, and blocks run on.
+    """
+    source, recorder = Source(), Recorder()
+    app = stage.worker()
+    app.tool(name="get-user")(_two)
+    app._tools.sources.append(source)
+    app.add(CodeHandler(tools=lambda: signatures(app.tools), execute=recorder.execute))
+    if not late:
+        source.coming = ("get_user",)
+        with pytest.raises(ConfigurationError, match="'get-user' and 'get_user'"):
+            await app.start(["exec_code"])
+        assert not source.tools, "what was entered is left again"
+        return
+    await stage.start(app, ["exec_code"])
+    source.bring("get_user", "print")
+    client = await stage.client()
+    for number in range(2):
+        assert (await run_block(client, "get_user(); 1 + 1", str(number))).error is None
+    told = [record.getMessage() for record in logged(caplog, "tool_not_in_code")]
+    assert len(told) == 2, "once for each of the two"
+    assert "both be called get_user" in " ".join(told)
+
+
+def _two() -> int:
+    return 2
+
+
+class Source:
+    """Brings tools when it is entered, as an MCP server does, and later."""
+
+    lane = ""
+    time_limit_s = None
+
+    def __init__(self) -> None:
+        self.coming: tuple[str, ...] = ()
+        self.tools: dict[str, Tool] = {}
+
+    def bring(self, *names: str) -> None:
+        """More tools are there now."""
+        self.tools |= {name: tool_from(_two, name=name) for name in names}
+
+    async def __aenter__(self) -> Source:
+        self.bring(*self.coming)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.tools = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.consumers.code.functions import Function, functions_of, signatures
+from effectmq.consumers.code.functions import Function, functions_of, signatures, usable
 from effectmq.consumers.code.values import CodeError, UnsendableError, answer_of, to_json
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.tool_functions import tool_from
@@ -122,3 +122,57 @@ def test_the_signature_of_a_tool_is_that_of_its_function() -> None:
         return text * limit
 
     assert signatures({"find": tool_from(find)}) == {"find": ("text", "limit")}
+
+
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [
+        ("class", "keyword"),
+        ("None", "keyword"),
+        ("await", "keyword"),
+        ("print", "Python's own"),
+        ("len", "Python's own"),
+        ("TimeoutError", "Python's own"),
+        ("__import__", "Python's own"),
+        ("__name__", "Python's own"),
+        ("finish", "belongs to every block"),
+        ("show-image", "belongs to every block"),
+        ("1st", "no name in Python"),
+        ("get weather", "no name in Python"),
+    ],
+)
+def test_a_tool_that_code_could_not_call_is_refused(tool: str, words: str) -> None:
+    """With its name, the reason, and what to do."""
+    with pytest.raises(ConfigurationError, match=rf"'{tool}'.*{words}.*@app\.tool\(name="):
+        functions_of({tool: (), "other": ()})
+    found, problems = usable({tool: (), "other": ()})
+    assert list(found) == ["other"]
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("get-user", "get_user"),
+        ("get.weather", "get-weather"),
+        ("\N{LATIN SMALL LIGATURE FI}nd", "find"),
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"),
+    ],
+)
+def test_two_tools_of_one_name_in_code_are_both_named(first: str, second: str) -> None:
+    """Python takes letters that only look different for the same."""
+    with pytest.raises(ConfigurationError) as refused:
+        functions_of({first: (), second: ()})
+    assert repr(first) in str(refused.value)
+    assert repr(second) in str(refused.value)
+    found, (problem,) = usable({first: ("a",), second: ("b",)})
+    assert [function.tool for function in found.values()] == [first]
+    assert second in problem
+
+
+@pytest.mark.parametrize(
+    "tool", ["match", "type_", "_", "exit", "help", "asyncio", "\u00e9t\u00e9"]
+)
+def test_what_only_looks_odd_can_be_called(tool: str) -> None:
+    """Soft keywords and names of modules are names like others."""
+    assert list(functions_of({tool: ()})) == [tool]
