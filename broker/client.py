@@ -178,7 +178,7 @@ class EffectClient:
             DatabaseError: When the journal cannot be used.
             AttachmentStoreError: When the attachment store cannot be used.
         """
-        journal = open_journal(self.journal)
+        journal = open_journal(self.journal, self._names.namespace)
         if journal is not None:
             await journal.__aenter__()
             self._opened_journal = journal

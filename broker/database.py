@@ -6,12 +6,16 @@ PostgreSQL both understand, as functions of a ``Transaction``. An adapter gives 
 begins, calls the function on a thread, commits, and hands the result to the event loop. When
 ``write`` returns, everything the function did is durable; when it raises, nothing of it is there.
 
-* Statements use ``?`` for parameters. ``{blob}`` in a schema is the type of binary data.
+* Statements use ``?`` for parameters. In a schema, ``{blob}`` is the type of binary data, and
+  ``{text}`` that of text which sorts by code point.
 * Rows that are about to be changed are read with ``tx.for_update`` behind the statement.
 * A function may be called again after a conflict with another writer or after a lost connection,
   so it has no other effects.
 * Cancelling the caller does not stop a transaction that has begun.
-* An error of the function itself is raised as it is; nothing of its transaction is kept.
+* An error of the function itself is raised as it is; nothing of its transaction is kept. What
+  cannot be kept at all is ``NotStorableError``.
+* Everything that is kept belongs to a namespace, and several share a database without seeing each
+  other. A database is opened for one of them; every statement names it.
 
 Adapters: SQLite (one host) and PostgreSQL (many).
 """
@@ -58,6 +62,11 @@ class Transaction(Protocol):
         ...
 
     @property
+    def namespace(self) -> str:
+        """To whom belongs what is read and written."""
+        ...
+
+    @property
     def for_update(self) -> str:
         """What to put behind a SELECT of rows that will be changed; starts with a space."""
         ...
@@ -94,6 +103,20 @@ class Database(Protocol):
     @property
     def durable(self) -> bool:
         """Whether what was committed survives the loss of power."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """To whom belongs what is kept through it."""
+        ...
+
+    def adopt(self, namespace: str) -> None:
+        """
+        Belong to a namespace, unless one was named when it was made.
+
+        Raises:
+            ConfigurationError: When it belongs to another one already.
+        """
         ...
 
     async def __aenter__(self) -> Database:

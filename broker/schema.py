@@ -36,7 +36,11 @@ _HAS_VERSIONS = {
 #: Makes sure that two processes that start at once do not make the tables side by side.
 _LOCK = "SELECT pg_advisory_xact_lock(7231941)"
 
-_BLOB = {"sqlite": "BLOB", "postgres": "BYTEA"}
+_TYPES = {
+    "sqlite": {"blob": "BLOB", "text": "TEXT"},
+    # By code point, as in SQLite; that also lets an index find what begins with something.
+    "postgres": {"blob": "BYTEA", "text": 'TEXT COLLATE "C"'},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Schema:
     Attributes:
         component: Names them, for instance ``journal``.
         steps: For each version, from 1, the statements that lead there from the one before;
-            ``{blob}`` stands for the type of binary data.
+            ``{blob}`` stands for the type of binary data, ``{text}`` for that of text which sorts
+            by code point, ``{namespace}`` for the namespace of whoever takes the step.
     """
 
     component: str
@@ -71,7 +76,9 @@ class Schema:
         if found == 0:
             found = await database.write(self._created)
         if found != self.version:
-            raise SchemaVersionError(self.component, found, self.version, database.where)
+            raise SchemaVersionError(
+                self.component, found, self.version, database.where, database.namespace
+            )
 
     async def migrate(self, database: Database) -> tuple[int, int]:
         """
@@ -86,20 +93,22 @@ class Schema:
         """
         found = await database.write(self._migrated)
         if found > self.version:
-            raise SchemaVersionError(self.component, found, self.version, database.where)
+            raise SchemaVersionError(
+                self.component, found, self.version, database.where, database.namespace
+            )
         return found, self.version
 
     def _created(self, tx: Transaction) -> int:
         found = self._found_alone(tx)
         if found == 0:
-            self._advance(tx, 0)
+            self.advance(tx, 0)
             return self.version
         return found
 
     def _migrated(self, tx: Transaction) -> int:
         found = self._found_alone(tx)
         if found < self.version:
-            self._advance(tx, found)
+            self.advance(tx, found)
         return found
 
     def _found_alone(self, tx: Transaction) -> int:
@@ -119,12 +128,18 @@ class Schema:
         )
         return int(rows[0][0] or 0) if rows else 0
 
-    def _advance(self, tx: Transaction, found: int) -> None:
-        for step in self.steps[found:]:
-            for statement in step:
-                tx.execute(statement.format(blob=_BLOB[tx.dialect]))
+    def advance(self, tx: Transaction, found: int) -> None:
+        """Take the steps from a version to this one, in a transaction with a table of versions."""
+        self.make(tx, found)
         tx.execute(
             "INSERT INTO effectmq_schema (component, version) VALUES (?, ?) "
             "ON CONFLICT (component) DO UPDATE SET version = excluded.version",
             (self.component, self.version),
         )
+
+    def make(self, tx: Transaction, found: int = 0, until: int | None = None) -> None:
+        """Carry out the steps from one version to another, to this one by default."""
+        for step in self.steps[found:until]:
+            for statement in step:
+                # A namespace has no quotes in it.
+                tx.execute(statement.format(namespace=tx.namespace, **_TYPES[tx.dialect]))

@@ -18,6 +18,7 @@ from typing import Self, TypeVar, overload
 
 from effectmq.broker.attachments import open_attachments
 from effectmq.broker.attachments.store import AttachmentStore
+from effectmq.broker.databases.belonging import Adoptable
 from effectmq.broker.journal.choice import (
     ReplayMode,
     checked_replay,
@@ -385,7 +386,7 @@ class EffectWorker:
             self.settings,
             self.topology,
             self.counters,
-            open_journal(self.journal),
+            open_journal(self.journal, self.topology.namespace),
             self.attachments,
             strict=self.replay == "strict",
         )
@@ -394,6 +395,8 @@ class EffectWorker:
             taken = {kind_of(route) for route in chosen}
             for resource, kinds in self._resources:
                 if taken & kinds:
+                    if isinstance(resource, Adoptable):
+                        resource.adopt(self.topology.namespace)
                     await patience.open(
                         "what it uses", partial(opening.enter_async_context, resource), quick=False
                     )

@@ -411,16 +411,21 @@ class SchemaVersionError(DatabaseError):
         found: Their version.
         expected: The version that this code reads and writes.
         where: The database, without a password.
+        namespace: Of whoever asks.
     """
 
-    def __init__(self, component: str, found: int, expected: int, where: str) -> None:
+    def __init__(
+        self, component: str, found: int, expected: int, where: str, namespace: str = ""
+    ) -> None:
         self.component = component
         self.found = found
         self.expected = expected
         what = f"the {component} tables in {where} have version {found}, expected {expected}"
         if found < expected:
+            whose = f" --namespace {namespace}" if namespace else ""
             super().__init__(
-                f"{what}; stop the workers, then run: effectmq journal migrate --journal {where}"
+                f"{what}; stop the workers, then run: effectmq journal migrate --journal "
+                f"{where}{whose}"
             )
         else:
             super().__init__(f"{what}; they were written by a newer effectmq, so upgrade this one")

@@ -162,7 +162,7 @@ class TopologySettings:
     max_length: int | None = None
 
     def __post_init__(self) -> None:
-        _check_namespace(self.namespace)
+        check_namespace(self.namespace)
         levels = self.delay_levels_ms
         if not levels or list(levels) != sorted(set(levels)) or not _is_time(levels[0], levels[-1]):
             raise ConfigurationError(
@@ -196,7 +196,7 @@ class Names:
     control: str = field(init=False)
 
     def __post_init__(self) -> None:
-        _check_namespace(self.namespace)
+        check_namespace(self.namespace)
         object.__setattr__(self, "work_exchange", f"{self.namespace}.work")
         object.__setattr__(self, "limbo", f"{self.namespace}.limbo")
         object.__setattr__(self, "dead", f"{self.namespace}.dead")
@@ -302,13 +302,20 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
-def _check_namespace(namespace: str) -> None:
+def check_namespace(namespace: str) -> str:
+    """
+    A namespace, if it is one.
+
+    Raises:
+        ConfigurationError: When it cannot be one.
+    """
     check_name("namespace", namespace)
     if namespace.partition(".")[0] == "amq":
         raise ConfigurationError(
             f"namespace is {namespace!r}; RabbitMQ keeps names that begin with 'amq.' for itself, "
             "choose another one"
         )
+    return namespace
 
 
 def _queue_name(name: str) -> str:

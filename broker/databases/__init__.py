@@ -8,28 +8,38 @@ from effectmq.protocol.errors import ConfigurationError
 
 __all__ = ["open_database"]
 
+#: Longer than the largest tables take.
+_PATIENT_S = 86_400.0
 
-def open_database(url: str) -> Database:
+
+def open_database(url: str, *, namespace: str | None = None, patient: bool = False) -> Database:
     """
     The adapter for an address; not opened yet.
 
     Args:
         url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
             ``postgresql://user:password@host/database``.
+        namespace: To whom belongs what is kept; that of the worker that opens it by default
+            (``Worker.use``), else ``effects``.
+        patient: Let a transaction take its time, for a migration of large tables.
 
     Raises:
-        ConfigurationError: When the address is of no known kind.
+        ConfigurationError: When the address is of no known kind, or the namespace is none.
         MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
     """
     scheme = url.partition(":")[0].lower()
     if scheme == "sqlite":
         from effectmq.broker.databases.sqlite import SqliteDatabase
 
-        return SqliteDatabase(url)
+        if patient:
+            return SqliteDatabase(url, namespace=namespace, busy_timeout_s=_PATIENT_S)
+        return SqliteDatabase(url, namespace=namespace)
     if scheme in ("postgresql", "postgres"):
         from effectmq.broker.databases.postgres import PostgresDatabase
 
-        return PostgresDatabase(url)
+        if patient:
+            return PostgresDatabase(url, namespace=namespace, patience_s=_PATIENT_S, limited=False)
+        return PostgresDatabase(url, namespace=namespace)
     raise ConfigurationError(
         f"{mask_url(url)!r} is no address of a journal; expected sqlite:///path/to/file, "
         "postgresql://user:password@host/database, or none"

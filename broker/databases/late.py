@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from effectmq.broker.database import Database, Transaction
 from effectmq.broker.databases import open_database
+from effectmq.broker.databases.belonging import Belonging
 from effectmq.protocol.errors import DatabaseUnavailableError
 
 __all__ = ["LateDatabase"]
@@ -24,10 +25,15 @@ class LateDatabase:
     """
     Args:
         address: Gives the address; called each time it is opened.
+        namespace: Gives the namespace, too; that of the worker that opens it by default.
     """
 
-    def __init__(self, address: Callable[[], str]) -> None:
+    def __init__(
+        self, address: Callable[[], str], namespace: Callable[[], str] | None = None
+    ) -> None:
         self._address = address
+        self._namespace = namespace
+        self._belonging = Belonging(None)
         self._database: Database | None = None
 
     @property
@@ -48,9 +54,18 @@ class LateDatabase:
         """See the port."""
         return self._opened.durable
 
+    @property
+    def namespace(self) -> str:
+        """See the port."""
+        return self._namespace() if self._namespace is not None else self._belonging.namespace
+
+    def adopt(self, namespace: str) -> None:
+        """See the port."""
+        self._belonging.adopt(namespace, "of a program")
+
     async def __aenter__(self) -> LateDatabase:
         """Ask for the address, and open it."""
-        database = open_database(self._address())
+        database = open_database(self._address(), namespace=self.namespace)
         await database.__aenter__()
         self._database = database
         return self

@@ -29,6 +29,7 @@ from functools import lru_cache, partial
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from effectmq.broker.database import LeaseTime, Row, Value
+from effectmq.broker.databases.belonging import Belonging
 from effectmq.broker.databases.faults import raisable
 from effectmq.broker.databases.postgres_address import beginning, read_address
 from effectmq.broker.databases.postgres_errors import (
@@ -41,6 +42,7 @@ from effectmq.broker.databases.postgres_errors import (
 )
 from effectmq.broker.urls import mask_url
 from effectmq.protocol.errors import DatabaseUnavailableError, MissingExtraError
+from effectmq.protocol.topology import DEFAULT_NAMESPACE
 
 try:
     import psycopg
@@ -62,6 +64,7 @@ _LIMITS = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
 }
+_NO_LIMITS = dict.fromkeys(_LIMITS, "0")
 #: The time comes with the beginning, so that it takes no way of its own.
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _ENCODING = "UTF8"
@@ -82,20 +85,39 @@ class PostgresDatabase:
         url: ``postgresql://user:password@host/database``; whatever libpq understands.
         threads: How many connections there are at most.
         patience_s: How long one transaction may take before its connection is cut, in seconds.
+        limited: Whether the server is to give up long statements.
+        namespace: To whom belongs what is kept; see ``open_database``.
     """
 
     def __init__(
-        self, url: str, *, threads: int = _THREADS, patience_s: float = _PATIENCE_S
+        self,
+        url: str,
+        *,
+        threads: int = _THREADS,
+        patience_s: float = _PATIENCE_S,
+        limited: bool = True,
+        namespace: str | None = None,
     ) -> None:
         self.where = mask_url(url)
         self.durable = True
-        self._url = url
+        self.url = url
+        self._belonging = Belonging(namespace)
+        self._limits = _LIMITS if limited else _NO_LIMITS
         self._conninfo = ""
         self._begin = self._begin_read = b""
         self._size = threads
         self._patience_s = patience_s
         self._threads: ThreadPoolExecutor | None = None
         self._idle: list[_Connection] = []
+
+    @property
+    def namespace(self) -> str:
+        """See the port."""
+        return self._belonging.namespace
+
+    def adopt(self, namespace: str) -> None:
+        """See the port."""
+        self._belonging.adopt(namespace, self.where)
 
     async def __aenter__(self) -> PostgresDatabase:
         """Connect; see the port."""
@@ -136,12 +158,12 @@ class PostgresDatabase:
 
     def _read_address(self) -> None:
         try:
-            address = read_address(self._url)
+            address = read_address(self.url)
         except (psycopg.Error, ValueError) as problem:
-            raise address_problem(self._url, problem) from None
+            raise address_problem(self.url, problem) from None
         self._conninfo = address.conninfo
         # Ours first: the address has the last word.
-        first = f"SELECT {_CLOCK}{beginning({**_LIMITS, **address.settings})}"
+        first = f"SELECT {_CLOCK}{beginning({**self._limits, **address.settings})}"
         self._begin = f"BEGIN; {first}".encode()
         self._begin_read = f"BEGIN READ ONLY; {first}".encode()
 
@@ -156,7 +178,7 @@ class PostgresDatabase:
             connection, fresh = self._take(job)
             try:
                 begin = self._begin if job.writes else self._begin_read
-                return _transact(connection, job, begin, self._url)
+                return _transact(connection, job, begin, self)
             except _RACES as problem:
                 races_lost += 1
                 if races_lost == _TRIES or job.cut:
@@ -171,7 +193,7 @@ class PostgresDatabase:
                 reconnected = True
                 self._close_idle()
             except (UnicodeError, OverflowError) as problem:
-                raise not_storable(self._url, problem) from None
+                raise not_storable(self.url, problem) from None
             except StopIteration as problem:
                 raise raisable(problem) from problem
             finally:
@@ -188,7 +210,7 @@ class PostgresDatabase:
         found = connection.info.parameter_status("server_encoding")
         if found != _ENCODING:
             connection.close()
-            raise encoding_problem(self._url, found or "unknown")
+            raise encoding_problem(self.url, found or "unknown")
         return connection, True
 
     def _connect(self, job: _Job[T]) -> _Connection:
@@ -205,7 +227,7 @@ class PostgresDatabase:
                 keepalives_idle=10,
             )
         except (psycopg.ProgrammingError, ValueError) as problem:
-            raise address_problem(self._url, problem) from None
+            raise address_problem(self.url, problem) from None
         except (psycopg.Error, OSError) as problem:
             raise self._unavailable(problem, job) from None
 
@@ -225,12 +247,12 @@ class PostgresDatabase:
     def _meant(self, problem: psycopg.Error | OSError, job: _Job[T]) -> Exception:
         if job.cut:
             return self._unavailable(problem, job)
-        return meant(self._url, problem)
+        return meant(self.url, problem)
 
     def _unavailable(
         self, problem: psycopg.Error | OSError, job: _Job[T]
     ) -> DatabaseUnavailableError:
-        return unavailable(self._url, problem, cut_after_s=self._patience_s if job.cut else None)
+        return unavailable(self.url, problem, cut_after_s=self._patience_s if job.cut else None)
 
 
 class PostgresTransaction:
@@ -239,7 +261,8 @@ class PostgresTransaction:
     dialect: Literal["postgres"] = "postgres"
     for_update = " FOR UPDATE"
 
-    def __init__(self, cursor: _Cursor, now_ms: int) -> None:
+    def __init__(self, cursor: _Cursor, now_ms: int, namespace: str = DEFAULT_NAMESPACE) -> None:
+        self.namespace = namespace
         self._cursor = cursor
         self._now_ms = now_ms
 
@@ -311,13 +334,13 @@ class _Watch:
         self._timer = self._loop.call_later(left_s, self._look)
 
 
-def _transact(connection: _Connection, job: _Job[T], begin: bytes, url: str) -> T:
+def _transact(connection: _Connection, job: _Job[T], begin: bytes, database: PostgresDatabase) -> T:
     with connection.cursor() as cursor:
         try:
             cursor.execute(begin)
             cursor.nextset()
             now_ms = cast("int", cursor.fetchall()[0][0])
-            result = job.work(PostgresTransaction(cursor, now_ms))
+            result = job.work(PostgresTransaction(cursor, now_ms, database.namespace))
         except BaseException:
             with contextlib.suppress(psycopg.Error, OSError):
                 connection.execute("ROLLBACK")
@@ -328,7 +351,7 @@ def _transact(connection: _Connection, job: _Job[T], begin: bytes, url: str) -> 
         raise
     except (psycopg.Error, OSError) as problem:
         if connection.closed and job.writes:
-            raise lost_in_commit(url, problem) from None
+            raise lost_in_commit(database.url, problem) from None
         raise
     return result
 

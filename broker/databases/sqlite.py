@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from effectmq.broker.database import LeaseTime, Row, Value
+from effectmq.broker.databases.belonging import Belonging
 from effectmq.broker.databases.clock import host_lease_time
 from effectmq.broker.databases.faults import raisable, verdict_of
 from effectmq.broker.databases.mounts import network_filesystem
@@ -34,6 +35,7 @@ from effectmq.protocol.errors import (
     DatabaseUnavailableError,
     NotStorableError,
 )
+from effectmq.protocol.topology import DEFAULT_NAMESPACE
 
 __all__ = ["SqliteDatabase", "sqlite_path"]
 
@@ -74,15 +76,28 @@ class SqliteDatabase:
     Args:
         url: ``sqlite:///path``.
         busy_timeout_s: How long to wait for another process that is writing, in seconds.
+        namespace: To whom belongs what is kept; see ``open_database``.
     """
 
     durable = True
 
-    def __init__(self, url: str, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, *, busy_timeout_s: float = _BUSY_TIMEOUT_S, namespace: str | None = None
+    ) -> None:
         self.path = sqlite_path(url)
         self.where = url
         self._busy_timeout_s = busy_timeout_s
+        self._belonging = Belonging(namespace)
         self._lanes: tuple[_Lane, _Lane] | None = None
+
+    @property
+    def namespace(self) -> str:
+        """See the port."""
+        return self._belonging.namespace
+
+    def adopt(self, namespace: str) -> None:
+        """See the port."""
+        self._belonging.adopt(namespace, self.where)
 
     async def __aenter__(self) -> SqliteDatabase:
         """Open the file, made if there is none; see the port."""
@@ -124,7 +139,7 @@ class SqliteDatabase:
             closed.set_exception(DatabaseUnavailableError("the journal is not open"))
             return closed
         chosen = self._lanes[lane]
-        return chosen.call(partial(chosen.transact, begin, work))
+        return chosen.call(partial(chosen.transact, begin, work, self.namespace))
 
 
 class SqliteTransaction:
@@ -134,8 +149,9 @@ class SqliteTransaction:
     #: ``BEGIN IMMEDIATE`` has locked everything already.
     for_update = ""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, namespace: str = DEFAULT_NAMESPACE) -> None:
         self._connection = connection
+        self.namespace = namespace
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one statement."""
@@ -322,11 +338,11 @@ class _Lane:
         self._log_noted = False
         return self._connection
 
-    def transact(self, begin: str, work: Callable[[SqliteTransaction], T]) -> T:
+    def transact(self, begin: str, work: Callable[[SqliteTransaction], T], namespace: str) -> T:
         connection = self._usable()
         try:
             self._begin(connection, begin)
-            result = work(SqliteTransaction(connection))
+            result = work(SqliteTransaction(connection, namespace))
             connection.execute("COMMIT")
             if not self._log_noted:
                 self._file.note_log()

@@ -32,6 +32,7 @@ from effectmq.broker.journal.tail import News
 from effectmq.broker.journal.verifying import Damage, problems_of
 from effectmq.protocol.errors import ConfigurationError, SchemaVersionError
 from effectmq.protocol.request import Identity
+from effectmq.protocol.topology import DEFAULT_NAMESPACE
 
 __all__ = ["Archive", "PruneReport", "open_archive"]
 
@@ -68,13 +69,16 @@ class PruneReport:
 
 
 @asynccontextmanager
-async def open_archive(url: str, *, any_version: bool = False) -> AsyncGenerator[Archive]:
+async def open_archive(
+    url: str, *, namespace: str = DEFAULT_NAMESPACE, any_version: bool = False
+) -> AsyncGenerator[Archive]:
     """
     Open a journal that exists.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://…``.
-        any_version: With tables of whatever version, or without any.
+        namespace: Whose effects.
+        any_version: With tables of whatever version, or without any, to bring them to this one.
 
     Raises:
         ConfigurationError: When there is no journal.
@@ -82,12 +86,14 @@ async def open_archive(url: str, *, any_version: bool = False) -> AsyncGenerator
         DatabaseUnavailableError: When it cannot be reached.
     """
     _refuse_missing_file(url)
-    async with open_database(url) as database:
+    async with open_database(url, namespace=namespace, patient=any_version) as database:
         found = await database.read(_version)
         if found is None and not any_version:
             raise ConfigurationError(_no_journal(database.where))
         if found not in (None, JOURNAL_SCHEMA.version) and not any_version:
-            raise SchemaVersionError("journal", found, JOURNAL_SCHEMA.version, database.where)
+            raise SchemaVersionError(
+                "journal", found, JOURNAL_SCHEMA.version, database.where, namespace
+            )
         yield Archive(database)
 
 
@@ -282,9 +288,9 @@ def _checked(tx: Transaction, after: Identity) -> tuple[int, Identity | None, li
     keys = cast(
         "list[Any]",
         tx.execute(
-            "SELECT scope_id, replay_key FROM effectmq_effects WHERE (scope_id, replay_key) > "
-            "(?, ?) ORDER BY scope_id, replay_key LIMIT ?",
-            (after.scope_id, after.replay_key, _VERIFY_BATCH),
+            "SELECT scope_id, replay_key FROM effectmq_effects WHERE namespace = ? "
+            "AND (scope_id, replay_key) > (?, ?) ORDER BY scope_id, replay_key LIMIT ?",
+            (tx.namespace, after.scope_id, after.replay_key, _VERIFY_BATCH),
         ),
     )
     found: list[Damage] = []

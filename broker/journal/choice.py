@@ -42,12 +42,12 @@ def checked_replay(replay: str, journal: str | None) -> ReplayMode:
     return "strict"
 
 
-def open_journal(url: str | None) -> Journal | None:
+def open_journal(url: str | None, namespace: str) -> Journal | None:
     """
-    The journal at an address, not opened yet; ``None`` for none.
+    The journal of a namespace at an address, not opened yet; ``None`` for none.
 
     Raises:
         ConfigurationError: When the address is of no known kind.
         MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
     """
-    return None if url is None else Journal(url)
+    return None if url is None else Journal(url, namespace=namespace)

@@ -40,6 +40,7 @@ from effectmq.broker.journal.records import (
 from effectmq.broker.journal.tables import JOURNAL_SCHEMA, apply, envelope_json_of, load
 from effectmq.protocol.errors import InvalidEnvelopeError
 from effectmq.protocol.request import Identity
+from effectmq.protocol.topology import DEFAULT_NAMESPACE
 
 __all__ = ["Journal", "Look"]
 
@@ -48,7 +49,7 @@ Look = Recorded | Mismatch | InProgress | None
 
 #: What no database keeps in a text.
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
-#: PostgreSQL's indexes hold 2,704 bytes a row.
+#: PostgreSQL's indexes hold 2,704 bytes a row, the namespace and a time among them.
 _MAX_INDEXED_BYTES = 2_500
 
 
@@ -58,14 +59,15 @@ class Journal:
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://…``.
+        namespace: Whose effects; those of others in the same place are neither seen nor touched.
 
     Raises:
-        ConfigurationError: When the address is of no known kind.
+        ConfigurationError: When the address is of no known kind, or the namespace is none.
         MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
-        self.database: Database = open_database(url)
+    def __init__(self, url: str, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+        self.database: Database = open_database(url, namespace=namespace)
 
     @property
     def where(self) -> str:
@@ -164,6 +166,8 @@ def _check(effect: Effect) -> None:
     _storable("session id", effect.session_id)
     _storable("turn id", effect.turn_id)
     _indexable("scope id and replay key", effect.identity.scope_id + effect.identity.replay_key)
+    _indexable("effect id", effect.effect_id)
+    _indexable("session id", effect.session_id)
     _indexable("cause", effect.caused_by)
 
 

@@ -28,7 +28,7 @@ _SIZE = {
 }
 _PAGE = (
     "SELECT updated_at_ms, scope_id, replay_key, status, fence, park_reason, letter_sent, {} "
-    "FROM effectmq_effects WHERE updated_at_ms < ? AND updated_at_ms >= ? "
+    "FROM effectmq_effects WHERE namespace = ? AND updated_at_ms < ? AND updated_at_ms >= ? "
     "AND (updated_at_ms, scope_id, replay_key) > (?, ?, ?) "
     "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
 )
@@ -36,7 +36,7 @@ _PAGE = (
 #: statement, because each takes a way to the server and back; the range is what SQLite has an
 #: index for.
 _UNCHANGED = (
-    "WHERE updated_at_ms BETWEEN ? AND ? "
+    "WHERE namespace = ? AND updated_at_ms BETWEEN ? AND ? "
     "AND (scope_id, replay_key, fence, status, updated_at_ms) IN (VALUES {}) "
     "RETURNING updated_at_ms, scope_id, replay_key"
 )
@@ -110,7 +110,9 @@ def candidates(tx: Transaction, before_ms: int, after: Place, limit: int) -> lis
         )
         for updated_ms, scope_id, key, status, fence, reason, letter_sent, payload_bytes in cast(
             "list[Any]",
-            tx.execute(_PAGE.format(size), (before_ms, after.updated_ms, *after, limit)),
+            tx.execute(
+                _PAGE.format(size), (tx.namespace, before_ms, after.updated_ms, *after, limit)
+            ),
         )
     ]
 
@@ -126,7 +128,7 @@ def forget(tx: Transaction, chosen: Sequence[Candidate], *, keep_keys: bool) -> 
         return []
     rows = ", ".join(["(?, ?, ?, ?, ?)"] * len(chosen))
     moments = [seen.place.updated_ms for seen in chosen]
-    as_seen: list[Value] = [min(moments), max(moments)]
+    as_seen: list[Value] = [tx.namespace, min(moments), max(moments)]
     for seen in chosen:
         place = seen.place
         as_seen += (place.scope_id, place.replay_key, seen.fence, seen.status, place.updated_ms)

@@ -117,6 +117,8 @@ class Entry:
             is no death of this effect.
         former_deaths: Deaths before it was replayed.
         dead_workers: The names of those that died last, one on a line.
+        due_clock: The clock that ``due_clock_ms`` is of, that of leases; empty when nothing is due.
+        due_clock_ms: The same moment as ``due_at_ms`` by that clock, which does not jump.
     """
 
     hash: str
@@ -138,6 +140,8 @@ class Entry:
     begun: bool = True
     former_deaths: int = 0
     dead_workers: str = ""
+    due_clock: str = ""
+    due_clock_ms: int = 0
 
 
 # Operations ---------------------------------------------------------------------------------------

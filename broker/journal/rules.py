@@ -22,6 +22,7 @@ a wait                         ``Granted`` with the next fence, and how long the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from effectmq.broker.database import LeaseTime
 from effectmq.broker.journal.records import (
@@ -80,7 +81,7 @@ class Now:
     The time of one transaction.
 
     Attributes:
-        wall_ms: Unix milliseconds, for what is due.
+        wall_ms: Unix milliseconds, for people, and for what is due on a host that was booted since.
         lease: The clock of leases.
     """
 
@@ -98,7 +99,7 @@ def first_entry(asked: Claim, now: Now) -> Entry:
         lease_token=asked.token,
         lease_clock=now.lease.clock,
         lease_expires_ms=now.lease.now_ms + asked.lease_ms,
-        due_at_ms=_later(now.wall_ms, asked.due_in_ms) if asked.due_in_ms else 0,
+        **(_due(now, asked.due_in_ms) if asked.due_in_ms else {}),
         worker=asked.worker,
         # What has to wait first has no body yet; everything else begins as soon as it is granted.
         begun=not asked.due_in_ms,
@@ -181,7 +182,7 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
         worker=asked.worker,
     )
     # Of what killed before it has to be known, not presumed, whether it had begun.
-    taken = replace(taken, begun=not taken.deaths and taken.due_at_ms <= now.wall_ms)
+    taken = replace(taken, begun=not taken.deaths and not _due_left_ms(taken, now))
     return _granted(taken, now, asked), taken
 
 
@@ -235,12 +236,9 @@ def hand_back(
                 attempts=min(said.attempts, LARGEST),
                 lease_token="",
                 lease_expires_ms=0,
-                due_at_ms=(
-                    entry.due_at_ms
-                    if said.due_in_ms is None
-                    else _later(now.wall_ms, said.due_in_ms)
-                ),
             )
+            if said.due_in_ms is not None:
+                changed = replace(changed, **_due(now, said.due_in_ms))
         case Abandon():
             changed = replace(entry, lease_token="", lease_expires_ms=0, begun=False)
         case Begin():
@@ -319,12 +317,30 @@ def _leased(entry: Entry, lease_ms: int, now: Now) -> Entry:
     return replace(entry, lease_clock=now.lease.clock, lease_expires_ms=now.lease.now_ms + lease_ms)
 
 
-def _later(wall_ms: int, wait_ms: int) -> int:
-    return min(wall_ms + wait_ms, LARGEST)
+def _later(moment_ms: int, wait_ms: int) -> int:
+    return min(moment_ms + wait_ms, LARGEST)
+
+
+def _due(now: Now, wait_ms: int) -> dict[str, Any]:
+    """The moment from which it may be run, by both clocks."""
+    return {
+        "due_at_ms": _later(now.wall_ms, wait_ms),
+        "due_clock": now.lease.clock,
+        "due_clock_ms": _later(now.lease.now_ms, wait_ms),
+    }
+
+
+def _due_left_ms(entry: Entry, now: Now) -> int:
+    """How long there is to wait; by the wall clock only when the host was booted since."""
+    if not entry.due_at_ms:
+        return 0
+    if entry.due_clock == now.lease.clock:
+        return max(0, entry.due_clock_ms - now.lease.now_ms)
+    return max(0, entry.due_at_ms - now.wall_ms)
 
 
 def _granted(entry: Entry, now: Now, asked: Claim) -> Granted:
-    due_in_ms = max(0, entry.due_at_ms - now.wall_ms) if entry.due_at_ms else 0
+    due_in_ms = _due_left_ms(entry, now)
     uncertain = entry.uncertain and asked.on_uncertain == "park"
     return Granted(
         entry.fence,

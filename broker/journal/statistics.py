@@ -14,13 +14,16 @@ _SIZE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgres": "SELECT pg_total_relation_size('effectmq_effects')",
 }
-_COUNTS = "SELECT kind, status, count(*) FROM effectmq_effects GROUP BY kind, status"
+_COUNTS = (
+    "SELECT kind, status, count(*) FROM effectmq_effects WHERE namespace = ? GROUP BY status, kind"
+)
 _PARKED = (
     "SELECT park_reason, count(*), count(CASE WHEN letter_sent = 0 THEN 1 END) "
-    "FROM effectmq_effects WHERE status = 'failed' AND park_reason <> '' GROUP BY park_reason"
+    "FROM effectmq_effects WHERE namespace = ? AND park_reason <> '' AND status = 'failed' "
+    "GROUP BY park_reason"
 )
 _UNHELD = (
-    "SELECT count(*) FROM effectmq_effects WHERE status = 'in_progress' AND "
+    "SELECT count(*) FROM effectmq_effects WHERE namespace = ? AND status = 'in_progress' AND "
     "(lease_clock <> ? OR lease_expires_at_ms <= ?)"
 )
 
@@ -31,7 +34,8 @@ class JournalStats:
     A journal in numbers.
 
     Attributes:
-        size_bytes: What it takes on the disk; without SQLite's write-ahead log.
+        size_bytes: What it takes on the disk, all namespaces together; without SQLite's
+            write-ahead log.
         counts: Effects by kind and status.
         parked: Parked effects by reason.
         letters_unsent: Parked effects whose dead letter is not known to be out.
@@ -55,11 +59,11 @@ class JournalStats:
 
 
 def journal_stats(tx: Transaction) -> JournalStats:
-    """Count; reads the whole table."""
+    """Count the effects of the namespace; reads one index, and what is parked or in progress."""
     lease = tx.lease_time()
-    counts = cast("list[Any]", tx.execute(_COUNTS))
-    parked = cast("list[Any]", tx.execute(_PARKED))
-    (unheld,) = cast("Any", tx.execute(_UNHELD, (lease.clock, lease.now_ms))[0])
+    counts = cast("list[Any]", tx.execute(_COUNTS, (tx.namespace,)))
+    parked = cast("list[Any]", tx.execute(_PARKED, (tx.namespace,)))
+    (unheld,) = cast("Any", tx.execute(_UNHELD, (tx.namespace, lease.clock, lease.now_ms))[0])
     (size_bytes,) = cast("Any", tx.execute(_SIZE[tx.dialect])[0])
     # By its last change: a lease that is renewed is a sign of life.
     oldest = find(tx, EffectFilter(statuses=("in_progress",)), limit=1, oldest_first=True)

@@ -8,10 +8,18 @@ detail has everything.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from effectmq.broker.database import Row, Transaction, Value
+from effectmq.broker.database import Row, Transaction
 from effectmq.broker.journal.records import Status
+from effectmq.broker.journal.selecting import (
+    Branch,
+    EffectFilter,
+    Place,
+    hash_begins,
+    page,
+    statement,
+)
 from effectmq.protocol.errors import EffectmqError, MalformedError
 from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.request import Identity
@@ -23,7 +31,6 @@ __all__ = [
     "EffectIdError",
     "EffectSummary",
     "Place",
-    "conditions",
     "find",
     "find_named",
     "load_detail",
@@ -35,8 +42,6 @@ _SUMMARY = (
     "updated_at_ms, error_json, deaths, former_deaths, dead_workers"
 )
 _DETAIL = f"{_SUMMARY}, letter_sent, lease_clock, lease_expires_at_ms, envelope_json, outcome_json"
-_NEWEST_FIRST = "ORDER BY updated_at_ms DESC, scope_id DESC, replay_key DESC LIMIT ?"
-_OLDEST_FIRST = "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
 
 #: So much of a hash names an effect; less would be an accident.
 _SHORTEST_HASH = 4
@@ -45,50 +50,6 @@ _MOST_CANDIDATES = 5
 
 class EffectIdError(EffectmqError):
     """What was given as the name of an effect names none, or more than one."""
-
-
-class Place(NamedTuple):
-    """Where in the order of changes an effect stands; the next page begins behind it."""
-
-    updated_ms: int
-    scope_id: str
-    replay_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class EffectFilter:
-    """
-    Which effects are meant. What is empty or ``None`` does not matter; the rest must all be met.
-
-    Attributes:
-        kinds: One of these kinds.
-        statuses: One of these statuses.
-        scope_id: The scope.
-        session_id: The session that asked.
-        turn_id: The turn.
-        effect_id: The whole effect id.
-        effect_id_end: How the effect id ends.
-        caused_by: Canonical JSON of the cause.
-        key_prefix: How the replay key begins.
-        park_reasons: Parked for one of these reasons.
-        worker: The worker that claimed it last.
-        since_ms: Changed at this moment or later, Unix milliseconds.
-        until_ms: Changed before this moment.
-    """
-
-    kinds: tuple[str, ...] = ()
-    statuses: tuple[str, ...] = ()
-    scope_id: str = ""
-    session_id: str = ""
-    turn_id: str = ""
-    effect_id: str = ""
-    effect_id_end: str = ""
-    caused_by: str = ""
-    key_prefix: str = ""
-    park_reasons: tuple[str, ...] = ()
-    worker: str = ""
-    since_ms: int | None = None
-    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,17 +155,7 @@ def find(
         after: The place of the last one of the page before.
         oldest_first: Instead of the newest.
     """
-    where, parameters = conditions(chosen)
-    if after is not None:
-        sign = ">" if oldest_first else "<"
-        # The first condition follows from the second, and is the one that an index is good for.
-        where.append(f"updated_at_ms {sign}= ?")
-        where.append(f"(updated_at_ms, scope_id, replay_key) {sign} (?, ?, ?)")
-        parameters += [after.updated_ms, *after]
-    order = _OLDEST_FIRST if oldest_first else _NEWEST_FIRST
-    rows = tx.execute(
-        f"SELECT {_SUMMARY} FROM effectmq_effects {_where(where)} {order}", (*parameters, limit)
-    )
+    rows = page(tx, _SUMMARY, chosen, limit=limit, after=after, oldest_first=oldest_first)
     return [_summary(row) for row in rows]
 
 
@@ -220,12 +171,9 @@ def find_named(tx: Transaction, name: str, scope_id: str = "") -> EffectSummary:
     Raises:
         EffectIdError: When there is none, or more than one; lists them.
     """
-    for condition, parameters in _meanings(name):
-        where = [condition, "scope_id = ?"] if scope_id else [condition]
-        rows = tx.execute(
-            f"SELECT {_SUMMARY} FROM effectmq_effects {_where(where)} {_NEWEST_FIRST}",
-            (*parameters, *([scope_id] if scope_id else []), _MOST_CANDIDATES + 1),
-        )
+    for meaning in _meanings(tx, name):
+        meant = meaning.also("scope_id = ?", scope_id) if scope_id else meaning
+        rows = tx.execute(*statement(tx, _SUMMARY, [meant], limit=_MOST_CANDIDATES + 1))
         if len(rows) == 1:
             return _summary(rows[0])
         if rows:
@@ -240,8 +188,9 @@ def find_named(tx: Transaction, name: str, scope_id: str = "") -> EffectSummary:
 def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
     """Everything about one effect; ``None`` when there is no such one."""
     rows = tx.execute(
-        f"SELECT {_DETAIL} FROM effectmq_effects WHERE scope_id = ? AND replay_key = ?",
-        _key(identity),
+        f"SELECT {_DETAIL} FROM effectmq_effects "
+        "WHERE namespace = ? AND scope_id = ? AND replay_key = ?",
+        (tx.namespace, *_key(identity)),
     )
     if not rows:
         return None
@@ -254,56 +203,13 @@ def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
     )
 
 
-def conditions(chosen: EffectFilter) -> tuple[list[str], list[Value]]:
-    """What a filter means in SQL: conditions that must all hold, and their parameters."""
-    where: list[str] = []
-    parameters: list[Value] = []
-
-    def add(condition: str, *values: Value) -> None:
-        where.append(condition)
-        parameters.extend(values)
-
-    for column, wanted in (
-        ("kind", chosen.kinds),
-        ("status", chosen.statuses),
-        ("park_reason", chosen.park_reasons),
-    ):
-        if wanted:
-            add(f"{column} IN ({', '.join('?' * len(wanted))})", *wanted)
-    for column, value in (
-        ("scope_id", chosen.scope_id),
-        ("session_id", chosen.session_id),
-        ("turn_id", chosen.turn_id),
-        ("effect_id", chosen.effect_id),
-        ("lease_owner_id", chosen.worker),
-    ):
-        if value:
-            add(f"{column} = ?", value)
-    if chosen.key_prefix:
-        # Not LIKE: SQLite's takes upper and lower case for the same.
-        add("substr(replay_key, 1, ?) = ?", len(chosen.key_prefix), chosen.key_prefix)
-    if chosen.effect_id_end:
-        end = chosen.effect_id_end
-        add("substr(effect_id, length(effect_id) - ? + 1) = ?", len(end), end)
-    if chosen.caused_by:
-        # Its index holds the rows with a cause only, and must see that nothing else is asked for.
-        add("caused_by = ? AND caused_by <> ''", chosen.caused_by)
-    if chosen.since_ms is not None:
-        add("updated_at_ms >= ?", chosen.since_ms)
-    if chosen.until_ms is not None:
-        add("updated_at_ms < ?", chosen.until_ms)
-    return where, parameters
-
-
-def _meanings(name: str) -> list[tuple[str, list[Value]]]:
+def _meanings(tx: Transaction, name: str) -> list[Branch]:
     """What a name may be, the most exact first."""
-    meanings: list[tuple[str, list[Value]]] = [
-        ("replay_key = ?", [name]),
-        ("effect_id = ?", [name]),
-    ]
+    all_ = Branch(("namespace = ?",), (tx.namespace,))
+    meanings = [all_.also("replay_key = ?", name), all_.also("effect_id = ?", name)]
     prefix = name.lower()
     if len(prefix) >= _SHORTEST_HASH and not prefix.strip("0123456789abcdef"):
-        meanings.append(("substr(envelope_hash, 1, ?) = ?", [len(prefix), prefix]))
+        meanings.append(hash_begins(all_, prefix))
     return meanings
 
 
@@ -318,10 +224,6 @@ def _ambiguous(name: str, found: list[EffectSummary]) -> str:
         f"{printable(name, 200)!r} names more than one effect: {shown}{more}. Give --scope and "
         "--key, or more of the hash"
     )
-
-
-def _where(where: list[str]) -> str:
-    return f"WHERE {' AND '.join(where)}" if where else ""
 
 
 _WIDTH = len(_SUMMARY.split(", "))

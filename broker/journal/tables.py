@@ -29,72 +29,25 @@ from effectmq.broker.journal.records import (
     Status,
 )
 from effectmq.broker.journal.rules import Now
-from effectmq.broker.schema import Schema
+from effectmq.broker.journal.steps import JOURNAL_SCHEMA
 from effectmq.protocol.request import Identity
 
 __all__ = ["JOURNAL_SCHEMA", "apply", "envelope_json_of", "load"]
 
-JOURNAL_SCHEMA = Schema(
-    "journal",
-    [
-        [
-            """CREATE TABLE effectmq_effects (
-                scope_id TEXT NOT NULL,
-                replay_key TEXT NOT NULL,
-                envelope_hash TEXT NOT NULL,
-                status TEXT NOT NULL,
-                attempts BIGINT NOT NULL,
-                fence BIGINT NOT NULL,
-                lease_owner_id TEXT NOT NULL,
-                lease_token TEXT NOT NULL,
-                lease_clock TEXT NOT NULL,
-                lease_expires_at_ms BIGINT NOT NULL,
-                due_at_ms BIGINT NOT NULL,
-                outcome_json TEXT NOT NULL,
-                error_json TEXT NOT NULL,
-                park_reason TEXT NOT NULL,
-                parks BIGINT NOT NULL,
-                letter_sent BIGINT NOT NULL,
-                uncertain BIGINT NOT NULL,
-                kind TEXT NOT NULL,
-                effect_id TEXT NOT NULL,
-                session_id TEXT NOT NULL,
-                turn_id TEXT NOT NULL,
-                caused_by TEXT NOT NULL,
-                envelope_json TEXT NOT NULL,
-                created_at_ms BIGINT NOT NULL,
-                updated_at_ms BIGINT NOT NULL,
-                PRIMARY KEY (scope_id, replay_key)
-            )""",
-            "CREATE INDEX effectmq_effects_updated ON effectmq_effects (updated_at_ms)",
-            "CREATE INDEX effectmq_effects_caused ON effectmq_effects (caused_by) "
-            "WHERE caused_by <> ''",
-        ],
-        [
-            f"ALTER TABLE effectmq_effects ADD COLUMN {column}"
-            for column in (
-                "deaths BIGINT NOT NULL DEFAULT 0",
-                "begun BIGINT NOT NULL DEFAULT 1",
-                "former_deaths BIGINT NOT NULL DEFAULT 0",
-                "dead_workers TEXT NOT NULL DEFAULT ''",
-            )
-        ],
-    ],
-)
-
 _ENTRY = (
     "envelope_hash, status, attempts, fence, lease_token, lease_clock, lease_expires_at_ms, "
     "due_at_ms, outcome_json, error_json, park_reason, parks, letter_sent, "
-    "uncertain, lease_owner_id, deaths, begun, former_deaths, dead_workers"
+    "uncertain, lease_owner_id, deaths, begun, former_deaths, dead_workers, "
+    "due_clock, due_clock_ms"
 )
-_KEY = "scope_id = ? AND replay_key = ?"
+_KEY = "namespace = ? AND scope_id = ? AND replay_key = ?"
 
 _SELECT = f"SELECT {_ENTRY} FROM effectmq_effects WHERE {_KEY}"
 _INSERT = (
-    f"INSERT INTO effectmq_effects ({_ENTRY}, scope_id, replay_key, kind, "
+    f"INSERT INTO effectmq_effects ({_ENTRY}, namespace, scope_id, replay_key, kind, "
     "effect_id, session_id, turn_id, caused_by, envelope_json, created_at_ms, updated_at_ms) "
-    f"VALUES ({', '.join('?' * (len(_ENTRY.split(', ')) + 10))}) "
-    "ON CONFLICT (scope_id, replay_key) DO NOTHING RETURNING fence"
+    f"VALUES ({', '.join('?' * (len(_ENTRY.split(', ')) + 11))}) "
+    "ON CONFLICT (namespace, scope_id, replay_key) DO NOTHING RETURNING fence"
 )
 _UPDATE = (
     "UPDATE effectmq_effects SET "
@@ -132,13 +85,15 @@ def apply(tx: Transaction, operations: Sequence[Operation]) -> list[Answer]:
 
 def load(tx: Transaction, identity: Identity, *, for_update: str = "") -> Entry | None:
     """The entry of an effect, if there is one."""
-    rows = tx.execute(_SELECT + for_update, _key(identity))
+    rows = tx.execute(_SELECT + for_update, _key(tx, identity))
     return _entry(rows[0]) if rows else None
 
 
 def envelope_json_of(tx: Transaction, identity: Identity) -> str:
     """The stored envelope; empty when it is not kept."""
-    rows = tx.execute(f"SELECT envelope_json FROM effectmq_effects WHERE {_KEY}", _key(identity))
+    rows = tx.execute(
+        f"SELECT envelope_json FROM effectmq_effects WHERE {_KEY}", _key(tx, identity)
+    )
     return cast("str", rows[0][0]) if rows else ""
 
 
@@ -180,7 +135,9 @@ def _cases(operations: Sequence[Operation]) -> list[_Case]:
     for number, operation in enumerate(operations):
         case = cases.setdefault(operation.identity, _Case(operation.identity, []))
         case.asked.append((number, operation))
-    return sorted(cases.values(), key=lambda case: _key(case.identity))
+    return sorted(
+        cases.values(), key=lambda case: (case.identity.scope_id, case.identity.replay_key)
+    )
 
 
 def _first_claims(
@@ -198,7 +155,7 @@ def _first_claims(
         answer, made = rules.claim(None, asked, now)
         assert made is not None
         answers[number] = answer
-        rows.append(_new_row(asked.effect, made, now))
+        rows.append(_new_row(tx, asked.effect, made, now))
     inserted = tx.execute_each(_INSERT, rows)
     done = {id(case) for (case, _, _), found in zip(claims, inserted, strict=True) if found}
     return [case for case in cases if id(case) not in done]
@@ -214,7 +171,7 @@ def _plain_records(
         status: Status = "failed" if said.error_json else "completed"
         attempts = min(said.attempts, rules.LARGEST)
         written = (status, attempts, said.outcome_json, said.error_json, now.wall_ms)
-        rows.append((*written, *_key(said.identity), said.fence))
+        rows.append((*written, *_key(tx, said.identity), said.fence))
     rest: list[_Case] = []
     for case, found in zip(cases, tx.execute_each(_FINISH, rows), strict=True):
         if found:
@@ -228,7 +185,7 @@ def _ruled(
     tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
 ) -> list[_Case]:
     """Read, apply the rules, and write; the cases that somebody else made in this very moment."""
-    found = tx.execute_each(_SELECT + tx.for_update, [_key(case.identity) for case in cases])
+    found = tx.execute_each(_SELECT + tx.for_update, [_key(tx, case.identity) for case in cases])
     new: list[_Case] = []
     changed: list[_Case] = []
     for case, rows in zip(cases, found, strict=True):
@@ -241,7 +198,7 @@ def _ruled(
     inserted = tx.execute_each(
         _INSERT,
         [
-            _new_row(case.effect, case.entry, now)
+            _new_row(tx, case.effect, case.entry, now)
             for case in new
             if case.effect is not None and case.entry is not None
         ],
@@ -272,8 +229,8 @@ def _is_anew(entry: Entry | None, operation: Claim | Cancel) -> bool:
 # Rows ---------------------------------------------------------------------------------------------
 
 
-def _key(identity: Identity) -> tuple[str, str]:
-    return identity.scope_id, identity.replay_key
+def _key(tx: Transaction, identity: Identity) -> tuple[str, str, str]:
+    return tx.namespace, identity.scope_id, identity.replay_key
 
 
 def _values(entry: Entry) -> tuple[str | int, ...]:
@@ -297,6 +254,8 @@ def _values(entry: Entry) -> tuple[str | int, ...]:
         int(entry.begun),
         entry.former_deaths,
         entry.dead_workers,
+        entry.due_clock,
+        entry.due_clock_ms,
     )
 
 
@@ -313,10 +272,10 @@ def _entry(row: Row) -> Entry:
     )
 
 
-def _new_row(effect: Effect, entry: Entry, now: Now) -> tuple[Value, ...]:
+def _new_row(tx: Transaction, effect: Effect, entry: Entry, now: Now) -> tuple[Value, ...]:
     return (
         *_values(entry),
-        *_key(effect.identity),
+        *_key(tx, effect.identity),
         *_description(effect),
         now.wall_ms,
         now.wall_ms,
@@ -338,7 +297,7 @@ def _save(tx: Transaction, cases: list[_Case], now: Now) -> None:
     tx.execute_many(
         _UPDATE,
         [
-            (*_values(case.entry), now.wall_ms, *_key(case.identity))
+            (*_values(case.entry), now.wall_ms, *_key(tx, case.identity))
             for case in cases
             if case.entry is not None
         ],
@@ -346,7 +305,7 @@ def _save(tx: Transaction, cases: list[_Case], now: Now) -> None:
     tx.execute_many(
         _DESCRIBE,
         [
-            (*_description(case.effect), *_key(case.identity))
+            (*_description(case.effect), *_key(tx, case.identity))
             for case in cases
             if case.effect is not None
         ],

@@ -41,8 +41,8 @@ def _recorded(
         return None
     rows = tx.execute(
         "SELECT payload_hash, event FROM effectmq_process_events "
-        "WHERE process = ? AND replay_key = ?",
-        (key(process_id), key(request.replay.key)),
+        "WHERE namespace = ? AND process = ? AND replay_key = ?",
+        (tx.namespace, key(process_id), key(request.replay.key)),
     )
     return Recorded(str(rows[0][0]), _event(rows[0][1:])) if rows else None
 
@@ -52,9 +52,10 @@ def _store(tx: Transaction, locked: Locked, plan: Append) -> None:
     replay = event.invocation.replay
     tx.execute(
         "INSERT INTO effectmq_process_events "
-        "(process, sequence, event_type, replay_key, payload_hash, wakes, event) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "(namespace, process, sequence, event_type, replay_key, payload_hash, wakes, event) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
+            tx.namespace,
             key(event.process_id),
             event.sequence,
             stored(event.event_type),
@@ -90,9 +91,9 @@ def wakes_after(tx: Transaction, process_id: str, sequence: int) -> list[Process
 def _after(tx: Transaction, process_id: str, sequence: int, which: str) -> list[ProcessEvent]:
     read(tx, process_id)
     rows = tx.execute(
-        "SELECT event FROM effectmq_process_events WHERE process = ? AND sequence > ?"
-        f"{which} ORDER BY sequence",
-        (key(process_id), min(sequence, MAX_BIGINT)),
+        "SELECT event FROM effectmq_process_events "
+        f"WHERE namespace = ? AND process = ? AND sequence > ?{which} ORDER BY sequence",
+        (tx.namespace, key(process_id), min(sequence, MAX_BIGINT)),
     )
     return [_event(row) for row in rows]
 
@@ -109,8 +110,9 @@ def first_after(
     read(tx, process_id)
     rows = tx.execute(
         "SELECT event FROM effectmq_process_events "
-        "WHERE process = ? AND event_type = ? AND sequence > ? ORDER BY sequence LIMIT 1",
-        (key(process_id), stored(event_type), min(sequence, MAX_BIGINT)),
+        "WHERE namespace = ? AND process = ? AND event_type = ? AND sequence > ? "
+        "ORDER BY sequence LIMIT 1",
+        (tx.namespace, key(process_id), stored(event_type), min(sequence, MAX_BIGINT)),
     )
     return _event(rows[0]) if rows else None
 
@@ -124,8 +126,9 @@ def acknowledge_wake(tx: Transaction, process_id: str, sequence: int) -> None:
     """
     lock(tx, process_id)
     tx.execute(
-        "UPDATE effectmq_process_events SET wakes = 0 WHERE process = ? AND sequence = ?",
-        (key(process_id), min(sequence, MAX_BIGINT)),
+        "UPDATE effectmq_process_events SET wakes = 0 "
+        "WHERE namespace = ? AND process = ? AND sequence = ?",
+        (tx.namespace, key(process_id), min(sequence, MAX_BIGINT)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from effectmq.broker.database import Transaction
+from effectmq.broker.database import Transaction, Value
 from effectmq.broker.processes.records import COLUMNS, lock, read, record_from
 from effectmq.broker.processes.tables import key, number, stored, text, tree
 from effectmq.protocol.digests import process_scope_id
@@ -43,10 +43,12 @@ def _put(tx: Transaction, scope: ProcessScope, process_id: str, descriptor: byte
     scope_id = process_scope_id(scope)
     tx.execute(
         "INSERT INTO effectmq_process_handles "
-        "(scope, process, session, scope_id, session_id, descriptor) VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (scope, process) DO UPDATE SET session = excluded.session, "
+        "(namespace, scope, process, session, scope_id, session_id, descriptor) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (namespace, scope, process) "
+        "DO UPDATE SET session = excluded.session, "
         "session_id = excluded.session_id, descriptor = excluded.descriptor",
         (
+            tx.namespace,
             key(scope_id),
             key(process_id),
             key(scope.session_id),
@@ -60,8 +62,8 @@ def _put(tx: Transaction, scope: ProcessScope, process_id: str, descriptor: byte
 def revoke(tx: Transaction, scope: ProcessScope, process_id: str) -> None:
     """Take a handle away, if there is one."""
     tx.execute(
-        "DELETE FROM effectmq_process_handles WHERE scope = ? AND process = ?",
-        (key(process_scope_id(scope)), key(process_id)),
+        "DELETE FROM effectmq_process_handles WHERE namespace = ? AND scope = ? AND process = ?",
+        (tx.namespace, key(process_scope_id(scope)), key(process_id)),
     )
 
 
@@ -72,9 +74,9 @@ def list_of(
     live = " AND p.running = 1" if mode == "live" else ""
     rows = tx.execute(
         f"SELECT {COLUMNS}, h.session_id, h.descriptor FROM effectmq_process_handles h "
-        "JOIN effectmq_processes p ON p.process = h.process "
-        f"WHERE h.scope = ?{live} ORDER BY p.process_id",
-        (key(process_scope_id(scope)),),
+        "JOIN effectmq_processes p ON p.namespace = h.namespace AND p.process = h.process "
+        f"WHERE h.namespace = ? AND h.scope = ?{live} ORDER BY p.process_id",
+        (tx.namespace, key(process_scope_id(scope))),
     )
     entries: list[tuple[ProcessHandleGrant, ProcessRecord]] = []
     for row in rows:
@@ -96,9 +98,9 @@ def grants_of(tx: Transaction, process_id: str) -> list[ProcessHandleGrant]:
     """
     read(tx, process_id)
     rows = tx.execute(
-        "SELECT session_id, descriptor FROM effectmq_process_handles WHERE process = ? "
-        "ORDER BY session_id, scope_id",
-        (key(process_id),),
+        "SELECT session_id, descriptor FROM effectmq_process_handles "
+        "WHERE namespace = ? AND process = ? ORDER BY session_id, scope_id",
+        (tx.namespace, key(process_id)),
     )
     return [
         ProcessHandleGrant(
@@ -121,16 +123,22 @@ def transfer(
     """
     source_key = key(process_scope_id(source))
     for process_id in process_ids:
-        where = (source_key, key(process_id))
-        _lock_rows(tx, "process = ?", where[1:])
+        where = (tx.namespace, source_key, key(process_id))
+        _lock_rows(tx, "process = ?", (key(process_id),))
         rows = tx.execute(
-            "SELECT descriptor FROM effectmq_process_handles WHERE scope = ? AND process = ?", where
+            "SELECT descriptor FROM effectmq_process_handles "
+            "WHERE namespace = ? AND scope = ? AND process = ?",
+            where,
         )
         if not rows:
             raise ProcessRegistryError(
                 f"process handle `{process_id}` is not granted to session `{source.session_id}`"
             )
-        tx.execute("DELETE FROM effectmq_process_handles WHERE scope = ? AND process = ?", where)
+        tx.execute(
+            "DELETE FROM effectmq_process_handles "
+            "WHERE namespace = ? AND scope = ? AND process = ?",
+            where,
+        )
         descriptor = rows[0][0]
         assert isinstance(descriptor, bytes)
         _put(tx, target, process_id, descriptor)
@@ -141,16 +149,18 @@ def delete_session(tx: Transaction, session_id: str) -> ProcessSessionDeleteRepo
     session = key(session_id)
     affected = _lock_rows(
         tx,
-        "process IN (SELECT process FROM effectmq_process_handles WHERE session = ?)",
-        (session,),
+        "process IN "
+        "(SELECT process FROM effectmq_process_handles WHERE namespace = ? AND session = ?)",
+        (tx.namespace, session),
     )
     revoked, sole, shared = 0, list[str](), list[str]()
     for process_id, running in affected:
         process = key(process_id)
         revoked += _count(tx, "session = ? AND process = ?", (session, process))
         tx.execute(
-            "DELETE FROM effectmq_process_handles WHERE session = ? AND process = ?",
-            (session, process),
+            "DELETE FROM effectmq_process_handles "
+            "WHERE namespace = ? AND session = ? AND process = ?",
+            (tx.namespace, session, process),
         )
         if running:
             (shared if _count(tx, "process = ?", (process,)) else sole).append(process_id)
@@ -163,16 +173,19 @@ def delete_session(tx: Transaction, session_id: str) -> ProcessSessionDeleteRepo
     )
 
 
-def _lock_rows(tx: Transaction, where: str, values: Sequence[bytes]) -> list[tuple[str, bool]]:
+def _lock_rows(tx: Transaction, where: str, values: Sequence[Value]) -> list[tuple[str, bool]]:
     """Lock processes; their ids in order, and whether they have not ended."""
     rows = tx.execute(
-        f"SELECT process_id, running FROM effectmq_processes WHERE {where} "
+        f"SELECT process_id, running FROM effectmq_processes WHERE namespace = ? AND {where} "
         f"ORDER BY process_id{tx.for_update}",
-        values,
+        (tx.namespace, *values),
     )
     return [(text(row[0]), bool(row[1])) for row in rows]
 
 
 def _count(tx: Transaction, where: str, values: Sequence[bytes]) -> int:
-    rows = tx.execute(f"SELECT count(*) FROM effectmq_process_handles WHERE {where}", values)
+    rows = tx.execute(
+        f"SELECT count(*) FROM effectmq_process_handles WHERE namespace = ? AND {where}",
+        (tx.namespace, *values),
+    )
     return number(rows[0][0])

@@ -59,13 +59,15 @@ def claim(tx: Transaction, process_id: str, owner_id: str, ttl_ms: int) -> Proce
 def _put(tx: Transaction, lease: ProcessLease, ttl_ms: int) -> None:
     time = tx.lease_time()
     tx.execute(
-        "INSERT INTO effectmq_process_leases (process, owner_id, lease_token, fencing_token, "
-        "claimed_at_ms, expires_at_ms, clock, clock_expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (process) DO UPDATE SET owner_id = excluded.owner_id, "
+        "INSERT INTO effectmq_process_leases (namespace, process, owner_id, lease_token, "
+        "fencing_token, claimed_at_ms, expires_at_ms, clock, clock_expires_ms) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (namespace, process) "
+        "DO UPDATE SET owner_id = excluded.owner_id, "
         "lease_token = excluded.lease_token, fencing_token = excluded.fencing_token, "
         "claimed_at_ms = excluded.claimed_at_ms, expires_at_ms = excluded.expires_at_ms, "
         "clock = excluded.clock, clock_expires_ms = excluded.clock_expires_ms",
         (
+            tx.namespace,
             key(lease.process_id),
             stored(lease.owner_id),
             lease.lease_token,
@@ -108,8 +110,8 @@ def complete(tx: Transaction, process_id: str, token: str) -> None:
     """Give a lease back; a token that is no longer valid gives nothing back."""
     tx.execute(
         "UPDATE effectmq_process_leases SET lease_token = NULL "
-        "WHERE process = ? AND lease_token = ?",
-        (key(process_id), token),
+        "WHERE namespace = ? AND process = ? AND lease_token = ?",
+        (tx.namespace, key(process_id), token),
     )
 
 
@@ -118,18 +120,21 @@ def claimable(tx: Transaction, limit: int) -> list[str]:
     time = tx.lease_time()
     rows = tx.execute(
         "SELECT p.process_id FROM effectmq_processes p "
-        "LEFT JOIN effectmq_process_leases l ON l.process = p.process "
+        "LEFT JOIN effectmq_process_leases l "
+        "ON l.namespace = p.namespace AND l.process = p.process "
         "AND l.lease_token IS NOT NULL AND l.clock = ? AND l.clock_expires_ms > ? "
-        "WHERE p.running = 1 AND l.process IS NULL ORDER BY p.process_id LIMIT ?",
-        (time.clock, time.now_ms, limit),
+        "WHERE p.namespace = ? AND p.running = 1 AND l.process IS NULL "
+        "ORDER BY p.process_id LIMIT ?",
+        (time.clock, time.now_ms, tx.namespace, limit),
     )
     return [text(row[0]) for row in rows]
 
 
 def _row(tx: Transaction, process_id: str) -> Row | None:
     rows = tx.execute(
-        f"SELECT {_COLUMNS} FROM effectmq_process_leases WHERE process = ?{tx.for_update}",
-        (key(process_id),),
+        f"SELECT {_COLUMNS} FROM effectmq_process_leases "
+        f"WHERE namespace = ? AND process = ?{tx.for_update}",
+        (tx.namespace, key(process_id)),
     )
     return rows[0] if rows else None
 

@@ -85,10 +85,12 @@ def register(
     now_ms = tx.now_ms()
     # Two that register the same id at once must not fail: one stores it, both then read it.
     tx.execute(
-        "INSERT INTO effectmq_processes (process, process_id, registration_hash, registration, "
-        "execution_context, status, running, last_sequence, created_at_ms, updated_at_ms) "
-        "VALUES (?, ?, ?, ?, ?, ?, 1, 0, ?, ?) ON CONFLICT (process) DO NOTHING",
+        "INSERT INTO effectmq_processes (namespace, process, process_id, registration_hash, "
+        "registration, execution_context, status, running, last_sequence, created_at_ms, "
+        "updated_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?) "
+        "ON CONFLICT (namespace, process) DO NOTHING",
         (
+            tx.namespace,
             key(prepared.id),
             stored(prepared.id),
             hash_,
@@ -128,8 +130,9 @@ def lock(tx: Transaction, process_id: str) -> Locked:
 
 def _row(tx: Transaction, process_id: str, behind: str) -> Row:
     rows = tx.execute(
-        f"SELECT {COLUMNS} FROM effectmq_processes p WHERE p.process = ?{behind}",
-        (key(process_id),),
+        f"SELECT {COLUMNS} FROM effectmq_processes p "
+        f"WHERE p.namespace = ? AND p.process = ?{behind}",
+        (tx.namespace, key(process_id)),
     )
     if not rows:
         raise unknown_process(process_id)
@@ -158,13 +161,14 @@ def save(tx: Transaction, record: ProcessRecord, last_sequence: int) -> None:
     external_ref = canonical_bytes(record.external_ref) if record.external_ref else None
     tx.execute(
         "UPDATE effectmq_processes SET external_ref = ?, status = ?, running = ?, "
-        "last_sequence = ?, updated_at_ms = ? WHERE process = ?",
+        "last_sequence = ?, updated_at_ms = ? WHERE namespace = ? AND process = ?",
         (
             external_ref,
             canonical_bytes(record.status),
             0 if is_terminal(record) else 1,
             last_sequence,
             record.updated_at_ms,
+            tx.namespace,
             key(record.id),
         ),
     )
@@ -207,7 +211,8 @@ def trace_of(tx: Transaction, process_id: str) -> Inheritance:
 
 def _taken(tx: Transaction, process_id: str) -> dict[str, JsonValue]:
     rows = tx.execute(
-        "SELECT execution_context FROM effectmq_processes WHERE process = ?", (key(process_id),)
+        "SELECT execution_context FROM effectmq_processes WHERE namespace = ? AND process = ?",
+        (tx.namespace, key(process_id)),
     )
     if not rows:
         raise unknown_process(process_id)
@@ -225,7 +230,9 @@ def _taken_along(context: ProcessExecutionContext, trace: Inheritance | None) ->
 def non_terminal(tx: Transaction) -> list[ProcessRecord]:
     """The processes that have not ended, ordered by id."""
     rows = tx.execute(
-        f"SELECT {COLUMNS} FROM effectmq_processes p WHERE p.running = 1 ORDER BY p.process_id"
+        f"SELECT {COLUMNS} FROM effectmq_processes p "
+        "WHERE p.namespace = ? AND p.running = 1 ORDER BY p.process_id",
+        (tx.namespace,),
     )
     return [record_from(row) for row in rows]
 
@@ -237,6 +244,8 @@ def last_sequences(tx: Transaction, process_ids: Sequence[str]) -> dict[str, int
     keys += keys[-1:] * ((1 << (len(keys) - 1).bit_length()) - len(keys))
     marks = ", ".join("?" * len(keys))
     rows = tx.execute(
-        f"SELECT process_id, last_sequence FROM effectmq_processes WHERE process IN ({marks})", keys
+        "SELECT process_id, last_sequence FROM effectmq_processes "
+        f"WHERE namespace = ? AND process IN ({marks})",
+        [tx.namespace, *keys],
     )
     return {text(row[0]): number(row[1]) for row in rows}

@@ -33,6 +33,11 @@ InboxOrigin = Literal["tool", "work"]
 #: How much queued work one checkpoint takes; the rest waits for the next.
 MAX_CLAIMED = 64
 
+_FORMER = (
+    "session_id, number, source_key, origin, delivery_json, claimed_by, created_at_ms, "
+    "claimed_at_ms"
+)
+
 INBOX_SCHEMA = Schema(
     "sessions",
     [
@@ -51,31 +56,62 @@ INBOX_SCHEMA = Schema(
             "CREATE UNIQUE INDEX effectmq_inbox_source ON effectmq_inbox (session_id, source_key) "
             "WHERE source_key <> ''",
             "CREATE INDEX effectmq_inbox_claimed ON effectmq_inbox (session_id, claimed_by)",
-        ]
+        ],
+        [
+            # As in the journal: the rows move, and belong to whoever takes the step.
+            "DROP INDEX effectmq_inbox_source",
+            "DROP INDEX effectmq_inbox_claimed",
+            "ALTER TABLE effectmq_inbox RENAME TO effectmq_inbox_former",
+            """CREATE TABLE effectmq_inbox (
+                namespace {text} NOT NULL,
+                session_id {text} NOT NULL,
+                number BIGINT NOT NULL,
+                source_key {text} NOT NULL,
+                origin TEXT NOT NULL,
+                delivery_json TEXT NOT NULL,
+                claimed_by {text} NOT NULL,
+                created_at_ms BIGINT NOT NULL,
+                claimed_at_ms BIGINT NOT NULL,
+                PRIMARY KEY (namespace, session_id, number)
+            )""",
+            f"INSERT INTO effectmq_inbox (namespace, {_FORMER}) "
+            f"SELECT '{{namespace}}', {_FORMER} FROM effectmq_inbox_former",
+            "DROP TABLE effectmq_inbox_former",
+            "CREATE UNIQUE INDEX effectmq_inbox_source "
+            "ON effectmq_inbox (namespace, session_id, source_key) WHERE source_key <> ''",
+            "CREATE INDEX effectmq_inbox_claimed "
+            "ON effectmq_inbox (namespace, session_id, claimed_by)",
+        ],
     ],
 )
 
 _PUT = (
-    "INSERT INTO effectmq_inbox (session_id, number, source_key, origin, delivery_json, "
-    "claimed_by, created_at_ms, claimed_at_ms) "
-    "SELECT ?, COALESCE(MAX(number), 0) + 1, ?, ?, ?, '', ?, 0 FROM effectmq_inbox "
-    "WHERE session_id = ? ON CONFLICT DO NOTHING RETURNING number"
+    "INSERT INTO effectmq_inbox (namespace, session_id, number, source_key, origin, "
+    "delivery_json, claimed_by, created_at_ms, claimed_at_ms) "
+    "SELECT ?, ?, COALESCE(MAX(number), 0) + 1, ?, ?, ?, '', ?, 0 FROM effectmq_inbox "
+    "WHERE namespace = ? AND session_id = ? ON CONFLICT DO NOTHING RETURNING number"
 )
-_KNOWN = "SELECT 1 FROM effectmq_inbox WHERE session_id = ? AND source_key = ?"
+_KNOWN = "SELECT 1 FROM effectmq_inbox WHERE namespace = ? AND session_id = ? AND source_key = ?"
 _MINE = (
-    "SELECT origin, delivery_json FROM effectmq_inbox WHERE session_id = ? AND claimed_by = ? "
+    "SELECT origin, delivery_json FROM effectmq_inbox "
+    "WHERE namespace = ? AND session_id = ? AND claimed_by = ? "
     "ORDER BY number"
 )
 _FREE = (
     "SELECT number, origin, delivery_json FROM effectmq_inbox "
-    "WHERE session_id = ? AND claimed_by = '' AND origin = ? ORDER BY number"
+    "WHERE namespace = ? AND session_id = ? AND claimed_by = '' AND origin = ? ORDER BY number"
 )
 _TAKE = (
     "UPDATE effectmq_inbox SET claimed_by = ?, claimed_at_ms = ? "
-    "WHERE session_id = ? AND number = ?"
+    "WHERE namespace = ? AND session_id = ? AND number = ?"
 )
-_WAITING = "SELECT COUNT(*) FROM effectmq_inbox WHERE session_id = ? AND claimed_by = ''"
-_PRUNE = "DELETE FROM effectmq_inbox WHERE claimed_by <> '' AND claimed_at_ms < ? RETURNING number"
+_WAITING = (
+    "SELECT COUNT(*) FROM effectmq_inbox WHERE namespace = ? AND session_id = ? AND claimed_by = ''"
+)
+_PRUNE = (
+    "DELETE FROM effectmq_inbox WHERE namespace = ? AND claimed_by <> '' "
+    "AND claimed_at_ms < ? RETURNING number"
+)
 
 
 class SessionInbox:
@@ -84,14 +120,22 @@ class SessionInbox:
 
     Args:
         database: Where entries are kept, or its address; that of the journal, usually.
+        namespace: With an address, whose entries; see ``open_database``.
 
     Raises:
-        ConfigurationError: When the address is of no known kind.
+        ConfigurationError: When the address is of no known kind, or the namespace is none.
     """
 
-    def __init__(self, database: Database | str) -> None:
-        self._database = open_database(database) if isinstance(database, str) else database
+    def __init__(self, database: Database | str, *, namespace: str | None = None) -> None:
         self._owns = isinstance(database, str)
+        if isinstance(database, str):
+            database = open_database(database, namespace=namespace)
+        self._database = database
+
+    def adopt(self, namespace: str) -> None:
+        """Belong to the worker's namespace, unless one was named; see the port of databases."""
+        if self._owns:
+            self._database.adopt(namespace)
 
     async def __aenter__(self) -> Self:
         """
@@ -194,22 +238,24 @@ class SessionInbox:
         """
 
         def work(tx: Transaction) -> list[Row]:
-            mine = tx.execute(_MINE, (session_id, claimant))
+            mine = tx.execute(_MINE, (tx.namespace, session_id, claimant))
             if mine:
                 return sorted(mine, key=_tools_first)
             now_ms = tx.now_ms()
-            taken = tx.execute(_FREE + tx.for_update, (session_id, "tool"))
+            taken = tx.execute(_FREE + tx.for_update, (tx.namespace, session_id, "tool"))
             limited = f"{_FREE} LIMIT {MAX_CLAIMED}{tx.for_update}"
-            taken += tx.execute(limited, (session_id, "work"))
+            taken += tx.execute(limited, (tx.namespace, session_id, "work"))
             for number, _, _ in taken:
-                tx.execute(_TAKE, (claimant, now_ms, session_id, number))
+                tx.execute(_TAKE, (claimant, now_ms, tx.namespace, session_id, number))
             return [(origin, document) for _, origin, document in taken]
 
         return _joined(await self._database.write(work))
 
     async def waiting(self, session_id: str) -> int:
         """How many entries wait for the session's next checkpoint."""
-        rows = await self._database.read(lambda tx: tx.execute(_WAITING, (session_id,)))
+        rows = await self._database.read(
+            lambda tx: tx.execute(_WAITING, (tx.namespace, session_id))
+        )
         return cast("int", rows[0][0])
 
     async def prune(self, older_than_ms: int) -> int:
@@ -220,7 +266,7 @@ class SessionInbox:
             older_than_ms: Longer than any checkpoint may take to be recorded.
         """
         return await self._database.write(
-            lambda tx: len(tx.execute(_PRUNE, (tx.now_ms() - older_than_ms,)))
+            lambda tx: len(tx.execute(_PRUNE, (tx.namespace, tx.now_ms() - older_than_ms)))
         )
 
 
@@ -232,9 +278,10 @@ def _put(
     origin: InboxOrigin,
 ) -> bool:
     document = canonical_json(to_tree(delivery)).decode()
-    row = (session_id, source_key, origin, document, tx.now_ms(), session_id)
+    mine = (tx.namespace, session_id)
+    row = (*mine, source_key, origin, document, tx.now_ms(), *mine)
     while not tx.execute(_PUT, row):
-        if source_key and tx.execute(_KNOWN, (session_id, source_key)):
+        if source_key and tx.execute(_KNOWN, (*mine, source_key)):
             return False
         # Somebody else took the number in this very moment.
     return True

@@ -34,8 +34,42 @@ CODE_SCHEMA = Schema(
                 PRIMARY KEY (session_id, effect_hash)
             )""",
         ),
+        (
+            # As in the journal: the rows move, and belong to whoever takes the step.
+            "ALTER TABLE effectmq_code_sessions RENAME TO effectmq_code_sessions_former",
+            "ALTER TABLE effectmq_code_clocks RENAME TO effectmq_code_clocks_former",
+            """
+            CREATE TABLE effectmq_code_sessions (
+                namespace {text} NOT NULL,
+                session_id {text} NOT NULL,
+                sequence BIGINT NOT NULL,
+                effect_hash {text} NOT NULL,
+                engine TEXT NOT NULL,
+                state {blob},
+                kept_ms BIGINT NOT NULL,
+                PRIMARY KEY (namespace, session_id, sequence)
+            )""",
+            """
+            CREATE TABLE effectmq_code_clocks (
+                namespace {text} NOT NULL,
+                session_id {text} NOT NULL,
+                effect_hash {text} NOT NULL,
+                started_ms BIGINT NOT NULL,
+                PRIMARY KEY (namespace, session_id, effect_hash)
+            )""",
+            "INSERT INTO effectmq_code_sessions (namespace, session_id, sequence, effect_hash, "
+            "engine, state, kept_ms) SELECT '{namespace}', session_id, sequence, effect_hash, "
+            "engine, state, kept_ms FROM effectmq_code_sessions_former",
+            "INSERT INTO effectmq_code_clocks (namespace, session_id, effect_hash, started_ms) "
+            "SELECT '{namespace}', session_id, effect_hash, started_ms "
+            "FROM effectmq_code_clocks_former",
+            "DROP TABLE effectmq_code_sessions_former",
+            "DROP TABLE effectmq_code_clocks_former",
+        ),
     ),
 )
+
+_MINE = "namespace = ? AND session_id = ?"
 
 _CLOCKS_KEPT_MS = 30 * 86_400_000
 
@@ -87,7 +121,7 @@ class DatabaseSessions:
 
         def work(tx: Transaction) -> None:
             for table in ("effectmq_code_sessions", "effectmq_code_clocks"):
-                tx.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
+                tx.execute(f"DELETE FROM {table} WHERE {_MINE}", (tx.namespace, session_id))
 
         await self._database.write(work)
 
@@ -97,8 +131,8 @@ def _start(tx: Transaction, session_id: str, effect_hash: str) -> Start | None:
     if before == 0:
         return Start()
     rows = tx.execute(
-        "SELECT state, engine FROM effectmq_code_sessions WHERE session_id = ? AND sequence = ?",
-        (session_id, before),
+        f"SELECT state, engine FROM effectmq_code_sessions WHERE {_MINE} AND sequence = ?",
+        (tx.namespace, session_id, before),
     )
     state, engine = rows[0]
     if engine == FORGOTTEN:
@@ -108,26 +142,27 @@ def _start(tx: Transaction, session_id: str, effect_hash: str) -> Start | None:
 
 def _number_before(tx: Transaction, session_id: str, effect_hash: str) -> int:
     rows = tx.execute(
-        "SELECT sequence FROM effectmq_code_sessions WHERE session_id = ? AND effect_hash = ?",
-        (session_id, effect_hash),
+        f"SELECT sequence FROM effectmq_code_sessions WHERE {_MINE} AND effect_hash = ?",
+        (tx.namespace, session_id, effect_hash),
     )
     if rows:
         return cast("int", rows[0][0]) - 1
     rows = tx.execute(
-        "SELECT max(sequence) FROM effectmq_code_sessions WHERE session_id = ?", (session_id,)
+        f"SELECT max(sequence) FROM effectmq_code_sessions WHERE {_MINE}",
+        (tx.namespace, session_id),
     )
     return cast("int | None", rows[0][0]) or 0
 
 
 def _started_ms(tx: Transaction, session_id: str, effect_hash: str) -> int:
     tx.execute(
-        "INSERT INTO effectmq_code_clocks (session_id, effect_hash, started_ms) VALUES (?, ?, ?) "
-        "ON CONFLICT DO NOTHING",
-        (session_id, effect_hash, tx.now_ms()),
+        "INSERT INTO effectmq_code_clocks (namespace, session_id, effect_hash, started_ms) "
+        "VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (tx.namespace, session_id, effect_hash, tx.now_ms()),
     )
     rows = tx.execute(
-        "SELECT started_ms FROM effectmq_code_clocks WHERE session_id = ? AND effect_hash = ?",
-        (session_id, effect_hash),
+        f"SELECT started_ms FROM effectmq_code_clocks WHERE {_MINE} AND effect_hash = ?",
+        (tx.namespace, session_id, effect_hash),
     )
     return cast("int", rows[0][0])
 
@@ -143,13 +178,13 @@ def _insert(
     """Keep it, unless the place is taken; the hash of what stands there now."""
     tx.execute(
         "INSERT INTO effectmq_code_sessions "
-        "(session_id, sequence, effect_hash, engine, state, kept_ms) VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT DO NOTHING",
-        (session_id, number, effect_hash, engine, state, tx.now_ms()),
+        "(namespace, session_id, sequence, effect_hash, engine, state, kept_ms) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (tx.namespace, session_id, number, effect_hash, engine, state, tx.now_ms()),
     )
     rows = tx.execute(
-        "SELECT effect_hash FROM effectmq_code_sessions WHERE session_id = ? AND sequence = ?",
-        (session_id, number),
+        f"SELECT effect_hash FROM effectmq_code_sessions WHERE {_MINE} AND sequence = ?",
+        (tx.namespace, session_id, number),
     )
     return cast("str", rows[0][0])
 
@@ -158,10 +193,10 @@ def _prune(tx: Transaction, session_id: str, number: int) -> None:
     """Remove the states up to a number, and clocks that nobody will ask for again."""
     tx.execute(
         "UPDATE effectmq_code_sessions SET state = NULL, engine = ? "
-        "WHERE session_id = ? AND sequence <= ? AND engine <> ?",
-        (FORGOTTEN, session_id, number, FORGOTTEN),
+        f"WHERE {_MINE} AND sequence <= ? AND engine <> ?",
+        (FORGOTTEN, tx.namespace, session_id, number, FORGOTTEN),
     )
     tx.execute(
-        "DELETE FROM effectmq_code_clocks WHERE session_id = ? AND started_ms < ?",
-        (session_id, tx.now_ms() - _CLOCKS_KEPT_MS),
+        f"DELETE FROM effectmq_code_clocks WHERE {_MINE} AND started_ms < ?",
+        (tx.namespace, session_id, tx.now_ms() - _CLOCKS_KEPT_MS),
     )

@@ -67,12 +67,12 @@ async def turn(args: argparse.Namespace, journal: str, replay: str = "execute") 
     """Run the turn, tell what happens, and count."""
     started = time.monotonic()
     async with Client(journal=journal, replay=replay) as client:
-        _, before = await counted(journal, args.session)
+        _, before = await counted(client, journal, args.session)
         turn_id = f"{args.session}:turn-{args.turn}"
         agent = Agent(client, args.session, turn_id, say=tell)
         answer = await agent.answer(args.question)
         await agent.title(args.question)
-        effects, after = await counted(journal, args.session)
+        effects, after = await counted(client, journal, args.session)
     took_s = time.monotonic() - started
     print(f"\n{answer}\n")
     print(f"effects: {effects}; handlers ran: {after - before}; {took_s:.2f} s", flush=True)
@@ -83,9 +83,9 @@ def tell(kind: str, text: str) -> None:
     print(f"{kind:<10}  {text}", flush=True)
 
 
-async def counted(journal: str, session_id: str) -> tuple[int, int]:
+async def counted(client: Client, journal: str, session_id: str) -> tuple[int, int]:
     """How many effects of a session the journal has, and how often handlers began one."""
-    async with open_archive(journal) as archive:
+    async with open_archive(journal, namespace=client.topology.namespace) as archive:
         found = await archive.find(EffectFilter(session_id=session_id), limit=10_000)
     return len(found), sum(effect.attempts for effect in found)
 

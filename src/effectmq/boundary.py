@@ -182,7 +182,7 @@ class Boundary:
 
     def __init__(self, worker: Worker, hooks: tuple[CheckpointHook, ...]) -> None:
         self._worker = worker
-        self.database = LateDatabase(self._address)
+        self.database = LateDatabase(self._address, lambda: worker.topology.namespace)
         self.inbox = SessionInbox(self.database)
         self.registry = ProcessRegistry(self.database, on_wake=self.inbox.deliver_wake)
         self.checkpoints = CheckpointHandler(self.inbox, hooks)

@@ -132,7 +132,7 @@ async def test_a_damaged_record_is_told_and_not_run_over(stage: Stage, url: str)
 
     await stage.start(app)
     await outcome(await (await stage.client()).submit(code("a")))
-    async with Journal(url) as journal:
+    async with Journal(url, namespace="t") as journal:
         await journal.database.write(
             lambda tx: tx.execute("UPDATE effectmq_effects SET outcome_json = '{\"type\":'")
         )

@@ -32,7 +32,7 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 async def journal(url: str) -> AsyncIterator[Journal]:
     """To look into it."""
-    async with Journal(url) as opened:
+    async with Journal(url, namespace="t") as opened:
         yield opened
 
 

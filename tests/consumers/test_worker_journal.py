@@ -149,7 +149,7 @@ async def test_a_dead_letter_that_was_lost_with_its_worker_is_written_again(
 ) -> None:
     """A worker recorded the parking and died before the letter was out."""
     request = Request.seal(code("a"))
-    async with Journal(url) as journal:
+    async with Journal(url, namespace="t") as journal:
         granted = await journal.claim(Claim(effect_of(request), "dead", "t1", 60_000))
         assert isinstance(granted, Granted)
         error = '{"code":"no_good","message":"not today"}'
@@ -191,7 +191,7 @@ async def test_an_effect_that_another_worker_holds_is_waited_for(
 
 async def dead_claim(url: str, request: Request) -> None:
     """A worker claimed the effect and died; its lease has run out."""
-    async with Journal(url) as journal:
+    async with Journal(url, namespace="t") as journal:
         answer = await journal.claim(Claim(effect_of(request), "dead", "t1", 0))
         assert isinstance(answer, Granted)
 
@@ -230,7 +230,7 @@ async def test_a_worker_that_lost_its_lease_discards_its_result(stage: Stage, ur
     handle = await client.submit(code("a"))
     await eventually(lambda: runs.count == 1)
     request = Request.seal(code("a"))
-    async with Journal(url) as journal:
+    async with Journal(url, namespace="t") as journal:
         await journal.database.write(
             lambda tx: tx.execute("UPDATE effectmq_effects SET lease_expires_at_ms = 0")
         )
@@ -315,7 +315,9 @@ async def test_strict_replay_never_executes(stage: Stage, url: str) -> None:
     await stage.start(runs.on(stage.worker(journal=url)))
     recorder = await stage.client()
     given = await outcome(await recorder.submit(code("a")))
-    async with EffectClient("memory://nobody", journal=url, replay="strict") as replayer:
+    async with EffectClient(
+        "memory://nobody", journal=url, replay="strict", topology=stage.topology
+    ) as replayer:
         assert await replayer.execute(code("a")) == given
         with pytest.raises(RecordMissingError, match="strict replay never executes"):
             await replayer.execute(code("a", effect_id="2"))
@@ -375,7 +377,7 @@ async def test_a_sleep_ends_when_its_first_claim_said(
     """A copy that comes later does not make it longer."""
     hurry(monkeypatch)
     request = Request.seal(nap(60_000))
-    async with Journal(url) as journal:
+    async with Journal(url, namespace="t") as journal:
         await journal.claim(Claim(effect_of(request), "w", "t1", 0, due_in_ms=1))
     await stage.start(stage.worker(journal=url))
     client = await stage.client()
@@ -420,7 +422,7 @@ async def test_long_work_keeps_its_lease(stage: Stage, url: str) -> None:
 
 async def expiry(url: str, request: Request) -> int:
     """When the lease of an effect runs out."""
-    async with Journal(url) as journal:
+    async with Journal(url, namespace="t") as journal:
         rows = await journal.database.read(
             lambda tx: tx.execute(
                 "SELECT lease_expires_at_ms FROM effectmq_effects WHERE replay_key = ?",
@@ -459,7 +461,7 @@ async def test_sleeping_effects_leave_nothing_in_the_worker(stage: Stage, url: s
     assert len(running._inflight) == 0
     assert [job for lane in running._lanes for job in lane.jobs] == []
     assert running._settlement._tasks == set()
-    async with Journal(url) as journal:
+    async with Journal(url, namespace="t") as journal:
         rows = await journal.database.read(
             lambda tx: tx.execute(
                 "SELECT DISTINCT status, lease_expires_at_ms FROM effectmq_effects"

@@ -47,9 +47,9 @@ def told(program: FleetProcess) -> str:
     return program.log_path.read_text()
 
 
-async def recorded(journal: str) -> dict[object, int]:
+async def recorded(fleet: Fleet) -> dict[object, int]:
     """What has its outcome, and how many attempts that took."""
-    async with open_archive(journal) as archive:
+    async with open_archive(fleet.journal, namespace=fleet.namespace) as archive:
         effects = await archive.find(limit=1_000)
     return {one.identity: one.attempts for one in effects if one.status == "completed"}
 

@@ -37,7 +37,7 @@ from effectmq.cli.effects_view import (
     news_line,
     payload,
 )
-from effectmq.cli.journal_options import journal_of
+from effectmq.cli.journal_options import journal_of, namespace_of
 from effectmq.cli.options import Commands, broker_of, is_memory, topology_of
 from effectmq.cli.output import flush, note, write_json, write_text
 from effectmq.protocol.codec import HARD_MAX_BODY_BYTES
@@ -104,7 +104,7 @@ async def run(args: argparse.Namespace) -> int:
 
 async def _list(args: argparse.Namespace) -> int:
     chosen = filter_of(args)
-    async with open_archive(journal_of(args)) as archive:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         if args.json:
             async for effect in _pages(archive, chosen, args.limit):
                 write_json(effect_facts(effect))
@@ -137,7 +137,7 @@ async def _pages(
 
 
 async def _get(args: argparse.Namespace) -> int:
-    async with open_archive(journal_of(args)) as archive:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         effect = await _meant(archive, args)
         lineage = await archive.lineage(effect) if args.lineage else None
         now_ms = await archive.now_ms()
@@ -164,7 +164,7 @@ def _show_payload(effect: EffectDetail, what: str) -> None:
 
 
 async def _tree(args: argparse.Namespace) -> int:
-    async with open_archive(journal_of(args)) as archive:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         effect = await _meant(archive, args)
         lineage = await archive.lineage(effect, most=args.limit)
         now_ms = await archive.now_ms()
@@ -180,7 +180,7 @@ async def _tree(args: argparse.Namespace) -> int:
 
 async def _tail(args: argparse.Namespace) -> int:
     chosen = filter_of(args)
-    async with open_archive(journal_of(args)) as archive:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         if chosen.since_ms is None:
             chosen = replace(chosen, since_ms=await archive.now_ms())
         note(f"following {archive.where}; end with Ctrl-C", quiet=args.quiet or args.json)
@@ -224,7 +224,7 @@ async def _meant(archive: Archive, args: argparse.Namespace) -> EffectDetail:
 
 
 async def _diff(args: argparse.Namespace) -> int:
-    async with open_archive(journal_of(args)) as archive:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         sides = [await _side(archive, word, args.scope) for word in (args.a, args.b)]
     (one_envelope, one_outcome), (other_envelope, other_outcome) = sides
     parts = [("envelope", differences(one_envelope, other_envelope))]
@@ -295,12 +295,12 @@ def _envelope_in(path: str) -> object:
 
 
 async def _cancel(args: argparse.Namespace) -> int:
-    url = journal_of(args)
-    async with open_archive(url) as archive:
+    url, namespace = journal_of(args), namespace_of(args)
+    async with open_archive(url, namespace=namespace) as archive:
         effect = await _to_cancel(archive, args)
     error = canonical_bytes(cancel_error(effect.kind, args.reason)).decode()
     try:
-        async with Journal(url) as journal:
+        async with Journal(url, namespace=namespace) as journal:
             answer = await journal.cancel(Cancel(effect, error))
     except InvalidEnvelopeError as problem:
         raise ConfigurationError(problem.message) from None

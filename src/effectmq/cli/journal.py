@@ -13,7 +13,7 @@ from effectmq.broker.schema import Schema
 from effectmq.broker.sessions.inbox import INBOX_SCHEMA
 from effectmq.cli.dead_view import age
 from effectmq.cli.effects_view import effect_facts
-from effectmq.cli.journal_options import add_journal_options, journal_of
+from effectmq.cli.journal_options import add_journal_options, journal_of, namespace_of
 from effectmq.cli.options import Commands, add_json_option, add_quiet_option, seconds
 from effectmq.cli.output import note, write_json, write_text
 from effectmq.cli.progress import Progress
@@ -46,8 +46,9 @@ Read every effect: its envelope must hash to its recorded hash, its outcome must
 status must fit. Exit code 1 when something does not."""
 
 _MIGRATE = """\
-Bring the tables to the version of this installation, or make them, in one transaction. Stop the
-workers of the older version first."""
+Bring the tables to the version of this installation, or make them, in one transaction each. Stop
+the workers of the older version first. What was recorded before there were namespaces becomes that
+of --namespace."""
 
 #: The tables of a journal's database, in the order in which they are migrated.
 _SCHEMAS: tuple[Schema, ...] = (JOURNAL_SCHEMA, PROCESSES_SCHEMA, CODE_SCHEMA, INBOX_SCHEMA)
@@ -114,7 +115,7 @@ async def run(args: argparse.Namespace) -> int:
 
 
 async def _stats(args: argparse.Namespace) -> int:
-    async with open_archive(journal_of(args)) as archive:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         stats = await archive.stats()
         where = archive.where
     if args.json:
@@ -156,7 +157,7 @@ def _facts(stats: JournalStats, where: str) -> dict[str, Any]:
 
 async def _prune(args: argparse.Namespace) -> int:
     only_look = args.dry_run or not args.yes
-    async with open_archive(journal_of(args)) as archive:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         with Progress("effects pruned", quiet=args.quiet or only_look) as progress:
             report = await archive.prune(
                 round(args.older_than * 1_000),
@@ -194,7 +195,8 @@ def _tell_pruned(args: argparse.Namespace, report: PruneReport) -> None:
 
 
 async def _migrate(args: argparse.Namespace) -> int:
-    async with open_archive(journal_of(args), any_version=True) as archive:
+    url, namespace = journal_of(args), namespace_of(args)
+    async with open_archive(url, namespace=namespace, any_version=True) as archive:
         for schema in _SCHEMAS:
             before, after = await schema.migrate(archive.database)
             _tell_migrated(args, schema.component, before, after)
@@ -214,7 +216,7 @@ def _tell_migrated(args: argparse.Namespace, component: str, before: int, after:
 
 async def _verify(args: argparse.Namespace) -> int:
     found = 0
-    async with open_archive(journal_of(args)) as archive:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         total = (await archive.stats()).effects
         with Progress("effects", total, quiet=args.quiet) as progress:
             async for damage in archive.verify(on_progress=progress.advance):

@@ -8,7 +8,7 @@ from effectmq.cli.options import topology_of
 from effectmq.environment import Environment
 from effectmq.protocol.errors import ConfigurationError
 
-__all__ = ["add_journal_options", "journal_of"]
+__all__ = ["add_journal_options", "journal_of", "namespace_of"]
 
 
 def add_journal_options(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,14 @@ def add_journal_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--namespace",
         metavar="NS",
-        help="whose default file is meant; default: EFFECTMQ_NAMESPACE, else effects",
+        help="whose effects are meant, and whose default file; default: EFFECTMQ_NAMESPACE, else "
+        "effects",
     )
+
+
+def namespace_of(args: argparse.Namespace) -> str:
+    """Whose effects are meant, from the option or the environment."""
+    return topology_of(args).namespace
 
 
 def journal_of(args: argparse.Namespace) -> str:
@@ -34,7 +40,7 @@ def journal_of(args: argparse.Namespace) -> str:
     Raises:
         ConfigurationError: When it says that there is to be none.
     """
-    url: str = args.journal or Environment.read().journal_in(topology_of(args).namespace)
+    url: str = args.journal or Environment.read().journal_in(namespace_of(args))
     if url.lower() == "none":
         raise ConfigurationError(
             "the journal is set to 'none', so there is nothing to look at; give --journal URL"

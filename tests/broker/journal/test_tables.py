@@ -46,6 +46,7 @@ class Timed:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.dialect = inner.dialect
+        self.namespace = inner.namespace
         self.for_update = inner.for_update
         self.now = Now(1_000, LeaseTime("boot", 0))
 
@@ -71,21 +72,15 @@ def transaction(request: pytest.FixtureRequest) -> Generator[Timed]:
     if request.param == "sqlite":
         connection = sqlite3.connect(":memory:", isolation_level=None)
         timed = Timed(SqliteTransaction(connection))
-        create(timed, "BLOB")
+        JOURNAL_SCHEMA.make(timed)
         yield timed
         connection.close()
         return
     with psycopg.connect(request.getfixturevalue("postgres_url")) as connection:
         timed = Timed(PostgresTransaction(connection.cursor(), 0))
-        create(timed, "BYTEA")
+        JOURNAL_SCHEMA.make(timed)
         yield timed
         connection.rollback()
-
-
-def create(tx: Transaction, blob: str) -> None:
-    for step in JOURNAL_SCHEMA.steps:
-        for statement in step:
-            tx.execute(statement.format(blob=blob))
 
 
 effects = st.sampled_from(EFFECTS)
@@ -181,17 +176,13 @@ def test_what_an_effect_is_is_written_down_with_it(transaction: Timed) -> None:
 def test_rows_of_the_first_version_are_kept_and_have_seen_no_death(transaction: Timed) -> None:
     """A worker that dies after the migration is counted, whoever claimed before it."""
     transaction.execute("DROP TABLE effectmq_effects")
-    first, *later = JOURNAL_SCHEMA.steps
-    for statement in first:
-        transaction.execute(statement)
+    JOURNAL_SCHEMA.make(transaction, until=1)
     transaction.execute(
         "INSERT INTO effectmq_effects VALUES (?, ?, ?, 'in_progress', 2, 4, 'old worker', 't', "
         "'boot', 900, 0, '', '', '', 0, 0, 0, 'k', 'e', 's', '', '', '{}', 1, 1)",
         ("s", "k", EFFECTS[0].hash),
     )
-    for step in later:
-        for statement in step:
-            transaction.execute(statement)
+    JOURNAL_SCHEMA.make(transaction, 1)
     known = load(transaction, Identity("s", "k"))
     assert known is not None
     assert (known.worker, known.attempts, known.deaths, known.begun) == ("old worker", 2, 0, True)

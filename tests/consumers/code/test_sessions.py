@@ -134,7 +134,7 @@ async def test_tables_of_another_version_are_refused(database: Database) -> None
     )
     with pytest.raises(SchemaVersionError, match="code"):
         await sessions.open()
-    assert CODE_SCHEMA.version == 1
+    assert CODE_SCHEMA.version == 2
 
 
 async def test_memory_keeps_a_bounded_number_of_sessions() -> None:

@@ -1,0 +1,58 @@
+"""
+To which namespace a database belongs: the one that it was opened for, or that of its worker.
+
+What a program opens while it is imported does not know yet in which namespace the command line
+starts it. So a worker tells its resources, and those that were opened for a namespace keep it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.topology import DEFAULT_NAMESPACE, check_namespace
+
+__all__ = ["Adoptable", "Belonging"]
+
+
+@runtime_checkable
+class Adoptable(Protocol):
+    """What takes the namespace of the worker that opens it."""
+
+    def adopt(self, namespace: str) -> None:
+        """Belong to this namespace, unless one was named before."""
+        ...
+
+
+class Belonging:
+    """
+    Args:
+        namespace: Named from the start, for good; ``None`` when that is still open.
+    """
+
+    def __init__(self, namespace: str | None) -> None:
+        self._named = None if namespace is None else check_namespace(namespace)
+        self._adopted: str | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The one that was named, else that of the worker, else the default."""
+        return self._named or self._adopted or DEFAULT_NAMESPACE
+
+    def adopt(self, namespace: str, where: str) -> None:
+        """
+        Belong to this namespace, unless one was named.
+
+        Args:
+            namespace: Of a worker.
+            where: The database, for the sentence.
+
+        Raises:
+            ConfigurationError: When it belongs to that of another worker already.
+        """
+        if self._named is None and self._adopted not in (None, namespace):
+            raise ConfigurationError(
+                f"the database {where} is shared by workers of the namespaces {self._adopted!r} "
+                f"and {namespace!r}; expected one object for each, so open it once for each"
+            )
+        self._adopted = namespace

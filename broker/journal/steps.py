@@ -1,0 +1,140 @@
+"""
+The journal's table, and the steps that made it what it is.
+
+Every list of effects is in the order of their last change, and begins with the namespace. So each
+index begins with the namespace, goes on with what is chosen by, and ends with the time: whatever is
+chosen by, the first page is the end of one stretch of an index. The two that nobody lists by, hash
+and replay key, are for looking up; a hash is indexed by its first digits.
+"""
+
+from __future__ import annotations
+
+from effectmq.broker.schema import Schema
+
+__all__ = ["HASH_DIGITS", "JOURNAL_SCHEMA"]
+
+#: How much of a hash is in the index.
+HASH_DIGITS = 8
+
+#: The columns that the version before the namespaces had.
+_FORMER = (
+    "scope_id, replay_key, envelope_hash, status, attempts, fence, lease_owner_id, lease_token, "
+    "lease_clock, lease_expires_at_ms, due_at_ms, outcome_json, error_json, park_reason, parks, "
+    "letter_sent, uncertain, kind, effect_id, session_id, turn_id, caused_by, envelope_json, "
+    "created_at_ms, updated_at_ms, deaths, begun, former_deaths, dead_workers"
+)
+
+JOURNAL_SCHEMA = Schema(
+    "journal",
+    [
+        [
+            """CREATE TABLE effectmq_effects (
+                scope_id TEXT NOT NULL,
+                replay_key TEXT NOT NULL,
+                envelope_hash TEXT NOT NULL,
+                status TEXT NOT NULL,
+                attempts BIGINT NOT NULL,
+                fence BIGINT NOT NULL,
+                lease_owner_id TEXT NOT NULL,
+                lease_token TEXT NOT NULL,
+                lease_clock TEXT NOT NULL,
+                lease_expires_at_ms BIGINT NOT NULL,
+                due_at_ms BIGINT NOT NULL,
+                outcome_json TEXT NOT NULL,
+                error_json TEXT NOT NULL,
+                park_reason TEXT NOT NULL,
+                parks BIGINT NOT NULL,
+                letter_sent BIGINT NOT NULL,
+                uncertain BIGINT NOT NULL,
+                kind TEXT NOT NULL,
+                effect_id TEXT NOT NULL,
+                session_id TEXT NOT NULL,
+                turn_id TEXT NOT NULL,
+                caused_by TEXT NOT NULL,
+                envelope_json TEXT NOT NULL,
+                created_at_ms BIGINT NOT NULL,
+                updated_at_ms BIGINT NOT NULL,
+                PRIMARY KEY (scope_id, replay_key)
+            )""",
+            "CREATE INDEX effectmq_effects_updated ON effectmq_effects (updated_at_ms)",
+            "CREATE INDEX effectmq_effects_caused ON effectmq_effects (caused_by) "
+            "WHERE caused_by <> ''",
+        ],
+        [
+            f"ALTER TABLE effectmq_effects ADD COLUMN {column}"
+            for column in (
+                "deaths BIGINT NOT NULL DEFAULT 0",
+                "begun BIGINT NOT NULL DEFAULT 1",
+                "former_deaths BIGINT NOT NULL DEFAULT 0",
+                "dead_workers TEXT NOT NULL DEFAULT ''",
+            )
+        ],
+        [
+            # A primary key cannot be changed in SQLite, so the rows move into a new table. What
+            # was there before belongs to the namespace of whoever takes the step. What may be large
+            # comes last: to read what is behind it, SQLite has to walk over it.
+            "DROP INDEX effectmq_effects_updated",
+            "DROP INDEX effectmq_effects_caused",
+            "ALTER TABLE effectmq_effects RENAME TO effectmq_effects_former",
+            """CREATE TABLE effectmq_effects (
+                namespace {text} NOT NULL,
+                scope_id {text} NOT NULL,
+                replay_key {text} NOT NULL,
+                envelope_hash {text} NOT NULL,
+                status {text} NOT NULL,
+                attempts BIGINT NOT NULL,
+                fence BIGINT NOT NULL,
+                lease_owner_id {text} NOT NULL,
+                lease_token TEXT NOT NULL,
+                lease_clock TEXT NOT NULL,
+                lease_expires_at_ms BIGINT NOT NULL,
+                due_at_ms BIGINT NOT NULL,
+                due_clock TEXT NOT NULL,
+                due_clock_ms BIGINT NOT NULL,
+                park_reason {text} NOT NULL,
+                parks BIGINT NOT NULL,
+                letter_sent BIGINT NOT NULL,
+                uncertain BIGINT NOT NULL,
+                kind {text} NOT NULL,
+                effect_id {text} NOT NULL,
+                session_id {text} NOT NULL,
+                turn_id {text} NOT NULL,
+                caused_by {text} NOT NULL,
+                deaths BIGINT NOT NULL,
+                begun BIGINT NOT NULL,
+                former_deaths BIGINT NOT NULL,
+                dead_workers TEXT NOT NULL,
+                created_at_ms BIGINT NOT NULL,
+                updated_at_ms BIGINT NOT NULL,
+                error_json TEXT NOT NULL,
+                outcome_json TEXT NOT NULL,
+                envelope_json TEXT NOT NULL,
+                PRIMARY KEY (namespace, scope_id, replay_key)
+            )""",
+            f"INSERT INTO effectmq_effects (namespace, due_clock, due_clock_ms, {_FORMER}) "
+            f"SELECT '{{namespace}}', '', 0, {_FORMER} FROM effectmq_effects_former",
+            "DROP TABLE effectmq_effects_former",
+            "CREATE INDEX effectmq_effects_time ON effectmq_effects "
+            "(namespace, updated_at_ms, scope_id, replay_key)",
+            "CREATE INDEX effectmq_effects_status ON effectmq_effects "
+            "(namespace, status, kind, updated_at_ms)",
+            "CREATE INDEX effectmq_effects_scope ON effectmq_effects "
+            "(namespace, scope_id, updated_at_ms)",
+            "CREATE INDEX effectmq_effects_session ON effectmq_effects "
+            "(namespace, session_id, updated_at_ms)",
+            "CREATE INDEX effectmq_effects_turn ON effectmq_effects "
+            "(namespace, turn_id, updated_at_ms) WHERE turn_id <> scope_id AND turn_id <> ''",
+            "CREATE INDEX effectmq_effects_effect ON effectmq_effects "
+            "(namespace, effect_id, updated_at_ms)",
+            "CREATE INDEX effectmq_effects_worker ON effectmq_effects "
+            "(namespace, lease_owner_id, updated_at_ms)",
+            "CREATE INDEX effectmq_effects_key ON effectmq_effects (namespace, replay_key)",
+            "CREATE INDEX effectmq_effects_hash ON effectmq_effects "
+            f"(namespace, substr(envelope_hash, 1, {HASH_DIGITS}))",
+            "CREATE INDEX effectmq_effects_parked ON effectmq_effects "
+            "(namespace, park_reason, updated_at_ms) WHERE park_reason <> ''",
+            "CREATE INDEX effectmq_effects_caused ON effectmq_effects "
+            "(namespace, caused_by, updated_at_ms) WHERE caused_by <> ''",
+        ],
+    ],
+)
