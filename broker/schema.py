@@ -7,7 +7,7 @@ Tables of an older version are not changed behind the back of workers that still
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from effectmq.broker.database import Database, Transaction
@@ -52,11 +52,12 @@ class Schema:
         component: Names them, for instance ``journal``.
         steps: For each version, from 1, the statements that lead there from the one before;
             ``{blob}`` stands for the type of binary data, ``{text}`` for that of text which sorts
-            by code point, ``{namespace}`` for the namespace of whoever takes the step.
+            by code point, ``{namespace}`` for the namespace of whoever takes the step. One that is
+            not the same in both databases, or not needed in both, is a table by dialect.
     """
 
     component: str
-    steps: Sequence[Sequence[str]]
+    steps: Sequence[Sequence[str | Mapping[str, str]]]
 
     @property
     def version(self) -> int:
@@ -140,6 +141,9 @@ class Schema:
     def make(self, tx: Transaction, found: int = 0, until: int | None = None) -> None:
         """Carry out the steps from one version to another, to this one by default."""
         for step in self.steps[found:until]:
-            for statement in step:
+            for given in step:
+                statement = given if isinstance(given, str) else given.get(tx.dialect)
+                if statement is None:
+                    continue
                 # A namespace has no quotes in it.
                 tx.execute(statement.format(namespace=tx.namespace, **_TYPES[tx.dialect]))

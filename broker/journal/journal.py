@@ -50,7 +50,7 @@ Look = Recorded | Mismatch | InProgress | None
 #: What no database keeps in a text.
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
 #: PostgreSQL's indexes hold 2,704 bytes a row, the namespace and a time among them.
-_MAX_INDEXED_BYTES = 2_500
+_MAX_INDEXED_BYTES = 2_400
 
 
 class Journal:

@@ -10,7 +10,7 @@ indexes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple, cast
 
@@ -30,8 +30,10 @@ _FEW = 10_000
 _COUNT_KEYS = (
     "SELECT count(*) FROM (SELECT 1 FROM effectmq_effects WHERE namespace = ? AND {} LIMIT ?) AS t"
 )
-#: SQLite knows nothing of how common a value is, and has to be told. PostgreSQL counts, itself.
+#: SQLite has no idea of how common a value is: it takes the index in the order of time, which
+#: spares it to sort, and reads everything for it. So it is told. PostgreSQL counts, itself.
 _BY = {"sqlite": " INDEXED BY {}", "postgres": ""}
+_PRIMARY = "sqlite_autoindex_effectmq_effects_1"
 
 #: One that was cancelled unseen has none.
 _KINDS = ("", *EFFECT_KINDS)
@@ -81,17 +83,19 @@ class EffectFilter:
     until_ms: int | None = None
 
     @property
-    def is_narrow(self) -> bool:
-        """Whether it names something that has an index of its own."""
-        return bool(
-            self.scope_id
-            or self.session_id
-            or self.turn_id
-            or self.effect_id
-            or self.caused_by
-            or self.park_reasons
-            or self.worker
-        )
+    def index(self) -> str:
+        """What to look it up by: of what it names, that which usually has the fewest effects."""
+        for index, named in (
+            ("scope", self.scope_id or self.turn_id),
+            ("caused", self.caused_by),
+            ("session", self.session_id),
+            ("effect", self.effect_id),
+            ("parked", self.park_reasons),
+            ("worker", self.worker),
+        ):
+            if named:
+                return index
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +106,13 @@ class Branch:
     Attributes:
         where: The conditions.
         parameters: Their values, in order.
-        index: The index to use, where the database has to be told.
+        index: What it is a stretch of: what is behind ``effectmq_effects_`` in its name, or
+            ``scope`` for the primary key.
     """
 
     where: tuple[str, ...]
     parameters: tuple[Value, ...]
-    index: str = ""
+    index: str = "time"
 
     def also(self, condition: str, *values: Value) -> Branch:
         """With one more condition."""
@@ -161,7 +166,8 @@ def statement(
     parameters: list[Value] = []
     selects: list[str] = []
     for branch in found:
-        by = _BY[tx.dialect].format(branch.index) if branch.index else ""
+        index = _PRIMARY if branch.index == "scope" else f"effectmq_effects_{branch.index}"
+        by = _BY[tx.dialect].format(index)
         where = " AND ".join(branch.where)
         selects.append(f"SELECT {columns} FROM effectmq_effects{by} WHERE {where} {order}")
         parameters += [*branch.parameters, limit]
@@ -173,7 +179,7 @@ def statement(
 
 def branches(tx: Transaction, chosen: EffectFilter) -> list[Branch]:
     """What a filter means; an effect that is meant is in exactly one branch."""
-    common = Branch(("namespace = ?",), (tx.namespace,))
+    common = Branch(("namespace = ?",), (tx.namespace,), chosen.index or "time")
     for column, value in (
         ("scope_id", chosen.scope_id),
         ("session_id", chosen.session_id),
@@ -184,7 +190,7 @@ def branches(tx: Transaction, chosen: EffectFilter) -> list[Branch]:
             common = common.also(f"{column} = ?", value)
     if chosen.key_prefix:
         common = _begins(common, "replay_key", chosen.key_prefix)
-        if not chosen.is_narrow:
+        if not chosen.index:
             common = _by_key_or_time(tx, common, chosen)
     if chosen.effect_id_end:
         end = chosen.effect_id_end
@@ -201,6 +207,7 @@ def branches(tx: Transaction, chosen: EffectFilter) -> list[Branch]:
 
 def hash_begins(branch: Branch, prefix: str) -> Branch:
     """With the condition that the hash begins so."""
+    branch = replace(branch, index="hash")
     digits = f"substr(envelope_hash, 1, {HASH_DIGITS})"
     if len(prefix) < HASH_DIGITS:
         return _begins(branch, digits, prefix)
@@ -221,14 +228,15 @@ def _turns(branch: Branch, turn_id: str) -> Iterator[Branch]:
         return
     # A turn is the scope of its effects, with few exceptions, which have an index of their own.
     yield branch.also("scope_id = ? AND turn_id = ?", turn_id, turn_id)
-    yield branch.also("turn_id = ? AND turn_id <> scope_id AND turn_id <> ''", turn_id)
+    apart = branch.also("turn_id = ? AND turn_id <> scope_id AND turn_id <> ''", turn_id)
+    yield replace(apart, index="turn")
 
 
 def _kinds(branch: Branch, chosen: EffectFilter) -> Iterator[Branch]:
     kinds, statuses = chosen.kinds, chosen.statuses
     if not kinds and not statuses:
         yield branch
-    elif chosen.is_narrow or branch.index:
+    elif chosen.index or branch.index == "key":
         # Few enough to look at each.
         for column, wanted in (("kind", kinds), ("status", statuses)):
             if wanted:
@@ -236,7 +244,8 @@ def _kinds(branch: Branch, chosen: EffectFilter) -> Iterator[Branch]:
         yield branch
     else:
         for status, kind in product(statuses or _STATUSES, kinds or _KINDS):
-            yield branch.also("status = ? AND kind = ?", status, kind)
+            both = branch.also("status = ? AND kind = ?", status, kind)
+            yield replace(both, index="status")
 
 
 def _by_key_or_time(tx: Transaction, branch: Branch, chosen: EffectFilter) -> Branch:
@@ -245,8 +254,7 @@ def _by_key_or_time(tx: Transaction, branch: Branch, chosen: EffectFilter) -> Br
         _COUNT_KEYS.format(" AND ".join(keys.where)), (tx.namespace, *keys.parameters, _FEW + 1)
     )
     few = cast("int", counted[0][0]) <= _FEW
-    index = "effectmq_effects_key" if few else "effectmq_effects_time"
-    return Branch(branch.where, branch.parameters, index)
+    return replace(branch, index="key" if few else "time")
 
 
 def _begins(branch: Branch, column: str, prefix: str) -> Branch:

@@ -14,9 +14,12 @@ _SIZE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgres": "SELECT pg_total_relation_size('effectmq_effects')",
 }
-_COUNTS = (
-    "SELECT kind, status, count(*) FROM effectmq_effects WHERE namespace = ? GROUP BY status, kind"
-)
+_COUNTS = {
+    "sqlite": "SELECT kind, status, effects FROM effectmq_counts WHERE namespace = ? "
+    "AND effects > 0",
+    "postgres": "SELECT kind, status, count(*) FROM effectmq_effects WHERE namespace = ? "
+    "GROUP BY status, kind",
+}
 _PARKED = (
     "SELECT park_reason, count(*), count(CASE WHEN letter_sent = 0 THEN 1 END) "
     "FROM effectmq_effects WHERE namespace = ? AND park_reason <> '' AND status = 'failed' "
@@ -59,9 +62,9 @@ class JournalStats:
 
 
 def journal_stats(tx: Transaction) -> JournalStats:
-    """Count the effects of the namespace; reads one index, and what is parked or in progress."""
+    """The numbers of the namespace; reads what is parked or in progress, and counts the rest."""
     lease = tx.lease_time()
-    counts = cast("list[Any]", tx.execute(_COUNTS, (tx.namespace,)))
+    counts = cast("list[Any]", tx.execute(_COUNTS[tx.dialect], (tx.namespace,)))
     parked = cast("list[Any]", tx.execute(_PARKED, (tx.namespace,)))
     (unheld,) = cast("Any", tx.execute(_UNHELD, (tx.namespace, lease.clock, lease.now_ms))[0])
     (size_bytes,) = cast("Any", tx.execute(_SIZE[tx.dialect])[0])

@@ -3,8 +3,9 @@ The journal's table, and the steps that made it what it is.
 
 Every list of effects is in the order of their last change, and begins with the namespace. So each
 index begins with the namespace, goes on with what is chosen by, and ends with the time: whatever is
-chosen by, the first page is the end of one stretch of an index. The two that nobody lists by, hash
-and replay key, are for looking up; a hash is indexed by its first digits.
+chosen by, the first page is the end of one stretch of an index. Only a scope, which is a turn and
+has few effects, is found by the primary key and sorted; and nobody lists by hash or by whole replay
+key, which are looked up. Every index is paid for with each effect: this is as many as it takes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,46 @@ _FORMER = (
     "lease_clock, lease_expires_at_ms, due_at_ms, outcome_json, error_json, park_reason, parks, "
     "letter_sent, uncertain, kind, effect_id, session_id, turn_id, caused_by, envelope_json, "
     "created_at_ms, updated_at_ms, deaths, begun, former_deaths, dead_workers"
+)
+
+_ONE_MORE = (
+    "INSERT INTO effectmq_counts (namespace, status, kind, effects) "
+    "VALUES (new.namespace, new.status, new.kind, 1) "
+    "ON CONFLICT (namespace, status, kind) DO UPDATE SET effects = effects + 1;"
+)
+_ONE_LESS = (
+    "UPDATE effectmq_counts SET effects = effects - 1 "
+    "WHERE namespace = old.namespace AND status = old.status AND kind = old.kind;"
+)
+#: SQLite counts by reading everything, and has one writer at a time, which can as well keep count.
+#: In PostgreSQL all workers would wait for one row to count in; it counts an index in no time.
+_COUNTING = (
+    {
+        "sqlite": """CREATE TABLE effectmq_counts (
+            namespace TEXT NOT NULL,
+            status TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            effects BIGINT NOT NULL,
+            PRIMARY KEY (namespace, status, kind)
+        ) WITHOUT ROWID"""
+    },
+    {
+        "sqlite": "INSERT INTO effectmq_counts (namespace, status, kind, effects) SELECT "
+        "namespace, status, kind, count(*) FROM effectmq_effects GROUP BY namespace, status, kind"
+    },
+    {
+        "sqlite": "CREATE TRIGGER effectmq_effects_inserted AFTER INSERT ON effectmq_effects "
+        f"BEGIN {_ONE_MORE} END"
+    },
+    {
+        "sqlite": "CREATE TRIGGER effectmq_effects_deleted AFTER DELETE ON effectmq_effects "
+        f"BEGIN {_ONE_LESS} END"
+    },
+    {
+        "sqlite": "CREATE TRIGGER effectmq_effects_changed AFTER UPDATE OF namespace, status, kind "
+        "ON effectmq_effects WHEN old.status <> new.status OR old.kind <> new.kind "
+        f"OR old.namespace <> new.namespace BEGIN {_ONE_LESS} {_ONE_MORE} END"
+    },
 )
 
 JOURNAL_SCHEMA = Schema(
@@ -118,8 +159,6 @@ JOURNAL_SCHEMA = Schema(
             "(namespace, updated_at_ms, scope_id, replay_key)",
             "CREATE INDEX effectmq_effects_status ON effectmq_effects "
             "(namespace, status, kind, updated_at_ms)",
-            "CREATE INDEX effectmq_effects_scope ON effectmq_effects "
-            "(namespace, scope_id, updated_at_ms)",
             "CREATE INDEX effectmq_effects_session ON effectmq_effects "
             "(namespace, session_id, updated_at_ms)",
             "CREATE INDEX effectmq_effects_turn ON effectmq_effects "
@@ -135,6 +174,7 @@ JOURNAL_SCHEMA = Schema(
             "(namespace, park_reason, updated_at_ms) WHERE park_reason <> ''",
             "CREATE INDEX effectmq_effects_caused ON effectmq_effects "
             "(namespace, caused_by, updated_at_ms) WHERE caused_by <> ''",
+            *_COUNTING,
         ],
     ],
 )

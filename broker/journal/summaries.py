@@ -7,7 +7,7 @@ detail has everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from effectmq.broker.database import Row, Transaction
@@ -206,7 +206,10 @@ def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
 def _meanings(tx: Transaction, name: str) -> list[Branch]:
     """What a name may be, the most exact first."""
     all_ = Branch(("namespace = ?",), (tx.namespace,))
-    meanings = [all_.also("replay_key = ?", name), all_.also("effect_id = ?", name)]
+    meanings = [
+        replace(all_, index="key").also("replay_key = ?", name),
+        replace(all_, index="effect").also("effect_id = ?", name),
+    ]
     prefix = name.lower()
     if len(prefix) >= _SHORTEST_HASH and not prefix.strip("0123456789abcdef"):
         meanings.append(hash_begins(all_, prefix))

@@ -47,9 +47,9 @@ def told(program: FleetProcess) -> str:
     return program.log_path.read_text()
 
 
-async def recorded(fleet: Fleet) -> dict[object, int]:
+async def recorded(fleet: Fleet, journal: str) -> dict[object, int]:
     """What has its outcome, and how many attempts that took."""
-    async with open_archive(fleet.journal, namespace=fleet.namespace) as archive:
+    async with open_archive(journal, namespace=fleet.namespace) as archive:
         effects = await archive.find(limit=1_000)
     return {one.identity: one.attempts for one in effects if one.status == "completed"}
 
@@ -77,12 +77,12 @@ async def test_a_tool_worker_killed_while_it_ships_is_inherited(fleet: Fleet, jo
 
     await eventually(lambda: bodies(fleet)[-1:] == ["ship"], _TURN_S)
     victim.kill9()
-    before = await recorded(journal)
+    before = await recorded(fleet, journal)
     fleet.worker("tool_call", app=_APP)
 
     assert await agent.ended(_TURN_S) == 0, agent.log_tail()
     assert _ANSWER in told(agent)
-    after = await recorded(journal)
+    after = await recorded(fleet, journal)
     assert {identity: after[identity] for identity in before} == before
     # Of what was running, and only of that, the body may have run twice.
     assert bodies(fleet) in (
@@ -101,17 +101,17 @@ async def test_the_whole_command_killed_goes_on_when_it_is_run_again(
     assert len(workers_of(fleet.namespace)) == len(EFFECT_KINDS)
     killed.kill9()
     await eventually(lambda: not workers_of(fleet.namespace), _TURN_S)
-    before = await recorded(journal)
+    before = await recorded(fleet, journal)
     assert before
 
     again = fleet.program("again", "examples.agent", "--broker", fleet.broker)
     assert await again.ended(_TURN_S) == 0, again.log_tail()
     assert _ANSWER in told(again)
-    after = await recorded(journal)
+    after = await recorded(fleet, journal)
     assert {identity: after[identity] for identity in before} == before
 
     silent = fleet.program("silent", "examples.agent", "--no-workers")
     assert await silent.ended(_TURN_S) == 0, silent.log_tail()
     assert _ANSWER in told(silent)
     assert "handlers ran: 0;" in told(silent)
-    assert await recorded(journal) == after
+    assert await recorded(fleet, journal) == after

@@ -176,6 +176,7 @@ def test_what_an_effect_is_is_written_down_with_it(transaction: Timed) -> None:
 def test_rows_of_the_first_version_are_kept_and_have_seen_no_death(transaction: Timed) -> None:
     """A worker that dies after the migration is counted, whoever claimed before it."""
     transaction.execute("DROP TABLE effectmq_effects")
+    transaction.execute("DROP TABLE IF EXISTS effectmq_counts")
     JOURNAL_SCHEMA.make(transaction, until=1)
     transaction.execute(
         "INSERT INTO effectmq_effects VALUES (?, ?, ?, 'in_progress', 2, 4, 'old worker', 't', "
