@@ -4,22 +4,26 @@ Reading the dead letters without taking them away.
 RabbitMQ has no way to look into a queue: a reader takes messages, unsettled, and gives them back
 by leaving. Every return counts towards a delivery limit, which is why the queue is declared with
 the largest one, and what one reader holds is hidden from the next, so there is one reader at a
-time: the second one gets a sentence instead of an empty list. Quorum queues accept an exclusive
-consumer and do not enforce it (seen on 3.10), so a reader also counts the consumers, before it
-takes its place and after; of two that come at once, at least one sees the other and leaves.
+time: the second one gets a sentence instead of an empty list. Exclusive consumers are no help:
+quorum queues accept one and do not enforce it (seen on 3.10), and a look at many letters takes
+several consumers. So a reader counts the consumers, before it takes its place, after, and before
+it says that there is no more; of two that come at once, at least one sees the other and leaves.
 
-What a reader can hold is also bounded, by AMQP, to 65,535 messages; those behind are counted.
+A look ends when the end is known: all letters that were counted have come, and the broker says that
+none is waiting. Silence is no end. The broker may be busy giving back what the reader before us
+held, and a queue that answers nothing is not an empty one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
 from contextlib import suppress
 from typing import Self
 
 from effectmq.broker.deadletter_filter import EVERY_LETTER, DeadFilter
-from effectmq.broker.transport import Consumer, Delivery, QueueStats, Transport
+from effectmq.broker.deadletter_windows import Windows
+from effectmq.broker.transport import Delivery, QueueStats, Transport
 from effectmq.protocol.deadletter import DeadLetter, read_dead_letter
 from effectmq.protocol.errors import (
     BrokerError,
@@ -29,21 +33,25 @@ from effectmq.protocol.errors import (
     TransportClosedError,
 )
 
-__all__ = ["MAX_HELD", "DeadBrowser", "DeadLettersInUseError", "DeadLettersLostError"]
+__all__ = ["DeadBrowser", "DeadLettersInUseError", "DeadLettersLostError"]
 
-#: AMQP counts unsettled deliveries in 16 bits.
-MAX_HELD = 65_535
-
-#: How long a letter that must be there may take to come, in seconds.
-_IDLE_S = 5.0
-#: How long to wait for more when all that were counted have come, in seconds. A reader that left
-#: a moment ago may still be giving its letters back.
-_QUIET_S = 0.1
 #: How long the reader before us may take to be gone, in seconds.
 _GRACE_S = 1.0
 _POLL_S = 0.05
-#: Room for letters that are parked while we look.
-_NEWCOMERS = 100
+#: How long letters that nobody counted may be on their way to us, in seconds, when the broker has
+#: no more: after all that were counted have come, and when none was there.
+_QUIET_S = 0.05
+_EMPTY_S = 0.3
+#: How long to wait between two questions to the broker, in seconds.
+_LONGEST_POLL_S = 1.0
+#: How long a letter that was counted, and that the broker does not have any more, may take to
+#: come, in seconds: it may be on its way to us.
+_ON_ITS_WAY_S = 5.0
+#: How long the broker may have letters and give us none, in seconds.
+_SILENCE_S = 60.0
+_NO_LIMIT = sys.maxsize
+#: How often a look goes on for letters that came, or came back, while it went on.
+_EXTENSIONS = 3
 
 
 class DeadLettersInUseError(BrokerError):
@@ -74,17 +82,18 @@ class DeadBrowser:
     """
     One look at the dead letters, oldest first: an asynchronous context manager and iterator.
 
-    It ends when all letters that were counted at the start have been seen. Leaving gives back
-    whatever was not acknowledged.
+    It ends when all letters that were counted have been seen and the broker has no more. Leaving
+    gives back whatever was not acknowledged. Letters are fetched in growing portions, so the first
+    ones of a long queue come at once.
 
     Args:
         transport: An open transport.
         queue: The dead-letter queue.
         chosen: Which letters to give; the others are passed over.
-        most: How many may be held; enough for all that are there, when not given.
+        most: How many may be held by whoever settles them; no limit when not given.
 
     Attributes:
-        ready: Letters in the queue when the look began.
+        ready: Letters that were counted in the queue.
         seen: Letters taken so far, whether chosen or not.
     """
 
@@ -102,9 +111,9 @@ class DeadBrowser:
         self._chosen = chosen
         self._most = most
         self._loop = asyncio.get_running_loop()
-        self._consumer: Consumer | None = None
-        self._stopping: asyncio.Task[None] | None = None
+        self._windows: Windows | None = None
         self._losses = 0
+        self._extensions = _EXTENSIONS
 
     @property
     def unseen(self) -> int:
@@ -121,23 +130,33 @@ class DeadBrowser:
         """
         stats = await self._until_free()
         self.ready = stats.ready
-        held = min(MAX_HELD, self._most or stats.ready + _NEWCOMERS)
+        self._counted = stats.ready > 0
         self._losses = self._count_losses()
+        windows = Windows(
+            self._transport,
+            self._queue,
+            self._most or _NO_LIMIT,
+            at_once=self._most is not None,
+        )
         try:
-            consumer = await self._transport.consume(self._queue, prefetch=held, exclusive=True)
+            await windows.open()
         except ReplyQueueInUseError:
             raise self._in_use() from None
         try:
             with suppress(BrokerUnreachableError):
                 # Lost already, by a message that cannot be read, perhaps: ``take`` says so.
-                if (await self._stats()).consumers > 1:
-                    raise self._in_use()
+                await self._look_around(windows)
         except BaseException:
-            await consumer.close()
+            await windows.close()
             raise
-        self._consumer = consumer
-        self._deliveries: AsyncIterator[Delivery] = aiter(consumer)
+        self._windows = windows
         return self
+
+    async def _look_around(self, windows: Windows) -> QueueStats:
+        stats = await self._stats()
+        if stats.consumers > windows.count:
+            raise self._in_use()
+        return stats
 
     async def _until_free(self) -> QueueStats:
         end = self._loop.time() + _GRACE_S
@@ -166,11 +185,9 @@ class DeadBrowser:
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Give back what was not acknowledged."""
-        consumer, self._consumer = self._consumer, None
-        if self._stopping is not None:
-            await self._stopping
-        if consumer is not None:
-            await consumer.close()
+        windows, self._windows = self._windows, None
+        if windows is not None:
+            await windows.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -188,30 +205,93 @@ class DeadBrowser:
         Raises:
             DeadLettersLostError: When the connection was lost: everything comes again.
         """
-        consumer = self._consumer
-        if consumer is None:
+        windows = self._windows
+        if windows is None:
             raise TransportClosedError("the browser is not open; use it inside 'async with'")
-        while (delivery := await self._next(consumer)) is not None:
+        while (delivery := await self._next(windows)) is not None:
             self.seen += 1
             letter = read_dead_letter(delivery.message, delivery.routing_key)
             if self._chosen.matches(letter):
                 return delivery, letter
         return None
 
-    async def _next(self, consumer: Consumer) -> Delivery | None:
-        # Time over means that the look is over, so the consumer is stopped and ends its iteration.
-        # A timeout would cancel the wait instead, and throw through everybody who awaits us.
-        wait_s = _QUIET_S if self.seen >= self.ready else _IDLE_S
-        timer = self._loop.call_later(wait_s, self._stop, consumer)
-        try:
-            delivery = await anext(self._deliveries, None)
-        finally:
-            timer.cancel()
-        self.check()
-        return delivery
+    async def _next(self, windows: Windows) -> Delivery | None:
+        if self.seen >= self.ready and await self._is_end(windows):
+            return None
+        poll_s, since = _POLL_S, self._loop.time()
+        while True:
+            self.check()
+            if windows.received <= self.seen and windows.can_grow:
+                await self._grow(windows)
+            delivery = await windows.next(poll_s)
+            self.check()
+            if delivery is not None:
+                return delivery
+            poll_s = min(2 * poll_s, _LONGEST_POLL_S)
+            if await self._has_gone(windows, self._loop.time() - since):
+                return None
 
-    def _stop(self, consumer: Consumer) -> None:
-        self._stopping = self._loop.create_task(consumer.stop())
+    async def _grow(self, windows: Windows) -> None:
+        if windows.count and self.seen < self.ready:
+            with suppress(BrokerUnreachableError):
+                await windows.open()
+
+    async def _is_end(self, windows: Windows) -> bool:
+        """All that were counted have come: say whether these were all."""
+        if self._extensions == 0:
+            return True
+        end = self._loop.time() + (_QUIET_S if self._counted else _EMPTY_S)
+        while not (stats := await self._asked(windows)).ready:
+            if await windows.wait(_POLL_S):
+                break
+            if self._loop.time() >= end:
+                return True
+        self._extensions -= 1
+        # Parked since then, or given back by the reader before us.
+        self.ready = self.seen + windows.waiting + stats.ready
+        return False
+
+    async def _asked(self, windows: Windows) -> QueueStats:
+        """
+        What the broker says of the queue, and means.
+
+        RabbitMQ 3.10 says that a queue is empty and has no consumers when its leader is too busy to
+        answer. Ours are there, so an answer without them is none.
+        """
+        end = self._loop.time() + _SILENCE_S
+        while True:
+            try:
+                stats = await self._look_around(windows)
+            except BrokerUnreachableError:
+                self.check()
+                raise
+            if stats.consumers == windows.count:
+                return stats
+            self.check()
+            if self._loop.time() > end:
+                raise self._silent(stats)
+            await asyncio.sleep(_POLL_S)
+
+    def _silent(self, stats: QueueStats) -> BrokerError:
+        return BrokerError(
+            f"the broker has {stats.ready} letters in {self._queue!r} and has given none for "
+            f"{_SILENCE_S:g} s, after {self.seen}; it is overloaded, or the queue has no leader at "
+            "the moment. Nothing was changed; look at the broker, and try again"
+        )
+
+    async def _has_gone(self, windows: Windows, waited_s: float) -> bool:
+        """Nothing has come for a while: say whether what is missing is gone for good."""
+        stats = await self._asked(windows)
+        if not stats.ready:
+            return waited_s > _ON_ITS_WAY_S
+        if waited_s > _SILENCE_S:
+            raise self._silent(stats)
+        return False
+
+    def settled(self) -> None:
+        """Note that a letter that was taken was acknowledged: it is not to come back."""
+        if self._windows is not None:
+            self._windows.settled += 1
 
     def check(self) -> None:
         """
@@ -220,7 +300,8 @@ class DeadBrowser:
         Raises:
             DeadLettersLostError: When it has: nothing that was taken is ours any more.
         """
-        if self._count_losses() != self._losses:
+        served = self._windows is None or self._windows.served
+        if self._count_losses() != self._losses or not served:
             raise DeadLettersLostError(self._queue, self.seen, self.ready)
 
     def _count_losses(self) -> int:

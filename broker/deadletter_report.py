@@ -43,7 +43,7 @@ class DeadReport:
         skipped: Letters that cannot be replayed as they are; still there.
         failed: Letters that no queue took; still there.
         gone: Letters that were no longer there when their turn came.
-        unseen: Letters that could not be looked at, because too many stand before them.
+        unseen: Letters that were counted and were gone before they could be looked at.
         problems: A sentence for each of the first hundred that were skipped or failed.
         stopped: Why the run ended early; empty when it did not.
     """

@@ -14,7 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from effectmq.broker.deadletter_browser import MAX_HELD, DeadBrowser, DeadLettersLostError
+from effectmq.broker.deadletter_browser import DeadBrowser, DeadLettersLostError
 from effectmq.broker.transport import Delivery, Transport
 from effectmq.protocol.deadletter import DeadLetter
 
@@ -86,7 +86,7 @@ class _Work:
     async def look(self, transport: Transport, queue: str) -> None:
         # All that stays must fit, or nothing behind it is ever seen; double it, so that a queue
         # full of letters which cannot be replayed takes a few looks and not hundreds.
-        held = min(MAX_HELD, 2 * self.staying + _ROOM)
+        held = 2 * self.staying + _ROOM
         loop = asyncio.get_running_loop()
         end = loop.time() + _LONGEST_LOOK_S
         kept = 0
@@ -96,7 +96,10 @@ class _Work:
                 if taken is None:
                     self.unsure = False
                     return
-                kept += not await self._turn(*taken)
+                if await self._turn(*taken):
+                    letters.settled()
+                else:
+                    kept += 1
             letters.check()
 
     async def _turn(self, delivery: Delivery, letter: DeadLetter) -> bool:

@@ -318,14 +318,17 @@ class DeadLetters:
         async with self.browse(chosen) as letters:
             async for letter in letters:
                 if report.chosen == limit:
-                    continue
+                    if chosen.ids:
+                        continue  # an id that is ambiguous must be found to be so
+                    break
                 report.chosen += 1
                 report.by_reason[letter.reason] += 1
                 keys[key_of(letter)] += 1
                 if foresee:
                     await self._foresee(letter, report, routes, reply_to)
+            else:
+                report.unseen = letters.unseen
         check_ids(chosen, keys)
-        report.unseen = letters.unseen
         return keys, letters.seen - report.chosen
 
     async def _settle(

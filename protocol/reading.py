@@ -40,13 +40,16 @@ def reader(type_: Any) -> SchemaValidator:
     Args:
         type_: A wire class or the alias of an enum.
     """
-    if isinstance(type_, type) and issubclass(type_, BaseModel):
-        type_.model_rebuild()
-        schema: Any = type_.__pydantic_core_schema__
-    else:
-        schema = TypeAdapter[Any](type_).core_schema
     # What pydantic has built for the classes themselves reads by other rules.
-    return SchemaValidator(_Rewriter().whole(cast("_Schema", schema)), _use_prebuilt=False)
+    return SchemaValidator(_Rewriter().whole(_core_schema(type_)), _use_prebuilt=False)
+
+
+def _core_schema(type_: Any) -> Any:
+    if isinstance(type_, type):
+        model = cast("type[BaseModel]", type_)
+        model.model_rebuild()
+        return model.__pydantic_core_schema__
+    return TypeAdapter[Any](type_).core_schema
 
 
 @dataclass(frozen=True, slots=True)

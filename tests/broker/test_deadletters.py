@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from effectmq.broker import crashpoints, deadletter_browser
+from effectmq.broker import crashpoints, deadletter_browser, deadletter_windows
 from effectmq.broker.deadletter_content import read_content
 from effectmq.broker.deadletter_settling import settle
 from effectmq.broker.deadletters import (
@@ -29,6 +29,7 @@ from effectmq.protocol import headers as names
 from effectmq.protocol.codec import Limits
 from effectmq.protocol.deadletter import DeadLetter
 from effectmq.protocol.errors import (
+    BrokerError,
     ConfigurationError,
     InvalidEnvelopeError,
     MalformedError,
@@ -194,11 +195,13 @@ class Blind(MemoryTransport):
         return None if found is None else replace(found, consumers=0)
 
 
-async def test_a_broker_that_enforces_it_is_believed(memory: DeadStage) -> None:
-    """The refusal of an exclusive consumer is the same sentence."""
-    async with Blind(memory.url) as blind, memory.letters.browse():
+async def test_an_exclusive_consumer_is_believed(memory: DeadStage) -> None:
+    """A refusal is the same sentence."""
+    foreign = await memory.transport.consume(memory.names.dead, prefetch=1, exclusive=True)
+    async with Blind(memory.url) as blind:
         with pytest.raises(DeadLettersInUseError):
             await DeadLetters(blind, memory.topology).find("a")
+    await foreign.close()
 
 
 async def test_leaving_twice_does_nothing(memory: DeadStage) -> None:
@@ -492,17 +495,113 @@ async def test_a_full_queue_keeps_a_letter_where_it_is(namespace: str) -> None:
         await memory.dead(1)
 
 
-async def test_letters_beyond_what_can_be_held_are_counted(
+async def test_more_letters_than_one_consumer_can_hold_are_seen_in_order(
+    stage: DeadStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AMQP bounds what one consumer holds, so a look takes as many as it needs, and gives back."""
+    monkeypatch.setattr(deadletter_windows, "FIRST_HELD", 2)
+    monkeypatch.setattr(deadletter_windows, "MAX_HELD", 3)
+    parked = [(await stage.park()).hash for _ in range(12)]
+    for _ in range(3):
+        assert hashes(await stage.listed()) == parked
+    async with stage.letters.browse() as found:
+        for _ in range(7):
+            await anext(found)
+    assert hashes(await stage.listed()) == parked
+    report = await stage.letters.replay(EVERY, limit=5)
+    assert (report.done, report.unseen) == (5, 0)
+    assert hashes(await stage.listed()) == parked[5:]
+    report = await stage.letters.replay(EVERY)
+    assert (report.done, report.unseen) == (7, 0)
+
+
+async def test_letters_behind_many_that_stay_are_settled(
+    stage: DeadStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when more of them stand in front than one consumer can hold."""
+    monkeypatch.setattr(deadletter_windows, "MAX_HELD", 3)
+    for _ in range(10):
+        await stage.park(reason="expired")
+    for _ in range(2):
+        await stage.park(reason="rejected")
+    report = await stage.letters.replay(DeadFilter(reasons=("rejected",)))
+    assert (report.done, report.gone) == (2, 0)
+    assert len(await stage.listed()) == 10
+
+
+async def test_the_first_page_fetches_no_more_than_a_portion(stage: DeadStage) -> None:
+    """Whoever leaves after one letter has not made the broker send all of them."""
+    for _ in range(300):
+        await stage.raw(Message(body=b"x"))
+    before = stage.transport.counters["deliveries"]
+    async with stage.letters.browse() as found:
+        await anext(found)
+        assert found.ready == 300
+        assert found.unseen == 299
+    assert stage.transport.counters["deliveries"] - before <= deadletter_windows.FIRST_HELD
+    assert len(await stage.listed()) == 300
+
+
+class GivingBack(MemoryTransport):
+    """A broker that is still giving back what the reader before us held."""
+
+    counted = 0
+
+    async def stats(self, queue: str) -> QueueStats | None:
+        """At first the letters are not there yet."""
+        found = await super().stats(queue)
+        self.counted += 1
+        return replace(found, ready=0) if found is not None and self.counted == 1 else found
+
+
+async def test_letters_that_come_back_during_the_look_are_seen(memory: DeadStage) -> None:
+    """An empty answer is known to be empty: the broker is asked once more at the end."""
+    parked = [(await memory.park()).hash for _ in range(600)]
+    async with GivingBack(memory.url) as giving:
+        letters = DeadLetters(giving, memory.topology)
+        async with letters.browse() as found:
+            assert [letter.hash async for letter in found] == parked
+
+
+class Silent(MemoryTransport):
+    """A broker that says it has letters and delivers none."""
+
+    async def stats(self, queue: str) -> QueueStats | None:
+        """One letter waits."""
+        found = await super().stats(queue)
+        return None if found is None else replace(found, ready=1)
+
+
+async def test_silence_is_never_taken_for_the_end(
     memory: DeadStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AMQP bounds what one reader can see; what is behind is said, and reached by the next run."""
-    monkeypatch.setattr(deadletter_browser, "MAX_HELD", 3)
-    monkeypatch.setattr(deadletter_browser, "_IDLE_S", 0.05)
-    parked = [await memory.park() for _ in range(5)]
-    assert len(await memory.listed()) == 3
-    report = await memory.letters.replay(EVERY)
-    assert (report.done, report.unseen) == (3, 2)
-    assert hashes(await memory.listed()) == [request.hash for request in parked[3:]]
+    """The sentence says how many wait, and that nothing was changed."""
+    monkeypatch.setattr(deadletter_browser, "_SILENCE_S", 0.2)
+    async with Silent(memory.url) as silent:
+        with pytest.raises(BrokerError, match=r"has 1 letters .* has given none for 0\.2 s"):
+            await DeadLetters(silent, memory.topology).find("a")
+
+
+class Joining(MemoryTransport):
+    """A queue at which a foreign consumer turns up during the look."""
+
+    looks = 0
+
+    async def stats(self, queue: str) -> QueueStats | None:
+        """Alone at the first two looks, and one letter short."""
+        found = await super().stats(queue)
+        self.looks += 1
+        if found is None or self.looks <= 2:
+            return found
+        return replace(found, consumers=found.consumers + 1)
+
+
+async def test_a_reader_that_turns_up_during_the_look_is_told_of(memory: DeadStage) -> None:
+    """What it holds is hidden, so the answer is not known to be whole."""
+    await memory.park()
+    async with Joining(memory.url) as joined:
+        with pytest.raises(DeadLettersInUseError, match="read by somebody else"):
+            await DeadLetters(joined, memory.topology).find("a")
 
 
 async def test_letters_that_are_gone_are_not_waited_for(memory: DeadStage) -> None:

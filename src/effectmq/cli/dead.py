@@ -92,12 +92,13 @@ async def _list(args: argparse.Namespace) -> int:
         try:
             async for letter in found:
                 tally[letter.reason] += 1
-                if most is not None and tally.total() > most:
-                    continue
                 if args.json:
                     write_json(dead_facts(letter))
                 else:
                     rows.append(letter)
+                if tally.total() == most:
+                    # What comes behind is counted by the broker, and need not come here for it.
+                    break
         except DeadLettersLostError as problem:
             # What was seen is still worth showing.
             lost = problem
@@ -105,12 +106,16 @@ async def _list(args: argparse.Namespace) -> int:
         if rows:
             write_text(f"{letter_table(rows, _now_ms())}\n")
         write_text(tally_line(tally, found.seen))
-    if tally.total() > len(rows) and not args.json:
-        note(f"the first {len(rows)} are shown; --limit N shows more", quiet=args.quiet)
     if lost is not None:
         raise lost
-    if found.unseen:
-        note(f"{found.unseen} more could not be looked at: too many stand before them")
+    if found.unseen and tally.total() == most:
+        note(
+            f"the first {most} are shown, and {found.unseen} of {found.ready} letters were not "
+            "looked at; --limit N shows more",
+            quiet=args.quiet,
+        )
+    elif found.unseen:
+        note(f"{found.unseen} more were there and are gone: somebody else took them meanwhile")
     return 0
 
 

@@ -145,7 +145,7 @@ def report_lines(report: DeadReport, *, done: str, intended: str) -> list[str]:
         (report.skipped, "cannot be replayed as they are"),
         (report.failed, "found no queue"),
         (report.gone, "no longer there"),
-        (report.unseen, "not looked at, because too many stand before them: run it again"),
+        (report.unseen, "gone before they could be looked at: somebody else took them"),
     )
     lines += [f"{count} {what}" for count, what in counts if count]
     return lines
