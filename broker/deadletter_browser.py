@@ -35,6 +35,11 @@ from effectmq.protocol.errors import (
 
 __all__ = ["DeadBrowser", "DeadLettersInUseError", "DeadLettersLostError"]
 
+#: Up to so many are taken at once; of more, the first portion is small.
+WHOLE = 2_000
+FIRST_HELD = 256
+#: Room for letters that are parked while we look.
+_NEWCOMERS = 100
 #: How long the reader before us may take to be gone, in seconds.
 _GRACE_S = 1.0
 _POLL_S = 0.05
@@ -136,7 +141,7 @@ class DeadBrowser:
             self._transport,
             self._queue,
             self._most or _NO_LIMIT,
-            at_once=self._most is not None,
+            self._most or (FIRST_HELD if stats.ready > WHOLE else WHOLE + _NEWCOMERS),
         )
         try:
             await windows.open()

@@ -6,6 +6,10 @@ several consumers, each on a channel of its own. They are opened one after the o
 before it are full: then everything that waits comes to the last one, and the order is the queue's.
 The first ones are small, so that whoever wants one page of a long queue does not wait for all of it
 to come and to go back.
+
+RabbitMQ puts what is given back behind what was given back before. A queue that is taken whole
+keeps its order by that; one that is left early goes on, next time, where it was left. So a queue
+that is not long is taken whole at once.
 """
 
 from __future__ import annotations
@@ -22,8 +26,6 @@ __all__ = ["Windows"]
 #: AMQP counts unsettled deliveries in 16 bits.
 MAX_HELD = 65_535
 
-#: The first portion of a look.
-FIRST_HELD = 256
 _GROWTH = 4
 
 #: How long the broker may take to put back what was held, in seconds, and how often it is asked.
@@ -40,15 +42,14 @@ class Windows:
         transport: An open transport.
         queue: What to look at.
         most: How many messages may be held altogether.
-        at_once: Whether the first consumer is as large as it may be: for whoever settles, so that
-            one consumer is enough as long as it can be.
+        first: How many the first consumer may hold, if it can.
     """
 
-    def __init__(self, transport: Transport, queue: str, most: int, *, at_once: bool) -> None:
+    def __init__(self, transport: Transport, queue: str, most: int, first: int) -> None:
         self._transport = transport
         self._queue = queue
         self._most = most
-        self._next_size = most if at_once else FIRST_HELD
+        self._next_size = first
         self._consumers: list[Consumer] = []
         self._counts: list[int] = []
         self._pumps: list[asyncio.Task[None]] = []
@@ -136,20 +137,28 @@ class Windows:
         for consumer in self._consumers if self.settled else self._consumers[-1:]:
             await consumer.stop()
         end = self._loop.time() + _BACK_S
-        held = -self.settled
+        held = await self._ready(end) - self.settled
         for consumer, count in zip(self._consumers, self._counts, strict=True):
             await consumer.close()
             held += count
             if served and held > 0:
-                await self._until_back(held, end)
+                await self._until(held, 0, end)
         self._consumers.clear()
 
-    async def _until_back(self, held: int, end: float) -> None:
-        poll_s = _FIRST_POLL_S
+    async def _ready(self, end: float) -> int:
+        """How many wait that we do not hold; known only while others of ours are counted."""
+        others = len(self._consumers) - 1
+        return await self._until(0, others, end) if others and not self.settled else 0
+
+    async def _until(self, ready: int, consumers: int, end: float) -> int:
+        """Ask until there are so many at least, or until the time is over."""
+        poll_s, found = _FIRST_POLL_S, 0
         with suppress(BrokerError):
             while self._loop.time() < end:
                 stats = await self._transport.stats(self._queue)
-                if stats is None or stats.ready >= held:
-                    return
+                found = 0 if stats is None else stats.ready
+                if stats is None or (found >= ready and stats.consumers >= consumers):
+                    break
                 await asyncio.sleep(poll_s)
                 poll_s = min(2 * poll_s, _LAST_POLL_S)
+        return found
