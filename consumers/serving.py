@@ -17,6 +17,7 @@ from effectmq.broker.transport import Consumer, Delivery, Transport
 from effectmq.consumers.job import Job
 from effectmq.consumers.lane import Lane
 from effectmq.protocol.errors import AccessRefusedError, BrokerError
+from effectmq.protocol.probe import is_probe
 
 __all__ = ["Route", "Serving"]
 
@@ -165,4 +166,9 @@ class Serving:
 
 async def _pump(route: Route, consumer: Consumer) -> None:
     async for delivery in consumer:
-        route.make(route.lane, delivery).begin()
+        if is_probe(delivery.message):
+            # It arrived, which is all that its sender wants to know.
+            route.lane.counters["probes"] += 1
+            delivery.ack()
+        else:
+            route.make(route.lane, delivery).begin()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiormq
 import pytest
 
+from effectmq.broker.journal.journal import Journal
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.cli import checks
 from effectmq.cli.checks import Checkup, Finding
+from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import BrokerBlockedError
 from effectmq.protocol.message import Message
 from effectmq.protocol.topology import (
@@ -57,6 +61,8 @@ def test_a_fresh_memory_broker_is_fine(capsys: pytest.CaptureFixture[str]) -> No
         "delivery": "OK",
         "consumer timeout": "OK",
         "clock": "OK",
+        "journal": "OK",
+        "attachments": "OK",
     }
     assert all(list(row) == ["check", "status", "detail"] for row in result.documents)
 
@@ -75,7 +81,7 @@ def test_no_connection_is_a_failed_check(capsys: pytest.CaptureFixture[str]) -> 
         capsys, "doctor", "--json", "--broker", "amqp://guest:geheim@127.0.0.1:1/", "--quiet"
     )
     assert result.code == 1
-    assert _statuses(result) == {"connection": "FAIL"}
+    assert _statuses(result) == {"connection": "FAIL", "journal": "OK", "attachments": "OK"}
     assert "127.0.0.1:1" in result.out
     assert "geheim" not in result.out + result.err
 
@@ -111,9 +117,12 @@ async def test_every_queue_that_differs_is_named() -> None:
             Topology(queues=(Queue(_NAMES.dead, wrong), Queue(_NAMES.work_queue("sleep"), wrong)))
         )
         found = [one async for one in _checkup(transport).findings() if one.check == "topology"]
+    # Declared by hand, they have no bindings either.
+    assert len(found) == 4
+    found = [one for one in found if "exists with" in one.detail]
     assert [finding.status for finding in found] == ["FAIL", "FAIL"]
-    assert _NAMES.dead in found[0].detail
-    assert _NAMES.work_queue("sleep") in found[1].detail
+    assert _NAMES.work_queue("sleep") in found[0].detail
+    assert _NAMES.dead in found[1].detail
 
 
 async def test_a_missing_delay_level_fails() -> None:
@@ -301,3 +310,108 @@ def test_an_alternate_exchange_on_a_real_broker_is_found(
     rows = {row["check"]: row for row in result.documents}
     assert rows["unroutable"]["status"] == "FAIL"
     assert "an alternate exchange" in rows["unroutable"]["detail"]
+
+
+@pytest.mark.parametrize("workers", [False, True])
+@pytest.mark.parametrize("what", ["binding", "exchange", "delay", "dead", "limbo"])
+async def test_what_was_deleted_is_named_and_not_mended(workers: bool, what: str) -> None:
+    """A FAIL before and after: looking changes nothing, and leaves nothing behind."""
+    url = f"memory://doctor-{what}-{workers}"
+    async with MemoryTransport(url) as transport, AsyncExitStack() as stack:
+        await transport.declare(work_topology(_SETTINGS, ["sleep"]) | shared_topology(_SETTINGS))
+        if workers:
+            worker = EffectWorker(url, name="w")
+            await worker.start()
+            stack.push_async_callback(worker.stop, 0.0)
+        checkup = _checkup(transport, url)
+        assert (await _findings(checkup))["topology"].status == "OK"
+        broker = transport.broker
+        match what:
+            case "exchange":
+                broker.delete_exchange(_NAMES.work_exchange)
+            case "binding":
+                broker.unbind(_NAMES.work_exchange, _NAMES.work_queue("sleep"))
+            case "delay":
+                broker.unbind(_NAMES.delay(1_000), _NAMES.delay(1_000))
+            case _:
+                broker.unbind(getattr(_NAMES, what), getattr(_NAMES, what))
+        for _ in range(2):
+            finding = (await _findings(checkup))["topology"]
+            assert finding.status == "FAIL"
+            assert "effectmq topology apply" in finding.detail
+        assert what == "exchange" or "the binding between them" in finding.detail
+        for queue in (_NAMES.work_queue("sleep"), _NAMES.limbo, _NAMES.dead, _NAMES.delay(1_000)):
+            stats = await transport.stats(queue)
+            assert stats is not None
+            assert stats.ready == 0
+
+
+@pytest.mark.one_broker
+def test_a_deleted_binding_on_a_real_broker_is_applied_by_whoever_is_told_to(
+    broker: Broker, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``doctor`` says so with exit code 1 again and again, ``apply`` mends it and says what."""
+    at = ("--broker", broker.url, "--namespace", namespace)
+    names = Names(namespace)
+    queue = names.work_queue("sleep")
+    effectmq(capsys, "topology", "apply", "--kind", "sleep", *at)
+
+    async def unbind() -> None:
+        connection = await aiormq.connect(broker.url)
+        channel = await connection.channel()
+        await channel.queue_unbind(queue, names.work_exchange, "sleep")
+        await connection.close()
+
+    asyncio.run(unbind())
+    for _ in range(2):
+        result = effectmq(capsys, "doctor", "--json", *at)
+        assert result.code == 1
+        (found,) = [row for row in result.documents if row["status"] == "FAIL"]
+        assert f"the queue '{queue}' are there, the binding between them" in found["detail"]
+        assert "run: effectmq topology apply --kind sleep" in found["detail"]
+    applied = effectmq(capsys, "topology", "apply", "--kind", "sleep", "--json", *at)
+    created = [row for row in applied.documents if row["state"] == "created"]
+    assert [(row["object"], row["name"]) for row in created] == [("binding", queue)]
+    assert effectmq(capsys, "doctor", *at).code == 0
+
+
+@pytest.mark.parametrize("what", ["nobody", "garbage", "missing", "none", "good"])
+def test_the_journal_is_checked(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dead, damaged, not there yet, none, and well; nothing is made by looking."""
+    path = tmp_path / "j.db"
+    url = f"sqlite:///{path}"
+    if what == "garbage":
+        path.write_bytes(b"my precious letter" * 500)
+    elif what == "nobody":
+        url = "postgresql://postgres:geheim@127.0.0.1:1/x"
+    elif what == "none":
+        url = "none"
+    elif what == "good":
+        asyncio.run(_open(url))
+    result = effectmq(capsys, "doctor", "--json", "--journal", url)
+    rows = {row["check"]: row for row in result.documents}
+    expected = {"nobody": "FAIL", "garbage": "FAIL", "missing": "WARN"}.get(what, "OK")
+    assert rows["journal"]["status"] == expected
+    assert result.code == (1 if expected == "FAIL" else 0)
+    assert "geheim" not in result.out
+    assert path.exists() == (what in ("garbage", "good"))
+
+
+async def _open(url: str) -> None:
+    async with Journal(url):
+        pass
+
+
+def test_the_attachment_store_is_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be written is a FAIL."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EFFECTMQ_ATTACHMENTS", f"file://{tmp_path}/file/store")
+    result = effectmq(capsys, "doctor", "--json")
+    assert result.code == 1
+    assert _statuses(result)["attachments"] == "FAIL"
+    monkeypatch.setenv("EFFECTMQ_ATTACHMENTS", f"file://{tmp_path}/store")
+    assert _statuses(effectmq(capsys, "doctor", "--json"))["attachments"] == "OK"

@@ -63,7 +63,8 @@ def test_apply_creates_what_plan_has_shown(
     queues = _states(planned, "queue")
     assert work | {names.limbo, names.dead} <= set(queues)
     assert set(queues.values()) == {"missing"}
-    assert set(_states(planned, "exchange").values()) == {"unknown"}
+    assert set(_states(planned, "exchange").values()) == {"missing"}
+    assert set(_states(planned, "binding").values()) == {"unknown"}
     applied = effectmq(capsys, "topology", "apply", *words)
     assert applied.code == 0
     assert set(_states(applied, "queue").values()) == {"created"}

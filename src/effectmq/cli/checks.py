@@ -1,9 +1,9 @@
 """
 What ``effectmq doctor`` looks at: each check is one finding, with what to do when it is not well.
 
-Nothing is left behind on the broker but a reply queue, which expires after a minute. What exists is
-declared again with the arguments that it should have, on a channel of its own: the broker changes
-nothing and names every difference.
+Nothing is left behind on the broker but a reply queue, which expires after a minute, and nothing is
+mended: what is missing is only looked for. What exists is declared again with the arguments that it
+should have, on a channel of its own: the broker changes nothing and names every difference.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from effectmq.broker.transport import Transport
+from effectmq.cli.bindings import try_binding
 from effectmq.cli.inventory import Seen, full_topology, inventory
 from effectmq.cli.options import is_memory
 from effectmq.protocol.errors import (
@@ -27,7 +28,15 @@ from effectmq.protocol.errors import (
     UnroutableError,
 )
 from effectmq.protocol.message import Message
-from effectmq.protocol.topology import Names, Topology, TopologySettings, reply_topology
+from effectmq.protocol.topology import (
+    Binding,
+    Exchange,
+    Names,
+    Queue,
+    Topology,
+    TopologySettings,
+    reply_topology,
+)
 
 __all__ = ["Checkup", "Finding", "Status"]
 
@@ -132,37 +141,84 @@ class Checkup:
                 "declares what it needs, or run: effectmq topology apply",
             )
             return
-        wrong = 0
-        for queue in sorted(existing):
-            try:
-                await self.transport.declare(self._around(queue))
-            except AccessRefusedError as problem:
-                yield Finding("topology", "WARN", f"cannot be compared: {problem}")
-                return
-            except EffectmqError as problem:
-                wrong += 1
-                yield Finding("topology", "FAIL", str(problem))
-        missing = [one.queue for one in seen if one.stats is None and one.role != "work"]
-        if missing:
+        whole = full_topology(self.settings, self.routes)
+        problems = await self._missing(seen, whole)
+        try:
+            things: list[Exchange | Queue] = [*whole.exchanges, *whole.queues]
+            for one in things:
+                problems += await self._different(one, existing)
+            untried, unbound = await self._bindings(whole, existing)
+        except AccessRefusedError as problem:
+            yield Finding("topology", "WARN", f"cannot be compared: {problem}")
+            return
+        for sentence in (*problems, *unbound):
+            yield Finding("topology", "FAIL", sentence)
+        if not problems and not unbound:
+            left = f"; bindings not tried where messages wait: {', '.join(untried)}"
             yield Finding(
                 "topology",
-                "FAIL",
-                f"missing: {', '.join(missing)}. Retries and dead letters have nowhere to go; "
-                "restart a worker, or run: effectmq topology apply",
+                "OK",
+                f"{len(existing)} queues are as they should be" + (left if untried else ""),
             )
-        elif not wrong:
-            yield Finding("topology", "OK", f"{len(existing)} queues are as they should be")
 
-    def _around(self, queue: str) -> Topology:
-        """A queue, with the exchange and the binding that bring messages to it."""
-        whole = full_topology(self.settings, self.routes)
-        bindings = tuple(one for one in whole.bindings if one.queue == queue)
-        sources = {one.exchange for one in bindings}
-        return Topology(
-            tuple(one for one in whole.exchanges if one.name in sources),
-            tuple(one for one in whole.queues if one.name == queue),
-            bindings,
-        )
+    async def _missing(self, seen: list[Seen], whole: Topology) -> list[str]:
+        """Exchanges and queues that should be there; work queues are made by their workers."""
+        queues = [one.queue for one in seen if one.stats is None and one.role != "work"]
+        exchanges = [
+            exchange.name
+            for exchange in whole.exchanges
+            if not await self.transport.has_exchange(exchange.name)
+        ]
+        found = [
+            *([f"queues {', '.join(queues)}"] if queues else []),
+            *([f"exchanges {', '.join(exchanges)}"] if exchanges else []),
+        ]
+        if not found:
+            return []
+        return [
+            f"missing: {' and '.join(found)}. Effects, retries or dead letters have nowhere to "
+            "go; restart a worker, or run: effectmq topology apply"
+        ]
+
+    async def _different(self, one: Exchange | Queue, existing: set[str]) -> list[str]:
+        """What is there, and otherwise than it should be; what is not there stays away."""
+        try:
+            if isinstance(one, Queue):
+                if one.name in existing:
+                    await self.transport.declare(Topology(queues=(one,)))
+            elif await self.transport.has_exchange(one.name):
+                await self.transport.declare(Topology((one,)))
+        except AccessRefusedError:
+            raise
+        except EffectmqError as problem:
+            return [str(problem)]
+        return []
+
+    async def _bindings(self, whole: Topology, existing: set[str]) -> tuple[list[str], list[str]]:
+        """The queues whose bindings were not tried, and a sentence for each that is missing."""
+        names = Names(self.settings.namespace)
+        untried: list[str] = []
+        sentences: list[str] = []
+        for one in whole.bindings:
+            if one.queue not in existing or not await self.transport.has_exchange(one.exchange):
+                continue
+            works = one.exchange in (names.work_exchange, names.limbo)
+            state = await try_binding(self.transport, one, workers=works)
+            key = f" by {one.routing_key!r}" if one.routing_key else ""
+            if state == "untried":
+                untried.append(one.queue)
+            elif state == "missing":
+                sentences.append(
+                    f"the exchange {one.exchange!r} and the queue {one.queue!r} are there, the "
+                    f"binding between them{key} is not, so nothing arrives; run: effectmq topology "
+                    f"apply{_kind(one, names)}"
+                )
+            elif state == "astray":
+                sentences.append(
+                    f"what is published to {one.exchange!r}{key} is taken and does not arrive in "
+                    f"{one.queue!r}; look at: rabbitmqctl list_bindings, rabbitmqctl list_policies"
+                )
+        return untried, sentences
 
     def _queues(self, seen: list[Seen]) -> list[Finding]:
         found: list[Finding] = []
@@ -243,6 +299,10 @@ class Checkup:
                 "also a policy), or lower time_limit_s",
             )
         return Finding("consumer timeout", "OK", f"{limits} (its default, if it was not changed)")
+
+
+def _kind(binding: Binding, names: Names) -> str:
+    return f" --kind {binding.routing_key}" if binding.exchange == names.work_exchange else ""
 
 
 async def _guarded(check: str, finding: Awaitable[Finding]) -> Finding:

@@ -6,6 +6,8 @@ import argparse
 import time
 from collections.abc import AsyncIterator
 
+from effectmq.broker.attachments import open_attachments
+from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports import open_transport
 from effectmq.broker.urls import mask_url
@@ -15,6 +17,7 @@ from effectmq.cli.loading import load_worker
 from effectmq.cli.options import (
     Commands,
     add_broker_options,
+    add_journal_option,
     add_json_option,
     add_quiet_option,
     broker_of,
@@ -23,7 +26,11 @@ from effectmq.cli.options import (
     topology_of,
 )
 from effectmq.cli.output import flush, write_json, write_text
+from effectmq.cli.stores import check_attachments, check_journal
 from effectmq.consumers.settings import WorkerSettings
+from effectmq.consumers.worker import EffectWorker
+from effectmq.environment import Environment
+from effectmq.journal_place import default_journal
 from effectmq.protocol.errors import EffectmqError
 from effectmq.protocol.text import printable
 
@@ -37,9 +44,10 @@ _NAME_WIDTH = 32
 _MAX_DETAIL = 1_000
 
 _DESCRIPTION = """\
-Check the broker, the topology, the consumers, the dead letters and delivery: one line a check, with
-OK, WARN (works, but look at it) or FAIL. With --json: {"check","status","detail"}, one object a
-line.
+Check the broker, the topology, the consumers, the dead letters, delivery, the journal and the
+attachment store: one line a check, with OK, WARN (works, but look at it) or FAIL. Nothing is
+mended; what is missing is declared by: effectmq topology apply. With --json:
+{"check","status","detail"}, one object a line.
 
 Exit code: 0 without a FAIL, 1 with one."""
 
@@ -55,7 +63,7 @@ def configure(commands: Commands) -> None:
     parser.add_argument(
         "--worker",
         metavar="module:app",
-        help="a Worker whose broker, namespace and time limits to check",
+        help="a Worker whose broker, namespace, journal, store and time limits to check",
     )
     parser.add_argument(
         "--kind",
@@ -73,6 +81,7 @@ def configure(commands: Commands) -> None:
     )
     add_json_option(parser)
     add_broker_options(parser)
+    add_journal_option(parser)
     add_quiet_option(parser)
     parser.set_defaults(run=run)
 
@@ -118,6 +127,17 @@ async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
                 yield finding
     except EffectmqError as problem:
         yield Finding("connection", "FAIL", str(problem))
+    # Also without a broker: each of them has its own reasons.
+    default = default_journal(Environment.read().state, settings.namespace)
+    journal = args.journal or (app.journal if app else Environment.read().journal or default)
+    yield await check_journal(journal, chosen=journal != default)
+    yield await check_attachments(_store(app))
+
+
+def _store(app: EffectWorker | None) -> AttachmentStore | None:
+    if app is not None:
+        return app.attachments
+    return open_attachments(Environment.read().attachments)
 
 
 def _document(finding: Finding) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import Transport
 from effectmq.broker.transports import open_transport
+from effectmq.cli.bindings import try_binding
 from effectmq.cli.inventory import full_topology
 from effectmq.cli.options import (
     Commands,
@@ -21,7 +22,7 @@ from effectmq.cli.options import (
 from effectmq.cli.output import note, write_json, write_text
 from effectmq.cli.tables import table
 from effectmq.protocol.kinds import EFFECT_KINDS
-from effectmq.protocol.topology import Topology
+from effectmq.protocol.topology import Binding, Topology
 
 __all__ = ["configure", "run"]
 
@@ -29,9 +30,9 @@ _DESCRIPTION = """\
 Every worker declares what it needs at its start. Where workers may not (no configure permission),
 an operator declares it here, once.
 
-plan shows what apply would declare and which queues exist. Whether something exists with other
-arguments is only known by applying, which then changes nothing and names the difference; RabbitMQ
-does not show exchanges and bindings over AMQP at all.
+plan shows what apply would declare and what exists. Whether something exists with other arguments
+is only known by applying, which then changes nothing and names the difference. RabbitMQ does not
+show bindings over AMQP: apply tries them with a message that workers settle unread, where it can.
 
 With --json: {"object","name","state","arguments"}, one object a line; "state" is exists, missing,
 created or, for what cannot be seen, unknown."""
@@ -79,10 +80,14 @@ async def run(args: argparse.Namespace) -> int:
         broker_of(args), TransportSettings(name="effectmq topology")
     ) as transport:
         before = await _existing(transport, topology)
+        exchanges = {
+            one.name for one in topology.exchanges if await transport.has_exchange(one.name)
+        }
+        unbound = await _unbound(transport, topology, before, exchanges) if applying else ()
         if applying:
             await transport.declare(topology)
     missing = len(topology.queues) - len(before)
-    _show(args, list(_rows(topology, before, applying=applying)))
+    _show(args, list(_rows(topology, before | exchanges, unbound, applying=applying)))
     if applying:
         summary = f"{missing} queue(s) created, {len(before)} as they were"
     else:
@@ -96,14 +101,33 @@ async def _existing(transport: Transport, topology: Topology) -> set[str]:
     return {name for name in names if await transport.stats(name) is not None}
 
 
+async def _unbound(
+    transport: Transport, topology: Topology, queues: Collection[str], exchanges: Collection[str]
+) -> set[Binding]:
+    """The bindings that are known to be missing, of what exists on both ends."""
+    missing: set[Binding] = set()
+    for one in topology.bindings:
+        if one.queue in queues and one.exchange in exchanges:
+            works = one.exchange == one.queue.removesuffix(f".{one.routing_key}")
+            if await try_binding(transport, one, workers=works) == "missing":
+                missing.add(one)
+    return missing
+
+
 _Row = tuple[str, str, str, dict[str, str | int]]
 
 
-def _rows(topology: Topology, before: Collection[str], *, applying: bool) -> Iterator[_Row]:
+def _rows(
+    topology: Topology,
+    before: Collection[str],
+    unbound: Collection[Binding],
+    *,
+    applying: bool,
+) -> Iterator[_Row]:
     absent = "created" if applying else "missing"
-    unseen = "exists" if applying else "unknown"
     for exchange in topology.exchanges:
-        yield "exchange", exchange.name, unseen, {"type": exchange.type}
+        state = "exists" if exchange.name in before else absent
+        yield "exchange", exchange.name, state, {"type": exchange.type}
     for queue in topology.queues:
         state = "exists" if queue.name in before else absent
         yield "queue", queue.name, state, dict(queue.arguments)
@@ -112,7 +136,9 @@ def _rows(topology: Topology, before: Collection[str], *, applying: bool) -> Ite
             "exchange": binding.exchange,
             "routing_key": binding.routing_key,
         }
-        yield "binding", binding.queue, unseen, source
+        new = {binding.exchange, binding.queue} - set(before) or binding in unbound
+        state = ("created" if new else "exists") if applying else "unknown"
+        yield "binding", binding.queue, state, source
 
 
 def _show(args: argparse.Namespace, rows: list[_Row]) -> None:
