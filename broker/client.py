@@ -14,9 +14,11 @@ import logging
 import secrets
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
+from effectmq.broker.addresses import joined_addresses
 from effectmq.broker.asking_again import AskingAgain
 from effectmq.broker.attachments import AttachmentStore, open_attachments
 from effectmq.broker.claimcheck import ClaimCheck
@@ -92,7 +94,8 @@ class EffectClient:
     Submits effects and receives their outcomes. Use as an asynchronous context manager.
 
     Args:
-        broker: The broker's address, ``amqp://…`` or ``memory://…``.
+        broker: The broker's address, ``amqp://…`` or ``memory://…``; several of a cluster in
+            a list, or separated by commas.
         identity: Names the reply queue; one live client each. Random when not given.
         topology: The namespace; the same for all of an installation.
         transport: Timeouts and limits of the connection.
@@ -115,7 +118,7 @@ class EffectClient:
 
     def __init__(
         self,
-        broker: str,
+        broker: str | Sequence[str],
         *,
         identity: str | None = None,
         topology: TopologySettings | None = None,
@@ -130,7 +133,7 @@ class EffectClient:
                 f"the content type is {printable(content_type, 100)!r}; expected {MSGPACK} or "
                 f"{JSON}"
             )
-        self.broker = broker
+        self.broker = joined_addresses(broker)
         self._anonymous = not identity
         self.identity = identity or f"anonymous-{secrets.token_hex(6)}"
         settings = topology or TopologySettings()

@@ -35,6 +35,12 @@ logger = logging.getLogger("effectmq.publish")
 #: What trying again can mend.
 PASSING = (PublishUnknownError, QueueFullError, BrokerBlockedError, BrokerUnreachableError)
 
+#: The slowest line on which a large message gets its time, in bytes a second. Sent again too early
+#: it would queue up behind itself, and never arrive.
+_SLOWEST = 2_000
+#: Below this the transport's own time is enough, in seconds.
+_ORDINARY_S = 15.0
+
 _WAIT = wait_random_exponential(multiplier=0.1, max=5.0)
 
 

@@ -29,7 +29,8 @@ class TransportSettings:
             own, waiting for a connection included.
         reconnect_max_s: Longest wait, in seconds, between two tries to connect again; the first
             ones are shorter.
-        heartbeat_s: Seconds between heartbeats. A dead peer is noticed after about 3.5 times that.
+        heartbeat_s: A line that is dead, in either direction, is noticed within twice this many
+            seconds, by us or by the broker.
         publish_window: Publishes that may be unconfirmed at a time; more wait for their turn.
             A hundred is as fast as any number, because the Python side is the limit.
         max_body_bytes: Largest body, in bytes; 8 MiB at most. RabbitMQ 4 answers 16 MiB with a

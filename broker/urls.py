@@ -19,13 +19,28 @@ _SECRET_PARAMETER = re.compile(r"([?&][^=&]*(?:passw|secret|token)[^=&]*=)[^&#]*
 _SECRET_VALUE = re.compile(r"[?&][^=&]*(?:passw|secret|token)[^=&]*=([^&#]*)", re.IGNORECASE)
 _SHORTEST_SECRET = 3
 
+# Several addresses are separated by a comma with a scheme behind it.
+_ANOTHER = re.compile(r"(,\s*)(?=[A-Za-z][A-Za-z0-9+.-]*:/)")
+# Half a password, when the comma was in the middle of one: no port looks like this.
+_NO_PORT = re.compile(r"^([^:/?#]*:/{1,2}[^:/@\[]*):(?!\d*(?:[/?#,\s]|$)).*", re.DOTALL)
+
 
 def mask_url(url: str) -> str:
     """
     The URL with its password replaced by ``***``, for messages and logs.
 
-    Never raises: what is shown in an error is often a URL that is wrong.
+    Never raises: what is shown in an error is often a URL that is wrong. Of several addresses each
+    is masked.
     """
+    parts = _ANOTHER.split(url)
+    if len(parts) == 1:
+        return _masked(url)
+    return "".join(
+        _NO_PORT.sub(r"\1:***", part) if "@" not in part else _masked(part) for part in parts
+    )
+
+
+def _masked(url: str) -> str:
     return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
@@ -36,7 +51,8 @@ def hide_secrets(text: str, url: str) -> str:
     A library that misreads a URL quotes what it took for the host or the port, which may be half
     of the password; so every part between delimiters is hidden, unless it is too short to tell.
     """
-    found = [match[2] for match in [_PASSWORD_ITSELF.match(url)] if match]
+    each = [url, *_ANOTHER.split(url)]
+    found = [match[2] for match in map(_PASSWORD_ITSELF.match, each) if match]
     found += [match[1] for match in _SECRET_VALUE.finditer(url)]
     parts = {part for secret in found for part in (secret, unquote(secret))}
     parts |= {part for secret in parts for part in re.split(r"[@/:?#&=]", secret)}

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar, overload
 
+from effectmq.broker.addresses import joined_addresses
 from effectmq.broker.attachments import open_attachments
 from effectmq.broker.attachments.store import AttachmentStore
 from effectmq.broker.databases.belonging import Adoptable
@@ -63,7 +64,8 @@ class EffectWorker:
     Carries out effects.
 
     Args:
-        broker: The broker's address, ``amqp://…`` or ``memory://…``.
+        broker: The broker's address, ``amqp://…`` or ``memory://…``; several of a cluster in
+            a list, or separated by commas.
         settings: Concurrency, limits and times.
         topology: Namespace and delay levels; the same for all of an installation.
         transport: Timeouts and limits of the connection.
@@ -80,7 +82,7 @@ class EffectWorker:
 
     def __init__(
         self,
-        broker: str,
+        broker: str | Sequence[str],
         *,
         settings: WorkerSettings | None = None,
         topology: TopologySettings | None = None,
@@ -96,7 +98,7 @@ class EffectWorker:
         self.attachments = (
             open_attachments(attachments) if isinstance(attachments, str) else attachments
         )
-        self.broker = broker
+        self.broker = joined_addresses(broker)
         self.settings = settings or WorkerSettings()
         self.topology = topology or TopologySettings()
         self.counters: Counter[str] = Counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from effectmq.broker.addresses import split_addresses
 from effectmq.broker.settings import DEFAULT_SETTINGS, TransportSettings
 from effectmq.broker.transport import Transport
 from effectmq.broker.transports.memory import MemoryTransport
@@ -17,20 +18,22 @@ def open_transport(url: str, settings: TransportSettings = DEFAULT_SETTINGS) -> 
 
     Args:
         url: ``memory://`` or ``memory://name`` for a broker inside this process,
-            ``amqp://user:password@host:port/vhost`` or ``amqps://…`` for RabbitMQ.
+            ``amqp://user:password@host:port/vhost`` or ``amqps://…`` for RabbitMQ; several hosts,
+            or several addresses, separated by commas for a cluster.
         settings: Timeouts and limits.
 
     Raises:
         ConfigurationError: When the URL has neither form.
     """
-    scheme = url.partition("://")[0].lower() if "://" in url else ""
-    if scheme == "memory":
+    urls = split_addresses(url)
+    schemes = {each.partition("://")[0].lower() if "://" in each else "" for each in urls}
+    if schemes == {"memory"}:
         return MemoryTransport(url, settings)
-    if scheme in ("amqp", "amqps"):
+    if schemes <= {"amqp", "amqps"}:
         # Not at the top: a program that stays in memory does not wait for the AMQP client to load.
         from effectmq.broker.transports.rabbitmq import RabbitTransport
 
-        return RabbitTransport(url, settings)
+        return RabbitTransport(urls, settings)
     raise ConfigurationError(
         f"the broker URL is {mask_url(url)!r}; expected memory://name, for a broker inside this "
         "process, or amqp://user:password@host:port/vhost (amqps:// with TLS), for RabbitMQ"

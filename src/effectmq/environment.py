@@ -4,7 +4,8 @@ The environment, read in one place and only when something is built, never at im
 ==========================  =====================================================================
 variable                    meaning
 ==========================  =====================================================================
-``EFFECTMQ_BROKER``         the broker's address; ``memory://`` when not set
+``EFFECTMQ_BROKER``         the broker's address, or several of a cluster separated by commas;
+                            ``memory://`` when not set
 ``EFFECTMQ_NAMESPACE``      prefix of all queue names; ``effects`` when not set
 ``EFFECTMQ_JOURNAL``        ``sqlite:///path``, ``postgresql://…`` or ``none``; for workers a file
                             among the user's state when not set, for clients none

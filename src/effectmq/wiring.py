@@ -7,7 +7,7 @@ the environment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from effectmq.broker.attachments import AttachmentStore
@@ -30,7 +30,8 @@ class Client(EffectClient):
     Submits effects and receives their outcomes. Use as an asynchronous context manager.
 
     Args:
-        broker: ``amqp://…`` or ``memory://…``; ``EFFECTMQ_BROKER``, else ``memory://``.
+        broker: ``amqp://…`` or ``memory://…``; ``EFFECTMQ_BROKER``, else ``memory://``. Several
+            of a cluster in a list, or separated by commas.
         identity: Names the reply queue, one live client each; ``EFFECTMQ_IDENTITY``, else random.
         namespace: Prefix of all queue names; ``EFFECTMQ_NAMESPACE``, else ``effects``.
         transport: Timeouts and limits of the connection.
@@ -48,7 +49,7 @@ class Client(EffectClient):
 
     def __init__(
         self,
-        broker: str | None = None,
+        broker: str | Sequence[str] | None = None,
         *,
         identity: str | None = None,
         namespace: str | None = None,
@@ -76,7 +77,8 @@ class Worker(EffectWorker):
     Carries out effects. Register tools and handlers, then ``await run()`` or use the command line.
 
     Args:
-        broker: ``amqp://…`` or ``memory://…``; ``EFFECTMQ_BROKER``, else ``memory://``.
+        broker: ``amqp://…`` or ``memory://…``; ``EFFECTMQ_BROKER``, else ``memory://``. Several
+            of a cluster in a list, or separated by commas.
         namespace: Prefix of all queue names; ``EFFECTMQ_NAMESPACE``, else ``effects``.
         settings: Concurrency, limits and times.
         transport: Timeouts and limits of the connection.
@@ -93,7 +95,7 @@ class Worker(EffectWorker):
 
     def __init__(
         self,
-        broker: str | None = None,
+        broker: str | Sequence[str] | None = None,
         *,
         namespace: str | None = None,
         settings: WorkerSettings | None = None,

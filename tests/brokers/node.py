@@ -58,10 +58,12 @@ class Family:
     Attributes:
         cookie: The secret of their distribution.
         epmd_port: Where their names are kept.
+        tick_s: Erlang's ``net_ticktime``: how long a silent node is waited for, in seconds.
     """
 
     cookie: str = field(default_factory=lambda: secrets.token_hex(16))
     epmd_port: int = field(default_factory=lambda: free_ports(1)[0])
+    tick_s: int = 60
 
 
 class BrokerNode:
@@ -251,7 +253,10 @@ class BrokerNode:
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_LOG_BASE": inside(self.folder),
             "RABBITMQ_PID_FILE": inside(self.folder / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} "
+                f"-kernel net_ticktime {self._family.tick_s}"
+            ),
             # The start script then becomes the virtual machine instead of waiting for it, and the
             # process we started is the one to signal.
             "RUNNING_UNDER_SYSTEMD": "true",
@@ -264,8 +269,11 @@ class BrokerNode:
         cookie = self.folder / ".erlang.cookie"
         cookie.write_text(self._family.cookie)
         cookie.chmod(0o400)
-        listener = f"listeners.tcp.local = 127.0.0.1:{self.port}\n"
-        (self.folder / "rabbitmq.conf").write_text(listener)
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.local = 127.0.0.1:{self.port}\n"
+            # Of a cluster: the part without a majority stops, and joins the others again.
+            "cluster_partition_handling = pause_minority\n"
+        )
         (self.folder / "enabled_plugins").write_text("[].\n")
         # Present and empty, so that the machine's /etc/rabbitmq/rabbitmq-env.conf is not read.
         (self.folder / "rabbitmq-env.conf").touch()

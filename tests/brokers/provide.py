@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tests.brokers.cluster import BrokerCluster
 from tests.brokers.finding import (
     Installation,
     Unavailable,
@@ -117,6 +118,18 @@ class Brokers:
         self._closing.callback(node.close)
         node.start()
         return node
+
+    def cluster(self, name: str) -> BrokerCluster:
+        """
+        Three nodes that are one broker, running; the caller closes them.
+
+        Raises:
+            Unavailable: When they cannot be had.
+        """
+        cluster = BrokerCluster(self.installation(name))
+        self._closing.callback(cluster.close)
+        cluster.start()
+        return cluster
 
     def installation(self, name: str) -> Installation:
         """

@@ -15,6 +15,7 @@ import contextlib
 import random
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
@@ -27,6 +28,8 @@ Direction = Literal["to_client", "to_server"]
 _CHUNK = 65_536
 # Chunks under way in a slow line; then the sender is slowed down, as by a full TCP window.
 _LINE_LENGTH = 64
+#: In so many pieces a second does a slow line carry what it carries.
+_PIECES_A_SECOND = 10
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
@@ -39,6 +42,7 @@ class _Rule:
     jitter_s: float = 0.0
     refuse: Literal["reset", "half_close"] | None = None
     budget: int | None = None
+    bytes_per_s: int | None = None
 
 
 class ChaosProxy:
@@ -128,6 +132,10 @@ class ChaosProxy:
         """Deliver each piece after ``ms`` plus or minus ``jitter_ms`` milliseconds, in order."""
         self._set(_Rule(delay_s=ms / 1000, jitter_s=jitter_ms / 1000))
 
+    def slow(self, bytes_per_s: int) -> None:
+        """Carry only so much in a second, each way of each connection."""
+        self._set(_Rule(bytes_per_s=bytes_per_s))
+
     def rst(self) -> None:
         """Reset every connection, and each new one as soon as it is accepted."""
         self._set(_Rule(refuse="reset"))
@@ -181,6 +189,11 @@ class ChaosProxy:
         """Return once no hole holds this direction back."""
         while direction in self._rule.held:
             await self._changed.wait()
+
+    @property
+    def bytes_per_s(self) -> int | None:
+        """How much is carried in a second; ``None`` for as much as there is."""
+        return self._rule.bytes_per_s
 
     def lag(self) -> float:
         """Seconds the next piece is delayed."""
@@ -303,7 +316,16 @@ class _Connection:
                     target.write_eof()
                 return
             if forward:
-                await self._write(target, self._proxy.corrupt(direction, data))
+                for piece in self._pieces(self._proxy.corrupt(direction, data)):
+                    await self._write(target, piece)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        """What is carried in each tenth of a second; all at once on an ordinary line."""
+        while data:
+            rate = self._proxy.bytes_per_s
+            size = max(1, rate // _PIECES_A_SECOND) if rate else len(data)
+            yield data[:size]
+            data = data[size:]
 
     async def _write(self, target: asyncio.StreamWriter, data: bytes) -> None:
         if self.budget is not None:
@@ -311,6 +333,8 @@ class _Connection:
             self.budget -= len(data)
         target.write(data)
         await target.drain()
+        if self._proxy.bytes_per_s:
+            await asyncio.sleep(1 / _PIECES_A_SECOND)
         if self.budget == 0:
             raise ConnectionResetError("the byte budget of this connection is used up")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 from effectmq.broker.crashpoints import armed, reached_when_written
@@ -39,6 +39,7 @@ __all__ = ["Publisher"]
 logger = logging.getLogger("effectmq.rabbitmq")
 
 _REOPEN_WAIT_S = 0.05
+_MOST_LEFT = 4
 
 
 class Publisher:
@@ -71,6 +72,9 @@ class Publisher:
         self._opening = asyncio.Lock()
         self._mending = Sparingly()
         self._channel: Channel | None = None
+        #: Channels that are not used any more, with publishes that are still to be answered.
+        self._left: deque[Channel] = deque()
+        self._leaving = Sparingly()
         self._link: Link | None = None
 
     async def publish(
@@ -103,6 +107,7 @@ class Publisher:
             raise
         except QueueFullError:
             self._counters["refused"] += 1
+            self._leave()
             raise
         except PublishUnknownError:
             self._counters["unknown_publishes"] += 1
@@ -172,6 +177,7 @@ class Publisher:
                 try:
                     self._channel = await link.channel(confirms=True)
                     self._link = link
+                    self._close_idle()
                 except BrokerUnreachableError:
                     # The connection died in between; wait for the next one, within the timeout.
                     await asyncio.sleep(_REOPEN_WAIT_S)
@@ -197,6 +203,8 @@ class Publisher:
                 "same effect again is safe"
             )
         self._start_afresh()
+        if sent:
+            self._leave()
         if not sent:
             reason = self._supervisor.failure
             if isinstance(reason, (AccessRefusedError, VirtualHostError)):
@@ -227,11 +235,37 @@ class Publisher:
                 self._given_up,
                 extra={"action": "channel_abandoned"},
             )
-            channel.abandon("the broker confirmed nothing for too long")
+            for each in (channel, *self._left):
+                each.abandon("the broker confirmed nothing for too long")
+            self._left.clear()
+
+    def _leave(self) -> None:
+        """
+        Publish on a new channel from now on; what is under way on the old one is answered there.
+
+        A channel remembers which node led a queue when it first used it. When that node is lost
+        or frozen, RabbitMQ 3.10 can refuse everything for the queue on this channel, and 4 let it
+        wait, although others lead it by now; a new channel asks anew.
+        """
+        self._close_idle()
+        channel = self._channel
+        if channel is None or channel.lost.done() or not self._leaving.due(self._loop.time()):
+            return
+        self._channel = None
+        self._left.append(channel)
+        if len(self._left) > _MOST_LEFT:
+            self._left.popleft().abandon("the broker confirmed nothing for too long")
+
+    def _close_idle(self) -> None:
+        for channel in [each for each in self._left if each.idle]:
+            self._left.remove(channel)
+            channel.abandon("not needed any more")
 
     async def close(self) -> None:
         """Close the channel; publishes under way become unknown."""
         channel, self._channel = self._channel, None
+        for left in self._left:
+            left.abandon("closed")
         if channel is not None:
             await channel.close()
         self._deadlines.close()

@@ -18,13 +18,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.rabbitmq.backoff import Backoff, ReconnectWaits
 from effectmq.broker.transports.rabbitmq.driver import Link
 from effectmq.broker.transports.rabbitmq.ending import end
+from effectmq.broker.transports.rabbitmq.rotation import Rotation
 from effectmq.protocol.errors import (
+    BrokerError,
     BrokerUnreachableError,
     TransportClosedError,
 )
@@ -41,12 +43,23 @@ async def _nothing(link: Link) -> None:
     """The default of ``restore``."""
 
 
+def _none_of(failures: Mapping[str, BrokerError]) -> BrokerError:
+    """The one failure, or one sentence for all of them."""
+    found = list(failures.values())
+    if len(found) == 1:
+        return found[0]
+    said = "; ".join(str(each) for each in found)
+    # What can be mended here is said by its kind.
+    kind = next((type(each) for each in found if type(each) is not BrokerUnreachableError), None)
+    return (kind or BrokerUnreachableError)(f"none of {len(found)} addresses can be used: {said}")
+
+
 class Supervisor:
     """
     Owner of one connection.
 
     Args:
-        url: The broker's address, with the password.
+        addresses: Those of the broker, with their passwords.
         settings: Timeouts and names.
         purpose: Shown in the connection's name: ``publish`` or ``consume``.
         counters: Where ``reconnects`` are counted.
@@ -55,13 +68,13 @@ class Supervisor:
 
     def __init__(
         self,
-        url: str,
+        addresses: Rotation,
         settings: TransportSettings,
         purpose: str,
         counters: Counter[str],
         restore: Callable[[Link], Awaitable[None]] = _nothing,
     ) -> None:
-        self._url = url
+        self._addresses = addresses
         self._settings = settings
         self._purpose = purpose
         self._counters = counters
@@ -90,21 +103,41 @@ class Supervisor:
         )
 
     async def _first(self, timeout_s: float) -> Link:
-        loop = asyncio.get_running_loop()
+        loop, addresses = asyncio.get_running_loop(), self._addresses
         backoff = Backoff(_START_WAIT_MAX_S)
         deadline = loop.time() + timeout_s
-        left_s = timeout_s
+        failures: dict[str, BrokerError] = {}
         while True:
+            # Never so short that being cut short hides what is the matter.
+            left_s = max(_SHORTEST_TRY_S, deadline - loop.time())
+            url = addresses.url
             try:
-                return await Link.open(self._url, self._settings, self._purpose, left_s)
-            except BrokerUnreachableError as failure:
-                self.failure = failure
-                wait_s = backoff.next_s()
-                if loop.time() + wait_s >= deadline:
-                    raise
-                await asyncio.sleep(wait_s)
-                # Never so short that being cut short hides what is the matter.
-                left_s = max(_SHORTEST_TRY_S, deadline - loop.time())
+                return self._using(await self._open(url, addresses.share_s(left_s)))
+            except BrokerError as failure:
+                self.failure = failures[url] = failure
+            if not addresses.failed():
+                continue
+            # Only what a broker out of reach may mend is worth another round.
+            if not any(isinstance(each, BrokerUnreachableError) for each in failures.values()):
+                raise _none_of(failures)
+            wait_s = backoff.next_s()
+            if loop.time() + wait_s >= deadline:
+                raise _none_of(failures)
+            await asyncio.sleep(wait_s)
+            failures.clear()
+
+    async def _open(self, url: str, timeout_s: float) -> Link:
+        return await Link.open(url, self._settings, self._purpose, timeout_s)
+
+    def _using(self, link: Link) -> Link:
+        if len(self._addresses) > 1:
+            logger.info(
+                "%s connection is with the node at %s",
+                self._purpose,
+                link.address,
+                extra={"action": "node_chosen", "purpose": self._purpose},
+            )
+        return link
 
     async def link(self) -> Link:
         """
@@ -145,19 +178,24 @@ class Supervisor:
             self._link = None
             self._counters["reconnects"] += 1
             logger.warning(
-                "%s connection to the broker lost (%s); reconnecting",
+                "%s connection to the broker at %s lost (%s); reconnecting",
                 self._purpose,
+                link.address,
                 link.reason,
                 extra={"action": "connection_lost", "purpose": self._purpose},
             )
             await link.close()
             await asyncio.sleep(waits.after_loss_s(lived_s))
+            # The node that was lost is the last to be asked.
+            self._addresses.failed()
+            self._addresses.begin_round()
             while True:
                 again = await self._again()
                 if again is not None:
                     break
-                await asyncio.sleep(waits.after_failure_s())
-            self._link = link = again
+                if self._addresses.failed():
+                    await asyncio.sleep(waits.after_failure_s())
+            self._link = link = self._using(again)
             self._changed.set()
             logger.info(
                 "%s connection to the broker is back",
@@ -170,9 +208,8 @@ class Supervisor:
         link = None
         kept = False
         try:
-            link = await Link.open(
-                self._url, self._settings, self._purpose, self._settings.connect_timeout_s
-            )
+            share_s = self._addresses.share_s(self._settings.connect_timeout_s)
+            link = await self._open(self._addresses.url, share_s)
             await self._restore(link)
             self.failure, kept = None, True
             return link

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from effectmq.broker.addresses import split_addresses
 from effectmq.broker.limits import check_message, check_routing_key
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transport import QueueStats
@@ -22,6 +24,7 @@ from effectmq.broker.transports.rabbitmq.driver import Link
 from effectmq.broker.transports.rabbitmq.errors import in_use_error
 from effectmq.broker.transports.rabbitmq.looking import Looker
 from effectmq.broker.transports.rabbitmq.publisher import Publisher
+from effectmq.broker.transports.rabbitmq.rotation import Rotation
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.protocol.errors import (
     BrokerError,
@@ -49,12 +52,15 @@ class RabbitTransport:
     RabbitMQ 3.10 to 4.3, over AMQP 0-9-1.
 
     Args:
-        url: ``amqp://user:password@host:port/vhost``, or ``amqps://`` with ``?cafile=``.
+        urls: ``amqp://user:password@host:port/vhost``, or ``amqps://`` with ``?cafile=``; one
+            address, or those of all nodes of a cluster.
         settings: Timeouts, limits and the connection's name.
     """
 
-    def __init__(self, url: str, settings: TransportSettings | None = None) -> None:
-        self._url = url
+    def __init__(
+        self, urls: str | Sequence[str], settings: TransportSettings | None = None
+    ) -> None:
+        self._urls = split_addresses(urls) if isinstance(urls, str) else tuple(urls)
         self._settings = settings or TransportSettings()
         self._counters: Counter[str] = Counter()
         self._topology = Topology()
@@ -62,9 +68,17 @@ class RabbitTransport:
         self._declaring = asyncio.Lock()
         self._restores_begun = 0
         self._restored = 0
-        self._publishing = Supervisor(url, self._settings, "publish", self._counters)
+        # Both on one node, as long as it lives.
+        start = random.randrange(len(self._urls))
+        self._publishing = Supervisor(
+            Rotation(self._urls, start), self._settings, "publish", self._counters
+        )
         self._consuming = Supervisor(
-            url, self._settings, "consume", self._counters, restore=self._restore
+            Rotation(self._urls, start),
+            self._settings,
+            "consume",
+            self._counters,
+            restore=self._restore,
         )
         self._publisher: Publisher | None = None
         self._looker = Looker(self._link)
@@ -89,13 +103,14 @@ class RabbitTransport:
 
     async def __aenter__(self) -> RabbitTransport:
         """Connect; see the port."""
-        address = read_address(self._url)
-        if not address.tls and address.host not in _LOOPBACK:
-            logger.warning(
-                "the connection to %s is not encrypted; use amqps:// outside this machine",
-                address.host,
-                extra={"action": "plain_connection"},
-            )
+        # All of them, so that a mistake in one does not wait for the day that it is needed.
+        for address in map(read_address, self._urls):
+            if not address.tls and address.host not in _LOOPBACK:
+                logger.warning(
+                    "the connection to %s is not encrypted; use amqps:// outside this machine",
+                    address.host,
+                    extra={"action": "plain_connection"},
+                )
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.connect_timeout_s
         try:

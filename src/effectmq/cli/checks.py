@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
+from effectmq.broker.addresses import split_addresses
 from effectmq.broker.transport import Transport
 from effectmq.cli.bindings import try_binding
 from effectmq.cli.inventory import Seen, full_topology, inventory
@@ -117,16 +118,18 @@ class Checkup:
         return Finding("broker", "OK", server)
 
     def _encryption(self) -> Finding:
-        parts = urlsplit(self.broker)
-        host = parts.hostname or "localhost"
-        if parts.scheme == "amqps":
+        addresses = [urlsplit(address) for address in split_addresses(self.broker)]
+        for parts in addresses:
+            host = parts.hostname or "localhost"
+            if parts.scheme == "amqp" and host not in ("localhost", "::1") and host[:4] != "127.":
+                return Finding(
+                    "encryption",
+                    "WARN",
+                    f"the connection to {host} is not encrypted, the password included; use "
+                    "amqps://",
+                )
+        if all(parts.scheme == "amqps" for parts in addresses):
             return Finding("encryption", "OK", "TLS")
-        if parts.scheme == "amqp" and host not in ("localhost", "::1") and host[:4] != "127.":
-            return Finding(
-                "encryption",
-                "WARN",
-                f"the connection to {host} is not encrypted, the password included; use amqps://",
-            )
         return Finding("encryption", "OK", "not needed: it does not leave this machine")
 
     # Queues --------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from effectmq.broker.urls import mask_url
 from effectmq.cli.checks import Checkup, Finding
 from effectmq.cli.inventory import all_routes
 from effectmq.cli.loading import load_worker
+from effectmq.cli.nodes import node_findings
 from effectmq.cli.options import (
     Commands,
     add_broker_options,
@@ -110,6 +111,8 @@ async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
     settings = topology_of(args) if app is None or args.namespace else app.topology
     longest_s = app.longest_time_limit_s if app else WorkerSettings().time_limit_s
     transport = open_transport(broker, _CONNECTION)
+    for finding in await node_findings(broker, _CONNECTION):
+        yield finding
     started = time.monotonic()
     try:
         async with transport:

@@ -165,6 +165,11 @@ class Channel:
         """Whether the broker closed it, with a reason."""
         return bool(self._close_code)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing that was published on it is still to be answered."""
+        return not self._unanswered
+
     # Publishing ------------------------------------------------------------------------------
 
     def send(self, exchange: str, routing_key: str, message: Message) -> Publish:

@@ -44,6 +44,9 @@ T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 3.0
 _CUT_TIMEOUT_S = 1.0
+#: The broker sends a heartbeat twice in an interval.
+_SILENT_INTERVALS = 2
+_READ_FIRST_S = 0.25
 #: What AMQP can count, where the broker names no limit.
 _MOST_CHANNELS = 65_535
 
@@ -52,14 +55,18 @@ class Link:
     """One connection to the broker."""
 
     def __init__(
-        self, connection: aio_pika.Connection, wire: Wire, address: Address, timeout_s: float
+        self,
+        connection: aio_pika.Connection,
+        wire: Wire,
+        address: Address,
+        timeout_s: float,
     ) -> None:
         underlay = connection.transport
         if underlay is None:
             raise lost_error(address, "connecting", "")
         self._connection = connection
         self._wire = wire
-        self._address = address
+        self.address = self._address = address
         self._timeout_s = timeout_s
         self._underlay = cast("aiormq.Connection", underlay.connection)
         self._channels: set[Channel] = set()
@@ -72,6 +79,12 @@ class Link:
         closing(library).add_done_callback(self._note_loss)
         # When nobody reads any more nothing will be confirmed, however long the goodbye takes.
         library._reader_task.add_done_callback(self._note_loss)
+        self._loop = asyncio.get_running_loop()
+        # As agreed on; an address may say another one, or 0 for none.
+        self._silence_s = _SILENT_INTERVALS * self._underlay.heartbeat_timeout
+        self._pulse: asyncio.TimerHandle | None = None
+        if self._silence_s:
+            self._pulse = self._loop.call_later(self._silence_s, self._feel_pulse)
 
     @classmethod
     async def open(
@@ -107,11 +120,37 @@ class Link:
         said = cast("Mapping[str, object]", self._underlay.server_properties)
         return " ".join(text(said.get(name, "")) for name in ("product", "version")).strip()
 
-    def _note_loss(self, ended: asyncio.Future[Any]) -> None:
-        failure = None if ended.cancelled() else ended.exception()
+    def _feel_pulse(self, *, again: bool = False) -> None:
+        """
+        Give the line up when nothing has arrived for too long, not even a heartbeat.
+
+        The library would notice much later, and not at all while the other end takes what is sent.
+        """
         if self.lost.done():
             return
-        self.reason = one_line(str(failure or ""))
+        left_s = self._tap.heard + self._silence_s - self._loop.time()
+        if left_s > 0:
+            self._pulse = self._loop.call_later(left_s, self._feel_pulse)
+        elif not again:
+            # This process may have stood still; what arrived meanwhile is read first.
+            self._pulse = self._loop.call_later(_READ_FIRST_S, self._feel_second_pulse)
+        else:
+            self._lose(f"nothing was heard from it for {self._silence_s:g} s, not even a heartbeat")
+            self._wire.cut()
+
+    def _feel_second_pulse(self) -> None:
+        self._feel_pulse(again=True)
+
+    def _note_loss(self, ended: asyncio.Future[Any]) -> None:
+        failure = None if ended.cancelled() else ended.exception()
+        self._lose(str(failure or ""))
+
+    def _lose(self, reason: str) -> None:
+        if self._pulse is not None:
+            self._pulse.cancel()
+        if self.lost.done():
+            return
+        self.reason = one_line(reason)
         self.lost.set_result(None)
         self.outbox.close()
         for channel in list(self._channels):

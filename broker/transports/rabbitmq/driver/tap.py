@@ -81,7 +81,10 @@ class Tap:
         self._rest: bytes = b""
         self._ears: dict[int, _Ear] = {}
         self._transparent = False
+        #: When bytes last arrived, on the loop's clock.
+        self.heard = self._loop.time()
         self._told = 0.0
+        self._half_since = self.heard
         #: The frame with which the broker closed the connection, if it has.
         self.last_words: bytes = b""
 
@@ -96,6 +99,7 @@ class Tap:
             del self._ears[number]
 
     def _feed(self, data: bytes) -> None:
+        self.heard = self._loop.time()
         if self._transparent:
             self._pass_on(data)
             return
@@ -130,7 +134,11 @@ class Tap:
         if kept < at:
             self._pass_on(data[kept:at])
         self._rest = data[at:]
-        if heard and not self._transparent:
+        if at:
+            self._half_since = self.heard
+        # Half a frame is a sign of life, too: a large one may take minutes on a slow line.
+        late = self._rest and self._ears and self.heard - self._half_since > _SIGN_OF_LIFE_S
+        if (heard or late) and not self._transparent:
             self._tell()
 
     def _tell(self) -> None:

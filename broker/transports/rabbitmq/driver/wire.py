@@ -24,7 +24,7 @@ from effectmq.broker.transports.rabbitmq.errors import (
 )
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 
-__all__ = ["Wire", "library_connection", "open_error", "text"]
+__all__ = ["Wire", "library_connection", "negotiated_s", "open_error", "text"]
 
 
 class Wire(aiormq.connection.TransportFactory):
@@ -89,10 +89,21 @@ class Wire(aiormq.connection.TransportFactory):
             self._transport.abort()
 
 
+def negotiated_s(heartbeat_s: float) -> int:
+    """
+    The interval to agree on with the broker, in seconds, at least 1.
+
+    RabbitMQ looks once in an interval and gives a silent client up after two looks in vain, so
+    between two and three intervals after the last sign of life. Two thirds of what was asked for
+    keep that within two heartbeats.
+    """
+    return max(1, int(heartbeat_s * 2 / 3))
+
+
 def library_connection(url: str, settings: TransportSettings, purpose: str) -> aio_pika.Connection:
     try:
         return aio_pika.Connection(
-            aio_pika.connection.make_url(url, heartbeat=int(settings.heartbeat_s)),
+            aio_pika.connection.make_url(url, heartbeat=negotiated_s(settings.heartbeat_s)),
             client_properties={"connection_name": f"{settings.name}:{purpose}"},
         )
     except ValueError:
