@@ -9,11 +9,13 @@ order every time.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from effectmq.protocol import invocations
+from effectmq.protocol.model_calls import ModelToolCall, calls_from_model
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommand,
     RuntimeEffectCommandCheckpoint,
@@ -32,8 +34,11 @@ from effectmq.protocol.wire.invocation import (
     RuntimeEffectKind,
     RuntimeInvocation,
 )
-from effectmq.protocol.wire.llm_request import LlmRequestSpec
-from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
+from effectmq.protocol.wire.llm_request import LlmRequestSpec, LlmToolSpec
+from effectmq.protocol.wire.outcome import (
+    RuntimeEffectOutcome,
+    RuntimeEffectOutcomeToolCall,
+)
 from effectmq.protocol.wire.process_commands import (
     ProcessCommand,
     ProcessCommandAwait,
@@ -161,6 +166,83 @@ class Turn:
         (envelope,) = self.tool_envelopes([ToolCall(tool_name, args, call_id)])
         return self._execute(envelope, lane=lane, timeout=timeout)
 
+    def tool_call_from_model(
+        self,
+        part: ModelToolCall,
+        *,
+        tools: Iterable[LlmToolSpec] | None = None,
+        lane: str | None = None,
+        timeout: float = _DEFAULT_TIMEOUT_S,
+    ) -> Coroutine[Any, Any, RuntimeEffectOutcomeToolCall]:
+        """
+        Call the tool that a model asks for, whatever it wrote as arguments.
+
+        Text that is no object of arguments, and a tool that was not on offer, are outcomes with a
+        failure for the model to read, like those of a tool; no worker is asked then.
+
+        Args:
+            part: The call, out of the response of the model.
+            tools: Those that were on offer; ``None`` leaves it to the worker to know them.
+            lane: The lane of the tool, when it has one.
+            timeout: How long to wait for the outcome, in seconds.
+        """
+        lanes = {part.tool_name: lane} if lane else None
+        return _only(self.tool_calls_from_model([part], tools=tools, lanes=lanes, timeout=timeout))
+
+    def tool_calls_from_model(
+        self,
+        parts: Sequence[ModelToolCall],
+        *,
+        tools: Iterable[LlmToolSpec] | None = None,
+        lanes: Mapping[str, str] | None = None,
+        timeout: float = _DEFAULT_TIMEOUT_S,
+    ) -> Coroutine[Any, Any, list[RuntimeEffectOutcomeToolCall]]:
+        """
+        Call all tools that one answer of a model asks for, side by side, as one batch.
+
+        Args:
+            parts: The calls, out of the response of the model.
+            tools: Those that were on offer; ``None`` leaves it to the worker to know them.
+            lanes: The lanes of the tools that have one, by name.
+            timeout: How long to wait for the outcomes, in seconds.
+
+        Returns:
+            The outcomes in the order of the calls; see ``tool_call_from_model``.
+        """
+        calls = calls_from_model(parts, tools)
+        # Taken whatever the calls are like, so that the numbers after it are the same ones.
+        batch = self.invocation("tool_call") if parts else None
+        return self._side_by_side(batch, calls, lanes or {}, timeout)
+
+    async def _side_by_side(
+        self,
+        batch: RuntimeInvocation | None,
+        calls: Sequence[PreparedToolCall | RuntimeEffectOutcomeToolCall],
+        lanes: Mapping[str, str],
+        timeout: float,
+    ) -> list[RuntimeEffectOutcomeToolCall]:
+        async def carried_out(
+            call: PreparedToolCall | RuntimeEffectOutcomeToolCall,
+        ) -> RuntimeEffectOutcomeToolCall:
+            if isinstance(call, RuntimeEffectOutcomeToolCall):
+                return call
+            assert batch is not None
+            envelope = RuntimeEffectEnvelope(
+                invocation=invocations.tool_call(batch, call.call_id),
+                command=RuntimeEffectCommandToolCall(call=call),
+            )
+            lane = lanes.get(call.tool_name)
+            outcome = await self._execute(envelope, lane=lane, timeout=timeout)
+            assert isinstance(outcome, RuntimeEffectOutcomeToolCall)
+            return outcome
+
+        tasks = [asyncio.ensure_future(carried_out(call)) for call in calls]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
     def llm_call(self, request: LlmRequestSpec, *, timeout: float = _DEFAULT_TIMEOUT_S) -> Running:
         """Ask the turn's model."""
         return self._run("llm_call", RuntimeEffectCommandLlmCall(request=request), timeout)
@@ -227,6 +309,13 @@ class Turn:
     ) -> Running:
         envelope = RuntimeEffectEnvelope(invocation=self.invocation(kind), command=command)
         return self._execute(envelope, timeout=timeout)
+
+
+async def _only(
+    outcomes: Coroutine[Any, Any, list[RuntimeEffectOutcomeToolCall]],
+) -> RuntimeEffectOutcomeToolCall:
+    (outcome,) = await outcomes
+    return outcome
 
 
 class ProcessScope:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from effectmq.protocol.digests import effect_scope_of, scope_id
     from effectmq.protocol.jsontext import parse_json
     from effectmq.protocol.model import WireModel, canonical_bytes, from_tree, stable_hash, to_tree
+    from effectmq.protocol.model_calls import (
+        ModelToolCall,
+        arguments_from_model,
+        calls_from_model,
+    )
     from effectmq.protocol.opaque import Json, JsonValue, canonical_value
     from effectmq.protocol.tagging import Err, Ok, Result
     from effectmq.protocol.validation import (
@@ -266,7 +271,8 @@ __all__ = [
     "LlmOutputPartText", "LlmOutputPartToolCall", "LlmOutputSpec", "LlmOutputSpecJsonSchema",
     "LlmRequestSpec", "LlmResponse", "LlmRole", "LlmTerminalReason", "LlmToolChoice",
     "LlmToolSpec", "LlmUsage", "MediaType", "MediaTypeImage", "MessageOrigin",
-    "MessageOriginPlugin", "MessageOriginProcess", "MessageRole", "ModelToolReturn",
+    "MessageOriginPlugin", "MessageOriginProcess", "MessageRole", "ModelToolCall",
+    "ModelToolReturn",
     "ModelToolReturnPart", "ModelToolReturnPartAttachment", "ModelToolReturnPartText",
     "ModuleRef", "Ok", "Part", "PartAttachment", "PartKind", "PendingToolCall", "PluginMessage",
     "PreparedToolCall", "ProcessAwaitOutput", "ProcessAwaitOutputCancelled",
@@ -307,7 +313,8 @@ __all__ = [
     "ToolControlSwitchAgentFrame", "ToolFailure", "ToolFailureClass", "ToolFailureSource",
     "ToolHostEventEffectOutcome", "ToolRetryDisposition", "ToolRetryDispositionExhausted",
     "ToolRetryDispositionNever", "ToolRetryDispositionSafe", "ToolValue", "TurnCause",
-    "WireModel", "canonical_bytes", "canonical_json", "canonical_value", "canonicalize_line",
+    "WireModel", "arguments_from_model", "calls_from_model", "canonical_bytes", "canonical_json",
+    "canonical_value", "canonicalize_line",
     "decode_tool_value", "digest", "effect_scope_of", "encode_tool_value", "envelope_problem",
     "from_tree", "parse_json", "scope_id", "scope_problem", "sha256_hex", "stable_hash",
     "to_tree", "validate_envelope", "validate_scope", "wrong_outcome",
@@ -320,6 +327,7 @@ _MODULES = (
     "digests",
     "jsontext",
     "model",
+    "model_calls",
     "opaque",
     "tagging",
     "validation",

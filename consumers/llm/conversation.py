@@ -33,6 +33,8 @@ from pydantic_ai.messages import (
 from effectmq.consumers.llm.port import ModelCallError, Prompt, unfit
 from effectmq.consumers.llm.targets import REDACTED, Target
 from effectmq.consumers.llm.tool_names import ToolNames
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.model_calls import arguments_from_model
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.llm_request import (
     LlmContentBlock,
@@ -47,6 +49,9 @@ from effectmq.protocol.wire.llm_request import (
 from effectmq.protocol.wire.provider_meta import ProviderReasoningReplay, ProviderReplayMeta
 
 __all__ = ["messages_from"]
+
+#: Under this name pydantic-ai shows a model what it wrote.
+_NO_OBJECT = "INVALID_JSON"
 
 
 def messages_from(
@@ -198,7 +203,7 @@ def _said(
             replay = block.replay or ProviderReplayMeta()
             yield ToolCallPart(
                 tool_name=sent_as.sent(block.tool_name),
-                args=block.input_json,
+                args=_arguments(block),
                 tool_call_id=block.call_id,
                 id=replay.item_id,
                 provider_name=target.system,
@@ -206,6 +211,19 @@ def _said(
             )
         case _:
             raise _misplaced(block, "Assistant", number)
+
+
+def _arguments(block: LlmContentBlockToolCall) -> str | dict[str, Any]:
+    """
+    What the model once wrote, if it can be said again.
+
+    Providers take an object only; one that was none is shown to the model inside of one.
+    """
+    try:
+        found = arguments_from_model(block)
+    except MalformedError:
+        return {_NO_OBJECT: block.input_json}
+    return block.input_json if found else "{}"
 
 
 def _details(opaque: str | None, target: Target) -> dict[str, Any] | None:

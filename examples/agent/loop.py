@@ -14,11 +14,10 @@ same turn again, after a crash or for fun, comes by itself to the point where th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from effectmq import Client, ToolCall
+from effectmq import Client, EffectFailedError
 from effectmq.protocol import (
     CheckpointDelivery,
     Err,
@@ -41,7 +40,9 @@ from effectmq.protocol import (
     ProcessScope,
     ProcessStartGrant,
     Result,
+    arguments_from_model,
 )
+from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.process_event_types import LANGUAGE_EVENT_TYPES
 from effectmq.protocol.wire.process_registration import LashlangProcessRef
 
@@ -106,7 +107,7 @@ class Agent:
             messages.append(LlmMessage(role="Assistant", blocks=_as_blocks(response)))
             calls = [part for part in response.parts if isinstance(part, LlmOutputPartToolCall)]
             if calls:
-                messages.append(LlmMessage(role="User", blocks=await self._carry_out(calls)))
+                messages.append(LlmMessage(role="User", blocks=await self._carry_out(calls, tools)))
             news = await self._checkpoint("after_work" if calls else "before_completion")
             messages += news
             if not calls and not news:
@@ -146,9 +147,12 @@ class Agent:
 
     # What the model asks for --------------------------------------------------------------------
 
-    async def _carry_out(self, calls: list[LlmOutputPartToolCall]) -> list[LlmContentBlock]:
+    async def _carry_out(
+        self, calls: list[LlmOutputPartToolCall], tools: list[LlmToolSpec]
+    ) -> list[LlmContentBlock]:
         """Workers' tools side by side, as one batch; then the loop's own, one after another."""
-        results = await self._tools([call for call in calls if call.tool_name not in self._own])
+        workers = [call for call in calls if call.tool_name not in self._own]
+        results = await self._tools(workers, tools)
         for call in calls:
             if call.tool_name in self._own:
                 results[call.call_id] = await self._own_tool(call)
@@ -159,16 +163,12 @@ class Agent:
             for call in calls
         ]
 
-    async def _tools(self, calls: list[LlmOutputPartToolCall]) -> dict[str, str]:
-        if not calls:
-            return {}
-        batch = [ToolCall(call.tool_name, _arguments(call), call.call_id) for call in calls]
-        handles = [
-            await self._client.submit(envelope) for envelope in self._turn.tool_envelopes(batch)
-        ]
+    async def _tools(
+        self, calls: list[LlmOutputPartToolCall], tools: list[LlmToolSpec]
+    ) -> dict[str, str]:
+        outcomes = await self._turn.tool_calls_from_model(calls, tools=tools, timeout=_PATIENCE_S)
         results: dict[str, str] = {}
-        for call, handle in zip(calls, handles, strict=True):
-            outcome: Any = await handle.outcome(timeout=_PATIENCE_S)
+        for call, outcome in zip(calls, outcomes, strict=True):
             parts = outcome.result.model_return.parts
             results[call.call_id] = "".join(part.text for part in parts if part.type == "text")
             self._say("tool", f"{call.tool_name}: {results[call.call_id]}")
@@ -176,8 +176,9 @@ class Agent:
 
     async def _own_tool(self, call: LlmOutputPartToolCall) -> str:
         try:
-            result = await self._own[call.tool_name](call.call_id, **_arguments(call))
-        except TypeError as problem:
+            arguments = arguments_from_model(call)
+            result = await self._own[call.tool_name](call.call_id, **arguments)
+        except (MalformedError, TypeError, ValueError, EffectFailedError, AgentError) as problem:
             result = f"error: {problem}"  # for the model, which can put it right
         return result
 
@@ -260,11 +261,6 @@ def _good(result: Result[Any, Any]) -> Any:
         error = result.err
         raise AgentError(error if isinstance(error, str) else f"{error.code}: {error.message}")
     return result.ok
-
-
-def _arguments(call: LlmOutputPartToolCall) -> dict[str, Any]:
-    arguments: dict[str, Any] = json.loads(call.input_json)
-    return arguments
 
 
 def _text(role: Any, text: str) -> LlmMessage:

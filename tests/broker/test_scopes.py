@@ -10,6 +10,7 @@ import pytest
 from effectmq.broker.scopes import ProcessScope, ToolCall, Turn
 from effectmq.protocol import invocations
 from effectmq.protocol.model import stable_hash
+from effectmq.protocol.model_calls import calls_from_model
 from effectmq.protocol.request import Request
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandDirect,
@@ -18,7 +19,12 @@ from effectmq.protocol.wire.envelope import (
     RuntimeEffectEnvelope,
 )
 from effectmq.protocol.wire.invocation import CausalRefToolCall
-from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeSleep
+from effectmq.protocol.wire.llm_response import LlmOutputPartToolCall
+from effectmq.protocol.wire.outcome import (
+    RuntimeEffectOutcome,
+    RuntimeEffectOutcomeSleep,
+    RuntimeEffectOutcomeToolCall,
+)
 from effectmq.protocol.wire.process_commands import ProcessCommandSignal, ProcessCommandTransfer
 from effectmq.protocol.wire.process_registration import ProcessScope as Owner
 from tests.protocol.documents import example, examples
@@ -99,6 +105,33 @@ async def test_a_batch_takes_one_number(asked: Asked) -> None:
     await made.exec_code("x")
     assert asked.envelopes[0].invocation.replay is not None
     assert asked.envelopes[0].invocation.replay.key == "s1:t1:0:0:exec_code:2"
+
+
+async def test_a_call_of_a_model_is_the_call_that_it_asks_for(asked: Asked) -> None:
+    """C5 again, out of the model's own text; calls that are none take their number, too."""
+    text = '{"value": "hi", "count": 2}'
+    good = LlmOutputPartToolCall(call_id="call-1", tool_name="echo", input_json=text)
+    bad = LlmOutputPartToolCall(call_id="call-2", tool_name="echo", input_json="[]")
+    (told,) = calls_from_model([bad])
+
+    async def execute(
+        envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float
+    ) -> RuntimeEffectOutcome:
+        await asked(envelope, lane=lane, timeout=timeout)
+        assert isinstance(told, RuntimeEffectOutcomeToolCall)
+        return told
+
+    made = Turn(execute, "s1", "t1")
+    assert await made.tool_call_from_model(bad) == told
+    assert asked.envelopes == []
+    assert await made.tool_calls_from_model([good, bad], lanes={"echo": "gpu"}, timeout=7) == [
+        told,
+        told,
+    ]
+    asked.check("C5")
+    assert (asked.lanes, asked.timeouts) == (["gpu"], [7])
+    assert await made.tool_calls_from_model([]) == []
+    assert invocations.effect_id_of(made.invocation("sleep")) == "3"
 
 
 async def test_numbers_follow_the_order_of_the_calls(asked: Asked) -> None:

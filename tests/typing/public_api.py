@@ -6,7 +6,7 @@ A change that breaks this file breaks somebody's strict project.
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Any, assert_type
 
 from effectmq import (
     Attachment,
@@ -38,12 +38,14 @@ from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.monty import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol import (
+    LlmOutputPartToolCall,
     LlmToolSpec,
     RuntimeEffectCommandExecCode,
     RuntimeEffectControllerError,
     RuntimeEffectOutcome,
     RuntimeEffectOutcomeExecCode,
     RuntimeEffectOutcomeToolCall,
+    arguments_from_model,
 )
 from effectmq.protocol.wire.tool_definitions import ToolDefinition
 
@@ -133,6 +135,13 @@ async def turns(client: Client) -> None:
     assert_type(app.tools["draw"].spec(), LlmToolSpec)
     assert_type(app.tools["draw"].definition(), ToolDefinition)
     assert_type(await turn.exec_code("1 + 1", timeout=5), RuntimeEffectOutcome)
+    part = LlmOutputPartToolCall(call_id="c2", tool_name="add", input_json="{}")
+    tools = [app.tools["add"].spec()]
+    asked = await turn.tool_call_from_model(part, tools=tools, lane="gpu", timeout=5)
+    assert_type(asked, RuntimeEffectOutcomeToolCall)
+    both = await turn.tool_calls_from_model([part], lanes={"draw": "gpu"})
+    assert_type(both, list[RuntimeEffectOutcomeToolCall])
+    assert_type(arguments_from_model(part), dict[str, Any])
     envelopes = turn.tool_envelopes([ToolCall("add", {"a": 1, "b": 2}, "c1")])
     assert_type(envelopes, list[RuntimeEffectEnvelope])
     scope = client.process_scope("s1", parent=turn.invocation("exec_code"))

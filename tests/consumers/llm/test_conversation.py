@@ -242,3 +242,24 @@ def test_the_marks_on_a_tool_call_go_back(
     (part,) = said(CALL.model_copy(update={"replay": replay}), target)
     assert (part.id, part.provider_details) == (id_, details)
     assert (part.tool_name, part.args, part.tool_call_id) == ("lookup", '{"word":"x"}', "c1")
+
+
+@pytest.mark.parametrize("target", [OPENAI, ANTHROPIC, GOOGLE])
+@pytest.mark.parametrize(
+    "words", ['{"a": ', "[1]", '{"a": 1}{"a": 2}', '{"a": NaN}', '{"a": 1e999}', '"x"']
+)
+def test_what_a_model_wrote_wrongly_goes_back_inside_of_an_object(
+    target: Target, words: str
+) -> None:
+    """Providers take objects only, and what it wrote explains the failure that follows."""
+    block = LlmContentBlockToolCall(call_id="c1", tool_name="lookup", input_json=words)
+    (part,) = said(block, target)
+    assert part.args == {"INVALID_JSON": words}
+
+
+@pytest.mark.parametrize("words", ["", "null", " {} "])
+def test_a_call_without_arguments_goes_back_as_an_empty_object(words: str) -> None:
+    """However the model wrote that."""
+    block = LlmContentBlockToolCall(call_id="c1", tool_name="lookup", input_json=words)
+    (part,) = said(block)
+    assert part.args == "{}"
