@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.inheritance import Inheritance, carrying_out
-from effectmq.consumers.handler import EffectContext, TryAgain, checked_outcome
+from effectmq.consumers.handler import EffectContext, NotHere, TryAgain, checked_outcome
 from effectmq.consumers.threads import Confirm, Seat, seated
 from effectmq.protocol.errors import HandlerError
 from effectmq.protocol.request import Request
@@ -34,7 +34,7 @@ logger = logging.getLogger("effectmq.worker")
 _LOOK_AGAIN_S = 0.05
 
 #: What an attempt comes to; errors are values here, so that nothing reaches the loop.
-Result = RuntimeEffectOutcome | TryAgain | BaseException
+Result = RuntimeEffectOutcome | TryAgain | NotHere | BaseException
 
 
 class HandlerExitError(HandlerError):
@@ -197,7 +197,7 @@ class Attempt:
         try:
             with seated(self._seat), carrying_out(parent):
                 result = await lane.handler.run(request, context)
-            if isinstance(result, TryAgain):
+            if isinstance(result, (TryAgain, NotHere)):
                 return result
             # What is recorded is recorded for ever: no handler is trusted to give what it should.
             return checked_outcome(request.kind, result)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, cast
 
-from effectmq.broker.journal.records import OnUncertain
+from effectmq.broker.journal.records import OnUncertain, WhenDoubtful
 from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.threads import in_thread
 from effectmq.protocol.errors import (
@@ -36,6 +36,7 @@ __all__ = [
     "Handler",
     "HandlerFunction",
     "HandlerTimeoutError",
+    "NotHere",
     "RetrySleep",
     "TryAgain",
     "call",
@@ -117,6 +118,27 @@ class TryAgain:
     sleep: RetrySleep | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NotHere:
+    """
+    Not by this worker: it lacks something, or has it in a version that refuses.
+
+    Workers of two versions run side by side while a deployment rolls, so the effect goes to
+    another one for a while, which is no attempt.
+
+    Attributes:
+        needs: What is needed, as workers tell each other, for instance ``tool refund``.
+        version: The version in which this worker has it; empty when it has not.
+        problem: What is wrong here, for the log.
+        otherwise: What it comes to when nobody else can; is given what was tried, to be told.
+    """
+
+    needs: str
+    version: str
+    problem: str
+    otherwise: Callable[[str], RuntimeEffectOutcome]
+
+
 class HandlerTimeoutError(HandlerError):
     """
     One attempt ran over its time limit.
@@ -155,13 +177,17 @@ class Handler(Protocol):
         """How long one attempt may run, in seconds; ``None`` takes the worker's default."""
         ...
 
-    def on_uncertain(self, request: Request) -> OnUncertain:
-        """What to do when a worker died while it ran: ``retry``, or ``park`` for at most once."""
+    def on_uncertain(self, request: Request) -> WhenDoubtful:
+        """
+        What to do when a worker died while it ran: ``retry``, or ``park`` for at most once.
+
+        ``undecided`` when that is not known here, because what would run it is not.
+        """
         ...
 
     async def run(
         self, request: Request, context: EffectContext
-    ) -> RuntimeEffectOutcome | TryAgain:
+    ) -> RuntimeEffectOutcome | TryAgain | NotHere:
         """One attempt. Whatever it raises is decided by ``retry``."""
         ...
 

@@ -50,7 +50,7 @@ from effectmq.consumers.answers import (
 from effectmq.consumers.attempt import Attempt, Result
 from effectmq.consumers.bodies import Postpone, is_out_of_line, read_stored
 from effectmq.consumers.ending import Ending
-from effectmq.consumers.handler import RetrySleep, TryAgain
+from effectmq.consumers.handler import NotHere, RetrySleep, TryAgain
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.lifecycle import Answer as AnswerNow
 from effectmq.consumers.lifecycle import (
@@ -59,8 +59,10 @@ from effectmq.consumers.lifecycle import (
     Pause,
     Run,
     after_error,
+    asked_elsewhere,
     busy,
     crash_looping,
+    elsewhere,
     expired,
     misrouted,
     on_arrival,
@@ -73,10 +75,11 @@ from effectmq.consumers.recording import Hold
 from effectmq.consumers.retry import IN_PLACE_LIMIT_MS
 from effectmq.consumers.retry_sleeps import note_sleep
 from effectmq.consumers.undelivered import is_outcome
+from effectmq.consumers.unread import needs_of, passed_on
 from effectmq.protocol.differences import mismatch_sentence
 from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.request import Request, read_request
-from effectmq.protocol.text import describe
+from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
 
 __all__ = ["Job"]
@@ -153,9 +156,36 @@ class Job(Ending):
         try:
             self._request = read_request(self.delivery.message, lane.limits)
         except ProtocolError as problem:
-            self._park(park_unreadable(problem))
+            self._unreadable(problem)
             return
         self._arrive()
+
+    def _unreadable(self, problem: ProtocolError) -> None:
+        """Park it, unless another worker may read what this one cannot."""
+        lane, message = self.lane, self.delivery.message
+        needs = needs_of(message, problem, store=lane.claims is not None)
+        known = lane.abilities.known(needs, "") if needs else "nobody"
+        action = passed_on(
+            message,
+            problem,
+            known,
+            now_ms=lane.now_ms(),
+            levels_ms=lane.levels_ms,
+            patience_ms=round(lane.settings.elsewhere_s * 1_000),
+        )
+        if action is None:
+            self._park(park_unreadable(problem))
+            return
+        lane.counters["elsewhere"] += 1
+        logger.warning(
+            "effect %s goes to another worker: %s",
+            self.effect_id,
+            action.problem,
+            extra={"action": "elsewhere", "effect_id": self.effect_id, "needs": needs},
+        )
+        lane.settlement.delay(
+            action.level_ms, self.route, action.message, self._settle, self._defect
+        )
 
     async def _fetch(self, claims: ClaimCheck) -> None:
         """Get the body that is kept out of line, then go on as with any other."""
@@ -561,10 +591,15 @@ class Job(Ending):
     def _decide(self, result: Result, overdue: bool) -> None:
         lane, request = self.lane, self._known()
         now_ms = lane.now_ms()
-        given = not isinstance(result, (TryAgain, BaseException))
+        given = not isinstance(result, (TryAgain, NotHere, BaseException))
+        if not isinstance(result, NotHere):
+            # Somebody could, so whatever may be lacking from now on is another matter.
+            request = self._request = replace(request, elsewhere=0, elsewhere_since_ms=0)
         late = request.deadline_ms and now_ms >= request.deadline_ms
         if late and (not given or overdue):
             self._park(expired(request, now_ms))
+        elif isinstance(result, NotHere):
+            self._pass_on(result)
         elif isinstance(result, TryAgain):
             if result.sleep is None or self._hold is None:
                 self._try_again(result)
@@ -574,6 +609,32 @@ class Job(Ending):
             self._fail(result, now_ms)
         else:
             self._give(result)
+
+    def _pass_on(self, missing: NotHere) -> None:
+        """Give it to another worker, or say what is wrong with it when there is none."""
+        lane, request = self.lane, self._known()
+        now_ms = lane.now_ms()
+        action = elsewhere(
+            request.elsewhere,
+            request.elsewhere_since_ms,
+            lane.abilities.known(missing.needs, missing.version),
+            deadline_ms=request.deadline_ms,
+            now_ms=now_ms,
+            levels_ms=lane.levels_ms,
+            patience_ms=round(lane.settings.elsewhere_s * 1_000),
+        )
+        if action is None:
+            self._give(missing.otherwise(asked_elsewhere(request, now_ms)))
+            return
+        lane.counters["elsewhere"] += 1
+        logger.warning(
+            "effect %s goes to another worker, the %d. time: %s",
+            self.effect_id,
+            request.elsewhere + 1,
+            printable(missing.problem),
+            extra={"action": "elsewhere", "effect_id": self.effect_id, "needs": missing.needs},
+        )
+        self._wait(action)
 
     def _try_again(self, again: TryAgain) -> None:
         lane = self.lane

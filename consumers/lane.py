@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.consumers.abandoned import Abandoned
+from effectmq.consumers.abilities import Abilities
 from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.ignored import IgnoredMembers
@@ -45,6 +46,7 @@ class Lane(Generic[J]):
         threads: Run what is not ``async``; shared by all lanes.
         abandoned: Counts what cannot be stopped; shared, too.
         quarantine: Keeps what may end the process away from the rest; shared, too.
+        abilities: What the other workers can do.
         witnesses: Without a journal, knows who has held what; with one nobody has to.
     """
 
@@ -65,6 +67,7 @@ class Lane(Generic[J]):
         threads: Threads,
         abandoned: Abandoned,
         quarantine: Quarantine,
+        abilities: Abilities,
         witnesses: Witnesses | None = None,
     ) -> None:
         self.kind = kind
@@ -79,6 +82,7 @@ class Lane(Generic[J]):
         self.levels_ms = levels_ms
         self.worker_name = worker_name
         self.quarantine = quarantine
+        self.abilities = abilities
         self.witnesses = witnesses
         self.counters = counters
         self.ignored = IgnoredMembers(counters)

@@ -20,6 +20,7 @@ workers died with it too often              ``Park`` as crash_looping
 otherwise                                   ``Run``
 gave an outcome                             ``Answer``
 gave a tool failure worth another try       ``Pause`` or ``Delay``, with the next attempt
+lacks what this worker lacks                ``Delay`` to another worker, for a stated time
 raised, and the policy has budget           ``Pause`` or ``Delay``, with the next attempt
 raised, and the budget is spent             ``Park`` as exhausted (rejected, when it said so)
 the broker gave up on it, again             ``Delay``, counted; past the limit ``Park``
@@ -61,14 +62,17 @@ __all__ = [
     "PARK_REASONS",
     "Answer",
     "Delay",
+    "Known",
     "Park",
     "ParkReason",
     "Pause",
     "Run",
     "after_crash",
     "after_error",
+    "asked_elsewhere",
     "busy",
     "crash_looping",
+    "elsewhere",
     "expired",
     "misrouted",
     "on_arrival",
@@ -81,6 +85,13 @@ __all__ = [
 #: Looks in place, the first after so many milliseconds, each next one after twice the time.
 _PATIENT_POLLS = 4
 _FIRST_POLL_MS = 25
+
+#: Whether another worker can do what this one cannot.
+Known = Literal["somebody", "nobody", "unsure"]
+
+#: An effect that nobody is known for is given back so often at the shortest level, then rarer.
+_EAGER_TRIES = 5
+_KNOWN_PATIENCE = 10
 
 ParkReason = Literal[
     "exhausted",
@@ -260,6 +271,56 @@ def unkept(problem: Exception) -> Park:
     if isinstance(problem, InvalidEnvelopeError):
         return Park("rejected", problem.code, problem.message)
     return Park("rejected", NotStorableError.code, describe(problem))
+
+
+def elsewhere(
+    tried: int,
+    since_ms: int,
+    known: Known,
+    *,
+    deadline_ms: int,
+    now_ms: int,
+    levels_ms: Sequence[int],
+    patience_ms: int,
+) -> Delay | None:
+    """
+    The way to another worker, for an effect that this one cannot carry out.
+
+    Args:
+        tried: How often it has been given back.
+        since_ms: Since when, Unix milliseconds; 0 for now.
+        known: Whether another worker is known to be able to.
+        deadline_ms: When nobody wants it any more; 0 for never.
+        now_ms: Unix milliseconds.
+        levels_ms: The delay levels, ascending.
+        patience_ms: For how long it is given back; ten times as long while somebody is known.
+
+    Returns:
+        ``None`` when it is not worth it, or no longer.
+    """
+    if known == "nobody":
+        return None
+    soon = known == "somebody" or tried < _EAGER_TRIES
+    level_ms = levels_ms[0 if soon else min(1, len(levels_ms) - 1)]
+    since_ms = since_ms or now_ms
+    end_ms = since_ms + patience_ms * (_KNOWN_PATIENCE if known == "somebody" else 1)
+    if deadline_ms:
+        # Time enough for an answer that says why, rather than that it is too late.
+        end_ms = min(end_ms, deadline_ms)
+    if not patience_ms or now_ms + level_ms > end_ms:
+        return None
+    return Delay(level_ms, {"elsewhere": tried + 1, "elsewhere_since": since_ms, "due": 0})
+
+
+def asked_elsewhere(request: Request, now_ms: int) -> str:
+    """What was tried before nobody was found, as the end of a sentence; empty for nothing."""
+    if not request.elsewhere:
+        return ""
+    waited_s = (now_ms - request.elsewhere_since_ms) / 1_000
+    return (
+        f" It was given back {request.elsewhere} time(s) in {waited_s:.1f} s for another worker, "
+        "and none that took it could carry it out (WorkerSettings.elsewhere_s)."
+    )
 
 
 def busy(wait_ms: int, polls: int, levels_ms: Sequence[int]) -> Pause | Delay:

@@ -36,10 +36,10 @@ from effectmq.broker.journal.records import (
     Granted,
     Letter,
     Lost,
-    OnUncertain,
     Record,
     Release,
     Renew,
+    WhenDoubtful,
     effect_of,
 )
 from effectmq.consumers.retry import LONGEST_WAIT_MS
@@ -95,7 +95,7 @@ class Records(Protocol):
     def claim(
         self,
         request: Request,
-        on_uncertain: OnUncertain,
+        on_uncertain: WhenDoubtful,
         then: Callable[[ClaimAnswer], None],
         failed: Failed,
     ) -> None:
@@ -163,7 +163,7 @@ class NoRecords:
     def claim(
         self,
         request: Request,
-        on_uncertain: OnUncertain,
+        on_uncertain: WhenDoubtful,
         then: Callable[[ClaimAnswer], None],
         failed: Failed,
     ) -> None:
@@ -356,7 +356,7 @@ class JournalRecords:
     def claim(
         self,
         request: Request,
-        on_uncertain: OnUncertain,
+        on_uncertain: WhenDoubtful,
         then: Callable[[ClaimAnswer], None],
         failed: Failed,
     ) -> None:

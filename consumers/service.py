@@ -20,6 +20,7 @@ from effectmq.broker.transport import Consumer, Transport
 from effectmq.broker.transports import open_transport
 from effectmq.broker.urls import mask_url
 from effectmq.consumers.abandoned import Abandoned
+from effectmq.consumers.abilities import Abilities
 from effectmq.consumers.chunks import ChunkOutbox
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.health import Health, Patience
@@ -36,10 +37,11 @@ from effectmq.consumers.serving import Route, Serving
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.settlement import Settlement
 from effectmq.consumers.threads import Threads
+from effectmq.consumers.unread import STORE, VERSION
 from effectmq.consumers.watchdog import LoopWatchdog
 from effectmq.consumers.witnesses import Witnesses
 from effectmq.protocol.kinds import kind_of
-from effectmq.protocol.notice import read_notice
+from effectmq.protocol.notice import Able, read_notice
 from effectmq.protocol.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
@@ -138,6 +140,8 @@ class Service:
         # One for every effect that may run: a slot is never held by a wait for a thread.
         self._threads = Threads(self._settings.concurrency * len(self._handlers), self._abandoned)
         self._quarantine = Quarantine()
+        #: In memory all workers there can be are in this process.
+        self._alone = broker.startswith("memory:")
         self._witnesses: Witnesses | None = None
         self._records: Records = NoRecords()
         if self._journal is not None:
@@ -250,11 +254,22 @@ class Service:
             queue, prefetch=_NOTICE_PREFETCH, exclusive=True, lock=f"{queue}#lock"
         )
         self._consumers.append(consumer)
+        self._abilities = Abilities(
+            self._transport, self._names.control, queue, self._able(), alone=self._alone
+        )
         if not self._records.kept:
             self._witnesses = Witnesses(self._transport, self._names.control, queue)
         self._pumps.append(
             asyncio.get_running_loop().create_task(self._heed(consumer), name="effectmq control")
         )
+        await self._abilities.announce()
+
+    def _able(self) -> dict[str, str]:
+        """What this worker can do, with the version of each."""
+        able = {VERSION: "1"} if self._claims is None else {VERSION: "1", STORE: "1"}
+        for handler in self._handlers.values():
+            able.update(getattr(handler, "abilities", {}))
+        return able
 
     async def _heed(self, consumer: Consumer) -> None:
         async for delivery in consumer:
@@ -262,6 +277,8 @@ class Service:
                 said = read_notice(delivery.message)
                 if isinstance(said, Identity):
                     self._records.check(said)
+                elif isinstance(said, Able):
+                    self._abilities.heed(said)
                 elif self._witnesses is not None:
                     self._witnesses.heed(said)
             except Exception as problem:
@@ -291,6 +308,7 @@ class Service:
             self._threads,
             self._abandoned,
             self._quarantine,
+            self._abilities,
             self._witnesses,
         )
         self._lanes.append(lane)
@@ -327,6 +345,12 @@ class Service:
         finally:
             await self._leave()
 
+    async def _say_goodbye(self) -> None:
+        if self._lanes and self._transport.server:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HAND_ON_S):
+                    await self._abilities.leave()
+
     async def _drain(self, grace_s: float) -> None:
         try:
             async with asyncio.timeout(grace_s):
@@ -353,6 +377,7 @@ class Service:
         if self._refusing is not None:
             self._refusing.cancel()
         await self._settlement.handed_on(_HAND_ON_S)
+        await self._say_goodbye()
         self._settlement.abort()
         if self._witnesses is not None:
             self._witnesses.abort()

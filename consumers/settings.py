@@ -31,6 +31,9 @@ class WorkerSettings:
         kill_grace_s: How long a handler that was cancelled may take to end before it is abandoned.
         shutdown_grace_s: How long running effects may take after the first stop signal.
         max_crashes: How often an effect may come out of limbo before it is parked.
+        elsewhere_s: For how long an effect that this worker cannot carry out (a tool, an argument
+            or a model that it does not know) is given back for another worker, before it fails;
+            ten times as long while a living worker is known to be able to. 0 answers at once.
         max_deaths: How many workers may die while they run an effect before it is parked; the last
             of them runs it alone.
         max_body_bytes: The largest envelope accepted and the largest answer sent.
@@ -52,6 +55,7 @@ class WorkerSettings:
     shutdown_grace_s: float = 30.0
     max_crashes: int = 3
     max_deaths: int = 3
+    elsewhere_s: float = 30.0
     max_body_bytes: int = 1024 * 1024
     max_reply_bytes: int = 100_000
     blocked_loop_s: float = 10.0
@@ -74,6 +78,10 @@ class WorkerSettings:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}; expected 1 to {HARD_MAX_BODY_BYTES} bytes"
                 )
+        if not 0 <= self.elsewhere_s < float("inf"):
+            raise ConfigurationError(
+                f"elsewhere_s is {self.elsewhere_s}; expected seconds, or 0 to answer at once"
+            )
         if self.max_crashes < 0:
             raise ConfigurationError(f"max_crashes is {self.max_crashes}; expected 0 or more")
         for name in ("max_deaths", "max_abandoned"):

@@ -17,8 +17,9 @@ from functools import partial
 from typing import Protocol, Self
 
 from effectmq.broker.attachments.store import AttachmentStore
-from effectmq.broker.journal.records import OnUncertain
-from effectmq.consumers.handler import EffectContext, RetrySleep, TryAgain
+from effectmq.broker.journal.records import WhenDoubtful
+from effectmq.consumers.abilities import version_of
+from effectmq.consumers.handler import EffectContext, NotHere, RetrySleep, TryAgain
 from effectmq.consumers.retry import NO_RETRY, RetryPolicy, tool_retry_wait_ms
 from effectmq.consumers.threads import waited_s
 from effectmq.consumers.tool_context import HostEvent, ToolContext
@@ -114,6 +115,11 @@ class ToolHandler:
         lanes += [source.lane for source in self.sources]
         return tuple(route_of(self.kind, lane) for lane in dict.fromkeys(lanes) if lane)
 
+    @property
+    def abilities(self) -> dict[str, str]:
+        """Its tools, with the version of the arguments of each."""
+        return {_needs(name): version_of(tool.input_schema) for name, tool in self.tools.items()}
+
     def find(self, name: str) -> Tool | None:
         """The tool of a name."""
         tool = self._own.get(name)
@@ -165,22 +171,38 @@ class ToolHandler:
         tool = self.find(_call(request).tool_name)
         return tool.time_limit_s if tool else None
 
-    def on_uncertain(self, request: Request) -> OnUncertain:
+    def on_uncertain(self, request: Request) -> WhenDoubtful:
         """What the tool that is called says."""
         tool = self.find(_call(request).tool_name)
-        return tool.on_uncertain if tool else "retry"
+        return tool.on_uncertain if tool else "undecided"
 
     async def run(
         self, request: Request, context: EffectContext
-    ) -> RuntimeEffectOutcomeToolCall | TryAgain:
+    ) -> RuntimeEffectOutcomeToolCall | TryAgain | NotHere:
         """One attempt at one call."""
         call = _call(request)
         started = time.monotonic()
         tool = self.find(call.tool_name)
         if tool is None:
-            return completed(call, self._unavailable(call.tool_name), 0)
+            return NotHere(
+                needs=_needs(call.tool_name),
+                version="",
+                problem=f"no tool {printable(call.tool_name, 100)!r} is registered with it",
+                otherwise=lambda tried: completed(
+                    call, self._unavailable(call.tool_name, tried), 0
+                ),
+            )
         told = ToolContext.of(context, call, self.attachments)
-        output = await self._output(tool, told)
+        try:
+            output = await self._output(tool, told)
+        except BadArgumentsError as problem:
+            refusal = f"invalid arguments for tool {tool.name}: {problem}"
+            return NotHere(
+                needs=_needs(tool.name),
+                version=version_of(tool.input_schema),
+                problem=refusal,
+                otherwise=lambda tried: completed(call, _bad_arguments(refusal + tried), 0),
+            )
         duration_ms = round((time.monotonic() - started - waited_s()) * 1_000)
         return self._judge(request, tool, output, duration_ms, told.host_events)
 
@@ -189,13 +211,9 @@ class ToolHandler:
         try:
             result = await tool.invoke(context.call.args, context)
             return output_from(await stored(result, self.attachments, repeatable=tool.repeatable))
-        except BadArgumentsError as problem:
-            return failure(
-                "invalid_request",
-                "invalid_tool_args",
-                f"invalid arguments for tool {tool.name}: {problem}",
-                source="runtime",
-            )
+        except BadArgumentsError:
+            # Of this worker's version of the tool; another may have another one.
+            raise
         except ToolCallError as problem:
             await self._store_raw(problem)
             return failure_from(problem, repeatable=tool.repeatable)
@@ -265,7 +283,7 @@ class ToolHandler:
                 output = exhausted(output, request.attempt)
         return completed(call, output, duration_ms, told)
 
-    def _unavailable(self, name: str) -> ToolCallOutput:
+    def _unavailable(self, name: str, tried: str) -> ToolCallOutput:
         tools = self.tools
         near = get_close_matches(name, tools, n=1)
         known = ", ".join(sorted(tools)) or "none"
@@ -274,9 +292,18 @@ class ToolHandler:
             "unavailable",
             "tool_unavailable",
             f"no tool {printable(name, 100)!r} is registered with this worker.{hint} "
-            f"Registered: {printable(known, 500)}",
+            f"Registered: {printable(known, 500)}{'.' + tried if tried else ''}",
             source="runtime",
         )
+
+
+def _needs(name: str) -> str:
+    """What a call needs, as workers tell each other."""
+    return f"tool {name}"
+
+
+def _bad_arguments(message: str) -> ToolCallOutput:
+    return failure("invalid_request", "invalid_tool_args", message, source="runtime")
 
 
 def _retry_sleep(

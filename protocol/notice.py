@@ -6,11 +6,12 @@ So it may get lost, come twice, or be made up by a stranger: whoever hears it as
 
 Workers without a journal ask each other who had a message in hand (``Asked``, ``Answered``). What
 they are told keeps an effect from being parked for a death that was none; nothing else depends on
-it.
+it. And each says when it starts what it can do (``Able``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,11 +21,14 @@ from effectmq.protocol.message import Message
 from effectmq.protocol.request import Identity
 
 __all__ = [
+    "ABLE_TYPE",
     "ANSWERED_TYPE",
     "ASKED_TYPE",
     "NOTICE_TYPE",
+    "Able",
     "Answered",
     "Asked",
+    "able_notice",
     "answered_notice",
     "asked_notice",
     "cancel_notice",
@@ -38,6 +42,8 @@ _MOST_TIMES = 2**31
 #: Those of a question to all workers, and of the answer of one.
 ASKED_TYPE = "effect.who-held.v1"
 ANSWERED_TYPE = "effect.held.v1"
+#: That of what a worker can do.
+ABLE_TYPE = "effect.able.v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,29 @@ class Answered:
     times: int
 
 
+@dataclass(frozen=True, slots=True)
+class Able:
+    """
+    I can do this.
+
+    Attributes:
+        queue: The control queue of who says it.
+        able: What it has, with the version of each; ``None`` when it leaves.
+        asks: Whether whoever hears it should answer with the same.
+    """
+
+    queue: str
+    able: Mapping[str, str] | None
+    asks: bool = False
+
+
+def able_notice(said: Able) -> Message:
+    """The message that says what a worker can do."""
+    able = None if said.able is None else dict(said.able)
+    tree: dict[str, object] = {"queue": said.queue, "able": able, "asks": said.asks}
+    return Message(body=encode_tree(tree, JSON), content_type=JSON, type=ABLE_TYPE)
+
+
 def asked_notice(asked: Asked) -> Message:
     """The message that asks."""
     tree: dict[str, object] = {
@@ -92,9 +121,11 @@ def cancel_notice(identity: Identity) -> Message:
     return Message(body=encode_tree(tree, JSON), content_type=JSON, type=NOTICE_TYPE)
 
 
-def read_notice(message: Message, limits: Limits | None = None) -> Identity | Asked | Answered:
+def read_notice(
+    message: Message, limits: Limits | None = None
+) -> Identity | Asked | Answered | Able:
     """
-    What a notice says: the effect that was cancelled, a question, or an answer to one.
+    What a notice says: the effect that was cancelled, a question, an answer, or abilities.
 
     Raises:
         MalformedError: When it names none; carries the path.
@@ -113,7 +144,21 @@ def read_notice(message: Message, limits: Limits | None = None) -> Identity | As
                 return Answered(number, times)
             case _:
                 raise MalformedError("", "expected an object with number and times")
+    if message.type == ABLE_TYPE:
+        return _able(fields)
     scope_id, replay_key = fields.get("scope_id"), fields.get("replay_key")
     if not isinstance(scope_id, str) or not isinstance(replay_key, str):
         raise MalformedError("", "expected an object with scope_id and replay_key")
     return Identity(scope_id, replay_key)
+
+
+def _able(fields: dict[str, object]) -> Able:
+    match fields:
+        case {"queue": str(queue), "able": None}:
+            return Able(queue, None)
+        case {"queue": str(queue), "able": dict(), "asks": bool(asks)}:
+            able = cast("dict[str, object]", fields["able"])
+            versions = {name: value for name, value in able.items() if isinstance(value, str)}
+            return Able(queue, versions, asks)
+        case _:
+            raise MalformedError("", "expected an object with queue, able and asks")

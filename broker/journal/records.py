@@ -43,12 +43,15 @@ __all__ = [
     "Release",
     "Renew",
     "Status",
+    "WhenDoubtful",
     "effect_of",
     "reference_of",
 ]
 
 Status = Literal["in_progress", "waiting", "completed", "failed", "cancelled", "forgotten"]
 OnUncertain = Literal["retry", "park"]
+#: And what a worker says that does not know the effect's tool: whoever knows it will decide.
+WhenDoubtful = Literal["retry", "park", "undecided"]
 
 #: What each status means, in the words of the documentation.
 STATUSES: dict[Status, str] = {
@@ -159,7 +162,8 @@ class Claim:
         lease_ms: How long the lease is to last.
         attempt: Which attempt this is, as the message says.
         due_in_ms: For a sleep seen for the first time: its length.
-        on_uncertain: What to do when a worker died holding it.
+        on_uncertain: What to do when a worker died holding it; ``undecided`` runs nothing and
+            keeps the doubt for whoever claims it next.
         parked_as: For a replayed dead letter: the number of the parking that it came from.
         strict: Never grant; say that it is missing.
     """
@@ -170,7 +174,7 @@ class Claim:
     lease_ms: int
     attempt: int = 1
     due_in_ms: int = 0
-    on_uncertain: OnUncertain = "retry"
+    on_uncertain: WhenDoubtful = "retry"
     parked_as: int = 0
     strict: bool = False
 

@@ -178,7 +178,7 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
         attempts=max(entry.attempts, asked.attempt),
         fence=entry.fence + 1,
         lease_token=asked.token,
-        uncertain=entry.uncertain or (died and asked.on_uncertain == "park"),
+        uncertain=entry.uncertain or (died and asked.on_uncertain != "retry"),
         worker=asked.worker,
     )
     # Of what killed before it has to be known, not presumed, whether it had begun.

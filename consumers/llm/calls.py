@@ -58,6 +58,10 @@ class ConfiguredModel:
     provider: ModelProvider
 
 
+#: What a worker that can load attachments for models says of itself.
+_ATTACHMENTS = "attachments of model requests"
+
+
 class ModelCalls:
     """
     The models of a worker. As a context manager it closes their connections at the end.
@@ -83,6 +87,12 @@ class ModelCalls:
     def longest_limit_s(self) -> float | None:
         """The longest of all limits, in seconds; ``None`` without any model."""
         return max((self._limit_s(model) for model in self._models.values()), default=None)
+
+    @property
+    def abilities(self) -> dict[str, str]:
+        """Its models, and whether it can load attachments."""
+        able = {f"model {name}": "1" for name in self._models}
+        return able if self._attachments is None else {**able, _ATTACHMENTS: "1"}
 
     def limit_s(self, name: str) -> float | None:
         """When the pipeline should stop waiting for a model, in seconds."""
@@ -118,7 +128,7 @@ class ModelCalls:
         """
         model = self._models.get(spec.model)
         if model is None:
-            raise ModelCallError(self._not_configured(spec.model))
+            raise ModelCallError(self._not_configured(spec.model), lacks=f"model {spec.model}")
         _check_cap(spec, model.settings)
         prompt = Prompt(spec, await self._load(spec), attempt)
         try:
@@ -144,7 +154,8 @@ class ModelCalls:
                 _unresolved(
                     "this worker has no attachment store; give llm_handlers one, so that the "
                     "attachments of a request can be loaded"
-                )
+                ),
+                lacks=_ATTACHMENTS,
             )
         found: dict[str, bytes] = {}
         for id_ in dict.fromkeys(ids):

@@ -7,10 +7,11 @@ it parks an effect. The waiting between attempts is the pipeline's, so it holds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from effectmq.broker.journal.records import OnUncertain
-from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
 from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
 from effectmq.consumers.llm.models import ModelSettings
@@ -26,6 +27,7 @@ from effectmq.protocol.wire.envelope import (
 )
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
 from effectmq.protocol.wire.outcome import (
+    RuntimeEffectOutcome,
     RuntimeEffectOutcomeDirect,
     RuntimeEffectOutcomeLlmCall,
 )
@@ -54,6 +56,11 @@ class LlmCallHandler:
         self._hooks = hooks
 
     @property
+    def abilities(self) -> dict[str, str]:
+        """What it can do, as workers tell each other."""
+        return self.calls.abilities
+
+    @property
     def time_limit_s(self) -> float | None:
         """The longest that one attempt of any model may run, in seconds."""
         return self.calls.longest_limit_s
@@ -68,7 +75,7 @@ class LlmCallHandler:
 
     async def run(
         self, request: Request, context: EffectContext
-    ) -> RuntimeEffectOutcomeLlmCall | TryAgain:
+    ) -> RuntimeEffectOutcomeLlmCall | TryAgain | NotHere:
         """One attempt at one call."""
         spec = _spec(request, "turn")
         listening = Listening(self._hooks, context.stream)
@@ -77,6 +84,8 @@ class LlmCallHandler:
                 self.calls.complete(spec, request.attempt, listening.hear)
             )
         except ModelCallError as problem:
+            if problem.lacks:
+                return _not_here(problem, self._outcome)
             return self._judge(request, problem.failure, listening.streamed)
         return RuntimeEffectOutcomeLlmCall(result=Ok(response), text_streamed=listening.streamed)
 
@@ -88,7 +97,10 @@ class LlmCallHandler:
         self, request: Request, failure: CallFailure, streamed: bool
     ) -> RuntimeEffectOutcomeLlmCall | TryAgain:
         again = self.calls.again(request, _spec(request, "turn").model, failure)
-        return again or RuntimeEffectOutcomeLlmCall(
+        return again or self._outcome(failure, streamed)
+
+    def _outcome(self, failure: CallFailure, streamed: bool = False) -> RuntimeEffectOutcomeLlmCall:
+        return RuntimeEffectOutcomeLlmCall(
             result=Err(failure.on_the_wire()), text_streamed=streamed
         )
 
@@ -110,6 +122,11 @@ class DirectHandler:
         self.calls = calls
 
     @property
+    def abilities(self) -> dict[str, str]:
+        """What it can do, as workers tell each other."""
+        return self.calls.abilities
+
+    @property
     def time_limit_s(self) -> float | None:
         """The longest that one attempt of any model may run, in seconds."""
         return self.calls.longest_limit_s
@@ -124,12 +141,14 @@ class DirectHandler:
 
     async def run(
         self, request: Request, context: EffectContext
-    ) -> RuntimeEffectOutcomeDirect | TryAgain:
+    ) -> RuntimeEffectOutcomeDirect | TryAgain | NotHere:
         """One attempt at one call."""
         spec = _spec(request, "direct")
         try:
             response = await self.calls.complete(spec, request.attempt, None)
         except ModelCallError as problem:
+            if problem.lacks:
+                return _not_here(problem, self._outcome)
             return self._judge(request, problem.failure)
         return RuntimeEffectOutcomeDirect(result=Ok(response))
 
@@ -141,7 +160,23 @@ class DirectHandler:
         self, request: Request, failure: CallFailure
     ) -> RuntimeEffectOutcomeDirect | TryAgain:
         again = self.calls.again(request, _spec(request, "direct").model, failure)
-        return again or RuntimeEffectOutcomeDirect(result=Err(failure.on_the_wire()))
+        return again or self._outcome(failure)
+
+    def _outcome(self, failure: CallFailure) -> RuntimeEffectOutcomeDirect:
+        return RuntimeEffectOutcomeDirect(result=Err(failure.on_the_wire()))
+
+
+def _not_here(
+    problem: ModelCallError, outcome: Callable[[CallFailure], RuntimeEffectOutcome]
+) -> NotHere:
+    """Another worker may have the row of the table, or the store, that this one lacks."""
+    failure = problem.failure
+    return NotHere(
+        needs=problem.lacks,
+        version="",
+        problem=failure.message,
+        otherwise=lambda tried: outcome(replace(failure, message=failure.message + tried)),
+    )
 
 
 def llm_handlers(

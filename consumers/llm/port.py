@@ -73,10 +73,12 @@ class ModelCallError(HandlerError):
 
     Args:
         failure: What happened.
+        lacks: What this worker lacks for it, and another may have; empty for nothing.
     """
 
-    def __init__(self, failure: CallFailure) -> None:
+    def __init__(self, failure: CallFailure, lacks: str = "") -> None:
         self.failure = failure
+        self.lacks = lacks
         super().__init__(f"{failure.code}: {failure.message}")
 
 

@@ -61,6 +61,19 @@ class Executors:
     session_turn: Program | None = None
     lashlang_process: Program | None = None
 
+    def lacks(self, record: ProcessRecord) -> bool:
+        """Whether another runner may be able to carry out what this one cannot."""
+        if is_blank(record.id):
+            return False
+        if record.provenance.host_profile_id != self.host_profile_id:
+            return True
+        input_ = record.input
+        if isinstance(input_, ProcessInputExternal):
+            return False
+        if isinstance(input_, ProcessInputToolCall):
+            return self.run_tool is None
+        return self._program(input_.type) is None
+
     async def output(self, process: RunningProcess) -> ProcessAwaitOutput:
         """Carry a process out. It is cancelled to stop it."""
         input_ = process.record.input

@@ -38,7 +38,7 @@ from effectmq.protocol.processes.appending import is_terminal
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.process_events import ProcessAwaitOutput
 from effectmq.protocol.wire.process_registration import ProcessInputExternal
-from effectmq.protocol.wire.processes import ProcessLease
+from effectmq.protocol.wire.processes import ProcessLease, ProcessRecord
 
 __all__ = ["ProcessRunner"]
 
@@ -86,6 +86,8 @@ class ProcessRunner:
         self._running: dict[str, asyncio.Task[None]] = {}
         #: Processes whose end the registry does not take; running them again would not help.
         self._hopeless: set[str] = set()
+        #: Processes left to other runners, and since when by the clock of the loop.
+        self._left: dict[str, float] = {}
         #: What was asked to stop and has not; kept so that it is not collected half-way.
         self._stubborn: set[asyncio.Task[ProcessAwaitOutput]] = set()
 
@@ -152,9 +154,11 @@ class ProcessRunner:
         if free <= 0:
             return
         # What runs here is listed while its claim is still under way.
-        known = len(self._running) + len(self._hopeless)
+        self._forget_left()
+        known = len(self._running) + len(self._hopeless) + len(self._left)
         for process_id in await self._registry.claimable(free + known):
-            if free and process_id not in self._running and process_id not in self._hopeless:
+            passed = process_id in self._running or process_id in self._hopeless
+            if free and not passed and not self._is_left(process_id):
                 free -= 1
                 self._begin(process_id)
 
@@ -182,7 +186,7 @@ class ProcessRunner:
         gone = False
         try:
             record = await self._registry.get(process_id)
-            if not is_terminal(record):
+            if not is_terminal(record) and not self._leaves_to_others(record):
                 context = await self._registry.execution_context(process_id)
                 process = RunningProcess(self._registry, record, context, lease)
                 with carrying_out(await self._registry.trace_of(process_id)):
@@ -193,6 +197,40 @@ class ProcessRunner:
                 # be written either, it does.
                 with suppress(DatabaseError):
                     await self._registry.complete_lease(process_id, lease.lease_token)
+
+    def _leaves_to_others(self, record: ProcessRecord) -> bool:
+        """
+        Whether a process that cannot be carried out here is left to other runners for now.
+
+        While a deployment rolls, what this runner has nothing for may be at home in a newer one.
+        """
+        if not self._executors.lacks(record):
+            return False
+        now_s = asyncio.get_running_loop().time()
+        since_s = self._left.setdefault(record.id, now_s)
+        if now_s - since_s >= self.settings.elsewhere_s:
+            del self._left[record.id]
+            return False
+        if since_s == now_s:
+            logger.warning(
+                "process %s is left to other runners for %g s: nothing here can run it",
+                printable(record.id, 200),
+                self.settings.elsewhere_s,
+                extra={"action": "process_left"},
+            )
+        return True
+
+    def _is_left(self, process_id: str) -> bool:
+        """Whether it is not its time yet to be looked at again here."""
+        since_s = self._left.get(process_id)
+        if since_s is None:
+            return False
+        return asyncio.get_running_loop().time() - since_s < self.settings.elsewhere_s
+
+    def _forget_left(self) -> None:
+        """Those that others have taken meanwhile are no longer of interest."""
+        before_s = asyncio.get_running_loop().time() - 2 * self.settings.elsewhere_s
+        self._left = {id_: since_s for id_, since_s in self._left.items() if since_s >= before_s}
 
     async def _claim(self, process_id: str) -> ProcessLease | None:
         """The lease of a process, or None when it is not to be had."""

@@ -22,6 +22,8 @@ class ProcessRunnerSettings:
         shutdown_grace_s: How long running processes may take to end when the runner is left; what
             has not ended then is given back, and runs again elsewhere.
         concurrency: Processes that run at a time.
+        elsewhere_s: How long a process that this runner has nothing for, or whose host profile is
+            another, is left to other runners before it fails here; 0 for not at all.
     """
 
     host_profile_id: str = "default"
@@ -31,6 +33,7 @@ class ProcessRunnerSettings:
     cancel_grace_s: float = 5.0
     shutdown_grace_s: float = 0.0
     concurrency: int = 100
+    elsewhere_s: float = 30.0
 
     def __post_init__(self) -> None:
         for name in ("lease_s", "renew_s", "sweep_s", "cancel_grace_s"):
@@ -42,6 +45,10 @@ class ProcessRunnerSettings:
             raise ConfigurationError(
                 f"renew_s is {self.renew_s:g} and lease_s is {self.lease_s:g}; expected to renew "
                 "several times within a lease, or every lease runs out"
+            )
+        if not 0 <= self.elsewhere_s < float("inf"):
+            raise ConfigurationError(
+                f"elsewhere_s is {self.elsewhere_s}; expected seconds, or 0 to fail at once"
             )
         if self.concurrency < 1:
             raise ConfigurationError(

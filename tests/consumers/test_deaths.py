@@ -160,7 +160,7 @@ def url(tmp_path: Path) -> str:
 
 async def die_holding(url: str, request: Request, *names: str, begin: bool = True) -> None:
     """Workers that claimed an effect and were never heard of again."""
-    async with Journal(url) as journal:
+    async with Journal(url, namespace="t") as journal:
         for name in names:
             asked = Claim(effect_of(request), name, name, lease_ms=0)
 

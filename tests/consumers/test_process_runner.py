@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from tests.consumers.stage import PATIENCE_S, logged
 from tests.protocol.documents import example
 from tests.waiting import eventually
 
-SETTINGS = ProcessRunnerSettings(sweep_s=0.01, cancel_grace_s=0.05)
+SETTINGS = ProcessRunnerSettings(elsewhere_s=0.05, sweep_s=0.01, cancel_grace_s=0.05)
 Runner = Callable[..., Awaitable[ProcessRunner]]
 
 
@@ -259,6 +260,29 @@ async def test_a_process_of_another_host_profile_fails(
         code="process_recovery_failed",
         message="process `p1` was created for host profile `gpu` but this worker is `default`",
     )
+
+
+async def test_what_one_runner_has_nothing_for_is_left_to_another(
+    open_registry: Callable[[], Awaitable[ProcessRegistry]],
+    registry: ProcessRegistry,
+    start: Runner,
+) -> None:
+    """As while a deployment rolls: the older runner sees it first, and does not end it."""
+
+    async def program(process: RunningProcess) -> ProcessAwaitOutput:
+        return ProcessAwaitOutputSuccess(value="new")
+
+    patient = replace(SETTINGS, elsewhere_s=60.0)
+    await registry.register(registration("p1", input_=SESSION_TURN))
+    await registry.register(registration("p2", host_profile_id="gpu"))
+    old = await start(settings=patient)
+    await eventually(lambda: {"p1", "p2"} <= set(old._left))
+    other = await open_registry()
+    await start(on=other, settings=patient, session_turn=program)
+    gpu = replace(patient, host_profile_id="gpu")
+    await start(on=await open_registry(), settings=gpu)
+    assert await registry.await_process("p1") == ProcessAwaitOutputSuccess(value="new")
+    assert isinstance(await registry.await_process("p2"), ProcessAwaitOutputSuccess)
 
 
 async def test_a_program_emits_events_that_wake_whom_the_process_was_started_for(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from effectmq.broker.client import EffectClient
-from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
 from effectmq.consumers.tool_functions import tool_from
 from effectmq.consumers.tool_handler import ToolHandler
 from effectmq.consumers.tools import Tool
@@ -145,7 +145,9 @@ async def test_a_worker_without_tools_says_so() -> None:
     """A handler may be there before its tools."""
     request = Request.seal(tool("x\n"))
     context = EffectContext(request.envelope, "1", 1, 0, "")
-    outcome = await ToolHandler().run(request, context)
+    missing = await ToolHandler().run(request, context)
+    assert isinstance(missing, NotHere)
+    outcome = missing.otherwise("")
     assert isinstance(outcome, RuntimeEffectOutcomeToolCall)
     message = payload(outcome).message
     assert "Registered: none" in message

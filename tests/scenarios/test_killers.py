@@ -108,7 +108,7 @@ async def counted(fleet: Fleet, deaths: int, former: int) -> None:
     """What the journal shows of the killer."""
     if fleet.journal == "none":
         return
-    async with open_archive(fleet.journal) as archive:
+    async with open_archive(fleet.journal, namespace=fleet.namespace) as archive:
         found = [one for one in await archive.find() if one.effect_id == "1:lethal-0"]
     assert [(one.deaths, one.former_deaths) for one in found] == [(deaths, former)]
     assert len(found[0].dead_workers.splitlines()) == deaths

@@ -93,6 +93,7 @@ TABLE: list[tuple[Entry | None, Operation, Answer]] = [
     (replace(WAITING, uncertain=True), ONCE, Granted(5, 2, 250, True, begun=False)),
     (DOUBTED, replace(ONCE, token="token"), Granted(4, 2, 0, True)),
     (DOUBTED, CLAIM, TAKEN),
+    (DEAD, replace(CLAIM, on_uncertain="undecided"), TAKEN),
     (DONE, CLAIM, OUTCOME),
     (DONE, AGAIN, OUTCOME),
     (DONE, STRICT, OUTCOME),
@@ -203,6 +204,19 @@ def test_whoever_left_in_order_did_not_die_of_it() -> None:
     assert answer == Granted(5, 2)
     answer, _ = rules.decide(left, ONCE, NOW)
     assert answer == Granted(5, 2, uncertain=True)
+
+
+def test_a_doubt_outlives_whoever_does_not_know_the_tool() -> None:
+    """It takes over, runs nothing and lets go; the next one that knows better parks it."""
+    _, taken = rules.claim(DEAD, replace(CLAIM, on_uncertain="undecided"), NOW)
+    assert taken is not None
+    _, waiting = rules.hand_back(taken, Release(KEY, taken.fence, 2, 0), NOW)
+    answer, _ = rules.claim(waiting, replace(ONCE, token="next"), NOW)
+    assert isinstance(answer, Granted)
+    assert answer.uncertain
+    answer, _ = rules.claim(waiting, replace(CLAIM, token="next"), NOW)
+    assert isinstance(answer, Granted)
+    assert not answer.uncertain
 
 
 def test_only_a_body_that_began_can_have_killed() -> None:

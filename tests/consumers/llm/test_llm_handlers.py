@@ -56,9 +56,9 @@ def call(request: LlmRequestSpec, effect_id: str = "1") -> RuntimeEffectEnvelope
     return effect("llm_call", RuntimeEffectCommandLlmCall(request=request), effect_id)
 
 
-def direct(request: LlmRequestSpec) -> RuntimeEffectEnvelope:
+def direct(request: LlmRequestSpec, effect_id: str = "1") -> RuntimeEffectEnvelope:
     command = RuntimeEffectCommandDirect(request=request, usage_source="test")
-    return effect("direct", command, "1")
+    return effect("direct", command, effect_id)
 
 
 def row(**rule: Any) -> dict[str, Any]:
@@ -248,6 +248,23 @@ async def test_a_model_that_is_not_configured_is_an_outcome_that_names_the_other
     found = failure(await client.execute(call(spec("?", model="fats"))))
     assert (found.code, found.retryable) == ("model_not_configured", False)
     assert "Did you mean fast? Configured: fast, slow" in found.message
+
+
+@pytest.mark.parametrize("kind", ["llm_call", "direct"])
+async def test_a_model_that_another_worker_has_is_asked_there(stage: Stage, kind: str) -> None:
+    """A row that an older worker lacks is no fact about the request."""
+    old = await working(stage, {"slow": row(reply="old")})
+    await working(stage, {"slow": row(reply="old"), "fast": row(reply="new")})
+    client = await stage.client()
+    for number in range(12):
+        request = spec("?", model="fast")
+        envelope = (
+            call(request, str(number)) if kind == "llm_call" else direct(request, str(number))
+        )
+        result = await client.execute(envelope)
+        assert isinstance(result, RuntimeEffectOutcomeLlmCall | RuntimeEffectOutcomeDirect)
+        assert isinstance(result.result, Ok)
+    assert old.counters["elsewhere"] > 0
 
 
 # Attachments ----------------------------------------------------------------------------------
