@@ -8,10 +8,14 @@ may hold newlines, terminal escapes or an address with a password, and be of any
 from __future__ import annotations
 
 import re
+from typing import cast
 
 __all__ = ["describe", "printable"]
 
 _MAX_CHARACTERS = 1_000
+#: Of an exception group: how many of the exceptions inside are told, and in how many characters.
+_MOST_INNER = 5
+_MAX_INNER = 300
 #: A secret may begin before the cut and end after it.
 _LOOK_AHEAD = 512
 #: Up to the last "@" when there is a colon: a password with an unescaped "/" or "@" makes an
@@ -42,7 +46,35 @@ def printable(text: str, limit: int = _MAX_CHARACTERS) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """An exception as a phrase: ``ValueError: text``; ours are sentences and stand alone."""
+    """
+    An exception as a phrase: ``ValueError: text``; ours are sentences and stand alone.
+
+    Of a group the exceptions inside are told, the first few of them, however deep they are: its own
+    text only says how many there are.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return _described_group(cast("BaseExceptionGroup[BaseException]", error))
+    return _described(error)
+
+
+def _described_group(group: BaseExceptionGroup[BaseException]) -> str:
+    inner: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    count = 0
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(reversed(cast("BaseExceptionGroup[BaseException]", error).exceptions))
+            continue
+        count += 1
+        if len(inner) < _MOST_INNER:
+            inner.append(error)
+    said = "; ".join(printable(_described(error), _MAX_INNER) for error in inner)
+    rest = f"; and {count - len(inner)} more" if count > len(inner) else ""
+    return f"{_described(group)}: {said}{rest}"
+
+
+def _described(error: BaseException) -> str:
     try:
         text = printable(str(error))
     except Exception:

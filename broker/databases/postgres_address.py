@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -19,6 +20,17 @@ __all__ = ["Address", "beginning", "read_address"]
 #: One word of the options as libpq takes them: a backslash keeps what follows it.
 _WORD = re.compile(r"(?:\\.|[^\s\\])+")
 _SETTING = re.compile(r"(?:-c\s*|--)(?P<name>[\w.-]+)=(?P<value>.*)", re.DOTALL)
+
+
+_NUMBERS = {
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+}
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +51,25 @@ def read_address(url: str) -> Address:
 
     Raises:
         psycopg.ProgrammingError: When libpq cannot read it.
+        ValueError: When it could, and could never connect with it.
     """
     fields = conninfo_to_dict(url)
+    _check_values(fields)
     options = str(fields.pop("options", "") or "")
     settings, rest = _settings(options)
     if rest:
         fields["options"] = rest
     return Address(make_conninfo("", **fields), settings)
+
+
+def _check_values(fields: Mapping[str, Any]) -> None:
+    # libpq reads these only when it connects, and then says it as if the server were away.
+    for name in _NUMBERS & fields.keys():
+        if not re.fullmatch("-?[0-9]{1,9}", str(fields[name])):
+            raise ValueError(f"{name} is no whole number")
+    mode = str(fields.get("sslmode", "prefer"))
+    if mode not in _SSL_MODES:
+        raise ValueError(f"sslmode is none of {', '.join(_SSL_MODES)}")
 
 
 def beginning(settings: Mapping[str, str]) -> str:

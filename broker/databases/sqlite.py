@@ -30,6 +30,7 @@ from effectmq.broker.databases.belonging import Belonging
 from effectmq.broker.databases.clock import host_lease_time
 from effectmq.broker.databases.faults import raisable, verdict_of
 from effectmq.broker.databases.mounts import network_filesystem
+from effectmq.broker.url_options import read_options
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -59,12 +60,20 @@ def sqlite_path(url: str) -> Path:
     The file that an address means.
 
     Raises:
-        ConfigurationError: When it names no file.
+        ConfigurationError: When it names no file, or has an option.
     """
     prefix, separator, path = url.partition(":///")
+    path, question, query = path.partition("?")
     if prefix.lower() != "sqlite" or not separator or not path or path.startswith(":"):
         raise ConfigurationError(
             f"{url!r} names no file; expected sqlite:///relative/path or sqlite:////absolute/path"
+        )
+    if question:
+        # The journal writes, and keeps its own locks: nothing that SQLite could be told fits.
+        read_options(query, {}, f"the address of the database {path}")
+        raise ConfigurationError(
+            f"{url!r} has a question mark and no options behind it; leave it out, and name a file "
+            "without one"
         )
     return Path(path).expanduser()
 

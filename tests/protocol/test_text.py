@@ -72,3 +72,23 @@ def test_an_exception_is_a_phrase() -> None:
     assert describe(QueueFullError("the queue is full")) == "the queue is full"
     assert describe(QueueFullError()) == "QueueFullError"
     assert describe(RejectEffectError("c", "m")) == "c: m"
+
+
+def test_an_exception_group_tells_what_is_inside() -> None:
+    """However deep, in order, few and short; its own text only counts them."""
+    nested = ExceptionGroup("inner", [KeyError("b"), ValueError("c" * 5_000)])
+    said = describe(ExceptionGroup("tasks", [OSError("a"), nested, *map(ValueError, "defghij")]))
+    assert said.startswith("ExceptionGroup: tasks (9 sub-exceptions): OSError: a; KeyError: 'b'; V")
+    assert said.endswith("; ValueError: d; ValueError: e; and 5 more")
+    assert len(said) < 2_000
+
+
+def test_a_group_of_groups_and_secrets_are_as_safe_as_any_text() -> None:
+    """Ten thousand levels, passwords and escapes."""
+    group = ExceptionGroup("g", [ValueError("amqp://u:hunter2@h \x1b[31m")])
+    for _ in range(10_000):
+        group = ExceptionGroup("g", [group])
+    said = describe(group)
+    assert "hunter2" not in said
+    assert said.isprintable()
+    assert "amqp://***@h" in said

@@ -8,12 +8,14 @@ without checking a certificate, or quote a piece of a password that no parser un
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from effectmq.broker.url_options import one_of, read_options, whole_number
 from effectmq.broker.urls import mask_url
 from effectmq.protocol.errors import ConfigurationError
 
-__all__ = ["Address", "read_address"]
+__all__ = ["Address", "heartbeat_s", "read_address"]
 
 _PORT = 5672
 _TLS_PORT = 5671
@@ -75,17 +77,40 @@ def _unreadable(url: str) -> ConfigurationError:
     )
 
 
+def heartbeat_s(url: str, default_s: int) -> int:
+    """The seconds between heartbeats: what the address says, else what the settings say."""
+    said = dict(parse_qsl(urlsplit(url).query)).get("heartbeat")
+    return int(said) if said else default_s
+
+
 def _check_options(query: str) -> None:
     # Blank values count: to the client library a mere ?no_verify_ssl turns the check off.
-    options = parse_qs(query, keep_blank_values=True)
-    if "no_verify_ssl" in options:
+    if "no_verify_ssl" in dict(parse_qsl(query, keep_blank_values=True)):
         raise ConfigurationError(
             "the broker's address says no_verify_ssl, which would accept any certificate; remove "
             "it and name the authority with cafile=PATH"
         )
+    options = read_options(query, _OPTIONS, "the broker's address")
     for name in _FILES:
-        for path in options.get(name, []):
-            _check_readable(name, path)
+        if name in options:
+            _check_readable(name, options[name])
+
+
+def _anything(value: str) -> str:
+    return "" if value else "a value"
+
+
+#: What a client can be told in an address, with what is expected of each.
+_OPTIONS: Final = {
+    "heartbeat": whole_number(1, 65_535, " seconds"),
+    "timeout": whole_number(1, 86_400, " seconds"),
+    "auth": one_of("plain", "external"),
+    "cafile": _anything,
+    "capath": _anything,
+    "cadata": _anything,
+    "certfile": _anything,
+    "keyfile": _anything,
+}
 
 
 def _check_readable(name: str, path: str) -> None:

@@ -16,7 +16,7 @@ from effectmq.protocol.errors import ConfigurationError
     [
         ("sqlite:///journal.db", "journal.db"),
         ("sqlite:////var/lib/journal.db", "/var/lib/journal.db"),
-        ("SQLite:///a b#c?d.db", "a b#c?d.db"),
+        ("SQLite:///a b#c%d.db", "a b#c%d.db"),
     ],
 )
 def test_a_file_is_named_by_its_path(url: str, path: str) -> None:
@@ -32,6 +32,27 @@ def test_an_address_without_a_file_is_refused(url: str) -> None:
     """A journal in memory would forget everything."""
     with pytest.raises(ConfigurationError, match="names no file"):
         open_database(url)
+
+
+@pytest.mark.parametrize(
+    "query", ["mode=ro", "mode=rwc&cache=shared", "immutable=1", "", "foo", "timeout=5"]
+)
+def test_options_of_a_file_are_refused_and_no_file_is_made(tmp_path: Path, query: str) -> None:
+    """It would be a file of that name, and whoever wrote mode=ro would find it written to."""
+    with pytest.raises(ConfigurationError, match="option"):
+        open_database(f"sqlite:///{tmp_path}/x.db?{query}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "query", ["foo=1", "connect_timeout=abc", "keepalives_idle=1.5", "sslmode=maybe"]
+)
+async def test_options_of_a_server_are_refused_before_it_is_asked(query: str) -> None:
+    """Trying again would not help, so it must not look as if the server were away."""
+    database = open_database(f"postgresql://me:s3cret@127.0.0.1:1/db?{query}")
+    with pytest.raises(ConfigurationError, match="cannot be used") as refused:
+        await database.__aenter__()
+    assert "s3cret" not in str(refused.value)
 
 
 def test_an_unknown_kind_is_refused_without_its_password() -> None:

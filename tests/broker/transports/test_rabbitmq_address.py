@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.transports.rabbitmq.address import Address, read_address
+from effectmq.broker.transports.rabbitmq.address import Address, heartbeat_s, read_address
 from effectmq.protocol.errors import ConfigurationError
 
 
@@ -53,6 +53,46 @@ def test_an_address_that_no_parser_understands_is_refused(url: str) -> None:
     assert "hun" not in str(raised.value)
     assert "ter2" not in str(raised.value)
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "foo=1",
+        "heartbeat=abc",
+        "heartbeat=",
+        "heartbeat=-1",
+        "heartbeat=0",
+        "heartbeat=1.5",
+        "heartbeat=65536",
+        "heartbeat=٣",
+        "heartbeat=" + "9" * 5_000,
+        "heartbeat=5&heartbeat=6",
+        "timeout=soon",
+        "auth=none",
+        "cafile=",
+        "HEARTBEAT=5",
+        "connection_attempts=3",
+        "heartbeat=5&foo=hunter2",
+        "\x1b[31m=1",
+    ],
+)
+def test_options_that_nobody_reads_and_values_that_are_none_are_refused(query: str) -> None:
+    """At once, in a sentence that says what is known or expected, and that is fit to print."""
+    with pytest.raises(ConfigurationError) as raised:
+        read_address(f"amqp://u:p@h/?{query}")
+
+    said = str(raised.value)
+    assert any(word in said for word in ("known are: heartbeat", "expected", "twice"))
+    assert len(said) < 300
+    assert said.isprintable()
+    assert "hunter2" not in said
+
+
+def test_the_heartbeat_of_the_address_counts() -> None:
+    """Otherwise it would be an option that nobody reads."""
+    assert heartbeat_s("amqp://h/", 10) == 10
+    assert heartbeat_s("amqp://h/?heartbeat=3", 10) == 3
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pamqp.frame
 from aiormq import exceptions as amqp
 
 from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transports.rabbitmq.address import Address
+from effectmq.broker.transports.rabbitmq.address import Address, heartbeat_s
 from effectmq.broker.transports.rabbitmq.driver.tap import Tap
 from effectmq.broker.transports.rabbitmq.errors import (
     credentials_error,
@@ -102,8 +102,9 @@ def negotiated_s(heartbeat_s: float) -> int:
 
 def library_connection(url: str, settings: TransportSettings, purpose: str) -> aio_pika.Connection:
     try:
+        beat_s = negotiated_s(heartbeat_s(url, settings.heartbeat_s))
         return aio_pika.Connection(
-            aio_pika.connection.make_url(url, heartbeat=negotiated_s(settings.heartbeat_s)),
+            aio_pika.connection.make_url(url, heartbeat=beat_s),
             client_properties={"connection_name": f"{settings.name}:{purpose}"},
         )
     except ValueError:
