@@ -48,6 +48,10 @@ def parse_json(
         MalformedError: When it is not JSON, or is JSON that serde_json refuses.
     """
     text = _text(data)
+    if text.startswith("\ufeff"):
+        raise MalformedError(
+            "", "not JSON: it begins with a byte order mark; leave out the first three bytes"
+        )
     _refuse_depth(text, max_depth)
     may_skip = members is not None and _holds_half_pair(text)
     if not may_skip:

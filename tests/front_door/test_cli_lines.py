@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import io
 import os
 import signal
@@ -145,3 +147,41 @@ async def test_reading_ahead_is_bounded() -> None:
         await anext(found)
     assert source.taken < 40
     await found.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "data", [b'\xef\xbb\xbf{"a":1}\r\n2', b"\xef\xbb\xbf", b"\xef\xbb", b"\x00"]
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_line(data: bytes) -> None:
+    """Editors write it; behind the first line it is a character like any other."""
+    expected = [line for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n") if line]
+    for source in (io.BytesIO(data), Dripping(data)):
+        assert [line.data for line in _all(source)] == expected
+    assert _all(io.BytesIO(b"1\n\xef\xbb\xbf2"))[1].data == b"\xef\xbb\xbf2"
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ('{"a":1}\n'.encode("utf-16"), "UTF-16"),
+        ('{"a":1}\n'.encode("utf-16-be"), "UTF-16"),
+        ('{"a":1}\n'.encode("utf-16-le"), "UTF-16"),
+        (codecs.BOM_UTF16_BE + b"\x00{", "UTF-16"),
+        ("[]".encode("utf-32"), "UTF-32"),
+        (gzip.compress(b"{}"), "gzip"),
+        (b"PK\x03\x04....", "zip"),
+    ],
+)
+async def test_what_is_no_utf8_by_its_first_bytes_is_named(
+    data: bytes, what: str, tmp_path: Path
+) -> None:
+    """Each line of it would be a riddle."""
+    for source in (io.BytesIO(data), Dripping(data)):
+        with pytest.raises(ConfigurationError, match=what):
+            _all(source)
+    with pytest.raises(ConfigurationError, match=what):
+        async for _ in lines(io.BytesIO(data)):
+            pass
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(ConfigurationError, match=what):
+        whole(str(tmp_path / "x"))

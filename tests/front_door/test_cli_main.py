@@ -163,24 +163,64 @@ def test_the_console_script_gives_the_exit_code(tmp_path: Path) -> None:
     assert not done.stdout
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+#: What writes to stdout by every way that there is.
+_WRITERS = (
+    ("--help",),
+    ("--version",),
+    ("worker", "--help"),
+    ("canonicalize", "--type", "value", "values.jsonl"),
+    ("doctor", "--broker", "memory://"),
+    ("doctor", "--broker", "memory://", "--json"),
+    ("queues", "--broker", "memory://"),
+    ("topology", "plan", "--json"),
+    ("demo",),
+)
+
+
+def _written_to(
+    stdout: int, words: tuple[str, ...], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    (folder / "values.jsonl").write_text('{"a": 1}\n' * 20_000)
+    return subprocess.run(
+        [_PROGRAM, *words],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+        cwd=folder,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", _WRITERS, ids=" ".join)
+def test_a_reader_that_goes_away_is_no_error(words: tuple[str, ...], tmp_path: Path) -> None:
     """``effectmq … | head`` ends without a word on stderr."""
-    lines = tmp_path / "values.jsonl"
-    lines.write_text('{"a": 1}\n' * 20_000)
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = subprocess.run(
-            [_PROGRAM, "canonicalize", "--type", "value", str(lines)],
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-        )
+        done = _written_to(writing, words, tmp_path)
     finally:
         os.close(writing)
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", _WRITERS, ids=" ".join)
+def test_a_full_disk_is_a_sentence(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever was being written, buffered or not, and at the exit of Python too."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        done = _written_to(full, words, tmp_path)
+    finally:
+        os.close(full)
+    assert done.stderr.splitlines()[-1].startswith(
+        "effectmq: the output cannot be written: No space left on device"
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert done.returncode == 1
 
 
 def test_the_exit_codes_have_names() -> None:

@@ -14,6 +14,7 @@ code   meaning
        trying again will not help
 70     the worker could not stop its handlers and should be replaced
 130    interrupted from the keyboard
+141    whoever read the output has gone, as with ``| head``
 =====  =============================================================================
 
 What effectmq itself raises is shown as one sentence on stderr. Anything else is a defect of ours,
@@ -24,12 +25,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from effectmq.cli.logs import add_logging_options, logging_to_stderr
 from effectmq.cli.output import complain, flush, make_streams_safe, version
@@ -43,6 +45,9 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.text import printable
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 __all__ = ["COMMANDS", "EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main"]
 
 EXIT_OK = 0
@@ -50,6 +55,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
+#: The reader has gone; the disk, a quota or the largest size of a file is full; the device failed.
+_LOST_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 #: The commands, each a module here, with the line that ``effectmq --help`` shows.
 COMMANDS = {
@@ -90,6 +97,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_streams_safe()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        code = _main(words)
+        flush()
+    except (OSError, BaseExceptionGroup) as problem:
+        code = _output_lost(problem)
+    return code
+
+
+def _main(words: list[str]) -> int:
+    try:
         args = _parse(words)
     except SystemExit as ended:
         # argparse has printed help, or what is wrong, and wants to leave.
@@ -101,7 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(args: argparse.Namespace) -> int:
     try:
         code: int = asyncio.run(args.run(args))
-        flush()
         return code
     except EffectmqError as problem:
         complain(str(problem) or type(problem).__name__)
@@ -109,9 +124,36 @@ def _guarded(args: argparse.Namespace) -> int:
         return EXIT_USAGE if permanent else EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        _forget_stdout()
+
+
+def _output_lost(problem: BaseException) -> int:
+    """
+    What could not be written ends the command, and not in a traceback.
+
+    Raises:
+        BaseException: The problem itself, when it is another one.
+    """
+    lost = _write_failure(problem)
+    if lost is None:
+        raise problem
+    _forget_stdout()
+    if lost.errno == errno.EPIPE:
+        # Whoever read has enough, as ``head`` does; nothing went wrong.
         return _EXIT_BROKEN_PIPE
+    complain(
+        f"the output cannot be written: {os.strerror(lost.errno or 0)}; what is there is not the "
+        "whole. Make room, or write somewhere else, and run it again"
+    )
+    return EXIT_FAILED
+
+
+def _write_failure(problem: BaseException) -> OSError | None:
+    if isinstance(problem, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", problem)
+        found = (_write_failure(inner) for inner in group.exceptions)
+        return next((each for each in found if each is not None), None)
+    is_one = isinstance(problem, OSError) and problem.errno in _LOST_OUTPUT
+    return cast("OSError", problem) if is_one else None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -119,6 +161,11 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        # The library's own passes over what cannot be written, and says that all is well.
+        if message:
+            (file or sys.stderr).write(message)
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

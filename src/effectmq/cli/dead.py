@@ -25,6 +25,7 @@ from effectmq.cli.dead_choice import chosen_by
 from effectmq.cli.dead_options import DESCRIPTION, add_actions
 from effectmq.cli.dead_view import letter_table, letter_text, pretty, report_lines, tally_line
 from effectmq.cli.dead_waiting import replay_and_wait
+from effectmq.cli.lines import without_mark
 from effectmq.cli.options import (
     Commands,
     broker_of,
@@ -362,7 +363,7 @@ def _document(path: str) -> bytes:
         raise ConfigurationError(
             f"{path} is longer than {_MAX_DOCUMENT_BYTES} bytes; no envelope may be that large"
         )
-    return document
+    return without_mark(document)
 
 
 def _say_unfound(wanted: list[str], found: set[str], count: int) -> None:

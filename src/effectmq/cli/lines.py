@@ -8,17 +8,29 @@ everything.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import io
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 from effectmq.protocol.errors import ConfigurationError
 
-__all__ = ["MAX_LINE_BYTES", "Line", "Source", "batches", "count_lines", "lines", "opened", "whole"]
+__all__ = [
+    "MAX_LINE_BYTES",
+    "Line",
+    "Source",
+    "batches",
+    "count_lines",
+    "lines",
+    "opened",
+    "whole",
+    "without_mark",
+]
 
 #: Longer than any envelope that a broker takes, even with every character escaped.
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -84,7 +96,7 @@ def whole(path: str) -> bytes:
     One document that is a whole file.
 
     Raises:
-        ConfigurationError: When it cannot be read, or is too long to be one.
+        ConfigurationError: When it cannot be read, is too long to be one, or is no UTF-8.
     """
     data = bytearray()
     with opened(path) as source:
@@ -92,7 +104,58 @@ def whole(path: str) -> bytes:
             data += chunk
             if len(data) > MAX_LINE_BYTES:
                 raise ConfigurationError(f"{path} is longer than {MAX_LINE_BYTES} bytes")
-    return bytes(data)
+    return without_mark(bytes(data))
+
+
+#: How files begin that are no text in UTF-8, and what each is. The longer ones first.
+_FOREIGN = (
+    (codecs.BOM_UTF32_LE, "text in UTF-32"),
+    (codecs.BOM_UTF32_BE, "text in UTF-32"),
+    (codecs.BOM_UTF16_LE, "text in UTF-16"),
+    (codecs.BOM_UTF16_BE, "text in UTF-16"),
+    (b"\x1f\x8b", "packed with gzip"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd"),
+    (b"PK\x03\x04", "a zip archive"),
+)
+#: JSON without a mark: its first character is ASCII, so every second byte is NUL.
+_UTF16 = re.compile(rb"[\x09-\x7e]\x00|\x00[\x09-\x7e]")
+_LONGEST_MARK = 4
+
+
+def _chunks(source: Source) -> Iterator[bytes]:
+    start = b""
+    while len(start) < _LONGEST_MARK and (chunk := source.read(_CHUNK_BYTES)):
+        start += chunk
+        if not _may_be_mark(start):
+            break
+    if start:
+        yield without_mark(start)
+    while chunk := source.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _may_be_mark(start: bytes) -> bool:
+    """Whether more is needed to tell; whoever sends one line and waits has sent enough."""
+    marks = (codecs.BOM_UTF8, *(mark for mark, _ in _FOREIGN))
+    return any(mark.startswith(start) for mark in marks) or start == b"\x00"
+
+
+def without_mark(start: bytes) -> bytes:
+    """
+    The beginning of a document, after the mark that some editors write into files in UTF-8.
+
+    Raises:
+        ConfigurationError: When it is no text in UTF-8, by its first bytes.
+    """
+    what = next((what for mark, what in _FOREIGN if start.startswith(mark)), "")
+    if not what and _UTF16.match(start):
+        what = "text in UTF-16"
+    if what:
+        raise ConfigurationError(
+            f"the input is {what}, and JSON is read as UTF-8; convert it first, for instance with "
+            "iconv -f UTF-16 -t UTF-8, or unpack it"
+        )
+    return start.removeprefix(codecs.BOM_UTF8)
 
 
 def count_lines(path: str) -> int:
@@ -102,11 +165,16 @@ def count_lines(path: str) -> int:
 
 
 def batches(source: Source, limit: int = MAX_LINE_BYTES) -> Iterator[list[Line]]:
-    """The lines of a stream, those of one chunk together."""
+    """
+    The lines of a stream, those of one chunk together, without a byte order mark before the first.
+
+    Raises:
+        ConfigurationError: When it begins as text in UTF-16 or UTF-32, or as a packed file.
+    """
     number = 0
     held = bytearray()
     too_long = False
-    while chunk := source.read(_CHUNK_BYTES):
+    for chunk in _chunks(source):
         *ended, rest = chunk.split(b"\n")
         batch: list[Line] = []
         for part in ended:
@@ -126,6 +194,9 @@ def batches(source: Source, limit: int = MAX_LINE_BYTES) -> Iterator[list[Line]]
         yield [Line(number + 1, b"" if too_long else bytes(held), too_long)]
 
 
+_Item: TypeAlias = "list[Line] | OSError | ConfigurationError | None"
+
+
 async def lines(source: Source) -> AsyncIterator[Line]:
     """
     The lines of a stream, read in a thread so that a slow pipe holds nothing up.
@@ -134,11 +205,11 @@ async def lines(source: Source) -> AsyncIterator[Line]:
         ConfigurationError: When reading fails half-way.
     """
     loop = asyncio.get_running_loop()
-    ready: asyncio.Queue[list[Line] | OSError | None] = asyncio.Queue()
+    ready: asyncio.Queue[_Item] = asyncio.Queue()
     slots = threading.Semaphore(_AHEAD)
     stopped = threading.Event()
 
-    def hand_over(item: list[Line] | OSError | None) -> bool:
+    def hand_over(item: _Item) -> bool:
         slots.acquire()
         try:
             loop.call_soon_threadsafe(ready.put_nowait, item)
@@ -153,12 +224,16 @@ async def lines(source: Source) -> AsyncIterator[Line]:
                     return
         except (OSError, ValueError) as problem:
             hand_over(problem if isinstance(problem, OSError) else OSError(str(problem)))
+        except ConfigurationError as problem:
+            hand_over(problem)
         hand_over(None)
 
     # A daemon: a thread that waits for a pipe must not keep the process from leaving.
     threading.Thread(target=read, name="effectmq reader", daemon=True).start()
     try:
         while (item := await ready.get()) is not None:
+            if isinstance(item, ConfigurationError):
+                raise item
             if isinstance(item, OSError):
                 raise ConfigurationError(f"the input cannot be read: {item}")
             slots.release()

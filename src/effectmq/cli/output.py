@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import BinaryIO, cast
@@ -80,11 +81,14 @@ def flush() -> None:
 def note(text: str, *, quiet: bool = False) -> None:
     """Say something about the result that is not part of it."""
     if not quiet:
-        clear_line()
-        print(text, file=sys.stderr)
+        with suppress(OSError):
+            clear_line()
+            print(text, file=sys.stderr)
 
 
 def complain(sentence: str) -> None:
     """Say what went wrong, in one line without control characters and passwords."""
-    clear_line()
-    print(f"effectmq: {printable(sentence, _MAX_SENTENCE)}", file=sys.stderr)
+    # Where nothing can be said, the exit code still says it.
+    with suppress(OSError):
+        clear_line()
+        print(f"effectmq: {printable(sentence, _MAX_SENTENCE)}", file=sys.stderr)
