@@ -100,6 +100,13 @@ class MissingRoads:
         self._answers[route] = (now, look.result())
 
     async def _look(self, route: str) -> Missing:
+        try:
+            return await self._look_around(route)
+        except AccessRefusedError as problem:
+            # From RabbitMQ 4.3 on, looking needs a permission, too.
+            return not_looked_up(route, problem)
+
+    async def _look_around(self, route: str) -> Missing:
         queue = self._names.work_queue(route)
         there = await self._transport.stats(queue) is not None
         until = self._loop.time() + (_RETURN_S if route in self._worked else 0.0)

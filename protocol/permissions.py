@@ -46,7 +46,11 @@ def operator_permissions(namespace: str) -> Permissions:
 
 
 def producer_permissions(namespace: str, identity: str) -> Permissions:
-    """For a client with an identity of its own, which may cancel as well."""
+    """
+    For a client with an identity of its own, which may cancel as well.
+
+    With the work queues among what it may write, it sees and mends a binding that is missing.
+    """
     names = Names(namespace)
     work, control, reply = (
         re.escape(name).replace(r"\-", "-")
@@ -54,5 +58,7 @@ def producer_permissions(namespace: str, identity: str) -> Permissions:
     )
     # Beside its reply queue there is the lock that keeps a second one of its name away.
     return Permissions(
-        f"^({reply}(#lock.*)?|{work}|{control})$", f"^({work}|{control})$", f"^{reply}$"
+        f"^({reply}(#lock.*)?|{work}|{control})$",
+        rf"^({work}(\..*)?|{control})$",
+        f"^({reply}|{work})$",
     )

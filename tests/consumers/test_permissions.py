@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aio_pika
 import pytest
 
 from effectmq.broker.client import EffectClient
@@ -18,7 +19,12 @@ from effectmq.broker.deadletters import DeadFilter, DeadLetters
 from effectmq.broker.transports import open_transport
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.errors import AccessRefusedError, EffectCancelledError, EffectFailedError
+from effectmq.protocol.errors import (
+    AccessRefusedError,
+    EffectCancelledError,
+    EffectFailedError,
+    UnroutableError,
+)
 from effectmq.protocol.permissions import (
     Permissions,
     operator_permissions,
@@ -225,3 +231,32 @@ async def test_a_producer_without_permission_is_told_at_once(place: _Place) -> N
     assert {type(each) for each in failures} == {AccessRefusedError}
     assert "no write permission on exchange 't.work'" in str(failures[0])
     assert app.counters["delivered"] == 0
+
+
+@pytest.mark.one_broker
+@pytest.mark.parametrize("role", ["documented", "narrow"])
+async def test_a_producer_mends_what_it_may_and_says_what_it_may_not(
+    place: _Place, role: str
+) -> None:
+    """With the documented permissions a deleted binding is bound again; with fewer it is named."""
+    app = await place.start(place.worker(place.url()))
+    await app.stop()
+    permissions = producer_permissions("t", "p1")
+    if role == "narrow":
+        permissions = permissions._replace(write=r"^t\.work$", read=r"^t\.reply\.p1$")
+    client = await place.client(place.user(f"producer-{role}", permissions), "p1")
+    queue = Names("t").work_queue("exec_code")
+    async with await aio_pika.connect(place.url()) as connection:
+        found = await (await connection.channel()).get_queue(queue)
+        await found.unbind(Names("t").work_exchange, "exec_code")
+    if role == "documented":
+        await client.submit(code("x", "1"), timeout=20)
+        return
+    failures = await asyncio.gather(
+        *(client.submit(code("x", str(n)), timeout=20) for n in range(50)), return_exceptions=True
+    )
+    assert {type(each) for each in failures} == {UnroutableError}
+    assert queue in str(failures[0])
+    assert "permission" in str(failures[0])
+    assert client._transport is not None
+    assert client._transport.counters["reconnects"] == 0

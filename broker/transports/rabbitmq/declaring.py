@@ -116,7 +116,8 @@ async def _each(
 async def _is_there(link: Link, find: _Act) -> bool:
     channel = await link.channel(confirms=False)
     try:
-        with suppress(TopologyError):
+        # From 4.3 on, looking needs any one of the three permissions.
+        with suppress(TopologyError, AccessRefusedError):
             await find(channel)
             return True
         return False

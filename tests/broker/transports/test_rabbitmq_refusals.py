@@ -65,10 +65,10 @@ def with_login(url: str, login: str) -> str:
 
 @pytest.fixture(scope="module")
 def limited(node: BrokerNode) -> str:
-    """A user who may only touch what is called ``ok-...``, as an address."""
+    """A user who may only touch ``ok-...`` and publish to ``seen-...``, as an address."""
     name = f"limited-{secrets.token_hex(3)}"
     node.ctl("add_user", name, SECRET)
-    node.ctl("set_permissions", name, "^ok-", "^(ok-|amq.default$)", "^ok-")
+    node.ctl("set_permissions", name, "^ok-", "^(ok-|seen-|amq.default$)", "^ok-")
     return with_login(node.url, f"{name}:{SECRET}")
 
 
@@ -297,8 +297,13 @@ async def test_no_permission_on_one_object_names_it(limited: str, node: BrokerNo
     async with RabbitTransport(node.url) as owner, RabbitTransport(limited) as transport:
         await owner.declare(other)
         await transport.declare(Topology(exchanges=(exchange,), queues=(mine,)))
-        # What an operator has declared need not be declared again.
-        await transport.declare(other)
+        # What an operator has declared, and may be used, need not be declared again.
+        seen = Topology(
+            exchanges=(Exchange("seen-exchange", "direct"),),
+            queues=(Queue("seen-queue", {"x-queue-type": "classic"}),),
+        )
+        await owner.declare(seen)
+        await transport.declare(seen)
         missing = Topology(queues=(Queue("denied-too", {"x-queue-type": "classic"}),))
         calls: list[tuple[str, str, Callable[[], Awaitable[object]]]] = [
             ("denied-too", "configure", lambda: transport.declare(missing)),
