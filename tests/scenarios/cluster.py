@@ -130,9 +130,10 @@ class Load:
             self.problems.append(f"effect {n} was answered with {self.answers[n]}")
 
     async def answered(self, more: int) -> float:
-        """Wait until so many effects that are submitted from now on are answered; gives seconds."""
+        """Wait until the next so many effects are answered, all of them; gives seconds."""
         began, first = time.monotonic(), self.submitted
-        await eventually(lambda: sum(n >= first for n in self.answers) >= more, _PATIENCE_S)
+        last = first + more
+        await eventually(lambda: all(n in self.answers for n in range(first, last)), _PATIENCE_S)
         return time.monotonic() - began
 
     async def drain(self) -> None:
@@ -162,11 +163,11 @@ async def strike(cluster: BrokerCluster, load: Load, number: int, fault: Fault) 
         node.sigstop()
     try:
         took_s = await load.answered(10)
+        print(f"{node.name} {fault}: answered again after {took_s:.1f} s", flush=True)
     finally:
-        if fault == "kill":
-            await asyncio.to_thread(node.start)
-        else:
-            node.sigcont()
+        # A node that the others have given up begins anew, as whoever supervises it would see to.
+        await asyncio.to_thread(node.kill9)
+        await asyncio.to_thread(node.start)
     await asyncio.to_thread(cluster.wait_until_whole)
     await load.answered(5)
     return took_s
@@ -180,13 +181,9 @@ async def _run(cluster: BrokerCluster, journal: str, rounds: int) -> int:
             await load.answered(10)
             for turn in range(rounds):
                 for number in range(len(cluster.nodes)):
-                    for fault in ("kill", "freeze"):
-                        took_s = await strike(cluster, load, number, fault)
-                        print(
-                            f"round {turn + 1}: node {number + 1} {fault}: answered again after "
-                            f"{took_s:.1f} s",
-                            flush=True,
-                        )
+                    for fault in ("freeze", "kill"):
+                        print(f"round {turn + 1}: ", end="")
+                        await strike(cluster, load, number, fault)
     print(
         f"{load.submitted} effects, {len(load.answers)} answered, {load.runs} bodies run, slowest "
         f"{load.slowest_s:.1f} s"

@@ -21,6 +21,7 @@ from effectmq.broker.transports.rabbitmq.address import read_address
 from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
 from effectmq.broker.transports.rabbitmq.declaring import declare, missing_queues, restore
 from effectmq.broker.transports.rabbitmq.driver import Link
+from effectmq.broker.transports.rabbitmq.driver.waiting import seen
 from effectmq.broker.transports.rabbitmq.errors import in_use_error
 from effectmq.broker.transports.rabbitmq.looking import Looker
 from effectmq.broker.transports.rabbitmq.publisher import Publisher
@@ -43,6 +44,8 @@ logger = logging.getLogger("effectmq.rabbitmq")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 #: What the second connection may take, in seconds, when the first one took nearly all the time.
 _SECOND_CONNECT_S = 3.0
+#: What the bindings may take before a new connection is used without them.
+_BIND_S = 2.0
 #: AMQP writes it in two bytes.
 _MAX_PREFETCH = 65_535
 
@@ -149,7 +152,17 @@ class RabbitTransport:
     async def _restore(self, link: Link) -> None:
         """Declare everything again on a new connection, before anybody else uses it."""
         await self._note_missing(link)
-        await restore(link, self._topology)
+        declared = self._topology
+        await restore(link, Topology(declared.exchanges, declared.queues))
+        # A cluster with a frozen node answers these only when it has given the node up. They are
+        # there already, as a rule, and nobody should have to wait for that.
+        binding = asyncio.get_running_loop().create_task(
+            restore(link, Topology(bindings=declared.bindings)), name="effectmq bindings"
+        )
+        binding.add_done_callback(seen)
+        await asyncio.wait({binding}, timeout=_BIND_S)
+        if binding.done():
+            binding.result()
 
     async def _note_missing(self, link: Link) -> None:
         """Tell consumers whose queue does not exist any more, while that can still be seen."""
