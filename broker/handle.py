@@ -57,9 +57,13 @@ class Handle:
             if waiter.answer is not None:
                 return
 
-    async def reply(self, timeout: float | None = None) -> Reply:
+    async def reply(self, timeout: float | None = None, *, given: float | None = None) -> Reply:
         """
         Wait for the whole answer: the outcome or error, the attempt, whether it was replayed.
+
+        Args:
+            timeout: Seconds to wait; without limit when not given.
+            given: The time that an error names, when ``timeout`` is what is left of it.
 
         Raises:
             EffectTimeoutError: When it did not arrive within ``timeout`` seconds. The effect goes
@@ -71,7 +75,8 @@ class Handle:
             return await self._waiter.wait(timeout)
         except TimeoutError:
             self._book.give_up(self._waiter.key)
-            raise EffectTimeoutError(self.effect_id, timeout or 0.0) from None
+            named_s = timeout if given is None else given
+            raise EffectTimeoutError(self.effect_id, named_s or 0.0) from None
 
     async def outcome(self, timeout: float | None = None) -> RuntimeEffectOutcome:
         """

@@ -18,10 +18,11 @@ from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.rabbitmq.driver import Link
 from effectmq.broker.transports.rabbitmq.driver.channel import Channel
-from effectmq.protocol.errors import UnroutableError
+from effectmq.protocol.errors import BrokerUnreachableError, PublishUnknownError, UnroutableError
 from effectmq.protocol.topology import Names, TopologySettings, shared_topology, work_topology
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from tests.brokers.provide import Broker
+from tests.brokers.proxy import ChaosProxy
 from tests.consumers.stage import nap
 from tests.waiting import eventually
 
@@ -225,12 +226,39 @@ async def test_errors_name_the_time_that_was_given(namespace: str) -> None:
             (client.submit(nap(1, effect_id="b")), "0.21"),
             (client.execute(nap(1, effect_id="c"), timeout=0.23), "0.23"),
             (client.attach(nap(1, effect_id="d")).outcome(timeout=0.22), "0.22"),
+            (client.attach(nap(1, effect_id="e")).reply(0.05, given=0.26), "0.26"),
         ]
         for call, given in calls:
             with pytest.raises(Exception, match=r"\d s\b") as raised:
                 await call
             assert re.findall(r"([\d.]+) s\b", str(raised.value)) == [given]
         other.broker.unblock()
+
+
+@pytest.mark.one_broker
+@pytest.mark.parametrize("fault", ["hole", "cut"])
+async def test_errors_over_a_bad_line_name_the_time_that_was_given(
+    broker: Broker, namespace: str, fault: str
+) -> None:
+    """Also after several tries, of which each had less time than the one before."""
+    settings = TopologySettings(namespace=namespace)
+    async with (
+        ChaosProxy.to(broker.url) as proxy,
+        EffectClient(proxy.url(broker.url), topology=settings) as client,
+    ):
+        transport = client._transport
+        assert transport is not None
+        await transport.declare(work_topology(settings, ["sleep"]))
+        await client.submit(nap(1, effect_id="before"))
+        proxy.hole()
+        if fault == "cut":
+            proxy.cut()
+        for timeout in (0.75, 1.25):
+            call = client.submit(nap(1, effect_id=str(timeout)), timeout=timeout)
+            with pytest.raises((PublishUnknownError, BrokerUnreachableError)) as raised:
+                await call
+            assert f"within {timeout:g} s" in str(raised.value)
+        proxy.pass_through()
 
 
 def test_what_does_not_help_is_done_less_and_less_often() -> None:

@@ -120,6 +120,7 @@ def test_the_page_says_what_the_code_says() -> None:
     assert _documented("producer", "my-ns", "p1") == producer_permissions("my-ns", "p1")
 
 
+@pytest.mark.one_broker
 async def test_the_documented_permissions_are_enough(
     place: _Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +185,7 @@ async def test_all_that_a_worker_may_not_do_is_named_at_its_start(
         assert dead.ready == 0
 
 
+@pytest.mark.one_broker
 async def test_a_worker_whose_permission_is_withdrawn_keeps_what_it_has_and_takes_no_more(
     place: _Place, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -204,7 +204,8 @@ class _Runner:
                 "replay_key": handle.replay_key,
                 "hash": handle.hash,
             }
-            return (await handle.reply(max(0.0, end - loop.time()))).tree()
+            left_s = max(0.0, end - loop.time())
+            return (await handle.reply(left_s, given=self.timeout_s)).tree()
         except (MalformedError, InvalidEnvelopeError) as problem:
             return {**failed, "error": f"not a valid envelope: {describe(problem)}"}
         except EffectmqError as problem:
