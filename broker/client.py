@@ -41,6 +41,7 @@ from effectmq.broker.replies import Asked, ReplyBook, ReplyKey
 from effectmq.broker.reply_queue import declare_reply_queue, delete_reply_queue
 from effectmq.broker.scopes import ProcessScope, Turn
 from effectmq.broker.settings import TransportSettings
+from effectmq.broker.timeouts import FOREVER_S, checked_timeout
 from effectmq.broker.transport import Consumer, Delivery, Transport
 from effectmq.broker.transports import open_transport
 from effectmq.protocol import headers as names
@@ -350,6 +351,7 @@ class EffectClient:
             traceparent=traceparent,
             tracestate=tracestate,
         )
+        timeout = checked_timeout(timeout)
         limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
         end = asyncio.get_running_loop().time() + limit_s
         if not await self._recalled(request, limit_s):
@@ -360,7 +362,7 @@ class EffectClient:
         self,
         envelope: RuntimeEffectEnvelope,
         *,
-        timeout: float = DEFAULT_TIMEOUT_S,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
         lane: str | None = None,
         scope: EffectScope | None = None,
         deadline_s: float | None = None,
@@ -372,7 +374,7 @@ class EffectClient:
 
         Args:
             envelope: What to do.
-            timeout: Seconds for everything together.
+            timeout: Seconds for everything together; None waits for the outcome without a limit.
             lane: The lane of its kind, when the kind is split.
             scope: The effect scope, when it is not the one derived from the invocation.
             deadline_s: Seconds from now after which nobody wants the outcome; inside of a handler
@@ -390,7 +392,9 @@ class EffectClient:
             RecordMissingError: With strict replay, when nothing is recorded.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
+        timeout = checked_timeout(timeout)
+        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
+        end = loop.time() + limit_s
         request, handle = self._prepare(
             envelope,
             scope=scope,
@@ -398,15 +402,16 @@ class EffectClient:
             traceparent=traceparent,
             tracestate=tracestate,
         )
-        if not handle.done and not await self._recalled(request, timeout):
-            await self._publish(request, route_of(request.kind, lane), end, timeout)
+        if not handle.done and not await self._recalled(request, limit_s):
+            await self._publish(request, route_of(request.kind, lane), end, limit_s)
         try:
-            return await handle.outcome(max(0.0, end - loop.time()))
+            left_s = None if timeout is None else max(0.0, end - loop.time())
+            return await handle.outcome(left_s)
         except EffectTimeoutError:
             if await self._recalled_late(request):
                 return await handle.outcome(0)
             recorded = None if self._recall is None else False
-            raise EffectTimeoutError(request.effect_id, timeout, recorded) from None
+            raise EffectTimeoutError(request.effect_id, limit_s, recorded) from None
 
     async def _recalled_late(self, request: Request) -> bool:
         """Whether the journal has what did not arrive in time; a last look, and a short one."""
@@ -438,6 +443,7 @@ class EffectClient:
         traceparent: str = "",
         tracestate: str = "",
     ) -> tuple[Request, Handle]:
+        deadline_s = checked_timeout(deadline_s, "deadline_s")
         now = time.time()
         parent = inherited()
         own_ms = int((now + deadline_s) * 1_000) if deadline_s is not None else 0
@@ -473,7 +479,7 @@ class EffectClient:
         *,
         reason: str = "",
         scope: EffectScope | None = None,
-        timeout: float = DEFAULT_TIMEOUT_S,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
     ) -> bool:
         """
         Cancel an effect, unless it has its outcome: exactly one of the two is recorded.
@@ -485,7 +491,7 @@ class EffectClient:
             effect: What to cancel; it need not have been submitted by this client.
             reason: Recorded with it, for people.
             scope: The effect scope that an envelope was submitted with, if one was.
-            timeout: Seconds for the journal to decide.
+            timeout: Seconds for the journal to decide; None for no limit.
 
         Returns:
             Whether it is cancelled; ``False`` when it was finished before.
@@ -507,10 +513,11 @@ class EffectClient:
                 "this client only replays (replay='strict'), and cancelling would change the "
                 "record; use a client that executes"
             )
+        limit_s = checked_timeout(timeout)
         handle = effect if isinstance(effect, Handle) else self._prepare(effect, scope=scope)[1]
         request = handle.request
         error = cancel_error(request.kind, reason)
-        if not await self._recall.cancel(request, error, timeout):
+        if not await self._recall.cancel(request, error, FOREVER_S if limit_s is None else limit_s):
             return False
         self.counters["cancelled"] += 1
         self._book.take(

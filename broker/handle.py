@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from effectmq.broker.journal.recalling import failure_of
 from effectmq.broker.replies import ReplyBook, Waiter
+from effectmq.broker.timeouts import checked_timeout
 from effectmq.protocol.chunk import Chunk
 from effectmq.protocol.errors import EffectTimeoutError
 from effectmq.protocol.reply import Reply
@@ -70,6 +71,7 @@ class Handle:
                 on, and the handle can be waited on again.
             TransportClosedError: When the client is not open, so that nothing can arrive.
         """
+        timeout = checked_timeout(timeout)
         self._book.check_open(self._waiter)
         try:
             return await self._waiter.wait(timeout)

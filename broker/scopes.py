@@ -71,7 +71,7 @@ class Execute(Protocol):
     """``EffectClient.execute``."""
 
     async def __call__(
-        self, envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float
+        self, envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float | None
     ) -> RuntimeEffectOutcome:
         """Submit an envelope and wait for its outcome."""
         ...
@@ -151,7 +151,7 @@ class Turn:
         *,
         call_id: str,
         lane: str | None = None,
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> Running:
         """
         Call one tool; see ``Client.execute`` for timeout and errors.
@@ -161,7 +161,7 @@ class Turn:
             args: Its arguments by name.
             call_id: The call's id, given by the model.
             lane: The lane of the tool, when it has one.
-            timeout: How long to wait for the outcome, in seconds.
+            timeout: How long to wait for the outcome, in seconds; None for no limit.
         """
         (envelope,) = self.tool_envelopes([ToolCall(tool_name, args, call_id)])
         return self._execute(envelope, lane=lane, timeout=timeout)
@@ -172,7 +172,7 @@ class Turn:
         *,
         tools: Iterable[LlmToolSpec] | None = None,
         lane: str | None = None,
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> Coroutine[Any, Any, RuntimeEffectOutcomeToolCall]:
         """
         Call the tool that a model asks for, whatever it wrote as arguments.
@@ -184,7 +184,7 @@ class Turn:
             part: The call, out of the response of the model.
             tools: Those that were on offer; ``None`` leaves it to the worker to know them.
             lane: The lane of the tool, when it has one.
-            timeout: How long to wait for the outcome, in seconds.
+            timeout: How long to wait for the outcome, in seconds; None for no limit.
         """
         lanes = {part.tool_name: lane} if lane else None
         return _only(self.tool_calls_from_model([part], tools=tools, lanes=lanes, timeout=timeout))
@@ -195,7 +195,7 @@ class Turn:
         *,
         tools: Iterable[LlmToolSpec] | None = None,
         lanes: Mapping[str, str] | None = None,
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> Coroutine[Any, Any, list[RuntimeEffectOutcomeToolCall]]:
         """
         Call all tools that one answer of a model asks for, side by side, as one batch.
@@ -219,7 +219,7 @@ class Turn:
         batch: RuntimeInvocation | None,
         calls: Sequence[PreparedToolCall | RuntimeEffectOutcomeToolCall],
         lanes: Mapping[str, str],
-        timeout: float,
+        timeout: float | None,
     ) -> list[RuntimeEffectOutcomeToolCall]:
         async def carried_out(
             call: PreparedToolCall | RuntimeEffectOutcomeToolCall,
@@ -243,23 +243,25 @@ class Turn:
             for task in tasks:
                 task.cancel()
 
-    def llm_call(self, request: LlmRequestSpec, *, timeout: float = _DEFAULT_TIMEOUT_S) -> Running:
+    def llm_call(
+        self, request: LlmRequestSpec, *, timeout: float | None = _DEFAULT_TIMEOUT_S
+    ) -> Running:
         """Ask the turn's model."""
         return self._run("llm_call", RuntimeEffectCommandLlmCall(request=request), timeout)
 
-    def exec_code(self, code: str, *, timeout: float = _DEFAULT_TIMEOUT_S) -> Running:
+    def exec_code(self, code: str, *, timeout: float | None = _DEFAULT_TIMEOUT_S) -> Running:
         """Run a block of code."""
         return self._run("exec_code", RuntimeEffectCommandExecCode(code=code), timeout)
 
     def checkpoint(
-        self, checkpoint: CheckpointKind, *, timeout: float = _DEFAULT_TIMEOUT_S
+        self, checkpoint: CheckpointKind, *, timeout: float | None = _DEFAULT_TIMEOUT_S
     ) -> Running:
         """Take what has come in for the session."""
         command = RuntimeEffectCommandCheckpoint(checkpoint=checkpoint)
         return self._run("checkpoint", command, timeout)
 
     def sync_execution_surface(
-        self, *, update_machine_config: bool, timeout: float = _DEFAULT_TIMEOUT_S
+        self, *, update_machine_config: bool, timeout: float | None = _DEFAULT_TIMEOUT_S
     ) -> Running:
         """Ask for system prompt and tools anew."""
         command = RuntimeEffectCommandSyncExecutionSurface(
@@ -267,7 +269,7 @@ class Turn:
         )
         return self._run("sync_execution_surface", command, timeout)
 
-    def sleep(self, duration_ms: int, *, timeout: float = _DEFAULT_TIMEOUT_S) -> Running:
+    def sleep(self, duration_ms: int, *, timeout: float | None = _DEFAULT_TIMEOUT_S) -> Running:
         """Wait for ``duration_ms`` milliseconds without holding anything."""
         return self._run("sleep", RuntimeEffectCommandSleep(duration_ms=duration_ms), timeout)
 
@@ -278,7 +280,7 @@ class Turn:
         usage_source: str,
         replay_key: str | None = None,
         cause: CausalRef | None = None,
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> RuntimeEffectOutcome:
         """
         Ask a model outside of the turn's own conversation.
@@ -289,7 +291,7 @@ class Turn:
             usage_source: Under which name its tokens are booked.
             replay_key: Tells two equal requests apart.
             cause: On whose behalf.
-            timeout: Seconds for everything together.
+            timeout: Seconds for everything together; None for no limit.
         """
         invocation = invocations.direct(
             request,
@@ -305,7 +307,7 @@ class Turn:
         )
 
     def _run(
-        self, kind: RuntimeEffectKind, command: RuntimeEffectCommand, timeout: float
+        self, kind: RuntimeEffectKind, command: RuntimeEffectCommand, timeout: float | None
     ) -> Running:
         envelope = RuntimeEffectEnvelope(invocation=self.invocation(kind), command=command)
         return self._execute(envelope, timeout=timeout)
@@ -343,7 +345,7 @@ class ProcessScope:
         *,
         grant: ProcessStartGrant | None = None,
         context: ProcessExecutionContext | None = None,
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> RuntimeEffectOutcome:
         """
         Register and start a process.
@@ -352,7 +354,7 @@ class ProcessScope:
             registration: The process.
             grant: Who gets a handle to it.
             context: What it takes along: the invocation that starts it, and who its wakes go to.
-            timeout: How long to wait, in seconds.
+            timeout: How long to wait, in seconds; None for no limit.
         """
         command = ProcessCommandStart(
             registration=registration,
@@ -366,7 +368,7 @@ class ProcessScope:
         owner_scope: Owner | None = None,
         *,
         mode: ProcessListMode = "live",
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> RuntimeEffectOutcome:
         """List the processes of a scope; the live ones of the session's own by default."""
         scope = owner_scope or Owner(session_id=self.session_id)
@@ -378,7 +380,7 @@ class ProcessScope:
         to_scope: Owner,
         process_ids: Sequence[str],
         *,
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> RuntimeEffectOutcome:
         """Move handles from one scope to another."""
         command = ProcessCommandTransfer(
@@ -387,7 +389,7 @@ class ProcessScope:
         return await self._run(command, timeout)
 
     async def wait(
-        self, process_id: str, *, timeout: float = _DEFAULT_TIMEOUT_S
+        self, process_id: str, *, timeout: float | None = _DEFAULT_TIMEOUT_S
     ) -> RuntimeEffectOutcome:
         """Await a process's terminal output (the operation ``await``)."""
         return await self._run(ProcessCommandAwait(process_id=process_id), timeout)
@@ -397,7 +399,7 @@ class ProcessScope:
         process_id: str,
         reason: str | None = None,
         *,
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> RuntimeEffectOutcome:
         """Ask a process to stop."""
         return await self._run(ProcessCommandCancel(process_id=process_id, reason=reason), timeout)
@@ -408,18 +410,18 @@ class ProcessScope:
         signal_id: str,
         request: ProcessEventAppendRequest,
         *,
-        timeout: float = _DEFAULT_TIMEOUT_S,
+        timeout: float | None = _DEFAULT_TIMEOUT_S,
     ) -> RuntimeEffectOutcome:
         """Append an event to a process."""
         command = ProcessCommandSignal(process_id=process_id, signal_id=signal_id, request=request)
         return await self._run(command, timeout)
 
     async def delete_session(
-        self, session_id: str | None = None, *, timeout: float = _DEFAULT_TIMEOUT_S
+        self, session_id: str | None = None, *, timeout: float | None = _DEFAULT_TIMEOUT_S
     ) -> RuntimeEffectOutcome:
         """Give up the handles of a session; this one by default."""
         command = ProcessCommandDeleteSession(session_id=session_id or self.session_id)
         return await self._run(command, timeout)
 
-    async def _run(self, command: ProcessCommand, timeout: float) -> RuntimeEffectOutcome:
+    async def _run(self, command: ProcessCommand, timeout: float | None) -> RuntimeEffectOutcome:
         return await self._execute(self.envelope(command), timeout=timeout)

@@ -34,6 +34,7 @@ The one error tree of the project.
     │   ├── NotStorableError           nothing that a database can keep; trying again does not help
     │   └── SchemaVersionError         written by another version of effectmq
     ├── ProcessRegistryError           the process registry refused; ``text`` as Lash words it
+    │   ├── UnknownProcessError        nobody has registered the process, or not yet
     │   └── ProcessLeaseLostError      the worker does not hold the process any more
     ├── EffectError                    what became of one effect
     │   ├── EffectFailedError          a controller error came back: ``code`` and ``message``
@@ -93,6 +94,7 @@ __all__ = [
     "ToolCallError",
     "TopologyError",
     "TransportClosedError",
+    "UnknownProcessError",
     "UnroutableError",
     "UnsupportedVersionError",
     "VirtualHostError",
@@ -448,6 +450,10 @@ class ProcessRegistryError(EffectmqError):
     def display(self) -> str:
         """The text as a controller error carries it."""
         return f"plugin session error: {self.text}"
+
+
+class UnknownProcessError(ProcessRegistryError):
+    """Nobody has registered the process, or not yet: its start may be on its way."""
 
 
 class ProcessLeaseLostError(ProcessRegistryError):

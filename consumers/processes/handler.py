@@ -5,6 +5,9 @@ The handler of ``process``: seven operations on the registry.
 and otherwise asks to be called again; that call waits on a delay level of the broker, where it
 costs nothing and survives everything. The longer a process has been waited for, the rarer the
 looks, so that the answer is late by a fraction of the time that was waited anyway.
+
+What is asked of a process that nobody has registered waits in the same way, for a stated time: its
+start may have been submitted before and be delayed, and "there is none" would be recorded for ever.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from effectmq.broker.journal.records import OnUncertain
 from effectmq.broker.processes.registry import ProcessRegistry
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, TryAgain
 from effectmq.consumers.retry import IN_PLACE_LIMIT_MS, RetryPolicy
-from effectmq.protocol.errors import ProcessRegistryError, RejectEffectError
+from effectmq.protocol.errors import ProcessRegistryError, RejectEffectError, UnknownProcessError
 from effectmq.protocol.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandProcess
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeProcess
@@ -53,6 +56,7 @@ _LONGEST_WAIT_MS = 30_000
 #: Looks are at least this far apart, also when a deadline is near.
 _SHORTEST_WAIT_MS = 50
 _LINGER_S = 0.2
+_START_WAIT_S = 10.0
 
 #: What can be tried again is a database out of reach: nothing of the operation was kept then.
 _RETRY = RetryPolicy(stop=stop_after_attempt(10))
@@ -70,6 +74,8 @@ class ProcessHandler:
         first_wait_ms: After that, how soon to look for the first time; more than a second, or the
             wait would hold the slot.
         longest_wait_ms: And how far apart the looks become.
+        start_wait_s: How long an ``await``, ``cancel`` or ``signal`` waits for a process that is
+            not registered, in seconds, before it is refused.
     """
 
     kind = "process"
@@ -83,12 +89,14 @@ class ProcessHandler:
         linger_s: float = _LINGER_S,
         first_wait_ms: int = _FIRST_WAIT_MS,
         longest_wait_ms: int = _LONGEST_WAIT_MS,
+        start_wait_s: float = _START_WAIT_S,
     ) -> None:
         self._registry = registry
         self._poke = poke
         self._linger_s = linger_s
         self._first_wait_ms = first_wait_ms
         self._longest_wait_ms = longest_wait_ms
+        self._start_wait_s = start_wait_s
 
     def limit_s(self, request: Request) -> float | None:
         """None of its own: every operation is short."""
@@ -116,6 +124,10 @@ class ProcessHandler:
             )
         try:
             result = await self._execute(command.command, request)
+        except UnknownProcessError as problem:
+            if _now_ms() - request.first_seen_ms >= self._start_wait_s * 1_000:
+                raise RejectEffectError("plugin", problem.display) from None
+            return self._again(request, f"{problem.text}, whose start may be on its way")
         except ProcessRegistryError as problem:
             raise RejectEffectError("plugin", problem.display) from None
         return (
@@ -171,12 +183,16 @@ class ProcessHandler:
         output = await self._look(process_id, lingers=lingers)
         if output is not None:
             return ProcessEffectOutcomeAwait(output=output)
+        return self._again(request, f"process {process_id} has not ended")
+
+    def _again(self, request: Request, why: str) -> TryAgain:
+        waited_ms = _now_ms() - request.first_seen_ms
         wait_ms = min(max(waited_ms // 4, self._first_wait_ms), self._longest_wait_ms)
         if request.deadline_ms:
             # Whoever has a deadline wants the last look to be close to it.
             left_ms = request.deadline_ms - _now_ms()
             wait_ms = max(min(wait_ms, left_ms // 2), _SHORTEST_WAIT_MS)
-        return TryAgain(wait_ms, f"process {process_id} has not ended", counts=False)
+        return TryAgain(wait_ms, why, counts=False)
 
     async def _look(self, process_id: str, *, lingers: bool) -> ProcessAwaitOutput | None:
         if not lingers or not self._linger_s:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from effectmq.protocol.digests import prepared_registration
-from effectmq.protocol.errors import ProcessRegistryError
+from effectmq.protocol.errors import ProcessRegistryError, UnknownProcessError
 from effectmq.protocol.rust_text import is_blank
 from effectmq.protocol.wire.process_event_types import ProcessEventType
 from effectmq.protocol.wire.process_registration import ProcessRegistration
@@ -60,6 +60,6 @@ def hash_conflict(process_id: str, existing: str, new: str) -> ProcessRegistryEr
     )
 
 
-def unknown_process(process_id: str) -> ProcessRegistryError:
+def unknown_process(process_id: str) -> UnknownProcessError:
     """The error for an id that nobody has registered."""
-    return ProcessRegistryError(f"unknown process `{process_id}`")
+    return UnknownProcessError(f"unknown process `{process_id}`")

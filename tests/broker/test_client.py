@@ -240,9 +240,8 @@ async def test_a_timeout_of_nothing_is_a_timeout(stage: Stage) -> None:
     """Asked without patience, answered at once."""
     client = await stage.client()
     handle = await client.submit(code())
-    for timeout in (0.0, -1.0):
-        with pytest.raises(EffectTimeoutError):
-            await handle.outcome(timeout)
+    with pytest.raises(EffectTimeoutError):
+        await handle.outcome(0)
 
 
 async def test_a_handle_can_be_waited_on_again(stage: Stage) -> None:

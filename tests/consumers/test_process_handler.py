@@ -219,8 +219,42 @@ async def test_handles_are_transferred_and_a_session_is_deleted(
     assert [record.id for _, record in await registry.list_handles(S2)] == ["moved"]
 
 
-async def test_an_unknown_process_is_refused_and_parked(stage: Stage, processes: Processes) -> None:
-    """With the registry's text, as every controller error."""
+@pytest.mark.parametrize("operation", ["wait", "cancel", "signal"])
+@pytest.mark.parametrize("journal", [False, True])
+async def test_what_arrives_before_the_start_waits_for_it(
+    stage: Stage,
+    registry: ProcessRegistry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    journal: bool,
+) -> None:
+    """That there is none yet is no fact about the effect, and is not recorded as one."""
+    hurry(monkeypatch)
+    worker = stage.worker(journal=f"sqlite:///{tmp_path}/journal.db" if journal else None)
+    worker.add(ProcessHandler(registry, first_wait_ms=20))
+    await stage.start(worker)
+    processes = (await stage.client()).process_scope("s1")
+    asked = {
+        "wait": lambda: processes.wait("p1", timeout=PATIENCE_S),
+        "cancel": lambda: processes.cancel("p1", timeout=PATIENCE_S),
+        "signal": lambda: processes.signal("p1", "g", request("event"), timeout=PATIENCE_S),
+    }
+    early = asyncio.ensure_future(asked[operation]())
+    await eventually(lambda: worker.counters["started"] >= 2)
+    await processes.start(registration("p1", event_type("event")))
+    if operation == "wait":
+        await registry.complete("p1", DONE)
+    assert isinstance(await early, RuntimeEffectOutcomeProcess)
+    assert worker.counters["parked"] == 0
+
+
+async def test_an_unknown_process_is_refused_and_parked(
+    stage: Stage, registry: ProcessRegistry
+) -> None:
+    """After the time for its start, with the registry's text, as every controller error."""
+    await serving(stage, registry, start_wait_s=0)
+    processes = (await stage.client()).process_scope("s1")
     with pytest.raises(EffectFailedError) as caught:
         await processes.wait("no")
     assert (caught.value.code, caught.value.message) == (

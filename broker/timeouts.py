@@ -1,0 +1,37 @@
+"""What every public time limit means: seconds, or None for no limit."""
+
+from __future__ import annotations
+
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
+
+__all__ = ["FOREVER_S", "checked_timeout"]
+
+#: A limit that is none, where one has to be named: a year.
+FOREVER_S = 365 * 86_400.0
+
+
+def checked_timeout(value: object, name: str = "timeout") -> float | None:
+    """
+    Check a time limit that somebody gave.
+
+    Args:
+        value: Seconds; 0 is to look and not to wait, None is no limit.
+        name: What it is called.
+
+    Returns:
+        The seconds, or None for no limit.
+
+    Raises:
+        ConfigurationError: When it is no time.
+    """
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = min(value, FOREVER_S)
+        if seconds >= 0:  # NaN is not
+            return float(seconds)
+    shown = printable(repr(value), 60)
+    raise ConfigurationError(
+        f"{name} is {shown}; expected seconds as a number of 0 or more, or None for no limit"
+    )
