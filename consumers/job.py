@@ -49,6 +49,7 @@ from effectmq.consumers.answers import (
 )
 from effectmq.consumers.attempt import Attempt, Result
 from effectmq.consumers.bodies import Postpone, is_out_of_line, read_stored
+from effectmq.consumers.due import Due
 from effectmq.consumers.ending import Ending
 from effectmq.consumers.handler import NotHere, RetrySleep, TryAgain
 from effectmq.consumers.lane import Lane
@@ -103,6 +104,7 @@ class Job(Ending):
         "_dead_workers",
         "_defective",
         "_delayed",
+        "_due",
         "_fetching",
         "_held_before",
         "_polls",
@@ -120,6 +122,7 @@ class Job(Ending):
         self._timer: asyncio.TimerHandle | None = None
         self._delayed: Delay | None = None
         self._polls = 0
+        self._due = Due()
         self._defective = False
         self._refused = False
         #: How often this process had the message before.
@@ -378,6 +381,7 @@ class Job(Ending):
                 deaths=answer.deaths,
                 former_deaths=answer.former_deaths,
             )
+            self._due.note(self._request.due_ms, lane)
             self._begun = answer.begun
             self._dead_workers = answer.dead_workers
         reached("after_claim")
@@ -425,8 +429,9 @@ class Job(Ending):
     def _step(self) -> None:
         """Decide on the effect as it is now: when it is ours, and again after every pause."""
         lane = self.lane
+        request = self._request = self._due.moved(self._known(), lane)
         action = on_arrival(
-            self._known(),
+            request,
             now_ms=lane.now_ms(),
             levels_ms=lane.levels_ms,
             max_deaths=lane.settings.max_deaths,
@@ -450,6 +455,7 @@ class Job(Ending):
         request = self._request = self._known().changed(action.headers)
         lane = self.lane
         if isinstance(action, Pause):
+            self._due.note(request.due_ms, lane)
             lane.counters["paused"] += 1
             then = self._step if self._hold or not lane.records.kept else self._claim
             self._timer = lane.loop.call_later(action.wait_ms / 1_000, self._safely(then))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.brokers.finding import Unavailable
+from tests.databases.faketime import faketime_library
 from tests.databases.finding import programs
 from tests.databases.pooler import pooler_program
 from tests.databases.provide import read_settings
@@ -16,7 +17,11 @@ from tests.databases.provide import read_settings
 def main() -> int:
     """0 when everything can be had, or when its tests may be skipped."""
     settings = read_settings(os.environ)
-    wanted: dict[str, Callable[[], Path]] = {"PostgreSQL": programs, "pgbouncer": pooler_program}
+    wanted: dict[str, Callable[[], Path]] = {
+        "PostgreSQL": programs,
+        "pgbouncer": pooler_program,
+        "faketime": faketime_library,
+    }
     code = 0
     for name, find in wanted.items():
         try:

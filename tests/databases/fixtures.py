@@ -20,6 +20,7 @@ from tests.databases.provide import Databases, Settings, read_settings
 __all__ = [
     "database_url",
     "databases",
+    "have",
     "keep_database_settings",
     "pooled_url",
     "pooler",
@@ -58,7 +59,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def postgres_url(databases: Databases, pytestconfig: pytest.Config) -> Generator[str]:
     """An empty schema of its own on the shared PostgreSQL."""
-    server = _have(pytestconfig, databases.shared)
+    server = have(pytestconfig, databases.shared)
     schema = f"t_{secrets.token_hex(6)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {schema}".encode())
@@ -72,8 +73,8 @@ def postgres_url(databases: Databases, pytestconfig: pytest.Config) -> Generator
 @pytest.fixture(scope="session")
 def pooler(databases: Databases, pytestconfig: pytest.Config) -> Generator[Pooler]:
     """A pooler in transaction mode, in front of the shared PostgreSQL."""
-    server = _have(pytestconfig, databases.shared)
-    program = _have(pytestconfig, pooler_program)
+    server = have(pytestconfig, databases.shared)
+    program = have(pytestconfig, pooler_program)
     with contextlib.closing(Pooler(program, server)) as opened:
         yield opened
 
@@ -87,11 +88,11 @@ def pooled_url(pooler: Pooler, postgres_url: str) -> str:
 @pytest.fixture
 def private_postgres(databases: Databases, pytestconfig: pytest.Config) -> Generator[Cluster]:
     """A running PostgreSQL for this test alone, to kill, freeze or misconfigure."""
-    with contextlib.closing(_have(pytestconfig, databases.private)) as cluster:
+    with contextlib.closing(have(pytestconfig, databases.private)) as cluster:
         yield cluster
 
 
-def _have(config: pytest.Config, get: Callable[[], Found]) -> Found:
+def have(config: pytest.Config, get: Callable[[], Found]) -> Found:
     """The server; without one the test is skipped on a laptop and fails where CI is set."""
     try:
         return get()
