@@ -40,6 +40,7 @@ from effectmq.consumers.threads import Threads
 from effectmq.consumers.unread import STORE, VERSION
 from effectmq.consumers.watchdog import LoopWatchdog
 from effectmq.consumers.witnesses import Witnesses
+from effectmq.protocol.errors import ConfigurationError, DatabaseReadOnlyError
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.notice import Able, read_notice
 from effectmq.protocol.request import Identity
@@ -146,7 +147,9 @@ class Service:
         self._records: Records = NoRecords()
         if self._journal is not None:
             journal = self._journal
-            await patience.open(f"the journal {journal.where}", journal.__aenter__)
+            await patience.open(
+                f"the journal {journal.where}", partial(self._open_journal, journal)
+            )
             self._records = self._open_records(journal)
         try:
             await self._connect(broker, transport_settings, patience)
@@ -221,6 +224,19 @@ class Service:
         routes.append(Route(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob))
         for route in routes:
             await patience.open("the broker", partial(self._serving.open, route))
+
+    async def _open_journal(self, journal: Journal) -> None:
+        try:
+            await journal.__aenter__()
+            if not self._strict:
+                try:
+                    await journal.check_writable()
+                except BaseException:
+                    await journal.__aexit__()
+                    raise
+        except DatabaseReadOnlyError as problem:
+            # A mistake, and not an outage that is waited for.
+            raise ConfigurationError(str(problem)) from None
 
     def _open_records(self, journal: Journal) -> Records:
         if not journal.database.durable:

@@ -31,6 +31,7 @@ The one error tree of the project.
     │   └── AttachmentReferenceError   cannot become a reference; carries the wire's code
     ├── DatabaseError                  a journal's database could not be used
     │   ├── DatabaseUnavailableError   locked, full or out of reach; trying again may help
+    │   │   └── DatabaseReadOnlyError  what is there can only be read
     │   ├── NotStorableError           nothing that a database can keep; trying again does not help
     │   └── SchemaVersionError         written by another version of effectmq
     ├── ProcessRegistryError           the process registry refused; ``text`` as Lash words it
@@ -65,6 +66,7 @@ __all__ = [
     "BrokerUnreachableError",
     "ConfigurationError",
     "DatabaseError",
+    "DatabaseReadOnlyError",
     "DatabaseUnavailableError",
     "EffectCancelledError",
     "EffectError",
@@ -391,6 +393,10 @@ class DatabaseUnavailableError(DatabaseError):
     def __init__(self, problem: str, *, lasting: bool = False) -> None:
         self.lasting = lasting
         super().__init__(problem)
+
+
+class DatabaseReadOnlyError(DatabaseUnavailableError):
+    """What is there can only be read; a worker that finds it so at its start does not start."""
 
 
 class NotStorableError(DatabaseError):

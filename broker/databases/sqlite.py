@@ -15,7 +15,9 @@ each transaction first looks whether the path still leads to the file that was o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import pwd
 import random
 import sqlite3
 import time
@@ -33,12 +35,13 @@ from effectmq.broker.databases.mounts import network_filesystem
 from effectmq.broker.url_options import read_options
 from effectmq.protocol.errors import (
     ConfigurationError,
+    DatabaseReadOnlyError,
     DatabaseUnavailableError,
     NotStorableError,
 )
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
 
-__all__ = ["SqliteDatabase", "sqlite_path"]
+__all__ = ["SqliteDatabase", "read_only_problem", "sqlite_path"]
 
 T = TypeVar("T")
 _Id = tuple[int, int]
@@ -117,7 +120,7 @@ class SqliteDatabase:
                 "hold; use a local file, or PostgreSQL for workers on several hosts"
             )
         file = _File(self.path, self._busy_timeout_s)
-        self._lanes = _Lane("effectmq journal", file), _Lane("effectmq journal reader", file)
+        self._lanes = file.lane("effectmq journal"), file.lane("effectmq journal reader")
         try:
             await self._lanes[0].call(self._lanes[0].open)
         except BaseException:
@@ -192,6 +195,22 @@ class _File:
         self.busy_timeout_s = busy_timeout_s
         self._opened: _Id | None = None
         self._log: _Id | None = None
+        self._lanes: list[_Lane] = []
+
+    def lane(self, name: str) -> _Lane:
+        """One more connection to it, not opened yet."""
+        self._lanes.append(_Lane(name, self))
+        return self._lanes[-1]
+
+    def close_all(self) -> None:
+        """
+        Let every connection be made anew.
+
+        What was opened read-only stays so, whatever becomes of the file, and so does all that the
+        connections of one process share.
+        """
+        for lane in self._lanes:
+            lane.disconnect_soon()
 
     def connect(self) -> tuple[sqlite3.Connection, _Id]:
         """
@@ -270,6 +289,9 @@ class _File:
         """What SQLite said, with what to do about it."""
         if self._opened is not None and self.identity() is None:
             return self.gone()
+        sentence = read_only_problem(self.path)
+        if sentence:
+            return DatabaseReadOnlyError(sentence)
         said = str(problem)
         advice = next(
             (advice for words, advice in _ADVICE.items() if words in said),
@@ -340,6 +362,12 @@ class _Lane:
         await self.call(self._disconnect)
         self._threads.shutdown(wait=False)
 
+    def disconnect_soon(self) -> None:
+        """Let go of the connection, on its thread, as soon as nobody uses it."""
+        # Not when the thread is gone: then there is none.
+        with contextlib.suppress(RuntimeError):
+            self._threads.submit(self._disconnect)
+
     # On the thread ---------------------------------------------------------------------------
 
     def open(self) -> sqlite3.Connection:
@@ -359,6 +387,8 @@ class _Lane:
             return result
         except (sqlite3.Error, UnicodeError, OverflowError) as problem:
             self._roll_back(connection)
+            if _code(problem) == sqlite3.SQLITE_READONLY:
+                self._file.close_all()
             raise self._file.meant(problem) from None
         except StopIteration as problem:
             self._roll_back(connection)
@@ -378,7 +408,7 @@ class _Lane:
                 connection.execute(begin)
                 return
             except sqlite3.OperationalError as problem:
-                busy = problem.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                busy = _code(problem) == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > give_up_s:
                     raise
                 time.sleep(random.uniform(*_TURN_PAUSE_S))
@@ -404,6 +434,48 @@ class _Lane:
             connection.close()
 
 
+#: Whether it can be asked what the user may whose rights count, who need not be the real one.
+_EFFECTIVE = os.access in os.supports_effective_ids
+
+
+def read_only_problem(path: Path) -> str:
+    """Why this user cannot write a journal there, as a sentence; empty when that is not so."""
+    log, shared = (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))
+    places = (
+        (path, "file"),
+        (log, f"log {log.name}"),
+        (shared, f"index {shared.name}"),
+        (path.parent, "folder"),
+    )
+    for place, kind in places:
+        if place.exists() and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
+            return _read_only(path, place, kind)
+    return ""
+
+
+def _read_only(path: Path, place: Path, kind: str) -> str:
+    why = "on a file system that is mounted read-only" if _mounted_read_only(place) else "read-only"
+    return (
+        f"the journal {path} cannot be written: its {kind} is {why} for user {_user()}; expected a "
+        f"file and a folder that are writable for this user. Run as their owner, or: chmod u+w "
+        f"{place}"
+    )
+
+
+def _mounted_read_only(place: Path) -> bool:
+    try:
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    except (OSError, AttributeError):
+        return False
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 #: What SQLite says, and what to do about it.
 #: What other processes end by themselves, or an operator without touching the settings.
 _PASSING = ("locked", "full", "disk I/O")
@@ -415,6 +487,11 @@ _ADVICE = {
     "not a database": "the file is something else: choose another path",
     "unable to open": "make the folder readable and writable for this user",
 }
+
+
+def _code(problem: Exception) -> int:
+    """SQLite's own code of an error, without the details; 0 when it has none."""
+    return int(getattr(problem, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _identity(path: Path) -> _Id | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from effectmq.broker.database import Database, Transaction
 from effectmq.broker.databases import open_database
@@ -98,6 +98,16 @@ class Journal:
         await self._writes.drain()
         await self.database.__aexit__()
 
+    async def check_writable(self) -> None:
+        """
+        Make sure that something can be recorded, ahead of the first effect.
+
+        Raises:
+            DatabaseReadOnlyError: When what is there can only be read.
+            DatabaseUnavailableError: When it cannot be reached.
+        """
+        await self.database.write(_write_something)
+
     def _commit(self, operations: list[Operation]) -> asyncio.Future[list[Answer]]:
         return self.database.write(lambda tx: apply(tx, operations))
 
@@ -147,6 +157,13 @@ class Journal:
         _storable("scope id", identity.scope_id)
         _storable("replay key", identity.replay_key)
         return self._looks.ask((identity, hash_))
+
+
+def _write_something(tx: Transaction) -> None:
+    # SQLite opens what it may only read without a word, and begins to write as well.
+    if tx.dialect == "sqlite":
+        version = cast("int", tx.execute("PRAGMA user_version")[0][0])
+        tx.execute(f"PRAGMA user_version = {version:d}")
 
 
 def _look(tx: Transaction, identity: Identity, hash_: str) -> Look:
