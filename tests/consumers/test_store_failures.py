@@ -224,7 +224,8 @@ async def assert_free(stage: Stage, app: EffectWorker, client: EffectClient) -> 
 def make(call: str, effect_id: str) -> RuntimeEffectEnvelope:
     """An effect on whose way this is asked of the journal."""
     if call == "release":
-        return nap(40, effect_id)
+        # Long enough that it goes over a delay level however slow the machine is.
+        return nap(1_000, effect_id)
     return code("fail" if call == "letter" else "", effect_id)
 
 
