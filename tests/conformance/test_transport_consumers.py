@@ -92,6 +92,26 @@ async def test_what_was_not_settled_comes_back_to_the_front_in_order(
     assert [delivery.redelivered for delivery in again] == [True, True, True, False, False]
 
 
+async def test_how_often_it_came_back_is_told_and_does_not_travel(
+    transport: Transport, names: Names
+) -> None:
+    """Once for each holder that was lost; a copy that is published begins anew."""
+    queue = names.work_queue(TOOL)
+    await publish(transport, names, 1)
+    for returns in range(2):
+        await until_ready(transport, queue, 1)
+        consumer = await transport.consume(queue, prefetch=1)
+        [delivery] = await take(consumer, 1)
+        assert delivery.message.returns == returns
+        await consumer.close()
+    consumer = await transport.consume(queue, prefetch=2)
+    [delivery] = await take(consumer, 1)
+    await transport.publish(names.work_exchange, TOOL, delivery.message)
+    [copy] = await take(consumer, 1)
+    assert (delivery.message.returns, copy.message.returns) == (2, 0)
+    assert copy.message.headers == delivery.message.headers
+
+
 async def test_an_acknowledgement_just_before_closing_is_heard(
     transport: Transport, names: Names
 ) -> None:

@@ -15,10 +15,12 @@ from effectmq.broker.journal.archive import open_archive
 from effectmq.broker.transports import open_transport
 from effectmq.protocol.errors import EffectFailedError, UnroutableError
 from effectmq.protocol.topology import Names, TopologySettings
+from tests.brokers.node import BrokerNode
 from tests.scenarios.checker import dead_letters
 from tests.scenarios.conftest import IDENTITIES, IDENTITY
 from tests.scenarios.effects import Call, calls, effect_id, envelopes
 from tests.scenarios.fleet import Fleet
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.scenario
 
@@ -155,3 +157,36 @@ async def test_with_a_journal_on_postgres(fleet: Fleet, postgres_url: str) -> No
     finally:
         stop.set()
         await asking
+
+
+@pytest.mark.one_broker
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_lost_connections_park_nobody(
+    private_broker: BrokerNode, private_fleet: Fleet, restarts: bool
+) -> None:
+    """Without a journal, from one worker to the next and back, and over restarts of the broker."""
+    fleet = private_fleet
+    await fleet.ready(*(fleet.worker(concurrency=4) for _ in range(3)))
+    async with Client(fleet.broker, namespace=fleet.namespace, identity=IDENTITY) as client:
+        handles = [await client.submit(each) for each in envelopes(calls("held", 4))]
+        await eventually(lambda: fleet.ledger.runs().total() >= 4, 30)
+        for losses in range(5):
+            before = {worker.pid: worker.actions()["resubscribed"] for worker in fleet.workers}
+            if restarts and losses == 2:
+                await asyncio.to_thread(private_broker.restart)
+            else:
+                await asyncio.to_thread(private_broker.ctl, "close_all_connections", "a test")
+            await eventually(
+                lambda before=before: all(
+                    worker.actions()["resubscribed"] > before[worker.pid]
+                    for worker in fleet.workers
+                ),
+                60,
+            )
+        fleet.gate.touch()
+        for handle in handles:
+            outcome: Any = await handle.outcome(_PATIENCE_S)
+            assert outcome.result.output.outcome.status == "success"
+    assert all(worker.alive for worker in fleet.workers)
+    async with open_transport(fleet.broker, TransportSettings(name="checker")) as transport:
+        assert await dead_letters(fleet, transport) == []
