@@ -119,7 +119,11 @@ class _Stream(httpx2.AsyncByteStream):
         async for event in source:
             if event.data.strip() == DONE:
                 break
-            told = self._chat.read(event.data)
+            data = event.data
+            if event.event == "error":
+                # Some name the event and put the error itself into it.
+                data = f'{{"error":{data}}}' if '"error"' not in data else data
+            told = self._chat.read(data)
             self._seen.usage = self._chat.usage
             for data in told:
                 yield _event(data)

@@ -233,22 +233,34 @@ class Connection:
             return False
         if not trouble.status and problem.code in (_BAD_ARGUMENTS, _NO_SUCH_METHOD):
             return False
-        return await self._refuses_ping(trouble)
+        refusal = await self._ping()
+        if refusal is None:
+            return False
+        found = self._trouble(refusal)
+        if found.origin == "http":
+            return 400 <= found.status < 500 and found.status not in _OTHER_REASONS
+        # Words may name the request, so the same code is enough: a ping calls no tool.
+        return found.origin == "answer" and refusal.code == problem.code
 
-    async def _refuses_ping(self, trouble: Trouble) -> bool:
+    async def answers(self) -> bool:
+        """Whether the server still knows the line: it has an answer to what every server has."""
+        refusal = await self._ping()
+        return refusal is None or (
+            refusal.code == _NO_SUCH_METHOD and self._trouble(refusal).origin == "answer"
+        )
+
+    async def _ping(self) -> MCPError | None:
+        """The error that a ping is answered with; ``None`` for a good answer."""
         from mcp import MCPError
 
         try:
             async with asyncio.timeout(_PING_TIMEOUT_S):
                 await self._client.session.send_ping()
         except MCPError as problem:
-            found = self._trouble(problem)
-            if found.status:
-                return found.status == _NOT_FOUND or found.status == trouble.status
-            return found.origin == "answer" and found.reason == trouble.reason
-        except Exception:
-            return False
-        return False
+            return problem
+        except Exception as problem:
+            return MCPError(0, type(problem).__name__)
+        return None
 
 
 def reason_of(problem: BaseException, timeout_s: float) -> str:

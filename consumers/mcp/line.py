@@ -97,6 +97,9 @@ class Line:
             self.proven = self.proven or origin in ("answer", "http")
             if origin == "not_called" or (origin == "lost" and self._server.command):
                 self.drop()
+            elif origin == "lost" and not self.lost and not await connection.answers():
+                # The next call makes a connection of its own; those under way may still end.
+                self.retire()
             raise
         finally:
             self._under_way -= 1

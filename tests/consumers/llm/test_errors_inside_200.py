@@ -108,6 +108,16 @@ async def test_an_error_in_the_body_is_read_as_one_with_its_status(
     assert (await failed(json_answer(body), stream=True)).code == code
 
 
+async def test_an_event_that_is_named_an_error_is_one() -> None:
+    """Whether its data is the error, or has it."""
+    for body in ({"message": "busy", "code": 429}, {"error": {"message": "busy", "code": 429}}):
+        data = f"event: error\ndata: {json.dumps(body)}\n\n".encode()
+        answer = Answer(headers={"content-type": "text/event-stream"}, pieces=[data])
+        failure = await failed(answer, stream=True)
+        assert failure.code == "rate_limited"
+        assert "busy" in failure.message
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize(
     ("body", "code", "retryable"),

@@ -75,6 +75,14 @@ async def street() -> AsyncIterator[Street]:
         error(-32600, "Session terminated"),
         error(-32000, "Connection closed"),
         error(4711, ""),
+        lambda message: json_answer(
+            {
+                "jsonrpc": "2.0",
+                "id": message.get("id"),
+                "error": {"code": -32001, "message": f"request {message.get('id')}: no session"},
+            }
+        ),
+        lambda message: Answer(400 if message["method"] == "tools/call" else 409),
     ],
 )
 async def test_a_session_that_the_server_forgot_is_opened_again_whatever_it_says(
@@ -88,6 +96,20 @@ async def test_a_session_that_the_server_forgot_is_opened_again_whatever_it_says
     assert await called(client, "do") == "done"
     assert await called(client, "do") == "done"
     assert server.calls == ["do"] * 3
+    assert server.connected == 2
+
+
+async def test_a_server_that_breaks_off_whatever_is_said_in_an_old_session_is_met_anew(
+    stage: Stage, street: Street
+) -> None:
+    """The call that finds it out fails: nobody knows how far it came. The next one does not."""
+    server = await street.server()
+    client = await started(stage, stage.worker(), server.url)
+    server.generation = 2
+    server.unknown = lambda message: Answer(body=b"{", breaks=True)
+    failure = await called(client, "do")
+    assert (failure.code, failure.retry) == ("mcp_unavailable", ToolRetryDispositionNever())
+    assert await called(client, "do") == "done"
     assert server.connected == 2
 
 
