@@ -20,6 +20,7 @@ from effectmq.consumers.bodies import answer_limits
 from effectmq.consumers.lane import Lane
 from effectmq.consumers.lifecycle import Park
 from effectmq.consumers.recording import Hold
+from effectmq.consumers.tool_outputs import without_result
 from effectmq.consumers.undelivered import (
     UNDELIVERED_CODE,
     Later,
@@ -37,7 +38,7 @@ from effectmq.protocol.model import to_tree
 from effectmq.protocol.reply import Answer
 from effectmq.protocol.request import Request
 from effectmq.protocol.text import describe, printable
-from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeToolCall
 
 if TYPE_CHECKING:
     from effectmq.consumers.job import Job
@@ -123,20 +124,29 @@ class Ending(ABC):
 
     def _give(self, outcome: RuntimeEffectOutcome) -> None:
         """Record an outcome, then answer with it."""
-        request, lane = self._known(), self.lane
+        ready = self._ready(outcome)
+        if isinstance(ready, Park) and isinstance(outcome, RuntimeEffectOutcomeToolCall):
+            # A tool's failure is an outcome: that its result cannot be sent is one, too.
+            for shorter in without_result(outcome, ready.message):
+                ready = self._ready(shorter) if isinstance(ready, Park) else ready
+        if isinstance(ready, Park):
+            self._park(ready)
+            return
+        answer, encoded, recorded = ready
+        self.lane.counters["completed"] += 1
+        self._finish(lambda _: self._send(answer, encoded), outcome_json=recorded)
+
+    def _ready(self, outcome: RuntimeEffectOutcome) -> tuple[Answer, bytes, str] | Park:
+        """An outcome as an answer, as its bytes and as its record; or why it cannot be sent."""
+        request = self._known()
         try:
             tree: dict[str, object] = to_tree(outcome)
-            recorded = canonical_json(tree).decode() if lane.records.kept else ""
+            recorded = canonical_json(tree).decode() if self.lane.records.kept else ""
         except MalformedError as problem:
-            self._park(Park("rejected", "effectmq_outcome_unencodable", describe(problem)))
-            return
+            return Park("rejected", "effectmq_outcome_unencodable", describe(problem))
         answer = to_caller(request, self.delivery.message, {"Ok": tree}, attempt=request.attempt)
         encoded = self._encoded(answer)
-        if isinstance(encoded, Park):
-            self._park(encoded)
-            return
-        lane.counters["completed"] += 1
-        self._finish(lambda _: self._send(answer, encoded), outcome_json=recorded)
+        return encoded if isinstance(encoded, Park) else (answer, encoded, recorded)
 
     def _finish(
         self,

@@ -49,6 +49,7 @@ __all__ = [
     "failure",
     "failure_from",
     "output_from",
+    "without_result",
 ]
 
 #: By their exact types: a member of a ``StrEnum`` is text only once it is taken for its value.
@@ -226,3 +227,29 @@ def completed(
         replay=call.replay,
     )
     return RuntimeEffectOutcomeToolCall(result=result, host_events=list(host_events))
+
+
+def without_result(
+    outcome: RuntimeEffectOutcomeToolCall, problem: str
+) -> tuple[RuntimeEffectOutcomeToolCall, ...]:
+    """
+    What can be answered for a call whose outcome cannot be sent: that, with its host events if
+    possible, and else without.
+
+    Args:
+        outcome: What cannot be sent.
+        problem: Why.
+    """
+    call = outcome.result
+    output = failure("resource_limit", "tool_result_too_large", problem, source="runtime")
+    result = CompletedToolCall(
+        call_id=call.call_id,
+        tool_name=call.tool_name,
+        args=call.args,
+        output=output,
+        model_return=model_tool_return(call.call_id, call.tool_name, output),
+        duration_ms=call.duration_ms,
+        replay=call.replay,
+    )
+    whole = RuntimeEffectOutcomeToolCall(result=result, host_events=outcome.host_events)
+    return whole, RuntimeEffectOutcomeToolCall(result=result)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from effectmq.broker.client import EffectClient
 from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
 from effectmq.consumers.tool_functions import tool_from
 from effectmq.consumers.tool_handler import ToolHandler
+from effectmq.consumers.tool_outputs import completed, output_from, without_result
 from effectmq.consumers.tools import Tool
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError, ToolCallError
@@ -25,10 +27,12 @@ from effectmq.protocol.wire.tool_definitions import (
     ToolRetryPolicySafe,
 )
 from effectmq.protocol.wire.tools import (
+    PreparedToolCall,
     ToolCallOutcomeCancelled,
     ToolCallOutput,
     ToolCancellation,
     ToolFailure,
+    ToolHostEventEffectOutcome,
     ToolRetryDispositionExhausted,
     ToolRetryDispositionNever,
     ToolRetryDispositionSafe,
@@ -216,6 +220,55 @@ async def test_a_tool_that_returns_what_cannot_be_sent_fails(
 
     failure = await call(stage, app, "strange")
     assert (failure.class_, failure.code) == ("internal", "invalid_tool_result")
+
+
+@pytest.mark.parametrize("journal", [False, True])
+async def test_a_result_that_is_too_large_is_a_failure_and_not_parked(
+    stage: Stage, tmp_path: Path, journal: bool
+) -> None:
+    """The model reads what to do about it; asked again, the record says the same."""
+    app = stage.worker(
+        max_body_bytes=4_096, journal=f"sqlite:///{tmp_path}/journal.db" if journal else None
+    )
+
+    @app.tool
+    async def read() -> str:
+        return "x" * 5_000
+
+    await stage.start(app)
+    client = await stage.client()
+    for _ in range(2):
+        turn = client.turn(session_id="s1", turn_id="t1", turn_index=0)
+        outcome = await turn.tool_call("read", {}, call_id="call-1", timeout=PATIENCE_S)
+        assert isinstance(outcome, RuntimeEffectOutcomeToolCall)
+        failed = payload(outcome)
+        assert (failed.class_, failed.code, failed.source) == (
+            "resource_limit",
+            "tool_result_too_large",
+            "runtime",
+        )
+        assert "4096" in failed.message
+        assert failed.message in to_tree(outcome)["result"]["model_return"]["parts"][0]["text"]
+    assert app.counters["parked"] == 0
+
+
+async def test_host_events_that_are_too_large_are_left_out_with_the_result() -> None:
+    """The failure has them when they fit, which the worker tries first."""
+    events = [
+        ToolHostEventEffectOutcome(
+            resource_type="r",
+            alias="a",
+            event="e",
+            source_type="a.e",
+            payload=None,
+            started_process_ids=[],
+        )
+    ]
+    prepared = PreparedToolCall(call_id="c", tool_name="t", args={})
+    outcome = completed(prepared, output_from("x"), 1, events)
+    whole, short = without_result(outcome, "it is too large")
+    assert (whole.host_events, short.host_events) == (events, [])
+    assert whole.result == short.result
 
 
 async def test_a_tool_may_give_a_whole_output(stage: Stage, app: EffectWorker) -> None:
