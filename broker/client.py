@@ -154,7 +154,7 @@ class EffectClient:
         self._opened_journal: Journal | None = None
         self._recall: Recall | None = None
         if isinstance(attachments, str):
-            attachments = open_attachments(attachments)
+            attachments = open_attachments(attachments, namespace=settings.namespace)
         self.attachments = attachments
         self._claims: ClaimCheck | None = None
         self._sealing = self._limits

@@ -95,6 +95,7 @@ class EffectWorker:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.journal = chosen_journal(journal)
         self.replay: ReplayMode = checked_replay(replay, self.journal)
+        self._opened_attachments = isinstance(attachments, str)
         self.attachments = (
             open_attachments(attachments) if isinstance(attachments, str) else attachments
         )
@@ -382,6 +383,8 @@ class EffectWorker:
                     f"@app.handler({kind_of(route)!r}) or choose another --kind"
                 )
         handlers = {route: self._handlers[kind_of(route)] for route in chosen}
+        if self._opened_attachments and self.attachments is not None:
+            self.attachments.adopt(self.topology.namespace)
         service = Service(
             self.name,
             handlers,

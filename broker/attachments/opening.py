@@ -22,7 +22,7 @@ _PARAMETERS = ("endpoint", "region")
 
 
 def open_attachments(
-    url: str, settings: AttachmentSettings = DEFAULT_SETTINGS
+    url: str, settings: AttachmentSettings = DEFAULT_SETTINGS, *, namespace: str | None = None
 ) -> AttachmentStore | None:
     """
     The attachment store of an address, not opened yet: enter it with ``async with``.
@@ -31,9 +31,10 @@ def open_attachments(
         url: ``file:///directory``, ``s3://bucket/prefix?endpoint=https://host:port&region=name``,
             or ``memory://name`` for one inside this process; empty or ``none`` for no store.
         settings: Thresholds, limits and times.
+        namespace: Whose; see ``AttachmentStore``.
 
     Raises:
-        ConfigurationError: When the address has none of these forms.
+        ConfigurationError: When the address has none of these forms, or the namespace is none.
         MissingExtraError: When its library is not installed.
     """
     if url in ("", "none"):
@@ -45,7 +46,7 @@ def open_attachments(
                 "the address of the attachment store holds a user or a password, which it must "
                 "not; for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
             )
-        return AttachmentStore(_objects(parts, settings), settings)
+        return AttachmentStore(_objects(parts, settings), settings, namespace=namespace)
     except ValueError:
         raise _refused("cannot be taken apart") from None
 

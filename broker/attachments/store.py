@@ -10,6 +10,12 @@ Layout, below the place of the adapter::
     attachments/ab/cd/abcd…       the bytes
     attachments/ab/cd/abcd….json  the description
     bodies/ab/cd/abcd…            bodies of messages
+    attachments/of/NS/ab/cd/…     the same, of another namespace than the default one
+    bodies/of/NS/ab/cd/…
+
+A namespace puts, describes and deletes in a place of its own. What it does not have there it looks
+for in the common one, where everything was before: whoever knows the hash of bytes has the bytes,
+or was given the reference.
 
 Bodies have a folder of their own because they may go after some time, and attachments may not.
 """
@@ -23,6 +29,7 @@ from typing import Self, TypeVar
 
 from effectmq.broker.attachments.objects import ObjectStore, Persistence
 from effectmq.broker.attachments.settings import DEFAULT_SETTINGS, AttachmentSettings
+from effectmq.broker.databases.belonging import Belonging
 from effectmq.protocol.canonical import canonical_json, sha256_hex
 from effectmq.protocol.claimcheck import BodyReference
 from effectmq.protocol.errors import (
@@ -36,11 +43,14 @@ from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.media_types import media_type_of
 from effectmq.protocol.model import from_tree, to_tree
 from effectmq.protocol.text import printable
+from effectmq.protocol.topology import DEFAULT_NAMESPACE
 from effectmq.protocol.wire.attachments import AttachmentMeta, AttachmentRef, MediaType
 
 __all__ = ["AttachmentStore"]
 
 _ID = re.compile(r"[0-9a-f]{64}")
+#: Begins the places of namespaces; no beginning of an id.
+_OF = "of"
 _MAX_META_BYTES = 64 * 1024
 _MAX_LABEL_BYTES = 16 * 1024
 #: Hashing less than this is faster than asking a thread to do it.
@@ -59,12 +69,19 @@ class AttachmentStore:
     Args:
         objects: Where the bytes are.
         settings: Thresholds, limits and times.
+        namespace: Whose; that of the worker or client that opened it by its address, else the
+            default one.
     """
 
     def __init__(
-        self, objects: ObjectStore, settings: AttachmentSettings = DEFAULT_SETTINGS
+        self,
+        objects: ObjectStore,
+        settings: AttachmentSettings = DEFAULT_SETTINGS,
+        *,
+        namespace: str | None = None,
     ) -> None:
         self.settings = settings
+        self._belonging = Belonging(namespace)
         self._objects = objects
 
     @property
@@ -76,6 +93,10 @@ class AttachmentStore:
     def persistence(self) -> Persistence:
         """``durable`` when what is put outlives every process, else ``ephemeral``."""
         return self._objects.persistence
+
+    def adopt(self, namespace: str) -> None:
+        """Belong to this namespace, unless one was named; see the port of databases."""
+        self._belonging.adopt(namespace, self.where)
 
     async def __aenter__(self) -> Self:
         """
@@ -133,7 +154,7 @@ class AttachmentStore:
             height=height,
             label=label,
         )
-        name = _name("attachments", id_)
+        name = self._name("attachments", id_)
         # The bytes first: a description without bytes would promise what is not there.
         await self._within(self._objects.put(name, data))
         description = canonical_json(to_tree(reference))
@@ -149,7 +170,7 @@ class AttachmentStore:
             AttachmentCorruptError: When there is something else under it.
             AttachmentStoreError: When the store could not be read.
         """
-        name = _name("attachments", attachment_id)
+        name = self._name("attachments", attachment_id)
         limit = self.settings.max_attachment_bytes
         return await self._verified("the attachment", name, attachment_id, limit)
 
@@ -162,8 +183,8 @@ class AttachmentStore:
             AttachmentCorruptError: When its description cannot be read.
             AttachmentStoreError: When the store could not be read.
         """
-        name = f"{_name('attachments', attachment_id)}.json"
-        found = await self._within(self._objects.get(name, _MAX_META_BYTES))
+        name = f"{self._name('attachments', attachment_id)}.json"
+        found = await self._read(name, _MAX_META_BYTES)
         if found is None:
             raise self._missing("the attachment", attachment_id)
         try:
@@ -183,7 +204,7 @@ class AttachmentStore:
             AttachmentMissingError: When this is no id; an unknown one is deleted already.
             AttachmentStoreError: When it could not be deleted.
         """
-        name = _name("attachments", attachment_id)
+        name = self._name("attachments", attachment_id)
         await self._within(self._objects.delete(f"{name}.json"))
         await self._within(self._objects.delete(name))
 
@@ -199,7 +220,7 @@ class AttachmentStore:
         """
         _check_size("the body", len(body), self.settings.max_body_bytes)
         reference = BodyReference(await _digest(body), len(body))
-        await self._within(self._objects.put(_name("bodies", reference.sha256), body))
+        await self._within(self._objects.put(self._name("bodies", reference.sha256), body))
         return reference
 
     async def get_body(self, reference: BodyReference) -> bytes:
@@ -220,7 +241,7 @@ class AttachmentStore:
                 f"{limit}; raise max_body_bytes of the attachment settings, or send less",
             )
         id_ = reference.sha256
-        body = await self._verified("the body", _name("bodies", id_), id_, limit)
+        body = await self._verified("the body", self._name("bodies", id_), id_, limit)
         if len(body) != reference.size_bytes:
             raise MalformedError(
                 "",
@@ -232,7 +253,7 @@ class AttachmentStore:
     # Checks ------------------------------------------------------------------------------------
 
     async def _verified(self, what: str, name: str, id_: str, limit: int) -> bytes:
-        data = await self._within(self._objects.get(name, limit))
+        data = await self._read(name, limit)
         if data is None:
             raise self._missing(what, id_)
         if len(data) > limit:
@@ -241,6 +262,21 @@ class AttachmentStore:
         if actual != id_:
             raise self._corrupt(what, id_, f"its {len(data)} bytes hash to {actual}")
         return data
+
+    def _name(self, folder: str, id_: str) -> str:
+        common = _common_name(folder, id_)
+        namespace = self._belonging.namespace
+        if namespace == DEFAULT_NAMESPACE:
+            return common
+        return f"{folder}/{_OF}/{namespace}/{common.removeprefix(f'{folder}/')}"
+
+    async def _read(self, name: str, limit: int) -> bytes | None:
+        """What is under a name, or else under the same one in the common place."""
+        found = await self._within(self._objects.get(name, limit))
+        folder, of, *rest = name.split("/", 3)
+        if found is None and of == _OF:
+            found = await self._within(self._objects.get(f"{folder}/{rest[1]}", limit))
+        return found
 
     def _missing(self, what: str, id_: str) -> AttachmentMissingError:
         return AttachmentMissingError(
@@ -268,8 +304,8 @@ class AttachmentStore:
             ) from None
 
 
-def _name(folder: str, id_: str) -> str:
-    """Where it lies. Only an id becomes part of a path, so that none leads anywhere else."""
+def _common_name(folder: str, id_: str) -> str:
+    """In the common place. Only an id becomes part of a path, so that none leads anywhere else."""
     if not _ID.fullmatch(id_):
         raise AttachmentMissingError(
             id_,

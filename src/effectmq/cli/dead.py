@@ -235,7 +235,7 @@ async def _replay_and_wait(
         topology_of(args),
         letter_id,
         document=document,
-        claims=claims_of(),
+        claims=claims_of(args),
         timeout_s=args.timeout,
     )
     tree = reply.tree()
@@ -319,7 +319,7 @@ async def _opened(args: argparse.Namespace) -> AsyncGenerator[Transport]:
 
 
 def _letters(args: argparse.Namespace, transport: Transport) -> DeadLetters:
-    return DeadLetters(transport, topology_of(args), claims=claims_of())
+    return DeadLetters(transport, topology_of(args), claims=claims_of(args))
 
 
 @contextmanager

@@ -86,9 +86,10 @@ def topology_of(args: argparse.Namespace) -> TopologySettings:
     return replace(settings, namespace=args.namespace) if args.namespace else settings
 
 
-def claims_of() -> ClaimCheck | None:
+def claims_of(args: argparse.Namespace) -> ClaimCheck | None:
     """What fetches bodies out of line, from the environment; ``None`` without a store."""
-    store = open_attachments(Environment.read().attachments)
+    namespace = topology_of(args).namespace
+    store = open_attachments(Environment.read().attachments, namespace=namespace)
     return None if store is None else ClaimCheck(store)
 
 
