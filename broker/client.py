@@ -36,7 +36,7 @@ from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.recalling import Recall, cancel_error
 from effectmq.broker.missing import Missing, MissingRoads, not_looked_up
 from effectmq.broker.notices import announce_cancel
-from effectmq.broker.publishing import PASSING
+from effectmq.broker.publishing import PASSING, publish_try_s
 from effectmq.broker.replies import Asked, ReplyBook, ReplyKey
 from effectmq.broker.reply_queue import declare_reply_queue, delete_reply_queue
 from effectmq.broker.scopes import ProcessScope, Turn
@@ -49,6 +49,7 @@ from effectmq.protocol.chunk import CHUNK_TYPE, read_chunk
 from effectmq.protocol.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.errors import (
     AttachmentStoreError,
+    BrokerBlockedError,
     BrokerError,
     ConfigurationError,
     DatabaseError,
@@ -538,13 +539,16 @@ class EffectClient:
         message = await self._outgoing(request.message, end, limit_s)
         reached("before_publish")
         missing: Missing | None = None
+        # Not all of the time for one try: a channel may be stuck on a node that froze, and the next
+        # try takes another one.
+        try_s = publish_try_s(message, self._transport_settings.publish_timeout_s)
         while True:
             try:
                 await transport.publish(
                     self._names.work_exchange,
                     route,
                     message,
-                    timeout=max(0.0, end - loop.time()),
+                    timeout=max(0.0, min(try_s, end - loop.time())),
                     given=limit_s,
                 )
                 break
@@ -553,8 +557,11 @@ class EffectClient:
                 before, missing = missing, await self._missing(roads, route, end)
                 if before is not None or not missing.mended:
                     raise UnroutableError(missing.sentence) from None
-            except PASSING:
+            except PASSING as problem:
                 self.counters["publish_retries"] += 1
+                if isinstance(problem, BrokerBlockedError):
+                    # It is on its way, and taken when the alarm ends: no third copy of it.
+                    try_s = max(try_s, end - loop.time())
                 if end - loop.time() <= _RESEND_WAIT_S:
                     raise
                 await asyncio.sleep(_RESEND_WAIT_S)

@@ -56,6 +56,11 @@ class RefusalWatch(Protocol):
         ...
 
 
+def publish_try_s(message: Message, ordinary_s: float) -> float:
+    """How long one try may take, in seconds: the usual time, more for what is large."""
+    return max(ordinary_s, len(message.body) / _SLOWEST)
+
+
 async def publish_until_known(
     transport: Transport,
     exchange: str,
