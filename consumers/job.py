@@ -293,11 +293,16 @@ class Job(Ending):
             return
 
         def heard(times: int) -> None:
-            # What nobody alive explains was a death.
-            deaths = request.deaths + max(0, message.returns - times)
+            if self.lane.leaving:
+                return
+            # What nobody alive explains was a death. Only one: no body begins before this has been
+            # asked, and what is found out is put into the message, so that it is asked once.
+            deaths = request.deaths + (message.returns > times)
             self._request = replace(request, deaths=deaths)
-            if not self.lane.leaving:
+            if deaths >= self.lane.settings.max_deaths:
                 self._claim()
+            else:
+                self._wait(Delay(self.lane.levels_ms[0], {}))
 
         witnesses.ask(message, self._held_before, self._safely(heard))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from effectmq.broker.handle import Handle
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.records import Begin, Claim, Granted, effect_of
 from effectmq.consumers import witnesses
@@ -58,12 +59,20 @@ async def die(stage: Stage, count: int) -> None:
         await transport.__aexit__()
 
 
+async def submit_after(stage: Stage, deaths: int, text: str = "", effect_id: str = "1") -> Handle:
+    """An effect that workers died with: all but the last are in the message already."""
+    await (await stage.transport()).declare(work_topology(stage.topology, ["exec_code"]))
+    client = await stage.client("caller")
+    handle = client.attach(code(text, effect_id))
+    sealed = Request.seal(code(text, effect_id), reply_to=NAMES.reply_queue("caller"))
+    await stage.publish("exec_code", sealed.changed({"deaths": deaths - 1}).message)
+    await die(stage, 1)
+    return handle
+
+
 async def test_a_third_death_parks_it_before_anything_runs(stage: Stage) -> None:
     """The sentence says how many; the letter does, too."""
-    await (await stage.transport()).declare(work_topology(stage.topology, ["exec_code"]))
-    client = await stage.client()
-    handle = await client.submit(code())
-    await die(stage, 3)
+    handle = await submit_after(stage, 3)
     app = await stage.start(Body().on(stage.worker()))
     with pytest.raises(EffectFailedError, match="3 workers died") as failed:
         await handle.outcome(PATIENCE_S)
@@ -77,16 +86,14 @@ async def test_the_last_chance_is_taken_alone(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing begins beside it; when it has ended, the others do."""
-    await (await stage.transport()).declare(work_topology(stage.topology, ["exec_code"]))
+    suspect = await submit_after(stage, 2, "slow", "suspect")
     client = await stage.client()
-    suspect = await client.submit(code("slow", "suspect"))
-    await die(stage, 2)
     body = Body()
     app = await stage.start(body.on(stage.worker()))
     await eventually(lambda: body.count == 1)
     assert logged(caplog, "last_chance")
     others = [await client.submit(code("quick", str(number))) for number in range(3)]
-    await eventually(lambda: app.counters["delivered"] == 4)
+    await eventually(lambda: app.counters["delivered"] == 5)
     assert body.count == 1
     body.gate.set()
     assert await suspect.outcome(PATIENCE_S) == DONE
@@ -133,20 +140,28 @@ async def test_workers_that_leave_in_order_are_no_deaths(stage: Stage) -> None:
 
 async def test_deaths_go_along_when_it_waits(stage: Stage) -> None:
     """A copy on a delay level counts from nothing at the broker; the header knows better."""
-    await (await stage.transport()).declare(work_topology(stage.topology, ["exec_code"]))
-    client = await stage.client()
-    handle = await client.submit(code())
-    await die(stage, 1)
+    handle = await submit_after(stage, 2)
     body = Body()
     app = body.on(stage.worker())
     await app.start()
     await eventually(lambda: body.count == 1)
     await app.stop(0.0)
     await eventually(lambda: stage.ready(NAMES.work_queue("exec_code")) == 1)
-    await die(stage, 2)
+    await die(stage, 1)
     await stage.start(body.on(stage.worker()))
     with pytest.raises(EffectFailedError, match="3 workers died"):
         await handle.outcome(PATIENCE_S)
+
+
+async def test_one_silence_counts_for_one_death_at_most(stage: Stage) -> None:
+    """However often it came back before anybody could ask: no body begins unasked."""
+    await (await stage.transport()).declare(work_topology(stage.topology, ["exec_code"]))
+    client = await stage.client()
+    handle = await client.submit(code("quick"))
+    await die(stage, 3)
+    app = await stage.start(Body().on(stage.worker()))
+    assert await handle.outcome(PATIENCE_S) == DONE
+    assert app.counters["last_chances"] == 0
 
 
 # With a journal -----------------------------------------------------------------------------------
