@@ -96,7 +96,7 @@ async def test_numbers_after_a_bad_call_are_those_after_a_good_one() -> None:
         for text in ("{}", "[]"):
             turn = client.turn("s", text)
             part = LlmOutputPartToolCall(call_id="c1", tool_name="get", input_json=text)
-            outcome = await turn.tool_call_from_model(part, timeout=20)
+            outcome = await turn.tool_call_from_model(part, timeout=60)
             assert isinstance(outcome, RuntimeEffectOutcomeToolCall)
             failed = isinstance(outcome.result.output.outcome.payload, ToolFailure)
             assert failed is (text == "[]")

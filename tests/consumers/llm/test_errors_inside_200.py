@@ -47,7 +47,7 @@ async def asked(
         # Anthropic's library streams of its own accord when an answer could take long.
         short = prompt("hi", generation=GenerationOptions(output_token_cap=1_000))
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return await model.complete(short, [].append if stream else None)
         except ModelCallError as problem:
             return problem.failure

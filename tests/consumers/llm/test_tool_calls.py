@@ -215,7 +215,7 @@ async def answered(
         model = open_provider("fast", row, {"TEST_KEY": KEY})
         tools = [replace_name(name) for name in OFFERED]
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return await model.complete(
                     prompt("hi", tools=tools), [].append if stream else None
                 )

@@ -162,7 +162,7 @@ async def test_a_conversation_with_such_tools_goes_there_and_back(provider: str)
     async with FakeProvider(play) as server:
         row = hosted(provider, f"{server.url}{base}", model=model_name)
         model = open_provider("fast", row, {"TEST_KEY": KEY})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             response = await model.complete(asked)
         await model.close()
     names = ToolNames.of(asked.request, family)
