@@ -36,6 +36,7 @@ from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.recalling import Recall, cancel_error
 from effectmq.broker.missing import Missing, MissingRoads, not_looked_up
 from effectmq.broker.notices import announce_cancel
+from effectmq.broker.opening import opened_by
 from effectmq.broker.publishing import PASSING, publish_try_s
 from effectmq.broker.replies import Asked, ReplyBook, ReplyKey
 from effectmq.broker.reply_queue import declare_reply_queue, delete_reply_queue
@@ -175,7 +176,7 @@ class EffectClient:
 
     async def __aenter__(self) -> Self:
         """
-        Connect and begin to receive.
+        Connect and begin to receive; what is away for now is tried for the connect timeout.
 
         Raises:
             BrokerError: When the broker cannot be used.
@@ -184,15 +185,16 @@ class EffectClient:
             AttachmentStoreError: When the attachment store cannot be used.
         """
         journal = open_journal(self.journal, self._names.namespace)
+        end = asyncio.get_running_loop().time() + self._transport_settings.connect_timeout_s
         if journal is not None:
-            await journal.__aenter__()
+            await opened_by(end, journal.__aenter__)
             self._opened_journal = journal
             self._recall = Recall(journal, self.counters, strict=self._strict)
         try:
             if not self._strict:
                 if self.attachments is not None:
-                    await self.attachments.__aenter__()
-                await self._connect()
+                    await opened_by(end, self.attachments.__aenter__)
+                await opened_by(end, self._connect)
         except BaseException:
             await self._close_attachments()
             await self._close_journal()

@@ -21,12 +21,7 @@ from typing import Literal, TypeVar
 
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from effectmq.protocol.errors import (
-    AttachmentStoreError,
-    BrokerError,
-    BrokerUnreachableError,
-    DatabaseUnavailableError,
-)
+from effectmq.broker.opening import passing
 
 __all__ = ["Health", "Patience", "State"]
 
@@ -51,16 +46,6 @@ class Health:
 
     state: State
     detail: str = ""
-
-
-def passing(problem: Exception) -> bool:
-    """Whether what failed at the start may work a moment later, without anybody's doing."""
-    if isinstance(
-        problem, (BrokerUnreachableError, DatabaseUnavailableError, AttachmentStoreError)
-    ):
-        return not problem.lasting
-    # A broker that is just coming up fails in ways of its own; the others have their classes.
-    return type(problem) is BrokerError
 
 
 class Patience:

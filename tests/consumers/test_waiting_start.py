@@ -133,6 +133,24 @@ async def test_a_journal_that_is_away_is_waited_for(
     assert len(logged(caplog, "worker_waits")) == 1
 
 
+async def test_a_client_waits_for_its_journal_within_its_time(
+    stage: Stage, private_postgres: Cluster
+) -> None:
+    """It has somebody who waits for it, so not for ever; a wrong address is told at once."""
+    await asyncio.to_thread(private_postgres.stop)
+    briefly = TransportSettings(connect_timeout_s=0.5)
+    with pytest.raises(DatabaseUnavailableError):
+        await stage.client(journal=private_postgres.url, transport=briefly)
+    patiently = TransportSettings(connect_timeout_s=60)
+    entering = asyncio.create_task(stage.client(journal=private_postgres.url, transport=patiently))
+    await asyncio.to_thread(private_postgres.start)
+    await entering
+    wrong = f"postgresql://nobody@127.0.0.1:{private_postgres.port}/postgres"
+    async with asyncio.timeout(30):
+        with pytest.raises((DatabaseUnavailableError, ConfigurationError)):
+            await stage.client(journal=wrong, transport=patiently)
+
+
 async def test_a_locked_journal_is_waited_for(stage: Stage, tmp_path: Path) -> None:
     """SQLite: another process migrates, or copies."""
     path = tmp_path / "j.db"

@@ -1,0 +1,56 @@
+"""Opening what may be away for now: which failures pass, and trying again within a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+from effectmq.protocol.errors import (
+    AttachmentStoreError,
+    BrokerError,
+    BrokerUnreachableError,
+    DatabaseUnavailableError,
+)
+
+__all__ = ["opened_by", "passing"]
+
+T = TypeVar("T")
+
+_WAIT = wait_random_exponential(multiplier=0.1, max=1.0)
+
+
+def passing(problem: Exception) -> bool:
+    """Whether what failed to open may open a moment later, without a change of the settings."""
+    if isinstance(
+        problem, (BrokerUnreachableError, DatabaseUnavailableError, AttachmentStoreError)
+    ):
+        return not problem.lasting
+    # A broker that is just coming up fails in ways of its own; the others have their classes.
+    return type(problem) is BrokerError
+
+
+async def opened_by(end: float, step: Callable[[], Awaitable[T]]) -> T:
+    """
+    Do a step, again when what failed may pass, until there is no time for another try.
+
+    Args:
+        end: When, by the clock of the event loop.
+        step: Leaves nothing behind when it fails.
+
+    Raises:
+        EffectmqError: What it failed with last.
+    """
+    loop = asyncio.get_running_loop()
+    state = RetryCallState(Retrying(), None, (), {})
+    while True:
+        try:
+            return await step()
+        except Exception as problem:
+            wait_s = float(_WAIT(state))
+            state.attempt_number += 1
+            if not passing(problem) or loop.time() + wait_s >= end:
+                raise
+        await asyncio.sleep(wait_s)
