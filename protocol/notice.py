@@ -25,6 +25,7 @@ __all__ = [
     "ANSWERED_TYPE",
     "ASKED_TYPE",
     "NOTICE_TYPE",
+    "NOTICE_TYPES",
     "Able",
     "Answered",
     "Asked",
@@ -44,6 +45,7 @@ ASKED_TYPE = "effect.who-held.v1"
 ANSWERED_TYPE = "effect.held.v1"
 #: That of what a worker can do.
 ABLE_TYPE = "effect.able.v1"
+NOTICE_TYPES = (NOTICE_TYPE, ASKED_TYPE, ANSWERED_TYPE, ABLE_TYPE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from effectmq.protocol.errors import (
     VirtualHostError,
 )
 from effectmq.protocol.message import Message
+from effectmq.protocol.notice import NOTICE_TYPES
 
 __all__ = ["Publisher"]
 
@@ -122,7 +123,8 @@ class Publisher:
         try:
             publish = channel.send(exchange, routing_key, message)
             self._deadlines.add(publish.confirmation, timeout_s)
-            if armed("after_publish"):
+            # Of effects and answers: what workers tell each other about themselves is neither.
+            if armed("after_publish") and message.type not in NOTICE_TYPES:
                 await reached_when_written("after_publish")
             channel.judge(publish, await publish.confirmation, exchange, routing_key)
         except (TimeoutError, asyncio.CancelledError):
