@@ -31,6 +31,7 @@ class Block:
 
     Attributes:
         host: What it can reach.
+        calls: Carries its calls out.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Block:
         settings: CodeSettings,
     ) -> None:
         self.host = BlockHost(functions, calls, images, started_ms, settings)
-        self._calls = calls
+        self.calls = calls
         self._images = images
         self._settings = settings
 
@@ -70,7 +71,7 @@ class Block:
         return ExecResponse(
             observations=[text for text, _ in shown],
             observation_truncation=[metadata for _, metadata in shown],
-            tool_calls=self._calls.records,
+            tool_calls=self.calls.records,
             images=self._images.made,
             printed_images=self._images.printed,
             error=error and _shortened(_sendable(error), settings.error_chars),

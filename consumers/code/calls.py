@@ -1,14 +1,17 @@
 """
 Tool calls and sleeps that code asks for, as effects of their own.
 
-Each gets a number in the order in which the code asks, and its identity is made of the block's
-own and this number. So a block that is run again asks for byte-identical envelopes, and whoever
-carries them out (a client with a journal) answers those that have been carried out before.
+Each gets a number in the order in which the code asks, whatever is ready first, and its identity is
+made of the block's own and this number. So a block that is run again asks for byte-identical
+envelopes, and whoever carries them out (a client with a journal) answers those that have been
+carried out before.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from effectmq.consumers.code.engine import BlockStoppedError
 from effectmq.consumers.code.faults import over_calls, over_sleeps
@@ -55,9 +58,6 @@ class CodeCalls:
         block_hash: The hash of the block's envelope, which makes the call ids unique.
         execute: Carries out an effect; ``None`` when there is nobody who could.
         settings: The limits.
-
-    Attributes:
-        records: The calls that were made, in order.
     """
 
     def __init__(
@@ -67,12 +67,13 @@ class CodeCalls:
         execute: Execute | None,
         settings: CodeSettings,
     ) -> None:
-        self.records: list[ToolCallRecord] = []
+        self._made: dict[int, CompletedToolCall] = {}
+        self._under_way: list[asyncio.Task[tuple[object, ToolCallOutput]]] = []
+        self._places = asyncio.Semaphore(settings.parallel_calls)
         self._invocation = invocation
         self._prefix = f"code-{block_hash[:16]}"
         self._execute = execute
         self._settings = settings
-        self._room_bytes = settings.records_bytes
         self._calls = 0
         self._sleeps = 0
 
@@ -90,18 +91,75 @@ class CodeCalls:
             BlockStoppedError: When it is one call too many.
             RejectEffectError: When the block, run again, asks for something else than before.
         """
+        number, arguments = self._numbered(function, args, kwargs)
+        return await self._carried_out(function, number, arguments)
+
+    def begin(
+        self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Awaitable[tuple[object, ToolCallOutput]]:
+        """
+        Call a tool, to be waited for later; it has its number now, and goes on meanwhile.
+
+        Raises:
+            CodeError: When the arguments cannot be sent.
+            BlockStoppedError: When it is one call too many.
+        """
+        number, arguments = self._numbered(function, args, kwargs)
+        task = asyncio.ensure_future(self._carried_out(function, number, arguments))
+        self._under_way.append(task)
+        # Whoever does not wait for it does not hear of its error either, as with any task.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def finish(self) -> None:
+        """
+        Wait for what the code has begun and not waited for: it is recorded, too.
+
+        Raises:
+            Exception: Whatever fails the attempt, of the first call for which something does.
+        """
+        for task in self._under_way:
+            with suppress(CodeError):
+                await task
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    @property
+    def records(self) -> list[ToolCallRecord]:
+        """The calls that were made, in the order in which the code asked for them."""
+        found: list[ToolCallRecord] = []
+        room_bytes = self._settings.records_bytes
+        for _, result in sorted(self._made.items()):
+            record, size_bytes = _record(result, room_bytes)
+            room_bytes -= size_bytes
+            found.append(record)
+        return found
+
+    def _numbered(
+        self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[int, object]:
         arguments = self._arguments(function, args, kwargs)
         if self._calls >= self._settings.max_tool_calls:
             raise BlockStoppedError(over_calls(self._settings))
         self._calls += 1
+        return self._calls, arguments
+
+    async def _carried_out(
+        self, function: Function, number: int, arguments: object
+    ) -> tuple[object, ToolCallOutput]:
         call = PreparedToolCall(
-            call_id=f"{self._prefix}-{self._calls}", tool_name=function.tool, args=arguments
+            call_id=f"{self._prefix}-{number}", tool_name=function.tool, args=arguments
         )
         invocation = invocations.tool_call(self._invocation, call.call_id)
-        outcome = await self._carry_out(invocation, RuntimeEffectCommandToolCall(call=call))
+        async with self._places:
+            outcome = await self._carry_out(invocation, RuntimeEffectCommandToolCall(call=call))
         if not isinstance(outcome, RuntimeEffectOutcomeToolCall):
             raise RejectEffectError(*wrong_outcome("tool_call", outcome.type))
-        self.records.append(self._record(outcome.result))
+        self._made[number] = outcome.result
         return answer_of(function.tool, outcome.result.output), outcome.result.output
 
     async def sleep(self, duration_s: float) -> int:
@@ -128,23 +186,6 @@ class CodeCalls:
         self._sleeps += 1
         await self._carry_out(invocation, RuntimeEffectCommandSleep(duration_ms=duration_ms))
         return duration_ms
-
-    def _record(self, result: CompletedToolCall) -> ToolCallRecord:
-        """What the block's outcome says of a call; short when there is no room for all of it."""
-        record = ToolCallRecord(
-            call_id=result.call_id,
-            tool=result.tool_name,
-            args=result.args,
-            output=result.output,
-            duration_ms=result.duration_ms,
-        )
-        size_bytes = len(canonical_json(to_tree(record)))
-        if size_bytes > self._room_bytes:
-            return record.model_copy(
-                update={"args": None, "output": _left_out(result.output, size_bytes)}
-            )
-        self._room_bytes -= size_bytes
-        return record
 
     def _arguments(
         self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
@@ -177,6 +218,26 @@ class CodeCalls:
             raise CodeError(
                 "RuntimeError", f"{problem.code}: {printable(problem.message)}"
             ) from None
+
+
+def _record(result: CompletedToolCall, room_bytes: int) -> tuple[ToolCallRecord, int]:
+    """
+    What the block's outcome says of a call, and what that takes of the room.
+
+    Short, and taking nothing, when there is no room for all of it.
+    """
+    record = ToolCallRecord(
+        call_id=result.call_id,
+        tool=result.tool_name,
+        args=result.args,
+        output=result.output,
+        duration_ms=result.duration_ms,
+    )
+    size_bytes = len(canonical_json(to_tree(record)))
+    if size_bytes <= room_bytes:
+        return record, size_bytes
+    left_out = {"args": None, "output": _left_out(result.output, size_bytes)}
+    return record.model_copy(update=left_out), 0
 
 
 def _left_out(output: ToolCallOutput, size_bytes: int) -> ToolCallOutput:

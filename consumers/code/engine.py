@@ -8,9 +8,9 @@ runs in processes of its own; nothing that a block does may harm the worker.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from effectmq.protocol.errors import HandlerError
 
@@ -19,6 +19,7 @@ __all__ = [
     "Engine",
     "EngineCrashedError",
     "Host",
+    "Later",
     "Program",
     "Ran",
     "StateUnreadableError",
@@ -69,6 +70,21 @@ class BlockStoppedError(Exception):
         super().__init__(sentence)
 
 
+class Later:
+    """
+    Something to wait for later, or never: a coroutine that is made only when it is awaited.
+
+    Args:
+        make: Makes it.
+    """
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        self._make = make
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        return self._make().__await__()
+
+
 class Host(Protocol):
     """
     What a block can reach outside of itself.
@@ -91,6 +107,24 @@ class Host(Protocol):
         Raises:
             CodeError: To be raised in the code, where it called.
             BlockStoppedError: To end the block.
+        """
+        ...
+
+    def begin(
+        self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Awaitable[object]:
+        """
+        Call a function that is waited for later; its number is that of this moment.
+
+        What engines wait for first they must choose by the order of these calls, never by what is
+        ready first: what the code does then has to be the same when it is run again.
+
+        Returns:
+            What ``call`` would give, or raise, when it is awaited.
+
+        Raises:
+            CodeError: As ``call``.
+            BlockStoppedError: As ``call``.
         """
         ...
 

@@ -127,10 +127,13 @@ class CodeHandler:
         program = Program(_code(request), start.state, session_id)
         try:
             ran = await self._engine.run(program, block.host)
+            await block.calls.finish()
         except StateUnreadableError as problem:
             return RuntimeEffectOutcomeExecCode(
                 result=Err(err=_unreadable(start, self._engine.name, problem))
             )
+        finally:
+            await block.calls.stop()
         ran = self._within(ran)
         await self._keep(session_id, request.hash, start, ran)
         duration_ms = round((time.monotonic() - began) * 1_000)

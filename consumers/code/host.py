@@ -5,9 +5,11 @@ What one block can reach: tools, sleep, a clock, images, and the way to end the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import NoReturn
 
 from effectmq.consumers.code.calls import CodeCalls
+from effectmq.consumers.code.engine import Later
 from effectmq.consumers.code.functions import FINISH, SHOW_IMAGE, Function
 from effectmq.consumers.code.images import Images
 from effectmq.consumers.code.settings import CodeSettings
@@ -80,6 +82,24 @@ class BlockHost:
             self._finish(given.get("value"))
         await self._images.show(given.get("image"), given.get("label", ""))
         return None
+
+    def begin(
+        self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Awaitable[object]:
+        """Call it, to be waited for later; see the port."""
+        function = self._functions.get(name)
+        if function is None or self.finished:
+            return Later(partial(self.call, name, args, kwargs))
+        begun = self._calls.begin(function, args, kwargs)
+        return Later(partial(self._waited_for, function, begun))
+
+    async def _waited_for(
+        self, function: Function, begun: Awaitable[tuple[object, ToolCallOutput]]
+    ) -> object:
+        # What it does to the turn is done here and not when it is ready, which is any moment.
+        value, output = await begun
+        self._obey(function, output)
+        return value
 
     async def sleep(self, duration_s: float) -> None:
         """Sleep, and let the clock go on by as much; see the port."""

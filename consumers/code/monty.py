@@ -12,10 +12,13 @@ clock, the sleeps, the beginning of the random numbers.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import cast
 
+from effectmq.consumers.code.cpython.inside.awaited import awaited_calls
 from effectmq.consumers.code.engine import (
     BlockStoppedError,
     EngineCrashedError,
@@ -151,7 +154,7 @@ class MontyEngine:
     ) -> Ran:
         value, error = "", None
         try:
-            complete = await _Drive(host).through(
+            complete = await _Drive(host, code).through(
                 await session.feed_start(code, print_callback=printed)
             )
             last: object = complete.output
@@ -200,10 +203,12 @@ def _traceback(problem: MontyError) -> str:
 class _Drive:
     """One block, from one question that it asks its host to the next."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, code: str) -> None:
         self._host = host
-        #: Answers that the code has not awaited yet.
-        self._settled: dict[int, ExternalSettledResult] = {}
+        self._code = code.encode(errors="surrogatepass")
+        self._waited_later = _offsets(code, host.names())
+        #: Answers that the code has not awaited yet, by the numbers of its calls.
+        self._answers: dict[int, Callable[[], Awaitable[ExternalSettledResult]]] = {}
 
     async def through(self, step: AsyncSnapshot) -> MontyComplete:
         while not isinstance(step, MontyComplete):
@@ -213,8 +218,10 @@ class _Drive:
                 case AsyncNameLookupSnapshot():
                     step = await self._name(step)
                 case AsyncFutureSnapshot():
-                    ready = {one: self._settled.pop(one) for one in step.pending_call_ids}
-                    step = await step.resume(ready)
+                    # The oldest first and alone, whatever is ready: so the code goes on in the
+                    # same order whenever it is run.
+                    first = min(step.pending_call_ids)
+                    step = await step.resume({first: await self._answers.pop(first)()})
         return step
 
     async def _name(self, step: AsyncNameLookupSnapshot) -> AsyncSnapshot:
@@ -227,11 +234,26 @@ class _Drive:
         name = step.function_name
         if step.is_os_function and name not in _OF_THE_HOST:
             return await step.resume_not_handled()
+        if not step.allow_eager_await and self._is_waited_later(step):
+            self._answers[step.call_id] = self._begun(step)
+            return await step.resume({"future": ...})
         answer = await self._answer(step)
         if step.allow_eager_await or name == "asyncio.sleep":
-            self._settled[step.call_id] = answer
+            self._answers[step.call_id] = partial(_at_hand, answer)
             return await step.resume({"future": ...})
         return await step.resume(answer)
+
+    def _is_waited_later(self, step: AsyncFunctionSnapshot) -> bool:
+        """Whether the block awaits this call elsewhere; not known of functions of other blocks."""
+        where, name = step.position, str(step.function_name).encode()
+        return where.start in self._waited_later and self._code.startswith(name, where.start)
+
+    def _begun(self, step: AsyncFunctionSnapshot) -> Callable[[], Awaitable[ExternalSettledResult]]:
+        try:
+            begun = self._host.begin(str(step.function_name), step.args, step.kwargs)
+        except CodeError as error:
+            return partial(_at_hand, _raised(error))
+        return partial(_settled, begun)
 
     async def _answer(self, step: AsyncFunctionSnapshot) -> ExternalSettledResult:
         try:
@@ -242,10 +264,7 @@ class _Drive:
                 raise CodeError("NameError", f"name '{name}' is not defined")
             return {"return_value": await self._host.call(name, step.args, step.kwargs)}
         except CodeError as error:
-            # Its name is checked where it is raised: a built-in exception.
-            return cast(
-                "ExternalSettledResult", {"exc_type": error.exception, "message": error.message}
-            )
+            return _raised(error)
 
     async def _of_the_host(self, step: AsyncFunctionSnapshot) -> object:
         if step.function_name in ("time.sleep", "asyncio.sleep"):
@@ -262,6 +281,30 @@ class _Drive:
 
 
 _OF_THE_HOST = frozenset(("time.sleep", "asyncio.sleep", "time.time", "datetime.now", "date.today"))
+
+
+def _offsets(code: str, names: Collection[str]) -> frozenset[int]:
+    """Where calls stand that are waited for later, in bytes from the beginning."""
+    starts = [0]
+    for line in code.split("\n"):
+        starts.append(starts[-1] + len(line.encode(errors="replace")) + 1)
+    return frozenset(starts[line - 1] + at for line, at in awaited_calls(code, names))
+
+
+def _raised(error: CodeError) -> ExternalSettledResult:
+    # Its name is checked where it is raised: a built-in exception.
+    return cast("ExternalSettledResult", {"exc_type": error.exception, "message": error.message})
+
+
+async def _at_hand(answer: ExternalSettledResult) -> ExternalSettledResult:
+    return answer
+
+
+async def _settled(begun: Awaitable[object]) -> ExternalSettledResult:
+    try:
+        return {"return_value": await begun}
+    except CodeError as error:
+        return _raised(error)
 
 
 def _placeholder(name: str) -> object:

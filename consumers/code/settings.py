@@ -26,7 +26,8 @@ class CodeSettings:
             outcome.
         observation_lines: The same in lines.
         error_chars: How much of an error's text goes into the outcome.
-        max_tool_calls: How many tools a block may call, one after another.
+        max_tool_calls: How many tools a block may call.
+        parallel_calls: How many calls that a block gathers are under way at a time.
         argument_bytes: How large the arguments of one call may be, and what ``finish`` gets.
         records_bytes: How much the outcome may say of the calls that were made; what is over it is
             left out there, and the calls' own outcomes have it.
@@ -52,6 +53,7 @@ class CodeSettings:
     observation_lines: int = 400
     error_chars: int = 4_000
     max_tool_calls: int = 100
+    parallel_calls: int = 8
     argument_bytes: int = 256 * 1024
     records_bytes: int = 256 * 1024
     max_sleeps: int = 100

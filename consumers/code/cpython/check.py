@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from effectmq.consumers.code.engine import EngineCrashedError, Host, Program, Ran
+from effectmq.consumers.code.engine import EngineCrashedError, Host, Later, Program, Ran
 from effectmq.protocol.errors import ConfigurationError
 
 __all__ = ["check"]
@@ -73,6 +74,11 @@ class _Nobody:
 
     def names(self) -> tuple[str, ...]:
         return ()
+
+    def begin(
+        self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Awaitable[object]:
+        return Later(partial(self.call, name, args, kwargs))
 
     async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         raise AssertionError(name)

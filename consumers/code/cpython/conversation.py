@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import cast
 
@@ -52,7 +53,10 @@ class Conversation:
         self._child = child
         self._host = host
         self._settings = settings
-        self._questions_left = _MOST_QUESTIONS + settings.max_tool_calls + settings.max_sleeps
+        most_calls = 2 * settings.max_tool_calls
+        self._questions_left = _MOST_QUESTIONS + most_calls + settings.max_sleeps
+        #: Calls that the code has not waited for yet, by its own numbers.
+        self._begun: dict[int, Awaitable[object]] = {}
 
     async def to_the_end(self) -> Finished:
         """
@@ -98,19 +102,24 @@ class Conversation:
                 return None
             case {"type": "call", "name": str() as name, "args": list(), "kwargs": dict()}:
                 return await self._called(name, question)
+            case {"type": "wait", "call": int() as number} if number in self._begun:
+                return await self._begun.pop(number)
             case _:
                 raise BlockStoppedError(FORGED)
 
     async def _called(self, name: str, question: dict[str, object]) -> object:
         if not self._host.knows(name):
             raise CodeError("NameError", f"name '{name}' is not defined")
-        args = cast("list[object]", question["args"])
-        kwargs = cast("dict[str, object]", question["kwargs"])
-        return await self._host.call(
-            name,
-            tuple(_received(item) for item in args),
-            {key: _received(item) for key, item in kwargs.items()},
-        )
+        args = tuple(_received(item) for item in cast("list[object]", question["args"]))
+        given = cast("dict[str, object]", question["kwargs"])
+        kwargs = {key: _received(item) for key, item in given.items()}
+        number = question.get("later")
+        if number is None:
+            return await self._host.call(name, args, kwargs)
+        if not isinstance(number, int) or number in self._begun:
+            raise BlockStoppedError(FORGED)
+        self._begun[number] = self._host.begin(name, args, kwargs)
+        return None
 
 
 def _document(line: bytes) -> dict[str, object]:

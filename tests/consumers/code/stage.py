@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from effectmq.broker.client import EffectClient
+from effectmq.consumers.code.engine import Later
 from effectmq.consumers.code.values import CodeError
 from effectmq.protocol.canonical import canonical_json
 from effectmq.protocol.errors import EffectFailedError
@@ -39,6 +42,18 @@ class FakeHost:
 
     async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         self.asked.append((name, args, kwargs))
+        answer = self.answers.get(name, list(args))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def begin(
+        self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Awaitable[object]:
+        self.asked.append((name, args, kwargs))
+        return Later(partial(self._later, name, args))
+
+    async def _later(self, name: str, args: tuple[object, ...]) -> object:
         answer = self.answers.get(name, list(args))
         if isinstance(answer, Exception):
             raise answer

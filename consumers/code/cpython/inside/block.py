@@ -13,23 +13,30 @@ from collections.abc import Collection
 from types import CodeType, TracebackType
 from typing import cast
 
+from effectmq.consumers.code.cpython.inside.awaited import awaited_calls
 from effectmq.consumers.code.cpython.inside.clock import install_in_asyncio
+from effectmq.consumers.code.cpython.inside.later import Calls
 
-__all__ = ["evaluate", "explained"]
+__all__ = ["LATER", "evaluate", "explained"]
 
 _FILE = "<block>"
 #: No name that a block can have by accident.
 _VALUE = "__value_of_the_block__"
+#: Likewise: calls a function of the worker's, to be waited for.
+LATER = "__later__"
 
 
-def evaluate(code: str, variables: dict[str, object], functions: Collection[str]) -> object:
+def evaluate(
+    code: str, variables: dict[str, object], functions: Collection[str], calls: Calls | None = None
+) -> object:
     """
     Run a block.
 
     Args:
         code: Its text.
         variables: What it can name; changed by it.
-        functions: The names of the worker's functions; awaiting a call of one changes nothing.
+        functions: The names of the worker's functions.
+        calls: Those that run side by side.
 
     Returns:
         The value of its last expression; ``None`` when it ends with something else.
@@ -39,7 +46,15 @@ def evaluate(code: str, variables: dict[str, object], functions: Collection[str]
     """
     # Tracebacks show its lines out of this cache.
     linecache.cache[_FILE] = (len(code), None, code.splitlines(keepends=True), _FILE)
-    compiled = _compiled(code, functions)
+    tree = ast.parse(code, _FILE)
+    awaited = awaited_calls(code, functions)
+    if calls is not None and ("asyncio" in code or not awaited <= _awaited_at_once(tree)):
+        calls.install()
+        tree = _Later(awaited).visit(tree)
+    else:
+        # Nothing can run side by side, and an event loop takes long to be there.
+        tree = _Awaits(functions).visit(tree)
+    compiled = _compiled(tree)
     if "asyncio" in code:
         install_in_asyncio()
     running = eval(compiled, variables)
@@ -54,8 +69,7 @@ def _run(running: object) -> None:
     asyncio.run(cast("asyncio.Future[None]", running))  # type: ignore[arg-type]
 
 
-def _compiled(code: str, functions: Collection[str]) -> CodeType:
-    tree = _Awaits(functions).visit(ast.parse(code, _FILE))
+def _compiled(tree: ast.Module) -> CodeType:
     if tree.body and isinstance(tree.body[-1], ast.Expr):
         last = tree.body[-1]
         name = ast.Name(_VALUE, ast.Store())
@@ -63,6 +77,12 @@ def _compiled(code: str, functions: Collection[str]) -> CodeType:
     ast.fix_missing_locations(tree)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     return cast("CodeType", compile(tree, _FILE, "exec", flags=flags, dont_inherit=True))
+
+
+def _awaited_at_once(tree: ast.Module) -> set[tuple[int, int]]:
+    """Where calls stand that have ``await`` before them."""
+    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Await)]
+    return {(one.lineno, one.col_offset) for one in values if isinstance(one, ast.Call)}
 
 
 class _Awaits(ast.NodeTransformer):
@@ -76,6 +96,21 @@ class _Awaits(ast.NodeTransformer):
         called = node.value
         if isinstance(called, ast.Call) and isinstance(called.func, ast.Name):
             return called if called.func.id in self._functions else node
+        return node
+
+
+class _Later(ast.NodeTransformer):
+    """Calls of the worker's functions that are awaited, somewhere, give what can be."""
+
+    def __init__(self, calls: Collection[tuple[int, int]]) -> None:
+        self._calls = calls
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        called = node.func
+        if isinstance(called, ast.Name) and (called.lineno, called.col_offset) in self._calls:
+            later = ast.copy_location(ast.Name(LATER, ast.Load()), called)
+            return ast.copy_location(ast.Call(later, [called, *node.args], node.keywords), node)
         return node
 
 

@@ -11,12 +11,14 @@ import os
 import random
 import resource
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import cast
 
 from effectmq.consumers.code.cpython.inside import clock
-from effectmq.consumers.code.cpython.inside.block import evaluate, explained
+from effectmq.consumers.code.cpython.inside.block import LATER, evaluate, explained
 from effectmq.consumers.code.cpython.inside.kept import TooLargeError, remember, restore
+from effectmq.consumers.code.cpython.inside.later import Calls
 from effectmq.consumers.code.cpython.inside.wire import Wire
 
 __all__ = ["main"]
@@ -72,6 +74,9 @@ class _Block:
         sys.modules["__main__"] = module = ModuleType("__main__")
         self._variables: dict[str, object] = vars(module)
         self._variables["__builtins__"] = builtins
+        self._calls = Calls(wire, limit_bytes)
+        names = {id(function): name for name, function in self._functions.items()}
+        self._variables[LATER] = _later(self._calls, names)
         self._own = set(self._variables)
         self._forgotten: dict[str, str] = {}
         clock.install(wire)
@@ -93,7 +98,7 @@ class _Block:
         sys.setrecursionlimit(self._depth)
         value = error = exception = ""
         try:
-            last = evaluate(self._code, self._variables, self._functions)
+            last = evaluate(self._code, self._variables, self._functions, self._calls)
             value = "" if last is None else repr(last)[: self._value_chars]
             del last
         except BaseException as problem:
@@ -138,6 +143,15 @@ class _Block:
                 "block: numbers, text, True, False, None, and lists and dicts of these. "
                 "Define or import it again"
             )
+
+
+def _later(calls: Calls, names: dict[int, str]) -> object:
+    def later(function: Callable[..., object], *args: object, **kwargs: object) -> object:
+        name = names.get(id(function))
+        # The block may have a function of its own by the name.
+        return function(*args, **kwargs) if name is None else calls.begin(name, args, kwargs)
+
+    return later
 
 
 def _function(wire: Wire, name: str, limit_bytes: int) -> object:

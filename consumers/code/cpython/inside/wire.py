@@ -83,7 +83,12 @@ class Wire:
         return answer.get("return")
 
     def call(
-        self, name: str, args: tuple[object, ...], kwargs: dict[str, object], limit_bytes: int
+        self,
+        name: str,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        limit_bytes: int,
+        later: int | None = None,
     ) -> object:
         """
         Call a function of the worker's.
@@ -93,13 +98,14 @@ class Wire:
             args: By place.
             kwargs: By name.
             limit_bytes: How large all of them may be.
+            later: A number, when the result is to be waited for with it.
 
         Raises:
             TypeError: When they cannot be sent.
             Exception: What the call raises.
         """
         try:
-            document = {
+            document: dict[str, object] = {
                 "type": "call",
                 "name": name,
                 "args": [_sent(item, limit_bytes) for item in args],
@@ -112,6 +118,8 @@ class Wire:
                 f"the arguments of {name}() cannot be sent: they are over the limit of "
                 f"{limit_bytes} bytes"
             ) from None
+        if later is not None:
+            document["later"] = later
         return self.ask(document)
 
 

@@ -1,0 +1,93 @@
+"""
+Calls that are under way while the block goes on, and an event loop that waits for them.
+
+The pipe to the worker is one, so while nothing else is left to do the loop asks for one answer:
+that of the oldest call that somebody waits for, whatever is ready. So the code goes on in the same
+order whenever it is run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from effectmq.consumers.code.cpython.inside.wire import Wire
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Calls"]
+
+
+class Calls:
+    """
+    Args:
+        wire: Asks the worker.
+        limit_bytes: How large the arguments of one call may be.
+    """
+
+    def __init__(self, wire: Wire, limit_bytes: int) -> None:
+        self._wire = wire
+        self._limit_bytes = limit_bytes
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[object]] = {}
+
+    def begin(
+        self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Coroutine[Any, Any, object]:
+        """
+        Call a function of the worker's.
+
+        Returns:
+            Waits for what the call returns or raises.
+        """
+        number = next(self._numbers)
+        try:
+            self._wire.call(name, args, kwargs, self._limit_bytes, number)
+        except Exception as problem:
+            return _raising(problem)
+        return self._answer(number)
+
+    async def _answer(self, number: int) -> object:
+        import asyncio
+
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        return await future
+
+    def install(self) -> None:
+        """Let every event loop that is made from now on wait for the calls."""
+        import asyncio
+        import selectors
+
+        calls = self
+
+        class Selector(selectors.DefaultSelector):
+            def select(self, timeout: float | None = None) -> Any:
+                if (timeout is not None and timeout <= 0) or not calls.deliver():
+                    return super().select(timeout)
+                return super().select(0)
+
+        def new_event_loop() -> asyncio.AbstractEventLoop:
+            return asyncio.SelectorEventLoop(Selector())
+
+        asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
+
+    def deliver(self) -> bool:
+        """Get one answer that is waited for; whether there was one to get."""
+        self._waiting = {one: future for one, future in self._waiting.items() if not future.done()}
+        if not self._waiting:
+            return False
+        number = min(self._waiting)
+        future = self._waiting.pop(number)
+        try:
+            future.set_result(self._wire.ask({"type": "wait", "call": number}))
+        except BaseException as problem:
+            # The end of the turn, too: it is raised where the code waits.
+            future.set_exception(problem)
+        return True
+
+
+async def _raising(problem: Exception) -> object:
+    raise problem
