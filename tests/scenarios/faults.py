@@ -201,6 +201,8 @@ class Faults:
         await asyncio.to_thread(self._break_broker)
 
     def _break_broker(self) -> None:
+        # A reply queue that was declared a moment ago would come back and never answer.
+        self._node.settle()
         self._tell(f"killing the broker after {self._outcomes()} outcomes")
         self._node.kill9()
         self.broker_kills += 1
