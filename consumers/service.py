@@ -115,6 +115,8 @@ class Service:
     @property
     def health(self) -> Health:
         """What a started worker is doing."""
+        if self.stuck.is_set():
+            return Health("paused", "too many handlers could not be stopped; replace this process")
         if self._serving.paused is not None:
             return Health("paused", str(self._serving.paused))
         if self._transport.problem:

@@ -467,6 +467,8 @@ async def test_too_many_abandoned_and_an_embedded_worker_takes_no_more(
     sentence = logged(caplog, "worker_stuck")[0].getMessage()
     assert "2 handlers" in sentence
     assert "replace this process" in sentence
+    assert not app.ready
+    assert "replace this process" in app.health.detail
     assert app._running is not None
     assert app._running._refusing is not None
     await app._running._refusing
