@@ -75,10 +75,10 @@ from effectmq.consumers.lifecycle import (
 from effectmq.consumers.recording import Hold
 from effectmq.consumers.retry import IN_PLACE_LIMIT_MS
 from effectmq.consumers.retry_sleeps import note_sleep
-from effectmq.consumers.undelivered import is_outcome
 from effectmq.consumers.unread import needs_of, passed_on
 from effectmq.protocol.differences import mismatch_sentence
 from effectmq.protocol.errors import ProtocolError
+from effectmq.protocol.reply import is_kept_outcome
 from effectmq.protocol.request import Request, read_request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
@@ -147,7 +147,7 @@ class Job(Ending):
         if len(self.delivery.message.body) > lane.limits.max_body_bytes:
             self._reject_oversize()
             return
-        if is_outcome(self.delivery.message):
+        if is_kept_outcome(self.delivery.message):
             # Not an effect, and nothing to run: it was kept until its reply queue is there.
             lane.settlement.deliver(
                 self.delivery.message, self._settle, self._safely(self._keep), self._defect

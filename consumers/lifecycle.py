@@ -102,6 +102,7 @@ ParkReason = Literal[
     "uncertain",
     "crash_looping",
     "expired",
+    "undelivered",
 ]
 
 #: Why an effect can be given up on, with what each means.

@@ -92,6 +92,11 @@ class Records(Protocol):
         """Whether anything is remembered at all."""
         ...
 
+    @property
+    def down(self) -> str:
+        """What the journal said when it did not answer the last time; empty when it did."""
+        ...
+
     def claim(
         self,
         request: Request,
@@ -159,6 +164,7 @@ class NoRecords:
     """No journal: bodies may run again after a crash, outcomes are not remembered."""
 
     kept = False
+    down = ""
 
     def claim(
         self,
@@ -300,6 +306,7 @@ class JournalRecords:
             elif self._left:
                 return
             elif verdict_of(problem) == "unavailable":
+                self._counters["journal_retries"] += 1
                 self._note_down(problem)
                 wait_s = min(_AGAIN_S * 2 ** min(tries, _DOUBLINGS), _AGAIN_MAX_S)
                 self._loop.call_later(wait_s, self._ask, ask, then, failed, tries + 1)
@@ -331,7 +338,6 @@ class JournalRecords:
             self._down_since = None
 
     def _note_down(self, problem: Exception) -> None:
-        self._counters["journal_retries"] += 1
         self._problem = describe(problem)
         if self._down_since is None:
             # Once for each outage, not once for each effect that waits.
@@ -466,9 +472,15 @@ class JournalRecords:
         def renewed(done: asyncio.Future[Accepted | Lost]) -> None:
             problem = _problem_of(done)
             if problem is None:
+                self._note_up()
                 if isinstance(done.result(), Lost):
                     self._lost(hold)
-            elif not self._left and verdict_of(problem) != "unavailable":
+            elif self._left:
+                return
+            elif verdict_of(problem) == "unavailable":
+                # Whoever holds the lease will ask for more, and find out when it is over.
+                self._note_down(problem)
+            else:
                 self._note_failed(problem)
 
         # One that fails is not repeated by itself: the next round asks again.

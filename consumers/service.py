@@ -121,6 +121,8 @@ class Service:
             return Health("paused", str(self._serving.paused))
         if self._transport.problem:
             return Health("waiting", f"the broker: {self._transport.problem}")
+        if self._records.down:
+            return Health("waiting", f"the journal: {self._records.down}")
         if not self._serving.consuming:
             return Health("waiting", "the broker does not serve every queue at the moment")
         return Health("ready")

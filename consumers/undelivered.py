@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from effectmq.consumers.retry import delay_level
 from effectmq.protocol import headers as names
 from effectmq.protocol.message import Message
-from effectmq.protocol.reply import OUTCOME_TYPE, Answer
+from effectmq.protocol.reply import Answer
 from effectmq.protocol.request import correlation
 
 __all__ = [
@@ -26,14 +26,12 @@ __all__ = [
     "Later",
     "Surrender",
     "after_undelivered",
-    "is_outcome",
     "undelivered_message",
 ]
 
 #: The code on the dead letter of an outcome that found no reply queue.
 UNDELIVERED_CODE = "effectmq_undelivered"
 
-_LIST_STARTS = frozenset([b"[", b"\xdc", b"\xdd", *(bytes([0x90 | count]) for count in range(16))])
 _FIRST_WAIT_MS = 1_000
 #: A producer that comes back asks again after a little more than this, so that its effect is not
 #: carried out a second time while its outcome is on the way.
@@ -53,15 +51,6 @@ class Surrender:
     """The time is over: to the dead letters with it."""
 
     detail: str
-
-
-def is_outcome(message: Message) -> bool:
-    """Whether a message on a work queue is an outcome that is looking for its reply queue."""
-    if message.type != OUTCOME_TYPE or not message.reply_to:
-        return False
-    # An envelope of a stranger's under our type is none: answers are a list, in both encodings, or
-    # are kept out of line.
-    return names.BODY in message.headers or message.body[:1] in _LIST_STARTS
 
 
 def undelivered_message(message: Message, answer: Answer, reply_to: str) -> Message:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from effectmq.protocol import headers as names
 from effectmq.protocol.canonical import canonical_json, sha256_hex
 from effectmq.protocol.message import HeaderValue, Message
-from effectmq.protocol.reply import OUTCOME_TYPE
+from effectmq.protocol.reply import is_kept_outcome
 from effectmq.protocol.text import printable
 
 __all__ = ["DeadLetter", "dead_message", "read_dead_letter", "revived_message"]
@@ -71,7 +71,7 @@ class DeadLetter:
     @property
     def is_outcome(self) -> bool:
         """Whether an outcome is inside, which found no reply queue, and not an effect."""
-        return self.message.type == OUTCOME_TYPE
+        return is_kept_outcome(self.message)
 
     @property
     def id(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+from effectmq.protocol import headers as names
 from effectmq.protocol.claimcheck import refuse_reference
 from effectmq.protocol.codec import JSON, MSGPACK, Limits, decode_tree, encode_plain
 from effectmq.protocol.errors import MalformedError, UnsupportedVersionError
@@ -18,7 +19,15 @@ from effectmq.protocol.message import Message
 from effectmq.protocol.model import from_tree, to_tree
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
 
-__all__ = ["OUTCOME_TYPE", "Answer", "Reply", "encode_reply", "join_replies", "read_replies"]
+__all__ = [
+    "OUTCOME_TYPE",
+    "Answer",
+    "Reply",
+    "encode_reply",
+    "is_kept_outcome",
+    "join_replies",
+    "read_replies",
+]
 
 #: The list around the answers is a level and an element of the body, too.
 _ANSWER_LIMITS = Limits(
@@ -27,6 +36,21 @@ _ANSWER_LIMITS = Limits(
 
 #: The AMQP ``type`` of a message that carries outcomes.
 OUTCOME_TYPE = "effect.outcome.v1"
+
+#: How a list begins, in JSON and in MessagePack.
+_LIST_STARTS = frozenset([b"[", b"\xdc", b"\xdd", *(bytes([0x90 | count]) for count in range(16))])
+
+
+def is_kept_outcome(message: Message) -> bool:
+    """
+    Whether a message on a work queue or among the dead letters is an outcome on its way.
+
+    An envelope of a stranger's under our type is none: answers are a list, or are kept out of line,
+    and they say where they want to go.
+    """
+    if message.type != OUTCOME_TYPE or not message.reply_to:
+        return False
+    return names.BODY in message.headers or message.body[:1] in _LIST_STARTS
 
 
 @dataclass(frozen=True, slots=True)

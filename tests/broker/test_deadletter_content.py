@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from effectmq.broker.deadletter_content import MASK, dead_record, read_content
+from effectmq.broker.deadletter_edit import edit_letter
 from effectmq.broker.scopes import ToolCall, Turn
 from effectmq.protocol.canonical import sha256_hex
+from effectmq.protocol.codec import JSON, encode_tree
 from effectmq.protocol.deadletter import DeadLetter, dead_message, read_dead_letter
 from effectmq.protocol.message import Message
 from effectmq.protocol.model import to_tree
-from effectmq.protocol.request import Request
+from effectmq.protocol.reply import OUTCOME_TYPE
+from effectmq.protocol.request import ENVELOPE_TYPE, Request
 
 ARGS = {
     "amount": 5,
@@ -153,3 +156,23 @@ def test_masking_changes_nothing_of_the_letter() -> None:
     again = read_content(letter)
     assert content.tree == again.tree
     assert args_of({"envelope": again.tree}) == ARGS
+
+
+def test_a_strangers_envelope_under_the_type_of_outcomes_is_no_outcome() -> None:
+    """It was parked as unsupported, and is mended like any other."""
+    letter = parked()
+    astray = replace(letter, message=replace(letter.message, type=OUTCOME_TYPE))
+    content = read_content(astray)
+    assert (astray.is_outcome, content.form) == (False, "envelope")
+    assert content.problem
+    edited = edit_letter(astray, encode_tree(content.tree, JSON))
+    assert edited.request.message.type == ENVELOPE_TYPE
+    assert edited.request.hash == letter.hash
+
+
+@pytest.mark.parametrize("body", [b"[]", b"\x90", b"\xdc\x00\x00"])
+def test_an_outcome_says_where_it_wants_to_go(body: bytes) -> None:
+    """A list under the type of outcomes that names no receiver cannot be delivered."""
+    message = Message(body=body, type=OUTCOME_TYPE)
+    kept = [read_dead_letter(replace(message, reply_to=to), "tool_call") for to in ("", "me")]
+    assert [letter.is_outcome for letter in kept] == [False, True]

@@ -285,8 +285,12 @@ async def test_what_is_unavailable_for_long_leaves_the_effect_unsettled_and_is_s
     records = running._records
     assert isinstance(records, recording.JournalRecords)
     assert "the disk is away" in records.down
+    assert (app.health.state, app.ready) == ("waiting", False)
+    assert app.health.detail.startswith("the journal: ")
+    assert "the disk is away" in app.health.detail
     assert await handle.outcome(PATIENCE_S) == DONE
     assert records.down == ""
+    assert app.ready
     actions = [getattr(one, "action", "") for one in caplog.records]
     assert actions.count("journal_down") == 1
     await assert_free(stage, app, client)
