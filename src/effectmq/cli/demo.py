@@ -300,7 +300,10 @@ class _Story:
         runs = len(self.attempts)
         started = time.monotonic()
         async with EffectClient(
-            "memory://nobody", journal=self.worker.journal, replay="strict"
+            "memory://nobody",
+            topology=self.worker.topology,
+            journal=self.worker.journal,
+            replay="strict",
         ) as (replayer):
             handles = [await replayer.submit(envelope) for envelope, _ in self.answered]
             replies = [await handle.reply(_PATIENCE_S) for handle in handles]
