@@ -18,7 +18,7 @@ from effectmq.protocol.topology import work_topology
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import PATIENCE_S, Stage, code
 
-WRONG = [-1, -0.5, math.nan, -math.inf, True, False, "5", b"5", Decimal(5), [], object()]
+WRONG = [-1, -0.5, math.nan, -math.inf, True, False, "5", b"5", Decimal(5), [], {}]
 
 
 @pytest.fixture

@@ -31,6 +31,11 @@ async def give_back(transport: Transport, queue: str, times: int) -> list[Delive
     return seen
 
 
+def sent(delivery: Delivery) -> Message:
+    """What was published; 4.0 counts the returns to the former queue on a dead-lettered message."""
+    return replace(delivery.message, returns=0)
+
+
 async def test_past_the_delivery_limit_a_message_moves_to_limbo(
     transport: Transport, settings: TopologySettings, names: Names
 ) -> None:
@@ -45,7 +50,7 @@ async def test_past_the_delivery_limit_a_message_moves_to_limbo(
     expected = [False] + [True] * settings.delivery_limit
     assert expected == [delivery.redelivered for delivery in seen]
     [parked] = await take(await transport.consume(names.limbo, prefetch=1), 1)
-    assert parked.message == seen[0].message
+    assert sent(parked) == seen[0].message
     assert parked.routing_key == LANE
     parked.ack()
 
@@ -92,10 +97,10 @@ async def test_a_rejected_message_goes_to_the_dead_letter_exchange_at_once(
 
     limbo = await transport.consume(names.limbo, prefetch=5)
     [parked] = await take(limbo, 1)
-    assert (message, LANE) == (parked.message, parked.routing_key)
+    assert (message, LANE) == (sent(parked), parked.routing_key)
     parked.reject()
     [dead] = await take(await transport.consume(names.dead, prefetch=5), 1)
-    assert (message, LANE) == (dead.message, dead.routing_key)
+    assert (message, LANE) == (sent(dead), dead.routing_key)
     before.ack()
     after.ack()
     await consumer.close()
