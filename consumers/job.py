@@ -75,7 +75,7 @@ from effectmq.consumers.lifecycle import (
 from effectmq.consumers.recording import Hold
 from effectmq.consumers.retry import IN_PLACE_LIMIT_MS
 from effectmq.consumers.retry_sleeps import note_sleep
-from effectmq.consumers.unread import needs_of, passed_on
+from effectmq.consumers.unread import needs_of, passed_on, with_death
 from effectmq.protocol.differences import mismatch_sentence
 from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.reply import is_kept_outcome
@@ -186,9 +186,7 @@ class Job(Ending):
             action.problem,
             extra={"action": "elsewhere", "effect_id": self.effect_id, "needs": needs},
         )
-        lane.settlement.delay(
-            action.level_ms, self.route, action.message, self._settle, self._defect
-        )
+        self._send_on(action)
 
     async def _fetch(self, claims: ClaimCheck) -> None:
         """Get the body that is kept out of line, then go on as with any other."""
@@ -225,9 +223,7 @@ class Job(Ending):
                     found.problem,
                     extra={"action": "body_postponed", "effect_id": self.effect_id},
                 )
-                lane.settlement.delay(
-                    found.level_ms, self.route, found.message, self._settle, self._defect
-                )
+                self._send_on(found)
 
     def _reject_oversize(self) -> None:
         """Too large to publish again: the broker dead-letters it as it is."""
@@ -282,29 +278,66 @@ class Job(Ending):
         elif leader._answer is not None:
             self._send(leader._answer)
         elif leader._delayed is not None:
-            self._wait(leader._delayed)
+            self._wait_like(leader, leader._delayed)
         else:
             leader._followers.append(self)
 
     def _lead(self, request: Request) -> None:
-        witnesses, message = self.lane.witnesses, self.delivery.message
-        if witnesses is None or message.returns <= self._held_before:
+        if not self._came_back:
             self._claim()
             return
 
-        def heard(times: int) -> None:
-            if self.lane.leaving:
-                return
-            # What nobody alive explains was a death. Only one: no body begins before this has been
-            # asked, and what is found out is put into the message, so that it is asked once.
-            deaths = request.deaths + (message.returns > times)
-            self._request = replace(request, deaths=deaths)
-            if deaths >= self.lane.settings.max_deaths:
+        def heard(died: int) -> None:
+            # Only one: no body begins before this has been asked, and what is found out is put
+            # into the message, so that it is asked once.
+            self._request = replace(request, deaths=self._most_deaths() + died)
+            if self._request.deaths >= self.lane.settings.max_deaths:
                 self._claim()
             else:
                 self._wait(Delay(self.lane.levels_ms[0], {}))
 
+        self._ask_who_died(heard)
+
+    def _most_deaths(self) -> int:
+        """What the copy says that knows of the most: who asks again sends one that knows none."""
+        return max(job._known().deaths for job in (self, *self._followers))
+
+    def _wait_like(self, leader: Job, action: Delay) -> None:
+        """Wait as the leader does, and know of the same deaths."""
+        deaths = max(self._known().deaths, leader._known().deaths)
+        self._request = replace(self._known(), deaths=deaths)
+        self._wait(action)
+
+    @property
+    def _came_back(self) -> bool:
+        """Whether it came back more often than this process can explain, and nobody counts."""
+        returns = self.delivery.message.returns
+        return self.lane.witnesses is not None and returns > self._held_before
+
+    def _ask_who_died(self, then: Callable[[int], None]) -> None:
+        """How many died holding it since it was last asked: one or nobody."""
+        witnesses, message = self.lane.witnesses, self.delivery.message
+        if witnesses is None or not self._came_back:
+            then(0)
+            return
+
+        def heard(times: int) -> None:
+            if not self.lane.leaving:
+                # What nobody alive explains was a death.
+                then(int(message.returns > times))
+
         witnesses.ask(message, self._held_before, self._safely(heard))
+
+    def _send_on(self, unread: Postpone) -> None:
+        """Publish what could not be read here to a delay level; the copy keeps every count."""
+
+        def counted(died: int) -> None:
+            message = with_death(unread.message) if died else unread.message
+            self.lane.settlement.delay(
+                unread.level_ms, self.route, message, self._settle, self._defect
+            )
+
+        self._ask_who_died(counted)
 
     def _conflict(self, known_hash: str, known_envelope: str) -> None:
         request = self._known()
@@ -501,7 +534,7 @@ class Job(Ending):
             action.level_ms, self.route, self._known().message, self._settle, self._defect
         )
         for follower in self._take_followers():
-            follower._wait(action)
+            follower._wait_like(self, action)
 
     # Running -----------------------------------------------------------------------------------
 

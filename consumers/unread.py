@@ -18,7 +18,7 @@ from effectmq.protocol.message import Message
 from effectmq.protocol.request import ENVELOPE_TYPE
 from effectmq.protocol.text import describe
 
-__all__ = ["STORE", "VERSION", "needs_of", "passed_on"]
+__all__ = ["STORE", "VERSION", "needs_of", "passed_on", "with_death"]
 
 #: What workers tell each other that they have.
 STORE = "store of bodies"
@@ -80,3 +80,12 @@ def passed_on(
     }
     copy = replace(message, message_id="", returns=0, headers=headers)
     return Postpone(action.level_ms, copy, describe(problem))
+
+
+def with_death(message: Message) -> Message:
+    """The message with one death more; one whose count cannot be read is left to its reader."""
+    try:
+        deaths = names.integer(message.headers, names.DEATHS, 0)
+    except ProtocolError:
+        return message
+    return replace(message, headers={**message.headers, names.DEATHS: deaths + 1})

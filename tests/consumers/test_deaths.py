@@ -164,6 +164,41 @@ async def test_one_silence_counts_for_one_death_at_most(stage: Stage) -> None:
     assert app.counters["last_chances"] == 0
 
 
+@pytest.mark.parametrize("known", [0, 1, 2])
+async def test_copies_of_one_effect_share_their_deaths(stage: Stage, known: int) -> None:
+    """Whoever asks again sends a copy that knows of none, and may be the first to come back."""
+    await (await stage.transport()).declare(work_topology(stage.topology, ["exec_code"]))
+    sealed = Request.seal(code(), reply_to=NAMES.reply_queue("caller"))
+    handle = (await stage.client("caller")).attach(code())
+    for deaths in (0, known):
+        await stage.publish("exec_code", sealed.changed({"deaths": deaths}).message)
+    transport = await stage.transport()
+    consumer = aiter(await transport.consume(NAMES.work_queue("exec_code"), prefetch=2))
+    async with asyncio.timeout(PATIENCE_S):
+        await anext(consumer)
+        await anext(consumer)
+    await transport.__aexit__()
+    body = Body()
+    app = await stage.start(body.on(stage.worker()))
+    if known == 2:
+        with pytest.raises(EffectFailedError, match="3 workers died"):
+            await handle.outcome(PATIENCE_S)
+        assert body.count == 0
+        return
+    await eventually(lambda: body.count == 1)
+    running = app._running
+    assert running is not None
+
+    def told() -> list[int]:
+        (job,) = running._inflight._leaders.values()
+        return [one._known().deaths for one in (job, *job._followers)]
+
+    await eventually(lambda: len(told()) == 2)
+    assert told() == [known + 1] * 2
+    body.gate.set()
+    assert await handle.outcome(PATIENCE_S) == DONE
+
+
 # With a journal -----------------------------------------------------------------------------------
 
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from effectmq.broker.attachments.memory import MemoryObjects
 from effectmq.broker.journal.archive import open_archive
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.records import Claim, effect_of
+from effectmq.consumers import witnesses
+from effectmq.consumers.abilities import Abilities
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.lifecycle import Delay, asked_elsewhere, elsewhere
+from effectmq.consumers.settlement import Settlement
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.errors import EffectFailedError
+from effectmq.protocol import headers as names
+from effectmq.protocol.claimcheck import BodyReference, with_reference
+from effectmq.protocol.errors import AttachmentStoreError, EffectFailedError
+from effectmq.protocol.message import Message
 from effectmq.protocol.notice import Able, able_notice
 from effectmq.protocol.request import Request
-from effectmq.protocol.topology import control_topology
+from effectmq.protocol.topology import control_topology, work_topology
 from tests.consumers.stage import (
     NAMES,
     PATIENCE_S,
@@ -263,6 +271,46 @@ async def test_a_body_in_a_store_goes_to_a_worker_that_has_the_store(
     assert [payload(one.result) for one in replies] == [300_000] * 6  # type: ignore[arg-type]
     assert without.counters["elsewhere"] > 0
     assert not stage.letters()
+
+
+@pytest.mark.parametrize("why", ["protocol", "no store", "store is down"])
+async def test_what_cannot_be_read_keeps_the_death_that_brought_it_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """For the broker the copy begins at nothing, so the count goes into it."""
+    monkeypatch.setattr(witnesses, "ANSWER_S", 0.1)
+    queue = NAMES.work_queue("tool_call")
+    await (await stage.transport()).declare(work_topology(TOPOLOGY, ["tool_call"]))
+    message = Request.seal(tool("pay", n=1)).changed({"deaths": 1}).message
+    if why == "protocol":
+        message = replace(message, type="effect.envelope.v9")
+    else:
+        message = with_reference(message, BodyReference("0" * 64, len(message.body)))
+    await stage.publish("tool_call", message)
+    dying = await stage.transport()
+    async with asyncio.timeout(PATIENCE_S):
+        await anext(aiter(await dying.consume(queue, prefetch=1)))
+    await dying.__aexit__()
+
+    async def down(self: MemoryObjects, name: str, max_bytes: int) -> bytes | None:
+        raise AttachmentStoreError("it does not answer")
+
+    monkeypatch.setattr(MemoryObjects, "get", down)
+    app = stage.worker(attachments="memory://down" if why == "store is down" else None)
+    app.tool(name="pay")(_pay)
+    # Whoever is known to be able keeps it from being parked; nobody takes it there.
+    heard: list[Message] = []
+    delay = Settlement.delay
+
+    def note(self: Settlement, level_ms: int, route: str, copy: Message, *rest: Any) -> None:
+        heard.append(copy)
+        delay(self, level_ms, route, copy, *rest)
+
+    monkeypatch.setattr(Settlement, "delay", note)
+    monkeypatch.setattr(Abilities, "known", lambda *_: "somebody")
+    await stage.start(app)
+    await eventually(lambda: len(heard) >= 2)
+    assert {copy.headers[names.DEATHS] for copy in heard} == {2}
 
 
 # What must not run twice --------------------------------------------------------------------------
