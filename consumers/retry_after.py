@@ -22,7 +22,12 @@ __all__ = ["LONGEST_S", "wait_asked_for"]
 LONGEST_S = 86_400.0
 
 _NUMBER = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|us|µs|ns|d|h|m|s))", re.ASCII)
+_DURATION = re.compile(
+    r"(\d+(?:\.\d*)?|\.\d+)\s*"
+    r"(ms|us|µs|ns|milliseconds?|days?|hours?|hrs?|minutes?|mins?|seconds?|secs?|d|h|m|s)"
+    r"(?:\s+|\b|(?=[\d.]))",
+    re.ASCII | re.IGNORECASE,
+)
 _UNITS = {
     "d": 86_400.0,
     "h": 3_600.0,
@@ -33,9 +38,12 @@ _UNITS = {
     "µs": 1e-6,
     "ns": 1e-9,
 }
-#: Numbers from here on are moments: seconds, and milliseconds, since 1970.
+#: Numbers from here on are moments: seconds, milliseconds, and microseconds, since 1970.
 _UNIX_S = 1e9
 _UNIX_MS = 1e11
+_UNIX_US = 1e14
+#: Of a header that was sent twice, and became one.
+_LIST = re.compile(r"[\d.]+(?:\s*,\s*[\d.]*)+", re.ASCII)
 #: ``x-ratelimit-reset-tokens``, ``anthropic-ratelimit-requests-reset``, ``ratelimit-reset`` …
 _RESET = re.compile(r"(?:[a-z0-9]+-)*ratelimit-(?:.*-)?reset(?:-.*)?")
 _MAX_TEXT = 200
@@ -61,6 +69,7 @@ def wait_asked_for(
     now_s = _date(named.get("date", "")) or now_s
     for found in (
         _scaled(named.get("retry-after-ms"), 1e-3),
+        _scaled(named.get("x-ms-retry-after-ms"), 1e-3),
         _seconds(named.get("retry-after"), now_s),
         _from_body(body, now_s),
         _from_limits(named, now_s) if limited else None,
@@ -77,18 +86,29 @@ def _seconds(value: object, now_s: float) -> float | None:
     """A number of seconds, a duration or a moment; a moment that has passed is no wait at all."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    text = str(value).strip()[:_MAX_TEXT]
+    text = str(value).strip(' \t"')[:_MAX_TEXT]
+    if _LIST.fullmatch(text):
+        waits = [_seconds(one, now_s) for one in text.split(",")]
+        return max((wait_s for wait_s in waits if wait_s is not None), default=None)
     if _NUMBER.fullmatch(text):
         return _from_number(float(text), now_s)
     if _DURATION.match(text) and not _DURATION.sub("", text):
-        return sum(float(count) * _UNITS[unit] for count, unit in _DURATION.findall(text))
+        return sum(float(count) * _unit_s(unit) for count, unit in _DURATION.findall(text))
     moment = _date(text)
     return None if moment is None else max(0.0, moment - now_s)
+
+
+def _unit_s(unit: str) -> float:
+    """Of a unit in its short form or in words; only the short forms of some end with an s."""
+    small = unit.lower()
+    return _UNITS["ms" if small.startswith("milli") else small if small in _UNITS else small[0]]
 
 
 def _from_number(number: float, now_s: float) -> float | None:
     if not math.isfinite(number):
         return LONGEST_S
+    if number >= _UNIX_US:
+        return max(0.0, number / 1e6 - now_s)
     if number >= _UNIX_MS:
         return max(0.0, number / 1e3 - now_s)
     return max(0.0, number - now_s) if number >= _UNIX_S else number
@@ -164,8 +184,8 @@ def _from_body(body: object, now_s: float) -> float | None:
             found = _seconds(delay, now_s)
         if found is None:
             found = _scaled(members.get("retry_after_ms"), 1e-3)
-        if found is None:
-            found = _seconds(members.get("retry_after"), now_s)
+        for name in ("retry_after", "retry_after_seconds"):
+            found = _seconds(members.get(name), now_s) if found is None else found
         if found is not None:
             return found
         headers = members.get("headers")

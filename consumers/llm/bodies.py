@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-__all__ = ["error_in", "says_quota", "status_of"]
+__all__ = ["error_in", "says_quota", "says_too_long", "status_of"]
 
 #: By a code, a type or a status in the body; in small letters.
 _STATUSES: Mapping[str, int] = {
@@ -68,6 +68,7 @@ _QUOTA = frozenset(
         "402",
     }
 )
+_TOO_LONG = frozenset({"context_length_exceeded"})
 _BAD_GATEWAY = 502
 _MAX_DEPTH = 4
 
@@ -132,10 +133,26 @@ def status_of(body: Mapping[str, Any]) -> int:
 
 def says_quota(body: object) -> bool:
     """Whether an error body says that credits or quota are used up, so that waiting is in vain."""
+    return _says(body, _QUOTA) or any(map(_is_of_a_day, _objects(body, _MAX_DEPTH)))
+
+
+def _is_of_a_day(members: Mapping[str, Any]) -> bool:
+    """Google names the quotas that are used up; only those of a minute are full again soon."""
+    violations = members.get("violations")
+    found = cast("list[object]", violations) if isinstance(violations, list) else []
+    return any(isinstance(one, dict) and "PerDay" in str(one.get("quotaId")) for one in found)
+
+
+def says_too_long(body: object) -> bool:
+    """Whether an error body says by its code that the conversation is too long for the model."""
+    return _says(body, _TOO_LONG)
+
+
+def _says(body: object, words: frozenset[str]) -> bool:
     for members in _objects(body, _MAX_DEPTH):
         for name in ("code", "type", "error_type", "reason"):
             word = members.get(name)
-            if isinstance(word, str | int) and str(word).lower() in _QUOTA:
+            if isinstance(word, str | int) and str(word).lower() in words:
                 return True
     return False
 

@@ -53,13 +53,13 @@ from pydantic_ai.exceptions import (
     UserError,
 )
 
-from effectmq.consumers.llm.bodies import says_quota
+from effectmq.consumers.llm.bodies import says_quota, says_too_long, status_of
 from effectmq.consumers.llm.port import CallFailure
 from effectmq.consumers.retry_after import wait_asked_for
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.llm_response import LlmTerminalReason
 
-__all__ = ["failure_from", "without_key"]
+__all__ = ["failure_from", "failure_in_stream", "without_key"]
 
 _MAX_RAW = 4_000
 _MASK = "***"
@@ -75,7 +75,12 @@ class _Sort:
 
 _QUOTA = _Sort("quota_exceeded", False)
 _RATE_LIMITED = _Sort("rate_limited", True)
+_OVERLOADED = _Sort("overloaded", True)
+_UNAVAILABLE = _Sort("unavailable", True)
 _SERVER_ERROR = _Sort("server_error", True)
+_OVERFLOW = _Sort("context_overflow", False, "context_overflow")
+_NO_ACCESS = _Sort("authentication_failed", False)
+_NO_MODEL = _Sort("model_not_found", False)
 _REFUSED = _Sort("invalid_request", False)
 _UNREADABLE = _Sort("unreadable_response", True)
 _DIED = _Sort("task_join_failed", False)
@@ -84,15 +89,15 @@ _DIED = _Sort("task_join_failed", False)
 _SORTS: tuple[tuple[type[Exception], _Sort], ...] = (
     (ModelQuotaExceededError, _QUOTA),
     (ModelRateLimitError, _RATE_LIMITED),
-    (ModelOverloadedError, _Sort("overloaded", True)),
-    (ModelUnavailableError, _Sort("unavailable", True)),
+    (ModelOverloadedError, _OVERLOADED),
+    (ModelUnavailableError, _UNAVAILABLE),
     (ModelServerError, _SERVER_ERROR),
     (ModelTimeoutError, _Sort("timeout", True)),
     (ModelRequestTimeout, _Sort("timeout", True)),
     (ModelConnectionError, _Sort("connection_failed", True)),
-    (ModelContextWindowExceededError, _Sort("context_overflow", False, "context_overflow")),
-    (ModelAuthenticationError, _Sort("authentication_failed", False)),
-    (ModelNotFoundError, _Sort("model_not_found", False)),
+    (ModelContextWindowExceededError, _OVERFLOW),
+    (ModelAuthenticationError, _NO_ACCESS),
+    (ModelNotFoundError, _NO_MODEL),
     (ModelRequestRejectedError, _REFUSED),
     (ContentFilterError, _Sort("content_filter", False, "content_filter")),
     (UnexpectedModelBehavior, _UNREADABLE),
@@ -111,6 +116,16 @@ _PREFIXES: Mapping[str, str] = {
 #: Failures for which headers count that tell when a limit is full again.
 _LIMITED = frozenset({"rate_limited", "overloaded", "unavailable"})
 
+#: Of an error whose class nobody has told yet.
+_BY_STATUS: Mapping[int, _Sort] = {
+    401: _NO_ACCESS,
+    402: _QUOTA,
+    403: _NO_ACCESS,
+    404: _NO_MODEL,
+    429: _RATE_LIMITED,
+    503: _UNAVAILABLE,
+    529: _OVERLOADED,
+}
 #: Statuses that ask for another try and have no class of their own.
 _PASSING_STATUSES = frozenset({408, 409, 425})
 
@@ -165,6 +180,18 @@ def failure_from(
     )
 
 
+def failure_in_stream(body: Mapping[str, object], headers: Mapping[str, str]) -> CallFailure:
+    """
+    The failure for an error that a provider, or a gateway before it, puts into an open stream.
+
+    Args:
+        body: As ``bodies.error_in`` gives it.
+        headers: Of the answer.
+    """
+    error = ModelHTTPError(status_of(body), "", body, in_stream=True)
+    return failure_from(error, headers=headers)
+
+
 def without_key(failure: CallFailure, key: str | None) -> CallFailure:
     """A failure of ours, which may hold what the provider said."""
     raw = None if failure.raw is None else printable(_without(key, failure.raw), _MAX_RAW)
@@ -176,14 +203,14 @@ def _sort(error: Exception) -> _Sort:
     if found is not None:
         return found
     if isinstance(error, ModelHTTPError):
-        return _by_status(error.status_code)
+        return _OVERFLOW if says_too_long(error.body) else _by_status(error.status_code)
     # Without a status and without a class, the library could not make sense of what came back.
     return _UNREADABLE if isinstance(error, ModelAPIError) else _DIED
 
 
 def _by_status(status: int) -> _Sort:
-    if status == 429:
-        return _RATE_LIMITED
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
     if status >= 500:
         return _SERVER_ERROR
     return _Sort("invalid_request", status in _PASSING_STATUSES)

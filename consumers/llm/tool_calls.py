@@ -84,7 +84,7 @@ class Gathering:
     def _add(self, said: Mapping[str, Any]) -> None:
         piece = _piece(said)
         place: object = said.get("index")
-        if place is None:
+        if not isinstance(place, int | float | str):
             place = self._place_of(piece)
         self._last = place
         calls = self._places.setdefault(place, [])
@@ -126,7 +126,8 @@ def whole_calls(said: object, offered: Collection[str]) -> list[dict[str, Any]]:
     """
     The tool calls of an answer in one piece.
 
-    Arguments are left as the model wrote them, wrong ones, too: it gets to read what is wrong.
+    Arguments are left as the model wrote them, wrong ones, too: it gets to read what is wrong. Only
+    of several values in a row nobody knows which one was meant, nor who put them together.
 
     Raises:
         GluedCallsError: When nobody can tell which were meant.
@@ -136,6 +137,9 @@ def whole_calls(said: object, offered: Collection[str]) -> list[dict[str, Any]]:
         if isinstance(one, dict):
             piece = _piece(cast("dict[str, Any]", one))
             name = _name([piece.name] if piece.name else [], offered)
+            count = values_in(piece.arguments)
+            if count is not None and count > 1:
+                raise _several(count, piece.arguments)
             found.append(_said(piece.id, name, piece.arguments))
     return _numbered(found)
 
@@ -195,8 +199,13 @@ def _arguments(call: _Call) -> str:
         if values_in(pieces[-1]) == 1 and (len(set(pieces)) > 1 or all(one.id for one in again)):
             return pieces[-1]
     if count is not None:
-        raise GluedCallsError(f"arguments of {count} JSON values in a row: {_shown(call)}")
+        raise _several(count, joined)
     return joined
+
+
+def _several(count: int, arguments: str) -> GluedCallsError:
+    shown = printable(arguments, 120)
+    return GluedCallsError(f"arguments of {count} JSON values in a row: {shown}")
 
 
 def _grows(one: str, following: str) -> bool:

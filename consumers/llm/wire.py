@@ -19,6 +19,8 @@ import httpx2
 
 from effectmq.consumers.llm.bodies import error_in, status_of
 from effectmq.consumers.llm.chat import DONE, ChatStream, as_chunk, read_whole
+from effectmq.consumers.llm.failures import failure_in_stream
+from effectmq.consumers.llm.port import ModelCallError
 
 __all__ = ["SEEN", "Seen", "WireClient"]
 
@@ -26,6 +28,7 @@ __all__ = ["SEEN", "Seen", "WireClient"]
 _TIMEOUT = httpx2.Timeout(1_200.0, connect=5.0)
 _LIMITS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=100)
 _MAX_EVENT_BYTES = 64 * 1024 * 1024
+_JSON = "application/json"
 #: Of the body, and no longer true of what we make of it.
 _OF_THE_BODY = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 
@@ -70,10 +73,13 @@ class WireClient(httpx2.AsyncClient):
         seen.headers = dict(response.headers)
         seen.answered = response.is_success
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if response.is_success and self._chat and kind == "text/event-stream":
-            told = _Stream(response, _offered(request), seen)
+        if response.is_success and kind == "text/event-stream":
+            if self._chat:
+                told: httpx2.AsyncByteStream = _Stream(response, _offered(request), seen)
+            else:
+                told = _Watched(response, seen)
             return _remade(response, request, stream=told)
-        if response.is_success and kind == "application/json" and request.method == "POST":
+        if response.is_success and request.method == "POST" and _may_be_json(kind, stream):
             await response.aread()
             return self._whole(response, request, seen)
         if not stream:
@@ -92,12 +98,14 @@ class WireClient(httpx2.AsyncClient):
         seen.usage = members.get("usage") or members.get("usageMetadata")
         if error is not None:
             data = json.dumps(error).encode()
-            return _remade(response, request, status=status_of(error), content=data)
+            status = status_of(error)
+            return _remade(response, request, status=status, content=data, kind=_JSON)
         if not self._chat or not members:
             return response
         seen.usage = read_whole(members, _offered(request))
         if not _asks_for_stream(request):
-            return _remade(response, request, content=json.dumps(members).encode())
+            data = json.dumps(members).encode()
+            return _remade(response, request, content=data, kind=_JSON)
         # A server that cannot stream says it in one piece; the library would find nothing in it.
         content = b"".join((_event(json.dumps(as_chunk(members))), _event(DONE)))
         return _remade(response, request, content=content, kind="text/event-stream")
@@ -119,11 +127,7 @@ class _Stream(httpx2.AsyncByteStream):
         async for event in source:
             if event.data.strip() == DONE:
                 break
-            data = event.data
-            if event.event == "error":
-                # Some name the event and put the error itself into it.
-                data = f'{{"error":{data}}}' if '"error"' not in data else data
-            told = self._chat.read(data)
+            told = self._chat.read(_data_of(event))
             self._seen.usage = self._chat.usage
             for data in told:
                 yield _event(data)
@@ -132,9 +136,58 @@ class _Stream(httpx2.AsyncByteStream):
         yield _event(DONE)
 
 
-def _event(data: str) -> bytes:
+class _Watched(httpx2.AsyncByteStream):
+    """
+    The events of a stream as they come, up to an error.
+
+    A library looks for the errors of its own provider only, and takes those that a gateway puts
+    there for a stream that was cut off.
+    """
+
+    def __init__(self, response: httpx2.Response, seen: Seen) -> None:
+        self._response = response
+        self._seen = seen
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        source = httpx2.EventSource(self._response, max_event_size=_MAX_EVENT_BYTES)
+        async for event in source:
+            error = _error_of(_data_of(event))
+            if error is not None:
+                raise ModelCallError(failure_in_stream(error, self._seen.headers))
+            yield _event(event.data, event.event)
+
+
+def _data_of(event: httpx2.ServerSentEvent) -> str:
+    """The data of an event; some name the event an error, and put the error itself into it."""
+    if event.event == "error" and '"error"' not in event.data:
+        return f'{{"error":{event.data}}}'
+    return event.data
+
+
+def _error_of(data: str) -> dict[str, Any] | None:
+    if '"error"' not in data:
+        return None
+    try:
+        return error_in(json.loads(data))
+    except (ValueError, RecursionError):
+        # The library says that it cannot be read.
+        return None
+
+
+def _event(data: str, name: str = "") -> bytes:
     lines = "\n".join(f"data: {line}" for line in data.split("\n"))
-    return f"{lines}\n\n".encode()
+    head = f"event: {name}\n" if name and name != "message" else ""
+    return f"{head}{lines}\n\n".encode()
+
+
+def _may_be_json(kind: str, stream: bool) -> bool:
+    """Whether an answer may be JSON in one piece, by its content type; some gateways have none."""
+    if kind == _JSON or kind.endswith("+json"):
+        return True
+    return not stream and kind in ("", "text/plain", "text/json")
 
 
 def _offered(request: httpx2.Request) -> list[str]:

@@ -29,6 +29,15 @@ def gone(text: str) -> dict[str, str]:
         ({"retry-after": "0"}, 0),
         ({"retry-after": "34s"}, 34),
         ({"retry-after": "1h2m3.5s"}, 3_723.5),
+        ({"retry-after": "500 ms"}, 0.5),
+        ({"retry-after": "7 seconds"}, 7),
+        ({"retry-after": "1 Hour 5 minutes"}, 3_900),
+        ({"retry-after": ".5s"}, 0.5),
+        ({"retry-after": '"7"'}, 7),
+        # Sent twice, and joined by something on the way: the longer one is meant.
+        ({"retry-after": "7, 9"}, 9),
+        ({"retry-after": "1800000030000000"}, 30),
+        ({"x-ms-retry-after-ms": "250", "retry-after": "1"}, 0.25),
         ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
         ({"retry-after": SOON.strftime("%a, %d %b %Y %H:%M:%S GMT")}, 30),
         ({"retry-after": SOON.strftime("%A, %d-%b-%y %H:%M:%S GMT")}, 30),
@@ -74,7 +83,23 @@ def test_every_usual_form_of_a_wait_is_read(headers: dict[str, str], expected: f
 
 @pytest.mark.parametrize(
     "text",
-    ["", "soon", "-3", "-0.5", "nan", "inf", "1e3", "0x10", "--", "1h 2q", "\u0661"],
+    [
+        "",
+        "soon",
+        "-3",
+        "-0.5",
+        "nan",
+        "inf",
+        "1e3",
+        "0x10",
+        "--",
+        "1h 2q",
+        "\u0661",
+        "5ms3",
+        "1.2.3s",
+        ",",
+        ".",
+    ],
 )
 def test_what_is_no_wait_says_nothing(text: str) -> None:
     """And the next place is looked at."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ from effectmq.protocol.wire.llm_response import LlmResponse
 from tests.consumers.llm.asking import KEY, hosted, prompt
 from tests.consumers.llm.dialects import (
     anthropic_answer,
+    anthropic_events,
     chat_answer,
     chat_events,
     google_answer,
+    google_events,
     responses_answer,
+    responses_events,
 )
 from tests.consumers.llm.server import Answer, FakeProvider, events, json_answer
 
@@ -34,6 +38,15 @@ BASE = {"id": "x", "object": "chat.completion", "created": 1, "model": "m"}
 CHUNK = {**BASE, "object": "chat.completion.chunk"}
 FILTERED = [{"content_filter_results": {"hate": {"filtered": True}}}]
 DONE = b"data: [DONE]\n\n"
+#: How each provider streams a text.
+STREAMS: dict[str, Callable[..., Answer]] = {
+    "openai-compatible": chat_events,
+    "openai-chat": chat_events,
+    "openai": responses_events,
+    "anthropic": anthropic_events,
+    "google": google_events,
+}
+BEGUN = {provider: stream("Hel", "lo") for provider, stream in STREAMS.items()}
 
 
 async def asked(
@@ -134,9 +147,61 @@ async def test_an_event_that_is_named_an_error_is_one() -> None:
 async def test_so_it_is_with_every_provider(
     provider: str, body: Any, code: str, retryable: bool
 ) -> None:
-    """Gateways put the same errors before all of them."""
-    failure = await failed(json_answer(body), provider=provider)
-    assert (failure.code, failure.retryable) == (code, retryable)
+    """Gateways put the same errors before all of them, in one piece and into open streams."""
+    for kind in ("application/json", "application/problem+json; charset=utf-8", "text/plain"):
+        answer = json_answer(body, content_type=kind)
+        failure = await failed(answer, provider=provider)
+        assert (failure.code, failure.retryable) == (code, retryable), kind
+    for name in ("", "event: error\n"):
+        data = f"{name}data: {json.dumps(body)}\n\n".encode()
+        begun = [*BEGUN[provider].pieces[:1], data]
+        for pieces in ([data], begun):
+            answer = Answer(headers={"content-type": "text/event-stream"}, pieces=pieces)
+            failure = await failed(answer, provider=provider, stream=True)
+            assert (failure.code, failure.retryable) == (code, retryable), pieces
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "google", "openai"])
+@pytest.mark.parametrize(
+    ("error", "code", "after_s"),
+    [
+        ({"code": 401, "message": "x"}, "authentication_failed", None),
+        ({"type": "permission_error", "message": "x"}, "authentication_failed", None),
+        ({"type": "not_found_error", "message": "x"}, "model_not_found", None),
+        ({"code": 402, "message": "x"}, "quota_exceeded", None),
+        ({"code": "context_length_exceeded", "message": "x"}, "context_overflow", None),
+        ({"status": "UNAVAILABLE", "message": "x"}, "unavailable", None),
+        ({"code": 429, "details": [{"retryDelay": "7s"}]}, "rate_limited", 7),
+        (
+            {"code": 429, "details": [{"violations": [{"quotaId": "RequestsPerDayPerModel"}]}]},
+            "quota_exceeded",
+            None,
+        ),
+        ("the model is loading", "server_error", None),
+    ],
+)
+async def test_an_error_in_a_stream_is_that_of_its_status(
+    provider: str, error: Any, code: str, after_s: float | None
+) -> None:
+    """Also of libraries that look for the errors of their own provider only."""
+    failure = await failed(events({"error": error}), provider=provider, stream=True)
+    assert (failure.code, failure.after_s) == (code, after_s)
+
+
+async def test_the_key_is_not_in_an_error_of_a_stream() -> None:
+    """Some echo the key that they refuse."""
+    answer = events({"error": {"code": 401, "message": f"wrong key {KEY}"}})
+    failure = await failed(answer, provider="anthropic", stream=True)
+    assert KEY not in f"{failure.message} {failure.raw}"
+
+
+@pytest.mark.parametrize("provider", BEGUN)
+async def test_the_word_error_in_an_answer_is_none(provider: str) -> None:
+    """A stream is told on as it came."""
+    said = 'He said: {"error": {"code": 429}}'
+    found = await asked(STREAMS[provider](said, "!"), provider=provider, stream=True)
+    assert isinstance(found, LlmResponse)
+    assert found.full_text == f"{said}!"
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
