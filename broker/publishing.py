@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Protocol
 
 from tenacity import RetryCallState, Retrying, wait_random_exponential
@@ -28,12 +29,14 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.message import Message
 
-__all__ = ["PASSING", "RefusalWatch", "publish_until_known"]
+__all__ = ["PASSING", "UNTAKEN", "RefusalWatch", "publish_until_known"]
 
 logger = logging.getLogger("effectmq.publish")
 
 #: What trying again can mend.
 PASSING = (PublishUnknownError, QueueFullError, BrokerBlockedError, BrokerUnreachableError)
+#: What can be the fault of one queue, while the broker serves all others.
+UNTAKEN = (PublishUnknownError, QueueFullError)
 
 #: The slowest line on which a large message gets its time, in bytes a second. Sent again too early
 #: it would queue up behind itself, and never arrive.
@@ -67,6 +70,7 @@ async def publish_until_known(
     routing_key: str,
     message: Message,
     watch: RefusalWatch | None = None,
+    patience_s: float = math.inf,
 ) -> None:
     """
     Publish and wait for the confirmation, for as long as it takes.
@@ -79,15 +83,21 @@ async def publish_until_known(
         routing_key: Likewise.
         message: Likewise.
         watch: Hears when the publish waits for a permission, and when it does no more.
+        patience_s: For how long the queue may refuse it, or leave it unconfirmed, in seconds. Only
+            for a queue that somebody else answers for; a broker that is away is waited for.
 
     Raises:
         UnroutableError: When no queue takes it.
+        QueueFullError: When the queue refused it for longer than ``patience_s``.
+        PublishUnknownError: When it was not confirmed for longer than ``patience_s``.
         PayloadTooLargeError: When it is over the size cap.
         TransportClosedError: When the transport was closed.
         ConfigurationError: When a property or a header is of a kind that does not travel.
     """
     state: RetryCallState | None = None
     refused = False
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
     try:
         while True:
             try:
@@ -98,6 +108,10 @@ async def publish_until_known(
             except (*PASSING, BrokerError) as problem:
                 # A broker that refuses us may be mended, too; who asks us to publish has a message
                 # in hand that would be stuck otherwise.
+                if not isinstance(problem, UNTAKEN):
+                    begun_s = loop.time()
+                elif loop.time() - begun_s >= patience_s:
+                    raise
                 watched = False
                 if isinstance(problem, AccessRefusedError) and watch is not None:
                     watched = True

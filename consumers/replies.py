@@ -4,22 +4,24 @@ Send outcomes back, many in one message, and settle what was answered.
 One message to a producer is under way at a time. Outcomes that become ready meanwhile collect, and
 leave together when it is confirmed: the group commit of databases, and most of what makes one
 Python process fast. A lone outcome waits for nobody. An effect is settled only after the broker
-has confirmed its answer; an unconfirmed one is sent again until it is, for as long as the worker
-lives. A reply queue that does not exist does not mean that nobody waits: an answer that nothing
-else remembers goes to whoever keeps it, and one that a journal or a dead letter holds is settled.
+has confirmed its answer; an unconfirmed one is sent again until it is, unless its queue alone has
+taken nothing for long. A reply queue that does not exist does not mean that nobody waits: an answer
+that nothing else remembers goes to whoever keeps it, and one that a journal or a dead letter holds
+is settled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from effectmq.broker.claimcheck import ClaimCheck, outgoing_until_stored
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
-from effectmq.broker.publishing import RefusalWatch, publish_until_known
+from effectmq.broker.publishing import UNTAKEN, RefusalWatch, publish_until_known
 from effectmq.broker.transport import Transport
 from effectmq.protocol import headers as names
 from effectmq.protocol.errors import TransportClosedError, UnroutableError
@@ -86,6 +88,8 @@ class ReplyOutbox:
         counters: ``replies`` (outcomes), ``reply_messages``, ``replies_unroutable``.
         claims: Keeps large answers out of line for producers that can fetch them.
         watch: Hears of what waits for a permission.
+        patience_s: For how long a reply queue may refuse an answer or leave it unconfirmed, in
+            seconds, before it counts as one that does not exist.
     """
 
     def __init__(
@@ -95,8 +99,10 @@ class ReplyOutbox:
         counters: Counter[str],
         claims: ClaimCheck | None = None,
         watch: RefusalWatch | None = None,
+        patience_s: float = math.inf,
     ) -> None:
         self._transport = transport
+        self.patience_s = patience_s
         self._watch = watch
         self._claims = claims
         self._max_bytes = min(max_bytes, _MAX_JOINED_BYTES)
@@ -164,9 +170,16 @@ class ReplyOutbox:
             if road.claims is not None:
                 message = await outgoing_until_stored(road.claims, message)
                 message.headers[names.HASH] = batch[0].hash
-            await publish_until_known(self._transport, "", reply_to, message, self._watch)
+            await publish_until_known(
+                self._transport, "", reply_to, message, self._watch, self.patience_s
+            )
         except UnroutableError:
-            self._unroutable(road, message, batch)
+            self._undeliverable(road, message, batch, "does not exist")
+            return
+        except UNTAKEN as problem:
+            # A queue that is full for good, or that a broken broker left behind: it must not hold
+            # up the effects of everybody else.
+            self._undeliverable(road, message, batch, f"takes nothing ({describe(problem)})")
             return
         except TransportClosedError:
             # The worker has left; unsettled effects come back to another one.
@@ -191,13 +204,16 @@ class ReplyOutbox:
         if armed("after_ack"):
             await reached_when_written("after_ack")
 
-    def _unroutable(self, road: _Road, message: Message, batch: list[_Ready]) -> None:
+    def _undeliverable(
+        self, road: _Road, message: Message, batch: list[_Ready], state: str
+    ) -> None:
         kept = sum(answer.keep is not None for answer in batch)
         self._counters["replies_unroutable"] += len(batch)
         logger.warning(
-            "reply queue %s does not exist; of %d outcome(s) %d are kept and sent again, the "
+            "reply queue %s %s; of %d outcome(s) %d are kept and sent again, the "
             "others are on record, where their producer finds them when it asks again",
             road.reply_to,
+            state,
             len(batch),
             kept,
             extra={

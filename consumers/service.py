@@ -195,7 +195,9 @@ class Service:
         )
         most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
         serving = self._serving = Serving(self._name, transport, self._counters)
-        replies = ReplyOutbox(transport, most, self._counters, self._claims, serving)
+        replies = ReplyOutbox(
+            transport, most, self._counters, self._claims, serving, self._settings.reply_keep_s
+        )
         self._settlement = Settlement(
             transport, self._names, self._topology, replies, self._counters, serving
         )

@@ -42,8 +42,9 @@ class WorkerSettings:
         blocked_loop_s: A handler that blocks the event loop this long is named in the log.
         lease_s: How long the journal's lease of a running effect lasts without being renewed; it is
             renewed three times as often. When a worker dies, another one takes over after it.
-        reply_keep_s: Without a journal: how long an outcome whose reply queue does not exist is
-            sent again before it is parked, with itself inside.
+        reply_keep_s: How long a reply queue may be full, or leave an outcome unconfirmed, before it
+            counts as one that does not exist. And without a journal: how long an outcome without a
+            reply queue is sent again before it is parked, with itself inside.
         max_abandoned: With this many handlers of the worker that run on although they could not be
             stopped, it takes no more effects, and ``run`` ends with an error, so that whoever
             supervises it starts a clean one.

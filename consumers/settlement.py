@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 
 from effectmq.broker.crashpoints import reached
-from effectmq.broker.publishing import RefusalWatch, publish_until_known
+from effectmq.broker.publishing import UNTAKEN, RefusalWatch, publish_until_known
 from effectmq.broker.transport import Transport
 from effectmq.consumers.replies import ReplyOutbox
 from effectmq.protocol.errors import BrokerError, TransportClosedError, UnroutableError
@@ -147,14 +147,22 @@ class Settlement:
         """
         Send an outcome that was kept to its reply queue; then settle.
 
-        While that does not exist it is handed to ``keep``, what cannot be sent to ``failed``.
+        While that does not exist, or takes nothing, it is handed to ``keep``; what cannot be sent
+        is handed to ``failed``.
         """
 
         async def run() -> None:
             sent = replace(message, message_id="", reply_to="")
             try:
-                await publish_until_known(self._transport, "", message.reply_to, sent)
-            except UnroutableError:
+                await publish_until_known(
+                    self._transport,
+                    "",
+                    message.reply_to,
+                    sent,
+                    self._watch,
+                    self.replies.patience_s,
+                )
+            except (UnroutableError, *UNTAKEN):
                 keep(message)
                 return
             except TransportClosedError:

@@ -99,8 +99,9 @@ def after_undelivered(
     elapsed_ms = now_ms - since_ms
     if elapsed_ms >= keep_ms:
         return Surrender(
-            f"its reply queue {message.reply_to!r} did not exist for {elapsed_ms / 1_000:.0f} s: "
-            "its producer is gone and the queue has expired, or somebody deleted it. The outcome "
+            f"its reply queue {message.reply_to!r} did not exist, or took nothing, for "
+            f"{elapsed_ms / 1_000:.0f} s: its producer is gone and the queue has expired, or "
+            "somebody deleted it, or it is full. The outcome "
             "is inside; start the producer under its identity, then replay this letter, which "
             "delivers the outcome and runs nothing"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from effectmq.protocol import headers as names
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.message import Message
 from effectmq.protocol.reply import OUTCOME_TYPE, Answer, read_replies
+from effectmq.protocol.topology import Queue, Topology
 from tests.consumers.stage import NAMES, PATIENCE_S, Stage, payload, tool
 from tests.waiting import eventually
 
@@ -129,6 +131,32 @@ async def test_an_outcome_that_is_kept_holds_no_worker(stage: Stage) -> None:
     stage.broker.delete_queue(NAMES.reply_queue("gone"))
 
     assert payload(await client.execute(tool("wait", "x"), timeout=PATIENCE_S)) == "done"
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["no journal", "journal"])
+async def test_a_reply_queue_that_is_full_for_good_holds_no_worker(
+    stage: Stage, tmp_path: Path, kept: bool
+) -> None:
+    """It counts as one that does not exist: on record, or parked with the outcome inside."""
+    journal = f"sqlite:///{tmp_path}/j.db" if kept else None
+    gate = Gate(stage, concurrency=1, reply_keep_s=0.1, journal=journal)
+    gate.open.set()
+    await stage.start(gate.worker)
+    transport = await stage.transport()
+    arguments = {"x-queue-type": "quorum", "x-max-length": 0, "x-overflow": "reject-publish"}
+    await transport.declare(Topology(queues=(Queue("full", arguments),)))
+    client = await stage.client("p")
+    for number in range(2):
+        asked = client.attach(tool("wait", str(number), call_id=str(number))).request.message
+        await transport.publish(NAMES.work_exchange, "tool_call", replace(asked, reply_to="full"))
+
+    assert payload(await client.execute(tool("wait", "x"), timeout=PATIENCE_S)) == "done"
+
+    counters = gate.worker.counters
+    await eventually(lambda: counters["replies_unroutable"] == 2)
+    await eventually(lambda: counters["parked_undelivered"] == (0 if kept else 2))
+    await eventually(lambda: not stage.unsettled("tool_call"))
+    assert gate.runs == 3
 
 
 async def test_a_worker_that_ends_leaves_kept_outcomes_to_the_next(stage: Stage) -> None:
