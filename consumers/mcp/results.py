@@ -140,8 +140,10 @@ def _text(members: dict[str, Any], name: str) -> str:
 def _bytes(
     kind: str, data: object, mime: object, label: object, room_bytes: int | None
 ) -> Attachment | _LeftOut:
+    if not isinstance(data, str):
+        raise _not_understood(f"data in it is {type(data).__name__}, expected base64")
     try:
-        decoded = base64.b64decode(str(data), validate=True)
+        decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise _not_understood("there is data in it that is no base64") from None
     media_type = str(mime or "application/octet-stream")

@@ -71,3 +71,11 @@ def test_a_picture_that_is_too_large_leaves_the_text() -> None:
     assert text == "a"
     assert named["bytes"] == 3
     assert "max_attachment_bytes" in named["left_out"]
+
+
+@pytest.mark.parametrize("data", [None, True, 7, ["AAAA"]])
+def test_data_that_is_no_text_is_no_base64(data: object) -> None:
+    """Their names in Python would be."""
+    block = {"type": "image", "data": data, "mimeType": "image/png"}
+    with pytest.raises(ToolCallError, match="expected base64"):
+        value_of({"content": [block]})
