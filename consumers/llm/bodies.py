@@ -140,7 +140,8 @@ def _is_of_a_day(members: Mapping[str, Any]) -> bool:
     """Google names the quotas that are used up; only those of a minute are full again soon."""
     violations = members.get("violations")
     found = cast("list[object]", violations) if isinstance(violations, list) else []
-    return any(isinstance(one, dict) and "PerDay" in str(one.get("quotaId")) for one in found)
+    told = [cast("dict[str, object]", one) for one in found if isinstance(one, dict)]
+    return any("PerDay" in str(one.get("quotaId")) for one in told)
 
 
 def says_too_long(body: object) -> bool:
