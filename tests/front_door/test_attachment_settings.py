@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def where(client: Client) -> str | None:
 def test_nothing_set_is_no_store() -> None:
     """As before there were any."""
     assert where(Client()) is None
-    assert claims_of() is None
+    assert claims_of(argparse.Namespace(namespace=None)) is None
 
 
 def test_an_argument_beats_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_an_argument_beats_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert where(Client(attachments="memory://a")) == "memory://a"
     assert where(Client(attachments=open_attachments("memory://b"))) == "memory://b"
     assert where(Client(attachments="none")) is None
-    claims = claims_of()
+    claims = claims_of(argparse.Namespace(namespace=None))
     assert claims is not None
     assert claims.store.where == f"file://{tmp_path}"
 

@@ -125,11 +125,9 @@ async def test_everybody_outlives_the_broker(
 
 async def test_an_effect_that_kills_its_workers_is_parked(fleet: Fleet) -> None:
     """Its caller is told why, and the innocent effects that were taken with it are done."""
-    environment = {"EFFECTMQ_DELIVERY_LIMIT": "2"}
-    settings = {"max_crashes": 1}
 
     def start() -> None:
-        fleet.worker(concurrency=4, settings=settings, environment=environment)
+        fleet.worker(concurrency=4, settings={"max_deaths": 3})
 
     async def keep_one_running() -> None:
         while True:
@@ -154,8 +152,7 @@ async def test_an_effect_that_kills_its_workers_is_parked(fleet: Fleet) -> None:
     assert report.ok == 40
     assert report.told == {"effectmq_crash_looping": 1}
     assert report.parked == {"crash_looping": 1}
-    # Each of two rounds ends with the delivery that is over the limit.
-    assert len(deaths) == fleet.ledger.runs()[effect_id(plan[0])] == 2 * (2 + 1)
+    assert len(deaths) == fleet.ledger.runs()[effect_id(plan[0])] == 3
 
 
 async def test_innocent_effects_come_back_from_limbo(fleet: Fleet) -> None:
@@ -164,10 +161,12 @@ async def test_innocent_effects_come_back_from_limbo(fleet: Fleet) -> None:
 
     The broker then moves them to limbo; the next worker collects them there and sends them home.
     """
-    environment = {"EFFECTMQ_DELIVERY_LIMIT": "2"}
+    environment, settings = {"EFFECTMQ_DELIVERY_LIMIT": "2"}, {"max_deaths": 10}
     standby = [fleet.folder / f"go-{number}" for number in range(4)]
     standby[0].touch()
-    workers = [fleet.worker(standby=go, environment=environment) for go in standby]
+    workers = [
+        fleet.worker(standby=go, settings=settings, environment=environment) for go in standby
+    ]
     await fleet.ready(workers[0])
     producing = _submitting(fleet, calls("held", _HELD))
     for number, worker in enumerate(workers[:3], start=1):
@@ -207,9 +206,9 @@ async def test_outcomes_wait_for_a_producer_that_was_killed(fleet: Fleet) -> Non
     assert fleet.ledger.runs().total() == len(plan)
 
 
-async def test_outcomes_without_a_receiver_are_counted_and_let_go(fleet: Fleet) -> None:
+async def test_outcomes_without_a_receiver_are_parked_with_themselves_inside(fleet: Fleet) -> None:
     """The producer's reply queue is deleted meanwhile; the worker says so and goes on."""
-    worker = fleet.worker()
+    worker = fleet.worker(settings={"reply_keep_s": 0.5})
     await fleet.ready(worker)
     async with _client(fleet) as client:
         for envelope in envelopes(calls("held", 3)):
@@ -227,7 +226,11 @@ async def test_outcomes_without_a_receiver_are_counted_and_let_go(fleet: Fleet) 
         await client.execute(*envelopes(calls("work", 1)), timeout=10)
     assert worker.alive
     assert fleet.ledger.runs().total() == 4
-    await conclude(fleet)  # nothing was left unsettled
+    await eventually(
+        lambda: sum(line.get("action") == "outcome_parked" for line in worker.log()) == 3
+    )
+    report = await conclude(fleet)
+    assert report.parked == {"undelivered": 3}
 
 
 async def _delete(url: str, queue: str) -> None:
