@@ -20,7 +20,7 @@ from effectmq.protocol.digests import effect_scope_of, scope_id
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.jsontext import parse_json
 from effectmq.protocol.kinds import kind_of
-from effectmq.protocol.message import Message
+from effectmq.protocol.message import HeaderValue, Message
 from effectmq.protocol.model import from_tree
 from effectmq.protocol.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
@@ -88,15 +88,33 @@ def edit_letter(
     )
     before = _hash_before(letter, limits)
     # What the new envelope says of itself, over what a replay of the old one would keep of it.
-    numbers = {
-        name: value
-        for name, value in names.revived(old.headers).items()
-        if name in (names.PARK_NUMBER, names.FORMER_DEATHS)
-    }
+    numbers = _numbers(letter) if _is_same_effect(letter, request, limits) else {}
     headers = {**request.message.headers, **numbers, names.EDITED_FROM: before}
     message = replace(request.message, headers=headers)
     same_kind = request.kind == kind_of(letter.route)
     return DeadEdit(letter, request, message, letter.route if same_kind else request.kind, before)
+
+
+def _numbers(letter: DeadLetter) -> dict[str, HeaderValue]:
+    """Which parking of the effect is meant, and the deaths before it."""
+    return {
+        name: value
+        for name, value in names.revived(letter.message.headers).items()
+        if name in (names.PARK_NUMBER, names.FORMER_DEATHS)
+    }
+
+
+def _is_same_effect(letter: DeadLetter, edited: Request, limits: Limits | None) -> bool:
+    """
+    Whether the edit left the effect its name.
+
+    The number of a parking replaces what is recorded under the name. Under the name of another
+    effect, which may have been parked as often, it would replace the record of that one.
+    """
+    before = read_content(letter, limits).request
+    if before is not None:
+        return before.identity == edited.identity
+    return _text(letter.message, names.REPLAY_KEY) == edited.replay_key
 
 
 def _text(message: Message, name: str) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from effectmq.broker.client import EffectClient
+from effectmq.broker.deadletters import DeadLetters
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.records import Claim, Granted, Record, effect_of
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker
+from effectmq.protocol.codec import JSON, encode_tree
 from effectmq.protocol.deadletter import revived_message
 from effectmq.protocol.errors import (
     ConfigurationError,
@@ -23,6 +25,7 @@ from effectmq.protocol.errors import (
     RejectEffectError,
     RetryEffectError,
 )
+from effectmq.protocol.model import to_tree
 from effectmq.protocol.request import Request
 from effectmq.protocol.tagging import Err
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
@@ -468,3 +471,39 @@ async def test_sleeping_effects_leave_nothing_in_the_worker(stage: Stage, url: s
             )
         )
     assert rows == [("waiting", 0)]
+
+
+@pytest.mark.parametrize("name", ["A", "B"])
+async def test_an_edit_runs_again_what_was_parked_and_no_other(
+    stage: Stage, url: str, name: str
+) -> None:
+    """Under its own name it replaces the record; under that of another it is a conflict."""
+    app = stage.worker(journal=url)
+    refusing = True
+
+    @app.handler("exec_code")
+    async def run(command: RuntimeEffectCommandExecCode) -> object:
+        if refusing:
+            raise RejectEffectError("no", "not now")
+        return RuntimeEffectOutcomeExecCode(result=Err(command.code))
+
+    await stage.start(app)
+    client = await stage.client()
+    for each in ("A", "B"):
+        with pytest.raises(EffectFailedError):
+            await client.execute(code(each, each), timeout=PATIENCE_S)
+    refusing = False
+    letters = DeadLetters(await stage.transport(), stage.topology)
+    parked = next(letter for letter in stage.letters() if letter.effect_id == "A")
+
+    edited = code("edited", name)
+    await letters.replay_edited(parked.id, encode_tree(to_tree(edited), JSON))
+
+    if name == "A":
+        got = await client.attach(edited).outcome(PATIENCE_S)
+        assert got == RuntimeEffectOutcomeExecCode(result=Err("edited"))
+    else:
+        with pytest.raises(EffectMismatchError):
+            await client.attach(edited).outcome(PATIENCE_S)
+    with pytest.raises(EffectFailedError, match="not now"):
+        await client.execute(code("B", "B"), timeout=PATIENCE_S)

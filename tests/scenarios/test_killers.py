@@ -46,10 +46,12 @@ async def supervised(fleet: Fleet, count: int, **options: Any) -> AsyncGenerator
 
     await fleet.ready(*workers)
     task = asyncio.create_task(supervise())
-    yield died
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    try:
+        yield died
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def outcomes(fleet: Fleet, plan: list[Call]) -> dict[str, str]:
