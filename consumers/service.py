@@ -47,6 +47,7 @@ from effectmq.protocol.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
     Names,
+    Topology,
     TopologySettings,
     control_topology,
     shared_topology,
@@ -109,8 +110,7 @@ class Service:
         self._abandoned = Abandoned(settings.max_abandoned, counters, self._get_stuck)
         self._refusing: asyncio.Task[None] | None = None
         self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
-        # Fresh for every start: the queue of an earlier one may still be there.
-        self._control = control_topology(topology, f"worker-{secrets.token_hex(6)}")
+        self._control = self._fresh_control()
 
     @property
     def health(self) -> Health:
@@ -208,6 +208,7 @@ class Service:
         transport = open_transport(broker, transport_settings)
         await transport.__aenter__()
         try:
+            self._control = self._fresh_control()
             topology = self._topology | self._control
             await declare_and_check(transport, self._levels, topology, self._handlers)
         except BaseException:
@@ -271,7 +272,9 @@ class Service:
         With a journal, of cancelled effects before the next renewal of their leases; without one,
         who asks about messages that came back.
         """
-        queue = self._control.queues[0].name
+        control, self._control = self._control, self._fresh_control()
+        await self._transport.declare(control)
+        queue = control.queues[0].name
         consumer = await self._transport.consume(
             queue, prefetch=_NOTICE_PREFETCH, exclusive=True, lock=f"{queue}#lock"
         )
@@ -285,6 +288,15 @@ class Service:
             asyncio.get_running_loop().create_task(self._heed(consumer), name="effectmq control")
         )
         await self._abilities.announce()
+
+    def _fresh_control(self) -> Topology:
+        """
+        A control queue that nobody has declared before; one for each try.
+
+        One that was being declared when the broker died can come back without a leader: it can be
+        declared again, and never answers whoever wants to consume from it.
+        """
+        return control_topology(self._levels, f"worker-{secrets.token_hex(6)}")
 
     def _able(self) -> dict[str, str]:
         """What this worker can do, with the version of each."""

@@ -10,12 +10,15 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from effectmq.broker.client import EffectClient
 from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transports.memory import MemoryTransport
+from effectmq.broker.transports.memory.consumers import MemoryConsumer
 from effectmq.broker.transports.rabbitmq.driver.channel import Channel
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import (
@@ -116,6 +119,28 @@ async def test_a_broker_that_dies_while_it_is_declared_on_is_waited_for(
                 await task
             assert app.ready
             assert cuts > 9
+
+
+async def test_a_control_queue_that_a_dying_broker_spoilt_is_not_asked_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be declared and never answers; the next try has another one."""
+    asked: list[str] = []
+    consume = MemoryTransport.consume
+
+    async def spoilt(self: MemoryTransport, queue: str, **options: Any) -> MemoryConsumer:
+        if ".control." in queue:
+            asked.append(queue)
+            if len(asked) == 1:
+                raise BrokerUnreachableError("no answer")
+        return await consume(self, queue, **options)
+
+    monkeypatch.setattr(MemoryTransport, "consume", spoilt)
+    worker = await stage.start(stage.worker())
+
+    first, second = asked
+    assert first != second
+    assert worker.ready
 
 
 async def test_a_journal_that_is_away_is_waited_for(
