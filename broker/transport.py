@@ -119,7 +119,8 @@ class Transport(Protocol):
         """
         How often something happened that nobody should have to guess.
 
-        Names: ``published``, ``unroutable``, ``refused``, ``unknown_publishes``, ``reconnects``,
+        Names: ``published``, ``unroutable``, ``refused``, ``unknown_publishes``,
+        ``stuck_publishes`` (sent again on another channel), ``reconnects``,
         ``consumer_cancels``, ``stale_acks``, ``deliveries``.
         """
         ...

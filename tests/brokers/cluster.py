@@ -8,11 +8,12 @@ About 150 MB of memory for each node.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from tests.brokers.finding import Installation
-from tests.brokers.node import BrokerNode, Family, NodeError
+from tests.brokers.node import BrokerNode, Family
 
 __all__ = ["BrokerCluster"]
 
@@ -37,8 +38,9 @@ class BrokerCluster:
 
     def __init__(self, installation: Installation, size: int = 3) -> None:
         family = Family(tick_s=_TICK_S)
-        self.nodes = [BrokerNode(installation, family) for _ in range(size)]
-        self._formed = False
+        first = BrokerNode(installation, family)
+        joining = replace(family, first=first.name)
+        self.nodes = [first, *(BrokerNode(installation, joining) for _ in range(size - 1))]
         self.version = installation.version
 
     @property
@@ -70,7 +72,7 @@ class BrokerCluster:
 
     def start(self) -> None:
         """
-        Start every node that is not running, and wait until all see each other.
+        Start every node that is not running, and wait until they are one cluster.
 
         Raises:
             NodeError: When they do not, within a minute.
@@ -80,23 +82,16 @@ class BrokerCluster:
         first.start()
         with ThreadPoolExecutor(len(others)) as starting:
             list(starting.map(BrokerNode.start, others))
-        if not self._formed:
-            for other in others:
-                other.ctl("stop_app")
-                other.ctl("join_cluster", first.name)
-                other.ctl("start_app")
-            self._formed = True
         self.wait_until_whole()
 
     def wait_until_whole(self) -> None:
         """
-        Wait until every node says that all are running.
+        Wait until a node says that all are running.
 
         Raises:
-            NodeError: When one does not, within a minute.
+            NodeError: When it does not, within a minute.
         """
-        for node in self.nodes:
-            node.ctl("await_online_nodes", str(len(self.nodes)), "--timeout", _FORM_SECONDS)
+        self.nodes[-1].ctl("await_online_nodes", str(len(self.nodes)), "--timeout", _FORM_SECONDS)
 
     def settle(self) -> None:
         """
@@ -107,23 +102,18 @@ class BrokerCluster:
         for node in self.nodes:
             node.settle()
 
-    def leader(self, queue: str) -> BrokerNode:
+    def gather(self, node: BrokerNode) -> None:
         """
-        The node on which the leader of a queue lives.
+        Let one node lead every quorum queue, so that its loss is the worst that there is.
 
         Raises:
-            NodeError: When there is no such queue.
+            NodeError: When it cannot.
         """
-        for asked in self.nodes:
-            if asked.pid is None:
-                continue
-            for line in asked.ctl("list_queues", "name", "pid").splitlines():
-                name, _, pid = line.partition("\t")
-                for node in self.nodes:
-                    if name == queue and node.name in pid:
-                        return node
-            break
-        raise NodeError(f"no node leads a queue {queue!r}")
+        node.ctl(
+            "eval",
+            f"[rabbit_quorum_queue:transfer_leadership(Q, '{node.name}') || "
+            "Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue].",
+        )
 
     def close(self) -> None:
         """Kill all of them and remove every trace."""

@@ -59,11 +59,13 @@ class Family:
         cookie: The secret of their distribution.
         epmd_port: Where their names are kept.
         tick_s: Erlang's ``net_ticktime``: how long a silent node is waited for, in seconds.
+        first: The name of the node that the others join at their first start.
     """
 
     cookie: str = field(default_factory=lambda: secrets.token_hex(16))
     epmd_port: int = field(default_factory=lambda: free_ports(1)[0])
     tick_s: int = 60
+    first: str = ""
 
 
 class BrokerNode:
@@ -272,11 +274,20 @@ class BrokerNode:
         (self.folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.local = 127.0.0.1:{self.port}\n"
             # Of a cluster: the part without a majority stops, and joins the others again.
-            "cluster_partition_handling = pause_minority\n"
+            "cluster_partition_handling = pause_minority\n" + self._joining()
         )
         (self.folder / "enabled_plugins").write_text("[].\n")
         # Present and empty, so that the machine's /etc/rabbitmq/rabbitmq-env.conf is not read.
         (self.folder / "rabbitmq-env.conf").touch()
+
+    def _joining(self) -> str:
+        if not self._family.first:
+            return ""
+        return (
+            "cluster_formation.peer_discovery_backend = classic_config\n"
+            f"cluster_formation.classic_config.nodes.1 = {self._family.first}\n"
+            f"cluster_formation.classic_config.nodes.2 = {self.name}\n"
+        )
 
     def _spawn(self, role: str, program: str | Path, *arguments: str) -> None:
         with (self.folder / "console.log").open("ab") as console:

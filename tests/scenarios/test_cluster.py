@@ -15,11 +15,11 @@ from tests.scenarios.cluster import Load, strike
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster(
     brokers: Brokers, broker_name: str, pytestconfig: pytest.Config
 ) -> Generator[BrokerCluster]:
-    """Three nodes for the tests of this file."""
+    """Three nodes."""
     made = _have(pytestconfig, brokers.cluster, broker_name)
     try:
         yield made
@@ -27,27 +27,25 @@ def cluster(
         made.close()
 
 
-async def test_without_a_journal_no_outcome_is_lost_with_a_node(
-    cluster: BrokerCluster, namespace: str
-) -> None:
-    """That which leads the replies is killed."""
-    load = Load(cluster.url, namespace)
-    async with load:
-        await load.answered(10)
-        home = cluster.nodes.index(cluster.leader(f"{namespace}.reply.p"))
-        await strike(cluster, load, home, "kill")
-    assert load.problems == []
-    assert len(load.answers) == load.submitted
-
-
-async def test_with_a_journal_every_outcome_is_the_recorded_one(
+async def test_nothing_is_lost_with_any_one_node(
     cluster: BrokerCluster, namespace: str, tmp_path: Path
 ) -> None:
-    """The node that leads the work is frozen, and given up by the others."""
-    load = Load(cluster.url, namespace, f"sqlite:///{tmp_path}/j.db")
-    async with load:
-        await load.answered(10)
-        home = cluster.nodes.index(cluster.leader(f"{namespace}.work.tool_call"))
-        await strike(cluster, load, home, "freeze")
-    assert load.problems == []
-    assert len(load.answers) == load.submitted
+    """
+    With and without a journal at the same time, on the same nodes.
+
+    First the node that leads all queues is killed and comes back, then another one that leads by
+    then freezes, and is given up by the others.
+    """
+    journal = f"sqlite:///{tmp_path}/j.db"
+    async with (
+        Load(cluster.url, f"{namespace}-1") as plain,
+        Load(cluster.url, f"{namespace}-2", journal) as kept,
+    ):
+        for load in (plain, kept):
+            await load.answered(10)
+        await strike(cluster, plain, 1, "kill")
+        await strike(cluster, plain, 2, "freeze", last=True)
+        await kept.answered(5)
+    for load in (plain, kept):
+        assert load.problems == []
+        assert len(load.answers) == load.submitted

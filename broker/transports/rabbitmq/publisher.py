@@ -6,20 +6,28 @@ their throughput with about a hundred, and more only adds to what becomes unknow
 connection is lost. A publish that somebody stopped waiting for keeps its place until the broker
 has answered it. Otherwise a producer that tries again and again while the broker does not read
 (a memory alarm) would pile up in its own memory what the broker has no room for.
+
+In a cluster a publish can be stuck although its connection is well: the channel sent it to the node
+that led the queue, which froze. After some seconds it is sent again on a channel that was opened
+since then, and is on trial. That it could be opened shows that the broker has read everything
+before it, so that a slow line and an alarm lead to no second copy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from effectmq.broker.crashpoints import armed, reached_when_written
 from effectmq.broker.deadlines import Deadlines
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.sparingly import Sparingly
 from effectmq.broker.transports.rabbitmq.driver import Channel, Fate, Link, Publish
+from effectmq.broker.transports.rabbitmq.driver.waiting import seen
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.protocol.errors import (
     AccessRefusedError,
@@ -41,6 +49,8 @@ logger = logging.getLogger("effectmq.rabbitmq")
 
 _REOPEN_WAIT_S = 0.05
 _MOST_LEFT = 4
+#: How long the broker may still confirm what it has read by now, before a copy is sent.
+_LAST_WAIT_S = 1.0
 
 
 class Publisher:
@@ -52,6 +62,8 @@ class Publisher:
         settings: The window.
         redeclare: Declares the transport's topology again, after an exchange has gone missing.
         counters: The transport's.
+        stuck_s: After how many seconds without an answer a publish goes again on another channel;
+            endless where there is no other node to lead its queue.
     """
 
     def __init__(
@@ -60,7 +72,9 @@ class Publisher:
         settings: TransportSettings,
         redeclare: Callable[[], Awaitable[None]],
         counters: Counter[str],
+        stuck_s: float = math.inf,
     ) -> None:
+        self._stuck_s = stuck_s
         self._supervisor = supervisor
         self._redeclare = redeclare
         self._counters = counters
@@ -71,8 +85,13 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._deadlines: Deadlines[Fate] = Deadlines(_expire)
         self._opening = asyncio.Lock()
+        self._trying = asyncio.Lock()
         self._mending = Sparingly()
         self._channel: Channel | None = None
+        #: Takes the copies of what is stuck on the other one. On a new channel RabbitMQ may wait
+        #: for the leader, and with it all that comes after; so that what goes to other queues stays
+        #: where it was, until this one has shown that it does better.
+        self._trial: Channel | None = None
         #: Channels that are not used any more, with publishes that are still to be answered.
         self._left: deque[Channel] = deque()
         self._leaving = Sparingly()
@@ -119,14 +138,42 @@ class Publisher:
         self, channel: Channel, exchange: str, routing_key: str, message: Message, timeout_s: float
     ) -> None:
         """Send and wait, with a place in the window, which is free again afterwards."""
-        publish = None
+        publish, copied, end = None, False, self._loop.time() + timeout_s
         try:
-            publish = channel.send(exchange, routing_key, message)
-            self._deadlines.add(publish.confirmation, timeout_s)
-            # Of effects and answers: what workers tell each other about themselves is neither.
-            if armed("after_publish") and message.type not in NOTICE_TYPES:
-                await reached_when_written("after_publish")
-            channel.judge(publish, await publish.confirmation, exchange, routing_key)
+            while True:
+                publish = channel.send(exchange, routing_key, message)
+                last = self._stuck_s >= timeout_s
+                self._deadlines.add(publish.confirmation, min(timeout_s, self._stuck_s))
+                # Of effects and answers: what workers tell each other about themselves is neither.
+                if armed("after_publish") and message.type not in NOTICE_TYPES:
+                    await reached_when_written("after_publish")
+                try:
+                    fate = await publish.confirmation
+                    break
+                except TimeoutError:
+                    if last:
+                        raise
+                publish = channel.wait_on(publish)
+                async with asyncio.timeout_at(end):
+                    other = await self._elsewhere(channel, publish, message.message_id)
+                if other is None:
+                    fate = publish.confirmation.result()
+                    break
+                self._counters["stuck_publishes"] += 1
+                # Its place in the window is that of the copy from now on.
+                channel.give_up(publish, _nothing)
+                channel, copied, timeout_s = other, True, max(0.0, end - self._loop.time())
+            if copied and fate == "taken":
+                self._passed(channel)
+            if copied and fate == "refused":
+                self._failed(channel)
+                self._leave()
+                raise PublishUnknownError(
+                    f"the queue for {routing_key!r} took no copy of a message that it did not "
+                    "answer before; the first one may have arrived. Publishing the same effect "
+                    "again is safe"
+                )
+            channel.judge(publish, fate, exchange, routing_key)
         except (TimeoutError, asyncio.CancelledError):
             self._give_up(channel, publish)
             raise
@@ -138,6 +185,61 @@ class Publisher:
         finally:
             if publish is not None:
                 self._deadlines.discard(publish.confirmation)
+
+    async def _elsewhere(self, stuck: Channel, publish: Publish, message_id: str) -> Channel | None:
+        """Another channel for a publish that got no answer; ``None`` when it was taken at last."""
+        finding = self._loop.create_task(self._another(stuck))
+        finding.add_done_callback(seen)
+        either: set[asyncio.Future[Any]] = {publish.confirmation, finding}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not publish.confirmation.done():
+                await asyncio.wait({publish.confirmation}, timeout=_LAST_WAIT_S)
+            if publish.confirmation.done() and publish.confirmation.result() == "taken":
+                return None
+            other = await finding
+            while message_id and other.is_sending(message_id):
+                await other.answered(message_id)
+            return other
+        finally:
+            finding.cancel()
+
+    async def _another(self, stuck: Channel) -> Channel:
+        """The channel on trial, a new one when that is stuck itself, or the usual one of by now."""
+        async with self._trying:
+            while self._needs_trial(stuck):
+                try:
+                    fresh = await (await self._supervisor.link()).channel(confirms=True)
+                except BrokerUnreachableError:
+                    await asyncio.sleep(_REOPEN_WAIT_S)
+                    continue
+                logger.warning(
+                    "publishing again on a new channel: the broker answers, and does not confirm",
+                    extra={"action": "publish_stuck"},
+                )
+                if self._trial is not None:
+                    self._set_aside(self._trial)
+                self._trial = fresh
+            return self._trial or await self._open()
+
+    def _needs_trial(self, stuck: Channel) -> bool:
+        trial = self._trial
+        if trial is None:
+            return stuck is self._channel and not stuck.lost.done()
+        return trial is stuck or trial.lost.done()
+
+    def _passed(self, channel: Channel) -> None:
+        """A copy was taken on this channel: from now on it is the usual one."""
+        if channel is self._trial:
+            if self._channel is not None:
+                self._set_aside(self._channel)
+            self._channel, self._trial = channel, None
+
+    def _failed(self, channel: Channel) -> None:
+        """A copy was refused on this channel, on which all for the queue may be, for ever."""
+        if channel is self._trial:
+            self._trial = None
+            self._set_aside(channel)
 
     def _give_up(self, channel: Channel, publish: Publish | None) -> None:
         if publish is None:
@@ -237,9 +339,12 @@ class Publisher:
                 self._given_up,
                 extra={"action": "channel_abandoned"},
             )
+            if self._trial is not None:
+                self._left.append(self._trial)
             for each in (channel, *self._left):
                 each.abandon("the broker confirmed nothing for too long")
             self._left.clear()
+            self._trial = None
 
     def _leave(self) -> None:
         """
@@ -254,6 +359,9 @@ class Publisher:
         if channel is None or channel.lost.done() or not self._leaving.due(self._loop.time()):
             return
         self._channel = None
+        self._set_aside(channel)
+
+    def _set_aside(self, channel: Channel) -> None:
         self._left.append(channel)
         if len(self._left) > _MOST_LEFT:
             self._left.popleft().abandon("the broker confirmed nothing for too long")
@@ -266,11 +374,17 @@ class Publisher:
     async def close(self) -> None:
         """Close the channel; publishes under way become unknown."""
         channel, self._channel = self._channel, None
+        if self._trial is not None:
+            self._left.append(self._trial)
         for left in self._left:
             left.abandon("closed")
         if channel is not None:
             await channel.close()
         self._deadlines.close()
+
+
+def _nothing() -> None:
+    """Nobody waits for the answer to a publish that was copied."""
 
 
 def _expire(confirmation: asyncio.Future[Fate]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +47,9 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SECOND_CONNECT_S = 3.0
 #: What the bindings may take before a new connection is used without them.
 _BIND_S = 2.0
+#: Into so many parts is the usual time of a publish divided: after each of them it goes again on
+#: another channel when a cluster is silent about it.
+_TRIES = 4
 #: AMQP writes it in two bytes.
 _MAX_PREFETCH = 65_535
 
@@ -122,8 +126,10 @@ class RabbitTransport:
         except BaseException:
             await self._disconnect()
             raise
+        # With one address there may be one node, and nobody to lead its queues instead.
+        stuck_s = self._settings.publish_timeout_s / _TRIES if len(self._urls) > 1 else math.inf
         self._publisher = Publisher(
-            self._publishing, self._settings, self._redeclare, self._counters
+            self._publishing, self._settings, self._redeclare, self._counters, stuck_s
         )
         return self
 

@@ -277,6 +277,16 @@ class Channel:
         named = names_exchange(self.reason)
         return named == exchange if named is not None else fate.alone
 
+    def wait_on(self, publish: Publish) -> Publish:
+        """The same publish, to be waited for again after its confirmation has expired."""
+        confirmation: asyncio.Future[Fate] = self._loop.create_future()
+        if self._unanswered.get(publish.tag) is publish.confirmation:
+            self._unanswered[publish.tag] = confirmation
+        else:
+            # Answered in the very turn in which it expired.
+            confirmation.set_result(Closed(0, alone=False))
+        return publish._replace(confirmation=confirmation)
+
     def give_up(self, publish: Publish, answered: Callable[[], None]) -> None:
         """
         Stop waiting for a publish, and hear when it is over all the same.
