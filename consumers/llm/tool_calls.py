@@ -126,8 +126,8 @@ def whole_calls(said: object, offered: Collection[str]) -> list[dict[str, Any]]:
     """
     The tool calls of an answer in one piece.
 
-    Arguments are left as the model wrote them, wrong ones, too: it gets to read what is wrong. Only
-    of several values in a row nobody knows which one was meant, nor who put them together.
+    Arguments are left as the model wrote them, wrong ones and several in a row, too: nobody put
+    pieces together here, and the model gets to read what is wrong.
 
     Raises:
         GluedCallsError: When nobody can tell which were meant.
@@ -137,9 +137,6 @@ def whole_calls(said: object, offered: Collection[str]) -> list[dict[str, Any]]:
         if isinstance(one, dict):
             piece = _piece(cast("dict[str, Any]", one))
             name = _name([piece.name] if piece.name else [], offered)
-            count = values_in(piece.arguments)
-            if count is not None and count > 1:
-                raise _several(count, piece.arguments)
             found.append(_said(piece.id, name, piece.arguments))
     return _numbered(found)
 

@@ -184,21 +184,14 @@ def test_a_name_that_may_be_either_is_uncertain() -> None:
 def test_whole_calls_keep_the_arguments_as_the_model_wrote_them() -> None:
     """Wrong ones, too, so that it gets to read what is wrong; ids are made different."""
     said = [
-        piece(NONE, "c1", "getget", '{"a":1} and {"a":2}'),
+        piece(NONE, "c1", "getget", '{"a":1}{"a":2}'),
         piece(NONE, "c1", "get", '{"b":1}'),
         piece(NONE, "c1", "get", '{"b":1}'),
         piece(NONE, NONE, "put", None),
     ]
     calls = whole_calls(said, OFFERED)
-    assert named(calls) == [("get", '{"a":1} and {"a":2}'), ("get", '{"b":1}'), ("put", "")]
+    assert named(calls) == [("get", '{"a":1}{"a":2}'), ("get", '{"b":1}'), ("put", "")]
     assert [call.get("id") for call in calls] == ["c1", "c1-2", None]
-
-
-@pytest.mark.parametrize("name", ["get", "getget", "other"])
-def test_several_values_in_a_whole_call_are_glued_as_in_a_stream(name: str) -> None:
-    """A gateway that gathers the stream behind it may have put them together."""
-    with pytest.raises(GluedCallsError, match="2 JSON values"):
-        whole_calls([piece(NONE, "c1", name, '{"a":1}{"a":2}')], OFFERED)
 
 
 @pytest.mark.parametrize("index", [[0], {}, None, True, "0"])
