@@ -65,6 +65,12 @@ async def test_what_must_not_run_twice_is_parked_when_its_worker_is_killed(
     assert report.bodies == _HELD
 
 
+def _stands_still(pid: int) -> bool:
+    """Whether the signal has arrived; where nobody can tell, it is taken for granted."""
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "T"
+
+
 async def test_the_result_of_a_frozen_worker_is_discarded(recording_fleet: Fleet) -> None:
     """Its lease runs out, another one takes over; what it brings when it thaws is too late."""
     fleet = recording_fleet
@@ -74,6 +80,7 @@ async def test_the_result_of_a_frozen_worker_is_discarded(recording_fleet: Fleet
     await _begun(fleet, _HELD)
 
     frozen.send(SIGSTOP)
+    await eventually(lambda: _stands_still(frozen.pid))
     fleet.gate.touch()
     heir = fleet.worker()
     await producing
