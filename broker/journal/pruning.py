@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from effectmq.broker.database import Transaction, Value
+from effectmq.broker.journal.steps import SETTLED
 from effectmq.broker.journal.summaries import Place
 from effectmq.protocol.canonical import canonical_json
 
@@ -28,7 +29,8 @@ _SIZE = {
 }
 _PAGE = (
     "SELECT updated_at_ms, scope_id, replay_key, status, fence, park_reason, letter_sent, {} "
-    "FROM effectmq_effects WHERE namespace = ? AND updated_at_ms < ? AND updated_at_ms >= ? "
+    f"FROM effectmq_effects WHERE namespace = ? AND {SETTLED} "
+    "AND updated_at_ms < ? AND updated_at_ms >= ? "
     "AND (updated_at_ms, scope_id, replay_key) > (?, ?, ?) "
     "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
 )
@@ -36,7 +38,7 @@ _PAGE = (
 #: statement, because each takes a way to the server and back; the range is what SQLite has an
 #: index for.
 _UNCHANGED = (
-    "WHERE namespace = ? AND updated_at_ms BETWEEN ? AND ? "
+    f"WHERE namespace = ? AND {SETTLED} AND updated_at_ms BETWEEN ? AND ? "
     "AND (scope_id, replay_key, fence, status, updated_at_ms) IN (VALUES {}) "
     "RETURNING updated_at_ms, scope_id, replay_key"
 )
@@ -94,7 +96,7 @@ class Candidate:
 
 
 def candidates(tx: Transaction, before_ms: int, after: Place, limit: int) -> list[Candidate]:
-    """One page of old effects of any status, the oldest first."""
+    """One page of old effects that nobody works at, the oldest first."""
     size = " + ".join(
         _SIZE[tx.dialect].format(column)
         for column in ("envelope_json", "outcome_json", "error_json")

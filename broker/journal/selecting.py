@@ -3,8 +3,8 @@ How effects are chosen in SQL, such that no choice has to read what it does not 
 
 A filter becomes one or more *branches*, each of which is one stretch of an index in the order of
 changes; the page is the newest of all of them. Several values of a column are several branches, and
-so is a status of any kind, because the index has the kind before the time. See ``steps`` for the
-indexes.
+so is a status of any kind, because the index has the kind before the time. What is in progress is
+in an index of its own, and so is a branch of its own. See ``steps`` for the indexes.
 """
 
 from __future__ import annotations
@@ -16,24 +16,47 @@ from typing import Any, NamedTuple, cast
 
 from effectmq.broker.database import Row, Transaction, Value
 from effectmq.broker.journal.records import STATUSES, Status
-from effectmq.broker.journal.steps import HASH_DIGITS
+from effectmq.broker.journal.steps import HASH_DIGITS, OPEN, SETTLED
 from effectmq.protocol.kinds import EFFECT_KINDS
 
-__all__ = ["Branch", "EffectFilter", "Place", "branches", "hash_begins", "page", "statement"]
+__all__ = [
+    "Branch",
+    "EffectFilter",
+    "Place",
+    "branches",
+    "everywhere",
+    "hash_begins",
+    "page",
+    "statement",
+]
 
 _NEWEST_FIRST = "ORDER BY updated_at_ms DESC, scope_id DESC, replay_key DESC LIMIT ?"
 _OLDEST_FIRST = "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
 
-#: Up to so many effects whose keys begin alike are looked up by the key; more are so common that
-#: going through the newest finds enough of them.
+#: Up to so many effects whose keys begin alike are looked up by the key, whatever else is asked.
 _FEW = 10_000
 _COUNT_KEYS = (
-    "SELECT count(*) FROM (SELECT 1 FROM effectmq_effects WHERE namespace = ? AND {} LIMIT ?) AS t"
+    "SELECT count(*) FROM (SELECT 1 FROM effectmq_effects "
+    f"WHERE namespace = ? AND {SETTLED} AND {{}} LIMIT ?) AS t"
+)
+#: So many effects are looked at, in the order of changes, to see whether that finds a page; first a
+#: few, which is enough for what is common.
+_TRIED = (1_000, 20_000)
+_TRY = (
+    "SELECT count(*), count(CASE WHEN {keys} THEN 1 END) FROM (SELECT replay_key FROM "
+    "effectmq_effects{by} WHERE {where} {order}) AS t"
 )
 #: SQLite has no idea of how common a value is: it takes the index in the order of time, which
 #: spares it to sort, and reads everything for it. So it is told. PostgreSQL counts, itself.
 _BY = {"sqlite": " INDEXED BY {}", "postgres": ""}
 _PRIMARY = "sqlite_autoindex_effectmq_effects_1"
+#: Those that have every effect; the others have what is settled.
+_WHOLE = ("scope", "turn", "parked", "hash")
+#: The page is chosen in the index, and only then read: it may be one of a great many.
+_BY_KEY = (
+    "SELECT {columns} FROM effectmq_effects{primary} WHERE (namespace, scope_id, replay_key) IN "
+    "(SELECT namespace, scope_id, replay_key FROM effectmq_effects{by} WHERE {where} {order})"
+)
 
 #: One that was cancelled unseen has none.
 _KINDS = ("", *EFFECT_KINDS)
@@ -139,16 +162,7 @@ def page(
         after: The place of the last one of the page before.
         oldest_first: Instead of the newest.
     """
-    sign = ">" if oldest_first else "<"
-    found = branches(tx, chosen)
-    if after is not None:
-        # The first condition follows from the second, and is the one that an index is good for.
-        found = [
-            branch.also(f"updated_at_ms {sign}= ?", after.updated_ms).also(
-                f"(updated_at_ms, scope_id, replay_key) {sign} (?, ?, ?)", *after
-            )
-            for branch in found
-        ]
+    found = branches(tx, chosen, limit=limit, after=after, oldest_first=oldest_first)
     sql, parameters = statement(tx, columns, found, limit=limit, oldest_first=oldest_first)
     return tx.execute(sql, parameters)
 
@@ -169,16 +183,56 @@ def statement(
         index = _PRIMARY if branch.index == "scope" else f"effectmq_effects_{branch.index}"
         by = _BY[tx.dialect].format(index)
         where = " AND ".join(branch.where)
-        selects.append(f"SELECT {columns} FROM effectmq_effects{by} WHERE {where} {order}")
+        if branch.index == "key":
+            primary = _BY[tx.dialect].format(_PRIMARY)
+            chosen = _BY_KEY.format(
+                columns=columns, primary=primary, by=by, where=where, order=order
+            )
+            selects.append(chosen)
+        else:
+            selects.append(f"SELECT {columns} FROM effectmq_effects{by} WHERE {where} {order}")
         parameters += [*branch.parameters, limit]
-    if len(selects) == 1:
+    if len(selects) == 1 and found[0].index != "key":
         return selects[0], parameters
     together = " UNION ALL ".join(f"SELECT * FROM ({select}) AS b" for select in selects)
     return f"SELECT {columns} FROM ({together}) AS u {order}", [*parameters, limit]
 
 
-def branches(tx: Transaction, chosen: EffectFilter) -> list[Branch]:
-    """What a filter means; an effect that is meant is in exactly one branch."""
+def branches(
+    tx: Transaction,
+    chosen: EffectFilter,
+    *,
+    limit: int = 100,
+    after: Place | None = None,
+    oldest_first: bool = False,
+) -> list[Branch]:
+    """What a filter means, behind a place; an effect that is meant is in exactly one branch."""
+    common = _common(tx, chosen)
+    if after is not None:
+        common = _behind(common, after, ">" if oldest_first else "<")
+    if chosen.key_prefix:
+        if not chosen.index:
+            by = _by_key_or_time(tx, common, chosen, limit, oldest_first)
+            common = replace(common, index=by)
+        common = _begins(common, "replay_key", chosen.key_prefix)
+    if common.index in _WHOLE:
+        return list(_expanded(common, chosen))
+    settled, open_ = everywhere(common)
+    found: list[Branch] = []
+    if chosen.statuses != ("in_progress",):
+        found += _expanded(settled, chosen)
+    if not chosen.statuses or "in_progress" in chosen.statuses:
+        found += _expanded(open_, chosen)
+    return found
+
+
+def everywhere(branch: Branch) -> list[Branch]:
+    """The same among what is settled, and among what is in progress."""
+    return [branch.also(SETTLED), replace(branch.also(OPEN), index="open")]
+
+
+def _common(tx: Transaction, chosen: EffectFilter) -> Branch:
+    """What all branches have in common."""
     common = Branch(("namespace = ?",), (tx.namespace,), chosen.index or "time")
     for column, value in (
         ("scope_id", chosen.scope_id),
@@ -188,10 +242,6 @@ def branches(tx: Transaction, chosen: EffectFilter) -> list[Branch]:
     ):
         if value:
             common = common.also(f"{column} = ?", value)
-    if chosen.key_prefix:
-        common = _begins(common, "replay_key", chosen.key_prefix)
-        if not chosen.index:
-            common = _by_key_or_time(tx, common, chosen)
     if chosen.effect_id_end:
         end = chosen.effect_id_end
         common = common.also("substr(effect_id, length(effect_id) - ? + 1) = ?", len(end), end)
@@ -202,7 +252,7 @@ def branches(tx: Transaction, chosen: EffectFilter) -> list[Branch]:
         common = common.also("updated_at_ms >= ?", chosen.since_ms)
     if chosen.until_ms is not None:
         common = common.also("updated_at_ms < ?", chosen.until_ms)
-    return list(_expanded(common, chosen))
+    return common
 
 
 def hash_begins(branch: Branch, prefix: str) -> Branch:
@@ -236,25 +286,49 @@ def _kinds(branch: Branch, chosen: EffectFilter) -> Iterator[Branch]:
     kinds, statuses = chosen.kinds, chosen.statuses
     if not kinds and not statuses:
         yield branch
-    elif chosen.index or branch.index == "key":
+    elif chosen.index or branch.index in ("key", "open"):
         # Few enough to look at each.
         for column, wanted in (("kind", kinds), ("status", statuses)):
             if wanted:
                 branch = branch.also(f"{column} IN ({', '.join('?' * len(wanted))})", *wanted)
         yield branch
     else:
-        for status, kind in product(statuses or _STATUSES, kinds or _KINDS):
+        settled = [status for status in statuses or _STATUSES if status != "in_progress"]
+        for status, kind in product(settled, kinds or _KINDS):
             both = branch.also("status = ? AND kind = ?", status, kind)
             yield replace(both, index="status")
 
 
-def _by_key_or_time(tx: Transaction, branch: Branch, chosen: EffectFilter) -> Branch:
+def _behind(branch: Branch, after: Place, sign: str) -> Branch:
+    # The first condition follows from the second, and is the one that an index is good for.
+    branch = branch.also(f"updated_at_ms {sign}= ?", after.updated_ms)
+    return branch.also(f"(updated_at_ms, scope_id, replay_key) {sign} (?, ?, ?)", *after)
+
+
+def _by_key_or_time(
+    tx: Transaction, common: Branch, chosen: EffectFilter, limit: int, oldest_first: bool
+) -> str:
+    """The index that finds the first page of a beginning of keys sooner."""
     keys = _begins(Branch((), ()), "replay_key", chosen.key_prefix)
-    counted = tx.execute(
-        _COUNT_KEYS.format(" AND ".join(keys.where)), (tx.namespace, *keys.parameters, _FEW + 1)
+    begins = " AND ".join(keys.where)
+    counted = tx.execute(_COUNT_KEYS.format(begins), (tx.namespace, *keys.parameters, _FEW + 1))
+    if cast("int", counted[0][0]) <= _FEW:
+        return "key"
+    if chosen.kinds or chosen.statuses:
+        # Neither is in the index of keys: each effect would have to be looked at.
+        return "time"
+    sql = _TRY.format(
+        keys=begins,
+        by=_BY[tx.dialect].format("effectmq_effects_time"),
+        where=" AND ".join((*common.where, SETTLED)),
+        order=_OLDEST_FIRST if oldest_first else _NEWEST_FIRST,
     )
-    few = cast("int", counted[0][0]) <= _FEW
-    return replace(branch, index="key" if few else "time")
+    for most in _TRIED:
+        tried = tx.execute(sql, (*keys.parameters, *common.parameters, most))
+        looked_at, found = cast("Any", tried[0])
+        if found >= limit or looked_at < most:
+            return "time"
+    return "key"
 
 
 def _begins(branch: Branch, column: str, prefix: str) -> Branch:

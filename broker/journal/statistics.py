@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from effectmq.broker.database import Transaction
+from effectmq.broker.journal.steps import OPEN, SETTLED
 from effectmq.broker.journal.summaries import EffectFilter, EffectSummary, find
 
 __all__ = ["JournalStats", "journal_stats"]
@@ -18,15 +19,19 @@ _COUNTS = {
     "sqlite": "SELECT kind, status, effects FROM effectmq_counts WHERE namespace = ? "
     "AND effects > 0",
     "postgres": "SELECT kind, status, count(*) FROM effectmq_effects WHERE namespace = ? "
-    "GROUP BY status, kind",
+    f"AND {SETTLED} GROUP BY status, kind",
 }
+_OPEN_COUNTS = (
+    "SELECT kind, status, count(*) FROM effectmq_effects "
+    f"WHERE namespace = ? AND {OPEN} GROUP BY status, kind"
+)
 _PARKED = (
     "SELECT park_reason, count(*), count(CASE WHEN letter_sent = 0 THEN 1 END) "
     "FROM effectmq_effects WHERE namespace = ? AND park_reason <> '' AND status = 'failed' "
     "GROUP BY park_reason"
 )
 _UNHELD = (
-    "SELECT count(*) FROM effectmq_effects WHERE namespace = ? AND status = 'in_progress' AND "
+    f"SELECT count(*) FROM effectmq_effects WHERE namespace = ? AND {OPEN} AND "
     "(lease_clock <> ? OR lease_expires_at_ms <= ?)"
 )
 
@@ -65,6 +70,7 @@ def journal_stats(tx: Transaction) -> JournalStats:
     """The numbers of the namespace; reads what is parked or in progress, and counts the rest."""
     lease = tx.lease_time()
     counts = cast("list[Any]", tx.execute(_COUNTS[tx.dialect], (tx.namespace,)))
+    counts += cast("list[Any]", tx.execute(_OPEN_COUNTS, (tx.namespace,)))
     parked = cast("list[Any]", tx.execute(_PARKED, (tx.namespace,)))
     (unheld,) = cast("Any", tx.execute(_UNHELD, (tx.namespace, lease.clock, lease.now_ms))[0])
     (size_bytes,) = cast("Any", tx.execute(_SIZE[tx.dialect])[0])

@@ -4,16 +4,24 @@ The journal's table, and the steps that made it what it is.
 Every list of effects is in the order of their last change, and begins with the namespace. So each
 index begins with the namespace, goes on with what is chosen by, and ends with the time: whatever is
 chosen by, the first page is the end of one stretch of an index. Only a scope, which is a turn and
-has few effects, is found by the primary key and sorted; and nobody lists by hash or by whole replay
-key, which are looked up. Every index is paid for with each effect: this is as many as it takes.
+has few effects, is found by the primary key and sorted; and nobody lists by hash, which is looked
+up.
+
+Every index is paid for with each effect, and one that ends with the time is paid for twice more
+when the effect changes. So what is in progress, which is little at any time and changes soon, is in
+an index of its own: the others get an effect once, when it is settled.
 """
 
 from __future__ import annotations
 
 from effectmq.broker.schema import Schema
 
-__all__ = ["HASH_DIGITS", "JOURNAL_SCHEMA"]
+__all__ = ["HASH_DIGITS", "JOURNAL_SCHEMA", "OPEN", "SETTLED"]
 
+#: What the index of open effects holds, and what most others hold. A statement that uses one of
+#: them has to say so in the same words.
+OPEN = "status = 'in_progress'"
+SETTLED = "status <> 'in_progress'"
 #: How much of a hash is in the index.
 HASH_DIGITS = 8
 
@@ -64,6 +72,43 @@ _COUNTING = (
         f"OR old.namespace <> new.namespace BEGIN {_ONE_LESS} {_ONE_MORE} END"
     },
 )
+
+#: What is in progress is counted when somebody asks: there is an index of it, and it is little. So
+#: an effect is counted once, when it is settled.
+_COUNTING_SETTLED = (
+    {"sqlite": "DELETE FROM effectmq_counts WHERE status = 'in_progress'"},
+    {"sqlite": "DROP TRIGGER effectmq_effects_inserted"},
+    {"sqlite": "DROP TRIGGER effectmq_effects_deleted"},
+    {"sqlite": "DROP TRIGGER effectmq_effects_changed"},
+    {
+        "sqlite": "CREATE TRIGGER effectmq_effects_inserted AFTER INSERT ON effectmq_effects "
+        f"WHEN new.{SETTLED} BEGIN {_ONE_MORE} END"
+    },
+    {
+        "sqlite": "CREATE TRIGGER effectmq_effects_deleted AFTER DELETE ON effectmq_effects "
+        f"WHEN old.{SETTLED} BEGIN {_ONE_LESS} END"
+    },
+    *(
+        {
+            "sqlite": f"CREATE TRIGGER effectmq_effects_{name} AFTER UPDATE OF namespace, status, "
+            f"kind ON effectmq_effects WHEN {row}.{SETTLED} AND (old.status <> new.status "
+            f"OR old.kind <> new.kind OR old.namespace <> new.namespace) BEGIN {count} END"
+        }
+        for name, row, count in (("left", "old", _ONE_LESS), ("came", "new", _ONE_MORE))
+    ),
+)
+
+#: The indexes of what is settled, by the end of their names. That of keys has all that a page is
+#: chosen and sorted by: a beginning may be shared by a great many.
+_SETTLED_INDEXES = {
+    "time": ("updated_at_ms, scope_id, replay_key", ""),
+    "status": ("status, kind, updated_at_ms", ""),
+    "session": ("session_id, updated_at_ms", ""),
+    "effect": ("effect_id, updated_at_ms", ""),
+    "worker": ("lease_owner_id, updated_at_ms", ""),
+    "key": ("replay_key, updated_at_ms, scope_id", ""),
+    "caused": ("caused_by, updated_at_ms", " AND caused_by <> ''"),
+}
 
 JOURNAL_SCHEMA = Schema(
     "journal",
@@ -175,6 +220,17 @@ JOURNAL_SCHEMA = Schema(
             "CREATE INDEX effectmq_effects_caused ON effectmq_effects "
             "(namespace, caused_by, updated_at_ms) WHERE caused_by <> ''",
             *_COUNTING,
+        ],
+        [
+            *(f"DROP INDEX effectmq_effects_{name}" for name in _SETTLED_INDEXES),
+            "CREATE INDEX effectmq_effects_open ON effectmq_effects "
+            f"(namespace, updated_at_ms, scope_id, replay_key) WHERE {OPEN}",
+            *(
+                f"CREATE INDEX effectmq_effects_{name} ON effectmq_effects (namespace, {columns}) "
+                f"WHERE {SETTLED}{more}"
+                for name, (columns, more) in _SETTLED_INDEXES.items()
+            ),
+            *_COUNTING_SETTLED,
         ],
     ],
 )

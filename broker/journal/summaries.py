@@ -16,6 +16,7 @@ from effectmq.broker.journal.selecting import (
     Branch,
     EffectFilter,
     Place,
+    everywhere,
     hash_begins,
     page,
     statement,
@@ -171,9 +172,8 @@ def find_named(tx: Transaction, name: str, scope_id: str = "") -> EffectSummary:
     Raises:
         EffectIdError: When there is none, or more than one; lists them.
     """
-    for meaning in _meanings(tx, name):
-        meant = meaning.also("scope_id = ?", scope_id) if scope_id else meaning
-        rows = tx.execute(*statement(tx, _SUMMARY, [meant], limit=_MOST_CANDIDATES + 1))
+    for meaning in _meanings(tx, name, scope_id):
+        rows = tx.execute(*statement(tx, _SUMMARY, meaning, limit=_MOST_CANDIDATES + 1))
         if len(rows) == 1:
             return _summary(rows[0])
         if rows:
@@ -203,16 +203,18 @@ def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
     )
 
 
-def _meanings(tx: Transaction, name: str) -> list[Branch]:
+def _meanings(tx: Transaction, name: str, scope_id: str) -> list[list[Branch]]:
     """What a name may be, the most exact first."""
     all_ = Branch(("namespace = ?",), (tx.namespace,))
+    if scope_id:
+        all_ = all_.also("scope_id = ?", scope_id)
     meanings = [
-        replace(all_, index="key").also("replay_key = ?", name),
-        replace(all_, index="effect").also("effect_id = ?", name),
+        everywhere(replace(all_, index="key").also("replay_key = ?", name)),
+        everywhere(replace(all_, index="effect").also("effect_id = ?", name)),
     ]
     prefix = name.lower()
     if len(prefix) >= _SHORTEST_HASH and not prefix.strip("0123456789abcdef"):
-        meanings.append(hash_begins(all_, prefix))
+        meanings.append([hash_begins(all_, prefix)])
     return meanings
 
 

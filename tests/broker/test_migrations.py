@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
 
 import pytest
@@ -215,3 +216,59 @@ async def test_a_migration_that_fails_changes_nothing(database_url: str) -> None
         await migrate(database)
         rows = await database.read(lambda tx: tx.execute("SELECT replay_key FROM effectmq_effects"))
         assert rows == [("old",)]
+
+
+async def test_the_third_version_counts_and_lists_the_same_afterwards(database_url: str) -> None:
+    """Whatever the status: what was in progress is counted and found as what is settled."""
+    statuses = ("in_progress", "in_progress", "completed", "waiting")
+    third = Schema("journal", JOURNAL_SCHEMA.steps[:3])
+    async with open_database(database_url, namespace="shop", patient=True) as database:
+        await third.ensure(database)
+        await database.write(lambda tx: [third_row(tx, *row) for row in enumerate(statuses)])
+        assert await JOURNAL_SCHEMA.migrate(database) == (3, 4)
+    async with open_archive(database_url, namespace="shop") as archive:
+        counts = (await archive.stats()).counts
+        assert {status: counts["sleep", status] for status in statuses} == Counter(statuses)
+        assert [found.identity.replay_key for found in await archive.find()] == [*"3210"]
+        for number, status in enumerate(statuses):
+            assert (await archive.get(str(number))).status == status
+        await archive.database.write(
+            lambda tx: tx.execute("UPDATE effectmq_effects SET status = 'completed'")
+        )
+        counts = (await archive.stats()).counts
+        assert {pair: count for pair, count in counts.items() if count} == {
+            ("sleep", "completed"): 4
+        }
+
+
+def third_row(tx: Transaction, number: int, status: str) -> None:
+    """One effect in the tables of version 3."""
+    texts = dict.fromkeys(
+        (
+            *("lease_owner_id", "lease_token", "lease_clock", "due_clock", "park_reason"),
+            *("session_id", "turn_id", "caused_by", "dead_workers", "error_json"),
+            *("outcome_json", "envelope_json"),
+        ),
+        "",
+    )
+    numbers = dict.fromkeys(
+        (
+            *("attempts", "fence", "lease_expires_at_ms", "due_at_ms", "due_clock_ms", "parks"),
+            *("letter_sent", "uncertain", "deaths", "begun", "former_deaths", "created_at_ms"),
+        ),
+        0,
+    )
+    insert(
+        tx,
+        "effectmq_effects",
+        namespace="shop",
+        scope_id="t",
+        replay_key=str(number),
+        effect_id=f"effect-{number}",
+        envelope_hash=f"{number}" * 64,
+        status=status,
+        kind="sleep",
+        updated_at_ms=number,
+        **texts,
+        **numbers,
+    )
