@@ -230,6 +230,10 @@ JOURNAL_SCHEMA = Schema(
                 f"WHERE {SETTLED}{more}"
                 for name, (columns, more) in _SETTLED_INDEXES.items()
             ),
+            # With all that the statistics ask of what is parked.
+            "DROP INDEX effectmq_effects_parked",
+            "CREATE INDEX effectmq_effects_parked ON effectmq_effects "
+            "(namespace, park_reason, updated_at_ms, status, letter_sent) WHERE park_reason <> ''",
             *_COUNTING_SETTLED,
         ],
     ],
