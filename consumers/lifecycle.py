@@ -85,6 +85,9 @@ __all__ = [
 #: Looks in place, the first after so many milliseconds, each next one after twice the time.
 _PATIENT_POLLS = 4
 _FIRST_POLL_MS = 25
+#: No longer than this until the next look, whatever is left of a lease: a clock that was set back
+#: makes it look long, and who holds it may be done in a moment.
+_LONGEST_LOOK_MS = 60_000
 
 #: Whether another worker can do what this one cannot.
 Known = Literal["somebody", "nobody", "unsure"]
@@ -329,7 +332,7 @@ def busy(wait_ms: int, polls: int, levels_ms: Sequence[int]) -> Pause | Delay:
     How to wait for an effect that another worker holds.
 
     It may be done in a moment, so the first looks are close together. A long wait goes over a
-    delay level like every other, where it holds no slot.
+    delay level like every other, where it holds no slot; of a minute at most.
 
     Args:
         wait_ms: How long the lease of the other one lasts.
@@ -338,7 +341,7 @@ def busy(wait_ms: int, polls: int, levels_ms: Sequence[int]) -> Pause | Delay:
     """
     if polls < _PATIENT_POLLS:
         return Pause(min(_FIRST_POLL_MS << polls, max(wait_ms, 1), IN_PLACE_LIMIT_MS), {})
-    return Delay(sleep_step(levels_ms, wait_ms) or levels_ms[0], {})
+    return Delay(sleep_step(levels_ms, min(wait_ms, _LONGEST_LOOK_MS)) or levels_ms[0], {})
 
 
 def park_unreadable(error: EffectmqError) -> Park:

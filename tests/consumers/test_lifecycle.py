@@ -19,6 +19,7 @@ from effectmq.consumers.lifecycle import (
     Run,
     after_crash,
     after_error,
+    busy,
     expired,
     misrouted,
     on_arrival,
@@ -350,3 +351,10 @@ def test_a_retry_rule_that_raises_parks_and_says_so() -> None:
     assert park.reason == "exhausted"
     assert "ZeroDivisionError: my rule" in park.message
     assert "ValueError: no" in park.message
+
+
+@pytest.mark.parametrize("wait_ms", [61_000, 3_600_000])
+def test_who_waits_for_another_worker_looks_again_within_a_minute(wait_ms: int) -> None:
+    """A lease of an hour is that of a clock which was set back; its holder may be done soon."""
+    assert busy(wait_ms, 9, (*LEVELS, 3_600_000)) == Delay(60_000, {})
+    assert busy(3_000, 9, LEVELS) == Delay(2_000, {})

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,13 @@ class Cluster:
     Attributes:
         port: Its port on 127.0.0.1; the same for all its life.
         url: ``postgresql://postgres@127.0.0.1:<port>/postgres``.
+        variables: What is in its environment beside that of the tests, from its next start on.
     """
 
     def __init__(self, programs: Path, template: Path) -> None:
         (self.port,) = free_ports(1)
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self.variables: Mapping[str, str] = {}
         self._programs = programs
         self._template = template
         self.folder = Path(tempfile.mkdtemp(prefix="effectmq-postgres-"))
@@ -105,6 +108,7 @@ class Cluster:
                 stderr=log,
                 cwd="/",
                 start_new_session=True,
+                env={**os.environ, **self.variables},
                 **self._user,
             )
         (self.folder / "pids").write_text(str(self._server.pid))

@@ -93,10 +93,10 @@ def private_postgres(databases: Databases, pytestconfig: pytest.Config) -> Gener
 
 
 def have(config: pytest.Config, get: Callable[[], Found]) -> Found:
-    """The server; without one the test is skipped on a laptop and fails where CI is set."""
+    """What a test needs; without it the test is skipped on a laptop and fails where CI is set."""
     try:
         return get()
     except Unavailable as error:
         if config.stash[_SETTINGS].strict:
-            pytest.fail(f"PostgreSQL is not available: {error}", pytrace=False)
-        pytest.skip(f"PostgreSQL is not available: {error}")
+            pytest.fail(f"what this test needs is not available: {error}", pytrace=False)
+        pytest.skip(f"what this test needs is not available: {error}")
