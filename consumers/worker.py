@@ -410,6 +410,8 @@ class EffectWorker:
             needed += handlers.values()
             # By identity: one handler may serve several routes.
             for handler in {id(one): one for one in needed}.values():
+                if isinstance(handler, Adoptable):
+                    handler.adopt(self.topology.namespace)
                 if isinstance(handler, AbstractAsyncContextManager):
                     await patience.open(
                         "what its handlers use",

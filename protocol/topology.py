@@ -85,6 +85,9 @@ _NAME = re.compile(r"[A-Za-z0-9_:@+-][A-Za-z0-9_.:@+-]*")
 _MAX_NAME_BYTES = 200
 # What AMQP allows, whatever a name is made of.
 _MAX_QUEUE_NAME_BYTES = 255
+#: What stands behind the namespace in the name of a queue or exchange. A namespace with one of them
+#: inside could have the queues of another: ``shop.reply`` those of a producer in ``shop``.
+_ROLES = ("work", "delay", "limbo", "dead", "reply", "control")
 # RabbitMQ's longest timer.
 _MAX_TIME_MS = 2**32 - 1
 
@@ -310,11 +313,19 @@ def check_namespace(namespace: str) -> str:
         ConfigurationError: When it cannot be one.
     """
     check_name("namespace", namespace)
-    if namespace.partition(".")[0] == "amq":
+    first, *others = namespace.split(".")
+    if first == "amq":
         raise ConfigurationError(
             f"namespace is {namespace!r}; RabbitMQ keeps names that begin with 'amq.' for itself, "
             "choose another one"
         )
+    for place, part in enumerate(others, 1):
+        if part in _ROLES:
+            before = ".".join((first, *others)[:place])
+            raise ConfigurationError(
+                f"namespace is {namespace!r}; expected no {part!r} behind a dot, because queues of "
+                f"the namespace {before!r} have such names. Choose another one"
+            )
     return namespace
 
 

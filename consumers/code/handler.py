@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from effectmq.broker.database import Database
+from effectmq.broker.databases.belonging import Belonging
 from effectmq.broker.journal.records import OnUncertain
 from effectmq.consumers.code.block import Block
 from effectmq.consumers.code.calls import CodeCalls, Execute
@@ -83,9 +84,21 @@ class CodeHandler:
         self._images = images
         self._engine = engine or _engine(self.settings)
         kept = self.settings.kept_states
+        self._belonging = Belonging(None)
         self.sessions: Sessions = (
             DatabaseSessions(database, kept) if database is not None else MemorySessions(kept)
         )
+
+    def adopt(self, namespace: str) -> None:
+        """
+        Keep the variables of one namespace, as its worker asks before it enters this.
+
+        Raises:
+            ConfigurationError: When a worker of another namespace uses it, and they are in memory,
+                where sessions have no namespace.
+        """
+        if isinstance(self.sessions, MemorySessions):
+            self._belonging.adopt(namespace, "of code variables in memory")
 
     async def __aenter__(self) -> CodeHandler:
         """

@@ -199,6 +199,19 @@ async def test_copies_of_one_effect_share_their_deaths(stage: Stage, known: int)
     assert await handle.outcome(PATIENCE_S) == DONE
 
 
+async def test_without_a_journal_a_copy_that_comes_later_is_counted_anew(stage: Stage) -> None:
+    """Nothing remembers what died with the other copy; this one has its own three deaths."""
+    handle = await submit_after(stage, 3)
+    body = Body()
+    await stage.start(body.on(stage.worker()))
+    with pytest.raises(EffectFailedError, match="3 workers died"):
+        await handle.outcome(PATIENCE_S)
+    again = await (await stage.client()).submit(code())
+    await eventually(lambda: body.count == 1)
+    body.gate.set()
+    assert await again.outcome(PATIENCE_S) == DONE
+
+
 # With a journal -----------------------------------------------------------------------------------
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from effectmq.broker.client import EffectClient
+from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.worker import EffectWorker
+from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import TopologySettings
 from tests.consumers.stage import PATIENCE_S, payload, tool
 
@@ -30,3 +34,20 @@ async def test_neither_answers_the_others_effects(database_url: str) -> None:
         finally:
             await worker.stop(0.0)
     assert runs == ["orders", "orders.test"]
+
+
+async def test_variables_in_memory_are_those_of_one_namespace() -> None:
+    """A handler that workers of two namespaces share would give one session's to the other."""
+    url, handler = "memory://variables", CodeHandler()
+
+    def worker(namespace: str) -> EffectWorker:
+        made = EffectWorker(url, topology=TopologySettings(namespace=namespace))
+        made.add(handler)
+        return made
+
+    for _ in range(2):
+        first = worker("orders")
+        await first.start()
+        await first.stop(0.0)
+    with pytest.raises(ConfigurationError, match="'orders' and 'orders.test'"):
+        await worker("orders.test").start()

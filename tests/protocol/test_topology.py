@@ -148,6 +148,9 @@ def test_the_default_levels_go_from_a_second_to_an_hour() -> None:
         {"namespace": "a/b"},
         {"namespace": "é"},
         {"namespace": "amq.mine"},
+        {"namespace": "shop.reply"},
+        {"namespace": "shop.work.tool_call"},
+        {"namespace": "shop.eu.control"},
         {"namespace": "x" * 201},
         {"delay_levels_ms": ()},
         {"delay_levels_ms": (0, 5)},
@@ -198,3 +201,14 @@ def test_names_of_a_namespace() -> None:
     assert names.reply_queue("host-1") == "my.app.reply.host-1"
     with pytest.raises(ConfigurationError, match="namespace"):
         Names("a b")
+
+
+def test_no_two_namespaces_have_a_name_in_common() -> None:
+    """Whatever producers, workers and lanes are called: what could be another's is refused."""
+    for role in ("work", "delay", "limbo", "dead", "reply", "control"):
+        with pytest.raises(ConfigurationError, match="queues of the namespace 'shop' have such"):
+            Names(f"shop.{role}")
+        assert Names(role).dead == f"{role}.dead"
+    theirs = Names("shop.test")
+    for mine in (Names("shop").reply_queue("test.reply.p"), Names("shop").control_queue("test.w")):
+        assert mine not in (theirs.reply_queue("p"), theirs.control_queue("w"))
