@@ -49,5 +49,5 @@ async def test_variables_in_memory_are_those_of_one_namespace() -> None:
         first = worker("orders")
         await first.start()
         await first.stop(0.0)
-    with pytest.raises(ConfigurationError, match="'orders' and 'orders.test'"):
+    with pytest.raises(ConfigurationError, match=r"'orders' and 'orders\.test'"):
         await worker("orders.test").start()
