@@ -38,11 +38,13 @@ class QueueStats:
         name: The queue.
         ready: Messages waiting; those held unsettled by consumers are not counted.
         consumers: Consumers attached to it, by any process.
+        locked: It belongs to another connection, which lives: the numbers are not told, and 0.
     """
 
     name: str
     ready: int
     consumers: int
+    locked: bool = False
 
 
 class Delivery(Protocol):
@@ -88,6 +90,11 @@ class Delivery(Protocol):
 
 class Consumer(Protocol):
     """A subscription to one queue: an asynchronous iterator of deliveries."""
+
+    @property
+    def queue(self) -> str:
+        """The queue; that of ``listen`` is another one after each loss."""
+        ...
 
     @property
     def consuming(self) -> bool:
@@ -213,6 +220,35 @@ class Transport(Protocol):
         """
         ...
 
+    async def listen(
+        self,
+        exchange: str,
+        *,
+        name: Callable[[], str],
+        prefetch: int,
+        on_renewed: Callable[[str], None] | None = None,
+    ) -> Consumer:
+        """
+        Hear what is published to a fanout exchange, over a queue of one's own.
+
+        The queue is for hints, not for what must arrive. It belongs to the connection, so that
+        nobody else can use it, and it is gone when its consumer stops or loses the connection, with
+        everything in it. The consumer then makes another one under another name: nothing that is
+        left of the last one, on whatever node, can be in its way.
+
+        Args:
+            exchange: It must exist.
+            name: Gives a name that no queue ever had; called for each queue.
+            prefetch: How many deliveries may be unsettled at a time; at least 1.
+            on_renewed: Called with the name of each queue after the first. What was published in
+                between was not heard.
+
+        Raises:
+            TopologyError: When the exchange does not exist.
+            AccessRefusedError: When the user may not declare, bind or consume the queue.
+        """
+        ...
+
     async def delete(self, queue: str, *, if_empty: bool = False) -> bool:
         """
         Delete a queue; deleting what does not exist is no error.
@@ -229,6 +265,8 @@ class Transport(Protocol):
     async def stats(self, queue: str) -> QueueStats | None:
         """
         What the broker says about a queue; ``None`` when it does not exist.
+
+        Of a queue that belongs to another connection only that it is there.
 
         Cheap for many at once: those that have not begun share a look.
         """

@@ -1,5 +1,5 @@
 """
-What the other workers can do: told once by each when it starts, over the control exchange.
+What the other workers can do: told by each when it starts, over the control exchange.
 
 While a deployment rolls, workers of two versions take from one queue, and what one of them lacks
 may be there at its neighbour. So each says which tools and models it has, and in which version; one
@@ -65,6 +65,16 @@ class Abilities:
         self._absent: set[str] = set()
         self._looking = False
 
+    def renew(self, queue: str) -> None:
+        """
+        Nothing was heard for a while, and nobody can answer under the former name: ask again.
+
+        Args:
+            queue: The control queue from now on.
+        """
+        self._queue = queue
+        self._spawn(self.announce())
+
     async def announce(self) -> None:
         """Tell everybody, who will answer."""
         await self._tell(self._exchange, "", Able(self._queue, self._own, asks=True))
@@ -117,7 +127,8 @@ class Abilities:
                     self._absent.discard(queue)
                     if stats is None:
                         self._peers.pop(queue, None)
-                    elif not stats.consumers:
+                    elif not stats.locked and not stats.consumers:
+                        # Of an earlier release, whose control queues outlive their workers.
                         self._absent.add(queue)
             except EffectmqError as problem:
                 logger.info("the other workers cannot be looked at: %s", describe(problem))

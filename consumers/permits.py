@@ -8,7 +8,7 @@ published or consumed for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from effectmq.broker.refusals import all_refused
 from effectmq.broker.transport import Transport
@@ -28,6 +28,7 @@ async def declare_and_check(
     settings: TopologySettings,
     topology: Topology,
     routes: Iterable[str],
+    control_queue: Callable[[], str],
 ) -> None:
     """
     Declare what a worker needs, and find out whether it may use it.
@@ -37,6 +38,7 @@ async def declare_and_check(
         settings: The namespace and its delay levels.
         topology: What to declare.
         routes: The kinds and lanes that the worker takes.
+        control_queue: Gives the name of a control queue.
 
     Raises:
         AccessRefusedError: When permissions are missing; names all of them.
@@ -57,9 +59,13 @@ async def declare_and_check(
             *((names.delay(level), routes[0]) for level in settings.delay_levels_ms),
             *((names.dead, f"{kind}.{_REASON}") for kind in dict.fromkeys(map(kind_of, routes))),
         ],
-        # The work queues, limbo and our own control queue: all but where others read.
+        # The work queues and limbo: all but where others read.
         consumes=[queue.name for queue in topology.queues if queue.name not in kept],
     )
+    try:
+        await (await transport.listen(names.control, name=control_queue, prefetch=1)).close()
+    except (AccessRefusedError, TopologyError) as problem:
+        found.append(problem)
     refused += [each for each in found if isinstance(each, AccessRefusedError)]
     if refused:
         raise all_refused(refused, "a worker", worker_permissions(settings.namespace))

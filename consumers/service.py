@@ -47,9 +47,7 @@ from effectmq.protocol.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
     Names,
-    Topology,
     TopologySettings,
-    control_topology,
     shared_topology,
     work_topology,
 )
@@ -110,7 +108,6 @@ class Service:
         self._abandoned = Abandoned(settings.max_abandoned, counters, self._get_stuck)
         self._refusing: asyncio.Task[None] | None = None
         self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
-        self._control = self._fresh_control()
 
     @property
     def health(self) -> Health:
@@ -208,9 +205,9 @@ class Service:
         transport = open_transport(broker, transport_settings)
         await transport.__aenter__()
         try:
-            self._control = self._fresh_control()
-            topology = self._topology | self._control
-            await declare_and_check(transport, self._levels, topology, self._handlers)
+            await declare_and_check(
+                transport, self._levels, self._topology, self._handlers, self._control_queue
+            )
         except BaseException:
             await transport.__aexit__()
             raise
@@ -272,12 +269,13 @@ class Service:
         With a journal, of cancelled effects before the next renewal of their leases; without one,
         who asks about messages that came back.
         """
-        control, self._control = self._control, self._fresh_control()
-        await self._transport.declare(control)
-        queue = control.queues[0].name
-        consumer = await self._transport.consume(
-            queue, prefetch=_NOTICE_PREFETCH, exclusive=True, lock=f"{queue}#lock"
+        consumer = await self._transport.listen(
+            self._names.control,
+            name=self._control_queue,
+            prefetch=_NOTICE_PREFETCH,
+            on_renewed=self._heard_nothing,
         )
+        queue = consumer.queue
         self._consumers.append(consumer)
         self._abilities = Abilities(
             self._transport, self._names.control, queue, self._able(), alone=self._alone
@@ -289,14 +287,20 @@ class Service:
         )
         await self._abilities.announce()
 
-    def _fresh_control(self) -> Topology:
-        """
-        A control queue that nobody has declared before; one for each try.
+    def _control_queue(self) -> str:
+        """The name of another control queue."""
+        return self._names.control_queue(f"worker-{secrets.token_hex(6)}")
 
-        One that was being declared when the broker died can come back without a leader: it can be
-        declared again, and never answers whoever wants to consume from it.
+    def _heard_nothing(self, queue: str) -> None:
         """
-        return control_topology(self._levels, f"worker-{secrets.token_hex(6)}")
+        The connection was away, and the control queue is another one.
+
+        What others said meanwhile is asked for again. A cancellation that was missed is found at
+        the next renewal of the effect's lease.
+        """
+        self._abilities.renew(queue)
+        if self._witnesses is not None:
+            self._witnesses.renew(queue)
 
     def _able(self) -> dict[str, str]:
         """What this worker can do, with the version of each."""

@@ -43,6 +43,7 @@ def message_key(message: Message) -> str:
 
 @dataclass(slots=True)
 class _Open:
+    key: str
     own: int
     then: Callable[[int], None]
     heard: int = 0
@@ -98,15 +99,32 @@ class Witnesses:
             own: How often this process had it before.
             then: Called with that and what the others said, when they have had time to.
         """
+        self._ask(_Open(message_key(message), own, then))
+
+    def _ask(self, question: _Open) -> None:
         number = next(self._numbers)
-        self._open[number] = _Open(own, then)
-        notice = asked_notice(Asked(message_key(message), number, self._queue))
-        self._send(self._exchange, "", notice)
+        self._open[number] = question
+        self._send(self._exchange, "", asked_notice(Asked(question.key, number, self._queue)))
         self._loop.call_later(ANSWER_S, self._close, number)
 
     def _close(self, number: int) -> None:
-        question = self._open.pop(number)
-        question.then(question.own + question.heard)
+        question = self._open.pop(number, None)
+        if question is not None:
+            question.then(question.own + question.heard)
+
+    def renew(self, queue: str) -> None:
+        """
+        Answers may have been missed: ask what is open again, with the whole time for it.
+
+        Args:
+            queue: The control queue from now on.
+        """
+        self._queue = queue
+        asked, self._open = self._open, {}
+        for question in asked.values():
+            # Under another number, so that who had answered already is not counted twice.
+            question.heard = 0
+            self._ask(question)
 
     def heed(self, said: Asked | Answered) -> None:
         """Answer a question of another worker, or take an answer to one of ours."""

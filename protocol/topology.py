@@ -9,7 +9,7 @@ Names and arguments of every exchange and queue, as data.
     <ns>.limbo        fanout   ───────────────▶ <ns>.limbo           quorum, limit 20, ─▶ <ns>.dead
     <ns>.dead         topic    ── # ──────────▶ <ns>.dead            quorum, limit 2^31-1
     (default exchange)         ── name ───────▶ <ns>.reply.<producer>  quorum, x-expires
-    <ns>.control      fanout   ───────────────▶ <ns>.control.<worker>  quorum, x-expires
+    <ns>.control      fanout   ───────────────▶ <ns>.control.<worker>  exclusive, made by its worker
 
 *limbo* holds what the broker gave up on (its delivery limit), *dead* what we gave up on. A delay
 level has no dead-letter routing key: the message's own key brings it back to its kind and lane.
@@ -42,7 +42,6 @@ __all__ = [
     "Queue",
     "Topology",
     "TopologySettings",
-    "control_topology",
     "reply_topology",
     "shared_topology",
     "work_topology",
@@ -76,9 +75,6 @@ DEFAULT_DELAY_LEVELS_MS = (
 
 #: Seven days: how long the replies of a producer that does not come back are kept.
 DEFAULT_REPLY_EXPIRES_MS = 7 * 24 * 3_600_000
-
-#: How long the control queue of a worker that is gone is kept.
-_CONTROL_EXPIRES_MS = 60_000
 
 # What pamqp accepts in a queue name, without the separators that we use ourselves.
 _NAME = re.compile(r"[A-Za-z0-9_:@+-][A-Za-z0-9_.:@+-]*")
@@ -226,7 +222,13 @@ class Names:
         return _queue_name(f"{self.reply_queue(producer)}#lock")
 
     def control_queue(self, worker: str) -> str:
-        """Where a worker hears what is said to all of them."""
+        """
+        Where a worker hears what is said to all of them.
+
+        It belongs to the worker's connection, so it is in no topology: nobody else can declare it.
+        A quorum queue would outlive its node, and with it what a dying broker leaves without a
+        leader, bound to the exchange, so that nothing said there would be confirmed any more.
+        """
         return _queue_name(f"{self.control}.{check_name('worker', worker)}")
 
 
@@ -273,20 +275,6 @@ def reply_topology(settings: TopologySettings, producer: str) -> Topology:
     """
     name = Names(settings.namespace).reply_queue(producer)
     return Topology(queues=(_mailbox(name, settings.reply_expires_ms),))
-
-
-def control_topology(settings: TopologySettings, worker: str) -> Topology:
-    """
-    The queue of one worker process for what is said to all workers; gone soon after the worker.
-
-    Args:
-        settings: The namespace.
-        worker: Unique; a restarted worker has another one.
-    """
-    names = Names(settings.namespace)
-    queue = _mailbox(names.control_queue(worker), _CONTROL_EXPIRES_MS)
-    exchange = Exchange(names.control, "fanout")
-    return Topology((exchange,), (queue,), (Binding(exchange.name, queue.name, ""),))
 
 
 def check_name(what: str, name: str) -> str:

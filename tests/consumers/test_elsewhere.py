@@ -13,6 +13,7 @@ from effectmq.broker.attachments.memory import MemoryObjects
 from effectmq.broker.journal.archive import open_archive
 from effectmq.broker.journal.journal import Journal
 from effectmq.broker.journal.records import Claim, effect_of
+from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.consumers import witnesses
 from effectmq.consumers.abilities import Abilities
 from effectmq.consumers.handler import EffectContext
@@ -25,7 +26,7 @@ from effectmq.protocol.errors import AttachmentStoreError, EffectFailedError
 from effectmq.protocol.message import Message
 from effectmq.protocol.notice import Able, able_notice
 from effectmq.protocol.request import Request
-from effectmq.protocol.topology import control_topology, work_topology
+from effectmq.protocol.topology import Binding, Queue, Topology, work_topology
 from tests.consumers.stage import (
     NAMES,
     PATIENCE_S,
@@ -199,12 +200,13 @@ async def test_whoever_left_is_not_waited_for(stage: Stage) -> None:
     assert "given back" not in failure.message
 
 
-async def test_whoever_died_is_not_waited_for(stage: Stage) -> None:
-    """It said nothing; its queue has no consumer any more."""
+@pytest.mark.parametrize("release", ["this", "earlier"])
+async def test_whoever_died_is_not_waited_for(stage: Stage, release: str) -> None:
+    """It said nothing; its queue is gone, or, of an earlier release, has no consumer any more."""
     app = stage.worker()
     app.tool(name="pay")(_pay)
     await stage.start(app)
-    closing = await pretend(stage, app, {"tool refund": "1"})
+    closing = await pretend(stage, app, {"tool refund": "1"}, lasting=release == "earlier")
     await closing()
     client = await stage.client()
     failure = payload(await client.execute(tool("refund"), timeout=PATIENCE_S))
@@ -216,13 +218,51 @@ async def _pay(n: int) -> int:
     return n
 
 
-async def pretend(stage: Stage, app: EffectWorker, able: dict[str, str]) -> Any:
-    """A worker that only says what it can do; gives what ends it without a word."""
+async def test_whoever_lost_its_connection_is_told_everything_again(stage: Stage) -> None:
+    """And tells it: what was said to it meanwhile went to a queue that is gone."""
+    one, other = stage.worker(), stage.worker()
+    for app in (one, other):
+        app.tool(name="pay")(_pay)
+        await stage.start(app)
+    assert one._running is not None
+    assert other._running is not None
+    mine, theirs = one._running._abilities, other._running._abilities
+    await eventually(lambda: list(theirs._peers) == [mine._queue])
+    former = mine._queue
+    mine._peers.clear()
+
+    transport = one._running._transport
+    assert isinstance(transport, MemoryTransport)
+    transport.lose_connection()
+
+    await eventually(lambda: mine._queue in theirs._peers)
+    await eventually(lambda: theirs._queue in mine._peers)
+    assert mine._queue != former
+    assert stage.broker.queue(former) is None
+
+
+async def pretend(
+    stage: Stage, app: EffectWorker, able: dict[str, str], *, lasting: bool = False
+) -> Any:
+    """
+    A worker that only says what it can do; gives what ends it without a word.
+
+    Args:
+        stage: Where.
+        app: Who hears it.
+        able: What it can do.
+        lasting: Its queue stays when it goes, as in an earlier release.
+    """
     transport = await stage.transport()
-    topology = control_topology(TOPOLOGY, "pretender")
-    await transport.declare(topology)
-    queue = topology.queues[0].name
-    consumer = await transport.consume(queue, prefetch=10)
+    queue = NAMES.control_queue("pretender")
+    if lasting:
+        binding = Binding(NAMES.control, queue, "")
+        await transport.declare(
+            Topology(queues=(Queue(queue, {"x-queue-type": "quorum"}),), bindings=(binding,))
+        )
+        consumer = await transport.consume(queue, prefetch=10)
+    else:
+        consumer = await transport.listen(NAMES.control, name=lambda: queue, prefetch=10)
     await transport.publish(NAMES.control, "", able_notice(Able(queue, able)))
     running = app._running
     assert running is not None

@@ -101,6 +101,39 @@ class MemoryBroker:
             self._bind(binding)
         self._retry_soon()
 
+    def declare_own(self, exchange: str, name: str, connection: object) -> None:
+        """
+        Create a queue that belongs to a connection, and bind it.
+
+        Raises:
+            TopologyError: There is no such exchange.
+            ReplyQueueInUseError: Another connection has a queue of this name.
+        """
+        self.check_access(name, connection)
+        queue = Queue(name, {"x-queue-type": "classic"})
+        self._queues[name] = MemoryQueue(queue, QueueArguments.of(queue), self, connection)
+        try:
+            self._bind(Binding(exchange, name, ""))
+        except TopologyError:
+            del self._queues[name]
+            raise
+
+    def check_access(self, queue_name: str, connection: object) -> None:
+        """
+        Refuse to use what belongs to another connection.
+
+        Raises:
+            ReplyQueueInUseError: It does.
+        """
+        if self._is_locked(queue_name, connection):
+            raise ReplyQueueInUseError(
+                f"the queue {queue_name!r} belongs to another connection, which alone may use it"
+            )
+
+    def _is_locked(self, queue_name: str, connection: object) -> bool:
+        queue = self._queues.get(queue_name)
+        return queue is not None and queue.connection not in (None, connection)
+
     def publish(self, exchange: str, routing_key: str, message: Message) -> None:
         """
         Put a message into every queue that is bound.
@@ -145,11 +178,13 @@ class MemoryBroker:
         queue.subscribe(subscription)
         return subscription
 
-    def stats(self, queue_name: str) -> QueueStats | None:
+    def stats(self, queue_name: str, connection: object | None = None) -> QueueStats | None:
         """What a passive declaration shows, which also renews the queue's lease."""
         queue = self._queues.get(queue_name)
         if queue is None:
             return None
+        if self._is_locked(queue_name, connection):
+            return QueueStats(queue_name, 0, 0, locked=True)
         queue.renew_lease()
         return QueueStats(queue_name, len(queue.ready), len(queue.subscriptions))
 

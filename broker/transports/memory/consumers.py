@@ -55,9 +55,12 @@ class MemoryConsumer:
         on_resumed: Callable[[bool], None] | None,
         on_cancel: Callable[[], None],
         on_close: Callable[[MemoryConsumer], None],
+        own: Callable[[], str] | None = None,
     ) -> None:
         self._broker = broker
         self.queue = queue
+        #: Makes a queue of the connection's own for each subscription, and gives its name.
+        self._own = own
         self._on_resumed = on_resumed
         self._made_anew = False
         self._prefetch = prefetch
@@ -111,8 +114,11 @@ class MemoryConsumer:
         self._buffer.clear()
         self._counters["consumer_cancels"] += 1
         _log.warning("queue %r was deleted under its consumer, which waits for it", self.queue)
-        self._broker.expect(self.queue, self.resume)
         self._on_cancel()
+        if self._own is None:
+            self._broker.expect(self.queue, self.resume)
+        else:
+            asyncio.get_running_loop().call_soon(self.resume)
 
     def lose_connection(self) -> None:
         """Give everything back; what was handed out is stale from now on."""
@@ -137,6 +143,8 @@ class MemoryConsumer:
         self._made_anew = True
 
     def _subscribe(self) -> Subscription:
+        if self._own is not None:
+            self.queue = self._own()
         return self._broker.subscribe(
             self.queue, self, prefetch=self._prefetch, exclusive=self._exclusive
         )
@@ -161,9 +169,16 @@ class MemoryConsumer:
         self._broker.stop_expecting(self.queue, self.resume)
         if self._subscription is not None:
             self._subscription.stop()
+            self._drop_own()
 
     def _release(self) -> None:
         subscription, self._subscription = self._subscription, None
         self._buffer.clear()
         if subscription is not None:
             subscription.release()
+            self._drop_own()
+
+    def _drop_own(self) -> None:
+        """A queue of one's own ends with its consumer."""
+        if self._own is not None:
+            self._broker.delete_queue(self.queue)

@@ -122,8 +122,16 @@ class QueueOwner(Protocol):
 class MemoryQueue:
     """Ready messages in order, and the subscriptions with room, in turn."""
 
-    def __init__(self, definition: Queue, arguments: QueueArguments, owner: QueueOwner) -> None:
+    def __init__(
+        self,
+        definition: Queue,
+        arguments: QueueArguments,
+        owner: QueueOwner,
+        connection: object | None = None,
+    ) -> None:
         self.definition = definition
+        #: The one connection that may use it; ``None`` for all.
+        self.connection = connection
         self.arguments = arguments
         self.ready: deque[Entry] = deque()
         self.subscriptions: dict[Subscription, None] = {}

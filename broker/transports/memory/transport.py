@@ -107,6 +107,8 @@ class MemoryTransport:
     async def declare(self, topology: Topology) -> None:
         """Make sure that these objects exist; see the port."""
         broker = await self._turn()
+        for queue in topology.queues:
+            broker.check_access(queue.name, self)
         broker.declare(topology)
         self._declared |= topology
 
@@ -153,12 +155,12 @@ class MemoryTransport:
         on_resumed: Callable[[bool], None] | None = None,
     ) -> MemoryConsumer:
         """Subscribe; see the port. Exclusive consumers are told apart here without a lock."""
-        if prefetch < 1:
-            raise ConfigurationError(f"prefetch is {prefetch}; expected 1 or more")
+        broker = await self._turn()
+        broker.check_access(queue, self)
         consumer = MemoryConsumer(
-            await self._turn(),
+            broker,
             queue,
-            prefetch=prefetch,
+            prefetch=_checked_prefetch(prefetch),
             exclusive=exclusive,
             counters=self._counters,
             on_resumed=on_resumed,
@@ -168,10 +170,45 @@ class MemoryTransport:
         self._consumers[consumer] = None
         return consumer
 
+    async def listen(
+        self,
+        exchange: str,
+        *,
+        name: Callable[[], str],
+        prefetch: int,
+        on_renewed: Callable[[str], None] | None = None,
+    ) -> MemoryConsumer:
+        """Hear what is published to an exchange; see the port."""
+        broker = await self._turn()
+
+        def own() -> str:
+            queue = name()
+            broker.declare_own(exchange, queue, self)
+            return queue
+
+        def resumed(made_anew: bool) -> None:
+            if on_renewed is not None:
+                on_renewed(consumer.queue)
+
+        consumer = MemoryConsumer(
+            broker,
+            "",
+            prefetch=_checked_prefetch(prefetch),
+            exclusive=True,
+            counters=self._counters,
+            on_resumed=resumed,
+            on_cancel=self._restore_soon,
+            on_close=self._forget,
+            own=own,
+        )
+        self._consumers[consumer] = None
+        return consumer
+
     async def delete(self, queue: str, *, if_empty: bool = False) -> bool:
         """Delete a queue; see the port."""
         broker = await self._turn()
-        stats = broker.stats(queue)
+        broker.check_access(queue, self)
+        stats = broker.stats(queue, self)
         if if_empty and stats is not None and stats.ready:
             return False
         self._declared = self._declared.without(queue)
@@ -181,7 +218,7 @@ class MemoryTransport:
     async def stats(self, queue: str) -> QueueStats | None:
         """What the broker says about a queue; ``None`` when it does not exist."""
         broker = await self._turn()
-        return broker.stats(queue)
+        return broker.stats(queue, self)
 
     async def has_exchange(self, exchange: str) -> bool:
         """Whether there is such an exchange."""
@@ -278,6 +315,12 @@ class MemoryTransport:
 
     def _forget(self, consumer: MemoryConsumer) -> None:
         self._consumers.pop(consumer, None)
+
+
+def _checked_prefetch(prefetch: int) -> int:
+    if prefetch < 1:
+        raise ConfigurationError(f"prefetch is {prefetch}; expected 1 or more")
+    return prefetch
 
 
 def _name_in(url: str) -> str:

@@ -24,6 +24,7 @@ from effectmq.broker.transport import Delivery
 from effectmq.broker.transports.rabbitmq.backoff import ReconnectWaits
 from effectmq.broker.transports.rabbitmq.driver import Channel
 from effectmq.broker.transports.rabbitmq.ending import end
+from effectmq.broker.transports.rabbitmq.own import OwnQueue
 from effectmq.broker.transports.rabbitmq.sole import SoleUse
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.protocol.errors import (
@@ -87,7 +88,7 @@ class RabbitConsumer:
 
     Args:
         supervisor: Gives the connection.
-        queue: What to consume.
+        queue: What to consume; with ``own`` what to call it until there is one.
         prefetch: How many deliveries may be unsettled.
         exclusive: Refuse to share the queue.
         lock: Held while consuming; empty for none.
@@ -95,6 +96,7 @@ class RabbitConsumer:
         redeclare: Declares the transport's topology again, when the queue may be gone.
         counters: The transport's.
         on_closed: Tells the transport that this consumer is gone.
+        own: Makes the queue for each subscription, instead of consuming from one that is there.
     """
 
     def __init__(
@@ -109,12 +111,14 @@ class RabbitConsumer:
         redeclare: Callable[[], Awaitable[None]],
         counters: Counter[str],
         on_closed: Callable[[RabbitConsumer], None],
+        own: OwnQueue | None = None,
     ) -> None:
         self.queue = queue
+        self._own = own
         self._supervisor = supervisor
         self._prefetch = prefetch
         self._exclusive = exclusive
-        self.watched = on_resumed is not None
+        self.watched = on_resumed is not None and own is None
         self._on_resumed = on_resumed
         self._made_anew = False
         self._sole = SoleUse(lock, f"consuming from {queue!r}", self._step_back) if lock else None
@@ -197,6 +201,8 @@ class RabbitConsumer:
             self._arrived.set()
 
         try:
+            if self._own is not None:
+                self.queue = await self._own.make(channel)
             tag = await channel.consume(
                 self.queue,
                 prefetch=self._prefetch,

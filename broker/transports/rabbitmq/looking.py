@@ -45,9 +45,12 @@ class Looker:
         """What the broker says about a queue; ``None`` when it does not exist."""
 
         async def look() -> QueueStats | None:
-            with suppress(TopologyError):
+            try:
                 return await self._asked(lambda channel: channel.stats(name))
-            return None
+            except TopologyError:
+                return None
+            except ReplyQueueInUseError:
+                return QueueStats(name, 0, 0, locked=True)
 
         return await self._shared(("queue", name), look)
 

@@ -25,6 +25,7 @@ from effectmq.broker.transports.rabbitmq.driver import Link
 from effectmq.broker.transports.rabbitmq.driver.waiting import seen
 from effectmq.broker.transports.rabbitmq.errors import in_use_error
 from effectmq.broker.transports.rabbitmq.looking import Looker
+from effectmq.broker.transports.rabbitmq.own import OwnQueue
 from effectmq.broker.transports.rabbitmq.publisher import Publisher
 from effectmq.broker.transports.rabbitmq.rotation import Rotation
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
@@ -227,12 +228,10 @@ class RabbitTransport:
         if lock and any(lock == consumer.lock for consumer in self._consumers):
             # The broker would let its own connection in.
             raise in_use_error(f"consuming from {queue!r}", "in this process")
-        if not 1 <= prefetch <= _MAX_PREFETCH:
-            raise ConfigurationError(f"prefetch is {prefetch}; expected 1 to {_MAX_PREFETCH}")
         consumer = RabbitConsumer(
             self._consuming,
             queue,
-            prefetch=prefetch,
+            prefetch=_checked_prefetch(prefetch),
             # What enforces it by itself is asked for it; a ghost of ours must not keep us out.
             exclusive=exclusive and not lock,
             lock=lock,
@@ -241,13 +240,46 @@ class RabbitTransport:
             counters=self._counters,
             on_closed=self._consumers.discard,
         )
+        return await self._started(consumer, f"consuming from {queue!r}")
+
+    async def listen(
+        self,
+        exchange: str,
+        *,
+        name: Callable[[], str],
+        prefetch: int,
+        on_renewed: Callable[[str], None] | None = None,
+    ) -> RabbitConsumer:
+        """See the port."""
+        self._check_open()
+
+        def resumed(made_anew: bool) -> None:
+            if on_renewed is not None:
+                on_renewed(consumer.queue)
+
+        consumer = RabbitConsumer(
+            self._consuming,
+            exchange,
+            prefetch=_checked_prefetch(prefetch),
+            # Nobody else can have it.
+            exclusive=False,
+            lock="",
+            on_resumed=resumed,
+            redeclare=self._redeclare,
+            counters=self._counters,
+            on_closed=self._consumers.discard,
+            own=OwnQueue(exchange, name),
+        )
+        return await self._started(consumer, f"listening to {exchange!r}")
+
+    async def _started(self, consumer: RabbitConsumer, doing: str) -> RabbitConsumer:
         self._consumers.add(consumer)
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
                 await consumer.start()
         except TimeoutError:
             await consumer.close()
-            raise self._no_connection(f"consuming from {queue!r}") from None
+            raise self._no_connection(doing) from None
         except BaseException:
             await consumer.close()
             raise
@@ -305,3 +337,9 @@ class RabbitTransport:
                 "the transport is not open; use it inside 'async with', and not after it"
             )
         return self._publisher
+
+
+def _checked_prefetch(prefetch: int) -> int:
+    if not 1 <= prefetch <= _MAX_PREFETCH:
+        raise ConfigurationError(f"prefetch is {prefetch}; expected 1 to {_MAX_PREFETCH}")
+    return prefetch

@@ -66,6 +66,7 @@ _PRECONDITION_FAILED = 406
 #: What no broker accepts as a message's time to live, nor as a consumer's priority.
 _NO_NUMBER = "none"
 _MOST_ROUTES = 1_000
+_UNUSED_MS = 60_000
 
 
 class Publish(NamedTuple):
@@ -439,6 +440,20 @@ class Channel:
                 name, exclusive=True, arguments={"x-queue-type": "classic"}
             ),
             doing,
+        )
+
+    async def declare_own(self, name: str) -> None:
+        """Declare a queue that ends with its consumer, or with this connection, its owner."""
+        # One that could not be bound or consumed from never had a consumer to end with.
+        await self._call(
+            self._channel.queue_declare(
+                name,
+                exclusive=True,
+                auto_delete=True,
+                arguments={"x-queue-type": "classic", "x-expires": _UNUSED_MS},
+            ),
+            f"declaring queue {name!r}",
+            "declare",
         )
 
     async def delete_queue(self, queue: str, *, if_empty: bool) -> None:
