@@ -39,7 +39,12 @@ from effectmq.broker.notices import announce_cancel
 from effectmq.broker.opening import opened_by
 from effectmq.broker.publishing import PASSING, publish_try_s
 from effectmq.broker.replies import Asked, ReplyBook, ReplyKey
-from effectmq.broker.reply_queue import declare_reply_queue, delete_reply_queue
+from effectmq.broker.reply_queue import (
+    declare_reply_queue,
+    delete_reply_queue,
+    may_be_unregistered,
+    replace_mute,
+)
 from effectmq.broker.scopes import ProcessScope, Turn
 from effectmq.broker.settings import TransportSettings
 from effectmq.broker.timeouts import FOREVER_S, checked_timeout
@@ -170,6 +175,7 @@ class EffectClient:
         self._transport: Transport | None = None
         self._roads: MissingRoads | None = None
         self._consumer: Consumer | None = None
+        self._made_queue = False
         self._pump: asyncio.Task[None] | None = None
 
     # Life ----------------------------------------------------------------------------------------
@@ -208,18 +214,15 @@ class EffectClient:
         try:
             # The exchange must exist before the first publish: a publish to a missing one would
             # close the channel, and with it lose every confirmation in flight.
-            await declare_reply_queue(
-                transport,
-                Topology((Exchange(self._names.work_exchange, "direct"),))
-                | reply_topology(self.topology, self.identity),
-                self._take,
-            )
+            self._made_queue |= await transport.stats(self._reply_queue) is None
+            await declare_reply_queue(transport, self._declared(), self._take)
             self._consumer = await transport.consume(
                 self._reply_queue,
                 prefetch=_REPLY_PREFETCH,
                 exclusive=True,
                 lock=self._names.reply_lock(self.identity),
                 on_resumed=self._resumed,
+                on_mute=self._replace_mute,
             )
         except BaseException:
             await transport.__aexit__()
@@ -229,6 +232,10 @@ class EffectClient:
         self._pump = asyncio.get_running_loop().create_task(
             self._receive(self._consumer), name=f"effectmq replies {self.identity}"
         )
+
+    def _declared(self) -> Topology:
+        exchange = Exchange(self._names.work_exchange, "direct")
+        return Topology((exchange,)) | reply_topology(self.topology, self.identity)
 
     async def _close_journal(self) -> None:
         journal, self._opened_journal, self._recall = self._opened_journal, None, None
@@ -278,8 +285,18 @@ class EffectClient:
     def _resumed(self, made_anew: bool) -> None:
         """The reply queue is ours again: what was sent meanwhile may have gone elsewhere."""
         recorded = self._recall is not None
+        self._made_queue |= made_anew
         if made_anew or recorded:
             self._asking.begin(recorded=recorded)
+
+    async def _replace_mute(self, served_s: float) -> bool:
+        """The reply queue does not answer; whether it is another one now."""
+        transport = self._transport
+        if transport is None or not may_be_unregistered(
+            made_here=self._made_queue, served_s=served_s
+        ):
+            return False
+        return await replace_mute(transport, self._declared())
 
     async def _ask_again(self, asked: Asked) -> None:
         request, limit_s = asked.request, self._transport_settings.publish_timeout_s

@@ -1,23 +1,32 @@
 """
-A producer's reply queue: declared, taken over from an earlier release, deleted.
+A producer's reply queue: declared, taken over from an earlier release, replaced, deleted.
 
 Earlier releases declared it classic, and a queue cannot change its type. Its outcomes are read
 first, then it is deleted and declared anew; a worker that answers in between keeps the outcome and
 sends it again.
+
+RabbitMQ writes its register of quorum queues down once a second. A queue that was not in it yet
+when its broker was killed comes back without a leader, for ever: it can be declared, and never
+answers whoever consumes from it or publishes to it. It is deleted then, which RabbitMQ does by
+force after five seconds, and declared anew under the same name: workers that keep an outcome for it
+send it again. A cluster that has lost its majority looks the same and comes back with all that is
+in its queues, so only a queue is replaced that may have been too young for the register.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from contextlib import suppress
 
+from effectmq.broker.opening import opened_by
 from effectmq.broker.transport import Delivery, Transport
 from effectmq.protocol.errors import BrokerError, TopologyError
 from effectmq.protocol.topology import Topology
 
-__all__ = ["declare_reply_queue", "delete_reply_queue"]
+__all__ = ["declare_reply_queue", "delete_reply_queue", "may_be_unregistered", "replace_mute"]
 
 logger = logging.getLogger("effectmq.client")
 
@@ -26,6 +35,8 @@ _POLL_S = 0.05
 #: How long the outcomes of a former queue may take to be read.
 _READ_S = 10.0
 _DELETE_S = 3.0
+#: Far more than the register takes to be written.
+_REGISTERED_S = 5.0
 
 
 async def declare_reply_queue(
@@ -106,3 +117,51 @@ async def delete_reply_queue(transport: Transport, queue: str) -> None:
     with suppress(BrokerError, TimeoutError):
         async with asyncio.timeout(_DELETE_S):
             await transport.delete(queue)
+
+
+def may_be_unregistered(*, made_here: bool, served_s: float) -> bool:
+    """
+    Whether a queue may have been too young for the register when its broker was killed.
+
+    Args:
+        made_here: Whether this process made it, so that its age is known, and with it that nothing
+            of an earlier process is in it.
+        served_s: The longest time for which it was consumed without a break.
+    """
+    return made_here and served_s < _REGISTERED_S
+
+
+async def replace_mute(transport: Transport, topology: Topology) -> bool:
+    """
+    Delete a queue that does not answer, and declare it anew.
+
+    Args:
+        transport: Open.
+        topology: The queue, and what else to declare with it.
+
+    Returns:
+        Whether it was done. Not when the broker does not answer anything else either: it would
+        delete the queue when it has recovered.
+    """
+    queue = topology.queues[-1].name
+    try:
+        await transport.stats(queue)
+        await transport.delete(queue)
+        # Whoever still waited for it at the broker may break the connection now. Nobody else would
+        # declare what was deleted, so this goes on until it is done, or the client is closed.
+        await opened_by(math.inf, lambda: transport.declare(topology))
+    except BrokerError as problem:
+        logger.warning(
+            "the reply queue %s does not answer, and could not be replaced: %s",
+            queue,
+            problem,
+            extra={"action": "reply_queue_mute", "queue": queue},
+        )
+        return False
+    logger.warning(
+        "the reply queue %s did not answer, because its broker was killed when it was just "
+        "declared; it was deleted and declared anew",
+        queue,
+        extra={"action": "reply_queue_replaced", "queue": queue},
+    )
+    return True

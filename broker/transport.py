@@ -18,7 +18,7 @@ Adapters: ``memory://`` (one process, the reference) and ``amqp://`` (RabbitMQ).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -200,6 +200,7 @@ class Transport(Protocol):
         exclusive: bool = False,
         lock: str = "",
         on_resumed: Callable[[bool], None] | None = None,
+        on_mute: Callable[[float], Awaitable[bool]] | None = None,
     ) -> Consumer:
         """
         Subscribe.
@@ -213,6 +214,10 @@ class Transport(Protocol):
             on_resumed: Called each time that the consumer has its queue again after having lost
                 it; with ``True`` when the queue had to be made anew, so that what was in it, or
                 was sent meanwhile, may be gone.
+            on_mute: Awaited when the broker did not answer the wish to consume again, as with a
+                queue that has lost its leader; it is wished again afterwards. Gets the longest
+                time, in seconds, for which the queue was consumed without a break since it was
+                made anew, if it was; gives whether it has made the queue anew.
 
         Raises:
             TopologyError: When the queue does not exist.

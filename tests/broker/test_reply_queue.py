@@ -17,15 +17,25 @@ from effectmq.broker.attachments import open_attachments
 from effectmq.broker.attachments.settings import AttachmentSettings
 from effectmq.broker.claimcheck import ClaimCheck
 from effectmq.broker.client import EffectClient
-from effectmq.broker.transport import Transport
+from effectmq.broker.reply_queue import may_be_unregistered, replace_mute
+from effectmq.broker.transport import QueueStats, Transport
 from effectmq.broker.transports import open_transport
+from effectmq.broker.transports.memory import MemoryTransport
+from effectmq.broker.transports.rabbitmq.driver.channel import Channel
+from effectmq.broker.transports.rabbitmq.errors import SilentError
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.errors import EffectTimeoutError, ReplyQueueInUseError, TopologyError
+from effectmq.protocol.errors import (
+    BrokerUnreachableError,
+    EffectTimeoutError,
+    ReplyQueueInUseError,
+    TopologyError,
+)
 from effectmq.protocol.message import Message
 from effectmq.protocol.reply import OUTCOME_TYPE, Reply, encode_reply, join_replies
 from effectmq.protocol.topology import Queue, Topology, TopologySettings, reply_topology
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
-from tests.brokers.provide import Brokers, label
+from tests.brokers.provide import Broker, Brokers, label
+from tests.brokers.proxy import ChaosProxy
 from tests.conftest import _SETTINGS, _have
 from tests.consumers.stage import NAMES, PATIENCE_S, Stage, nap, payload, tool
 from tests.waiting import eventually
@@ -186,6 +196,73 @@ async def test_the_queue_of_an_identity_always_stays(stage: Stage) -> None:
     async with EffectClient(stage.url, identity="p", topology=stage.topology):
         pass
     assert stage.broker.queue(QUEUE) is not None
+
+
+# Mute -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("made_here", "served_s", "young"),
+    [(True, 0.0, True), (True, 4.9, True), (True, 5.0, False), (False, 0.0, False)],
+)
+def test_only_a_queue_that_may_be_unregistered_is_replaced(
+    made_here: bool, served_s: float, young: bool
+) -> None:
+    """Any other one that does not answer may have outcomes in it, and come back."""
+    assert may_be_unregistered(made_here=made_here, served_s=served_s) is young
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize("made_here", [True, False])
+async def test_a_mute_queue_is_deleted_by_who_made_it_and_by_nobody_else(
+    broker: Broker, topology: TopologySettings, monkeypatch: pytest.MonkeyPatch, made_here: bool
+) -> None:
+    """Who finds one that was there before tries again, and gets what is in it."""
+    mute = asyncio.Event()
+    consume = Channel.consume
+
+    async def silent_once(self: Channel, queue: str, **options: Any) -> str:
+        if mute.is_set():
+            mute.clear()
+            raise SilentError("no answer")
+        return await consume(self, queue, **options)
+
+    monkeypatch.setattr(Channel, "consume", silent_once)
+    queue = reply_topology(topology, "p")
+    async with open_transport(broker.url) as operator, ChaosProxy.to(broker.url) as proxy:
+        if not made_here:
+            await operator.declare(queue)
+        async with EffectClient(proxy.url(broker.url), identity="p", topology=topology) as client:
+            await freeze(client)
+            await operator.publish("", queue.queues[0].name, answer(client, "1"))
+            mute.set()
+            proxy.cut()
+
+            transport, consumer = client._transport, client._consumer
+            assert transport is not None
+            assert consumer is not None
+            await eventually(lambda: not mute.is_set() and consumer.consuming, timeout_s=30)
+            thaw(client)
+            await operator.publish("", queue.queues[0].name, answer(client, "2"))
+
+            await client.attach(nap(1, "2")).outcome(PATIENCE_S)
+            assert [reply.effect_id for reply in client.unclaimed()] == ([] if made_here else ["1"])
+        await operator.delete(queue.queues[0].name)
+
+
+async def test_a_queue_is_not_deleted_when_nothing_else_is_answered_either(stage: Stage) -> None:
+    """A frozen broker would do it when it goes on, to a queue that is as good as ever."""
+
+    class Frozen(MemoryTransport):
+        async def stats(self, queue: str) -> QueueStats | None:
+            raise BrokerUnreachableError("no answer")
+
+    queue = reply_topology(stage.topology, "p")
+    async with Frozen(stage.url) as transport:
+        await transport.declare(queue)
+        await transport.publish("", QUEUE, Message(body=b"an outcome"))
+        assert await replace_mute(transport, queue) is False
+    assert stage.ready(QUEUE) == 1
 
 
 # Made anew ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from effectmq.broker.limits import check_message, check_routing_key
@@ -153,8 +153,13 @@ class MemoryTransport:
         exclusive: bool = False,
         lock: str = "",
         on_resumed: Callable[[bool], None] | None = None,
+        on_mute: Callable[[float], Awaitable[bool]] | None = None,
     ) -> MemoryConsumer:
-        """Subscribe; see the port. Exclusive consumers are told apart here without a lock."""
+        """
+        Subscribe; see the port.
+
+        Exclusive consumers are told apart here without a lock, and every queue answers.
+        """
         broker = await self._turn()
         broker.check_access(queue, self)
         consumer = MemoryConsumer(

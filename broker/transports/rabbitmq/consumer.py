@@ -24,6 +24,7 @@ from effectmq.broker.transport import Delivery
 from effectmq.broker.transports.rabbitmq.backoff import ReconnectWaits
 from effectmq.broker.transports.rabbitmq.driver import Channel
 from effectmq.broker.transports.rabbitmq.ending import end
+from effectmq.broker.transports.rabbitmq.errors import SilentError
 from effectmq.broker.transports.rabbitmq.own import OwnQueue
 from effectmq.broker.transports.rabbitmq.sole import SoleUse
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
@@ -97,6 +98,7 @@ class RabbitConsumer:
         counters: The transport's.
         on_closed: Tells the transport that this consumer is gone.
         own: Makes the queue for each subscription, instead of consuming from one that is there.
+        on_mute: See the port.
     """
 
     def __init__(
@@ -112,9 +114,13 @@ class RabbitConsumer:
         counters: Counter[str],
         on_closed: Callable[[RabbitConsumer], None],
         own: OwnQueue | None = None,
+        on_mute: Callable[[float], Awaitable[bool]] | None = None,
     ) -> None:
         self.queue = queue
         self._own = own
+        self._on_mute = on_mute
+        self._mute = False
+        self._served_s = 0.0
         self._supervisor = supervisor
         self._prefetch = prefetch
         self._exclusive = exclusive
@@ -184,6 +190,7 @@ class RabbitConsumer:
         self._task = self._loop.create_task(self._keep(), name=f"effectmq consumer {self.queue}")
 
     async def _subscribe(self) -> None:
+        self._mute = False
         link = await self._supervisor.link()
         if self._sole is not None:
             await self._sole.take(link)
@@ -211,7 +218,8 @@ class RabbitConsumer:
                 on_delivery=deliver,
                 on_cancel=lambda: self._end(generation, cancelled=True),
             )
-        except BaseException:
+        except BaseException as failure:
+            self._mute = isinstance(failure, SilentError) and not link.lost.done()
             self._end(generation, cancelled=False)
             await channel.close()
             raise
@@ -240,6 +248,8 @@ class RabbitConsumer:
         if generation != self._generation:
             return
         self._flush()
+        if self._tag:
+            self._served_s = max(self._served_s, self._loop.time() - self._since)
         self._drop_generation()
         self._cancelled = cancelled
         self._over.set()
@@ -265,6 +275,8 @@ class RabbitConsumer:
                     missing = isinstance(failure, TopologyError)
                     self._made_anew |= missing
                     self._log_failure(failure)
+                    if self._mute and self._on_mute is not None:
+                        self._made_anew |= await self._on_mute(self._served_s)
                     wait_s = waits.after_failure_s()
             logger.info(
                 "consuming from %s again",
@@ -272,6 +284,8 @@ class RabbitConsumer:
                 extra={"action": "resubscribed", "queue": self.queue},
             )
             made_anew, self._made_anew = self._made_anew, False
+            if made_anew:
+                self._served_s = 0.0
             if self._on_resumed is not None:
                 self._on_resumed(made_anew)
 

@@ -26,6 +26,7 @@ from effectmq.protocol.errors import (
 )
 
 __all__ = [
+    "SilentError",
     "channel_error",
     "credentials_error",
     "in_use_error",
@@ -53,6 +54,10 @@ _RESOURCE_LOCKED = 405
 _PRECONDITION_FAILED = 406
 _NOT_ALLOWED = 530
 _NOT_IMPLEMENTED = 540
+
+
+class SilentError(BrokerUnreachableError):
+    """A request got no answer in time; the connection may be as good as ever."""
 
 
 def channel_error(code: int, text: str, doing: str, operation: Operation = "") -> BrokerError:
@@ -186,9 +191,9 @@ def unreachable_error(address: Address, failure: BaseException) -> BrokerUnreach
     )
 
 
-def silent_error(address: Address, doing: str, waited_s: float) -> BrokerUnreachableError:
+def silent_error(address: Address, doing: str, waited_s: float) -> SilentError:
     """A request on an open connection got no answer."""
-    return BrokerUnreachableError(
+    return SilentError(
         f"{doing}: the broker at {address} did not answer within {waited_s:g} s; it may be "
         "overloaded or have raised an alarm"
     )

@@ -12,7 +12,7 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from effectmq.broker.addresses import split_addresses
 from effectmq.broker.limits import check_message, check_routing_key
@@ -222,6 +222,7 @@ class RabbitTransport:
         exclusive: bool = False,
         lock: str = "",
         on_resumed: Callable[[bool], None] | None = None,
+        on_mute: Callable[[float], Awaitable[bool]] | None = None,
     ) -> RabbitConsumer:
         """See the port."""
         self._check_open()
@@ -236,6 +237,7 @@ class RabbitTransport:
             exclusive=exclusive and not lock,
             lock=lock,
             on_resumed=on_resumed,
+            on_mute=on_mute,
             redeclare=self._redeclare,
             counters=self._counters,
             on_closed=self._consumers.discard,
