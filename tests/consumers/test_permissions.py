@@ -185,6 +185,21 @@ async def test_all_that_a_worker_may_not_do_is_named_at_its_start(
         assert dead.ready == 0
 
 
+@pytest.mark.parametrize("name", ["work", "limbo", "dead", "control", "work.exec_code"])
+@pytest.mark.parametrize("permission", ["configure", "write", "read"])
+async def test_a_missing_permission_is_what_is_said_where_nothing_is_declared_yet(
+    place: _Place, permission: str, name: str
+) -> None:
+    """Not the queues and exchanges that are missing because of it."""
+    but = rf"^(?!t\.{re.escape(name)}$)(t\..*|amq\.default)$"
+    url = place.user("narrow", worker_permissions("t")._replace(**{permission: but}))
+    async with asyncio.timeout(15):
+        with pytest.raises(AccessRefusedError) as refused:
+            await place.start(place.worker(url))
+    assert f"{permission} on" in str(refused.value)
+    assert f"'t.{name}'" in str(refused.value)
+
+
 @pytest.mark.one_broker
 async def test_a_worker_whose_permission_is_withdrawn_keeps_what_it_has_and_takes_no_more(
     place: _Place, caplog: pytest.LogCaptureFixture

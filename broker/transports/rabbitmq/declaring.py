@@ -38,7 +38,13 @@ async def declare(link: Link, topology: Topology) -> None:
         BrokerError: At the first object that the broker refuses for another reason.
     """
     refused: list[AccessRefusedError] = []
-    await _each(link, topology, refused.append, _raise)
+
+    def wrong(problem: TopologyError) -> None:
+        # After a refusal objects are missing that others need: the permission is what helps.
+        if not refused:
+            raise problem
+
+    await _each(link, topology, refused.append, wrong)
     if refused:
         raise all_refused(refused)
 
@@ -54,10 +60,6 @@ async def restore(link: Link, topology: Topology) -> None:
         BrokerUnreachableError: When the connection was lost.
     """
     await _each(link, topology, _log_refusal, _log_refusal)
-
-
-def _raise(problem: TopologyError) -> None:
-    raise problem
 
 
 async def missing_queues(link: Link, queues: Iterable[str]) -> set[str]:
