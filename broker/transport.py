@@ -24,7 +24,7 @@ from typing import Protocol
 
 from effectmq.protocol.errors import BrokerError
 from effectmq.protocol.message import Message
-from effectmq.protocol.topology import Topology
+from effectmq.protocol.topology import NOTHING, Topology
 
 __all__ = ["Consumer", "Delivery", "QueueStats", "Transport"]
 
@@ -282,17 +282,22 @@ class Transport(Protocol):
         ...
 
     async def refusals(
-        self, *, publishes: Iterable[tuple[str, str]] = (), consumes: Iterable[str] = ()
+        self,
+        *,
+        declares: Topology = NOTHING,
+        publishes: Iterable[tuple[str, str]] = (),
+        consumes: Iterable[str] = (),
     ) -> list[BrokerError]:
         """
-        What would be refused, without publishing or consuming anything.
+        What would be refused, without declaring, publishing or consuming anything.
 
         Args:
+            declares: Exchanges, queues and bindings, whether they exist or not; by their names.
             publishes: Exchanges (empty for the default one), each with a routing key.
             consumes: Queues.
 
         Returns:
             An ``AccessRefusedError`` for each missing permission, a ``TopologyError`` for each
-            missing object, in this order.
+            missing object to publish to or to consume, in the order of the arguments.
         """
         ...

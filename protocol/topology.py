@@ -36,6 +36,7 @@ __all__ = [
     "DEFAULT_DELIVERY_LIMIT",
     "DEFAULT_NAMESPACE",
     "DEFAULT_REPLY_EXPIRES_MS",
+    "NOTHING",
     "Binding",
     "Exchange",
     "Names",
@@ -138,6 +139,10 @@ class Topology:
             tuple(each for each in self.queues if each.name != queue),
             tuple(each for each in self.bindings if each.queue != queue),
         )
+
+
+#: Declares nothing.
+NOTHING = Topology()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from effectmq.cli.checks import Checkup, Finding
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import BrokerBlockedError
 from effectmq.protocol.message import Message
+from effectmq.protocol.permissions import Permissions, operator_permissions
 from effectmq.protocol.topology import (
     Names,
     Queue,
@@ -27,6 +29,7 @@ from effectmq.protocol.topology import (
     shared_topology,
     work_topology,
 )
+from tests.brokers.node import BrokerNode
 from tests.brokers.provide import Broker
 from tests.front_door.command import Result, effectmq
 
@@ -373,6 +376,45 @@ def test_a_deleted_binding_on_a_real_broker_is_applied_by_whoever_is_told_to(
     created = [row for row in applied.documents if row["state"] == "created"]
     assert [(row["object"], row["name"]) for row in created] == [("binding", queue)]
     assert effectmq(capsys, "doctor", *at).code == 0
+
+
+def test_a_missing_permission_has_a_line_and_nothing_is_made_by_asking(
+    private_broker: BrokerNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line for each of the three, with the command that grants all that an operator needs."""
+    ctl = private_broker.ctl
+    ctl("add_user", "limited", "pw")
+    url = private_broker.url.replace("guest:guest", "limited:pw")
+    full = operator_permissions("t")
+
+    def permissions(*given: str) -> dict[str, dict[str, str]]:
+        ctl("set_permissions", "limited", *given)
+        result = effectmq(capsys, "doctor", "--json", "--broker", url, "--namespace", "t")
+        rows = {row["check"]: row for row in result.documents}
+        assert result.code == ("FAIL" in {row["status"] for row in rows.values()})
+        return {each: rows[f"permission {each}"] for each in Permissions._fields}
+
+    for declared in (False, True):
+        for missing in Permissions._fields:
+            but = r"^(?!t\.control)(t\..*|amq\.default)$"
+            rows = permissions(*full._replace(**{missing: but}))
+            assert [each for each in rows if rows[each]["status"] != "OK"] == [missing]
+            assert rows[missing]["status"] == "FAIL"
+            sentence = rows[missing]["detail"]
+            assert "user 'limited' has none on " in sentence
+            assert "exchange 't.control'" in sentence
+            command = re.search(r"(set_permissions) -p / limited '(\S+)' '(\S+)' '(\S+)'", sentence)
+            assert command is not None
+            assert Permissions(*command.groups()[1:]) == full
+        assert {row["status"] for row in permissions(*full).values()} == {"OK"}
+        if not declared:
+            assert not ctl("list_queues", "name").split()
+            assert "t." not in ctl("list_exchanges", "name")
+            owner = ("--broker", private_broker.url, "--namespace", "t")
+            effectmq(capsys, "topology", "apply", "--kind", "sleep", *owner)
+    # What is there need not be declared again.
+    rows = permissions(*full._replace(configure=r"^t\.(control\.worker-|reply\.).*$"))
+    assert rows["configure"]["status"] == "WARN"
 
 
 @pytest.mark.parametrize("what", ["nobody", "garbage", "missing", "none", "good"])

@@ -27,7 +27,7 @@ from effectmq.protocol.errors import (
     UnroutableError,
 )
 from effectmq.protocol.message import Message
-from effectmq.protocol.topology import Topology
+from effectmq.protocol.topology import NOTHING, Topology
 
 __all__ = ["MemoryTransport"]
 
@@ -231,7 +231,11 @@ class MemoryTransport:
         return broker.has_exchange(exchange)
 
     async def refusals(
-        self, *, publishes: Iterable[tuple[str, str]] = (), consumes: Iterable[str] = ()
+        self,
+        *,
+        declares: Topology = NOTHING,
+        publishes: Iterable[tuple[str, str]] = (),
+        consumes: Iterable[str] = (),
     ) -> list[BrokerError]:
         """See the port; everybody may do everything, where it exists."""
         broker = await self._turn()

@@ -17,15 +17,19 @@ from effectmq.broker.transport import QueueStats
 from effectmq.broker.transports.rabbitmq.driver import Channel, Link
 from effectmq.broker.transports.rabbitmq.ending import end
 from effectmq.protocol.errors import (
+    AccessRefusedError,
     BrokerError,
     ReplyQueueInUseError,
     TopologyError,
     TransportClosedError,
 )
+from effectmq.protocol.topology import Binding, Topology
 
 __all__ = ["Looker"]
 
 T = TypeVar("T")
+
+_Question = Callable[[Channel], Awaitable[None]]
 
 
 class Looker:
@@ -65,6 +69,16 @@ class Looker:
 
         return await self._shared(("exchange", name), look)
 
+    async def may_declare(self, topology: Topology) -> list[AccessRefusedError]:
+        """Why declaring would be refused; empty when it would not."""
+        asked: list[_Question] = [
+            *(_exchange(each.name) for each in topology.exchanges),
+            *(_queue(each.name) for each in topology.queues),
+            *(_binding(each) for each in topology.bindings),
+        ]
+        found = [await self._refusal(each) for each in asked]
+        return [each for each in found if isinstance(each, AccessRefusedError)]
+
     async def may_publish(self, exchange: str, routing_key: str) -> BrokerError | None:
         """Why a publish would be refused; ``None`` when it would not."""
         return await self._refusal(lambda channel: channel.try_publish(exchange, routing_key))
@@ -73,7 +87,7 @@ class Looker:
         """Why consuming would be refused; ``None`` when it would not."""
         return await self._refusal(lambda channel: channel.try_consume(queue))
 
-    async def _refusal(self, ask: Callable[[Channel], Awaitable[None]]) -> BrokerError | None:
+    async def _refusal(self, ask: _Question) -> BrokerError | None:
         channel = await (await self._link()).channel(confirms=False)
         try:
             await ask(channel)
@@ -134,3 +148,15 @@ class Looker:
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+
+
+def _exchange(name: str) -> _Question:
+    return lambda channel: channel.try_exchange(name)
+
+
+def _queue(name: str) -> _Question:
+    return lambda channel: channel.try_queue(name)
+
+
+def _binding(binding: Binding) -> _Question:
+    return lambda channel: channel.try_bind(binding)

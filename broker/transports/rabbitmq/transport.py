@@ -37,7 +37,7 @@ from effectmq.protocol.errors import (
     TransportClosedError,
 )
 from effectmq.protocol.message import Message
-from effectmq.protocol.topology import Topology
+from effectmq.protocol.topology import NOTHING, Topology
 
 __all__ = ["RabbitTransport"]
 
@@ -311,11 +311,16 @@ class RabbitTransport:
         return await self._looker.exchange(exchange)
 
     async def refusals(
-        self, *, publishes: Iterable[tuple[str, str]] = (), consumes: Iterable[str] = ()
+        self,
+        *,
+        declares: Topology = NOTHING,
+        publishes: Iterable[tuple[str, str]] = (),
+        consumes: Iterable[str] = (),
     ) -> list[BrokerError]:
         """See the port."""
         self._check_open()
-        found = [await self._looker.may_publish(*road) for road in publishes]
+        found: list[BrokerError | None] = [*await self._looker.may_declare(declares)]
+        found += [await self._looker.may_publish(*road) for road in publishes]
         found += [await self._looker.may_consume(queue) for queue in consumes]
         return [problem for problem in found if problem is not None]
 

@@ -22,11 +22,13 @@ from effectmq.cli.options import (
     add_json_option,
     add_quiet_option,
     broker_of,
+    is_memory,
     route,
     seconds,
     topology_of,
 )
 from effectmq.cli.output import flush, write_json, write_text
+from effectmq.cli.permitted import permission_findings
 from effectmq.cli.stores import check_attachments, check_journal
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
@@ -45,9 +47,9 @@ _NAME_WIDTH = 32
 _MAX_DETAIL = 1_000
 
 _DESCRIPTION = """\
-Check the broker, the topology, the consumers, the dead letters, delivery, the journal and the
-attachment store: one line a check, with OK, WARN (works, but look at it) or FAIL. Nothing is
-mended; what is missing is declared by: effectmq topology apply. With --json:
+Check the broker, what its user may do, the topology, the consumers, the dead letters, delivery, the
+journal and the attachment store: one line a check, with OK, WARN (works, but look at it) or FAIL.
+Nothing is mended; what is missing is declared by: effectmq topology apply. With --json:
 {"check","status","detail"}, one object a line.
 
 Exit code: 0 without a FAIL, 1 with one."""
@@ -118,14 +120,11 @@ async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
         async with transport:
             took_ms = (time.monotonic() - started) * 1_000
             yield Finding("connection", "OK", f"{mask_url(broker)} in {took_ms:.0f} ms")
-            checkup = Checkup(
-                transport,
-                broker,
-                settings,
-                all_routes(args.kind),
-                longest_s,
-                args.consumer_timeout,
-            )
+            routes = all_routes(args.kind)
+            if not is_memory(broker):
+                async for finding in permission_findings(transport, settings, routes):
+                    yield finding
+            checkup = Checkup(transport, broker, settings, routes, longest_s, args.consumer_timeout)
             async for finding in checkup.findings():
                 yield finding
     except EffectmqError as problem:

@@ -524,12 +524,64 @@ class Channel:
         async def nothing(_: aiormq.abc.DeliveredMessage) -> None:
             """What the library is told to call."""
 
+        await self._tried(
+            self._channel.basic_consume(queue, nothing, arguments={"x-priority": _NO_NUMBER}),
+            f"consuming from {queue!r}",
+            "consume",
+        )
+
+    async def try_exchange(self, exchange: str) -> None:
+        """
+        Ask whether declaring an exchange would be permitted; nothing is declared.
+
+        The name of its alternate exchange is none, which RabbitMQ finds out after it has looked at
+        the permission, and before it makes anything.
+
+        Raises:
+            BrokerError: When it would be refused.
+        """
+        await self._tried(
+            self._channel.exchange_declare(
+                exchange, durable=True, arguments={"alternate-exchange": 0}
+            ),
+            f"declaring exchange {exchange!r}",
+            "declare",
+        )
+
+    async def try_queue(self, queue: str) -> None:
+        """
+        Ask whether declaring a queue would be permitted, in the way of ``try_exchange``.
+
+        Raises:
+            BrokerError: When it would be refused.
+        """
+        await self._tried(
+            self._channel.queue_declare(
+                queue, durable=True, arguments={"x-dead-letter-exchange": 0}
+            ),
+            f"declaring queue {queue!r}",
+            "declare",
+        )
+
+    async def try_bind(self, binding: Binding) -> None:
+        """
+        Ask whether binding would be permitted, by taking away a binding that nobody has.
+
+        Raises:
+            BrokerError: When it would be refused, or one of the two does not exist.
+        """
+        await self._call(
+            self._channel.queue_unbind(
+                binding.queue, binding.exchange, routing_key=f"{binding.routing_key}.{uuid.uuid4()}"
+            ),
+            f"binding queue {binding.queue!r} to exchange {binding.exchange!r}",
+            "bind",
+        )
+
+    async def _tried(self, waiting: Awaitable[T], doing: str, operation: Operation) -> None:
+        """A request that cannot succeed: it is permitted when that is all that is wrong with it."""
         try:
-            await self._call(
-                self._channel.basic_consume(queue, nothing, arguments={"x-priority": _NO_NUMBER}),
-                f"consuming from {queue!r}",
-                "consume",
-            )
+            await self._call(waiting, doing, operation)
         except BrokerError:
             if self._close_code != _PRECONDITION_FAILED:
                 raise
