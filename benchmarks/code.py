@@ -27,7 +27,7 @@ from importlib.metadata import version
 from pydantic_monty import AsyncMonty
 
 from effectmq import Client, Worker
-from effectmq.broker.databases import open_database
+from effectmq.broker.store.database import open_database
 from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from effectmq.broker.databases.sqlite import SqliteTransaction
-from effectmq.broker.journal.records import Claim, Effect, Granted, Operation, Record
-from effectmq.broker.journal.tables import JOURNAL_SCHEMA, apply
-from effectmq.protocol.request import Identity
+from effectmq.broker.store.database.sqlite.adapter import SqliteTransaction
+from effectmq.broker.store.journal.records import Claim, Effect, Granted, Operation, Record
+from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA, apply
+from effectmq.protocol.messages.request import Identity
 
 _GROUP = 100
 _PAYLOAD = '{"text":"' + "x" * 700 + '"}'

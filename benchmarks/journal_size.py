@@ -16,10 +16,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from hashlib import sha256
 
-from effectmq.broker.database import Value
-from effectmq.broker.journal.archive import Archive, open_archive
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.summaries import EffectFilter
+from effectmq.broker.store.database.port import Value
+from effectmq.broker.store.journal.archive.archive import Archive, open_archive
+from effectmq.broker.store.journal.archive.summaries import EffectFilter
+from effectmq.broker.store.journal.journal import Journal
 from effectmq.protocol.kinds import EFFECT_KINDS
 
 _BATCH = 5_000

@@ -35,7 +35,7 @@ from effectmq.consumers.llm import (
 )
 from effectmq.consumers.llm.script import ScriptRule
 from effectmq.protocol.errors import BrokerError
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandLlmCall
 from effectmq.protocol.wire.llm_request import LlmContentBlockText, LlmMessage, LlmRequestSpec
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeLlmCall

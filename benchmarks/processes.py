@@ -24,10 +24,10 @@ from pathlib import Path
 
 from benchmarks.__main__ import Maker, compare
 from effectmq import Client, Worker, WorkerSettings
-from effectmq.broker.databases import open_database
-from effectmq.broker.processes.registry import ProcessRegistry
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.consumers.processes import ProcessHandler, ProcessRunner, RunningProcess
-from effectmq.consumers.tool_outputs import output_from
+from effectmq.consumers.tools.outputs import output_from
 from effectmq.protocol.wire.process_registration import (
     ProcessInputToolCall,
     ProcessProvenance,

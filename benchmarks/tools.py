@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from effectmq import Client, EffectContext, ToolCall, Worker
-from effectmq.consumers.tool_functions import tool_from
+from effectmq.consumers.tools.functions import tool_from
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
 from tests.brokers.sweep import sweep
 

@@ -1,0 +1,1 @@
+"""How effects travel, and what is kept of them."""

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from effectmq.protocol import headers as names
 from effectmq.protocol.errors import ParentExpiredError
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.request import Request
 
 __all__ = ["Inheritance", "carrying_out", "detached", "inherited"]
 

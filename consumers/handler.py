@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, cast
 
-from effectmq.broker.journal.records import OnUncertain, WhenDoubtful
-from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.consumers.threads import in_thread
+from effectmq.broker.store.journal.records import OnUncertain, WhenDoubtful
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.consumers.runtime.threads import in_thread
+from effectmq.protocol.encoding.model import from_tree
 from effectmq.protocol.errors import (
     ConfigurationError,
     HandlerError,
     MalformedError,
     RejectEffectError,
 )
-from effectmq.protocol.model import from_tree
-from effectmq.protocol.request import Request
+from effectmq.protocol.identity.validation import wrong_outcome
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
-from effectmq.protocol.validation import wrong_outcome
 from effectmq.protocol.wire.envelope import RuntimeEffectCommand, RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeInvocation
 from effectmq.protocol.wire.outcome import OUTCOME_CLASSES, RuntimeEffectOutcome

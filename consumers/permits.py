@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from effectmq.broker.refusals import all_refused
-from effectmq.broker.transport import Transport
+from effectmq.broker.transports.port import Transport
+from effectmq.broker.transports.refusals import all_refused
 from effectmq.protocol.errors import AccessRefusedError, TopologyError
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.permissions import worker_permissions

@@ -12,38 +12,37 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
-from effectmq.broker.attachments.store import AttachmentStore
-from effectmq.broker.claimcheck import ClaimCheck
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transport import Consumer, Transport
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
-from effectmq.broker.urls import mask_url
-from effectmq.consumers.abandoned import Abandoned
-from effectmq.consumers.abilities import Abilities
-from effectmq.consumers.chunks import ChunkOutbox
+from effectmq.broker.transports.port import Consumer, Transport
+from effectmq.broker.transports.settings import TransportSettings
+from effectmq.consumers.fleet.abilities import Abilities
+from effectmq.consumers.fleet.quarantine import Quarantine
+from effectmq.consumers.fleet.witnesses import Witnesses
 from effectmq.consumers.handler import Handler
-from effectmq.consumers.health import Health, Patience
-from effectmq.consumers.inflight import InFlight
-from effectmq.consumers.job import Job
-from effectmq.consumers.lane import Lane
-from effectmq.consumers.limbo import LIMBO_HANDLER, LIMBO_PREFETCH, LimboJob
+from effectmq.consumers.outboxes.chunks import ChunkOutbox
+from effectmq.consumers.outboxes.replies import ReplyOutbox
+from effectmq.consumers.outboxes.roads import keep_roads
+from effectmq.consumers.outboxes.settlement import Settlement
 from effectmq.consumers.permits import declare_and_check
-from effectmq.consumers.quarantine import Quarantine
-from effectmq.consumers.recording import JournalRecords, NoRecords, Records
-from effectmq.consumers.replies import ReplyOutbox
-from effectmq.consumers.roads import keep_roads
+from effectmq.consumers.pipeline.collector import LIMBO_HANDLER, LIMBO_PREFETCH, LimboJob
+from effectmq.consumers.pipeline.inflight import InFlight
+from effectmq.consumers.pipeline.job import Job
+from effectmq.consumers.pipeline.leases import JournalRecords, NoRecords, Records
+from effectmq.consumers.pipeline.route import Lane
+from effectmq.consumers.pipeline.unread import STORE, VERSION
+from effectmq.consumers.runtime.abandoned import Abandoned
+from effectmq.consumers.runtime.health import Health, Patience
+from effectmq.consumers.runtime.threads import Threads
+from effectmq.consumers.runtime.watchdog import LoopWatchdog
 from effectmq.consumers.serving import Route, Serving
 from effectmq.consumers.settings import WorkerSettings
-from effectmq.consumers.settlement import Settlement
-from effectmq.consumers.threads import Threads
-from effectmq.consumers.unread import STORE, VERSION
-from effectmq.consumers.watchdog import LoopWatchdog
-from effectmq.consumers.witnesses import Witnesses
 from effectmq.protocol.errors import ConfigurationError, DatabaseReadOnlyError
 from effectmq.protocol.kinds import kind_of
-from effectmq.protocol.notice import Able, read_notice
-from effectmq.protocol.request import Identity
+from effectmq.protocol.messages.cancel_notice import Able, read_notice
+from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
     Names,
@@ -51,6 +50,7 @@ from effectmq.protocol.topology import (
     shared_topology,
     work_topology,
 )
+from effectmq.protocol.urls import mask_url
 
 __all__ = ["Service"]
 

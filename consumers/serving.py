@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from effectmq.broker.transport import Consumer, Delivery, Transport
-from effectmq.consumers.job import Job
-from effectmq.consumers.lane import Lane
+from effectmq.broker.transports.port import Consumer, Delivery, Transport
+from effectmq.consumers.pipeline.job import Job
+from effectmq.consumers.pipeline.route import Lane
 from effectmq.protocol.errors import AccessRefusedError, BrokerError
-from effectmq.protocol.probe import is_probe
+from effectmq.protocol.messages.probe import is_probe
 
 __all__ = ["Route", "Serving"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.limits import HARD_MAX_BODY_BYTES
 
 __all__ = ["WorkerSettings"]
 

@@ -5,10 +5,10 @@ and timers, so nothing is ever left for ``run`` to wait for.
 
 from __future__ import annotations
 
-from effectmq.broker.journal.records import OnUncertain
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError
-from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
 
 __all__ = ["SleepHandler"]

@@ -16,28 +16,28 @@ from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar, overload
 
-from effectmq.broker.addresses import joined_addresses
-from effectmq.broker.attachments import open_attachments
-from effectmq.broker.attachments.store import AttachmentStore
-from effectmq.broker.databases.belonging import Adoptable
-from effectmq.broker.journal.choice import (
+from effectmq.broker.store.attachments import open_attachments
+from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.broker.store.database.belonging import Adoptable
+from effectmq.broker.store.journal.choice import (
     ReplayMode,
     checked_replay,
     chosen_journal,
     open_journal,
 )
-from effectmq.broker.journal.records import OnUncertain
-from effectmq.broker.settings import TransportSettings
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.broker.transports.addresses import joined_addresses
+from effectmq.broker.transports.settings import TransportSettings
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
-from effectmq.consumers.health import Health, Patience
-from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.consumers.runtime.health import Health, Patience
+from effectmq.consumers.runtime.shutdown import stop_signals
 from effectmq.consumers.service import Service
 from effectmq.consumers.settings import WorkerSettings
-from effectmq.consumers.shutdown import stop_signals
 from effectmq.consumers.sleep import SleepHandler
-from effectmq.consumers.tool_functions import tool_from
-from effectmq.consumers.tool_handler import ToolHandler
-from effectmq.consumers.tools import Tool
+from effectmq.consumers.tools.functions import tool_from
+from effectmq.consumers.tools.handler import ToolHandler
+from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.topology import (
@@ -247,7 +247,7 @@ class EffectWorker:
             ConfigurationError: When an argument cannot be used.
         """
         # Not at the top: the MCP library is an extra, and slow to load for those without servers.
-        from effectmq.consumers.mcp import McpServer, McpTools
+        from effectmq.consumers.tools.mcp import McpServer, McpTools
 
         self._tool_handler().sources.append(
             McpTools(

@@ -13,24 +13,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from effectmq.protocol.canonical import canonical_json, digest, sha256_hex
-    from effectmq.protocol.canonicalize import canonicalize_line
-    from effectmq.protocol.digests import effect_scope_of, scope_id
-    from effectmq.protocol.jsontext import parse_json
-    from effectmq.protocol.model import WireModel, canonical_bytes, from_tree, stable_hash, to_tree
-    from effectmq.protocol.model_calls import (
-        ModelToolCall,
-        arguments_from_model,
-        calls_from_model,
+    from effectmq.protocol.encoding.canonical import canonical_json, digest, sha256_hex
+    from effectmq.protocol.encoding.jsontext import parse_json
+    from effectmq.protocol.encoding.model import (
+        WireModel,
+        canonical_bytes,
+        from_tree,
+        stable_hash,
+        to_tree,
     )
-    from effectmq.protocol.opaque import Json, JsonValue, canonical_value
-    from effectmq.protocol.tagging import Err, Ok, Result
-    from effectmq.protocol.validation import (
+    from effectmq.protocol.encoding.opaque import Json, JsonValue, canonical_value
+    from effectmq.protocol.encoding.tagging import Err, Ok, Result
+    from effectmq.protocol.identity.canonicalize import canonicalize_line
+    from effectmq.protocol.identity.digests import effect_scope_of, scope_id
+    from effectmq.protocol.identity.validation import (
         envelope_problem,
         scope_problem,
         validate_envelope,
         validate_scope,
         wrong_outcome,
+    )
+    from effectmq.protocol.tool_calls.from_model import (
+        ModelToolCall,
+        arguments_from_model,
+        calls_from_model,
     )
     from effectmq.protocol.wire.attachments import (
         AttachmentCreateMeta,
@@ -322,15 +328,15 @@ __all__ = [
 
 #: Where the names live; the first module that offers a name has it.
 _MODULES = (
-    "canonical",
-    "canonicalize",
-    "digests",
-    "jsontext",
-    "model",
-    "model_calls",
-    "opaque",
-    "tagging",
-    "validation",
+    "encoding.canonical",
+    "identity.canonicalize",
+    "identity.digests",
+    "encoding.jsontext",
+    "encoding.model",
+    "tool_calls.from_model",
+    "encoding.opaque",
+    "encoding.tagging",
+    "identity.validation",
     "wire.attachments",
     "wire.envelope",
     "wire.execution",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from effectmq.broker.addresses import split_addresses
-from effectmq.broker.settings import DEFAULT_SETTINGS, TransportSettings
-from effectmq.broker.transport import Transport
+from effectmq.broker.transports.addresses import split_addresses
 from effectmq.broker.transports.memory import MemoryTransport
-from effectmq.broker.urls import mask_url
+from effectmq.broker.transports.port import Transport
+from effectmq.broker.transports.settings import DEFAULT_SETTINGS, TransportSettings
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.urls import mask_url
 
 __all__ = ["open_transport"]
 

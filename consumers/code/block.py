@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from effectmq.consumers.code.calls import CodeCalls
+from effectmq.consumers.code.data.images import Images
+from effectmq.consumers.code.data.projection import projected
 from effectmq.consumers.code.engine import Ran
 from effectmq.consumers.code.functions import Function
 from effectmq.consumers.code.host import BlockHost
-from effectmq.consumers.code.images import Images
-from effectmq.consumers.code.projection import projected
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol.wire.execution import ExecResponse
 

@@ -13,18 +13,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from effectmq.consumers.code.data.values import CodeError, UnsendableError, answer_of, to_json
 from effectmq.consumers.code.engine import BlockStoppedError
 from effectmq.consumers.code.faults import over_calls, over_sleeps
 from effectmq.consumers.code.functions import Function
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.code.values import CodeError, UnsendableError, answer_of, to_json
-from effectmq.consumers.tool_outputs import failure, output_from
-from effectmq.protocol import invocations
-from effectmq.protocol.canonical import canonical_json
+from effectmq.consumers.tools.outputs import failure, output_from
+from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.errors import EffectFailedError, EffectMismatchError, RejectEffectError
-from effectmq.protocol.model import to_tree
+from effectmq.protocol.identity import invocations
+from effectmq.protocol.identity.validation import wrong_outcome
 from effectmq.protocol.text import printable
-from effectmq.protocol.validation import wrong_outcome
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommand,
     RuntimeEffectCommandSleep,

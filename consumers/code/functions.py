@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from effectmq.consumers.code.values import CodeError
-from effectmq.consumers.tools import Tool
+from effectmq.consumers.code.data.values import CodeError
+from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 

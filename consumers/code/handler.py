@@ -13,23 +13,23 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from effectmq.broker.database import Database
-from effectmq.broker.databases.belonging import Belonging
-from effectmq.broker.journal.records import OnUncertain
+from effectmq.broker.store.database.belonging import Belonging
+from effectmq.broker.store.database.port import Database
+from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.code.block import Block
 from effectmq.consumers.code.calls import CodeCalls, Execute
-from effectmq.consumers.code.database_sessions import DatabaseSessions
+from effectmq.consumers.code.data.images import Images, ImageStore
 from effectmq.consumers.code.engine import Engine, Program, Ran, StateUnreadableError
 from effectmq.consumers.code.faults import over_state, stopped
 from effectmq.consumers.code.functions import Function, Signatures, functions_of, usable
-from effectmq.consumers.code.images import Images, ImageStore
-from effectmq.consumers.code.sessions import MemorySessions, Sessions, Start
 from effectmq.consumers.code.settings import CodeSettings
+from effectmq.consumers.code.state.database_sessions import DatabaseSessions
+from effectmq.consumers.code.state.sessions import MemorySessions, Sessions, Start
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError
-from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.protocol.encoding.model import Err, Ok
 from effectmq.protocol.errors import RejectEffectError
-from effectmq.protocol.model import Err, Ok
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 
@@ -194,7 +194,7 @@ def _engine(settings: CodeSettings) -> Engine:
         from effectmq.consumers.code.cpython.engine import CPythonEngine
 
         return CPythonEngine(settings)
-    from effectmq.consumers.code.monty import MontyEngine
+    from effectmq.consumers.code.monty.engine import MontyEngine
 
     return MontyEngine(settings)
 

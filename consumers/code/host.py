@@ -9,11 +9,11 @@ from functools import partial
 from typing import NoReturn
 
 from effectmq.consumers.code.calls import CodeCalls
+from effectmq.consumers.code.data.images import Images
+from effectmq.consumers.code.data.values import CodeError, UnsendableError, to_json
 from effectmq.consumers.code.engine import Later
 from effectmq.consumers.code.functions import FINISH, SHOW_IMAGE, Function
-from effectmq.consumers.code.images import Images
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.code.values import CodeError, UnsendableError, to_json
 from effectmq.protocol.wire.tool_value import encode_tool_value
 from effectmq.protocol.wire.tools import ToolCallOutput, ToolControlFail, ToolControlFinish
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol, Self
 
+from effectmq.consumers.decisions.retry import retry_wait_ms
 from effectmq.consumers.handler import TryAgain
 from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.port import CallFailure, ModelCallError, ModelProvider, Prompt
-from effectmq.consumers.retry import retry_wait_ms
 from effectmq.protocol.errors import RetryEffectError
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
 from effectmq.protocol.wire.llm_response import LlmResponse

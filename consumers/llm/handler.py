@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from effectmq.broker.journal.records import OnUncertain
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
 from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
 from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.providers import open_provider
-from effectmq.consumers.retry import NO_RETRY, RetryPolicy
+from effectmq.protocol.encoding.tagging import Err, Ok
 from effectmq.protocol.errors import RejectEffectError
-from effectmq.protocol.request import Request
-from effectmq.protocol.tagging import Err, Ok
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandDirect,
     RuntimeEffectCommandLlmCall,

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from tenacity import stop_after_attempt, stop_before_delay, wait_random_exponential
 
+from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.llm.script import ScriptRule
-from effectmq.consumers.retry import RetryPolicy
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 

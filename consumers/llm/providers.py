@@ -36,7 +36,7 @@ def open_provider(
         return ScriptedModel(settings.script)
     key = _key(name, settings, variables)
     try:
-        from effectmq.consumers.llm.hosted import hosted_model
+        from effectmq.consumers.llm.hosted.adapter import hosted_model
 
         return hosted_model(name, settings, key)
     except ImportError:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from effectmq.consumers.handler import call
 from effectmq.consumers.processes.running import Program, RunningProcess, RunTool
+from effectmq.protocol.encoding.rust_text import is_blank
 from effectmq.protocol.processes.outputs import from_tool_output
-from effectmq.protocol.rust_text import is_blank
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.process_events import (
     ProcessAwaitOutput,

@@ -18,12 +18,12 @@ from collections.abc import Callable
 
 from tenacity import stop_after_attempt
 
-from effectmq.broker.journal.records import OnUncertain
-from effectmq.broker.processes.registry import ProcessRegistry
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.broker.store.processes.registry import ProcessRegistry
+from effectmq.consumers.decisions.retry import IN_PLACE_LIMIT_MS, RetryPolicy
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, TryAgain
-from effectmq.consumers.retry import IN_PLACE_LIMIT_MS, RetryPolicy
 from effectmq.protocol.errors import ProcessRegistryError, RejectEffectError, UnknownProcessError
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandProcess
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeProcess
 from effectmq.protocol.wire.process_commands import (

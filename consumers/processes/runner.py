@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Self
 
 from effectmq.broker.inheritance import carrying_out
-from effectmq.broker.processes.registry import ProcessRegistry
+from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.consumers.processes.execution import Executors, cancelled, recovery_failure
 from effectmq.consumers.processes.running import Program, RunningProcess, RunTool
 from effectmq.consumers.processes.settings import ProcessRunnerSettings

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from itertools import count
 
-from effectmq.broker.processes.registry import ProcessRegistry
-from effectmq.protocol.digests import event_key
-from effectmq.protocol.opaque import JsonValue
+from effectmq.broker.store.processes.registry import ProcessRegistry
+from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.identity.digests import event_key
 from effectmq.protocol.wire.invocation import RuntimeReplay
 from effectmq.protocol.wire.process_events import (
     ProcessAwaitOutput,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from effectmq.broker.client import EffectClient
+from effectmq.broker.client.client import EffectClient
 from effectmq.consumers.processes.running import RunningProcess
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import (

@@ -11,13 +11,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from effectmq.broker.journal.records import OnUncertain
-from effectmq.broker.sessions.inbox import SessionInbox
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.broker.store.sessions.inbox import SessionInbox
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, call
-from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.protocol.encoding.tagging import Err, Ok
 from effectmq.protocol.errors import HandlerError, RejectEffectError
-from effectmq.protocol.request import Request
-from effectmq.protocol.tagging import Err, Ok
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandCheckpoint
 from effectmq.protocol.wire.execution import CheckpointDelivery, CheckpointKind

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from effectmq.broker.journal.records import OnUncertain
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, call
-from effectmq.consumers.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.consumers.tools import Tool
+from effectmq.consumers.tools.registry import Tool
+from effectmq.protocol.encoding.tagging import Err, Ok
 from effectmq.protocol.errors import RejectEffectError
-from effectmq.protocol.request import Request
-from effectmq.protocol.tagging import Err, Ok
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSyncExecutionSurface
 from effectmq.protocol.wire.execution import ExecutionSurfaceSync

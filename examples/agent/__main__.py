@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 
 from effectmq import Client, EffectmqError
-from effectmq.broker.journal.archive import open_archive
-from effectmq.broker.journal.summaries import EffectFilter
+from effectmq.broker.store.journal.archive.archive import open_archive
+from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.protocol.kinds import EFFECT_KINDS
 from examples.agent.loop import Agent, AgentError
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from effectmq.protocol import invocations
-from effectmq.protocol.digests import event_payload_hash
 from effectmq.protocol.errors import ProcessRegistryError
+from effectmq.protocol.identity import invocations
+from effectmq.protocol.identity.digests import event_payload_hash
 from effectmq.protocol.processes.outputs import status_of
 from effectmq.protocol.processes.schema_check import payload_problem
 from effectmq.protocol.processes.semantics import event_semantics

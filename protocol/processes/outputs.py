@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from effectmq.protocol.digests import terminal_event_key
-from effectmq.protocol.model import to_tree
+from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.identity.digests import terminal_event_key
 from effectmq.protocol.wire.invocation import RuntimeReplay
 from effectmq.protocol.wire.process_events import (
     ProcessAwaitOutput,

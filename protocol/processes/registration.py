@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from effectmq.protocol.digests import prepared_registration
+from effectmq.protocol.encoding.rust_text import is_blank
 from effectmq.protocol.errors import ProcessRegistryError, UnknownProcessError
-from effectmq.protocol.rust_text import is_blank
+from effectmq.protocol.identity.digests import prepared_registration
 from effectmq.protocol.wire.process_event_types import ProcessEventType
 from effectmq.protocol.wire.process_registration import ProcessRegistration
 

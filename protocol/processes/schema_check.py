@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import cast
 
-from effectmq.protocol.canonical import canonical_json
-from effectmq.protocol.opaque import JsonValue
-from effectmq.protocol.rust_text import debug_text
+from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.encoding.rust_text import debug_text
 
 __all__ = ["payload_problem"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from effectmq.protocol.canonical import canonical_json
+from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.errors import ProcessRegistryError
-from effectmq.protocol.opaque import JsonValue
 from effectmq.protocol.wire.process_event_types import (
     ProcessValueSelector,
     ProcessValueSelectorConst,

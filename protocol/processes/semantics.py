@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from effectmq.protocol.digests import wake_dedupe_key
+from effectmq.protocol.encoding.model import from_tree
+from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.errors import MalformedError
-from effectmq.protocol.model import from_tree
-from effectmq.protocol.opaque import JsonValue
+from effectmq.protocol.identity.digests import wake_dedupe_key
 from effectmq.protocol.processes.selectors import is_truthy, select, text_of
 from effectmq.protocol.wire.process_event_types import (
     ProcessEventSemanticsSpec,

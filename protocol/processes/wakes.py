@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from effectmq.protocol.digests import process_scope_id, wake_id
 from effectmq.protocol.errors import ProcessRegistryError
+from effectmq.protocol.identity.digests import process_scope_id, wake_id
 from effectmq.protocol.wire.messages import MessageOriginProcess, TurnCause
 from effectmq.protocol.wire.process_events import ProcessEvent, ProcessWakeDelivery, SystemTime
 from effectmq.protocol.wire.process_registration import ProcessScope

@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.jsontext import Members
-from effectmq.protocol.model import U64, WireModel
+from effectmq.protocol.encoding.jsontext import Members
+from effectmq.protocol.encoding.model import U64, WireModel
 from effectmq.protocol.wire.execution import CheckpointKind
 from effectmq.protocol.wire.invocation import RuntimeInvocation, RuntimeReplay, RuntimeScope
 from effectmq.protocol.wire.llm_request import LlmRequestSpec

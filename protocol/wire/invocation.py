@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import U64, UNIT, OrAbsent, Usize, WireModel
+from effectmq.protocol.encoding.model import U64, UNIT, OrAbsent, Usize, WireModel
 
 __all__ = [
     "CausalRef",

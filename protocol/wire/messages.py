@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import (
+from effectmq.protocol.encoding.model import (
     EXTERNAL,
     U8,
     U64,

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import OmitEmpty, Result, WireModel
+from effectmq.protocol.encoding.model import OmitEmpty, Result, WireModel
 from effectmq.protocol.wire.execution import CheckpointDelivery, ExecResponse, ExecutionSurfaceSync
 from effectmq.protocol.wire.llm_response import LlmCallError, LlmResponse
 from effectmq.protocol.wire.process_commands import ProcessEffectOutcome

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import OrAbsent, WireModel
+from effectmq.protocol.encoding.model import OrAbsent, WireModel
 from effectmq.protocol.wire.process_events import (
     ProcessAwaitOutput,
     ProcessEvent,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from effectmq.protocol.model import U32, U64, Json, OrAbsent, WireModel, is_none
+from effectmq.protocol.encoding.model import U32, U64, Json, OrAbsent, WireModel, is_none
 from effectmq.protocol.wire.invocation import (
     CausalRef,
     RuntimeInvocation,

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from effectmq.protocol.model import U32, U64, UNIT, Json, OrAbsent, Usize, WireModel, is_none
+from effectmq.protocol.encoding.model import (
+    U32,
+    U64,
+    UNIT,
+    Json,
+    OrAbsent,
+    Usize,
+    WireModel,
+    is_none,
+)
 from effectmq.protocol.wire.invocation import RuntimeInvocation
 from effectmq.protocol.wire.process_event_types import ProcessEventType
 from effectmq.protocol.wire.process_events import ProcessAwaitOutput

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import I32, UNIT, OmitEmpty, OrAbsent, SortedMap, WireModel, is_empty
+from effectmq.protocol.encoding.model import (
+    I32,
+    UNIT,
+    OmitEmpty,
+    OrAbsent,
+    SortedMap,
+    WireModel,
+    is_empty,
+)
 from effectmq.protocol.wire.tool_definitions import ToolAvailability
 
 __all__ = [

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from effectmq.protocol.model import (
+from effectmq.protocol.encoding.model import (
     EXTERNAL,
     FROM_WIRE,
     ExternalVariant,
@@ -20,7 +20,7 @@ from effectmq.protocol.model import (
     OrAbsent,
     WireModel,
 )
-from effectmq.protocol.opaque import last_values
+from effectmq.protocol.encoding.opaque import last_values
 from effectmq.protocol.wire.invocation import CausalRef
 from effectmq.protocol.wire.messages import MessageOrigin, MessageRole, Part
 from effectmq.protocol.wire.tools import ToolCallRecord

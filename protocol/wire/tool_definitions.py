@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from effectmq.protocol.model import (
+from effectmq.protocol.encoding.model import (
     FROM_WIRE,
     U32,
     U64,

@@ -14,9 +14,8 @@ from typing import Annotated, Any, cast
 from pydantic_core import CoreSchema
 from pydantic_core import core_schema as cs
 
-from effectmq.protocol.errors import MalformedError
-from effectmq.protocol.model import FROM_WIRE, from_tree, to_tree
-from effectmq.protocol.opaque import (
+from effectmq.protocol.encoding.model import FROM_WIRE, from_tree, to_tree
+from effectmq.protocol.encoding.opaque import (
     MAX_DEPTH,
     JsonValue,
     Refused,
@@ -25,6 +24,7 @@ from effectmq.protocol.opaque import (
     path_text,
     validation_error,
 )
+from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.attachments import AttachmentRef
 
 __all__ = ["RESERVED_KEY", "ToolValue", "decode_tool_value", "encode_tool_value"]

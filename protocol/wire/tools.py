@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.model import (
+from effectmq.protocol.encoding.model import (
     U32,
     U64,
     UNIT,

@@ -15,14 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from effectmq.broker.handle import Handle
-    from effectmq.broker.scopes import ProcessScope, ToolCall, Turn
-    from effectmq.broker.settings import TransportSettings
+    from effectmq.broker.client.handle import Handle
+    from effectmq.broker.client.turns import ProcessScope, ToolCall, Turn
+    from effectmq.broker.transports.settings import TransportSettings
+    from effectmq.consumers.decisions.retry import RetryPolicy
     from effectmq.consumers.handler import EffectContext
-    from effectmq.consumers.retry import RetryPolicy
     from effectmq.consumers.settings import WorkerSettings
-    from effectmq.consumers.tool_context import ToolContext
-    from effectmq.consumers.tool_results import (
+    from effectmq.consumers.tools.context import ToolContext
+    from effectmq.consumers.tools.results import (
         Attachment,
         FailTurn,
         FinishTurn,
@@ -71,21 +71,21 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Attachment": "consumers.tool_results",
+    "Attachment": "consumers.tools.results",
     "Client": "wiring",
     "EffectContext": "consumers.handler",
-    "FailTurn": "consumers.tool_results",
-    "FinishTurn": "consumers.tool_results",
-    "Handle": "broker.handle",
-    "ProcessScope": "broker.scopes",
-    "RetryPolicy": "consumers.retry",
+    "FailTurn": "consumers.tools.results",
+    "FinishTurn": "consumers.tools.results",
+    "Handle": "broker.client.handle",
+    "ProcessScope": "broker.client.turns",
+    "RetryPolicy": "consumers.decisions.retry",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",
-    "SwitchAgentFrame": "consumers.tool_results",
-    "ToolCall": "broker.scopes",
-    "ToolContext": "consumers.tool_context",
-    "ToolReturn": "consumers.tool_results",
-    "TransportSettings": "broker.settings",
-    "Turn": "broker.scopes",
+    "SwitchAgentFrame": "consumers.tools.results",
+    "ToolCall": "broker.client.turns",
+    "ToolContext": "consumers.tools.context",
+    "ToolReturn": "consumers.tools.results",
+    "TransportSettings": "broker.transports.settings",
+    "Turn": "broker.client.turns",
     "Worker": "wiring",
     "WorkerSettings": "consumers.settings",
 }

@@ -22,10 +22,10 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from effectmq.broker.client import EffectClient
-from effectmq.broker.databases.late import LateDatabase
-from effectmq.broker.processes.registry import ProcessRegistry
-from effectmq.broker.sessions import SessionInbox
+from effectmq.broker.client.client import EffectClient
+from effectmq.broker.store.database.late import LateDatabase
+from effectmq.broker.store.processes.registry import ProcessRegistry
+from effectmq.broker.store.sessions import SessionInbox
 from effectmq.consumers.processes import (
     ProcessHandler,
     ProcessRunner,

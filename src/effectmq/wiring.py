@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from effectmq.broker.attachments import AttachmentStore
-from effectmq.broker.client import EffectClient
-from effectmq.broker.journal.choice import ReplayMode
-from effectmq.broker.settings import TransportSettings
+from effectmq.broker.client.client import EffectClient
+from effectmq.broker.store.attachments import AttachmentStore
+from effectmq.broker.store.journal.choice import ReplayMode
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.environment import Environment, variables
-from effectmq.protocol.codec import MSGPACK
+from effectmq.protocol.encoding.codec import MSGPACK
 
 if TYPE_CHECKING:
     from effectmq.consumers.llm import AttachmentSource

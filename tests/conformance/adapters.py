@@ -12,10 +12,10 @@ from typing import Protocol
 
 import aio_pika
 
-from effectmq.broker.settings import DEFAULT_SETTINGS, TransportSettings
-from effectmq.broker.transport import Transport
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
+from effectmq.broker.transports.port import Transport
+from effectmq.broker.transports.settings import DEFAULT_SETTINGS, TransportSettings
 from effectmq.protocol.topology import Topology
 from tests.brokers.proxy import ChaosProxy
 

@@ -6,10 +6,10 @@ import secrets
 from dataclasses import replace
 from typing import Any
 
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.records import Claim, Effect, Granted, Record
-from effectmq.protocol.canonical import canonical_json, sha256_hex
-from effectmq.protocol.request import Identity
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.records import Claim, Effect, Granted, Record
+from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
+from effectmq.protocol.messages.request import Identity
 
 __all__ = ["LEASE_MS", "claim_of", "effect", "envelope", "finished", "granted", "said"]
 

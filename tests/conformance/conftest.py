@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from effectmq.broker.transport import Transport
+from effectmq.broker.transports.port import Transport
 from effectmq.protocol.topology import Names, TopologySettings, shared_topology, work_topology
 from tests.brokers.provide import Brokers, label
 from tests.conformance.adapters import Adapter, AmqpAdapter, MemoryAdapter

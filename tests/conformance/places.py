@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from effectmq.broker.attachments import AttachmentSettings, AttachmentStore, open_attachments
-from effectmq.broker.attachments.memory import MemoryObjects
-from effectmq.broker.attachments.objects import ObjectStore, Persistence
-from effectmq.broker.attachments.s3 import S3Objects
+from effectmq.broker.store.attachments import AttachmentSettings, AttachmentStore, open_attachments
+from effectmq.broker.store.attachments.memory import MemoryObjects
+from effectmq.broker.store.attachments.objects import ObjectStore, Persistence
+from effectmq.broker.store.attachments.s3 import S3Objects
 
 __all__ = ["DirectoryPlace", "MemoryPlace", "Place", "S3Place", "opened"]
 

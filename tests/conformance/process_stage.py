@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from effectmq.broker.processes.registry import ProcessRegistry
-from effectmq.protocol.opaque import JsonValue
+from effectmq.broker.store.processes.registry import ProcessRegistry
+from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.wire.invocation import CausalRef, RuntimeReplay
 from effectmq.protocol.wire.process_event_types import (
     LashSchema,

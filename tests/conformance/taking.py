@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from effectmq.broker.transport import Consumer, Delivery, Transport
+from effectmq.broker.transports.port import Consumer, Delivery, Transport
 from tests.waiting import eventually
 
 __all__ = ["take", "texts", "until_ready"]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.claimcheck import ClaimCheck
-from effectmq.broker.transport import Transport
-from effectmq.protocol.claimcheck import BodyReference, body_reference
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import (
     AttachmentCorruptError,
     AttachmentMissingError,
@@ -20,7 +19,8 @@ from effectmq.protocol.errors import (
     MalformedError,
     PayloadTooLargeError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.body_reference import BodyReference, body_reference
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names
 from effectmq.protocol.wire.attachments import AttachmentMeta, AttachmentRef, MediaTypeImage
 from tests.conformance.places import DirectoryPlace, MemoryPlace, Place, S3Place, opened

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.attachments import open_attachments
-from effectmq.broker.attachments.settings import AttachmentSettings
-from effectmq.broker.attachments.store import AttachmentStore
-from effectmq.broker.client import EffectClient
+from effectmq.broker.client.client import EffectClient
+from effectmq.broker.store.attachments import open_attachments
+from effectmq.broker.store.attachments.settings import AttachmentSettings
+from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import AttachmentMissingError, ConfigurationError
 from effectmq.protocol.topology import TopologySettings

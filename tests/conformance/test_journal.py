@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.records import (
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.records import (
     Abandon,
     Accepted,
     Begin,
@@ -29,7 +29,7 @@ from effectmq.broker.journal.records import (
     Release,
     Renew,
 )
-from effectmq.protocol.canonical import canonical_json
+from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.errors import DatabaseUnavailableError, InvalidEnvelopeError
 from tests.conformance.asking import (
     LEASE_MS,

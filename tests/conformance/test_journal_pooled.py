@@ -12,15 +12,15 @@ import asyncio
 import psycopg
 import pytest
 
-from effectmq.broker.databases import open_database
-from effectmq.broker.databases.postgres import PostgresDatabase
-from effectmq.broker.databases.postgres_address import read_address
-from effectmq.broker.journal.archive import open_archive
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.records import Granted, Recorded
-from effectmq.broker.processes.registry import ProcessRegistry
-from effectmq.broker.sessions.inbox import SessionInbox
-from effectmq.consumers.code.database_sessions import DatabaseSessions
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.database.postgres.adapter import PostgresDatabase
+from effectmq.broker.store.database.postgres.address import read_address
+from effectmq.broker.store.journal.archive.archive import open_archive
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.records import Granted, Recorded
+from effectmq.broker.store.processes.registry import ProcessRegistry
+from effectmq.broker.store.sessions.inbox import SessionInbox
+from effectmq.consumers.code.state.database_sessions import DatabaseSessions
 from tests.conformance.asking import claim_of, effect, finished
 from tests.conformance.test_journal import (
     TestCancelling,

@@ -7,18 +7,25 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from effectmq.broker.database import Database
-from effectmq.broker.databases import open_database
-from effectmq.broker.databases.late import LateDatabase
-from effectmq.broker.journal.archive import open_archive
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.records import Accepted, Cancel, Cancelled, Granted, Lost, Recorded
-from effectmq.broker.journal.summaries import EffectFilter, EffectIdError
-from effectmq.broker.journal.tail import News
-from effectmq.broker.processes.registry import ProcessRegistry
-from effectmq.broker.sessions.inbox import SessionInbox
-from effectmq.consumers.code.database_sessions import DatabaseSessions
-from effectmq.consumers.code.sessions import Start
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.database.late import LateDatabase
+from effectmq.broker.store.database.port import Database
+from effectmq.broker.store.journal.archive.archive import open_archive
+from effectmq.broker.store.journal.archive.summaries import EffectFilter, EffectIdError
+from effectmq.broker.store.journal.archive.tail import News
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.records import (
+    Accepted,
+    Cancel,
+    Cancelled,
+    Granted,
+    Lost,
+    Recorded,
+)
+from effectmq.broker.store.processes.registry import ProcessRegistry
+from effectmq.broker.store.sessions.inbox import SessionInbox
+from effectmq.consumers.code.state.database_sessions import DatabaseSessions
+from effectmq.consumers.code.state.sessions import Start
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.messages import PluginMessage
 from effectmq.protocol.wire.process_events import ProcessAwaitOutputSuccess

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from effectmq.broker.databases import open_database
-from effectmq.broker.processes.registry import ProcessRegistry
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.consumers.processes import ProcessRunner, ProcessRunnerSettings, RunningProcess
-from effectmq.consumers.tool_outputs import output_from
+from effectmq.consumers.tools.outputs import output_from
 from effectmq.protocol.wire.process_events import ProcessAwaitOutputSuccess
 from effectmq.protocol.wire.processes import ProcessLease
 from effectmq.protocol.wire.tools import PreparedToolCall, ToolCallOutput

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from effectmq.broker.database import Database
-from effectmq.broker.databases import open_database
-from effectmq.broker.processes.registry import ProcessRegistry
-from effectmq.protocol.digests import cancel_request, wake_id
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.database.port import Database
+from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.protocol.errors import ConfigurationError, ProcessLeaseLostError, ProcessRegistryError
+from effectmq.protocol.identity.digests import cancel_request, wake_id
 from effectmq.protocol.wire.invocation import CausalRefProcess, CausalRefTurn
 from effectmq.protocol.wire.process_event_types import (
     ProcessTerminalSpec,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transport import Transport
 from effectmq.broker.transports import open_transport
+from effectmq.broker.transports.port import Transport
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     ConfigurationError,
     PayloadTooLargeError,
@@ -21,7 +21,7 @@ from effectmq.protocol.errors import (
     TransportClosedError,
     UnroutableError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import (
     Binding,
     Exchange,

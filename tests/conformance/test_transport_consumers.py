@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from effectmq.broker.transport import Consumer, Transport
-from effectmq.protocol.message import Message
+from effectmq.broker.transports.port import Consumer, Transport
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names
 from tests.conformance.taking import take, texts, until_ready
 from tests.waiting import eventually

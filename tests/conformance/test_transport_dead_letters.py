@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from effectmq.broker.transport import Delivery, Transport
+from effectmq.broker.transports.port import Delivery, Transport
 from effectmq.protocol.errors import PublishUnknownError, UnroutableError
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names, TopologySettings, reply_topology
 from tests.conformance.adapters import Adapter
 from tests.conformance.taking import take, texts, until_ready

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transport import Transport
+from effectmq.broker.transports.port import Transport
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import PublishError, PublishUnknownError, ReplyQueueInUseError
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names, TopologySettings, reply_topology, work_topology
 from tests.conformance.adapters import Adapter
 from tests.conformance.taking import take, texts

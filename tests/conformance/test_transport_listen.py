@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from effectmq.broker.transport import Consumer, Transport
+from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.protocol.errors import ReplyQueueInUseError, TopologyError, UnroutableError
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names, Queue, Topology
 from tests.conformance.adapters import Adapter
 from tests.conformance.taking import take, texts

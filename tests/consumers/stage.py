@@ -12,21 +12,22 @@ from typing import Any
 import pytest
 from tenacity import stop_after_attempt, wait_none
 
-from effectmq.broker.attachments.store import AttachmentStore
-from effectmq.broker.client import EffectClient
-from effectmq.broker.handle import Handle
-from effectmq.broker.journal.choice import ReplayMode
-from effectmq.broker.settings import TransportSettings
+from effectmq.broker.client.client import EffectClient
+from effectmq.broker.client.handle import Handle
+from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.broker.store.journal.choice import ReplayMode
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.memory.broker import MemoryBroker
-from effectmq.consumers import lifecycle, retry
-from effectmq.consumers.retry import RetryPolicy
+from effectmq.broker.transports.settings import TransportSettings
+from effectmq.consumers.decisions import delivery as lifecycle
+from effectmq.consumers.decisions import retry
+from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol import invocations
-from effectmq.protocol.deadletter import DeadLetter, read_dead_letter
-from effectmq.protocol.message import Message
-from effectmq.protocol.reply import Reply, read_replies
+from effectmq.protocol.identity import invocations
+from effectmq.protocol.messages.dead_letter import DeadLetter, read_dead_letter
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.reply import Reply, read_replies
 from effectmq.protocol.topology import Names, TopologySettings
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommand,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, NO_RETRY
 from effectmq.consumers.handler import (
     EffectContext,
     HandlerTimeoutError,
@@ -16,13 +17,12 @@ from effectmq.consumers.handler import (
     checked_outcome,
     function_handler,
 )
-from effectmq.consumers.limbo import LIMBO_HANDLER
-from effectmq.consumers.retry import DEFAULT_RETRY, NO_RETRY
+from effectmq.consumers.pipeline.collector import LIMBO_HANDLER
 from effectmq.consumers.sleep import SleepHandler
+from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError
 from effectmq.protocol.kinds import EFFECT_KINDS
-from effectmq.protocol.model import to_tree
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
 from tests.consumers.stage import PATIENCE_S, code, nap
 from tests.protocol.documents import example, examples

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.handle import Handle
-from effectmq.consumers import recording
-from effectmq.protocol.tagging import Err
+from effectmq.broker.client.handle import Handle
+from effectmq.consumers.pipeline import leases as recording
+from effectmq.protocol.encoding.tagging import Err
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import Stage, code, gathered, logged
 from tests.databases.cluster import Cluster

@@ -6,12 +6,12 @@ import secrets
 
 import pytest
 
-from effectmq.broker.transport import Consumer
 from effectmq.broker.transports import open_transport
-from effectmq.consumers import witnesses
-from effectmq.consumers.witnesses import Witnesses
-from effectmq.protocol.message import Message
-from effectmq.protocol.notice import Answered, Asked, read_notice
+from effectmq.broker.transports.port import Consumer
+from effectmq.consumers.fleet import witnesses
+from effectmq.consumers.fleet.witnesses import Witnesses
+from effectmq.protocol.messages.cancel_notice import Answered, Asked, read_notice
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Exchange, Names, Topology
 from tests.conformance.taking import take
 from tests.waiting import eventually

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from effectmq.broker.journal.journal import Journal
-from effectmq.protocol.invocations import child_effect, turn_effect
-from tests.broker.journal.effects import Writer, sealed, sleep, tool
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.protocol.identity.invocations import child_effect, turn_effect
+from tests.broker.store.journal.effects import Writer, sealed, sleep, tool
 
 __all__ = ["BATCH", "record_session"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from effectmq.broker.crashpoints import CRASH_EXIT_CODE
-from effectmq.broker.journal.archive import open_archive
+from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.protocol.kinds import EFFECT_KINDS
-from effectmq.protocol.request import Identity
+from effectmq.protocol.messages.request import Identity
 
 _ROOT = Path(__file__).parents[2]
 _ANSWER = "Done: 40 apples for 1000 cents, with the carrier."

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from effectmq import Client
-from effectmq.broker.attachments import open_attachments
+from effectmq.broker.store.attachments import open_attachments
 from effectmq.cli.options import claims_of
 from effectmq.protocol.errors import ConfigurationError
 

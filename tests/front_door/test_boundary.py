@@ -12,8 +12,8 @@ import pytest
 
 from effectmq import Client, Worker
 from effectmq.boundary import Boundary, whole_boundary
-from effectmq.broker.journal.archive import open_archive
-from effectmq.broker.journal.summaries import EffectFilter
+from effectmq.broker.store.journal.archive.archive import open_archive
+from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.processes import ProcessRunnerSettings, RunningProcess
 from effectmq.protocol.errors import (

@@ -11,7 +11,7 @@ import pytest
 
 from effectmq.cli.loading import load_worker
 from effectmq.protocol.kinds import EFFECT_KINDS
-from tests.front_door.command import effectmq
+from tests.front_door.cli.command import effectmq
 
 _ROOT = Path(__file__).parents[2]
 _EXAMPLES = _ROOT / "tests" / "protocol" / "data" / "lash-examples.jsonl"

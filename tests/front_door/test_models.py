@@ -7,9 +7,9 @@ import secrets
 import pytest
 
 from effectmq import Client, Worker
-from effectmq.broker.attachments import open_attachments
+from effectmq.broker.store.attachments import open_attachments
+from effectmq.protocol.encoding.tagging import Ok
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.tagging import Ok
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandLlmCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.llm_request import LlmAttachmentSpec, LlmContentBlockImage
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeLlmCall

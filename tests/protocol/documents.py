@@ -10,8 +10,8 @@ from pkgutil import iter_modules
 from typing import Any
 
 from effectmq.protocol import wire
-from effectmq.protocol.jsontext import parse_json
-from effectmq.protocol.model import from_tree
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.model import from_tree
 
 _DATA = Path(__file__).parent / "data"
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from effectmq.protocol.opaque import Json
-from effectmq.protocol.tagging import Err, Ok
+from effectmq.protocol.encoding.opaque import Json
+from effectmq.protocol.encoding.tagging import Err, Ok
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.process_events import SystemTime
 from effectmq.protocol.wire.tool_value import RESERVED_KEY, ToolValue

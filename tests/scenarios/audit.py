@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from effectmq.broker.database import Transaction
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.records import FINISHED
-from effectmq.protocol.canonical import sha256_hex
+from effectmq.broker.store.database.port import Transaction
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.records import FINISHED
+from effectmq.protocol.encoding.canonical import sha256_hex
 from tests.scenarios.fleet import Fleet
 from tests.scenarios.ledger import Entry
 

@@ -27,12 +27,12 @@ from dataclasses import dataclass, field
 from signal import SIGTERM
 
 from effectmq import TransportSettings
-from effectmq.broker.deadletters import DeadLetters
-from effectmq.broker.transport import Transport
+from effectmq.broker.dead_letters.dead_letters import DeadLetters
 from effectmq.broker.transports import open_transport
-from effectmq.protocol.deadletter import DeadLetter
+from effectmq.broker.transports.port import Transport
 from effectmq.protocol.kinds import EFFECT_KINDS
-from effectmq.protocol.reply import Reply, read_replies
+from effectmq.protocol.messages.dead_letter import DeadLetter
+from effectmq.protocol.messages.reply import Reply, read_replies
 from effectmq.protocol.topology import Names, TopologySettings
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
 from tests.scenarios.audit import audit

@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from effectmq.broker.client import EffectClient
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.records import Busy, Granted
+from effectmq.broker.client.client import EffectClient
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.records import Busy, Granted
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.topology import TopologySettings

@@ -21,8 +21,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Literal
 
-from effectmq.broker.client import EffectClient
-from effectmq.broker.settings import TransportSettings
+from effectmq.broker.client.client import EffectClient
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import EffectmqError

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from effectmq.broker.scopes import ToolCall
-from effectmq.protocol.canonical import canonical_json, sha256_hex
-from effectmq.protocol.invocations import tool_call, turn_effect
-from effectmq.protocol.model import to_tree
-from effectmq.protocol.reply import Reply
+from effectmq.broker.client.turns import ToolCall
+from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
+from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.identity.invocations import tool_call, turn_effect
+from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandExecCode,
     RuntimeEffectCommandSleep,

@@ -17,12 +17,12 @@ from dataclasses import replace
 
 from effectmq import TransportSettings
 from effectmq.broker.transports import open_transport
-from effectmq.protocol import headers
-from effectmq.protocol.codec import JSON, MSGPACK, encode_tree
+from effectmq.protocol.encoding.codec import JSON, MSGPACK, encode_tree
+from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.errors import BrokerError, PublishError
-from effectmq.protocol.message import Message
-from effectmq.protocol.model import to_tree
-from effectmq.protocol.request import ENVELOPE_TYPE, Request
+from effectmq.protocol.messages import headers
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.request import ENVELOPE_TYPE, Request
 from effectmq.protocol.topology import Names
 from tests.scenarios.effects import Call, calls, effect_id, envelopes
 from tests.scenarios.fleet import Fleet, FleetProcess

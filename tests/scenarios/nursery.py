@@ -37,8 +37,8 @@ _END_SECONDS = 10.0
 #: Imported ahead; what is run as ``__main__`` is not among them.
 _MODULES = (
     "effectmq",
-    "effectmq.broker.databases.postgres",
-    "effectmq.broker.databases.sqlite",
+    "effectmq.broker.store.database.postgres.adapter",
+    "effectmq.broker.store.database.sqlite.adapter",
     "effectmq.broker.transports.rabbitmq.driver",
     "effectmq.cli.worker",
     "tests.scenarios.effects",

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import IO, Any, TypedDict, TypeVar
 
 from effectmq import Client, EffectTimeoutError, TransportSettings
-from effectmq.broker.handle import Handle
-from effectmq.broker.replies import ReplyBook
+from effectmq.broker.client.handle import Handle
+from effectmq.broker.client.replies import ReplyBook
 from effectmq.protocol.errors import BrokerError, PublishError
-from effectmq.protocol.reply import Reply
+from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
 from tests.scenarios.effects import Call, digest_of, effect_id, envelopes

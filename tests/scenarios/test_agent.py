@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.journal.archive import open_archive
+from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.protocol.kinds import EFFECT_KINDS
 from tests.brokers.provide import Broker
 from tests.scenarios.fleet import Fleet, FleetProcess

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from effectmq import Client, TransportSettings
-from effectmq.broker.deadletters import DeadFilter, DeadLetters
-from effectmq.broker.journal.archive import open_archive
+from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
+from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.broker.transports import open_transport
 from effectmq.protocol.errors import EffectFailedError, UnroutableError
 from effectmq.protocol.topology import Names, TopologySettings

@@ -9,8 +9,8 @@ import pytest
 
 from effectmq import Client, TransportSettings
 from effectmq.broker.transports import open_transport
-from effectmq.protocol.message import Message
-from effectmq.protocol.request import ENVELOPE_TYPE
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.request import ENVELOPE_TYPE
 from effectmq.protocol.topology import Names
 from tests.scenarios.checker import conclude, dead_letters
 from tests.scenarios.conftest import IDENTITY

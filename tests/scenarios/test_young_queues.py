@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.client import EffectClient
+from effectmq.broker.client.client import EffectClient
 from effectmq.broker.transports import open_transport
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.notice import Able, able_notice
+from effectmq.protocol.messages.cancel_notice import Able, able_notice
 from effectmq.protocol.topology import (
     Names,
     TopologySettings,

@@ -35,7 +35,7 @@ from effectmq.consumers.code.cpython.engine import CPythonEngine
 from effectmq.consumers.code.engine import Engine
 from effectmq.consumers.code.functions import signatures
 from effectmq.consumers.code.handler import CodeHandler
-from effectmq.consumers.code.monty import MontyEngine
+from effectmq.consumers.code.monty.engine import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol import (
     LlmOutputPartToolCall,

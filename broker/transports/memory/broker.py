@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from effectmq.broker.transport import QueueStats
 from effectmq.broker.transports.memory.arguments import QueueArguments
 from effectmq.broker.transports.memory.dead_letters import DeadLetters
 from effectmq.broker.transports.memory.exchanges import MemoryExchange
@@ -23,13 +22,14 @@ from effectmq.broker.transports.memory.queues import (
     Subscriber,
     Subscription,
 )
+from effectmq.broker.transports.port import QueueStats
 from effectmq.protocol.errors import (
     QueueFullError,
     ReplyQueueInUseError,
     TopologyError,
     UnroutableError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Binding, Exchange, Queue, Topology
 
 __all__ = ["MemoryBroker", "QueueSnapshot"]

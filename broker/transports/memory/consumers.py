@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from effectmq.broker.transports.memory.broker import MemoryBroker
 from effectmq.broker.transports.memory.queues import Entry, Subscription
 from effectmq.protocol.errors import BrokerError
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 
 __all__ = ["MemoryConsumer", "MemoryDelivery"]
 

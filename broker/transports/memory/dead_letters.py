@@ -13,7 +13,7 @@ from collections import Counter, deque
 from typing import Protocol
 
 from effectmq.broker.transports.memory.queues import Entry, MemoryQueue
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 
 __all__ = ["DeadLetters", "Forward"]
 

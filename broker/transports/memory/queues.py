@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from effectmq.broker.transports.memory.arguments import QueueArguments
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Queue
 
 __all__ = ["Entry", "MemoryQueue", "QueueOwner", "Subscriber", "Subscription"]

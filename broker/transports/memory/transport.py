@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
-from effectmq.broker.limits import check_message, check_routing_key
-from effectmq.broker.settings import DEFAULT_SETTINGS, TransportSettings
-from effectmq.broker.transport import QueueStats
+from effectmq.broker.transports.limits import check_message, check_routing_key
 from effectmq.broker.transports.memory.broker import MemoryBroker
 from effectmq.broker.transports.memory.consumers import MemoryConsumer
-from effectmq.broker.urls import mask_url
+from effectmq.broker.transports.port import QueueStats
+from effectmq.broker.transports.settings import DEFAULT_SETTINGS, TransportSettings
 from effectmq.protocol.errors import (
     BrokerBlockedError,
     BrokerError,
@@ -26,8 +25,9 @@ from effectmq.protocol.errors import (
     TransportClosedError,
     UnroutableError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import NOTHING, Topology
+from effectmq.protocol.urls import mask_url
 
 __all__ = ["MemoryTransport"]
 

@@ -20,11 +20,11 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
-from effectmq.broker.transport import Delivery
+from effectmq.broker.transports.port import Delivery
 from effectmq.broker.transports.rabbitmq.backoff import ReconnectWaits
 from effectmq.broker.transports.rabbitmq.driver import Channel
+from effectmq.broker.transports.rabbitmq.driver.errors import SilentError
 from effectmq.broker.transports.rabbitmq.ending import end
-from effectmq.broker.transports.rabbitmq.errors import SilentError
 from effectmq.broker.transports.rabbitmq.own import OwnQueue
 from effectmq.broker.transports.rabbitmq.sole import SoleUse
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
@@ -36,7 +36,7 @@ from effectmq.protocol.errors import (
     TopologyError,
     TransportClosedError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 
 __all__ = ["RabbitConsumer"]
 

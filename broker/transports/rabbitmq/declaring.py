@@ -11,8 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from effectmq.broker.refusals import all_refused
 from effectmq.broker.transports.rabbitmq.driver import Channel, Link
+from effectmq.broker.transports.refusals import all_refused
 from effectmq.protocol.errors import (
     AccessRefusedError,
     BrokerError,

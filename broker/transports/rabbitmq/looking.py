@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar, cast
 
-from effectmq.broker.transport import QueueStats
+from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.rabbitmq.driver import Channel, Link
 from effectmq.broker.transports.rabbitmq.ending import end
 from effectmq.protocol.errors import (

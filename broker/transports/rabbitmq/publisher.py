@@ -24,11 +24,11 @@ from typing import Any
 
 from effectmq.broker.crashpoints import armed, reached_when_written
 from effectmq.broker.deadlines import Deadlines
-from effectmq.broker.settings import TransportSettings
 from effectmq.broker.sparingly import Sparingly
 from effectmq.broker.transports.rabbitmq.driver import Channel, Fate, Link, Publish
 from effectmq.broker.transports.rabbitmq.driver.waiting import seen
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     AccessRefusedError,
     BrokerBlockedError,
@@ -40,8 +40,8 @@ from effectmq.protocol.errors import (
     UnroutableError,
     VirtualHostError,
 )
-from effectmq.protocol.message import Message
-from effectmq.protocol.notice import NOTICE_TYPES
+from effectmq.protocol.messages.cancel_notice import NOTICE_TYPES
+from effectmq.protocol.messages.message import Message
 
 __all__ = ["Publisher"]
 

@@ -20,11 +20,11 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
-from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.rabbitmq.backoff import Backoff, ReconnectWaits
 from effectmq.broker.transports.rabbitmq.driver import Link
 from effectmq.broker.transports.rabbitmq.ending import end
 from effectmq.broker.transports.rabbitmq.rotation import Rotation
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     BrokerError,
     BrokerUnreachableError,

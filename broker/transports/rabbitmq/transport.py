@@ -14,21 +14,21 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from effectmq.broker.addresses import split_addresses
-from effectmq.broker.limits import check_message, check_routing_key
-from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transport import QueueStats
-from effectmq.broker.transports.rabbitmq.address import read_address
+from effectmq.broker.transports.addresses import split_addresses
+from effectmq.broker.transports.limits import check_message, check_routing_key
+from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
 from effectmq.broker.transports.rabbitmq.declaring import declare, missing_queues, restore
 from effectmq.broker.transports.rabbitmq.driver import Link
+from effectmq.broker.transports.rabbitmq.driver.address import read_address
+from effectmq.broker.transports.rabbitmq.driver.errors import in_use_error
 from effectmq.broker.transports.rabbitmq.driver.waiting import seen
-from effectmq.broker.transports.rabbitmq.errors import in_use_error
 from effectmq.broker.transports.rabbitmq.looking import Looker
 from effectmq.broker.transports.rabbitmq.own import OwnQueue
 from effectmq.broker.transports.rabbitmq.publisher import Publisher
 from effectmq.broker.transports.rabbitmq.rotation import Rotation
 from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     BrokerError,
     BrokerUnreachableError,
@@ -36,7 +36,7 @@ from effectmq.protocol.errors import (
     TopologyError,
     TransportClosedError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import NOTHING, Topology
 
 __all__ = ["RabbitTransport"]

@@ -12,10 +12,10 @@ from typing import cast
 
 from effectmq.consumers.code.cpython.child import Child
 from effectmq.consumers.code.cpython.verdicts import FORGED, explained_error, fault
+from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.engine import BlockStoppedError, Host
 from effectmq.consumers.code.faults import OVER_QUESTIONS
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.code.values import CodeError
 
 __all__ = ["Conversation", "Finished"]
 

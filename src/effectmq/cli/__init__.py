@@ -33,8 +33,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from effectmq.cli.logs import add_logging_options, logging_to_stderr
-from effectmq.cli.output import complain, flush, make_streams_safe, version
+from effectmq.cli.terminal.logs import add_logging_options, logging_to_stderr
+from effectmq.cli.terminal.output import complain, flush, make_streams_safe, version
 from effectmq.protocol.errors import (
     AccessRefusedError,
     ConfigurationError,
@@ -48,7 +48,7 @@ from effectmq.protocol.text import printable
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-__all__ = ["COMMANDS", "EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main"]
+__all__ = ["COMMANDS", "EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "module_of"]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -74,6 +74,17 @@ COMMANDS = {
     "bench": "measure throughput and latency",
 }
 
+#: Commands that need more than one file have a folder; the others are modules here.
+_MODULES = {
+    "dead": "dead.command",
+    "demo": "demo.command",
+    "doctor": "doctor.command",
+    "effects": "effects.command",
+    "journal": "journal.command",
+    "queues": "topology.queues",
+    "topology": "topology.command",
+}
+
 #: What trying again cannot mend; a supervisor should not restart us for it.
 _PERMANENT = (
     ConfigurationError,
@@ -82,6 +93,11 @@ _PERMANENT = (
     TopologyError,
     SchemaVersionError,
 )
+
+
+def module_of(command: str) -> str:
+    """The path of the module that has a command's ``configure`` and ``run``."""
+    return f"effectmq.cli.{_MODULES.get(command, command)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -183,7 +199,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     asked = next((word for word in words if not word.startswith("-")), "")
     for name, summary in COMMANDS.items():
         if name == asked:
-            import_module(f"effectmq.cli.{name}").configure(commands)
+            import_module(module_of(name)).configure(commands)
             add_logging_options(commands.choices[name])
         else:
             commands.add_parser(name, help=summary)

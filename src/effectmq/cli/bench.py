@@ -16,8 +16,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from effectmq.broker.scopes import ToolCall, Turn
-from effectmq.broker.urls import mask_url
+from effectmq.broker.client.turns import ToolCall, Turn
 from effectmq.cli.options import (
     Commands,
     add_broker_options,
@@ -28,9 +27,10 @@ from effectmq.cli.options import (
     seconds,
     topology_of,
 )
-from effectmq.cli.output import write_json, write_text
-from effectmq.cli.progress import Progress
+from effectmq.cli.terminal.output import write_json, write_text
+from effectmq.cli.terminal.progress import Progress
 from effectmq.consumers.settings import WorkerSettings
+from effectmq.protocol.urls import mask_url
 from effectmq.protocol.wire.tools import ToolCallOutcomeSuccess
 from effectmq.wiring import Client, Worker
 

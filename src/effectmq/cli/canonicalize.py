@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import BinaryIO, Literal
 
-from effectmq.cli.lines import MAX_LINE_BYTES, Line, Source, batches, opened
 from effectmq.cli.options import Commands
-from effectmq.cli.output import json_line, stdout_bytes
-from effectmq.protocol.canonicalize import canonicalize_line
+from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, Source, batches, opened
+from effectmq.cli.terminal.output import json_line, stdout_bytes
+from effectmq.protocol.identity.canonicalize import canonicalize_line
 
 __all__ = ["canonicalize", "configure", "run"]
 

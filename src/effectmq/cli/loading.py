@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from effectmq.broker.journal.choice import chosen_journal
+from effectmq.broker.store.journal.choice import chosen_journal
 from effectmq.consumers.worker import EffectWorker
 from effectmq.environment import Environment
 from effectmq.protocol.errors import ConfigurationError, EffectmqError

@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 from typing import TypeAlias
 
-from effectmq.broker.attachments import open_attachments
-from effectmq.broker.claimcheck import ClaimCheck
+from effectmq.broker.store.attachments import open_attachments
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck
 from effectmq.environment import Environment
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.topology import TopologySettings

@@ -18,8 +18,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from importlib import import_module
 
-from effectmq.cli.output import note
-from effectmq.consumers.shutdown import stop_signals
+from effectmq.cli.terminal.output import note
+from effectmq.consumers.runtime.shutdown import stop_signals
 from effectmq.protocol.errors import MissingExtraError
 
 __all__ = ["run_reloading"]

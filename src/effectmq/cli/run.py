@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeAlias
 
-from effectmq.cli.lines import MAX_LINE_BYTES, Line, count_lines, lines, opened
 from effectmq.cli.loading import configure_worker, load_worker
 from effectmq.cli.options import (
     Commands,
@@ -24,19 +23,20 @@ from effectmq.cli.options import (
     seconds,
     topology_of,
 )
-from effectmq.cli.output import json_line, note, stdout_bytes
-from effectmq.cli.progress import Progress
-from effectmq.consumers.retry import NO_RETRY
-from effectmq.consumers.tool_outputs import completed, failure
+from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, count_lines, lines, opened
+from effectmq.cli.terminal.output import json_line, note, stdout_bytes
+from effectmq.cli.terminal.progress import Progress
+from effectmq.consumers.decisions.retry import NO_RETRY
+from effectmq.consumers.tools.outputs import completed, failure
 from effectmq.consumers.worker import EffectWorker
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.model import from_tree
 from effectmq.protocol.errors import (
     ConfigurationError,
     EffectmqError,
     InvalidEnvelopeError,
     MalformedError,
 )
-from effectmq.protocol.jsontext import parse_json
-from effectmq.protocol.model import from_tree
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall

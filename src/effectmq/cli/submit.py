@@ -6,7 +6,6 @@ import argparse
 import secrets
 import sys
 
-from effectmq.cli.lines import whole
 from effectmq.cli.options import (
     Commands,
     add_broker_options,
@@ -15,14 +14,15 @@ from effectmq.cli.options import (
     is_memory,
     seconds,
 )
-from effectmq.cli.output import json_line, stdout_bytes, write_json, write_text
-from effectmq.cli.tables import pairs
-from effectmq.protocol import invocations
+from effectmq.cli.terminal.lines import whole
+from effectmq.cli.terminal.output import json_line, stdout_bytes, write_json, write_text
+from effectmq.cli.terminal.tables import pairs
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.errors import ConfigurationError, EffectFailedError, MalformedError
-from effectmq.protocol.jsontext import parse_json
+from effectmq.protocol.identity import invocations
 from effectmq.protocol.kinds import EFFECT_KINDS
-from effectmq.protocol.model import from_tree, to_tree
-from effectmq.protocol.opaque import JsonValue
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommand,

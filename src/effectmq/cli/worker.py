@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 
-from effectmq.broker.urls import mask_url
 from effectmq.cli.loading import configure_worker, load_worker
 from effectmq.cli.options import (
     Commands,
@@ -20,10 +19,11 @@ from effectmq.cli.options import (
     positive,
     route,
 )
-from effectmq.cli.output import complain, note, version
 from effectmq.cli.reloading import run_reloading
-from effectmq.cli.tables import pairs
+from effectmq.cli.terminal.output import complain, note, version
+from effectmq.cli.terminal.tables import pairs
 from effectmq.consumers.worker import EffectWorker, WorkerStuckError
+from effectmq.protocol.urls import mask_url
 
 __all__ = ["configure", "run"]
 

@@ -10,8 +10,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from effectmq.broker.journal.journal import Journal
-from effectmq.broker.journal.records import Accepted, Busy, Granted, Lost, Recorded, Release, Renew
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.records import (
+    Accepted,
+    Busy,
+    Granted,
+    Lost,
+    Recorded,
+    Release,
+    Renew,
+)
 from tests.conformance.asking import claim_of, effect, granted, said
 from tests.databases.cluster import Cluster
 from tests.databases.faketime import faked, faketime_library

@@ -6,10 +6,10 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
-from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transport import Consumer, Transport
+from effectmq.broker.transports.port import Consumer, Transport
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import BrokerError, PublishError
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Binding, Exchange, Queue, Topology
 
 __all__ = ["ATTENTIVE", "FAST", "Stage", "fetch", "publish_surely"]

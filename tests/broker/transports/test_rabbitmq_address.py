@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.transports.rabbitmq.address import Address, heartbeat_s, read_address
+from effectmq.broker.transports.rabbitmq.driver.address import Address, heartbeat_s, read_address
 from effectmq.protocol.errors import ConfigurationError
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transport import Consumer
+from effectmq.broker.transports.port import Consumer
 from effectmq.broker.transports.rabbitmq import RabbitTransport
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import BrokerUnreachableError
 from tests.broker.transports.stage import ATTENTIVE, FAST, Stage, fetch
 from tests.brokers.node import BrokerNode, free_ports
@@ -242,9 +242,9 @@ async def test_a_dead_line_is_let_go_of(node: BrokerNode, stage: Stage) -> None:
 PROGRAM = """
 import asyncio, sys
 from effectmq.broker.transports.rabbitmq import RabbitTransport
-from effectmq.broker.settings import TransportSettings
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import BrokerError
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Queue, Topology
 
 url, how, queue = sys.argv[1:]

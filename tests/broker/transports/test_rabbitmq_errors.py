@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from effectmq.broker.transports.rabbitmq.address import Address
-from effectmq.broker.transports.rabbitmq.errors import (
+from effectmq.broker.transports.rabbitmq.driver.address import Address
+from effectmq.broker.transports.rabbitmq.driver.errors import (
     channel_error,
     credentials_error,
     lost_error,

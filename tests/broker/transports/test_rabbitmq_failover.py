@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.rabbitmq import RabbitTransport
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import AccessRefusedError, BrokerUnreachableError
 from tests.broker.transports.stage import FAST, Stage, fetch, publish_surely
 from tests.brokers.node import free_ports

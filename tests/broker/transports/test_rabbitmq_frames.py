@@ -19,7 +19,7 @@ from effectmq.broker.transports.rabbitmq.driver.frames import (
     reject_frame,
 )
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 
 FULL = Message(
     body=b"body",

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.rabbitmq import RabbitTransport
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     BrokerError,
     BrokerUnreachableError,

@@ -11,7 +11,7 @@ from dataclasses import replace
 import aio_pika
 import pytest
 
-from effectmq.broker.transport import Transport
+from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.rabbitmq import RabbitTransport
 from effectmq.protocol.errors import (
     BrokerBlockedError,
@@ -20,7 +20,7 @@ from effectmq.protocol.errors import (
     PublishUnknownError,
     UnroutableError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Queue, Topology
 from tests.broker.transports.stage import FAST, Stage, fetch, publish_surely
 from tests.brokers.node import BrokerNode

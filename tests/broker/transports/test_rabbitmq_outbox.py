@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from effectmq.broker.transports.rabbitmq.outbox import Outbox
+from effectmq.broker.transports.rabbitmq.driver.outbox import Outbox
 
 pytestmark = pytest.mark.usefixtures("quiet")
 

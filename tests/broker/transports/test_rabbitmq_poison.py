@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.rabbitmq import RabbitTransport
+from effectmq.broker.transports.settings import TransportSettings
+from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import (
     PayloadTooLargeError,
     UnroutableError,
 )
-from effectmq.protocol.limits import HARD_MAX_BODY_BYTES
-from effectmq.protocol.message import Message
-from tests.broker.header_bomb import publish_bomb
+from effectmq.protocol.messages.message import Message
+from tests.broker.transports.header_bomb import publish_bomb
 from tests.broker.transports.stage import FAST, Stage, fetch
 from tests.brokers.node import BrokerNode
 from tests.conformance.taking import take, texts, until_ready

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.rabbitmq import RabbitTransport
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     AccessRefusedError,
     BrokerError,
@@ -30,7 +30,7 @@ from effectmq.protocol.errors import (
     TopologyError,
     VirtualHostError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Binding, Exchange, Queue, Topology
 from tests.brokers.node import BrokerNode, free_ports
 from tests.brokers.proxy import ChaosProxy

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from effectmq.broker.transport import Delivery
+from effectmq.broker.transports.port import Delivery
 from effectmq.broker.transports.rabbitmq import RabbitTransport
 from tests.broker.transports.stage import FAST, Stage, fetch, publish_surely
 from tests.brokers.node import BrokerNode

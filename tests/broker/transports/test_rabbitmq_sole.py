@@ -6,7 +6,7 @@ import pytest
 
 from effectmq.broker.transports.rabbitmq import RabbitTransport
 from effectmq.protocol.errors import ReplyQueueInUseError
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names, TopologySettings, reply_topology
 from tests.broker.transports.stage import FAST
 from tests.brokers.provide import Broker

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from effectmq.broker.settings import TransportSettings
 from effectmq.broker.transports.rabbitmq import RabbitTransport
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     BrokerBlockedError,
     BrokerError,

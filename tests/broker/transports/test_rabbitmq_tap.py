@@ -14,7 +14,7 @@ import pamqp.heartbeat
 import pytest
 
 from effectmq.broker.transports.rabbitmq.driver.tap import Tap
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 
 OURS, OTHER = 1, 2
 basic = pamqp.commands.Basic

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.database import Database
-from effectmq.consumers.code.monty import MontyEngine
+from effectmq.broker.store.database.port import Database
+from effectmq.consumers.code.monty.engine import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from tests.consumers.code.databases import empty_database
 from tests.consumers.code.processes import remember_others

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from effectmq.broker.database import Database
-from effectmq.broker.databases import open_database
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.database.port import Database
 
 __all__ = ["empty_database"]
 

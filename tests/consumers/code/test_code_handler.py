@@ -13,23 +13,23 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.database import Database
+from effectmq.broker.store.database.port import Database
 from effectmq.consumers.code.functions import signatures
 from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.handler import EffectContext
-from effectmq.consumers.tool_functions import tool_from
-from effectmq.consumers.tool_outputs import failure, output_from
-from effectmq.consumers.tools import Tool
+from effectmq.consumers.tools.functions import tool_from
+from effectmq.consumers.tools.outputs import failure, output_from
+from effectmq.consumers.tools.registry import Tool
 from effectmq.consumers.worker import EffectWorker
+from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.errors import (
     ConfigurationError,
     EffectTimeoutError,
     RetryEffectError,
     ToolCallError,
 )
-from effectmq.protocol.model import to_tree
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode, RuntimeEffectEnvelope
 from effectmq.protocol.wire.execution import ExecResponse

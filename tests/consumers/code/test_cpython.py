@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from effectmq.consumers.code.cpython.engine import CPythonEngine
+from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.engine import (
     BlockStoppedError,
     EngineCrashedError,
@@ -19,7 +20,6 @@ from effectmq.consumers.code.engine import (
     Ran,
     StateUnreadableError,
 )
-from effectmq.consumers.code.values import CodeError
 from effectmq.protocol.errors import ConfigurationError
 from tests.consumers.code.processes import descendants, stat
 from tests.consumers.code.sandbox import SANDBOXED, sandboxed

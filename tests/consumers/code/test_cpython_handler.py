@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from effectmq.consumers.code.handler import CodeHandler
-from effectmq.consumers.code.sessions import Start
-from effectmq.protocol.request import Request
+from effectmq.consumers.code.state.sessions import Start
+from effectmq.protocol.messages.request import Request
 from tests.consumers.code.sandbox import SANDBOXED, sandboxed
 from tests.consumers.code.stage import Recorder, ran, refused
 from tests.consumers.code.test_code_handler import GIVEN, PNG, attempt, recorded, run_here

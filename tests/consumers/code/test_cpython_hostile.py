@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from effectmq.broker.client import EffectClient
+from effectmq.broker.client.client import EffectClient
 from effectmq.consumers.code.cpython.verdicts import FORGED
 from effectmq.consumers.code.handler import CodeHandler
 from tests.consumers.code.processes import descendants

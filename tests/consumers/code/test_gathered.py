@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from effectmq.consumers.code.cpython.engine import CPythonEngine
+from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.engine import Engine, Program
 from effectmq.consumers.code.handler import CodeHandler
-from effectmq.consumers.code.monty import MontyEngine
+from effectmq.consumers.code.monty.engine import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.code.values import CodeError
 from effectmq.consumers.handler import EffectContext
-from effectmq.consumers.tool_outputs import failure, output_from
+from effectmq.consumers.tools.outputs import failure, output_from
 from effectmq.protocol.errors import EffectTimeoutError
-from effectmq.protocol.request import Request
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandToolCall,
     RuntimeEffectEnvelope,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from effectmq.broker.client import EffectClient
+from effectmq.broker.client.client import EffectClient
 from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.settings import CodeSettings
 from tests.consumers.code.stage import run_block

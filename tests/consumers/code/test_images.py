@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from effectmq.consumers.code.images import Images, media_type_of
+from effectmq.consumers.code.data.images import Images, media_type_of
+from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.code.values import CodeError
 
 
 @pytest.mark.parametrize(

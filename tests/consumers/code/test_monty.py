@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.engine import (
     BlockStoppedError,
     EngineCrashedError,
@@ -16,9 +17,8 @@ from effectmq.consumers.code.engine import (
     Ran,
     StateUnreadableError,
 )
-from effectmq.consumers.code.monty import MontyEngine
+from effectmq.consumers.code.monty.engine import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.code.values import CodeError
 from effectmq.protocol.errors import ConfigurationError
 from tests.consumers.code.processes import living
 from tests.consumers.code.stage import FakeHost

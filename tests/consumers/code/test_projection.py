@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effectmq.consumers.code.projection import projected
-from effectmq.protocol.model import to_tree
+from effectmq.consumers.code.data.projection import projected
+from effectmq.protocol.encoding.model import to_tree
 
 
 def test_a_short_text_is_kept_whole() -> None:

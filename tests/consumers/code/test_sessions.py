@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.database import Database
-from effectmq.consumers.code.database_sessions import CODE_SCHEMA, DatabaseSessions
-from effectmq.consumers.code.sessions import MemorySessions, Sessions, Start
+from effectmq.broker.store.database.port import Database
+from effectmq.consumers.code.state.database_sessions import CODE_SCHEMA, DatabaseSessions
+from effectmq.consumers.code.state.sessions import MemorySessions, Sessions, Start
 from effectmq.protocol.errors import RejectEffectError, RetryEffectError, SchemaVersionError
 from tests.consumers.code.databases import empty_database
 

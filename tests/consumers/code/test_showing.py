@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.consumers.code.showing import shown
+from effectmq.consumers.code.monty.showing import shown
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from effectmq.consumers.code.data.values import CodeError, UnsendableError, answer_of, to_json
 from effectmq.consumers.code.functions import Function, functions_of, signatures, usable
-from effectmq.consumers.code.values import CodeError, UnsendableError, answer_of, to_json
 from effectmq.consumers.handler import EffectContext
-from effectmq.consumers.tool_functions import tool_from
-from effectmq.consumers.tool_outputs import failure, output_from
+from effectmq.consumers.tools.functions import tool_from
+from effectmq.consumers.tools.outputs import failure, output_from
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
 from effectmq.protocol.wire.tools import (

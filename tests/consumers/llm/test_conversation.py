@@ -18,9 +18,9 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from effectmq.consumers.llm.conversation import messages_from
+from effectmq.consumers.llm.hosted.conversation import messages_from
+from effectmq.consumers.llm.hosted.targets import Target
 from effectmq.consumers.llm.port import ModelCallError, Prompt
-from effectmq.consumers.llm.targets import Target
 from effectmq.protocol.wire.llm_request import (
     LlmContentBlockImage,
     LlmContentBlockReasoning,

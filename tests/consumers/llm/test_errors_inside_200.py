@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from effectmq.consumers.llm.bodies import error_in, says_quota, status_of
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.providers import open_provider
+from effectmq.consumers.llm.reading.bodies import error_in, says_quota, status_of
 from effectmq.protocol.wire.llm_request import GenerationOptions
 from effectmq.protocol.wire.llm_response import LlmResponse
 from tests.consumers.llm.asking import KEY, hosted, prompt

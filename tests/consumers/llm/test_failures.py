@@ -25,7 +25,7 @@ from pydantic_ai.exceptions import (
     UserError,
 )
 
-from effectmq.consumers.llm.failures import failure_from
+from effectmq.consumers.llm.reading.failures import failure_from
 from effectmq.protocol.wire.llm_response import LlmCallError
 from tests.consumers.llm.asking import KEY
 

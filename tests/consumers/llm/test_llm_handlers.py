@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.client import EffectClient
-from effectmq.broker.handle import Handle
+from effectmq.broker.client.client import EffectClient
+from effectmq.broker.client.handle import Handle
 from effectmq.consumers.handler import EffectContext, TryAgain
 from effectmq.consumers.llm import (
     ConfiguredModel,
@@ -23,9 +23,9 @@ from effectmq.consumers.llm import (
     read_models,
 )
 from effectmq.consumers.worker import EffectWorker
+from effectmq.protocol.encoding.tagging import Err, Ok
 from effectmq.protocol.errors import EffectmqError, RejectEffectError
-from effectmq.protocol.request import Request
-from effectmq.protocol.tagging import Err, Ok
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandDirect,
     RuntimeEffectCommandLlmCall,

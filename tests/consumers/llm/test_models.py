@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from effectmq.consumers.decisions.retry import retry_wait_ms
 from effectmq.consumers.llm.models import ModelSettings, read_models
 from effectmq.consumers.llm.providers import open_provider
 from effectmq.consumers.llm.script import ScriptCall, ScriptFailure, ScriptRule
-from effectmq.consumers.retry import retry_wait_ms
 from effectmq.protocol.errors import ConfigurationError, MissingExtraError, RetryEffectError
 
 TABLE = """
@@ -121,7 +121,7 @@ def test_a_missing_library_is_said_with_the_extra_that_brings_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By the name of the row."""
-    monkeypatch.setitem(sys.modules, "effectmq.consumers.llm.hosted", None)
+    monkeypatch.setitem(sys.modules, "effectmq.consumers.llm.hosted.adapter", None)
     with pytest.raises(MissingExtraError, match=r"'fast' \(openai\).*effectmq\[llm\]"):
         open_provider("fast", ModelSettings(provider="openai"), {"OPENAI_API_KEY": "x"})
 

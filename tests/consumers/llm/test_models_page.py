@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from effectmq import Client, Worker
-from effectmq.consumers.llm import failures
 from effectmq.consumers.llm.models import ModelSettings
+from effectmq.consumers.llm.reading import failures
 from effectmq.consumers.llm.script import ScriptFailure, ScriptRule
-from effectmq.protocol.tagging import Ok
+from effectmq.protocol.encoding.tagging import Ok
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from effectmq.consumers.llm.hosted.requests import Question, question_from
+from effectmq.consumers.llm.hosted.targets import Target
 from effectmq.consumers.llm.port import ModelCallError
-from effectmq.consumers.llm.requests import Question, question_from
-from effectmq.consumers.llm.targets import Target
 from effectmq.protocol.wire.llm_request import (
     GenerationOptions,
     LlmJsonSchema,

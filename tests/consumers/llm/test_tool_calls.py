@@ -11,7 +11,12 @@ import pytest
 
 from effectmq.consumers.llm.port import ModelCallError
 from effectmq.consumers.llm.providers import open_provider
-from effectmq.consumers.llm.tool_calls import Gathering, GluedCallsError, values_in, whole_calls
+from effectmq.consumers.llm.reading.tool_calls import (
+    Gathering,
+    GluedCallsError,
+    values_in,
+    whole_calls,
+)
 from effectmq.protocol.wire.llm_response import LlmOutputPartToolCall, LlmResponse
 from tests.consumers.llm.asking import KEY, LOOKUP, hosted, prompt
 from tests.consumers.llm.dialects import chat_answer, chat_events

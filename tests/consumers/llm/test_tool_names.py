@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from effectmq.consumers.llm.hosted.targets import Family
+from effectmq.consumers.llm.hosted.tool_names import ToolNames
 from effectmq.consumers.llm.providers import open_provider
-from effectmq.consumers.llm.targets import Family
-from effectmq.consumers.llm.tool_names import ToolNames
 from effectmq.protocol.wire.llm_request import (
     GenerationOptions,
     LlmContentBlockToolCall,

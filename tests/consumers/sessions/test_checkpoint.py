@@ -7,11 +7,11 @@ from typing import Literal
 
 import pytest
 
-from effectmq.broker.sessions import SessionInbox
+from effectmq.broker.store.sessions import SessionInbox
 from effectmq.consumers.sessions import CheckpointAbortError, CheckpointContext, CheckpointHandler
 from effectmq.consumers.worker import EffectWorker
+from effectmq.protocol.encoding.tagging import Err, Ok
 from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableError
-from effectmq.protocol.tagging import Err, Ok
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandCheckpoint, RuntimeEffectEnvelope
 from effectmq.protocol.wire.execution import CheckpointDelivery
 from effectmq.protocol.wire.messages import PluginMessage

@@ -12,7 +12,8 @@ import aiormq
 import aiormq.abc
 import pamqp.commands
 
-from effectmq.broker.transport import QueueStats
+from effectmq.broker.transports.port import QueueStats
+from effectmq.broker.transports.rabbitmq.driver.errors import channel_error, one_line
 from effectmq.broker.transports.rabbitmq.driver.frames import (
     ack_frame,
     close_frame,
@@ -20,11 +21,14 @@ from effectmq.broker.transports.rabbitmq.driver.frames import (
     publish_frame,
     reject_frame,
 )
+from effectmq.broker.transports.rabbitmq.driver.outbox import Outbox
+from effectmq.broker.transports.rabbitmq.driver.refused import (
+    Operation,
+    names_exchange,
+    names_topic,
+)
 from effectmq.broker.transports.rabbitmq.driver.tap import Tap
 from effectmq.broker.transports.rabbitmq.driver.waiting import closing
-from effectmq.broker.transports.rabbitmq.errors import channel_error, one_line
-from effectmq.broker.transports.rabbitmq.outbox import Outbox
-from effectmq.broker.transports.rabbitmq.refused import Operation, names_exchange, names_topic
 from effectmq.protocol.errors import (
     BrokerError,
     PublishError,
@@ -32,7 +36,7 @@ from effectmq.protocol.errors import (
     QueueFullError,
     UnroutableError,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Binding, Exchange, Queue
 
 __all__ = ["Channel", "Fate", "Publish", "RawDelivery"]

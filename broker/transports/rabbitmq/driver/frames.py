@@ -17,9 +17,9 @@ import pamqp.commands
 import pamqp.frame
 import pamqp.header
 
-from effectmq.broker.limits import is_own_header
+from effectmq.broker.transports.limits import is_own_header
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.message import HeaderValue, Message
+from effectmq.protocol.messages.message import HeaderValue, Message
 
 __all__ = [
     "BODY",

@@ -11,9 +11,17 @@ import aiormq
 import aiormq.abc
 from aiormq import exceptions as amqp
 
-from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transports.rabbitmq.address import Address, read_address
+from effectmq.broker.transports.rabbitmq.driver.address import Address, read_address
 from effectmq.broker.transports.rabbitmq.driver.channel import Channel
+from effectmq.broker.transports.rabbitmq.driver.errors import (
+    channel_error,
+    lost_error,
+    name_error,
+    one_line,
+    silent_error,
+)
+from effectmq.broker.transports.rabbitmq.driver.outbox import Outbox
+from effectmq.broker.transports.rabbitmq.driver.refused import Operation
 from effectmq.broker.transports.rabbitmq.driver.waiting import (
     bounded,
     cancellations,
@@ -27,15 +35,7 @@ from effectmq.broker.transports.rabbitmq.driver.wire import (
     open_error,
     text,
 )
-from effectmq.broker.transports.rabbitmq.errors import (
-    channel_error,
-    lost_error,
-    name_error,
-    one_line,
-    silent_error,
-)
-from effectmq.broker.transports.rabbitmq.outbox import Outbox
-from effectmq.broker.transports.rabbitmq.refused import Operation
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import BrokerUnreachableError
 
 __all__ = ["Link"]

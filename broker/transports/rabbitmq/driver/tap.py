@@ -27,7 +27,7 @@ from effectmq.broker.transports.rabbitmq.driver.frames import (
     METHOD,
     read_content,
 )
-from effectmq.protocol.message import Message
+from effectmq.protocol.messages.message import Message
 
 __all__ = ["Listener", "Tap"]
 

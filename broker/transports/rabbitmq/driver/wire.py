@@ -12,16 +12,16 @@ import pamqp.commands
 import pamqp.frame
 from aiormq import exceptions as amqp
 
-from effectmq.broker.settings import TransportSettings
-from effectmq.broker.transports.rabbitmq.address import Address, heartbeat_s
-from effectmq.broker.transports.rabbitmq.driver.tap import Tap
-from effectmq.broker.transports.rabbitmq.errors import (
+from effectmq.broker.transports.rabbitmq.driver.address import Address, heartbeat_s
+from effectmq.broker.transports.rabbitmq.driver.errors import (
     credentials_error,
     lost_error,
     mechanism_error,
     refused_error,
     unreachable_error,
 )
+from effectmq.broker.transports.rabbitmq.driver.tap import Tap
+from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 
 __all__ = ["Wire", "library_connection", "negotiated_s", "open_error", "text"]

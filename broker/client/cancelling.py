@@ -1,0 +1,49 @@
+"""
+Tell all workers that an effect was cancelled.
+
+Best effort: the journal has decided, and every worker finds out at its next renewal of a lease.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from effectmq.broker.transports.port import Transport
+from effectmq.protocol.errors import BrokerError, PublishError, UnroutableError
+from effectmq.protocol.messages.cancel_notice import cancel_notice
+from effectmq.protocol.messages.request import Identity
+from effectmq.protocol.text import printable
+from effectmq.protocol.topology import Exchange, Names, Topology
+
+__all__ = ["announce_cancel"]
+
+logger = logging.getLogger("effectmq.client")
+
+_TIMEOUT_S = 5.0
+
+
+async def announce_cancel(transport: Transport, names: Names, identity: Identity) -> None:
+    """
+    Publish the notice; a failure is logged, because nothing depends on it.
+
+    Args:
+        transport: Open.
+        names: The namespace.
+        identity: The effect.
+    """
+    try:
+        # A publish to a missing exchange would close the channel under everybody's publishes.
+        # Looked for first: many cancels at once share a look, and none of them has to declare.
+        if not await transport.has_exchange(names.control):
+            await transport.declare(Topology((Exchange(names.control, "fanout"),)))
+        await transport.publish(names.control, "", cancel_notice(identity), timeout=_TIMEOUT_S)
+    except UnroutableError:
+        # No worker with a journal is there to hear it.
+        return
+    except (PublishError, BrokerError) as problem:
+        logger.warning(
+            "workers could not be told that %s was cancelled, and find out later: %s",
+            printable(identity.replay_key, 200),
+            problem,
+            extra={"action": "notice_failed"},
+        )

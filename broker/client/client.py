@@ -1,0 +1,641 @@
+"""
+The producer: submit effects, wait for outcomes.
+
+``submit`` returns when the broker has the effect in a durable queue. The outcome comes back on the
+reply queue of the client's *identity*; a process that restarts under the same identity finds what
+arrived while it was away. A client without an identity of its own gets a random one, whose queue
+the broker forgets soon after the client is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+from effectmq.broker.client.asking_again import AskingAgain
+from effectmq.broker.client.cancelling import announce_cancel
+from effectmq.broker.client.handle import Handle
+from effectmq.broker.client.large_replies import ClaimedReplies
+from effectmq.broker.client.missing import Missing, MissingRoads, not_looked_up
+from effectmq.broker.client.replies import Asked, ReplyBook, ReplyKey
+from effectmq.broker.client.reply_queue import (
+    declare_reply_queue,
+    delete_reply_queue,
+    may_be_unregistered,
+    replace_mute,
+)
+from effectmq.broker.client.timeouts import FOREVER_S, checked_timeout
+from effectmq.broker.client.turns import ProcessScope, Turn
+from effectmq.broker.crashpoints import reached
+from effectmq.broker.inheritance import inherited
+from effectmq.broker.opening import opened_by
+from effectmq.broker.store.attachments import AttachmentStore, open_attachments
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.journal.choice import (
+    ReplayMode,
+    checked_replay,
+    chosen_journal,
+    open_journal,
+)
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.recall import Recall, cancel_error
+from effectmq.broker.transports import open_transport
+from effectmq.broker.transports.addresses import joined_addresses
+from effectmq.broker.transports.port import Consumer, Delivery, Transport
+from effectmq.broker.transports.publishing import PASSING, publish_try_s
+from effectmq.broker.transports.settings import TransportSettings
+from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits
+from effectmq.protocol.errors import (
+    AttachmentStoreError,
+    BrokerBlockedError,
+    BrokerError,
+    ConfigurationError,
+    DatabaseError,
+    EffectError,
+    EffectTimeoutError,
+    TransportClosedError,
+    UnroutableError,
+)
+from effectmq.protocol.kinds import route_of
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.chunk import CHUNK_TYPE, read_chunk
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.reply import Reply, read_replies
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.text import describe, printable
+from effectmq.protocol.topology import (
+    Exchange,
+    Names,
+    Topology,
+    TopologySettings,
+    reply_topology,
+)
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.invocation import RuntimeInvocation
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
+from effectmq.protocol.wire.scopes import EffectScope
+
+__all__ = ["DEFAULT_TIMEOUT_S", "EffectClient"]
+
+logger = logging.getLogger("effectmq.client")
+
+#: How long ``execute`` waits when the caller does not say.
+DEFAULT_TIMEOUT_S = 30.0
+
+#: Answers are settled as soon as they are handed over, so this only bounds what is in memory.
+_REPLY_PREFETCH = 500
+#: A client without an identity cannot come back for its replies.
+_ANONYMOUS_EXPIRES_MS = 600_000
+_RESEND_WAIT_S = 0.2
+#: Beyond a caller's time, to tell what became of its effect.
+_LAST_LOOK_S = 0.5
+
+
+class EffectClient:
+    """
+    Submits effects and receives their outcomes. Use as an asynchronous context manager.
+
+    Args:
+        broker: The broker's address, ``amqp://…`` or ``memory://…``; several of a cluster in
+            a list, or separated by commas.
+        identity: Names the reply queue; one live client each. Random when not given.
+        topology: The namespace; the same for all of an installation.
+        transport: Timeouts and limits of the connection.
+        content_type: How envelopes are encoded, msgpack or JSON; answers come in kind.
+        journal: ``sqlite:///path`` or ``postgresql://…``, the one of the workers: what is recorded
+            is answered from there, without a worker, and effects can be cancelled. ``None`` or
+            ``none`` for no journal in reach.
+        replay: ``strict`` answers from the journal only: nothing is submitted, no broker is needed,
+            and a missing record is an error.
+        attachments: The attachment store or its address. With one, large envelopes are kept out of
+            line, and so may be the answers to this client.
+
+    Attributes:
+        attachments: The attachment store; ``None`` without one.
+
+    Raises:
+        ConfigurationError: When an argument cannot be used.
+        MissingExtraError: When the store needs a package that is not installed.
+    """
+
+    def __init__(
+        self,
+        broker: str | Sequence[str],
+        *,
+        identity: str | None = None,
+        topology: TopologySettings | None = None,
+        transport: TransportSettings | None = None,
+        content_type: str = MSGPACK,
+        journal: str | None = None,
+        replay: ReplayMode = "execute",
+        attachments: AttachmentStore | str | None = None,
+    ) -> None:
+        if content_type not in (MSGPACK, JSON):
+            raise ConfigurationError(
+                f"the content type is {printable(content_type, 100)!r}; expected {MSGPACK} or "
+                f"{JSON}"
+            )
+        self.broker = joined_addresses(broker)
+        self._anonymous = not identity
+        self.identity = identity or f"anonymous-{secrets.token_hex(6)}"
+        settings = topology or TopologySettings()
+        if not identity:
+            settings = replace(settings, reply_expires_ms=_ANONYMOUS_EXPIRES_MS)
+        self.topology = settings
+        self.counters: Counter[str] = Counter()
+        self._names = Names(settings.namespace)
+        self._reply_queue = self._names.reply_queue(self.identity)
+        self._transport_settings = transport or TransportSettings(
+            name=f"effectmq client {self.identity}"
+        )
+        self._limits = Limits(max_body_bytes=self._transport_settings.max_body_bytes)
+        self._content_type = content_type
+        self.journal = chosen_journal(journal)
+        self._strict = checked_replay(replay, self.journal) == "strict"
+        self._opened_journal: Journal | None = None
+        self._recall: Recall | None = None
+        if isinstance(attachments, str):
+            attachments = open_attachments(attachments, namespace=settings.namespace)
+        self.attachments = attachments
+        self._claims: ClaimCheck | None = None
+        self._sealing = self._limits
+        if attachments is not None:
+            most = self._transport_settings.max_body_bytes
+            self._claims = ClaimCheck(attachments, max_inline_bytes=most)
+            self._sealing = self._claims.limits(self._limits)
+        self._book = ReplyBook(self.counters)
+        self._asking = AskingAgain(self._book, self._ask_again, self.counters)
+        self._claimed = ClaimedReplies(self._claims, self._book, self._read_reply, self.counters)
+        self._transport: Transport | None = None
+        self._roads: MissingRoads | None = None
+        self._consumer: Consumer | None = None
+        self._made_queue = False
+        self._pump: asyncio.Task[None] | None = None
+
+    # Life ----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """
+        Connect and begin to receive; what is away for now is tried for the connect timeout.
+
+        Raises:
+            BrokerError: When the broker cannot be used.
+            ReplyQueueInUseError: When another live client has this identity.
+            DatabaseError: When the journal cannot be used.
+            AttachmentStoreError: When the attachment store cannot be used.
+        """
+        journal = open_journal(self.journal, self._names.namespace)
+        end = asyncio.get_running_loop().time() + self._transport_settings.connect_timeout_s
+        if journal is not None:
+            await opened_by(end, journal.__aenter__)
+            self._opened_journal = journal
+            self._recall = Recall(journal, self.counters, strict=self._strict)
+        try:
+            if not self._strict:
+                if self.attachments is not None:
+                    await opened_by(end, self.attachments.__aenter__)
+                await opened_by(end, self._connect)
+        except BaseException:
+            await self._close_attachments()
+            await self._close_journal()
+            raise
+        self._book.open()
+        return self
+
+    async def _connect(self) -> None:
+        transport = open_transport(self.broker, self._transport_settings)
+        await transport.__aenter__()
+        try:
+            # The exchange must exist before the first publish: a publish to a missing one would
+            # close the channel, and with it lose every confirmation in flight.
+            self._made_queue |= await transport.stats(self._reply_queue) is None
+            await declare_reply_queue(transport, self._declared(), self._take)
+            self._consumer = await transport.consume(
+                self._reply_queue,
+                prefetch=_REPLY_PREFETCH,
+                exclusive=True,
+                lock=self._names.reply_lock(self.identity),
+                on_resumed=self._resumed,
+                on_mute=self._replace_mute,
+            )
+        except BaseException:
+            await transport.__aexit__()
+            raise
+        self._transport = transport
+        self._roads = MissingRoads(transport, self.topology)
+        self._pump = asyncio.get_running_loop().create_task(
+            self._receive(self._consumer), name=f"effectmq replies {self.identity}"
+        )
+
+    def _declared(self) -> Topology:
+        exchange = Exchange(self._names.work_exchange, "direct")
+        return Topology((exchange,)) | reply_topology(self.topology, self.identity)
+
+    async def _close_journal(self) -> None:
+        journal, self._opened_journal, self._recall = self._opened_journal, None, None
+        if journal is not None:
+            await journal.__aexit__()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop receiving and disconnect; what arrives from now on waits in the reply queue."""
+        transport, self._transport = self._transport, None
+        roads, self._roads = self._roads, None
+        try:
+            if roads is not None:
+                await roads.close()
+            await self._asking.close()
+            if self._consumer is not None:
+                await self._consumer.close()
+            if self._pump is not None:
+                self._pump.cancel()
+                # Not suppress(CancelledError): that would swallow a cancellation of our caller.
+                await asyncio.gather(self._pump, return_exceptions=True)
+            await self._claimed.close()
+        finally:
+            self._book.close()
+            if transport is not None:
+                if self._anonymous and not self._book.owed:
+                    # Nobody can come back to it, and a quorum queue is not free.
+                    await delete_reply_queue(transport, self._reply_queue)
+                await transport.__aexit__()
+            await self._close_attachments()
+            await self._close_journal()
+
+    async def _close_attachments(self) -> None:
+        if self.attachments is not None:
+            await self.attachments.__aexit__()
+
+    async def _receive(self, consumer: Consumer) -> None:
+        async for delivery in consumer:
+            self._take(delivery)
+
+    def _take(self, delivery: Delivery) -> None:
+        if names.BODY in delivery.message.headers:
+            self._claimed.take(delivery)
+            return
+        self._read_reply(delivery.message, self._limits)
+        delivery.ack()
+
+    def _resumed(self, made_anew: bool) -> None:
+        """The reply queue is ours again: what was sent meanwhile may have gone elsewhere."""
+        recorded = self._recall is not None
+        self._made_queue |= made_anew
+        if made_anew or recorded:
+            self._asking.begin(recorded=recorded)
+
+    async def _replace_mute(self, served_s: float) -> bool:
+        """The reply queue does not answer; whether it is another one now."""
+        transport = self._transport
+        if transport is None or not may_be_unregistered(
+            made_here=self._made_queue, served_s=served_s
+        ):
+            return False
+        return await replace_mute(transport, self._declared())
+
+    async def _ask_again(self, asked: Asked) -> None:
+        request, limit_s = asked.request, self._transport_settings.publish_timeout_s
+        if request.deadline_ms and time.time() * 1_000 >= request.deadline_ms:
+            return
+        if not await self._recalled(request, limit_s):
+            end = asyncio.get_running_loop().time() + limit_s
+            await self._publish(request, asked.route, end, limit_s)
+
+    def _read_reply(self, message: Message, limits: Limits) -> None:
+        try:
+            if message.type == CHUNK_TYPE:
+                self._book.take_chunk(read_chunk(message, limits))
+            else:
+                for reply in read_replies(message, limits):
+                    self._book.take(reply)
+        except Exception as problem:
+            # Anybody with access to the default exchange can write here, and whatever it is, one
+            # message must not end the receiving of all.
+            self.counters["unreadable"] += 1
+            logger.warning(
+                "a message on the reply queue is not an outcome: %s",
+                describe(problem),
+                extra={"action": "reply_unreadable", "queue": self._reply_queue},
+            )
+
+    # Submitting ----------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        lane: str | None = None,
+        scope: EffectScope | None = None,
+        deadline_s: float | None = None,
+        timeout: float | None = None,
+        traceparent: str = "",
+        tracestate: str = "",
+    ) -> Handle:
+        """
+        Put an effect into the durable queue of its kind.
+
+        Args:
+            envelope: What to do.
+            lane: The lane of its kind, when the kind is split.
+            scope: The effect scope, when it is not the one derived from the invocation.
+            deadline_s: Seconds from now after which nobody wants the outcome; inside of a handler
+                or a tool never later than the deadline of its effect, which is the default.
+            timeout: Seconds to get the broker's confirmation; publishes of unknown fate are
+                repeated within it.
+            traceparent: W3C trace context to pass on.
+            tracestate: What belongs to it.
+
+        Returns:
+            A handle to wait on; the effect is pending from now on, whatever happens to us.
+
+        Raises:
+            InvalidEnvelopeError: When the envelope breaks a rule.
+            PayloadTooLargeError: When it is over the size cap.
+            AttachmentStoreError: When its body is kept out of line and could not be stored.
+            UnroutableError: When no queue takes its kind; names what is missing.
+            PublishError: When it was not confirmed in time.
+            ParentExpiredError: When the effect that is being carried out here is over its deadline.
+            AccessRefusedError: When the user may not publish effects.
+            EffectMismatchError: When the journal has its key with another envelope.
+            RecordMissingError: With strict replay, when nothing is recorded.
+        """
+        request, handle = self._prepare(
+            envelope,
+            scope=scope,
+            deadline_s=deadline_s,
+            traceparent=traceparent,
+            tracestate=tracestate,
+        )
+        timeout = checked_timeout(timeout)
+        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
+        end = asyncio.get_running_loop().time() + limit_s
+        if not await self._recalled(request, limit_s):
+            await self._publish(request, route_of(request.kind, lane), end, limit_s)
+        return handle
+
+    async def execute(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        lane: str | None = None,
+        scope: EffectScope | None = None,
+        deadline_s: float | None = None,
+        traceparent: str = "",
+        tracestate: str = "",
+    ) -> RuntimeEffectOutcome:
+        """
+        Submit an effect and wait for its outcome.
+
+        Args:
+            envelope: What to do.
+            timeout: Seconds for everything together; None waits for the outcome without a limit.
+            lane: The lane of its kind, when the kind is split.
+            scope: The effect scope, when it is not the one derived from the invocation.
+            deadline_s: Seconds from now after which nobody wants the outcome; inside of a handler
+                or a tool never later than the deadline of its effect, which is the default.
+            traceparent: W3C trace context to pass on.
+            tracestate: What belongs to it.
+
+        Raises:
+            EffectFailedError: When a controller error came back.
+            EffectMismatchError: When its replay key is recorded with another envelope.
+            EffectTimeoutError: When there was no outcome in time; the effect goes on.
+            AttachmentStoreError: When its body is kept out of line and could not be stored.
+            PublishError: When it could not be submitted.
+            ParentExpiredError: When the effect that is being carried out here is over its deadline.
+            RecordMissingError: With strict replay, when nothing is recorded.
+        """
+        loop = asyncio.get_running_loop()
+        timeout = checked_timeout(timeout)
+        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
+        end = loop.time() + limit_s
+        request, handle = self._prepare(
+            envelope,
+            scope=scope,
+            deadline_s=deadline_s,
+            traceparent=traceparent,
+            tracestate=tracestate,
+        )
+        if not handle.done and not await self._recalled(request, limit_s):
+            await self._publish(request, route_of(request.kind, lane), end, limit_s)
+        try:
+            left_s = None if timeout is None else max(0.0, end - loop.time())
+            return await handle.outcome(left_s)
+        except EffectTimeoutError:
+            if await self._recalled_late(request):
+                return await handle.outcome(0)
+            recorded = None if self._recall is None else False
+            raise EffectTimeoutError(request.effect_id, limit_s, recorded) from None
+
+    async def _recalled_late(self, request: Request) -> bool:
+        """Whether the journal has what did not arrive in time; a last look, and a short one."""
+        try:
+            return await self._recalled(request, _LAST_LOOK_S)
+        except (EffectError, DatabaseError):
+            return False
+
+    def attach(
+        self, envelope: RuntimeEffectEnvelope, *, scope: EffectScope | None = None
+    ) -> Handle:
+        """
+        Wait for an effect that was submitted before, without submitting it.
+
+        For a process that restarts under the same identity, and for one that replays a dead letter.
+        """
+        return self._prepare(envelope, scope=scope)[1]
+
+    def unclaimed(self) -> list[Reply]:
+        """Outcomes that arrived under this identity and that nobody here has asked for."""
+        return self._book.unclaimed()
+
+    def _prepare(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        scope: EffectScope | None = None,
+        deadline_s: float | None = None,
+        traceparent: str = "",
+        tracestate: str = "",
+    ) -> tuple[Request, Handle]:
+        deadline_s = checked_timeout(deadline_s, "deadline_s")
+        now = time.time()
+        parent = inherited()
+        own_ms = int((now + deadline_s) * 1_000) if deadline_s is not None else 0
+        traceparent, tracestate = parent.trace(traceparent, tracestate)
+        request = Request.seal(
+            envelope,
+            reply_to=self._reply_queue,
+            content_type=self._content_type,
+            scope=scope,
+            deadline_ms=parent.earlier(own_ms),
+            timestamp_s=int(now),
+            traceparent=traceparent,
+            tracestate=tracestate,
+            out_of_line=self._claims is not None,
+            limits=self._sealing,
+        )
+        # The place for the answer exists before the question is asked.
+        waiter = self._book.wait_for(ReplyKey.of_request(request))
+        return request, Handle(request, waiter, self._book)
+
+    async def _recalled(self, request: Request, timeout_s: float) -> bool:
+        """Whether the journal had the answer, which is then where answers arrive."""
+        if self._recall is None:
+            return False
+        reply = await self._recall.reply(request, timeout_s)
+        if reply is not None:
+            self._book.take(reply)
+        return reply is not None
+
+    async def cancel(
+        self,
+        effect: RuntimeEffectEnvelope | Handle,
+        *,
+        reason: str = "",
+        scope: EffectScope | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+    ) -> bool:
+        """
+        Cancel an effect, unless it has its outcome: exactly one of the two is recorded.
+
+        A worker that runs it is told and stops its handler; one that has not begun never will.
+        Whoever waits for it here is answered at once, others when its message comes by.
+
+        Args:
+            effect: What to cancel; it need not have been submitted by this client.
+            reason: Recorded with it, for people.
+            scope: The effect scope that an envelope was submitted with, if one was.
+            timeout: Seconds for the journal to decide; None for no limit.
+
+        Returns:
+            Whether it is cancelled; ``False`` when it was finished before.
+
+        Raises:
+            ConfigurationError: When the client has no journal, which is where this is decided, or
+                only replays one.
+            EffectMismatchError: When its key is recorded with another envelope.
+            DatabaseUnavailableError: When the journal cannot be written, or not in time; cancelling
+                again is safe.
+        """
+        if self._recall is None:
+            raise ConfigurationError(
+                "cancelling is decided in the journal and this client has none; open it with "
+                "journal= or EFFECTMQ_JOURNAL, the address that the workers use"
+            )
+        if self._strict:
+            raise ConfigurationError(
+                "this client only replays (replay='strict'), and cancelling would change the "
+                "record; use a client that executes"
+            )
+        limit_s = checked_timeout(timeout)
+        handle = effect if isinstance(effect, Handle) else self._prepare(effect, scope=scope)[1]
+        request = handle.request
+        error = cancel_error(request.kind, reason)
+        if not await self._recall.cancel(request, error, FOREVER_S if limit_s is None else limit_s):
+            return False
+        self.counters["cancelled"] += 1
+        self._book.take(
+            Reply(request.effect_id, request.replay_key, request.hash, error, replayed=True)
+        )
+        if self._transport is not None:
+            await announce_cancel(self._transport, self._names, request.identity)
+        return True
+
+    async def _publish(self, request: Request, route: str, end: float, limit_s: float) -> None:
+        transport, roads = self._transport, self._roads
+        if transport is None or roads is None:
+            raise TransportClosedError(
+                "the client is not open; use it inside 'async with Client(...) as client'"
+            )
+        inherited().check(request.effect_id, time.time_ns() // 1_000_000)
+        loop = asyncio.get_running_loop()
+        message = await self._outgoing(request.message, end, limit_s)
+        reached("before_publish")
+        missing: Missing | None = None
+        # Not all of the time for one try: a channel may be stuck on a node that froze, and the next
+        # try takes another one.
+        try_s = publish_try_s(message, self._transport_settings.publish_timeout_s)
+        while True:
+            try:
+                await transport.publish(
+                    self._names.work_exchange,
+                    route,
+                    message,
+                    timeout=max(0.0, min(try_s, end - loop.time())),
+                    given=limit_s,
+                )
+                break
+            except UnroutableError:
+                # Once only: what was mended and is missing again is for a person to look at.
+                before, missing = missing, await self._missing(roads, route, end)
+                if before is not None or not missing.mended:
+                    raise UnroutableError(missing.sentence) from None
+            except PASSING as problem:
+                self.counters["publish_retries"] += 1
+                if isinstance(problem, BrokerBlockedError):
+                    # It is on its way, and taken when the alarm ends: no third copy of it.
+                    try_s = max(try_s, end - loop.time())
+                if end - loop.time() <= _RESEND_WAIT_S:
+                    raise
+                await asyncio.sleep(_RESEND_WAIT_S)
+        roads.worked(route)
+        self.counters["submitted"] += 1
+        self._book.note_asked(request, route)
+        reached("after_confirm")
+
+    async def _missing(self, roads: MissingRoads, route: str, end: float) -> Missing:
+        try:
+            async with asyncio.timeout_at(end):
+                return await roads.explain(route)
+        except (TimeoutError, BrokerError) as problem:
+            return not_looked_up(route, problem)
+
+    async def _outgoing(self, message: Message, end: float, limit_s: float) -> Message:
+        if self._claims is None:
+            return message
+        try:
+            async with asyncio.timeout_at(end):
+                return await self._claims.outgoing(message)
+        except TimeoutError:
+            raise AttachmentStoreError(
+                f"the attachment store {self._claims.store.where} did not take the body within "
+                f"{limit_s:g} s; nothing was submitted"
+            ) from None
+
+    # Invocations --------------------------------------------------------------------------------
+
+    def turn(
+        self,
+        session_id: str,
+        turn_id: str,
+        turn_index: int = 0,
+        protocol_iteration: int = 0,
+    ) -> Turn:
+        """
+        The effects of one turn of a session, with invocations and replay keys built for them.
+
+        Args:
+            session_id: The session.
+            turn_id: The turn; with the session it must be the same when the turn is run again.
+            turn_index: Its number in the session, from 0.
+            protocol_iteration: Its iteration, from 0.
+        """
+        return Turn(self.execute, session_id, turn_id, turn_index, protocol_iteration)
+
+    def process_scope(
+        self, session_id: str, *, parent: RuntimeInvocation | None = None
+    ) -> ProcessScope:
+        """
+        Operations on background processes, with invocations and replay keys built for them.
+
+        Args:
+            session_id: The session that asks.
+            parent: The invocation on whose behalf it asks; an effect of a turn, usually.
+        """
+        return ProcessScope(self.execute, session_id, parent)

@@ -1,0 +1,96 @@
+"""One submitted effect, as its producer holds it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from effectmq.broker.client.replies import ReplyBook, Waiter
+from effectmq.broker.client.timeouts import checked_timeout
+from effectmq.broker.store.journal.recall import failure_of
+from effectmq.protocol.errors import EffectTimeoutError
+from effectmq.protocol.messages.chunk import Chunk
+from effectmq.protocol.messages.reply import Reply
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
+
+__all__ = ["Handle"]
+
+
+class Handle:
+    """
+    One submitted effect.
+
+    Attributes:
+        effect_id: Its id inside its scope.
+        scope_id: The id of its scope; with the replay key, its name for ever.
+        replay_key: Its key for ever.
+        hash: The hash of its envelope.
+        request: The effect as it travels.
+    """
+
+    def __init__(self, request: Request, waiter: Waiter, book: ReplyBook) -> None:
+        self.effect_id = request.effect_id
+        self.scope_id = request.identity.scope_id
+        self.replay_key = request.replay_key
+        self.hash = request.hash
+        self.request = request
+        self._waiter = waiter
+        self._book = book
+
+    @property
+    def done(self) -> bool:
+        """Whether the outcome has arrived."""
+        return self._waiter.answer is not None
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        """
+        Text that the effect streams while it runs, until its outcome has arrived.
+
+        Lossy by contract: numbers may be missing. A chunk with a higher ``attempt`` means that the
+        effect started again, and what was shown before is void. Bound it with
+        ``asyncio.timeout``; it ends with the outcome only.
+        """
+        waiter = self._waiter
+        while True:
+            await waiter.more()
+            while waiter.chunks:
+                yield waiter.chunks.popleft()
+            if waiter.answer is not None:
+                return
+
+    async def reply(self, timeout: float | None = None, *, given: float | None = None) -> Reply:
+        """
+        Wait for the whole answer: the outcome or error, the attempt, whether it was replayed.
+
+        Args:
+            timeout: Seconds to wait; without limit when not given.
+            given: The time that an error names, when ``timeout`` is what is left of it.
+
+        Raises:
+            EffectTimeoutError: When it did not arrive within ``timeout`` seconds. The effect goes
+                on, and the handle can be waited on again.
+            TransportClosedError: When the client is not open, so that nothing can arrive.
+        """
+        timeout = checked_timeout(timeout)
+        self._book.check_open(self._waiter)
+        try:
+            return await self._waiter.wait(timeout)
+        except TimeoutError:
+            self._book.give_up(self._waiter.key)
+            named_s = timeout if given is None else given
+            raise EffectTimeoutError(self.effect_id, named_s or 0.0) from None
+
+    async def outcome(self, timeout: float | None = None) -> RuntimeEffectOutcome:
+        """
+        Wait for the outcome.
+
+        Raises:
+            EffectFailedError: When a controller error came back instead; ``EffectMismatchError``
+                and ``EffectCancelledError`` are kinds of it.
+            EffectTimeoutError: When neither came within ``timeout`` seconds.
+            TransportClosedError: When the client is not open, so that nothing can arrive.
+        """
+        result = (await self.reply(timeout)).result
+        if isinstance(result, RuntimeEffectControllerError):
+            raise failure_of(self.effect_id, result)
+        return result

@@ -1,0 +1,102 @@
+"""
+Outcomes whose bodies are kept out of line: fetched beside the others, settled when they are read.
+
+A store that is down holds up these outcomes and no others; they stay unsettled meanwhile, and come
+back to the next process of the identity if this one ends. A body that is gone for good is told to
+whoever waits for it. A client without a store leaves such outcomes in the queue, for one with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from effectmq.broker.client.replies import ReplyBook
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck, incoming_until_fetched
+from effectmq.broker.transports.port import Delivery
+from effectmq.protocol.encoding.limits import DEFAULT_LIMITS, Limits
+from effectmq.protocol.errors import AttachmentError, ProtocolError
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.body_reference import refuse_reference
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.text import describe, printable
+
+__all__ = ["UNFETCHED_CODE", "ClaimedReplies"]
+
+logger = logging.getLogger("effectmq.client")
+
+#: The controller error in the place of an outcome that was given and cannot be had.
+UNFETCHED_CODE = "effectmq_outcome_unavailable"
+
+
+class ClaimedReplies:
+    """
+    Args:
+        claims: Fetches bodies; ``None`` when there is no store.
+        book: Who waits.
+        read: Reads a message that is whole.
+        counters: ``fetched`` and ``unfetched``.
+    """
+
+    def __init__(
+        self,
+        claims: ClaimCheck | None,
+        book: ReplyBook,
+        read: Callable[[Message, Limits], None],
+        counters: Counter[str],
+    ) -> None:
+        self._claims = claims
+        self._book = book
+        self._read = read
+        self._counters = counters
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, delivery: Delivery) -> None:
+        """One outcome has arrived whose body is elsewhere."""
+        if self._claims is None:
+            self._leave(delivery)
+            return
+        task = asyncio.get_running_loop().create_task(self._fetch(self._claims, delivery))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stop fetching; what was not read comes back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _fetch(self, claims: ClaimCheck, delivery: Delivery) -> None:
+        try:
+            message = await incoming_until_fetched(claims, delivery.message)
+        except (AttachmentError, ProtocolError) as problem:
+            self._tell(delivery.message, describe(problem))
+        else:
+            self._counters["fetched"] += 1
+            self._read(message, claims.limits(DEFAULT_LIMITS))
+        delivery.ack()
+
+    def _leave(self, delivery: Delivery) -> None:
+        try:
+            refuse_reference(delivery.message)
+        except ProtocolError as problem:
+            self._tell(delivery.message, describe(problem))
+
+    def _tell(self, message: Message, problem: str) -> None:
+        self._counters["unfetched"] += 1
+        told = self._book.fail(
+            str(message.headers.get(names.HASH, "")),
+            UNFETCHED_CODE,
+            f"the effect gave an outcome, which cannot be had: {problem}",
+        )
+        logger.error(
+            "an outcome cannot be had: %s",
+            problem,
+            extra={
+                "action": "reply_unfetched",
+                "effect_id": printable(message.correlation_id, 200),
+                "told": told,
+            },
+        )

@@ -1,0 +1,167 @@
+"""
+A producer's reply queue: declared, taken over from an earlier release, replaced, deleted.
+
+Earlier releases declared it classic, and a queue cannot change its type. Its outcomes are read
+first, then it is deleted and declared anew; a worker that answers in between keeps the outcome and
+sends it again.
+
+RabbitMQ writes its register of quorum queues down once a second. A queue that was not in it yet
+when its broker was killed comes back without a leader, for ever: it can be declared, and never
+answers whoever consumes from it or publishes to it. It is deleted then, which RabbitMQ does by
+force after five seconds, and declared anew under the same name: workers that keep an outcome for it
+send it again. A cluster that has lost its majority looks the same and comes back with all that is
+in its queues, so only a queue is replaced that may have been too young for the register.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from contextlib import suppress
+
+from effectmq.broker.opening import opened_by
+from effectmq.broker.transports.port import Delivery, Transport
+from effectmq.protocol.errors import BrokerError, TopologyError
+from effectmq.protocol.topology import Topology
+
+__all__ = ["declare_reply_queue", "delete_reply_queue", "may_be_unregistered", "replace_mute"]
+
+logger = logging.getLogger("effectmq.client")
+
+_READ_PREFETCH = 500
+_POLL_S = 0.05
+#: How long the outcomes of a former queue may take to be read.
+_READ_S = 10.0
+_DELETE_S = 3.0
+#: Far more than the register takes to be written.
+_REGISTERED_S = 5.0
+
+
+async def declare_reply_queue(
+    transport: Transport, topology: Topology, take: Callable[[Delivery], None]
+) -> None:
+    """
+    Declare it, in the place of a classic one if there is one.
+
+    Args:
+        transport: Open.
+        topology: The reply queue, and what else to declare.
+        take: Reads and settles an outcome that the former queue held.
+
+    Raises:
+        TopologyError: When it exists with other arguments, and cannot be replaced without losing
+            what is in it.
+        ReplyQueueInUseError: When a live producer consumes from the former one.
+    """
+    try:
+        await transport.declare(topology)
+        return
+    except TopologyError as refusal:
+        if "x-queue-type" not in str(refusal):
+            raise
+    queue = topology.queues[-1].name
+    await _empty(transport, queue, take)
+    await transport.declare(topology)
+    logger.warning(
+        "the reply queue %s was a classic one, which a cluster loses with a node; what was in it "
+        "has been read, and it is a quorum queue now",
+        queue,
+        extra={"action": "reply_queue_replaced", "queue": queue},
+    )
+
+
+async def _empty(transport: Transport, queue: str, take: Callable[[Delivery], None]) -> None:
+    """Read the former queue until it can be deleted."""
+    end = asyncio.get_running_loop().time() + _READ_S
+    while True:
+        await _read(transport, queue, take, end)
+        if await transport.delete(queue, if_empty=True):
+            return
+        if asyncio.get_running_loop().time() > end:
+            raise TopologyError(
+                f"the reply queue {queue!r} is a classic one of an earlier release, and holds "
+                "outcomes that this client cannot read, because their bodies are kept out of line. "
+                "Open the client once with the attachment store of the workers, or delete the "
+                f"queue (rabbitmqctl delete_queue {queue})"
+            )
+
+
+async def _read(
+    transport: Transport, queue: str, take: Callable[[Delivery], None], end: float
+) -> None:
+    consumer = await transport.consume(queue, prefetch=_READ_PREFETCH, exclusive=True)
+
+    async def read() -> None:
+        async for delivery in consumer:
+            take(delivery)
+
+    reading = asyncio.get_running_loop().create_task(read())
+    try:
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(_POLL_S)
+            stats = await transport.stats(queue)
+            if stats is None or not stats.ready:
+                # What is on its way to us is read before the consumer is closed.
+                await asyncio.sleep(_POLL_S)
+                break
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await consumer.close()
+
+
+async def delete_reply_queue(transport: Transport, queue: str) -> None:
+    """Delete a queue that nobody will come back to; if it fails it expires. Never raises."""
+    with suppress(BrokerError, TimeoutError):
+        async with asyncio.timeout(_DELETE_S):
+            await transport.delete(queue)
+
+
+def may_be_unregistered(*, made_here: bool, served_s: float) -> bool:
+    """
+    Whether a queue may have been too young for the register when its broker was killed.
+
+    Args:
+        made_here: Whether this process made it, so that its age is known, and with it that nothing
+            of an earlier process is in it.
+        served_s: The longest time for which it was consumed without a break.
+    """
+    return made_here and served_s < _REGISTERED_S
+
+
+async def replace_mute(transport: Transport, topology: Topology) -> bool:
+    """
+    Delete a queue that does not answer, and declare it anew.
+
+    Args:
+        transport: Open.
+        topology: The queue, and what else to declare with it.
+
+    Returns:
+        Whether it was done. Not when the broker does not answer anything else either: it would
+        delete the queue when it has recovered.
+    """
+    queue = topology.queues[-1].name
+    try:
+        await transport.stats(queue)
+        await transport.delete(queue)
+        # Whoever still waited for it at the broker may break the connection now. Nobody else would
+        # declare what was deleted, so this goes on until it is done, or the client is closed.
+        await opened_by(math.inf, lambda: transport.declare(topology))
+    except BrokerError as problem:
+        logger.warning(
+            "the reply queue %s does not answer, and could not be replaced: %s",
+            queue,
+            problem,
+            extra={"action": "reply_queue_mute", "queue": queue},
+        )
+        return False
+    logger.warning(
+        "the reply queue %s did not answer, because its broker was killed when it was just "
+        "declared; it was deleted and declared anew",
+        queue,
+        extra={"action": "reply_queue_replaced", "queue": queue},
+    )
+    return True

@@ -1,0 +1,1 @@
+"""What was given up: listed, shown, edited, replayed and purged."""

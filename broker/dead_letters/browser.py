@@ -1,0 +1,316 @@
+"""
+Reading the dead letters without taking them away.
+
+RabbitMQ has no way to look into a queue: a reader takes messages, unsettled, and gives them back
+by leaving. Every return counts towards a delivery limit, which is why the queue is declared with
+the largest one, and what one reader holds is hidden from the next, so there is one reader at a
+time: the second one gets a sentence instead of an empty list. Exclusive consumers are no help:
+quorum queues accept one and do not enforce it (seen on 3.10), and a look at many letters takes
+several consumers. So a reader counts the consumers, before it takes its place, after, and before
+it says that there is no more; of two that come at once, at least one sees the other and leaves.
+
+A look ends when the end is known: all letters that were counted have come, and the broker says that
+none is waiting. Silence is no end. The broker may be busy giving back what the reader before us
+held, and a queue that answers nothing is not an empty one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from typing import Self
+
+from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
+from effectmq.broker.dead_letters.windows import Windows
+from effectmq.broker.transports.port import Delivery, QueueStats, Transport
+from effectmq.protocol.errors import (
+    BrokerError,
+    BrokerUnreachableError,
+    ReplyQueueInUseError,
+    TopologyError,
+    TransportClosedError,
+)
+from effectmq.protocol.messages.dead_letter import DeadLetter, read_dead_letter
+
+__all__ = ["DeadBrowser", "DeadLettersInUseError", "DeadLettersLostError"]
+
+#: Up to so many are taken at once; of more, the first portion is small.
+WHOLE = 2_000
+FIRST_HELD = 256
+#: Room for letters that are parked while we look.
+_NEWCOMERS = 100
+#: How long the reader before us may take to be gone, in seconds.
+_GRACE_S = 1.0
+_POLL_S = 0.05
+#: How long letters that nobody counted may be on their way to us, in seconds, when the broker has
+#: no more: after all that were counted have come, and when none was there.
+_QUIET_S = 0.05
+_EMPTY_S = 0.3
+#: How long to wait between two questions to the broker, in seconds.
+_LONGEST_POLL_S = 1.0
+#: How long a letter that was counted, and that the broker does not have any more, may take to
+#: come, in seconds: it may be on its way to us.
+_ON_ITS_WAY_S = 5.0
+#: How long the broker may have letters and give us none, in seconds.
+_SILENCE_S = 60.0
+_NO_LIMIT = sys.maxsize
+#: How often a look goes on for letters that came, or came back, while it went on.
+_EXTENSIONS = 3
+
+
+class DeadLettersInUseError(BrokerError):
+    """Somebody else is reading the dead letters of this namespace."""
+
+
+class DeadLettersLostError(BrokerError):
+    """
+    The connection was lost while dead letters were read; unsettled ones are back in the queue.
+
+    Args:
+        queue: The dead-letter queue.
+        seen: Letters read until then.
+        ready: Letters that were counted at the start.
+    """
+
+    def __init__(self, queue: str, seen: int, ready: int) -> None:
+        super().__init__(
+            f"the connection to the broker was lost after {seen} of {ready} dead letters; what was "
+            "not settled is still there. Try again. When it happens at the same place again, the "
+            "next message cannot be read by any AMQP client for Python (headers nested hundreds of "
+            "tables deep are one way to do that): take it off with 'Get messages' and 'Automatic "
+            f"ack' on the page of the queue {queue!r} in RabbitMQ's management UI"
+        )
+
+
+class DeadBrowser:
+    """
+    One look at the dead letters, oldest first: an asynchronous context manager and iterator.
+
+    It ends when all letters that were counted have been seen and the broker has no more. Leaving
+    gives back whatever was not acknowledged. Letters are fetched in growing portions, so the first
+    ones of a long queue come at once.
+
+    Args:
+        transport: An open transport.
+        queue: The dead-letter queue.
+        chosen: Which letters to give; the others are passed over.
+        most: How many may be held by whoever settles them; no limit when not given.
+
+    Attributes:
+        ready: Letters that were counted in the queue.
+        seen: Letters taken so far, whether chosen or not.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        queue: str,
+        chosen: DeadFilter = EVERY_LETTER,
+        most: int | None = None,
+    ) -> None:
+        self.ready = 0
+        self.seen = 0
+        self._transport = transport
+        self._queue = queue
+        self._chosen = chosen
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._windows: Windows | None = None
+        self._losses = 0
+        self._extensions = _EXTENSIONS
+
+    @property
+    def unseen(self) -> int:
+        """Letters that were counted at the start and have not been seen."""
+        return max(0, self.ready - self.seen)
+
+    async def __aenter__(self) -> Self:
+        """
+        Count the letters and begin to take them.
+
+        Raises:
+            TopologyError: When there is no dead-letter queue.
+            DeadLettersInUseError: When somebody else is reading it.
+        """
+        stats = await self._until_free()
+        self.ready = stats.ready
+        self._counted = stats.ready > 0
+        self._losses = self._count_losses()
+        windows = Windows(
+            self._transport,
+            self._queue,
+            self._most or _NO_LIMIT,
+            self._most or (FIRST_HELD if stats.ready > WHOLE else WHOLE + _NEWCOMERS),
+        )
+        try:
+            await windows.open()
+        except ReplyQueueInUseError:
+            raise self._in_use() from None
+        try:
+            with suppress(BrokerUnreachableError):
+                # Lost already, by a message that cannot be read, perhaps: ``take`` says so.
+                await self._look_around(windows)
+        except BaseException:
+            await windows.close()
+            raise
+        self._windows = windows
+        return self
+
+    async def _look_around(self, windows: Windows) -> QueueStats:
+        stats = await self._stats()
+        if stats.consumers > windows.count:
+            raise self._in_use()
+        return stats
+
+    async def _until_free(self) -> QueueStats:
+        end = self._loop.time() + _GRACE_S
+        while (stats := await self._stats()).consumers:
+            if self._loop.time() > end:
+                raise self._in_use()
+            await asyncio.sleep(_POLL_S)
+        return stats
+
+    async def _stats(self) -> QueueStats:
+        stats = await self._transport.stats(self._queue)
+        if stats is None:
+            raise TopologyError(
+                f"there is no queue {self._queue!r}: no worker has ever run in this namespace. "
+                "Check the namespace and the broker (--namespace, --broker), or declare the queues "
+                "(effectmq topology apply)"
+            )
+        return stats
+
+    def _in_use(self) -> DeadLettersInUseError:
+        return DeadLettersInUseError(
+            f"the dead letters in {self._queue!r} are being read by somebody else, and only one "
+            "may at a time, because what one holds is hidden from the other. Wait until that "
+            "command (or dashboard) has finished, or end it"
+        )
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Give back what was not acknowledged."""
+        windows, self._windows = self._windows, None
+        if windows is not None:
+            await windows.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> DeadLetter:
+        taken = await self.take()
+        if taken is None:
+            raise StopAsyncIteration
+        return taken[1]
+
+    async def take(self) -> tuple[Delivery, DeadLetter] | None:
+        """
+        The next chosen letter with its delivery, to acknowledge it or not; ``None`` at the end.
+
+        Raises:
+            DeadLettersLostError: When the connection was lost: everything comes again.
+        """
+        windows = self._windows
+        if windows is None:
+            raise TransportClosedError("the browser is not open; use it inside 'async with'")
+        while (delivery := await self._next(windows)) is not None:
+            self.seen += 1
+            letter = read_dead_letter(delivery.message, delivery.routing_key)
+            if self._chosen.matches(letter):
+                return delivery, letter
+        return None
+
+    async def _next(self, windows: Windows) -> Delivery | None:
+        if self.seen >= self.ready and await self._is_end(windows):
+            return None
+        poll_s, since = _POLL_S, self._loop.time()
+        while True:
+            self.check()
+            if windows.received <= self.seen and windows.can_grow:
+                await self._grow(windows)
+            delivery = await windows.next(poll_s)
+            self.check()
+            if delivery is not None:
+                return delivery
+            poll_s = min(2 * poll_s, _LONGEST_POLL_S)
+            if await self._has_gone(windows, self._loop.time() - since):
+                return None
+
+    async def _grow(self, windows: Windows) -> None:
+        if windows.count and self.seen < self.ready:
+            with suppress(BrokerUnreachableError):
+                await windows.open()
+
+    async def _is_end(self, windows: Windows) -> bool:
+        """All that were counted have come: say whether these were all."""
+        if self._extensions == 0:
+            return True
+        end = self._loop.time() + (_QUIET_S if self._counted else _EMPTY_S)
+        while not (stats := await self._asked(windows)).ready:
+            if await windows.wait(_POLL_S):
+                break
+            if self._loop.time() >= end:
+                return True
+        self._extensions -= 1
+        # Parked since then, or given back by the reader before us.
+        self.ready = self.seen + windows.waiting + stats.ready
+        return False
+
+    async def _asked(self, windows: Windows) -> QueueStats:
+        """
+        What the broker says of the queue, and means.
+
+        RabbitMQ 3.10 says that a queue is empty and has no consumers when its leader is too busy to
+        answer. Ours are there, so an answer without them is none.
+        """
+        end = self._loop.time() + _SILENCE_S
+        while True:
+            try:
+                stats = await self._look_around(windows)
+            except BrokerUnreachableError:
+                self.check()
+                raise
+            if stats.consumers == windows.count:
+                return stats
+            self.check()
+            if self._loop.time() > end:
+                raise self._silent(stats)
+            await asyncio.sleep(_POLL_S)
+
+    def _silent(self, stats: QueueStats) -> BrokerError:
+        return BrokerError(
+            f"the broker has {stats.ready} letters in {self._queue!r} and has given none for "
+            f"{_SILENCE_S:g} s, after {self.seen}; it is overloaded, or the queue has no leader at "
+            "the moment. Nothing was changed; look at the broker, and try again"
+        )
+
+    async def _has_gone(self, windows: Windows, waited_s: float) -> bool:
+        """Nothing has come for a while: say whether what is missing is gone for good."""
+        stats = await self._asked(windows)
+        if not stats.ready:
+            return waited_s > _ON_ITS_WAY_S
+        if waited_s > _SILENCE_S:
+            raise self._silent(stats)
+        return False
+
+    def settled(self) -> None:
+        """Note that a letter that was taken was acknowledged: it is not to come back."""
+        if self._windows is not None:
+            self._windows.settled += 1
+
+    def check(self) -> None:
+        """
+        Make sure that the connection has not been lost since the look began.
+
+        Raises:
+            DeadLettersLostError: When it has: nothing that was taken is ours any more.
+        """
+        served = self._windows is None or self._windows.served
+        if self._count_losses() != self._losses or not served:
+            raise DeadLettersLostError(self._queue, self.seen, self.ready)
+
+    def _count_losses(self) -> int:
+        # After a loss the transport resumes by itself and everything comes again, from the first
+        # letter on; only its counters tell.
+        counters = self._transport.counters
+        return counters["reconnects"] + counters["consumer_cancels"]

@@ -1,0 +1,142 @@
+"""
+An edited dead letter: the same effect by name, another envelope by hash.
+
+The producer's reply queue, its effect scope and its trace stay. Effect id and replay key are part
+of the envelope, so they stay unless the edit changes them; the hash cannot stay, and whoever waits
+for the outcome finds it under the new one. ``effect-edited-from`` keeps the old.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from effectmq.broker.dead_letters.content import read_content
+from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.model import from_tree
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.identity.digests import effect_scope_of, scope_id
+from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.body_reference import known_body
+from effectmq.protocol.messages.dead_letter import DeadLetter
+from effectmq.protocol.messages.message import HeaderValue, Message
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.scopes import EffectScope
+
+__all__ = ["DeadEdit", "edit_letter"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEdit:
+    """
+    A letter, and what is published in its place.
+
+    Attributes:
+        letter: The letter as it was parked.
+        request: The edited effect.
+        message: Its message.
+        route: Where it goes: the letter's route, or the kind of the edited envelope when the edit
+            made it another kind.
+        edited_from: The hash that it had before.
+    """
+
+    letter: DeadLetter
+    request: Request
+    message: Message
+    route: str
+    edited_from: str
+
+
+def edit_letter(
+    letter: DeadLetter, document: bytes | str, limits: Limits | None = None
+) -> DeadEdit:
+    """
+    Put another envelope into a letter.
+
+    Args:
+        letter: Any dead letter; one that cannot be read is mended this way.
+        document: The whole envelope as JSON.
+        limits: What a worker accepts.
+
+    Raises:
+        MalformedError: When it is not JSON, or not an envelope; carries the path. When the letter
+            holds an outcome, which is delivered as it is.
+        InvalidEnvelopeError: When it breaks a rule of the envelope.
+        PayloadTooLargeError: When it is over the size cap.
+    """
+    if letter.is_outcome:
+        raise MalformedError(
+            "",
+            f"the letter {letter.id} holds an outcome and no envelope to edit; replay it as it is "
+            "to deliver it, or submit the edited envelope as an effect of its own",
+        )
+    envelope = from_tree(RuntimeEffectEnvelope, parse_json(document))
+    old = letter.message
+    request = Request.seal(
+        envelope,
+        reply_to=old.reply_to,
+        content_type=old.content_type if old.content_type in (MSGPACK, JSON) else MSGPACK,
+        scope=_kept_scope(letter, envelope),
+        timestamp_s=old.timestamp,
+        traceparent=_text(old, names.TRACEPARENT),
+        tracestate=_text(old, names.TRACESTATE),
+        out_of_line=old.headers.get(names.OUT_OF_LINE) is True,
+        limits=limits,
+    )
+    before = _hash_before(letter, limits)
+    # What the new envelope says of itself, over what a replay of the old one would keep of it.
+    numbers = _numbers(letter) if _is_same_effect(letter, request, limits) else {}
+    headers = {**request.message.headers, **numbers, names.EDITED_FROM: before}
+    message = replace(request.message, headers=headers)
+    same_kind = request.kind == kind_of(letter.route)
+    return DeadEdit(letter, request, message, letter.route if same_kind else request.kind, before)
+
+
+def _numbers(letter: DeadLetter) -> dict[str, HeaderValue]:
+    """Which parking of the effect is meant, and the deaths before it."""
+    return {
+        name: value
+        for name, value in names.revived(letter.message.headers).items()
+        if name in (names.PARK_NUMBER, names.FORMER_DEATHS)
+    }
+
+
+def _is_same_effect(letter: DeadLetter, edited: Request, limits: Limits | None) -> bool:
+    """
+    Whether the edit left the effect its name.
+
+    The number of a parking replaces what is recorded under the name. Under the name of another
+    effect, which may have been parked as often, it would replace the record of that one.
+    """
+    before = read_content(letter, limits).request
+    if before is not None:
+        return before.identity == edited.identity
+    return _text(letter.message, names.REPLAY_KEY) == edited.replay_key
+
+
+def _text(message: Message, name: str) -> str:
+    value = message.headers.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _kept_scope(letter: DeadLetter, envelope: RuntimeEffectEnvelope) -> EffectScope | None:
+    """The scope that was sent along, if it was and can be read; it is part of the identity."""
+    given = letter.message.headers.get(names.SCOPE)
+    if not isinstance(given, str):
+        return None
+    try:
+        scope = cast("EffectScope", from_tree(EffectScope, parse_json(given)))
+    except MalformedError:
+        # This may be why it was parked; without it the scope is that of the invocation.
+        return None
+    return None if scope_id(scope) == scope_id(effect_scope_of(envelope.invocation)) else scope
+
+
+def _hash_before(letter: DeadLetter, limits: Limits | None) -> str:
+    if letter.hash:
+        return letter.hash
+    request = read_content(letter, limits).request
+    return request.hash if request is not None else f"body:{known_body(letter.message)[0]}"

@@ -1,0 +1,125 @@
+"""What became of the dead letters that were chosen: counts, and the sentences that go with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from effectmq.broker.dead_letters.filter import DeadFilter
+from effectmq.broker.dead_letters.settling import Key
+from effectmq.protocol.errors import EffectmqError
+from effectmq.protocol.messages.dead_letter import DeadLetter
+from effectmq.protocol.text import printable
+
+__all__ = [
+    "DeadLetterIdError",
+    "DeadReport",
+    "check_ids",
+    "no_queue",
+    "no_reply_queue",
+    "no_such_letter",
+    "not_as_it_is",
+]
+
+_MAX_PROBLEMS = 100
+
+
+class DeadLetterIdError(EffectmqError):
+    """An id that names no dead letter, or more than one."""
+
+
+@dataclass(slots=True)
+class DeadReport:
+    """
+    What became of the letters that were chosen.
+
+    Attributes:
+        dry_run: Nothing was changed; ``done`` is what would have been.
+        chosen: Letters that matched.
+        by_reason: The same by park reason.
+        done: Replayed, or purged.
+        copies: Second copies of a letter replayed in the same run, taken off without another one.
+        skipped: Letters that cannot be replayed as they are; still there.
+        failed: Letters that no queue took; still there.
+        gone: Letters that were no longer there when their turn came.
+        unseen: Letters that were counted and were gone before they could be looked at.
+        problems: A sentence for each of the first hundred that were skipped or failed.
+        stopped: Why the run ended early; empty when it did not.
+    """
+
+    dry_run: bool = False
+    chosen: int = 0
+    by_reason: Counter[str] = field(default_factory=Counter[str])
+    done: int = 0
+    copies: int = 0
+    skipped: int = 0
+    failed: int = 0
+    gone: int = 0
+    unseen: int = 0
+    problems: list[str] = field(default_factory=list[str])
+    stopped: str = ""
+
+    @property
+    def settled(self) -> int:
+        """How many have had their turn."""
+        return self.done + self.copies + self.skipped + self.failed
+
+    def note(self, letter: DeadLetter, problem: str) -> None:
+        """Keep a sentence, if there is room."""
+        if len(self.problems) < _MAX_PROBLEMS:
+            effect = printable(letter.effect_id, 100) or "(no effect id)"
+            self.problems.append(f"{letter.id} {effect}: {problem}")
+
+
+def check_ids(chosen: DeadFilter, letters: Iterable[Key]) -> None:
+    """
+    Make sure that each id of a filter names one letter.
+
+    Raises:
+        DeadLetterIdError: When one names none, or several.
+    """
+    found = {letter_id for letter_id, _ in letters}
+    for wanted in chosen.ids:
+        matching = sorted(letter_id for letter_id in found if letter_id.startswith(wanted))
+        if not matching:
+            raise DeadLetterIdError(no_such_letter(wanted))
+        if len(matching) > 1:
+            raise DeadLetterIdError(
+                f"{len(matching)} dead letters have an id that begins with {wanted!r}: "
+                f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}. Give more of it"
+            )
+
+
+def no_such_letter(wanted: str) -> str:
+    """The sentence for an id that names nothing."""
+    return (
+        f"there is no dead letter with an id that begins with {printable(wanted, 100)!r}; see the "
+        "ids with: effectmq dead list"
+    )
+
+
+def not_as_it_is(problem: str) -> str:
+    """The sentence for a letter that would only be parked again."""
+    return (
+        f"it cannot be replayed as it is: {problem}. Mend the envelope and replay it with --edit, "
+        "or purge it"
+    )
+
+
+def no_reply_queue(queue: str) -> str:
+    """The sentence for an outcome whose producer has no reply queue."""
+    shown = printable(queue, 200)
+    return (
+        f"the outcome inside has no reply queue {shown!r}: start the producer under its identity, "
+        "or name another queue for it (--reply-to)"
+    )
+
+
+def no_queue(route: str) -> str:
+    """The sentence for a route that nobody has declared."""
+    shown = printable(route, 200)
+    return (
+        f"there is no queue for {shown!r}: start a worker for it (effectmq worker module:app "
+        f"--kind {shown}) or declare it (effectmq topology apply)"
+    )

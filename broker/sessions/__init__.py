@@ -1,7 +1,0 @@
-"""What waits for a session until its next checkpoint."""
-
-from __future__ import annotations
-
-from effectmq.broker.sessions.inbox import InboxOrigin, SessionInbox
-
-__all__ = ["InboxOrigin", "SessionInbox"]

@@ -1,0 +1,1 @@
+"""What is kept: databases, the journal, processes, sessions and attachments."""

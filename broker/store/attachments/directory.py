@@ -1,0 +1,151 @@
+"""
+Objects as files of a directory, local or mounted.
+
+A file is written under a temporary name beside its place, synchronised to the disk, and renamed:
+what has the name of an object is whole, whatever dies on the way and whoever writes the same
+object meanwhile. A process that is killed in the middle can leave a file ``.….tmp`` behind, which
+nobody reads. Files are made for user and group; the process's umask may take the group away.
+
+Everything runs in threads of its own, so that neither a slow disk nor a tool that keeps the event
+loop's threads busy holds up anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from effectmq.broker.store.attachments.objects import Persistence
+from effectmq.protocol.errors import AttachmentStoreError
+
+__all__ = ["DirectoryObjects"]
+
+_THREADS = 4
+_FILE_MODE = 0o660
+_FOLDER_MODE = 0o770
+
+_Result = TypeVar("_Result")
+
+#: What to do about the failures that somebody can do something about.
+#: Somebody has to change something; a full disk or a lost mount is worth waiting for.
+_LASTING = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space (docs/attachments.md says what may go)",
+    errno.EDQUOT: "the quota is used up; raise it or free some space",
+    errno.EROFS: "the file system is read-only; mount it for writing",
+    errno.EACCES: "permission is denied; let this user read and write there",
+    errno.EPERM: "permission is denied; let this user read and write there",
+    errno.ENOTDIR: "part of the path is not a directory; name a directory",
+    errno.EEXIST: "there is a file in the place of a directory; name a directory",
+    errno.EISDIR: "there is a directory in the place of a file; name a directory of our own",
+    errno.EMFILE: "this process has too many files open; raise its limit (ulimit -n)",
+    errno.EIO: "the disk reported an error; check it",
+    errno.ESTALE: "the network file system has gone away; mount it again",
+}
+
+
+class DirectoryObjects:
+    """
+    Args:
+        root: The directory; made when it is not there.
+    """
+
+    persistence: Persistence = "durable"
+
+    def __init__(self, root: Path) -> None:
+        self.where = f"file://{root}"
+        self._root = root
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Make the directory and write something there, so that a mistake shows at start."""
+        await self._run("used", self._probe)
+
+    async def close(self) -> None:
+        """End the threads; what they are doing is finished first."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            await asyncio.to_thread(threads.shutdown)
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Write a file."""
+        await self._run("written to", lambda: self._write(self._root / name, data))
+
+    async def get(self, name: str, max_bytes: int) -> bytes | None:
+        """Read a file."""
+        return await self._run("read", lambda: _read(self._root / name, max_bytes))
+
+    async def delete(self, name: str) -> None:
+        """Delete a file."""
+        await self._run("deleted from", lambda: (self._root / name).unlink(missing_ok=True))
+
+    async def _run(self, done: str, work: Callable[[], _Result]) -> _Result:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, "effectmq-attachments")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except OSError as problem:
+            why = _ADVICE.get(problem.errno or 0) or (problem.strerror or "it failed").lower()
+            raise AttachmentStoreError(
+                f"the attachment store {self.where} could not be {done}: {why}",
+                lasting=problem.errno in _LASTING,
+            ) from None
+
+    def _probe(self) -> None:
+        _make_folder(self._root)
+        probe = self._root / f".{secrets.token_hex(8)}.tmp"
+        probe.touch(_FILE_MODE)
+        probe.unlink()
+
+    def _write(self, path: Path, data: bytes) -> None:
+        _make_folder(path.parent)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        try:
+            _write_through(temporary, data)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def _read(path: Path, max_bytes: int) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except FileNotFoundError:
+        return None
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _make_folder(path: Path) -> None:
+    """Make it with its parents, each of them surely there when this returns."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(_FOLDER_MODE, exist_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Without this, a power cut may forget a file's name although its bytes are safe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,120 @@
+"""
+Keep large bodies out of the broker: out of line on the way out, fetched and checked on the way in.
+
+What travels is described in ``protocol.claimcheck``. Nothing is ever deleted here: a body may be
+wanted again by a redelivery, a delay, a dead letter or an equal effect of somebody else, and who
+publishes it again puts it again, which makes it young for rules that delete by age.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.protocol.encoding.limits import Limits
+from effectmq.protocol.errors import AttachmentStoreError
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.body_reference import body_reference, with_body, with_reference
+from effectmq.protocol.messages.message import Message
+
+__all__ = ["ClaimCheck", "incoming_until_fetched", "outgoing_until_stored"]
+
+logger = logging.getLogger("effectmq.claimcheck")
+
+_WAIT = wait_random_exponential(multiplier=0.2, max=15.0)
+
+
+class ClaimCheck:
+    """
+    Args:
+        store: Where bodies are kept.
+        max_inline_bytes: What the transport takes; larger bodies go to the store even when they
+            are below its threshold.
+    """
+
+    def __init__(self, store: AttachmentStore, *, max_inline_bytes: int | None = None) -> None:
+        self.store = store
+        threshold = store.settings.body_threshold_bytes
+        #: Larger bodies are kept out of line.
+        self.threshold_bytes = min(threshold, max_inline_bytes or threshold)
+        self._fetching = asyncio.Semaphore(store.settings.fetches)
+
+    def limits(self, limits: Limits) -> Limits:
+        """The same limits with the size that bodies out of line may have."""
+        return replace(limits, max_body_bytes=self.store.settings.max_body_bytes)
+
+    async def outgoing(self, message: Message) -> Message:
+        """
+        What to publish: the message itself, or one that names its body, which is stored by then.
+
+        Raises:
+            PayloadTooLargeError: When the body is too large even for the store.
+            AttachmentStoreError: When it could not be stored; publishing nothing is right then.
+        """
+        if len(message.body) <= self.threshold_bytes or names.BODY in message.headers:
+            return message
+        return with_reference(message, await self.store.put_body(message.body))
+
+    async def incoming(self, message: Message) -> Message:
+        """
+        What to read: the message itself, or the one whose body was fetched and checked.
+
+        Keep the original for publishing it again; it is the small one.
+
+        Raises:
+            MalformedError: When the reference is not one, or names more than the size cap.
+            AttachmentMissingError: When the body is not there.
+            AttachmentCorruptError: When something else is in its place.
+            AttachmentStoreError: When the store cannot be read at the moment.
+        """
+        reference = body_reference(message)
+        if reference is None:
+            return message
+        async with self._fetching:
+            return with_body(message, await self.store.get_body(reference))
+
+
+async def outgoing_until_stored(claims: ClaimCheck, message: Message) -> Message:
+    """
+    ``outgoing``, again and again while the store cannot be used. Cancel it to stop trying.
+
+    For whoever holds the reason for the message unsettled, so that nothing is lost meanwhile.
+
+    Raises:
+        PayloadTooLargeError: When the body is too large even for the store.
+    """
+    return await _until_usable(claims.outgoing, message)
+
+
+async def incoming_until_fetched(claims: ClaimCheck, message: Message) -> Message:
+    """
+    ``incoming``, again and again while the store cannot be used. Cancel it to stop trying.
+
+    Raises:
+        MalformedError: When the reference is not one, or names more than the size cap.
+        AttachmentMissingError: When the body is not there.
+        AttachmentCorruptError: When something else is in its place.
+    """
+    return await _until_usable(claims.incoming, message)
+
+
+async def _until_usable(move: Callable[[Message], Awaitable[Message]], message: Message) -> Message:
+    state = RetryCallState(Retrying(), None, (), {})
+    while True:
+        try:
+            return await move(message)
+        except AttachmentStoreError as problem:
+            wait_s = float(_WAIT(state))
+            state.attempt_number += 1
+            logger.warning(
+                "trying the attachment store again in %.1f s: %s",
+                wait_s,
+                problem,
+                extra={"action": "store_again", "correlation_id": message.correlation_id},
+            )
+            await asyncio.sleep(wait_s)

@@ -1,0 +1,46 @@
+"""Open a database by its address: ``sqlite:///path`` or ``postgresql://…``."""
+
+from __future__ import annotations
+
+from effectmq.broker.store.database.port import Database
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.urls import mask_url
+
+__all__ = ["open_database"]
+
+#: Longer than the largest tables take.
+_PATIENT_S = 86_400.0
+
+
+def open_database(url: str, *, namespace: str | None = None, patient: bool = False) -> Database:
+    """
+    The adapter for an address; not opened yet.
+
+    Args:
+        url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
+            ``postgresql://user:password@host/database``.
+        namespace: To whom belongs what is kept; that of the worker that opens it by default
+            (``Worker.use``), else ``effects``.
+        patient: Let a transaction take its time, for a migration of large tables.
+
+    Raises:
+        ConfigurationError: When the address is of no known kind, or the namespace is none.
+        MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
+    """
+    scheme = url.partition(":")[0].lower()
+    if scheme == "sqlite":
+        from effectmq.broker.store.database.sqlite.adapter import SqliteDatabase
+
+        if patient:
+            return SqliteDatabase(url, namespace=namespace, busy_timeout_s=_PATIENT_S)
+        return SqliteDatabase(url, namespace=namespace)
+    if scheme in ("postgresql", "postgres"):
+        from effectmq.broker.store.database.postgres.adapter import PostgresDatabase
+
+        if patient:
+            return PostgresDatabase(url, namespace=namespace, patience_s=_PATIENT_S, limited=False)
+        return PostgresDatabase(url, namespace=namespace)
+    raise ConfigurationError(
+        f"{mask_url(url)!r} is no address of a journal; expected sqlite:///path/to/file, "
+        "postgresql://user:password@host/database, or none"
+    )

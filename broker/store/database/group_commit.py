@@ -1,0 +1,123 @@
+"""
+Group commit: what is asked while one transaction is under way shares the next one.
+
+A commit waits for the disk, and costs the same for one operation as for a hundred. So there is one
+transaction at a time, and no operation waits for another than the one that is under way. Nothing is
+answered before it is durable.
+
+Whoever shares a transaction does not share its fate. A transaction that fails for the sake of what
+is in it, and not because the database is out of reach, is halved until the one that it fails for is
+alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from effectmq.broker.store.database.faults import raisable, verdict_of
+from effectmq.protocol.errors import DatabaseUnavailableError
+from effectmq.protocol.text import describe
+
+__all__ = ["GroupCommit"]
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+#: No transaction is larger, so that other processes get their turn.
+_MAX_GROUP = 500
+
+
+class GroupCommit(Generic[Q, A]):
+    """
+    Args:
+        commit: Carries out questions in one transaction and gives an answer for each.
+    """
+
+    def __init__(self, commit: Callable[[list[Q]], asyncio.Future[list[A]]]) -> None:
+        self._commit = commit
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        #: The halves of transactions that failed.
+        self._halves: deque[list[tuple[Q, asyncio.Future[A]]]] = deque()
+        self._under_way: asyncio.Future[list[A]] | None = None
+        self._scheduled = False
+        self._closed = False
+
+    def ask(self, question: Q) -> asyncio.Future[A]:
+        """
+        Queue one question for the next transaction.
+
+        Raises:
+            DatabaseUnavailableError: From the future; nothing was kept.
+        """
+        answer: asyncio.Future[A] = self._loop.create_future()
+        if self._closed:
+            answer.set_exception(DatabaseUnavailableError("the journal has been closed"))
+            return answer
+        self._waiting.append((question, answer))
+        if self._under_way is None and not self._scheduled:
+            # At the end of this turn of the loop: the rest of the turn is still collected.
+            self._scheduled = True
+            self._loop.call_soon(self._begin)
+        return answer
+
+    def _begin(self) -> None:
+        self._scheduled = False
+        group = self._halves.popleft() if self._halves else self._next()
+        try:
+            under_way = self._commit([question for question, _ in group])
+        except Exception as problem:
+            # Not even begun. It is told like any other failure: nobody waits for ever.
+            under_way = self._loop.create_future()
+            under_way.set_exception(raisable(problem))
+        self._under_way = under_way
+        under_way.add_done_callback(lambda done: self._end(group, done))
+
+    def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
+        group, self._waiting = self._waiting[:_MAX_GROUP], self._waiting[_MAX_GROUP:]
+        return group
+
+    def _end(self, group: list[tuple[Q, asyncio.Future[A]]], done: asyncio.Future[list[A]]) -> None:
+        self._under_way = None
+        problem = _problem(done)
+        apart = problem is not None and len(group) > 1 and verdict_of(problem) != "unavailable"
+        if apart:
+            middle = len(group) // 2
+            # In their order, and before whatever was asked later.
+            self._halves.extendleft((group[middle:], group[:middle]))
+        if self._halves or self._waiting:
+            self._begin()
+        if apart:
+            return
+        if problem is not None:
+            for _, answer in group:
+                if not answer.done():
+                    answer.set_exception(problem)
+                    # Whoever asked may have gone; then nobody is to be told.
+                    answer.exception()
+            return
+        for (_, answer), given in zip(group, done.result(), strict=True):
+            if not answer.done():
+                answer.set_result(given)
+
+    async def drain(self) -> None:
+        """Take no more, and wait until everything asked so far is answered."""
+        self._closed = True
+        while self._under_way is not None or self._scheduled:
+            if self._under_way is None:
+                await asyncio.sleep(0)
+            else:
+                await asyncio.wait([self._under_way])
+
+
+def _problem(done: asyncio.Future[list[A]]) -> Exception | None:
+    if done.cancelled():
+        return DatabaseUnavailableError("the journal was closed before it could answer")
+    problem = done.exception()
+    if problem is None or isinstance(problem, Exception):
+        return problem
+    # As an answer it would pass for the cancelling, or the end, of whoever asked.
+    return DatabaseUnavailableError(f"the journal was interrupted: {describe(problem)}")

@@ -1,0 +1,328 @@
+"""
+The journal as an archive: looking things up, following them, and keeping it small and sound.
+
+Nothing here is part of an effect's way. Looking takes no locks; what changes something does so in
+short transactions, with pauses in between for the workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.database.port import Database, Transaction
+from effectmq.broker.store.journal.archive import summaries
+from effectmq.broker.store.journal.archive.lineage import Lineage, children_of, lineage_of
+from effectmq.broker.store.journal.archive.pruning import Candidate, Pruning, candidates, forget
+from effectmq.broker.store.journal.archive.statistics import JournalStats, journal_stats
+from effectmq.broker.store.journal.archive.summaries import (
+    EffectDetail,
+    EffectFilter,
+    EffectIdError,
+    EffectSummary,
+    Place,
+)
+from effectmq.broker.store.journal.archive.tail import News
+from effectmq.broker.store.journal.archive.verifying import Damage, problems_of
+from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
+from effectmq.protocol.errors import ConfigurationError, SchemaVersionError
+from effectmq.protocol.messages.request import Identity
+from effectmq.protocol.topology import DEFAULT_NAMESPACE
+
+__all__ = ["Archive", "PruneReport", "open_archive"]
+
+T = TypeVar("T")
+
+_PRUNE_BATCH = 200
+#: Effects have any size, so few are checked in one transaction.
+_VERIFY_BATCH = 100
+_MOST_OF_A_TREE = 500
+_BEGINNING = Place(-1, "", "")
+
+_TABLES = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'effectmq_schema'",
+    "postgres": "SELECT 1 WHERE to_regclass('effectmq_schema') IS NOT NULL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """
+    What became of a pruning.
+
+    Attributes:
+        pruned: Effects that were pruned, or would be.
+        payload_bytes: What their envelopes, outcomes and errors took.
+        parked: Old enough and left, because they were parked.
+        dry_run: Whether nothing was changed.
+    """
+
+    pruned: int = 0
+    payload_bytes: int = 0
+    parked: int = 0
+    dry_run: bool = False
+
+
+@asynccontextmanager
+async def open_archive(
+    url: str, *, namespace: str = DEFAULT_NAMESPACE, any_version: bool = False
+) -> AsyncGenerator[Archive]:
+    """
+    Open a journal that exists.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://…``.
+        namespace: Whose effects.
+        any_version: With tables of whatever version, or without any, to bring them to this one.
+
+    Raises:
+        ConfigurationError: When there is no journal.
+        SchemaVersionError: When its tables are of another version.
+        DatabaseUnavailableError: When it cannot be reached.
+    """
+    _refuse_missing_file(url)
+    async with open_database(url, namespace=namespace, patient=any_version) as database:
+        found = await database.read(_version)
+        if found is None and not any_version:
+            raise ConfigurationError(_no_journal(database.where))
+        if found not in (None, JOURNAL_SCHEMA.version) and not any_version:
+            raise SchemaVersionError(
+                "journal", found, JOURNAL_SCHEMA.version, database.where, namespace
+            )
+        yield Archive(database)
+
+
+class Archive:
+    """
+    Args:
+        database: An open one, with the journal's tables.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def where(self) -> str:
+        """Its address, as it may be shown to people."""
+        return self._database.where
+
+    @property
+    def database(self) -> Database:
+        """Where it is kept."""
+        return self._database
+
+    # Looking ---------------------------------------------------------------------------------
+
+    async def find(
+        self, chosen: EffectFilter | None = None, *, limit: int = 100, after: Place | None = None
+    ) -> list[EffectSummary]:
+        """
+        The effects that are meant, what changed last first.
+
+        Args:
+            chosen: Which; all by default.
+            limit: At most so many.
+            after: ``place`` of the last one of the page before.
+        """
+        wanted = chosen or EffectFilter()
+        return await self._read(lambda tx: summaries.find(tx, wanted, limit=limit, after=after))
+
+    async def get(self, name: str, *, scope_id: str = "") -> EffectDetail:
+        """
+        One effect by its replay key, its effect id, or the beginning of its hash.
+
+        Args:
+            name: The whole replay key, the whole effect id, or at least four digits of the hash.
+            scope_id: Only in this scope.
+
+        Raises:
+            EffectIdError: When there is none, or more than one; lists them.
+        """
+        found = await self._read(lambda tx: _named(tx, name, scope_id))
+        return _present(found, name)
+
+    async def get_exactly(self, identity: Identity) -> EffectDetail:
+        """
+        One effect by its primary key.
+
+        Raises:
+            EffectIdError: When there is none.
+        """
+        found = await self._read(lambda tx: summaries.load_detail(tx, identity))
+        return _present(found, identity.replay_key)
+
+    async def children(self, effect: EffectSummary, *, limit: int = 100) -> list[EffectSummary]:
+        """What an effect led to, the oldest first."""
+        return await self._read(lambda tx: children_of(tx, effect, limit=limit))
+
+    async def lineage(self, effect: EffectSummary, *, most: int = _MOST_OF_A_TREE) -> Lineage:
+        """The tree that an effect belongs to, from its root; at most so many of it."""
+        return await self._read(lambda tx: lineage_of(tx, effect, most=most))
+
+    async def since(self, news: News) -> list[EffectSummary]:
+        """
+        What changed since the last call.
+
+        Args:
+            news: Remembers what was told. While it has ``more``, ask again at once.
+        """
+        page, dialect = await self._read(lambda tx: (news.page(tx), tx.dialect))
+        return news.take(page, dialect)
+
+    async def stats(self) -> JournalStats:
+        """How much of what there is."""
+        return await self._read(journal_stats)
+
+    async def now_ms(self) -> int:
+        """The database's wall clock, Unix milliseconds."""
+        return await self._read(lambda tx: tx.now_ms())
+
+    # Upkeep ----------------------------------------------------------------------------------
+
+    async def prune(
+        self,
+        older_than_ms: int,
+        *,
+        keep_keys: bool = True,
+        parked: bool = False,
+        dry_run: bool = False,
+        batch: int = _PRUNE_BATCH,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> PruneReport:
+        """
+        Give up what is finished and old.
+
+        With ``keep_keys`` an effect loses envelope and outcome, and asking for it again is an
+        error; without, it is as if it had never been, and asking again runs it again. Several
+        transactions: what was pruned before an error stays pruned.
+
+        Args:
+            older_than_ms: The time since its last change.
+            keep_keys: Keep scope, replay key and hash.
+            parked: Also what was parked and has its dead letter out.
+            dry_run: Change nothing, and say what would be done.
+            batch: So many in one transaction.
+            on_progress: Called with the number of effects of each transaction.
+        """
+        before_ms = await self.now_ms() - older_than_ms
+        wanted = Pruning(before_ms, keep_keys=keep_keys, parked=parked)
+        report = PruneReport(dry_run=dry_run)
+        after: Place | None = _BEGINNING
+        while after is not None:
+            page = await self._old(before_ms, after, batch)
+            after = page[-1].place if len(page) == batch else None
+            chosen = [seen for seen in page if wanted.chooses(seen)]
+            done = chosen if dry_run else await self._forget(chosen, keep_keys)
+            report = _added(report, done, [seen for seen in page if seen.parked])
+            if on_progress is not None and done:
+                on_progress(len(done))
+        return report
+
+    async def verify(
+        self, *, on_progress: Callable[[int], None] | None = None
+    ) -> AsyncIterator[Damage]:
+        """
+        Read everything, and give whatever does not hold together.
+
+        Args:
+            on_progress: Called with the number of effects that were looked at.
+        """
+        after = Identity("", "")
+        while True:
+            count, last, found = await self._read(partial(_checked, after=after))
+            for damage in found:
+                yield damage
+            if on_progress is not None:
+                on_progress(count)
+            if last is None:
+                return
+            after = last
+
+    async def _old(self, before_ms: int, after: Place, limit: int) -> list[Candidate]:
+        return await self._read(lambda tx: candidates(tx, before_ms, after, limit))
+
+    async def _forget(self, chosen: list[Candidate], keep_keys: bool) -> list[Candidate]:
+        if not chosen:
+            return []
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        pruned = await self._database.write(lambda tx: forget(tx, chosen, keep_keys=keep_keys))
+        # The next one only after as long a pause: the workers are waiting for their turn.
+        await asyncio.sleep(clock() - began)
+        return pruned
+
+    def _read(self, work: Callable[[Transaction], T]) -> asyncio.Future[T]:
+        return self._database.read(work)
+
+
+def _named(tx: Transaction, name: str, scope_id: str) -> EffectDetail | None:
+    return summaries.load_detail(tx, summaries.find_named(tx, name, scope_id).identity)
+
+
+def _present(found: EffectDetail | None, name: str) -> EffectDetail:
+    if found is None:
+        raise EffectIdError(
+            f"no effect has the replay key {name!r} in that scope; see what there is with: "
+            "effectmq effects list"
+        )
+    return found
+
+
+def _added(report: PruneReport, done: list[Candidate], parked: list[Candidate]) -> PruneReport:
+    left = len(parked) - sum(seen.parked for seen in done)
+    return replace(
+        report,
+        pruned=report.pruned + len(done),
+        payload_bytes=report.payload_bytes + sum(seen.payload_bytes for seen in done),
+        parked=report.parked + left,
+    )
+
+
+def _checked(tx: Transaction, after: Identity) -> tuple[int, Identity | None, list[Damage]]:
+    """Check one batch: how many, where the next one begins, and what is wrong."""
+    keys = cast(
+        "list[Any]",
+        tx.execute(
+            "SELECT scope_id, replay_key FROM effectmq_effects WHERE namespace = ? "
+            "AND (scope_id, replay_key) > (?, ?) ORDER BY scope_id, replay_key LIMIT ?",
+            (tx.namespace, after.scope_id, after.replay_key, _VERIFY_BATCH),
+        ),
+    )
+    found: list[Damage] = []
+    for scope_id, replay_key in keys:
+        # One at a time: each may have an envelope and an outcome of megabytes.
+        effect = summaries.load_detail(tx, Identity(scope_id, replay_key))
+        if effect is not None:
+            found += problems_of(effect)
+    return len(keys), Identity(*keys[-1]) if len(keys) == _VERIFY_BATCH else None, found
+
+
+def _version(tx: Transaction) -> int | None:
+    """The version of the journal's tables; ``None`` when there are none."""
+    if not tx.execute(_TABLES[tx.dialect]):
+        return None
+    rows = tx.execute(
+        "SELECT version FROM effectmq_schema WHERE component = ?", (JOURNAL_SCHEMA.component,)
+    )
+    return cast("int", rows[0][0]) if rows else None
+
+
+def _refuse_missing_file(url: str) -> None:
+    # Opening a file makes it; an empty journal would answer "nothing" to every question.
+    if url.partition(":")[0].lower() == "sqlite":
+        from effectmq.broker.store.database.sqlite.adapter import sqlite_path
+
+        if not sqlite_path(url).exists():
+            raise ConfigurationError(_no_journal(url))
+
+
+def _no_journal(where: str) -> str:
+    return (
+        f"there is no journal at {where}; name the one that your workers use with --journal or "
+        "EFFECTMQ_JOURNAL. A worker makes it when it first starts"
+    )

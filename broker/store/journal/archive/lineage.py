@@ -1,0 +1,200 @@
+"""
+Who led to whom: the tree of effects that their causes make.
+
+A cause names an effect by session, turn and effect id, or a tool call by session and call id. The
+way up looks in the effect's own scope first, where a cause nearly always is; the way down has an
+index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from effectmq.broker.store.database.port import Transaction
+from effectmq.broker.store.journal.archive.summaries import (
+    EffectFilter,
+    EffectSummary,
+    find,
+    load_detail,
+)
+from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.wire.invocation import CausalRefEffect, CausalRefToolCall
+
+__all__ = ["Lineage", "LineageNode", "children_of", "lineage_of", "parent_of"]
+
+#: A longer way up is a loop, or nothing that anybody would read.
+_HIGHEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LineageNode:
+    """
+    One effect of the tree.
+
+    Attributes:
+        depth: Steps below the root, or below the cause that is no effect.
+        effect: The effect.
+    """
+
+    depth: int
+    effect: EffectSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """
+    A tree of effects, each before what it led to.
+
+    Attributes:
+        cause: Canonical JSON of what is above them all, when that is nothing that the journal has:
+            a turn, a batch, a process. Then there are several at depth 0.
+        nodes: The root first.
+        more: Whether there are more than are listed.
+    """
+
+    cause: str
+    nodes: tuple[LineageNode, ...]
+    more: bool
+
+
+def lineage_of(tx: Transaction, effect: EffectSummary, *, most: int) -> Lineage:
+    """
+    The whole tree that an effect belongs to.
+
+    Args:
+        tx: The transaction.
+        effect: Any effect of the tree.
+        most: At most so many effects.
+    """
+    root, cause = _root(tx, effect)
+    # What has a cause that the journal does not have, shares it with others.
+    first = find(tx, EffectFilter(caused_by=cause), limit=most + 1) if cause else [root]
+    nodes: list[LineageNode] = []
+    listed = {found.identity for found in first}
+    pending = _nodes(0, first)
+    while pending and len(nodes) < most:
+        node = pending.pop()
+        nodes.append(node)
+        found = children_of(tx, node.effect, limit=most - len(nodes) + 1)
+        children = [child for child in found if child.identity not in listed]
+        listed.update(child.identity for child in children)
+        pending += _nodes(node.depth + 1, children)
+    return Lineage(cause, tuple(nodes), bool(pending))
+
+
+def _root(tx: Transaction, effect: EffectSummary) -> tuple[EffectSummary, str]:
+    """The highest effect above one, and what caused it, when the journal does not have that."""
+    root, seen = effect, {effect.identity}
+    for _ in range(_HIGHEST):
+        parent = parent_of(tx, root)
+        if parent is None:
+            return root, root.caused_by
+        if parent.identity in seen:
+            break
+        root = parent
+        seen.add(root.identity)
+    return root, ""
+
+
+def _nodes(depth: int, effects: list[EffectSummary]) -> list[LineageNode]:
+    """To be taken from the end: the oldest last."""
+    oldest_last = sorted(effects, key=_age, reverse=True)
+    return [LineageNode(depth, effect) for effect in oldest_last]
+
+
+def children_of(tx: Transaction, effect: EffectSummary, *, limit: int) -> list[EffectSummary]:
+    """What an effect led to, the oldest first."""
+    found: list[EffectSummary] = []
+    for reference in _references(tx, effect):
+        found += find(tx, EffectFilter(caused_by=reference), limit=limit)
+    return sorted(found, key=_age)[:limit]
+
+
+def _age(effect: EffectSummary) -> tuple[int, str]:
+    return effect.created_ms, effect.identity.replay_key
+
+
+def parent_of(tx: Transaction, effect: EffectSummary) -> EffectSummary | None:
+    """The effect that led to this one; ``None`` when it was none, or is not in the journal."""
+    if not effect.caused_by:
+        return None
+    try:
+        cause = parse_json(effect.caused_by)
+    except MalformedError:
+        return None
+    if not isinstance(cause, Mapping):
+        return None
+    named = cast("Mapping[str, Any]", cause)
+    match named.get("type"):
+        case "effect":
+            return _named_effect(tx, effect, named)
+        case "tool_call":
+            return _named_call(tx, effect, named)
+        case _:
+            return None
+
+
+def _named_effect(
+    tx: Transaction, effect: EffectSummary, cause: Mapping[str, Any]
+) -> EffectSummary | None:
+    wanted = EffectFilter(
+        session_id=str(cause.get("session_id", "")),
+        turn_id=str(cause.get("turn_id") or ""),
+        effect_id=str(cause.get("effect_id", "")),
+    )
+    for chosen in _nearest_first(effect, wanted):
+        for found in find(tx, chosen, limit=_HIGHEST):
+            # An empty turn in a filter means any.
+            if found.turn_id == wanted.turn_id and found.identity != effect.identity:
+                return found
+    return None
+
+
+def _named_call(
+    tx: Transaction, effect: EffectSummary, cause: Mapping[str, Any]
+) -> EffectSummary | None:
+    session_id, call_id = str(cause.get("session_id", "")), str(cause.get("call_id", ""))
+    reference = _call_reference(session_id, call_id)
+    wanted = EffectFilter(kinds=("tool_call",), session_id=session_id, effect_id_end=call_id)
+    for chosen in _nearest_first(effect, wanted):
+        for found in find(tx, chosen, limit=_HIGHEST):
+            if found.identity != effect.identity and reference in _references(tx, found):
+                return found
+    return None
+
+
+def _nearest_first(effect: EffectSummary, wanted: EffectFilter) -> tuple[EffectFilter, ...]:
+    return replace(wanted, scope_id=effect.identity.scope_id), wanted
+
+
+def _references(tx: Transaction, effect: EffectSummary) -> list[str]:
+    """What stands as the cause in the effects that this one led to."""
+    cause = CausalRefEffect(
+        session_id=effect.session_id, turn_id=effect.turn_id or None, effect_id=effect.effect_id
+    )
+    references = [canonical_json(to_tree(cause)).decode()]
+    if effect.kind == "tool_call":
+        references.append(_call_reference(effect.session_id, _call_id(tx, effect)))
+    return references
+
+
+def _call_reference(session_id: str, call_id: str) -> str:
+    cause = CausalRefToolCall(session_id=session_id, call_id=call_id)
+    return canonical_json(to_tree(cause)).decode()
+
+
+def _call_id(tx: Transaction, effect: EffectSummary) -> str:
+    detail = load_detail(tx, effect.identity)
+    if detail is not None and detail.envelope_json:
+        try:
+            tree: Any = parse_json(detail.envelope_json)
+            return str(tree["command"]["call"]["call_id"])
+        except (MalformedError, LookupError, TypeError):
+            pass
+    # The envelope is gone; the effect id of a call of a turn is "batch:call id".
+    return effect.effect_id.partition(":")[2]

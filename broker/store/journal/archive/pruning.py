@@ -1,0 +1,151 @@
+"""
+Retention: what is finished and old enough gives its payloads away, or goes altogether.
+
+A page of candidates is looked up without holding anybody up; then a short transaction changes the
+ones that are still as they were seen. Whoever claims one in between (a replayed dead letter) gets
+it, and it is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from effectmq.broker.store.database.port import Transaction, Value
+from effectmq.broker.store.journal.archive.summaries import Place
+from effectmq.broker.store.journal.steps import SETTLED
+from effectmq.protocol.encoding.canonical import canonical_json
+
+__all__ = ["FORGOTTEN_CODE", "Candidate", "Pruning", "candidates", "forget"]
+
+#: The code of the error that a pruned effect answers with.
+FORGOTTEN_CODE = "effectmq_forgotten"
+
+_SIZE = {
+    "sqlite": "length(CAST({} AS BLOB))",
+    "postgres": "octet_length({})",
+}
+_PAGE = (
+    "SELECT updated_at_ms, scope_id, replay_key, status, fence, park_reason, letter_sent, {} "
+    f"FROM effectmq_effects WHERE namespace = ? AND {SETTLED} "
+    "AND updated_at_ms < ? AND updated_at_ms >= ? "
+    "AND (updated_at_ms, scope_id, replay_key) > (?, ?, ?) "
+    "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
+)
+#: As they were seen: a claim raises the fence, and every change moves the time. All in one
+#: statement, because each takes a way to the server and back; the range is what SQLite has an
+#: index for.
+_UNCHANGED = (
+    f"WHERE namespace = ? AND {SETTLED} AND updated_at_ms BETWEEN ? AND ? "
+    "AND (scope_id, replay_key, fence, status, updated_at_ms) IN (VALUES {}) "
+    "RETURNING updated_at_ms, scope_id, replay_key"
+)
+_FORGET = (
+    "UPDATE effectmq_effects SET status = 'forgotten', envelope_json = '', outcome_json = '', "
+    f"error_json = ? {_UNCHANGED}"
+)
+_REMOVE = f"DELETE FROM effectmq_effects {_UNCHANGED}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """
+    What is to be pruned.
+
+    Attributes:
+        before_ms: What changed last before this moment, Unix milliseconds.
+        keep_keys: Keep key and hash, so that asking again is an error and no second execution.
+        parked: Also what was parked; its dead letter can then not be replayed.
+    """
+
+    before_ms: int
+    keep_keys: bool = True
+    parked: bool = False
+
+    def chooses(self, seen: Candidate) -> bool:
+        """Whether an effect is to be pruned."""
+        if seen.parked and not (self.parked and seen.letter_sent):
+            # The dead letter that is not out yet is made from the record.
+            return False
+        done = ("completed", "failed", "cancelled")
+        return seen.status in (done if self.keep_keys else (*done, "forgotten"))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """
+    An old effect as it was seen.
+
+    Attributes:
+        place: Where it stands in the order of changes.
+        status: Its status.
+        fence: Its claims so far.
+        parked: Whether it was given up on.
+        letter_sent: Whether its dead letter is out.
+        payload_bytes: What envelope, outcome and error take.
+    """
+
+    place: Place
+    status: str
+    fence: int
+    parked: bool
+    letter_sent: bool
+    payload_bytes: int
+
+
+def candidates(tx: Transaction, before_ms: int, after: Place, limit: int) -> list[Candidate]:
+    """One page of old effects that nobody works at, the oldest first."""
+    size = " + ".join(
+        _SIZE[tx.dialect].format(column)
+        for column in ("envelope_json", "outcome_json", "error_json")
+    )
+    return [
+        Candidate(
+            Place(updated_ms, scope_id, key),
+            status,
+            fence,
+            parked=bool(reason) and status == "failed",
+            letter_sent=bool(letter_sent),
+            payload_bytes=payload_bytes,
+        )
+        for updated_ms, scope_id, key, status, fence, reason, letter_sent, payload_bytes in cast(
+            "list[Any]",
+            tx.execute(
+                _PAGE.format(size), (tx.namespace, before_ms, after.updated_ms, *after, limit)
+            ),
+        )
+    ]
+
+
+def forget(tx: Transaction, chosen: Sequence[Candidate], *, keep_keys: bool) -> list[Candidate]:
+    """
+    Prune what is still as it was seen.
+
+    Returns:
+        What was pruned.
+    """
+    if not chosen:
+        return []
+    rows = ", ".join(["(?, ?, ?, ?, ?)"] * len(chosen))
+    moments = [seen.place.updated_ms for seen in chosen]
+    as_seen: list[Value] = [tx.namespace, min(moments), max(moments)]
+    for seen in chosen:
+        place = seen.place
+        as_seen += (place.scope_id, place.replay_key, seen.fence, seen.status, place.updated_ms)
+    if keep_keys:
+        changed = tx.execute(_FORGET.format(rows), (_forgotten(tx.now_ms()), *as_seen))
+    else:
+        changed = tx.execute(_REMOVE.format(rows), as_seen)
+    places = set(changed)
+    return [seen for seen in chosen if seen.place in places]
+
+
+def _forgotten(now_ms: int) -> str:
+    day = datetime.fromtimestamp(now_ms / 1_000, UTC).date().isoformat()
+    message = (
+        f"this effect was finished, and its record was pruned on {day}; its outcome is not kept, "
+        "and it will not run again under this key. Ask for it under a new replay key to run it anew"
+    )
+    return canonical_json({"code": FORGOTTEN_CODE, "message": message}).decode()

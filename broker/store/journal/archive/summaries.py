@@ -1,0 +1,247 @@
+"""
+What is shown of an effect, and how the effects to show are chosen.
+
+A summary leaves the payloads where they are, so that a list of a thousand effects costs little; a
+detail has everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from effectmq.broker.store.database.port import Row, Transaction
+from effectmq.broker.store.journal.archive.selecting import (
+    Branch,
+    EffectFilter,
+    Place,
+    everywhere,
+    hash_begins,
+    page,
+    statement,
+)
+from effectmq.broker.store.journal.records import Status
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.errors import EffectmqError, MalformedError
+from effectmq.protocol.messages.request import Identity
+from effectmq.protocol.text import printable
+
+__all__ = [
+    "EffectDetail",
+    "EffectFilter",
+    "EffectIdError",
+    "EffectSummary",
+    "Place",
+    "find",
+    "find_named",
+    "load_detail",
+]
+
+_SUMMARY = (
+    "scope_id, replay_key, envelope_hash, status, attempts, fence, kind, effect_id, session_id, "
+    "turn_id, caused_by, lease_owner_id, park_reason, parks, due_at_ms, created_at_ms, "
+    "updated_at_ms, error_json, deaths, former_deaths, dead_workers"
+)
+_DETAIL = f"{_SUMMARY}, letter_sent, lease_clock, lease_expires_at_ms, envelope_json, outcome_json"
+
+#: So much of a hash names an effect; less would be an accident.
+_SHORTEST_HASH = 4
+_MOST_CANDIDATES = 5
+
+
+class EffectIdError(EffectmqError):
+    """What was given as the name of an effect names none, or more than one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectSummary:
+    """
+    One effect without its payloads.
+
+    Attributes:
+        identity: Scope id and replay key.
+        hash: Of the canonical envelope; empty when it was cancelled unseen.
+        status: See ``records.STATUSES``.
+        attempts: Attempts begun.
+        fence: Counts the claims.
+        kind: The effect kind; empty when it was cancelled unseen.
+        effect_id: Its id inside its scope.
+        session_id: The session that asked for it.
+        turn_id: The turn, or empty.
+        caused_by: Canonical JSON of its cause, or empty.
+        worker: Who claimed it last.
+        park_reason: Why it was given up on, or empty.
+        parks: How often it was parked.
+        due_at_ms: Not to be run before, Unix milliseconds; 0 for at once.
+        created_ms: When it was claimed first, Unix milliseconds.
+        updated_ms: When it changed last.
+        error_json: The controller error, or empty.
+        deaths: Workers that died while its body ran, since it was first seen or last replayed.
+        former_deaths: Deaths before it was replayed.
+        dead_workers: The names of those that died last, one on a line.
+    """
+
+    identity: Identity
+    hash: str
+    status: Status
+    attempts: int
+    fence: int
+    kind: str
+    effect_id: str
+    session_id: str
+    turn_id: str
+    caused_by: str
+    worker: str
+    park_reason: str
+    parks: int
+    due_at_ms: int
+    created_ms: int
+    updated_ms: int
+    error_json: str
+    deaths: int
+    former_deaths: int
+    dead_workers: str
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the order of changes."""
+        return Place(self.updated_ms, *_key(self.identity))
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """Code and message of the controller error; empty texts without one."""
+        if not self.error_json:
+            return "", ""
+        try:
+            tree = parse_json(self.error_json)
+        except MalformedError:
+            return "", self.error_json
+        found: dict[str, Any] = tree if isinstance(tree, dict) else {}
+        return str(found.get("code", "")), str(found.get("message", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class EffectDetail(EffectSummary):
+    """
+    One effect with everything that is kept of it.
+
+    Attributes:
+        letter_sent: Whether the dead letter of its last parking is known to be out.
+        lease_left_ms: How long somebody holds it still; 0 when nobody does.
+        envelope_json: The canonical envelope; empty when it is not kept.
+        outcome_json: The outcome as it was recorded; empty without one.
+    """
+
+    letter_sent: bool
+    lease_left_ms: int
+    envelope_json: str
+    outcome_json: str
+
+
+def find(
+    tx: Transaction,
+    chosen: EffectFilter,
+    *,
+    limit: int,
+    after: Place | None = None,
+    oldest_first: bool = False,
+) -> list[EffectSummary]:
+    """
+    The effects that are meant, in the order of their last change.
+
+    Args:
+        tx: The transaction.
+        chosen: Which.
+        limit: At most so many.
+        after: The place of the last one of the page before.
+        oldest_first: Instead of the newest.
+    """
+    rows = page(tx, _SUMMARY, chosen, limit=limit, after=after, oldest_first=oldest_first)
+    return [_summary(row) for row in rows]
+
+
+def find_named(tx: Transaction, name: str, scope_id: str = "") -> EffectSummary:
+    """
+    The one effect that goes by a name: its replay key, its effect id, or a part of its hash.
+
+    Args:
+        tx: The transaction.
+        name: The whole replay key, the whole effect id, or how the hash begins.
+        scope_id: Only in this scope; empty for any.
+
+    Raises:
+        EffectIdError: When there is none, or more than one; lists them.
+    """
+    for meaning in _meanings(tx, name, scope_id):
+        rows = tx.execute(*statement(tx, _SUMMARY, meaning, limit=_MOST_CANDIDATES + 1))
+        if len(rows) == 1:
+            return _summary(rows[0])
+        if rows:
+            raise EffectIdError(_ambiguous(name, [_summary(row) for row in rows]))
+    raise EffectIdError(
+        f"no effect has the replay key, the effect id or the hash {printable(name, 200)!r}"
+        f"{f' in scope {printable(scope_id, 200)!r}' if scope_id else ''}; see what there is with: "
+        "effectmq effects list"
+    )
+
+
+def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
+    """Everything about one effect; ``None`` when there is no such one."""
+    rows = tx.execute(
+        f"SELECT {_DETAIL} FROM effectmq_effects "
+        "WHERE namespace = ? AND scope_id = ? AND replay_key = ?",
+        (tx.namespace, *_key(identity)),
+    )
+    if not rows:
+        return None
+    common = _values(rows[0])
+    letter_sent, clock, expires_ms, envelope_json, outcome_json = cast("Any", rows[0][_WIDTH:])
+    now = tx.lease_time()
+    left_ms = max(0, expires_ms - now.now_ms) if clock == now.clock else 0
+    return EffectDetail(
+        *cast("Any", (*common, bool(letter_sent), left_ms, envelope_json, outcome_json))
+    )
+
+
+def _meanings(tx: Transaction, name: str, scope_id: str) -> list[list[Branch]]:
+    """What a name may be, the most exact first."""
+    all_ = Branch(("namespace = ?",), (tx.namespace,))
+    if scope_id:
+        all_ = all_.also("scope_id = ?", scope_id)
+    meanings = [
+        everywhere(replace(all_, index="key").also("replay_key = ?", name)),
+        everywhere(replace(all_, index="effect").also("effect_id = ?", name)),
+    ]
+    prefix = name.lower()
+    if len(prefix) >= _SHORTEST_HASH and not prefix.strip("0123456789abcdef"):
+        meanings.append([hash_begins(all_, prefix)])
+    return meanings
+
+
+def _ambiguous(name: str, found: list[EffectSummary]) -> str:
+    shown = "; ".join(
+        f"key {printable(one.identity.replay_key, 100)!r} in scope "
+        f"{printable(one.identity.scope_id, 100)!r} (hash {one.hash[:12]})"
+        for one in found[:_MOST_CANDIDATES]
+    )
+    more = " and more" if len(found) > _MOST_CANDIDATES else ""
+    return (
+        f"{printable(name, 200)!r} names more than one effect: {shown}{more}. Give --scope and "
+        "--key, or more of the hash"
+    )
+
+
+_WIDTH = len(_SUMMARY.split(", "))
+
+
+def _summary(row: Row) -> EffectSummary:
+    return EffectSummary(*_values(row))
+
+
+def _values(row: Row) -> Any:
+    scope_id, replay_key, *rest = cast("Any", row[:_WIDTH])
+    return (Identity(scope_id, replay_key), *rest)
+
+
+def _key(identity: Identity) -> tuple[str, str]:
+    return identity.scope_id, identity.replay_key

@@ -1,0 +1,75 @@
+"""
+What happens in a journal, as it happens.
+
+There is no feed to subscribe to, only rows with the moment of their last change, and a transaction
+that began earlier may become visible later. So each look begins a little before the end of the one
+before, and what was told already is not told again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from effectmq.broker.store.database.port import Transaction
+from effectmq.broker.store.journal.archive.summaries import EffectFilter, EffectSummary, Place, find
+from effectmq.broker.store.journal.records import FINISHED
+from effectmq.protocol.messages.request import Identity
+
+__all__ = ["News"]
+
+#: How far back each look begins. A transaction of PostgreSQL may take that long; those of SQLite
+#: take turns, so the clock's own steps are all there is.
+_LOOK_BACK_MS = {"sqlite": 1_000, "postgres": 15_000}
+_PAGE = 500
+
+_State = tuple[str, int, int, int]
+
+
+class News:
+    """
+    Remembers where it stands, and what was told.
+
+    Args:
+        chosen: Which effects; ``since_ms`` says where to begin, or else everything is told.
+    """
+
+    def __init__(self, chosen: EffectFilter) -> None:
+        self._chosen = chosen
+        self._from_ms = self._newest_ms = chosen.since_ms or 0
+        self._after: Place | None = None
+        self._told: dict[Identity, tuple[int, _State]] = {}
+
+    @property
+    def more(self) -> bool:
+        """Whether there is more to read at once."""
+        return self._after is not None
+
+    def page(self, tx: Transaction) -> list[EffectSummary]:
+        """The next rows to look at; to be given to ``take``."""
+        chosen = replace(self._chosen, since_ms=self._from_ms)
+        return find(tx, chosen, limit=_PAGE, after=self._after, oldest_first=True)
+
+    def take(self, page: list[EffectSummary], dialect: str) -> list[EffectSummary]:
+        """What is new among them, in the order of changes. A renewed lease is no news."""
+        fresh = [effect for effect in page if self._is_news(effect)]
+        if page:
+            self._newest_ms = max(self._newest_ms, page[-1].updated_ms)
+        self._after = page[-1].place if len(page) == _PAGE else None
+        if not self.more:
+            self._move_on(_LOOK_BACK_MS[dialect])
+        return fresh
+
+    def _is_news(self, effect: EffectSummary) -> bool:
+        state = (effect.status, effect.attempts, effect.fence, effect.parks)
+        told = self._told.get(effect.identity)
+        self._told[effect.identity] = (effect.updated_ms, state)
+        return told is None or told[1] != state
+
+    def _move_on(self, look_back_ms: int) -> None:
+        self._from_ms = max(self._from_ms, self._newest_ms - look_back_ms)
+        # What is unfinished may be renewed at any time, and stays known.
+        self._told = {
+            identity: (updated_ms, state)
+            for identity, (updated_ms, state) in self._told.items()
+            if updated_ms >= self._from_ms or state[0] not in FINISHED
+        }

@@ -1,0 +1,53 @@
+"""Which journal, and what for: arguments that client and worker share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
+
+__all__ = ["ReplayMode", "checked_replay", "chosen_journal", "open_journal"]
+
+#: ``execute`` runs what is not recorded; ``strict`` never runs anything.
+ReplayMode = Literal["execute", "strict"]
+
+_NONE = "none"
+
+
+def chosen_journal(url: str | None) -> str | None:
+    """The address, or ``None`` when there is to be no journal."""
+    return None if url is None or url.lower() == _NONE else url
+
+
+def checked_replay(replay: str, journal: str | None) -> ReplayMode:
+    """
+    The replay mode.
+
+    Raises:
+        ConfigurationError: When there is no such mode, or nothing to replay from.
+    """
+    if replay == "execute":
+        return "execute"
+    if replay != "strict":
+        raise ConfigurationError(
+            f"replay is {printable(replay, 100)!r}; expected 'execute' or 'strict'"
+        )
+    if journal is None:
+        raise ConfigurationError(
+            "replay='strict' answers from a journal and none was given; name it with journal= or "
+            "EFFECTMQ_JOURNAL"
+        )
+    return "strict"
+
+
+def open_journal(url: str | None, namespace: str) -> Journal | None:
+    """
+    The journal of a namespace at an address, not opened yet; ``None`` for none.
+
+    Raises:
+        ConfigurationError: When the address is of no known kind.
+        MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
+    """
+    return None if url is None else Journal(url, namespace=namespace)

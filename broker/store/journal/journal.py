@@ -1,0 +1,209 @@
+"""
+The journal: a recorded outcome for ever under its replay key.
+
+The operations of the pipeline (claim, record, release, …) share transactions, see
+``groupcommit``; looks are read beside them. Everything else, inspection and upkeep, is in
+``archive``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from typing import Any, Self, cast
+
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.database.group_commit import GroupCommit
+from effectmq.broker.store.database.port import Database, Transaction
+from effectmq.broker.store.journal import rules
+from effectmq.broker.store.journal.records import (
+    Abandon,
+    Accepted,
+    Answer,
+    Begin,
+    Cancel,
+    Cancelled,
+    Claim,
+    ClaimAnswer,
+    Effect,
+    InProgress,
+    Letter,
+    Lost,
+    Mismatch,
+    Operation,
+    Record,
+    Recorded,
+    Release,
+    Renew,
+)
+from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA, apply, envelope_json_of, load
+from effectmq.protocol.errors import InvalidEnvelopeError
+from effectmq.protocol.messages.request import Identity
+from effectmq.protocol.topology import DEFAULT_NAMESPACE
+
+__all__ = ["Journal", "Look"]
+
+#: What a look finds; ``None`` when nothing is known.
+Look = Recorded | Mismatch | InProgress | None
+
+#: What no database keeps in a text.
+_UNFIT = re.compile(r"[\x00\ud800-\udfff]")
+#: PostgreSQL's indexes hold 2,704 bytes a row, the namespace and a time among them.
+_MAX_INDEXED_BYTES = 2_400
+
+
+class Journal:
+    """
+    Use as an asynchronous context manager.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://…``.
+        namespace: Whose effects; those of others in the same place are neither seen nor touched.
+
+    Raises:
+        ConfigurationError: When the address is of no known kind, or the namespace is none.
+        MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
+    """
+
+    def __init__(self, url: str, *, namespace: str = DEFAULT_NAMESPACE) -> None:
+        self.database: Database = open_database(url, namespace=namespace)
+
+    @property
+    def where(self) -> str:
+        """Its address, as it may be shown to people."""
+        return self.database.where
+
+    async def __aenter__(self) -> Self:
+        """
+        Open it, and make the tables if there are none.
+
+        Raises:
+            DatabaseUnavailableError: When it cannot be reached.
+            SchemaVersionError: When its tables are of another version.
+        """
+        await self.database.__aenter__()
+        try:
+            await JOURNAL_SCHEMA.ensure(self.database)
+        except BaseException:
+            await self.database.__aexit__()
+            raise
+        self._writes: GroupCommit[Operation, Answer] = GroupCommit(self._commit)
+        self._looks: GroupCommit[tuple[Identity, str], Look] = GroupCommit(self._read)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Answer what was asked, then close."""
+        await self._looks.drain()
+        await self._writes.drain()
+        await self.database.__aexit__()
+
+    async def check_writable(self) -> None:
+        """
+        Make sure that something can be recorded, ahead of the first effect.
+
+        Raises:
+            DatabaseReadOnlyError: When what is there can only be read.
+            DatabaseUnavailableError: When it cannot be reached.
+        """
+        await self.database.write(_write_something)
+
+    def _commit(self, operations: list[Operation]) -> asyncio.Future[list[Answer]]:
+        return self.database.write(lambda tx: apply(tx, operations))
+
+    def _read(self, asked: list[tuple[Identity, str]]) -> asyncio.Future[list[Look]]:
+        return self.database.read(lambda tx: [_look(tx, *one) for one in asked])
+
+    def _ask(self, operation: Operation) -> asyncio.Future[Any]:
+        # Which answer belongs to which operation is what the rules say.
+        return self._writes.ask(operation)
+
+    # The pipeline ------------------------------------------------------------------------------
+
+    def claim(self, asked: Claim) -> asyncio.Future[ClaimAnswer]:
+        """
+        Ask to run an effect; see ``rules.claim``.
+
+        Raises:
+            DatabaseUnavailableError: Asking again is safe, with the same token above all.
+            InvalidEnvelopeError: The key cannot be kept.
+        """
+        _check(asked.effect)
+        return self._ask(asked)
+
+    def record(self, said: Record) -> asyncio.Future[Accepted | Lost]:
+        """Write down how it ended; durable when this is answered."""
+        return self._ask(said)
+
+    def hand_back(
+        self, said: Release | Begin | Abandon | Renew | Letter
+    ) -> asyncio.Future[Accepted | Lost]:
+        """Release, begin, abandon or renew a lease, or note that a dead letter is out."""
+        return self._ask(said)
+
+    def cancel(self, asked: Cancel) -> asyncio.Future[Cancelled | Recorded | Mismatch]:
+        """Cancel an effect unless it is finished."""
+        _check(asked.effect)
+        return self._ask(asked)
+
+    def look(self, identity: Identity, hash_: str = "") -> asyncio.Future[Look]:
+        """
+        What is known of an effect, without asking to run it; with a hash, of that envelope.
+
+        Raises:
+            DatabaseUnavailableError: When the journal cannot be read.
+            InvalidEnvelopeError: The key cannot be kept, so nothing can be known of it.
+        """
+        _storable("scope id", identity.scope_id)
+        _storable("replay key", identity.replay_key)
+        return self._looks.ask((identity, hash_))
+
+
+def _write_something(tx: Transaction) -> None:
+    # SQLite opens what it may only read without a word, and begins to write as well.
+    if tx.dialect == "sqlite":
+        version = cast("int", tx.execute("PRAGMA user_version")[0][0])
+        tx.execute(f"PRAGMA user_version = {version:d}")
+
+
+def _look(tx: Transaction, identity: Identity, hash_: str) -> Look:
+    found = rules.look(load(tx, identity), hash_)
+    if isinstance(found, Mismatch):
+        return replace(found, envelope_json=envelope_json_of(tx, identity))
+    return found
+
+
+def _check(effect: Effect) -> None:
+    # PostgreSQL keeps no text with a zero character, neither keeps half a surrogate pair, and one
+    # journal must not take what the other refuses. Refused here, it cannot fail the transaction
+    # that it would share with others.
+    _storable("scope id", effect.identity.scope_id)
+    _storable("replay key", effect.identity.replay_key)
+    _storable("effect id", effect.effect_id)
+    _storable("session id", effect.session_id)
+    _storable("turn id", effect.turn_id)
+    _indexable("scope id and replay key", effect.identity.scope_id + effect.identity.replay_key)
+    _indexable("effect id", effect.effect_id)
+    _indexable("session id", effect.session_id)
+    _indexable("cause", effect.caused_by)
+
+
+def _indexable(name: str, value: str) -> None:
+    # UTF-8 takes at most four bytes for a character: most names need not be encoded to know.
+    if len(value) * 4 > _MAX_INDEXED_BYTES and len(value.encode()) > _MAX_INDEXED_BYTES:
+        raise InvalidEnvelopeError(
+            "effectmq_name_not_storable",
+            f"the {name} has {len(value.encode())} bytes and a journal keeps at most "
+            f"{_MAX_INDEXED_BYTES}; choose a shorter one, such as a digest",
+        )
+
+
+def _storable(name: str, value: str) -> None:
+    unfit = _UNFIT.search(value)
+    if unfit is not None:
+        what = "a zero character" if unfit[0] == "\x00" else "half of a surrogate pair"
+        raise InvalidEnvelopeError(
+            "effectmq_name_not_storable",
+            f"the {name} has {what} at position {unfit.start()}, which a journal cannot keep; "
+            "choose another",
+        )

@@ -1,0 +1,406 @@
+"""
+The words of the journal: what is kept of an effect, what can be asked, what is answered.
+
+Plain values. The rules that connect them are in ``rules``, the tables that keep them in
+``tables``, and the way to both in ``journal``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.identity.invocations import causal_ref
+from effectmq.protocol.messages.request import Identity, Request
+from effectmq.protocol.wire.invocation import RuntimeInvocation
+
+__all__ = [
+    "FINISHED",
+    "STATUSES",
+    "Abandon",
+    "Accepted",
+    "Answer",
+    "Begin",
+    "Busy",
+    "Cancel",
+    "Cancelled",
+    "Claim",
+    "ClaimAnswer",
+    "Effect",
+    "Entry",
+    "Granted",
+    "InProgress",
+    "Letter",
+    "Lost",
+    "Mismatch",
+    "Missing",
+    "OnUncertain",
+    "Operation",
+    "Record",
+    "Recorded",
+    "Release",
+    "Renew",
+    "Status",
+    "WhenDoubtful",
+    "effect_of",
+    "reference_of",
+]
+
+Status = Literal["in_progress", "waiting", "completed", "failed", "cancelled", "forgotten"]
+OnUncertain = Literal["retry", "park"]
+#: And what a worker says that does not know the effect's tool: whoever knows it will decide.
+WhenDoubtful = Literal["retry", "park", "undecided"]
+
+#: What each status means, in the words of the documentation.
+STATUSES: dict[Status, str] = {
+    "in_progress": "a worker holds its lease, or died holding it",
+    "waiting": "between attempts, or asleep; nobody holds it",
+    "completed": "has its outcome, for ever",
+    "failed": "has its controller error; parked, when there is a reason",
+    "cancelled": "was cancelled before it had an outcome, and never will have one",
+    "forgotten": "was finished, and pruned: its key is kept, its outcome is not",
+}
+
+#: The statuses in which an effect has its final answer.
+FINISHED: tuple[Status, ...] = ("completed", "failed", "cancelled", "forgotten")
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """
+    What an effect is, as it is written down at its first claim.
+
+    Attributes:
+        identity: Scope id and replay key, the primary key.
+        hash: SHA-256 of the canonical envelope; empty when only the name is known.
+        kind: The effect kind.
+        effect_id: Its id inside its scope.
+        session_id: The session that asked for it.
+        turn_id: The turn, or empty.
+        caused_by: Canonical JSON of its cause, or empty.
+        envelope_json: The canonical envelope; empty when only the name is known.
+    """
+
+    identity: Identity
+    hash: str = ""
+    kind: str = ""
+    effect_id: str = ""
+    session_id: str = ""
+    turn_id: str = ""
+    caused_by: str = ""
+    envelope_json: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    The part of a row that the rules are about.
+
+    Attributes:
+        hash: The envelope that has the key; empty for one that was cancelled unseen.
+        status: See ``STATUSES``.
+        attempts: Attempts begun so far.
+        fence: Counts the claims; a worker with an older number can change nothing.
+        lease_token: Which claim holds the lease.
+        lease_clock: The clock that ``lease_expires_ms`` is of.
+        lease_expires_ms: When the lease ends; 0 when nobody holds it.
+        due_at_ms: Not to be run before this moment, Unix milliseconds.
+        outcome_json: The recorded outcome, canonical JSON; empty without one.
+        error_json: The recorded controller error; empty without one.
+        park_reason: Why it was given up on; empty when it was not.
+        parks: How often it was parked.
+        letter_sent: Whether the dead letter of its last parking is known to be out.
+        uncertain: A worker died holding it, and it was taken over by one that must not run it
+            twice; so it stays, whoever asks next.
+        worker: Who claimed it last, for people.
+        deaths: Workers that died while its body ran, since it was first seen or last replayed.
+        begun: Whether whoever holds it may have begun its body; a worker that dies before that
+            is no death of this effect.
+        former_deaths: Deaths before it was replayed.
+        dead_workers: The names of those that died last, one on a line.
+        due_clock: The clock that ``due_clock_ms`` is of, that of leases; empty when nothing is due.
+        due_clock_ms: The same moment as ``due_at_ms`` by that clock, which does not jump.
+    """
+
+    hash: str
+    status: Status
+    attempts: int = 1
+    fence: int = 1
+    lease_token: str = ""
+    lease_clock: str = ""
+    lease_expires_ms: int = 0
+    due_at_ms: int = 0
+    outcome_json: str = ""
+    error_json: str = ""
+    park_reason: str = ""
+    parks: int = 0
+    letter_sent: bool = False
+    uncertain: bool = False
+    worker: str = ""
+    deaths: int = 0
+    begun: bool = True
+    former_deaths: int = 0
+    dead_workers: str = ""
+    due_clock: str = ""
+    due_clock_ms: int = 0
+
+
+# Operations ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    Ask to run an effect.
+
+    Attributes:
+        effect: Which.
+        worker: Who asks, for people.
+        token: Unique; the same claim asked again is granted again.
+        lease_ms: How long the lease is to last.
+        attempt: Which attempt this is, as the message says.
+        due_in_ms: For a sleep seen for the first time: its length.
+        on_uncertain: What to do when a worker died holding it; ``undecided`` runs nothing and
+            keeps the doubt for whoever claims it next.
+        parked_as: For a replayed dead letter: the number of the parking that it came from.
+        strict: Never grant; say that it is missing.
+    """
+
+    effect: Effect
+    worker: str
+    token: str
+    lease_ms: int
+    attempt: int = 1
+    due_in_ms: int = 0
+    on_uncertain: WhenDoubtful = "retry"
+    parked_as: int = 0
+    strict: bool = False
+
+    @property
+    def identity(self) -> Identity:
+        """The primary key."""
+        return self.effect.identity
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    Write down how it ended; one of outcome and error.
+
+    Attributes:
+        identity: Which effect.
+        fence: From the claim.
+        attempts: Attempts made.
+        outcome_json: The outcome, canonical JSON.
+        error_json: Or the controller error.
+        park_reason: Why it is given up on.
+    """
+
+    identity: Identity
+    fence: int
+    attempts: int
+    outcome_json: str = ""
+    error_json: str = ""
+    park_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """
+    Let go of it until it is due: the next attempt, or the end of a sleep.
+
+    Attributes:
+        identity: Which effect.
+        fence: From the claim.
+        attempts: Attempts made.
+        due_in_ms: How long until then; ``None`` leaves the moment as it was fixed before.
+    """
+
+    identity: Identity
+    fence: int
+    attempts: int
+    due_in_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Its body begins now; said only where the claim answered that this is not known yet."""
+
+    identity: Identity
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """
+    Leave in order while a body may be half done: the lease ends now.
+
+    The next one to claim it takes over as after a death, but nobody died of it.
+    """
+
+    identity: Identity
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Hold it for longer."""
+
+    identity: Identity
+    fence: int
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """The dead letter of this parking is out."""
+
+    identity: Identity
+    parks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Give it this error unless it is finished already."""
+
+    effect: Effect
+    error_json: str
+
+    @property
+    def identity(self) -> Identity:
+        """The primary key."""
+        return self.effect.identity
+
+
+Operation = Claim | Record | Release | Begin | Abandon | Renew | Letter | Cancel
+
+
+# Answers ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """
+    Run it.
+
+    Attributes:
+        fence: To be shown with everything that follows.
+        attempt: Which attempt this is.
+        due_in_ms: How long to wait first.
+        uncertain: A worker died holding it and it must not run twice.
+        deaths: How many workers died while its body ran.
+        former_deaths: How many did before it was replayed.
+        dead_workers: The names of those that died last.
+        begun: Whether a death from now on counts; if not, say ``Begin`` before its body.
+    """
+
+    fence: int
+    attempt: int
+    due_in_ms: int = 0
+    uncertain: bool = False
+    deaths: int = 0
+    former_deaths: int = 0
+    dead_workers: tuple[str, ...] = ()
+    begun: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """
+    It is finished: answer with this.
+
+    Attributes:
+        status: ``completed``, ``failed``, ``cancelled`` or ``forgotten``.
+        attempts: Attempts that were made.
+        outcome_json: The outcome, byte for byte as it was recorded.
+        error_json: Or the controller error.
+        park_reason: Why it was parked, when its dead letter may not be out yet; else empty.
+        parks: The number of that parking.
+    """
+
+    status: Status
+    attempts: int
+    outcome_json: str
+    error_json: str
+    park_reason: str = ""
+    parks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Somebody else holds the lease, for at most so many milliseconds from now."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """
+    The key belongs to another envelope.
+
+    Attributes:
+        hash: Of the envelope that has it.
+        envelope_json: That envelope, canonical; empty when it is not kept.
+    """
+
+    hash: str
+    envelope_json: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Strict replay, and there is no finished record."""
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """A look found it claimed and not finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """
+    Written down.
+
+    Attributes:
+        parks: The number of the parking, when it was one.
+    """
+
+    parks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Somebody with a newer fence has it; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """It is cancelled, now or since earlier."""
+
+
+ClaimAnswer = Granted | Recorded | Busy | Mismatch | Missing
+Answer = ClaimAnswer | Accepted | Lost | Cancelled
+
+
+def effect_of(request: Request) -> Effect:
+    """What the journal writes down of a request."""
+    invocation = request.envelope.invocation
+    cause = invocation.caused_by
+    return Effect(
+        identity=request.identity,
+        hash=request.hash,
+        kind=request.kind,
+        effect_id=request.effect_id,
+        session_id=invocation.scope.session_id,
+        turn_id=invocation.scope.turn_id or "",
+        caused_by="" if cause is None else canonical_json(to_tree(cause)).decode(),
+        envelope_json=request.canonical.decode(),
+    )
+
+
+def reference_of(invocation: RuntimeInvocation) -> str:
+    """What stands as ``caused_by`` in the effects that this one led to."""
+    return canonical_json(to_tree(causal_ref(invocation))).decode()

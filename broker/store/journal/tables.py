@@ -1,0 +1,312 @@
+"""
+The journal's table, and how operations change it.
+
+Each effect is one row read, the rules applied, one row written; a step is taken for all effects of
+a transaction at once, which to a distant database is one round trip. The two operations that every
+effect needs, its first claim and the record of its outcome, take one statement each; they fall back
+to the rules when the row is not as it usually is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from effectmq.broker.store.database.port import Row, Transaction, Value
+from effectmq.broker.store.journal import rules
+from effectmq.broker.store.journal.records import (
+    FINISHED,
+    Accepted,
+    Answer,
+    Cancel,
+    Claim,
+    Effect,
+    Entry,
+    Mismatch,
+    Operation,
+    Record,
+    Status,
+)
+from effectmq.broker.store.journal.rules import Now
+from effectmq.broker.store.journal.steps import JOURNAL_SCHEMA
+from effectmq.protocol.messages.request import Identity
+
+__all__ = ["JOURNAL_SCHEMA", "apply", "envelope_json_of", "load"]
+
+_ENTRY = (
+    "envelope_hash, status, attempts, fence, lease_token, lease_clock, lease_expires_at_ms, "
+    "due_at_ms, outcome_json, error_json, park_reason, parks, letter_sent, "
+    "uncertain, lease_owner_id, deaths, begun, former_deaths, dead_workers, "
+    "due_clock, due_clock_ms"
+)
+_KEY = "namespace = ? AND scope_id = ? AND replay_key = ?"
+
+_SELECT = f"SELECT {_ENTRY} FROM effectmq_effects WHERE {_KEY}"
+_INSERT = (
+    f"INSERT INTO effectmq_effects ({_ENTRY}, namespace, scope_id, replay_key, kind, "
+    "effect_id, session_id, turn_id, caused_by, envelope_json, created_at_ms, updated_at_ms) "
+    f"VALUES ({', '.join('?' * (len(_ENTRY.split(', ')) + 11))}) "
+    "ON CONFLICT (namespace, scope_id, replay_key) DO NOTHING RETURNING fence"
+)
+_UPDATE = (
+    "UPDATE effectmq_effects SET "
+    + ", ".join(f"{name} = ?" for name in _ENTRY.split(", "))
+    + f", updated_at_ms = ? WHERE {_KEY}"
+)
+_DESCRIBE = (
+    "UPDATE effectmq_effects SET kind = ?, effect_id = ?, session_id = ?, turn_id = ?, "
+    f"caused_by = ?, envelope_json = ? WHERE {_KEY}"
+)
+_FINISH = (
+    "UPDATE effectmq_effects SET status = ?, attempts = ?, lease_token = '', "
+    "lease_expires_at_ms = 0, outcome_json = ?, error_json = ?, updated_at_ms = ? "
+    f"WHERE {_KEY} AND fence = ? AND status = 'in_progress' RETURNING parks"
+)
+
+
+def apply(tx: Transaction, operations: Sequence[Operation]) -> list[Answer]:
+    """
+    Carry out operations in one transaction; an answer for each.
+
+    Those of one effect are carried out in order. Effects are independent of each other and are
+    taken in the order of their keys, so that two transactions never wait for each other in a
+    circle.
+    """
+    now = Now(tx.now_ms(), tx.lease_time())
+    answers: dict[int, Answer] = {}
+    rest = _first_claims(tx, _cases(operations), now, answers)
+    if all(case.is_plain_record for case in rest):
+        rest = _plain_records(tx, rest, now, answers)
+    while rest:
+        rest = _ruled(tx, rest, now, answers)
+    return [answers[number] for number in range(len(operations))]
+
+
+def load(tx: Transaction, identity: Identity, *, for_update: str = "") -> Entry | None:
+    """The entry of an effect, if there is one."""
+    rows = tx.execute(_SELECT + for_update, _key(tx, identity))
+    return _entry(rows[0]) if rows else None
+
+
+def envelope_json_of(tx: Transaction, identity: Identity) -> str:
+    """The stored envelope; empty when it is not kept."""
+    rows = tx.execute(
+        f"SELECT envelope_json FROM effectmq_effects WHERE {_KEY}", _key(tx, identity)
+    )
+    return cast("str", rows[0][0]) if rows else ""
+
+
+# Operations ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Case:
+    """
+    One effect in one transaction.
+
+    Attributes:
+        identity: Which.
+        asked: What is asked of it, with the places of the answers.
+        entry: What it is now.
+        effect: What is to be written down of it, when that changes.
+    """
+
+    identity: Identity
+    asked: list[tuple[int, Operation]]
+    entry: Entry | None = None
+    effect: Effect | None = None
+
+    @property
+    def is_first_claim(self) -> bool:
+        """Whether nothing but one claim is asked, which may find nothing there."""
+        operation = self.asked[0][1]
+        return len(self.asked) == 1 and isinstance(operation, Claim) and not operation.strict
+
+    @property
+    def is_plain_record(self) -> bool:
+        """Whether nothing but one record is asked, and not of a parking."""
+        operation = self.asked[0][1]
+        return len(self.asked) == 1 and isinstance(operation, Record) and not operation.park_reason
+
+
+def _cases(operations: Sequence[Operation]) -> list[_Case]:
+    cases: dict[Identity, _Case] = {}
+    for number, operation in enumerate(operations):
+        case = cases.setdefault(operation.identity, _Case(operation.identity, []))
+        case.asked.append((number, operation))
+    return sorted(
+        cases.values(), key=lambda case: (case.identity.scope_id, case.identity.replay_key)
+    )
+
+
+def _first_claims(
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+) -> list[_Case]:
+    """Insert what is claimed for the first time; the cases that are not done with that."""
+    claims = [
+        (case, number, cast("Claim", operation))
+        for case in cases
+        if case.is_first_claim
+        for number, operation in case.asked
+    ]
+    rows: list[tuple[Value, ...]] = []
+    for _, number, asked in claims:
+        answer, made = rules.claim(None, asked, now)
+        assert made is not None
+        answers[number] = answer
+        rows.append(_new_row(tx, asked.effect, made, now))
+    inserted = tx.execute_each(_INSERT, rows)
+    done = {id(case) for (case, _, _), found in zip(claims, inserted, strict=True) if found}
+    return [case for case in cases if id(case) not in done]
+
+
+def _plain_records(
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+) -> list[_Case]:
+    """Write down what the holders of leases say; the cases whose lease is not as it should be."""
+    rows: list[tuple[Value, ...]] = []
+    for case in cases:
+        said = cast("Record", case.asked[0][1])
+        status: Status = "failed" if said.error_json else "completed"
+        attempts = min(said.attempts, rules.LARGEST)
+        written = (status, attempts, said.outcome_json, said.error_json, now.wall_ms)
+        rows.append((*written, *_key(tx, said.identity), said.fence))
+    rest: list[_Case] = []
+    for case, found in zip(cases, tx.execute_each(_FINISH, rows), strict=True):
+        if found:
+            answers[case.asked[0][0]] = Accepted(cast("int", found[0][0]))
+        else:
+            rest.append(case)
+    return rest
+
+
+def _ruled(
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+) -> list[_Case]:
+    """Read, apply the rules, and write; the cases that somebody else made in this very moment."""
+    found = tx.execute_each(_SELECT + tx.for_update, [_key(tx, case.identity) for case in cases])
+    new: list[_Case] = []
+    changed: list[_Case] = []
+    for case, rows in zip(cases, found, strict=True):
+        stored = case.entry = _entry(rows[0]) if rows else None
+        case.effect = None
+        for number, operation in case.asked:
+            answers[number] = _decided(tx, case, operation, now)
+        if case.entry != stored:
+            (new if stored is None else changed).append(case)
+    inserted = tx.execute_each(
+        _INSERT,
+        [
+            _new_row(tx, case.effect, case.entry, now)
+            for case in new
+            if case.effect is not None and case.entry is not None
+        ],
+    )
+    _save(tx, changed, now)
+    return [case for case, rows in zip(new, inserted, strict=True) if not rows]
+
+
+def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> Answer:
+    answer, made = rules.decide(case.entry, operation, now)
+    if isinstance(answer, Mismatch):
+        known = case.effect
+        if known is not None and known.hash == answer.hash:
+            return Mismatch(answer.hash, known.envelope_json)
+        return Mismatch(answer.hash, envelope_json_of(tx, case.identity))
+    if made is not None:
+        if isinstance(operation, Claim | Cancel) and _is_anew(case.entry, operation):
+            # The first one seen, or one that an operator replays and may have edited.
+            case.effect = operation.effect
+        case.entry = made
+    return answer
+
+
+def _is_anew(entry: Entry | None, operation: Claim | Cancel) -> bool:
+    return entry is None or (isinstance(operation, Claim) and entry.status in FINISHED)
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+
+def _key(tx: Transaction, identity: Identity) -> tuple[str, str, str]:
+    return tx.namespace, identity.scope_id, identity.replay_key
+
+
+def _values(entry: Entry) -> tuple[str | int, ...]:
+    return (
+        entry.hash,
+        entry.status,
+        entry.attempts,
+        entry.fence,
+        entry.lease_token,
+        entry.lease_clock,
+        entry.lease_expires_ms,
+        entry.due_at_ms,
+        entry.outcome_json,
+        entry.error_json,
+        entry.park_reason,
+        entry.parks,
+        int(entry.letter_sent),
+        int(entry.uncertain),
+        entry.worker,
+        entry.deaths,
+        int(entry.begun),
+        entry.former_deaths,
+        entry.dead_workers,
+        entry.due_clock,
+        entry.due_clock_ms,
+    )
+
+
+def _entry(row: Row) -> Entry:
+    entry = Entry(*cast("Any", row))
+    # Databases keep no truth values that both would give back as such.
+    return rules.sound(
+        replace(
+            entry,
+            letter_sent=bool(entry.letter_sent),
+            uncertain=bool(entry.uncertain),
+            begun=bool(entry.begun),
+        )
+    )
+
+
+def _new_row(tx: Transaction, effect: Effect, entry: Entry, now: Now) -> tuple[Value, ...]:
+    return (
+        *_values(entry),
+        *_key(tx, effect.identity),
+        *_description(effect),
+        now.wall_ms,
+        now.wall_ms,
+    )
+
+
+def _description(effect: Effect) -> tuple[str, ...]:
+    return (
+        effect.kind,
+        effect.effect_id,
+        effect.session_id,
+        effect.turn_id,
+        effect.caused_by,
+        effect.envelope_json,
+    )
+
+
+def _save(tx: Transaction, cases: list[_Case], now: Now) -> None:
+    tx.execute_many(
+        _UPDATE,
+        [
+            (*_values(case.entry), now.wall_ms, *_key(tx, case.identity))
+            for case in cases
+            if case.entry is not None
+        ],
+    )
+    tx.execute_many(
+        _DESCRIBE,
+        [
+            (*_description(case.effect), *_key(tx, case.identity))
+            for case in cases
+            if case.effect is not None
+        ],
+    )

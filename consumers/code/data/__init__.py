@@ -1,0 +1,1 @@
+"""Values that cross between a block of code and its host."""

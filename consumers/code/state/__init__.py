@@ -1,0 +1,1 @@
+"""The variables of a session, kept from one block to the next."""

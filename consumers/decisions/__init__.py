@@ -1,0 +1,1 @@
+"""Pure decisions about a delivery: facts in, an action out."""

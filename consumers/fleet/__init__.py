@@ -1,0 +1,1 @@
+"""What workers tell each other: what they can do, and which effects killed a worker."""

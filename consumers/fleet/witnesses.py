@@ -1,0 +1,158 @@
+"""
+Without a journal: who of the living has held a message that came back?
+
+The broker counts how often a message came back, and says nothing of why: the worker that held it
+died, or only lost its connection. A worker that lives knows that it is not dead of it. So each
+remembers what was delivered to it, and when a message comes back more often than this process
+itself can explain, all workers are asked how often they had it. What nobody alive explains was a
+death. Who does not answer in time counts among the dead, as one that lets its lease run out does
+with a journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from zlib import crc32
+
+from effectmq.broker.transports.port import Transport
+from effectmq.protocol.errors import EffectmqError
+from effectmq.protocol.messages.cancel_notice import Answered, Asked, answered_notice, asked_notice
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.text import describe
+
+__all__ = ["ANSWER_S", "Witnesses", "message_key"]
+
+logger = logging.getLogger("effectmq.worker")
+
+#: How long the others may take to answer, in seconds.
+ANSWER_S = 1.0
+#: So many messages that were settled are remembered: their acknowledgements may have been lost.
+_MOST_SETTLED = 4_096
+
+
+def message_key(message: Message) -> str:
+    """What stays the same of a message when it comes back, and is another for every copy."""
+    # A producer in another language may have given it no id.
+    return message.message_id or f"{message.correlation_id} {crc32(message.body):08x}"
+
+
+@dataclass(slots=True)
+class _Open:
+    key: str
+    own: int
+    then: Callable[[int], None]
+    heard: int = 0
+
+
+class Witnesses:
+    """
+    Shared by all lanes of a worker.
+
+    Args:
+        transport: Where to ask.
+        exchange: The control exchange.
+        queue: This worker's own control queue.
+    """
+
+    def __init__(self, transport: Transport, exchange: str, queue: str) -> None:
+        self._transport = transport
+        self._exchange = exchange
+        self._queue = queue
+        self._loop = asyncio.get_running_loop()
+        self._held: OrderedDict[str, int] = OrderedDict()
+        self._in_hand: dict[str, int] = {}
+        self._numbers = itertools.count(1)
+        self._open: dict[int, _Open] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def deliver(self, message: Message) -> int:
+        """Note a delivery; how often this process had the message before."""
+        key = message_key(message)
+        before = self._held.pop(key, 0)
+        self._held[key] = before + 1
+        self._in_hand[key] = self._in_hand.get(key, 0) + 1
+        return before
+
+    def settle(self, message: Message) -> None:
+        """It is dealt with; remembered a while, in case that the broker did not hear of it."""
+        key = message_key(message)
+        left = self._in_hand.pop(key, 0) - 1
+        if left > 0:
+            self._in_hand[key] = left
+        while len(self._held) > _MOST_SETTLED + len(self._in_hand):
+            oldest = next((one for one in self._held if one not in self._in_hand), None)
+            if oldest is None:
+                return
+            del self._held[oldest]
+
+    def ask(self, message: Message, own: int, then: Callable[[int], None]) -> None:
+        """
+        Ask everybody how often they had a message.
+
+        Args:
+            message: Which.
+            own: How often this process had it before.
+            then: Called with that and what the others said, when they have had time to.
+        """
+        self._ask(_Open(message_key(message), own, then))
+
+    def _ask(self, question: _Open) -> None:
+        number = next(self._numbers)
+        self._open[number] = question
+        self._send(self._exchange, "", asked_notice(Asked(question.key, number, self._queue)))
+        self._loop.call_later(ANSWER_S, self._close, number)
+
+    def _close(self, number: int) -> None:
+        question = self._open.pop(number, None)
+        if question is not None:
+            question.then(question.own + question.heard)
+
+    def renew(self, queue: str) -> None:
+        """
+        Answers may have been missed: ask what is open again, with the whole time for it.
+
+        Args:
+            queue: The control queue from now on.
+        """
+        self._queue = queue
+        asked, self._open = self._open, {}
+        for question in asked.values():
+            # Under another number, so that who had answered already is not counted twice.
+            question.heard = 0
+            self._ask(question)
+
+    def heed(self, said: Asked | Answered) -> None:
+        """Answer a question of another worker, or take an answer to one of ours."""
+        if isinstance(said, Answered):
+            question = self._open.get(said.number)
+            if question is not None:
+                question.heard += said.times
+        elif said.reply_to != self._queue and said.key in self._held:
+            answer = Answered(said.number, self._held[said.key])
+            self._send("", said.reply_to, answered_notice(answer))
+
+    def _send(self, exchange: str, key: str, message: Message) -> None:
+        async def send() -> None:
+            try:
+                await self._transport.publish(exchange, key, message, timeout=ANSWER_S)
+            except EffectmqError as problem:
+                # As if nobody had heard it: who asks decides by what it hears in time.
+                logger.warning(
+                    "the other workers could not be asked what they hold: %s",
+                    describe(problem),
+                    extra={"action": "witness_failed"},
+                )
+
+        task = self._loop.create_task(send())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def abort(self) -> None:
+        """The worker leaves."""
+        for task in self._tasks:
+            task.cancel()

@@ -1,0 +1,244 @@
+"""
+Chat Completions as servers speak it, made what its library can read. No I/O.
+
+An answer in one piece and a stream are read with the same checks: errors, choices, tool calls, and
+the usage, which is told once.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Collection
+from typing import Any, cast
+
+from effectmq.consumers.llm.port import CallFailure, ModelCallError
+from effectmq.consumers.llm.reading.bodies import error_in, says_quota, status_of
+from effectmq.consumers.llm.reading.tool_calls import Gathering, GluedCallsError, whole_calls
+
+__all__ = ["DONE", "ChatStream", "as_chunk", "glued", "read_whole"]
+
+#: The data of the event that ends a stream.
+DONE = "[DONE]"
+
+_Chunk = dict[str, Any]
+
+
+def glued(found: str) -> ModelCallError:
+    """The failure of an answer whose tool calls cannot be told apart."""
+    return ModelCallError(
+        CallFailure(
+            "unreadable_response",
+            f"the provider glued tool calls together: found {found}; expected each call with an "
+            "id, a name and one JSON value of its own",
+            retryable=True,
+        )
+    )
+
+
+def read_whole(body: dict[str, Any], offered: Collection[str]) -> object:
+    """
+    Make a whole answer what it was, in place.
+
+    Args:
+        body: As plain data.
+        offered: The names of the tools that the request offers.
+
+    Returns:
+        The usage.
+
+    Raises:
+        ModelCallError: When it is no answer.
+    """
+    _check_choices(body)
+    for choice in _choices_of(body):
+        message = cast("object", choice.get("message"))
+        if not isinstance(message, dict):
+            continue
+        members = cast("dict[str, Any]", message)
+        if members.get("tool_calls"):
+            try:
+                calls = whole_calls(members["tool_calls"], offered)
+            except GluedCallsError as problem:
+                raise glued(problem.found) from None
+            members["tool_calls"] = _with_ids(calls)
+    body["usage"] = _counts(body.get("usage"))
+    return body["usage"]
+
+
+def as_chunk(body: dict[str, Any]) -> dict[str, Any]:
+    """A whole answer as the one chunk of a stream."""
+    choices = [
+        {
+            "index": choice.get("index", 0),
+            "delta": choice.get("message"),
+            "finish_reason": choice.get("finish_reason") or "stop",
+        }
+        for choice in _choices_of(body)
+    ]
+    return {**body, "object": "chat.completion.chunk", "choices": choices}
+
+
+def _check_choices(body: dict[str, Any]) -> None:
+    choices = body.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        if isinstance(cast("dict[str, Any]", choices[0]).get("message"), dict):
+            return
+        found = "its first choice holds no message"
+    else:
+        found = "it holds no choice"
+    raise ModelCallError(_no_choice(body, found))
+
+
+def _no_choice(body: dict[str, Any], found: str) -> CallFailure:
+    raw = json.dumps(body, ensure_ascii=False)
+    if _filtered(body):
+        return CallFailure(
+            "content_filter",
+            "the provider's content filter refused the request before there was an answer",
+            raw=raw,
+            terminal_reason="content_filter",
+        )
+    return CallFailure(
+        "unreadable_response",
+        f"the provider's answer cannot be read: {found}",
+        retryable=True,
+        raw=raw,
+    )
+
+
+def _filtered(body: dict[str, Any]) -> bool:
+    """Whether an answer without a choice says that a filter took it."""
+    feedback = body.get("promptFeedback") or body.get("prompt_feedback")
+    if isinstance(feedback, dict):
+        return True
+    results = body.get("prompt_filter_results") or body.get("prompt_annotations")
+    return '"filtered": true' in json.dumps(results)
+
+
+def _counts(usage: object) -> dict[str, Any] | None:
+    """The usage as far as it is counts; an answer is not lost for a bill that cannot be read."""
+    if not isinstance(usage, dict):
+        return None
+    found = _numbers(cast("dict[str, Any]", usage))
+    for name in ("prompt_tokens", "completion_tokens"):
+        if not isinstance(found.get(name), int):
+            return None
+    return {"total_tokens": found["prompt_tokens"] + found["completion_tokens"], **found}
+
+
+def _numbers(members: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in members.items():
+        if isinstance(value, dict):
+            found[name] = _numbers(cast("dict[str, Any]", value))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[name] = value
+    return found
+
+
+def _with_ids(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls, each with an id: results name it."""
+    return [{"id": f"call_{secrets.token_hex(12)}", **call} for call in calls]
+
+
+class ChatStream:
+    """
+    Reads the events of one stream.
+
+    Args:
+        offered: The names of the tools that the request offers.
+    """
+
+    def __init__(self, offered: Collection[str]) -> None:
+        self._gathered = Gathering(offered)
+        self._gathers = False
+        self._like: _Chunk = {}
+        self._choices = False
+        #: The last that was told.
+        self.usage: dict[str, Any] | None = None
+
+    def read(self, data: str) -> list[str]:
+        """
+        The data of the events to tell in place of one.
+
+        Raises:
+            ModelCallError: When there will be no answer.
+        """
+        try:
+            found: object = json.loads(data)
+        except (ValueError, RecursionError):
+            # The library says that it cannot be read.
+            return [data]
+        if not isinstance(found, dict):
+            return [data]
+        chunk = cast("_Chunk", found)
+        error = error_in(chunk)
+        if error is None and chunk.get("error"):
+            error = error_in({"error": chunk["error"]})
+        if error is not None:
+            return [json.dumps(_with_status(error))]
+        self.usage = _counts(chunk.pop("usage", None)) or self.usage
+        choices = _choices_of(chunk)
+        self._choices = self._choices or bool(choices)
+        if choices:
+            self._like = {name: value for name, value in chunk.items() if name != "choices"}
+        told: list[str] = []
+        for choice in choices:
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                members = cast("dict[str, Any]", delta)
+                if members.get("tool_calls"):
+                    self._gathers = True
+                    self._gathered.add(members["tool_calls"])
+                members.pop("tool_calls", None)
+            elif "delta" in choice:
+                choice["delta"] = {}
+            if choice.get("finish_reason") and self._gathers:
+                told.append(self._calls())
+        if choices:
+            told.append(json.dumps(chunk))
+        elif _filtered(chunk):
+            raise ModelCallError(_no_choice(chunk, ""))
+        return told
+
+    def _calls(self) -> str:
+        """All calls in one chunk, when the answer is at its end."""
+        self._gathers = False
+        try:
+            calls = self._gathered.calls()
+        except GluedCallsError as problem:
+            raise glued(problem.found) from None
+        delta = {"role": "assistant", "content": None, "tool_calls": _with_ids(calls)}
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        return json.dumps({**self._like, "choices": [choice]})
+
+    def end(self) -> list[str]:
+        """
+        The data of the events to tell at the end.
+
+        Raises:
+            ModelCallError: When there was no answer.
+        """
+        if not self._choices:
+            raise ModelCallError(_no_choice({"usage": self.usage}, "it holds no choice"))
+        if self.usage is None:
+            return []
+        return [json.dumps({**self._like, "choices": [], "usage": self.usage})]
+
+
+def _choices_of(chunk: _Chunk) -> list[_Chunk]:
+    choices = chunk.get("choices")
+    found = cast("list[object]", choices) if isinstance(choices, list) else []
+    return [cast("_Chunk", one) for one in found if isinstance(one, dict)]
+
+
+def _with_status(body: dict[str, Any]) -> dict[str, Any]:
+    """An error in a stream, with a code that the library can tell the kind of."""
+    error = cast("dict[str, Any]", body["error"])
+    code = error.get("code")
+    if says_quota(body):
+        return {"error": {**error, "code": "insufficient_quota"}}
+    if isinstance(code, int) or (isinstance(code, str) and code == "context_length_exceeded"):
+        return {"error": error}
+    return {"error": {**error, "code": str(status_of(body)), "original_code": code}}

@@ -1,0 +1,1 @@
+"""What a worker sends: replies, chunks, delays and parked effects."""

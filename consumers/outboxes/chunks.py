@@ -1,0 +1,84 @@
+"""
+Send pieces of an outcome while it is made.
+
+Nothing waits for a chunk: a handler hands it over and goes on, a chunk that cannot be sent is
+dropped and counted, and so is every one beyond a bounded number under way. The outcome is whole
+without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from effectmq.broker.transports.port import Transport
+from effectmq.protocol.encoding.codec import MSGPACK
+from effectmq.protocol.errors import BrokerError, ProtocolError, PublishError
+from effectmq.protocol.messages.chunk import Chunk, chunk_message
+from effectmq.protocol.messages.request import Request
+
+__all__ = ["ChunkOutbox"]
+
+_MAX_UNDER_WAY = 200
+_TIMEOUT_S = 5.0
+
+
+class ChunkOutbox:
+    """
+    Args:
+        transport: Where to publish.
+        counters: ``chunks`` and ``chunks_dropped``.
+    """
+
+    def __init__(self, transport: Transport, counters: Counter[str]) -> None:
+        self._transport = transport
+        self._counters = counters
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def stream(self, request: Request) -> Callable[[str], None]:
+        """A function that sends one attempt's pieces of text, in order, to its producer."""
+        number = 0
+
+        def send(text: str) -> None:
+            nonlocal number
+            chunk = Chunk(
+                request.effect_id,
+                request.replay_key,
+                request.hash,
+                request.attempt,
+                number,
+                text,
+            )
+            number += 1
+            if request.message.reply_to:
+                self._send(request, chunk)
+
+        return send
+
+    def _send(self, request: Request, chunk: Chunk) -> None:
+        if len(self._sending) >= _MAX_UNDER_WAY:
+            self._counters["chunks_dropped"] += 1
+            return
+        task = asyncio.get_running_loop().create_task(self._publish(request, chunk))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _publish(self, request: Request, chunk: Chunk) -> None:
+        message = request.message
+        try:
+            await self._transport.publish(
+                "",
+                message.reply_to,
+                chunk_message(chunk, message.content_type or MSGPACK),
+                timeout=_TIMEOUT_S,
+            )
+        except (PublishError, BrokerError, ProtocolError):
+            self._counters["chunks_dropped"] += 1
+        else:
+            self._counters["chunks"] += 1
+
+    def abort(self) -> None:
+        """Send no more."""
+        for task in self._sending:
+            task.cancel()

@@ -1,0 +1,249 @@
+"""
+Send outcomes back, many in one message, and settle what was answered.
+
+One message to a producer is under way at a time. Outcomes that become ready meanwhile collect, and
+leave together when it is confirmed: the group commit of databases, and most of what makes one
+Python process fast. A lone outcome waits for nobody. An effect is settled only after the broker
+has confirmed its answer; an unconfirmed one is sent again until it is, unless its queue alone has
+taken nothing for long. A reply queue that does not exist does not mean that nobody waits: an answer
+that nothing else remembers goes to whoever keeps it, and one that a journal or a dead letter holds
+is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from effectmq.broker.crashpoints import armed, reached, reached_when_written
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck, outgoing_until_stored
+from effectmq.broker.transports.port import Transport
+from effectmq.broker.transports.publishing import UNTAKEN, RefusalWatch, publish_until_known
+from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
+from effectmq.protocol.errors import TransportClosedError, UnroutableError
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.reply import OUTCOME_TYPE, join_replies
+from effectmq.protocol.messages.request import correlation
+from effectmq.protocol.text import describe, printable
+
+__all__ = ["ReplyOutbox"]
+
+logger = logging.getLogger("effectmq.worker")
+
+#: A reader counts the elements of a whole message, and every element takes a byte: several
+#: answers together stay below its limit when their bytes do.
+_MAX_JOINED_BYTES = DEFAULT_LIMITS.max_elements
+
+#: What the list around the answers adds, at most.
+_LIST_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """One encoded answer, and what to do when it has arrived."""
+
+    encoded: bytes
+    effect_id: str
+    settle: Callable[[], None]
+    hash: str
+    keep: Callable[[Message], None] | None
+
+
+class _Road:
+    """The way to one producer: what is ready for it, and whether a message is under way."""
+
+    __slots__ = ("claims", "content_type", "ready", "reply_to", "sending")
+
+    def __init__(self, reply_to: str, content_type: str, claims: ClaimCheck | None) -> None:
+        self.reply_to = reply_to
+        self.content_type = content_type
+        self.claims = claims
+        self.ready: deque[_Ready] = deque()
+        self.sending: asyncio.Task[None] | None = None
+
+    def take(self, max_bytes: int) -> list[_Ready]:
+        """The next answers that fit into one message; at least one."""
+        batch = [self.ready.popleft()]
+        if self.claims is not None:
+            # What goes out of line goes alone, so that its message can say whose it is.
+            return batch
+        held = _LIST_BYTES + len(batch[0].encoded)
+        while self.ready and held + len(self.ready[0].encoded) < max_bytes:
+            batch.append(self.ready.popleft())
+            # A comma in JSON.
+            held += len(batch[-1].encoded) + 1
+        return batch
+
+
+class ReplyOutbox:
+    """
+    Args:
+        transport: Where to publish.
+        max_bytes: Size at which a message of several answers is split.
+        counters: ``replies`` (outcomes), ``reply_messages``, ``replies_unroutable``.
+        claims: Keeps large answers out of line for producers that can fetch them.
+        watch: Hears of what waits for a permission.
+        patience_s: For how long a reply queue may refuse an answer or leave it unconfirmed, in
+            seconds, before it counts as one that does not exist.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        max_bytes: int,
+        counters: Counter[str],
+        claims: ClaimCheck | None = None,
+        watch: RefusalWatch | None = None,
+        patience_s: float = math.inf,
+    ) -> None:
+        self._transport = transport
+        self.patience_s = patience_s
+        self._watch = watch
+        self._claims = claims
+        self._max_bytes = min(max_bytes, _MAX_JOINED_BYTES)
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        self._roads: dict[tuple[str, str, bool], _Road] = {}
+
+    def add(
+        self,
+        reply_to: str,
+        content_type: str,
+        encoded: bytes,
+        effect_id: str,
+        settle: Callable[[], None],
+        *,
+        out_of_line: str = "",
+        keep: Callable[[Message], None] | None = None,
+    ) -> None:
+        """
+        Queue one answer for the end of this turn.
+
+        Args:
+            reply_to: The producer's queue.
+            content_type: That of the request.
+            encoded: From ``encode_reply``, in that content type.
+            effect_id: For the log.
+            settle: Called once, when the answer is confirmed, or need not be.
+            out_of_line: The hash of the envelope, when its producer can fetch an answer that is
+                kept out of line; else empty.
+            keep: Called instead of ``settle``, with a message of this answer alone, when its reply
+                queue does not exist; ``None`` when the answer can be had elsewhere.
+        """
+        # Each way has its own pace: a store that is down must not hold up the small answers.
+        claims = self._claims if out_of_line else None
+        if claims is not None and len(encoded) + _LIST_BYTES <= claims.threshold_bytes:
+            claims = None
+        key = (reply_to, content_type, claims is not None)
+        road = self._roads.get(key)
+        if road is None:
+            road = self._roads[key] = _Road(reply_to, content_type, claims)
+        road.ready.append(_Ready(encoded, effect_id, settle, out_of_line, keep))
+        if road.sending is None:
+            # A task starts in the next turn of the loop: the rest of this turn is still collected.
+            road.sending = self._loop.create_task(self._drive(road))
+
+    async def _drive(self, road: _Road) -> None:
+        """Send what is ready, and what became ready meanwhile, until nothing is."""
+        try:
+            while road.ready:
+                await self._send(road, road.take(self._max_bytes))
+        finally:
+            road.sending = None
+            if not road.ready:
+                del self._roads[road.reply_to, road.content_type, road.claims is not None]
+
+    async def _send(self, road: _Road, batch: list[_Ready]) -> None:
+        reply_to = road.reply_to
+        message = Message(
+            body=join_replies([answer.encoded for answer in batch], road.content_type),
+            content_type=road.content_type,
+            type=OUTCOME_TYPE,
+            correlation_id=_correlation(batch),
+        )
+        try:
+            if road.claims is not None:
+                message = await outgoing_until_stored(road.claims, message)
+                message.headers[names.HASH] = batch[0].hash
+            await publish_until_known(
+                self._transport, "", reply_to, message, self._watch, self.patience_s
+            )
+        except UnroutableError:
+            self._undeliverable(road, message, batch, "does not exist")
+            return
+        except UNTAKEN as problem:
+            # A queue that is full for good, or that a broken broker left behind: it must not hold
+            # up the effects of everybody else.
+            self._undeliverable(road, message, batch, f"takes nothing ({describe(problem)})")
+            return
+        except TransportClosedError:
+            # The worker has left; unsettled effects come back to another one.
+            return
+        except Exception as problem:
+            # Nothing that trying again can mend, and nothing that may keep the rest from going.
+            self._counters["replies_unsendable"] += len(batch)
+            logger.error(
+                "%d outcome(s) for %s cannot be sent: %s",
+                len(batch),
+                reply_to,
+                describe(problem),
+                exc_info=problem,
+                extra={"action": "reply_unsendable"},
+            )
+        else:
+            self._counters["replies"] += len(batch)
+            self._counters["reply_messages"] += 1
+        reached("after_reply")
+        for answer in batch:
+            answer.settle()
+        if armed("after_ack"):
+            await reached_when_written("after_ack")
+
+    def _undeliverable(
+        self, road: _Road, message: Message, batch: list[_Ready], state: str
+    ) -> None:
+        kept = sum(answer.keep is not None for answer in batch)
+        self._counters["replies_unroutable"] += len(batch)
+        logger.warning(
+            "reply queue %s %s; of %d outcome(s) %d are kept and sent again, the "
+            "others are on record, where their producer finds them when it asks again",
+            road.reply_to,
+            state,
+            len(batch),
+            kept,
+            extra={
+                "action": "reply_unroutable",
+                "effect_ids": [printable(answer.effect_id, 200) for answer in batch],
+            },
+        )
+        for answer in batch:
+            if answer.keep is None:
+                answer.settle()
+                continue
+            if len(batch) > 1:
+                message = replace(
+                    message,
+                    body=join_replies([answer.encoded], road.content_type),
+                    correlation_id=correlation(answer.effect_id),
+                )
+            answer.keep(message)
+
+    def abort(self) -> None:
+        """Stop trying; what was not settled comes back."""
+        for road in list(self._roads.values()):
+            if road.sending is not None:
+                road.sending.cancel()
+
+    async def drain(self) -> None:
+        """Wait until everything queued has been sent and settled."""
+        while tasks := [road.sending for road in self._roads.values() if road.sending]:
+            await asyncio.wait(tasks)
+
+
+def _correlation(batch: list[_Ready]) -> str:
+    return correlation(batch[0].effect_id) if len(batch) == 1 else ""

@@ -1,0 +1,227 @@
+"""
+Carry out the actions that end a delivery: answer, delay, park.
+
+The order is what makes nothing get lost: first the broker confirms the new message (the answer,
+the delayed copy, the dead letter), only then is the old one settled. Whatever happens in between
+leaves two copies, never none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+
+from effectmq.broker.crashpoints import reached
+from effectmq.broker.transports.port import Transport
+from effectmq.broker.transports.publishing import UNTAKEN, RefusalWatch, publish_until_known
+from effectmq.consumers.outboxes.replies import ReplyOutbox
+from effectmq.protocol.errors import BrokerError, TransportClosedError, UnroutableError
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.text import describe
+from effectmq.protocol.topology import Names, Topology
+
+__all__ = ["Settlement"]
+
+logger = logging.getLogger("effectmq.worker")
+
+_REDECLARE_WAIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Road:
+    """Where a message goes, in words for the log."""
+
+    exchange: str
+    routing_key: str
+    what: str
+
+
+def _log_failure(problem: Exception) -> None:
+    logger.error("a message could not be published: %s", describe(problem), exc_info=problem)
+
+
+class Settlement:
+    """
+    Args:
+        transport: Where to publish.
+        names: The namespace.
+        topology: What to declare again when a delay or dead queue has gone missing.
+        replies: Where answers are collected.
+        counters: ``delayed``, ``parked`` and ``parked_<reason>``, ``roads_missing``.
+        watch: Hears of what waits for a permission.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        names: Names,
+        topology: Topology,
+        replies: ReplyOutbox,
+        counters: Counter[str],
+        watch: RefusalWatch | None = None,
+    ) -> None:
+        self.replies = replies
+        self._watch = watch
+        self._transport = transport
+        self._names = names
+        self._topology = topology
+        self._counters = counters
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handing: list[asyncio.Task[None]] = []
+
+    def delay(
+        self,
+        level_ms: int,
+        route: str,
+        message: Message,
+        settle: Callable[[], None],
+        failed: Callable[[Exception], None] = _log_failure,
+    ) -> None:
+        """
+        Publish to a delay level, from which the route brings it home; then settle.
+
+        What cannot be published at all is handed to ``failed``.
+        """
+        road = _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
+
+        async def run() -> None:
+            await self._publish_surely(road, message)
+            self._counters["delayed"] += 1
+            reached("after_delay_publish")
+            settle()
+
+        self._spawn(run(), failed)
+
+    def hand_on(
+        self, level_ms: int, route: str, message: Message, settle: Callable[[], None]
+    ) -> None:
+        """As ``delay``, while the worker leaves: what is not done by ``handed_on`` is given up."""
+        road = _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
+
+        async def run() -> None:
+            await self._publish_surely(road, message)
+            self._counters["handed_on"] += 1
+            settle()
+
+        self._handing.append(asyncio.get_running_loop().create_task(run()))
+
+    async def handed_on(self, timeout_s: float) -> None:
+        """Wait for what is handed on, but not for long."""
+        if self._handing:
+            await asyncio.wait(self._handing, timeout=timeout_s)
+        for task in self._handing:
+            task.cancel()
+        await asyncio.gather(*self._handing, return_exceptions=True)
+        self._handing.clear()
+
+    def park(
+        self,
+        reason: str,
+        kind: str,
+        message: Message,
+        then: Callable[[], None],
+        failed: Callable[[Exception], None] = _log_failure,
+    ) -> None:
+        """Publish a dead letter; ``then`` goes on with answering and settling. As ``delay``."""
+        road = _Road(self._names.dead, f"{kind}.{reason}", "the dead letters")
+
+        async def run() -> None:
+            await self._publish_surely(road, message)
+            self._counters["parked"] += 1
+            self._counters[f"parked_{reason}"] += 1
+            reached("after_dead_publish")
+            then()
+
+        self._spawn(run(), failed)
+
+    def deliver(
+        self,
+        message: Message,
+        settle: Callable[[], None],
+        keep: Callable[[Message], None],
+        failed: Callable[[Exception], None] = _log_failure,
+    ) -> None:
+        """
+        Send an outcome that was kept to its reply queue; then settle.
+
+        While that does not exist, or takes nothing, it is handed to ``keep``; what cannot be sent
+        is handed to ``failed``.
+        """
+
+        async def run() -> None:
+            sent = replace(message, message_id="", reply_to="")
+            try:
+                await publish_until_known(
+                    self._transport,
+                    "",
+                    message.reply_to,
+                    sent,
+                    self._watch,
+                    self.replies.patience_s,
+                )
+            except (UnroutableError, *UNTAKEN):
+                keep(message)
+                return
+            except TransportClosedError:
+                return
+            self._counters["outcomes_delivered_late"] += 1
+            settle()
+
+        self._spawn(run(), failed)
+
+    def _spawn(
+        self, work: Coroutine[object, object, None], failed: Callable[[Exception], None]
+    ) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as problem:
+                failed(problem)
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _publish_surely(self, road: _Road, message: Message) -> None:
+        """Publish where there must be a queue; when there is none, declare it and try again."""
+        while True:
+            try:
+                await publish_until_known(
+                    self._transport, road.exchange, road.routing_key, message, self._watch
+                )
+                return
+            except UnroutableError:
+                self._counters["roads_missing"] += 1
+                logger.error(
+                    "%s has no queue; declaring it again",
+                    road.what,
+                    extra={"action": "road_missing", "exchange": road.exchange},
+                )
+                await self._declare_again()
+            except TransportClosedError:
+                # The worker has left. Never settle: the original comes back to another one.
+                raise asyncio.CancelledError from None
+
+    async def _declare_again(self) -> None:
+        try:
+            await self._transport.declare(self._topology)
+        except TransportClosedError:
+            raise asyncio.CancelledError from None
+        except BrokerError as problem:
+            logger.error("%s", problem, extra={"action": "declare_failed"})
+        await asyncio.sleep(_REDECLARE_WAIT_S)
+
+    async def drain(self) -> None:
+        """Wait until every delay and dead letter is out, and every answer settled."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.replies.drain()
+
+    def abort(self) -> None:
+        """Stop trying; what was not settled comes back."""
+        for task in self._tasks:
+            task.cancel()
+        self.replies.abort()

@@ -1,0 +1,1 @@
+"""One delivery, from the message to its acknowledgement."""

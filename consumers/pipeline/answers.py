@@ -1,0 +1,93 @@
+"""What a caller is told: built from an outcome, an error or a record, and encoded within limits."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from effectmq.broker.store.journal.records import Recorded
+from effectmq.consumers.decisions.delivery import Park
+from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.reply import Answer, encode_reply
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.text import describe, printable
+
+__all__ = ["encoded_answer", "error_json_of", "error_of", "recorded_result", "to_caller"]
+
+#: What a message of one answer adds to it.
+_LIST_BYTES = 8
+
+
+def error_of(action: Park) -> dict[str, object]:
+    """The controller error of an effect that is given up on, as a result."""
+    return {"Err": {"code": printable(action.code, 200), "message": printable(action.message)}}
+
+
+def error_json_of(result: dict[str, object]) -> str:
+    """The controller error of a result, as it is recorded."""
+    return canonical_json(cast("JsonValue", result["Err"])).decode()
+
+
+def recorded_result(recorded: Recorded) -> dict[str, object]:
+    """The result that stands in the journal."""
+    if recorded.outcome_json:
+        return {"Ok": parse_json(recorded.outcome_json)}
+    return {"Err": parse_json(recorded.error_json)}
+
+
+def to_caller(
+    request: Request | None,
+    message: Message,
+    result: dict[str, object],
+    *,
+    attempt: int = 1,
+    replayed: bool = False,
+) -> Answer:
+    """
+    The answer for whoever sent a message, who is found even when its body cannot be read.
+
+    Args:
+        request: What was read of it, if it could be read.
+        message: The message.
+        result: ``{"Ok": …}`` or ``{"Err": …}``.
+        attempt: Which attempt gave it.
+        replayed: Whether it comes out of the journal.
+    """
+    if request is not None:
+        return Answer(
+            request.effect_id, request.replay_key, request.hash, result, attempt, replayed
+        )
+    known = message.headers
+    return Answer(
+        message.correlation_id,
+        str(known.get(names.REPLAY_KEY, "")),
+        str(known.get(names.HASH, "")),
+        result,
+    )
+
+
+def encoded_answer(answer: Answer, content_type: str, limit: int) -> bytes | Park:
+    """
+    The answer as bytes, or what to do when it cannot be sent.
+
+    Args:
+        answer: What to say.
+        content_type: How.
+        limit: The largest body, in bytes.
+    """
+    try:
+        encoded = encode_reply(answer, content_type)
+    except MalformedError as problem:
+        return Park("rejected", "effectmq_outcome_unencodable", describe(problem))
+    if len(encoded) + _LIST_BYTES <= limit:
+        return encoded
+    return Park(
+        "rejected",
+        "effectmq_outcome_too_large",
+        f"the outcome is {len(encoded)} bytes and the limit is {limit}; keep large results "
+        "outside and return a reference",
+    )

@@ -1,0 +1,218 @@
+"""
+One attempt: a handler that runs in a task of its own, under its time limit.
+
+A handler that runs over its time is cancelled and given a moment to go. One that swallows the
+cancellation is abandoned: its effect goes on without it, and whatever it gives later is ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from effectmq.broker.crashpoints import reached
+from effectmq.broker.inheritance import Inheritance, carrying_out
+from effectmq.consumers.handler import EffectContext, NotHere, TryAgain, checked_outcome
+from effectmq.consumers.runtime.threads import Confirm, Seat, seated
+from effectmq.protocol.errors import HandlerError
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.text import printable
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
+
+if TYPE_CHECKING:
+    from effectmq.consumers.pipeline.job import Job
+    from effectmq.consumers.pipeline.route import Lane
+
+__all__ = ["Attempt", "HandlerExitError", "Result"]
+
+logger = logging.getLogger("effectmq.worker")
+
+#: How often to look whether an attempt whose time is up still waits for a thread, in seconds.
+_LOOK_AGAIN_S = 0.05
+
+#: What an attempt comes to; errors are values here, so that nothing reaches the loop.
+Result = RuntimeEffectOutcome | TryAgain | NotHere | BaseException
+
+
+class HandlerExitError(HandlerError):
+    """A handler called ``sys.exit``, or ended its own task."""
+
+
+class Attempt:
+    """
+    Started by being made.
+
+    Args:
+        lane: The handler, and what all jobs of its route share.
+        request: The effect.
+        ended: Called once with the result, and whether the attempt ran over its time.
+        confirm: Finds out whether the effect is still this worker's, before a body begins that had
+            to wait for a thread.
+    """
+
+    __slots__ = (
+        "_called",
+        "_counted",
+        "_deadline_s",
+        "_ended",
+        "_lane",
+        "_limit_s",
+        "_overdue",
+        "_request",
+        "_seat",
+        "_started_s",
+        "_stopping",
+        "_task",
+        "_timer",
+    )
+
+    def __init__(
+        self,
+        lane: Lane[Job],
+        request: Request,
+        ended: Callable[[Result, bool], None],
+        confirm: Confirm | None = None,
+    ) -> None:
+        self._lane = lane
+        self._request = request
+        self._ended: Callable[[Result, bool], None] | None = ended
+        self._overdue = self._stopping = self._counted = self._called = False
+        self._seat = Seat(lane.threads, confirm)
+        limit_s = lane.handler.limit_s(request) or lane.settings.time_limit_s
+        left_s = math.inf
+        if request.deadline_ms:
+            left_s = max(0.0, (request.deadline_ms - lane.now_ms()) / 1_000)
+        self._limit_s = min(limit_s, left_s)
+        self._started_s = lane.loop.time()
+        self._deadline_s = self._started_s + left_s
+        lane.counters["started"] += 1
+        self._task = lane.loop.create_task(self._run())
+        self._task.add_done_callback(self._done)
+        self._timer = lane.loop.call_later(self._limit_s, self._over)
+
+    def stop(self) -> bool:
+        """
+        Cancel the handler; it still ends by calling ``ended``, at the latest when it is abandoned.
+
+        Returns:
+            Whether anything of it may have run. If not, nothing of it ever will.
+        """
+        # First of all: a thread may begin at any moment, and after this none does.
+        self._seat.take_back()
+        begun = self._called and not self._seat.untouched
+        if not self._stopping:
+            self._cancel()
+        return begun
+
+    def _cancel(self) -> None:
+        self._stopping = True
+        self._timer.cancel()
+        self._seat.take_back()
+        self._task.cancel()
+        if not self._lane.leaving:
+            grace_s = self._lane.settings.kill_grace_s
+            self._timer = self._lane.loop.call_later(grace_s, self._abandon)
+
+    def _over(self) -> None:
+        """It ran over its time: cancel it, and give it a moment to go."""
+        if self._task.done():
+            return
+        left_s = self._left_s()
+        if left_s > 0:
+            self._timer = self._lane.loop.call_later(left_s, self._over)
+            return
+        self._overdue = True
+        self._lane.counters["timeouts"] += 1
+        self._cancel()
+
+    def _left_s(self) -> float:
+        """What is left of its limit, to which waiting for a thread does not count."""
+        now_s = self._lane.loop.time()
+        left_s = self._started_s + self._limit_s + self._seat.waited_s() - now_s
+        if self._seat.waits:
+            left_s = max(left_s, _LOOK_AGAIN_S)
+        return min(left_s, self._deadline_s - now_s)
+
+    def _abandon(self) -> None:
+        if self._task.done():
+            return
+        effect_id = printable(self._request.effect_id, 200)
+        logger.error(
+            "effect %s cannot be stopped; its handler is abandoned and still runs",
+            effect_id,
+            extra={"action": "handler_abandoned", "effect_id": effect_id},
+        )
+        if not self._seat.abandon():
+            # A coroutine that swallowed its cancellation; the threads count their own.
+            self._counted = True
+            self._lane.abandoned.add()
+        self._end(self._timed_out())
+
+    def _done(self, task: asyncio.Task[Result]) -> None:
+        self._timer.cancel()
+        if self._ended is None:
+            # Abandoned before; the effect has gone on without it.
+            if self._counted:
+                self._lane.abandoned.remove()
+            if not task.cancelled():
+                task.exception()
+            return
+        reached("after_effect")
+        if task.cancelled():
+            result: Result = HandlerExitError("the handler cancelled its own task")
+        else:
+            error = task.exception()
+            result = task.result() if error is None else error
+        self._end(self._timed_out() if self._overdue else result)
+
+    def _end(self, result: Result) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(result, self._overdue)
+
+    def _timed_out(self) -> Result:
+        try:
+            return self._lane.handler.timed_out(self._request, self._limit_s)
+        except Exception as problem:
+            return problem
+
+    async def _run(self) -> Result:
+        """Run the handler once; whatever it raises is a value."""
+        self._called = True
+        lane, request = self._lane, self._request
+        reached("mid_effect")
+        parent = Inheritance.of(request)
+        context = EffectContext(
+            request.envelope,
+            request.effect_id,
+            request.attempt,
+            request.deadline_ms,
+            parent.traceparent,
+            self._while_it_counts(lane.chunks.stream(request)),
+            parent.tracestate,
+        )
+        try:
+            with seated(self._seat), carrying_out(parent):
+                result = await lane.handler.run(request, context)
+            if isinstance(result, (TryAgain, NotHere)):
+                return result
+            # What is recorded is recorded for ever: no handler is trusted to give what it should.
+            return checked_outcome(request.kind, result)
+        except asyncio.CancelledError:
+            raise
+        except (Exception, SystemExit) as problem:
+            if isinstance(problem, SystemExit):
+                return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
+            return problem
+
+    def _while_it_counts(self, send: Callable[[str], None]) -> Callable[[str], None]:
+        """The same, until the attempt has ended: an abandoned body must not speak for the next."""
+
+        def stream(text: str) -> None:
+            if self._ended is not None:
+                send(text)
+
+        return stream

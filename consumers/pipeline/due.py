@@ -1,0 +1,53 @@
+"""
+When an effect is due, by a clock that does not jump.
+
+On the wire and in the journal a due time is a moment of the wall clock, which whoever administers a
+host may set while an effect waits. Within one worker the wait is measured by the clock of the loop,
+and the moment is moved along with the wall clock: a sleep neither ends early when that is set
+forward nor lasts longer when it is set back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from effectmq.consumers.pipeline.route import Lane
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
+
+__all__ = ["Due"]
+
+
+class Due:
+    """A due time as it was noted last; nothing before that."""
+
+    __slots__ = ("_due_ms", "_ends_s")
+
+    def __init__(self) -> None:
+        self._due_ms = 0
+        self._ends_s = 0.0
+
+    def note(self, due_ms: int, lane: Lane[Any]) -> None:
+        """Begin to measure, unless this very moment is measured already."""
+        if due_ms and due_ms != self._due_ms:
+            self._due_ms = due_ms
+            self._ends_s = lane.loop.time() + max(0, due_ms - lane.now_ms()) / 1_000
+
+    def moved(self, request: Request, lane: Lane[Any]) -> Request:
+        """The request, its due time where the wall clock has it by now."""
+        if not request.due_ms:
+            return request
+        if request.due_ms != self._due_ms:
+            return _bounded(request, lane.now_ms())
+        left_s = max(0.0, self._ends_s - lane.loop.time())
+        self._due_ms = lane.now_ms() + round(left_s * 1_000)
+        return replace(request, due_ms=self._due_ms)
+
+
+def _bounded(request: Request, now_ms: int) -> Request:
+    """A sleep has never more left than its length, which a clock set back makes it look like."""
+    command = request.envelope.command
+    if not isinstance(command, RuntimeEffectCommandSleep):
+        return request
+    return replace(request, due_ms=min(request.due_ms, now_ms + command.duration_ms))

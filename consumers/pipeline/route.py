@@ -1,0 +1,113 @@
+"""What all jobs of one route share: the handler, the settings, the roads out, and the books."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from typing import Generic, TypeVar
+
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.consumers.fleet.abilities import Abilities
+from effectmq.consumers.fleet.quarantine import Quarantine
+from effectmq.consumers.fleet.witnesses import Witnesses
+from effectmq.consumers.handler import Handler
+from effectmq.consumers.outboxes.chunks import ChunkOutbox
+from effectmq.consumers.outboxes.settlement import Settlement
+from effectmq.consumers.pipeline.ignored import IgnoredMembers
+from effectmq.consumers.pipeline.inflight import InFlight
+from effectmq.consumers.pipeline.leases import Records
+from effectmq.consumers.runtime.abandoned import Abandoned
+from effectmq.consumers.runtime.threads import Threads
+from effectmq.consumers.settings import WorkerSettings
+from effectmq.protocol.encoding.limits import Limits
+
+__all__ = ["Lane"]
+
+J = TypeVar("J")
+
+
+class Lane(Generic[J]):
+    """
+    Args:
+        kind: The effect kind.
+        route: The routing key of its queue: the kind, or ``kind.lane``.
+        handler: What runs the effects.
+        settlement: The roads out.
+        chunks: The way of streamed text.
+        inflight: Shared by all lanes of the worker.
+        records: What is remembered; shared, too.
+        claims: Keeps large bodies out of line; ``None`` without an attachment store.
+        settings: The worker's.
+        levels_ms: The delay levels, ascending.
+        worker_name: Noted on dead letters.
+        counters: The worker's.
+        threads: Run what is not ``async``; shared by all lanes.
+        abandoned: Counts what cannot be stopped; shared, too.
+        quarantine: Keeps what may end the process away from the rest; shared, too.
+        abilities: What the other workers can do.
+        witnesses: Without a journal, knows who has held what; with one nobody has to.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        route: str,
+        handler: Handler,
+        settlement: Settlement,
+        chunks: ChunkOutbox,
+        inflight: InFlight[J],
+        records: Records,
+        claims: ClaimCheck | None,
+        settings: WorkerSettings,
+        levels_ms: tuple[int, ...],
+        worker_name: str,
+        counters: Counter[str],
+        threads: Threads,
+        abandoned: Abandoned,
+        quarantine: Quarantine,
+        abilities: Abilities,
+        witnesses: Witnesses | None = None,
+    ) -> None:
+        self.kind = kind
+        self.route = route
+        self.handler = handler
+        self.settlement = settlement
+        self.chunks = chunks
+        self.inflight = inflight
+        self.records = records
+        self.claims = claims
+        self.settings = settings
+        self.levels_ms = levels_ms
+        self.worker_name = worker_name
+        self.quarantine = quarantine
+        self.abilities = abilities
+        self.witnesses = witnesses
+        self.counters = counters
+        self.ignored = IgnoredMembers(counters)
+        self.limits = Limits(max_body_bytes=settings.max_body_bytes)
+        self.loop = asyncio.get_running_loop()
+        self.jitter = random.Random()
+        self.jobs: set[J] = set()
+        self.leaving = False
+        self.threads = threads
+        self.abandoned = abandoned
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def discard(self, job: J) -> None:
+        """A job has ended."""
+        self.jobs.discard(job)
+        if not self.jobs:
+            self._emptied.set()
+
+    async def empty(self) -> None:
+        """Wait until no job is left."""
+        while self.jobs:
+            self._emptied.clear()
+            await self._emptied.wait()

@@ -1,0 +1,137 @@
+"""
+Typed Python functions as tools.
+
+The signature is the contract: its type hints become the input schema, and the arguments of a call
+are validated by pydantic before the function sees them. Nothing here raises for a bad call; a tool
+failure is an outcome, and the model that asked gets to read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.consumers.handler import (
+    EffectContext,
+    HandlerFunction,
+    call,
+    check_on_uncertain,
+    check_time_limit,
+)
+from effectmq.consumers.tools.registry import Tool, is_tool_name
+from effectmq.consumers.tools.results import (
+    Attachment,
+    FailTurn,
+    FinishTurn,
+    SwitchAgentFrame,
+    ToolReturn,
+)
+from effectmq.consumers.tools.signatures import (
+    Quiet,
+    Signature,
+    documentation,
+    result_hint,
+    signature_of,
+)
+from effectmq.protocol.encoding.opaque import canonical_value
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
+from effectmq.protocol.wire.attachments import AttachmentRef
+from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
+from effectmq.protocol.wire.tools import ToolCallOutput
+
+__all__ = ["TypedFunction", "tool_from"]
+
+_SPECIAL = (
+    Attachment,
+    AttachmentRef,
+    FailTurn,
+    FinishTurn,
+    SwitchAgentFrame,
+    ToolCallOutput,
+    ToolReturn,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TypedFunction:
+    """
+    The body of a tool that is a Python function.
+
+    Attributes:
+        function: What runs; in a thread when it is not ``async``.
+        signature: What it takes.
+    """
+
+    function: HandlerFunction
+    signature: Signature
+
+    async def __call__(self, args: object, context: EffectContext) -> object:
+        """Validate the arguments and call the function."""
+        return await call(self.function, (), self.signature.keywords(args, context))
+
+
+def tool_from(
+    function: HandlerFunction,
+    *,
+    name: str | None = None,
+    retry: ToolRetryPolicy | None = None,
+    time_limit_s: float | None = None,
+    on_uncertain: OnUncertain = "retry",
+    lane: str | None = None,
+) -> Tool:
+    """
+    Make a tool of a function.
+
+    Args:
+        function: With type hints; ``*args`` and ``**kwargs`` cannot be described to a model.
+        name: The tool's name; the function's own by default.
+        retry: When a failure is tried again; never by default.
+        time_limit_s: How long one attempt may run, in seconds.
+        on_uncertain: What to do when a worker died while it ran: ``retry``, or ``park`` for a tool
+            that must never run twice.
+        lane: The lane of ``tool_call`` that its calls take; the common one by default.
+
+    Raises:
+        ConfigurationError: When the signature cannot be a tool's, or the time limit is none.
+    """
+    tool_name = name or str(getattr(function, "__name__", ""))
+    check_time_limit(f"tool {tool_name!r}", time_limit_s)
+    check_on_uncertain(f"tool {tool_name!r}", on_uncertain)
+    if not is_tool_name(tool_name):
+        raise ConfigurationError(
+            f"the tool's name is {printable(tool_name)!r}; expected letters, digits, _ - and ."
+        )
+    signature = signature_of(tool_name, function)
+    return Tool(
+        name=tool_name,
+        description=documentation(function),
+        input_schema=signature.input_schema,
+        body=TypedFunction(function, signature),
+        retry_policy=retry or ToolRetryPolicyNever(),
+        time_limit_s=time_limit_s,
+        on_uncertain=on_uncertain,
+        lane=lane or "",
+        output_schema=_output_schema(result_hint(function)),
+    )
+
+
+def _output_schema(hint: Any) -> dict[str, Any]:
+    """What a function says that it returns; empty when it says nothing that JSON could say."""
+    if hint is Any or _is_special(hint):
+        return {}
+    try:
+        schema = TypeAdapter(hint).json_schema(mode="serialization", schema_generator=Quiet)
+        canonical_value(schema)
+        return schema
+    except Exception:
+        # A hint for people. Unlike a parameter's it is no promise, so it need not be understood.
+        return {}
+
+
+def _is_special(hint: Any) -> bool:
+    """Whether a value of the type is on the wire in a form of its own."""
+    return hint in _SPECIAL or any(map(_is_special, get_args(hint)))

@@ -1,0 +1,340 @@
+"""
+The handler of ``tool_call``: look the tool up, run it, decide about another try.
+
+The retry rule is the wire format's own (``ToolRetryPolicy``), not the pipeline's: only failures
+whose disposition is ``safe`` are tried again, and after the last attempt the failure is an outcome
+with disposition ``exhausted``. Nothing that a tool does parks its effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from difflib import get_close_matches
+from functools import partial
+from typing import Protocol, Self
+
+from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.broker.store.journal.records import WhenDoubtful
+from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy, tool_retry_wait_ms
+from effectmq.consumers.fleet.abilities import version_of
+from effectmq.consumers.handler import EffectContext, NotHere, RetrySleep, TryAgain
+from effectmq.consumers.runtime.threads import waited_s
+from effectmq.consumers.tools.context import HostEvent, ToolContext
+from effectmq.consumers.tools.outputs import (
+    completed,
+    exhausted,
+    failure,
+    failure_from,
+    output_from,
+)
+from effectmq.consumers.tools.registry import BadArgumentsError, Tool
+from effectmq.consumers.tools.results import stored
+from effectmq.protocol.errors import ConfigurationError, RejectEffectError, ToolCallError
+from effectmq.protocol.identity import invocations
+from effectmq.protocol.kinds import route_of
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.text import printable
+from effectmq.protocol.wire.envelope import (
+    RuntimeEffectCommandSleep,
+    RuntimeEffectCommandToolCall,
+    RuntimeEffectEnvelope,
+)
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
+from effectmq.protocol.wire.tools import (
+    PreparedToolCall,
+    ToolCallOutcomeFailure,
+    ToolCallOutput,
+    ToolRetryDispositionSafe,
+)
+
+__all__ = ["ToolHandler", "ToolSource"]
+
+
+class ToolSource(Protocol):
+    """Brings tools that are known only once the worker runs, for instance an MCP server."""
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """Its tools by name; empty until it is entered."""
+        ...
+
+    @property
+    def lane(self) -> str:
+        """The lane that their calls take; empty for the common one."""
+        ...
+
+    @property
+    def time_limit_s(self) -> float | None:
+        """How long one attempt of any of them may run, in seconds."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Find out which tools there are."""
+        ...
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Let go of whatever the tools need."""
+        ...
+
+
+class ToolHandler:
+    """
+    Runs ``tool_call`` effects with the registered tools.
+
+    Args:
+        attachments: Where the attachments go that tools return.
+    """
+
+    kind = "tool_call"
+
+    def __init__(self, attachments: AttachmentStore | None = None) -> None:
+        self.attachments = attachments
+        self.sources: list[ToolSource] = []
+        #: Only for what goes wrong around a tool; a tool's own failures are outcomes, and whether
+        #: it runs again is for its own policy to say.
+        self.retry: RetryPolicy = NO_RETRY
+        self._own: dict[str, Tool] = {}
+        self._entered = AsyncExitStack()
+
+    @property
+    def tools(self) -> dict[str, Tool]:
+        """All tools by name; of two with one name the one registered first."""
+        found = dict(self._own)
+        for source in self.sources:
+            for name, tool in source.tools.items():
+                found.setdefault(name, tool)
+        return found
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The lanes that tools are registered for, as ``tool_call.lane``."""
+        lanes = [tool.lane for tool in self._own.values()]
+        lanes += [source.lane for source in self.sources]
+        return tuple(route_of(self.kind, lane) for lane in dict.fromkeys(lanes) if lane)
+
+    @property
+    def abilities(self) -> dict[str, str]:
+        """Its tools, with the version of the arguments of each."""
+        return {_needs(name): version_of(tool.input_schema) for name, tool in self.tools.items()}
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of a name."""
+        tool = self._own.get(name)
+        if tool is not None:
+            return tool
+        return next((one.tools[name] for one in self.sources if name in one.tools), None)
+
+    async def __aenter__(self) -> Self:
+        """
+        Enter all sources.
+
+        Raises:
+            ConfigurationError: When one cannot be used, or two tools have one name.
+        """
+        async with AsyncExitStack() as entered:
+            taken = set(self._own)
+            for source in self.sources:
+                await entered.enter_async_context(source)
+                twice = sorted(taken & set(source.tools))
+                if twice:
+                    raise ConfigurationError(
+                        f"{source} brings a tool {twice[0]!r}, and there is one already; give its "
+                        "tools a prefix, or choose among them with only="
+                    )
+                taken |= set(source.tools)
+            self._entered = entered.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Leave all sources."""
+        await self._entered.aclose()
+
+    def add(self, tool: Tool) -> None:
+        """
+        Register a tool.
+
+        Raises:
+            ConfigurationError: When its name is taken.
+        """
+        if tool.name in self._own:
+            raise ConfigurationError(
+                f"there is a tool {tool.name!r} already; give one of the two another name: "
+                "@app.tool(name=...)"
+            )
+        self._own[tool.name] = tool
+
+    def limit_s(self, request: Request) -> float | None:
+        """The limit of the tool that is called."""
+        tool = self.find(_call(request).tool_name)
+        return tool.time_limit_s if tool else None
+
+    def on_uncertain(self, request: Request) -> WhenDoubtful:
+        """What the tool that is called says."""
+        tool = self.find(_call(request).tool_name)
+        return tool.on_uncertain if tool else "undecided"
+
+    async def run(
+        self, request: Request, context: EffectContext
+    ) -> RuntimeEffectOutcomeToolCall | TryAgain | NotHere:
+        """One attempt at one call."""
+        call = _call(request)
+        started = time.monotonic()
+        tool = self.find(call.tool_name)
+        if tool is None:
+            return NotHere(
+                needs=_needs(call.tool_name),
+                version="",
+                problem=f"no tool {printable(call.tool_name, 100)!r} is registered with it",
+                otherwise=lambda tried: completed(
+                    call, self._unavailable(call.tool_name, tried), 0
+                ),
+            )
+        told = ToolContext.of(context, call, self.attachments)
+        try:
+            output = await self._output(tool, told)
+        except BadArgumentsError as problem:
+            refusal = f"invalid arguments for tool {tool.name}: {problem}"
+            return NotHere(
+                needs=_needs(tool.name),
+                version=version_of(tool.input_schema),
+                problem=refusal,
+                otherwise=lambda tried: completed(call, _bad_arguments(refusal + tried), 0),
+            )
+        duration_ms = round((time.monotonic() - started - waited_s()) * 1_000)
+        return self._judge(request, tool, output, duration_ms, told.host_events)
+
+    async def _output(self, tool: Tool, context: ToolContext) -> ToolCallOutput:
+        """Run the tool; whatever it does is an output."""
+        try:
+            result = await tool.invoke(context.call.args, context)
+            return output_from(await stored(result, self.attachments, repeatable=tool.repeatable))
+        except BadArgumentsError:
+            # Of this worker's version of the tool; another may have another one.
+            raise
+        except ToolCallError as problem:
+            await self._store_raw(problem)
+            return failure_from(problem, repeatable=tool.repeatable)
+        except asyncio.CancelledError as problem:
+            if _being_cancelled():
+                raise
+            # Something that the tool waited for was cancelled, and not the tool.
+            return failure_from(problem, repeatable=tool.repeatable)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as problem:
+            # ``sys.exit`` and groups of exceptions included.
+            return failure_from(problem, repeatable=tool.repeatable)
+
+    async def _store_raw(self, error: ToolCallError) -> None:
+        """Put the attachments of a failure into the store; the failure matters more than they."""
+        try:
+            error.raw = await stored(error.raw, self.attachments, repeatable=False)
+        except ToolCallError as problem:
+            error.raw = None
+            error.message += f" (what came with it is lost: {problem.message})"
+
+    def timed_out(
+        self, request: Request, limit_s: float
+    ) -> RuntimeEffectOutcomeToolCall | TryAgain:
+        """A tool that ran over its limit failed with class ``timeout``."""
+        call = _call(request)
+        tool = self.find(call.tool_name)
+        output = failure(
+            "timeout",
+            "timeout",
+            f"the tool did not finish within {limit_s:g} s",
+            source="runtime",
+            retry=ToolRetryDispositionSafe() if tool and tool.repeatable else None,
+        )
+        duration_ms = round(limit_s * 1_000)
+        if tool is None:
+            return completed(call, output, duration_ms)
+        return self._judge(request, tool, output, duration_ms)
+
+    def _judge(
+        self,
+        request: Request,
+        tool: Tool,
+        output: ToolCallOutput,
+        duration_ms: int,
+        events: Sequence[HostEvent] = (),
+    ) -> RuntimeEffectOutcomeToolCall | TryAgain:
+        """An outcome, or another try when failure and policy both allow it."""
+        call = _call(request)
+        told = [event.outcome() for event in events]
+        outcome = output.outcome
+        if isinstance(outcome, ToolCallOutcomeFailure) and tool.repeatable:
+            disposition = outcome.payload.retry
+            if isinstance(disposition, ToolRetryDispositionSafe):
+                wait_ms = tool_retry_wait_ms(
+                    tool.retry_policy,
+                    attempt=request.attempt,
+                    after_ms=disposition.after_ms,
+                    has_call_id=bool(call.call_id),
+                )
+                if wait_ms is not None:
+                    problem = f"{outcome.payload.code}: {printable(outcome.payload.message)}"
+                    promised = disposition.after_ms is not None
+                    sleep = _retry_sleep(request, call, wait_ms, duration_ms) if wait_ms else None
+                    return TryAgain(wait_ms, problem, promised=promised, sleep=sleep)
+                output = exhausted(output, request.attempt)
+        return completed(call, output, duration_ms, told)
+
+    def _unavailable(self, name: str, tried: str) -> ToolCallOutput:
+        tools = self.tools
+        near = get_close_matches(name, tools, n=1)
+        known = ", ".join(sorted(tools)) or "none"
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return failure(
+            "unavailable",
+            "tool_unavailable",
+            f"no tool {printable(name, 100)!r} is registered with this worker.{hint} "
+            f"Registered: {printable(known, 500)}{'.' + tried if tried else ''}",
+            source="runtime",
+        )
+
+
+def _needs(name: str) -> str:
+    """What a call needs, as workers tell each other."""
+    return f"tool {name}"
+
+
+def _bad_arguments(message: str) -> ToolCallOutput:
+    return failure("invalid_request", "invalid_tool_args", message, source="runtime")
+
+
+def _retry_sleep(
+    request: Request, call: PreparedToolCall, wait_ms: int, duration_ms: int
+) -> RetrySleep:
+    """The pause before the next attempt, as the effect that the wire format makes of it."""
+    invocation = invocations.tool_retry_sleep(
+        call.tool_name, request.attempt, parent=request.envelope.invocation
+    )
+    command = RuntimeEffectCommandSleep(duration_ms=wait_ms)
+    envelope = RuntimeEffectEnvelope(invocation=invocation, command=command)
+    return RetrySleep(envelope, partial(_sleep_failed, call, duration_ms))
+
+
+def _sleep_failed(
+    call: PreparedToolCall, duration_ms: int, reason: str
+) -> RuntimeEffectOutcomeToolCall:
+    output = failure("internal", "tool_retry_sleep_failed", reason, source="runtime")
+    return completed(call, output, duration_ms)
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _call(request: Request) -> PreparedToolCall:
+    command = request.envelope.command
+    if not isinstance(command, RuntimeEffectCommandToolCall):
+        raise RejectEffectError(
+            "runtime_effect_local_executor_mismatch",
+            f"the tool executor cannot execute {command.type} command",
+        )
+    return command.call

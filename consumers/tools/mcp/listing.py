@@ -1,0 +1,167 @@
+"""
+What the library below us would refuse as a whole because of one odd part of it.
+
+It checks a list of tools, or a result, in one go: one tool with an odd schema and there are no
+tools at all. So lists are cleared of what nobody could use, with a reason for each; and results are
+carried past it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+from urllib.parse import unquote
+
+from effectmq.consumers.tools.mcp.messages import Seal
+from effectmq.protocol.text import printable
+
+__all__ = ["LeftOut", "cleared_list", "left_out_of", "passed_by", "passed_result"]
+
+#: A model gets every schema with every request.
+_MAX_TOOL_BYTES = 256 * 1024
+_META = "_meta"
+
+#: The name of a tool, and why it is left out.
+LeftOut = tuple[str, str]
+
+
+def cleared_list(result: Mapping[str, Any], version: str, seal: Seal) -> dict[str, Any]:
+    """
+    One page of a list of tools without those that are odd.
+
+    Args:
+        result: Of ``tools/list``.
+        version: Of the protocol.
+        seal: Under its name the page says what was left out.
+    """
+    kept: list[object] = []
+    left_out: list[LeftOut] = []
+    tools: object = result.get("tools")
+    for tool in cast("list[object]", tools) if isinstance(tools, list) else []:
+        why = _oddity(tool, result, version)
+        if why is None:
+            kept.append(tool)
+        else:
+            left_out.append((_name(tool), why))
+    return {**result, "tools": kept, _META: {**_meta(result), seal.name: left_out}}
+
+
+def left_out_of(meta: Mapping[str, Any] | None, seal: Seal) -> list[LeftOut]:
+    """What was left out of a page."""
+    found = cast("list[tuple[str, str]]", (meta or {}).get(seal.name, []))
+    return [(name, why) for name, why in found]
+
+
+def passed_by(result: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
+    """A result of a tool with its content carried past the library, which knows fewer kinds."""
+    if result.get("resultType", "complete") != "complete":
+        return dict(result)
+    return {**result, "content": [], _META: {**_meta(result), seal.name: dict(result)}}
+
+
+def passed_result(meta: Mapping[str, Any] | None, seal: Seal) -> dict[str, Any] | None:
+    """The result that was carried past."""
+    found = (meta or {}).get(seal.name)
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+
+def _meta(result: Mapping[str, Any]) -> dict[str, Any]:
+    found = result.get(_META)
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _name(tool: object) -> str:
+    name = cast("dict[str, object]", tool).get("name") if isinstance(tool, dict) else None
+    return name if isinstance(name, str) else "without a name"
+
+
+def _oddity(tool: object, result: Mapping[str, Any], version: str) -> str | None:
+    """Why a tool cannot be used; ``None`` when it can."""
+    from mcp_types.methods import validate_server_result
+    from pydantic import ValidationError
+
+    if not isinstance(tool, dict):
+        return f"it is {type(tool).__name__}, expected an object"
+    members = cast("dict[str, Any]", tool)
+    if not isinstance(members.get("name"), str):
+        return "it has no name"
+    if len(json.dumps(members)) > _MAX_TOOL_BYTES:
+        return f"its description and schemas are larger than {_MAX_TOOL_BYTES // 1024} KiB"
+    for field in ("inputSchema", "outputSchema"):
+        if members.get(field) is not None or field == "inputSchema":
+            why = _odd_schema(members.get(field))
+            if why is not None:
+                return f"its {field} {why}"
+    page: dict[str, Any] = {**result, "tools": [members], _META: _meta(result)}
+    try:
+        validate_server_result("tools/list", version, page)
+    except KeyError:
+        return None
+    except ValidationError as problem:
+        return _first(problem.errors(include_url=False, include_input=False))
+    return None
+
+
+def _first(errors: Iterable[Mapping[str, Any]]) -> str:
+    for error in errors:
+        path = ".".join(str(step) for step in error["loc"] if step not in ("tools", 0))
+        return printable(f"its {path} does not fit the protocol: {error['msg']}", 200)
+    return "it does not fit the protocol"
+
+
+def _odd_schema(schema: object) -> str | None:
+    from jsonschema import SchemaError  # type: ignore[import-untyped]
+    from jsonschema.validators import validator_for  # type: ignore[import-untyped]
+
+    if not isinstance(schema, dict):
+        found = "missing" if schema is None else f"{type(schema).__name__}"
+        return f"is {found}, expected a JSON Schema of an object"
+    members = cast("dict[str, Any]", schema)
+    if members.get("type") != "object":
+        return f"has the type {printable(repr(members.get('type')), 60)}, expected 'object'"
+    try:
+        validator_for(members).check_schema(members)
+    except SchemaError as problem:
+        return f"is no JSON Schema: {printable(str(problem.message), 150)}"
+    except Exception as problem:
+        # A schema can be odd enough for the validator itself to stumble.
+        return f"is no JSON Schema: {type(problem).__name__}"
+    dangling = next(_dangling(members, members), None)
+    return None if dangling is None else f"refers to {dangling!r}, which is not in it"
+
+
+def _dangling(value: object, root: dict[str, Any]) -> Iterator[str]:
+    """References to what a schema does not hold."""
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, list):
+            rest += cast("list[object]", one)
+        if not isinstance(one, dict):
+            continue
+        members = cast("dict[str, object]", one)
+        reference = members.get("$ref")
+        if isinstance(reference, str) and not _resolves(reference, root):
+            yield printable(reference, 100)
+        rest += [item for name, item in members.items() if name not in ("const", "enum", "default")]
+
+
+def _resolves(reference: str, root: dict[str, Any]) -> bool:
+    place, _, pointer = reference.partition("#")
+    if place or (pointer and not pointer.startswith("/")):
+        # By the name that a part of the schema gives itself; otherwise it is somewhere else.
+        return any(f'"{key}"' in json.dumps(root) for key in ("$id", "$anchor", "$dynamicAnchor"))
+    found: object = root
+    for step in pointer.split("/")[1:]:
+        step = unquote(step).replace("~1", "/").replace("~0", "~")
+        if isinstance(found, dict) and step in found:
+            found = cast("dict[str, object]", found)[step]
+        elif isinstance(found, list) and step.isdigit():
+            items = cast("list[object]", found)
+            if int(step) >= len(items):
+                return False
+            found = items[int(step)]
+        else:
+            return False
+    return True

@@ -1,0 +1,140 @@
+"""Which MCP server, and how its tools are to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
+from urllib.parse import SplitResult, urlsplit
+
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.consumers.handler import check_on_uncertain, check_time_limit
+from effectmq.consumers.tools.registry import is_tool_name
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
+from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
+
+__all__ = ["McpServer"]
+
+_EXPECTED = "expected a command as a list, for instance ['python', 'server.py'], or http://host/mcp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpServer:
+    """
+    One MCP server; either ``command`` or ``url`` is given.
+
+    Attributes:
+        command: What to start, with its arguments; never through a shell.
+        url: Or the address of a server that runs, which speaks streamable HTTP.
+        prefix: What the names of its tools begin with here.
+        only: The tools to take, without prefix; ``None`` for all.
+        env: Variables for the command.
+        cwd: The folder in which to start it.
+        headers: HTTP headers.
+        retry_policy: When a failure is tried again.
+        time_limit_s: How long one attempt may run; ``None`` takes the worker's default.
+        connect_timeout_s: How long it may take to start and to tell its tools.
+        on_uncertain: What to do when a worker died while a tool ran.
+        lane: The lane that calls of its tools take; empty for the common one.
+    """
+
+    # Command, address, variables and headers may hold secrets, so none of them is ever printed.
+    command: tuple[str, ...] = field(default=(), repr=False)
+    url: str = field(default="", repr=False)
+    prefix: str = ""
+    only: frozenset[str] | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    cwd: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    retry_policy: ToolRetryPolicy = field(default_factory=ToolRetryPolicyNever)
+    time_limit_s: float | None = None
+    connect_timeout_s: float = 15.0
+    on_uncertain: OnUncertain = "retry"
+    lane: str = ""
+
+    @classmethod
+    def of(cls, server: str | Sequence[str], **options: Any) -> Self:
+        """
+        The server of an address or a command.
+
+        Args:
+            server: The address, or the command and its arguments.
+            **options: The other attributes.
+
+        Raises:
+            ConfigurationError: When something of it cannot be used.
+        """
+        if isinstance(server, str):
+            return cls(url=server, **options)
+        return cls(command=tuple(server), **options)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, when it is registered and not when a call needs it."""
+        if self.url:
+            self._check_url()
+        else:
+            self._check_command()
+        check_time_limit(str(self), self.time_limit_s)
+        check_time_limit(f"the connection to {self}", self.connect_timeout_s)
+        check_on_uncertain(str(self), self.on_uncertain)
+        if self.prefix and not is_tool_name(f"{self.prefix}x"):
+            raise ConfigurationError(
+                f"the prefix {printable(self.prefix, 100)!r} of {self} does not begin a tool's "
+                "name; expected letters, digits, _ - and ."
+            )
+
+    def _check_url(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+            usable = usable and parts.port != 0
+        except ValueError:
+            raise ConfigurationError(
+                f"the address of an MCP server is malformed; {_EXPECTED}"
+            ) from None
+        if not usable:
+            raise ConfigurationError(
+                f"the address of an MCP server begins with {printable(parts.scheme, 20)!r} or "
+                f"names no host; {_EXPECTED}"
+            )
+        if parts.username is not None or parts.password is not None:
+            raise ConfigurationError(
+                "the address of an MCP server holds a user or a password; give what it wants to "
+                "know with headers={'Authorization': …} instead"
+            )
+        if self.env or self.cwd is not None:
+            raise ConfigurationError(
+                f"{self} runs already, so env= and cwd= mean nothing to it; leave them out"
+            )
+        for name, value in self.headers.items():
+            if not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
+                raise ConfigurationError(
+                    f"the header {printable(name, 100)!r} of {self} has characters that HTTP does "
+                    "not allow; expected printable ASCII"
+                )
+
+    def _check_command(self) -> None:
+        words = cast("tuple[object, ...]", self.command)
+        if not words or not all(isinstance(word, str) and "\0" not in word for word in words):
+            raise ConfigurationError(f"the command of an MCP server is none; {_EXPECTED}")
+        if not self.command[0]:
+            raise ConfigurationError(f"the command of an MCP server is empty; {_EXPECTED}")
+        if self.headers:
+            raise ConfigurationError(
+                f"{self} is a command, which knows no headers; give it variables with env="
+            )
+
+    @property
+    def where(self) -> str:
+        """The server as it may be shown to people: nothing of it that may be secret."""
+        if self.url:
+            parts = urlsplit(self.url)
+            return printable(SplitResult(parts.scheme, parts.netloc, parts.path, "", "").geturl())
+        # Further arguments, and options, may be keys.
+        words = [word for word in self.command[:2] if not word.startswith("-")]
+        return printable(" ".join(words))
+
+    def __str__(self) -> str:
+        """For sentences."""
+        return f"the MCP server {self.where!r}"

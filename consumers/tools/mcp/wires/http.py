@@ -1,0 +1,339 @@
+"""
+Streamable HTTP, below the library: every POST of a request gets one answer that can be read.
+
+The library sees statuses, connections that broke and bodies that are no JSON only as numbers and
+texts that a server could have sent, too, and one connection that cannot be made ends all the
+calls on the line. Here each of them becomes the sealed error of the one call that it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+from typing import Any, cast
+
+import httpx2
+
+from effectmq.consumers.decisions.retry_after import wait_asked_for
+from effectmq.consumers.tools.mcp.listing import cleared_list, passed_by
+from effectmq.consumers.tools.mcp.messages import (
+    MAX_MESSAGE_BYTES,
+    Seal,
+    Trouble,
+    UnreadableMessageError,
+    read_messages,
+    same,
+)
+from effectmq.protocol.text import printable
+
+__all__ = ["HttpWire"]
+
+_SESSION = "mcp-session-id"
+_MAX_ERROR_BYTES = 64 * 1024
+#: Statuses that say "not now".
+_LIMITED = frozenset({429, 503})
+_NOT_FOUND = -32601
+_NEVER_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+
+_Id = str | int
+_Message = dict[str, Any]
+
+
+class HttpWire(httpx2.AsyncClient):
+    """
+    The client that the library is given.
+
+    Args:
+        seal: Of the connection.
+        headers: For each request.
+        timeout_s: For connecting and sending. Reading has no limit: how long a call may take is for
+            the limit of its tool to say.
+    """
+
+    def __init__(self, seal: Seal, headers: Mapping[str, str], timeout_s: float) -> None:
+        super().__init__(headers=dict(headers), timeout=httpx2.Timeout(timeout_s, read=None))
+        self._seal = seal
+        #: The methods of the requests that are under way.
+        self._asked: dict[str, str] = {}
+        #: Of the protocol, once both sides have agreed on one.
+        self.version = "2025-11-25"
+
+    async def send(
+        self, request: httpx2.Request, *, stream: bool = False, **options: Any
+    ) -> httpx2.Response:
+        """Send a request, and read its answer before the library does."""
+        if request.method != "POST":
+            response = await super().send(request, stream=stream, **options)
+            if stream and request.method == "GET" and _is_events(response):
+                # A stream that is taken up again brings the answers to earlier requests.
+                return self._retold(response, None, request)
+            return response
+        id_, method = _request(await request.aread())
+        if id_ is None:
+            return await self._told(request, stream=stream, **options)
+        self._asked[str(id_)] = method
+        try:
+            response = await super().send(request, stream=True, **options)
+        except httpx2.TransportError as problem:
+            return self._failed(id_, _broken(problem), request)
+        except BaseException:
+            self._asked.pop(str(id_), None)
+            raise
+        return await self._read(id_, response, request)
+
+    async def _told(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """A notification has no answer; one that does not arrive is as one that was not heard."""
+        try:
+            return await super().send(request, **options)
+        except httpx2.TransportError:
+            return httpx2.Response(HTTPStatus.ACCEPTED, request=request)
+
+    async def _read(
+        self, id_: _Id, response: httpx2.Response, request: httpx2.Request
+    ) -> httpx2.Response:
+        if 300 <= response.status_code < 400:
+            # The library follows those that stay where they are.
+            return response
+        if response.status_code < 300 and _is_events(response):
+            return self._retold(response, id_, request)
+        error: object = None
+        try:
+            body = await _body(response)
+            if response.status_code >= 400:
+                trouble, error = _refusal(response, body, request)
+            elif response.status_code == HTTPStatus.ACCEPTED or not _is_json(response):
+                kind = printable(response.headers.get("content-type", "none"), 60)
+                trouble = Trouble(
+                    "unreadable",
+                    f"it answered HTTP {response.status_code} with content of the type {kind}, "
+                    "expected JSON or events",
+                )
+            else:
+                message = _answer_to(id_, read_messages(body))
+                return _response(self._checked(message, request), request, _session(response))
+        except httpx2.TransportError as problem:
+            trouble = _broken(problem)
+        except UnreadableMessageError as problem:
+            trouble = Trouble("unreadable", problem.reason)
+        finally:
+            await response.aclose()
+        return self._failed(id_, trouble, request, error)
+
+    def _failed(
+        self, id_: _Id, trouble: Trouble, request: httpx2.Request, error: object = None
+    ) -> httpx2.Response:
+        self._asked.pop(str(id_), None)
+        return _response(_error(id_, self._seal.error(trouble, error)), request)
+
+    def _checked(self, message: _Message, request: httpx2.Request) -> _Message:
+        """A message of the server as the library may read it."""
+        method = self._asked.pop(str(message.get("id")), "")
+        if "error" in message:
+            in_session = _SESSION in request.headers
+            error = cast("dict[str, Any]", message["error"])
+            trouble = Trouble("answer", str(error.get("message", "")), in_session=in_session)
+            return _error(message["id"], self._seal.error(trouble, error))
+        result = cast("dict[str, Any]", message["result"])
+        if method == "tools/list":
+            return {**message, "result": cleared_list(result, self.version, self._seal)}
+        if method == "tools/call":
+            return {**message, "result": passed_by(result, self._seal)}
+        return message
+
+    # Events ------------------------------------------------------------------------------------
+
+    def _retold(
+        self, response: httpx2.Response, id_: _Id | None, request: httpx2.Request
+    ) -> httpx2.Response:
+        headers = {"content-type": "text/event-stream", **_session(response)}
+        stream = _Retold(response, self._events(response, id_, request))
+        return httpx2.Response(
+            response.status_code, headers=headers, stream=stream, request=request
+        )
+
+    async def _events(
+        self, response: httpx2.Response, id_: _Id | None, request: httpx2.Request
+    ) -> AsyncIterator[bytes]:
+        last_id = ""
+        trouble = Trouble("lost", "its stream ended before the answer")
+        source = httpx2.EventSource(response, max_event_size=MAX_MESSAGE_BYTES)
+        try:
+            async for event in source:
+                last_id = event.id or last_id
+                data = event.data
+                if event.event == "message" and data:
+                    data, answered = self._event(data, id_, request)
+                    if answered:
+                        yield _event(data, event)
+                        return
+                yield _event(data, event)
+        except httpx2.SSEError as problem:
+            trouble = Trouble("unreadable", printable(str(problem), 100))
+        except httpx2.TransportError as problem:
+            trouble = _broken(problem)
+        if id_ is not None and (not last_id or trouble.origin == "unreadable"):
+            # With an id of an event the library takes the stream up where it broke off.
+            self._asked.pop(str(id_), None)
+            yield _event(json.dumps(_error(id_, self._seal.error(trouble))), None)
+
+    def _event(self, data: str, id_: _Id | None, request: httpx2.Request) -> tuple[str, bool]:
+        """The data of an event as the library may read it, and whether it is the answer."""
+        try:
+            messages = read_messages(data.encode())
+            if len(messages) > 1 and id_ is not None:
+                messages = [_answer_to(id_, messages)]
+            message = messages[0]
+            if "method" in message:
+                return data, False
+            # On a stream of its own an answer belongs to its request, whatever it is called.
+            id_ = message.get("id") if id_ is None else id_
+            if id_ is None:
+                return data, False
+            message = _answer_to(id_, [{**message, "id": id_}])
+            return json.dumps(self._checked(message, request)), True
+        except UnreadableMessageError as problem:
+            if id_ is None:
+                return data, False
+            trouble = Trouble("unreadable", problem.reason)
+            self._asked.pop(str(id_), None)
+            return json.dumps(_error(id_, self._seal.error(trouble))), True
+
+
+class _Retold(httpx2.AsyncByteStream):
+    """The body of an answer, told again."""
+
+    def __init__(self, response: httpx2.Response, pieces: AsyncIterator[bytes]) -> None:
+        self._response = response
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def _request(body: bytes) -> tuple[_Id | None, str]:
+    """The id and the method of what the library sends."""
+    message = cast("dict[str, Any]", json.loads(body))
+    id_ = message.get("id") if "method" in message else None
+    return id_, str(message.get("method", ""))
+
+
+def _answer_to(id_: _Id, messages: list[_Message]) -> _Message:
+    """
+    The one message that answers a request.
+
+    Raises:
+        UnreadableMessageError: When none does, or it is not whole.
+    """
+    answers = [one for one in messages if "method" not in one]
+    for one in answers:
+        if not same(one.get("id"), id_) and not (one.get("id") is None and "error" in one):
+            continue
+        if ("result" in one) == ("error" in one) or one.get("jsonrpc") != "2.0":
+            break
+        if not isinstance(one.get("result", one.get("error")), dict):
+            break
+        return {**one, "id": id_}
+    else:
+        found = printable(repr(answers[0].get("id")), 60) if answers else "none"
+        raise UnreadableMessageError(
+            f"it is no answer to this request: found the id {found}, expected {id_!r}", id_
+        )
+    raise UnreadableMessageError(
+        "it is no JSON-RPC answer; expected either a result or an error, and that as an object", id_
+    )
+
+
+def _refusal(
+    response: httpx2.Response, body: bytes, request: httpx2.Request
+) -> tuple[Trouble, object]:
+    status = response.status_code
+    error: object = None
+    plain: dict[str, Any] | None = None
+    try:
+        plain = read_messages(body)[0]
+        error = plain.get("error")
+    except UnreadableMessageError:
+        pass
+    if not isinstance(error, dict):
+        # What the library takes it for, so that it tries the older protocol.
+        error = {"code": _NOT_FOUND} if status == HTTPStatus.NOT_FOUND else {}
+    members = cast("dict[str, Any]", error)
+    trouble = Trouble(
+        "http",
+        printable(str(members.get("message", "")), 300),
+        status=status,
+        after_s=wait_asked_for(
+            dict(response.headers), plain, now_s=time.time(), limited=status in _LIMITED
+        ),
+        in_session=_SESSION in request.headers,
+    )
+    return trouble, members
+
+
+async def _body(response: httpx2.Response) -> bytes:
+    """The body, up to what is read of one; more of it is read as too large."""
+    limit = MAX_MESSAGE_BYTES if response.status_code < 400 else _MAX_ERROR_BYTES
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.aiter_bytes():
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            break
+    return b"".join(pieces)
+
+
+def _broken(problem: httpx2.TransportError) -> Trouble:
+    """Texts of the library tell addresses; the name of the class is enough."""
+    if isinstance(problem, _NEVER_SENT):
+        return Trouble("not_called", "no connection could be made")
+    return Trouble("lost", f"its connection broke ({type(problem).__name__})")
+
+
+def _response(
+    message: _Message, request: httpx2.Request, headers: Mapping[str, str] | None = None
+) -> httpx2.Response:
+    return httpx2.Response(200, json=message, headers=dict(headers or {}), request=request)
+
+
+def _session(response: httpx2.Response) -> dict[str, str]:
+    """The session that a server gives."""
+    given = response.headers.get(_SESSION)
+    return {_SESSION: given} if given else {}
+
+
+def _error(id_: _Id, error: dict[str, Any]) -> _Message:
+    return {"jsonrpc": "2.0", "id": id_, "error": error}
+
+
+def _event(data: str, event: httpx2.ServerSentEvent | None) -> bytes:
+    lines = [f"event: {event.event}"] if event else []
+    if event and event.id:
+        lines.append(f"id: {event.id}")
+    if event and event.retry is not None:
+        lines.append(f"retry: {event.retry}")
+    lines += [f"data: {line}" for line in data.split("\n")]
+    return ("\n".join(lines) + "\n\n").encode()
+
+
+def _is_json(response: httpx2.Response) -> bool:
+    return _type(response) == "application/json"
+
+
+def _is_events(response: httpx2.Response) -> bool:
+    return _type(response) == "text/event-stream"
+
+
+def _type(response: httpx2.Response) -> str:
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()

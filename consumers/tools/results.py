@@ -1,0 +1,235 @@
+"""
+What a tool may return besides plain values: attachments, and what it asks of the session.
+
+An ``Attachment`` holds bytes that do not belong into an outcome: the worker puts them into its
+attachment store and the outcome carries a reference. ``ToolReturn`` is a value with a request to
+the session beside it; a request by itself may be returned, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.protocol.errors import (
+    AttachmentReferenceError,
+    AttachmentStoreError,
+    PayloadTooLargeError,
+    ToolCallError,
+)
+from effectmq.protocol.text import describe
+from effectmq.protocol.wire.attachments import AttachmentRef
+
+__all__ = [
+    "Attachment",
+    "Control",
+    "FailTurn",
+    "FinishTurn",
+    "SwitchAgentFrame",
+    "ToolReturn",
+    "stored",
+]
+
+_STORE = "runtime_effect_attachment_store"
+
+
+class Attachment:
+    """
+    Bytes that a tool returns, alone or anywhere in dicts and lists.
+
+    Args:
+        data: The bytes.
+        media_type: MIME type; the wire knows ``image/png``, ``jpeg``, ``gif``, ``webp``, ``bmp``.
+        width: In pixels.
+        height: In pixels.
+        label: A name for people.
+    """
+
+    # No dataclass: whatever prints values as JSON would take one apart and print its bytes.
+    __slots__ = ("data", "height", "label", "media_type", "width")
+
+    def __init__(
+        self,
+        data: bytes,
+        media_type: str,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        label: str | None = None,
+    ) -> None:
+        self.data = data
+        self.media_type = media_type
+        self.width = width
+        self.height = height
+        self.label = label
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchAgentFrame:
+    """
+    Ask the session to go on in another agent frame.
+
+    Attributes:
+        frame_id: Which.
+        task: What the new frame is to do.
+        initial_nodes: Plain data that the new frame starts with.
+    """
+
+    frame_id: str
+    task: str | None = None
+    initial_nodes: Sequence[object] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FinishTurn:
+    """
+    Ask the session to end the turn with a value; returned by itself, it is the tool's value, too.
+
+    Attributes:
+        value: Whatever a tool may return.
+    """
+
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailTurn:
+    """
+    Ask the session to end the turn with a failure; returned by itself, the tool failed with it.
+
+    Attributes:
+        message: A sentence for the model and for people.
+        code: A short stable name.
+        class_: A ``ToolFailureClass`` of the wire format.
+        raw: Plain data to go with it.
+    """
+
+    message: str
+    code: str = "tool_error"
+    class_: str = "execution"
+    raw: object = None
+
+
+Control = SwitchAgentFrame | FinishTurn | FailTurn
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturn:
+    """
+    A value, and what the tool asks of the session besides.
+
+    Attributes:
+        value: Whatever a tool may return.
+        control: The request.
+    """
+
+    value: object = None
+    control: Control | None = None
+
+
+async def stored(result: object, store: AttachmentStore | None, *, repeatable: bool) -> object:
+    """
+    Put every attachment of a result into the store.
+
+    Args:
+        result: What a tool returned.
+        store: The worker's.
+        repeatable: Whether the tool may run again when the store cannot be used at the moment.
+
+    Returns:
+        The same with ``AttachmentRef`` in place of each ``Attachment``.
+
+    Raises:
+        ToolCallError: When one of them cannot be stored.
+    """
+    found: dict[int, Attachment] = {}
+    try:
+        _find(result, found)
+    except RecursionError:
+        # A value that holds itself cannot be sent; whoever writes it down will say so.
+        return result
+    if not found:
+        return result
+    references: dict[int, AttachmentRef] = {}
+    for key, attachment in found.items():
+        references[key] = await _put(attachment, store, repeatable)
+    return _replaced(result, references)
+
+
+def _find(value: object, found: dict[int, Attachment]) -> None:
+    if isinstance(value, Attachment):
+        found[id(value)] = value
+    elif isinstance(value, dict):
+        for item in cast("dict[object, object]", value).values():
+            _find(item, found)
+    elif isinstance(value, list | tuple):
+        for item in cast("Sequence[object]", value):
+            _find(item, found)
+    elif isinstance(value, ToolReturn):
+        _find(value.value, found)
+        _find(value.control, found)
+    elif isinstance(value, FinishTurn):
+        _find(value.value, found)
+    elif isinstance(value, FailTurn):
+        _find(value.raw, found)
+
+
+def _replaced(value: object, references: dict[int, AttachmentRef]) -> object:
+    if isinstance(value, Attachment):
+        return references[id(value)]
+    if isinstance(value, dict):
+        members = cast("dict[object, object]", value)
+        return {key: _replaced(item, references) for key, item in members.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(item, references) for item in cast("Sequence[object]", value)]
+    match value:
+        case ToolReturn():
+            control = cast("Control | None", _replaced(value.control, references))
+            return ToolReturn(_replaced(value.value, references), control)
+        case FinishTurn():
+            return FinishTurn(_replaced(value.value, references))
+        case FailTurn():
+            raw = _replaced(value.raw, references)
+            return FailTurn(value.message, value.code, value.class_, raw)
+        case _:
+            return value
+
+
+async def _put(
+    attachment: Attachment, store: AttachmentStore | None, repeatable: bool
+) -> AttachmentRef:
+    if store is None:
+        raise ToolCallError(
+            f"the tool gave an attachment of {len(attachment.data)} bytes, and its worker has no "
+            "attachment store to put it into; start the worker with attachments=, or with "
+            "EFFECTMQ_ATTACHMENTS",
+            code=_STORE,
+            class_="internal",
+            source="runtime",
+        )
+    try:
+        return await store.put(
+            attachment.data,
+            attachment.media_type,
+            width=attachment.width,
+            height=attachment.height,
+            label=attachment.label,
+        )
+    except AttachmentReferenceError as problem:
+        raise ToolCallError(
+            problem.message, code=problem.code, class_="internal", source="runtime"
+        ) from None
+    except PayloadTooLargeError as problem:
+        raise ToolCallError(
+            describe(problem), code=_STORE, class_="resource_limit", source="runtime"
+        ) from None
+    except AttachmentStoreError as problem:
+        raise ToolCallError(
+            describe(problem),
+            code=_STORE,
+            class_="unavailable",
+            source="runtime",
+            retry=repeatable,
+        ) from None

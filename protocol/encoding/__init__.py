@@ -1,0 +1,1 @@
+"""JSON as Rust writes it: values, limits, and the base of the wire types."""

@@ -1,0 +1,480 @@
+"""
+Bytes to plain JSON trees and back, when the bytes may be hostile.
+
+A body is one JSON tree as MessagePack or as JSON text. Whatever is not that, or is over a limit,
+is a `MalformedError` with the path inside the value, and never anything else: every exception of
+the libraries below means the same thing here.
+
+MessagePack is read by its C library, then checked. Three things are special:
+
+- The library allocates what a list header claims before it reads the items, and builds everything
+  before we can count it. So bodies that are large or full of list headers are weighed first, by a
+  linear scan of their headers that builds nothing.
+- It lets the last of two equal keys win. A repeated key cannot survive a round trip, so
+  ``packb(tree) == body`` proves that there is none, much faster than looking at each map. Foreign
+  encoders may write longer forms of numbers and lengths, which is legal; for these, each map is
+  looked at.
+- It cannot say where a fault is. Once a body is refused, a second and slow reader finds the place.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from itertools import islice
+from math import isfinite
+from typing import Any, Final, NamedTuple, NoReturn, cast
+
+import msgpack  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+
+from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.jsontext import Members, parse_json
+from effectmq.protocol.encoding.limits import (
+    DEFAULT_LIMITS,
+    GIVEN_TWICE,
+    HARD_MAX_BODY_BYTES,
+    NOT_FINITE,
+    Limits,
+    count_elements,
+    find_fault,
+    is_sound,
+    printable,
+    safe_path,
+    too_deep,
+    too_many,
+)
+from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.errors import MalformedError
+
+__all__ = [
+    "HARD_MAX_BODY_BYTES",
+    "JSON",
+    "MSGPACK",
+    "Limits",
+    "decode_tree",
+    "encode_plain",
+    "encode_tree",
+    "parse_within",
+]
+
+MSGPACK: Final = "application/msgpack"
+JSON: Final = "application/json"
+
+# The library has no annotations.
+_packb = cast("Callable[[object], bytes]", msgpack.packb)  # pyright: ignore[reportUnknownMemberType]
+_unpackb = cast("Callable[..., Any]", msgpack.unpackb)  # pyright: ignore[reportUnknownMemberType]
+
+#: What the libraries raise on bad input. UnicodeError, msgpack's StackError, ExtraData and
+#: FormatError are kinds of ValueError; its OutOfData is not.
+_REFUSALS: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    cast("type[Exception]", msgpack.UnpackException),
+)
+
+#: Up to this size in bytes nothing that a header claims can cost more than some megabytes.
+_SMALL_BODY = 2048
+
+#: How many slots of 8 bytes all list headers together may claim without a closer look.
+_MOST_CLAIMED_SLOTS = 2 * 1024 * 1024
+
+#: A string, or a character that comes before an element. Possessive, and content with a string that
+#: runs to the end: linear however the quotes are arranged.
+_JSON_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[,:\[{]', re.DOTALL)
+
+# What the first byte of a MessagePack value says it is, in the words of an error.
+_SCALAR: Final = "null, a bool or an integer"
+_FLOAT: Final = "a float"
+_TEXT: Final = "text"
+_LIST: Final = "a list"
+_MAP: Final = "a map"
+_BINARY: Final = "binary data"
+_EXTENSION: Final = "a MessagePack extension type"
+_UNUSED: Final = "the byte 0xc1"
+
+#: What JSON does not have, with what to do about it.
+_FOREIGN: Final = {
+    _BINARY: "expected JSON data; send text, or a list of integers from 0 to 255",
+    _EXTENSION: "expected JSON data; send a time as text or as an integer",
+    _UNUSED: "which MessagePack does not use; the body was damaged or is something else",
+}
+
+
+class _Form(NamedTuple):
+    """How to go on after the first byte of a MessagePack value."""
+
+    family: str
+    #: The bytes that follow, or the entries of a list or map, when the first byte tells.
+    number: int = 0
+    #: Otherwise the width in bytes of the field that tells; else 0.
+    width: int = 0
+
+
+def _forms() -> list[_Form]:
+    forms = [_Form(_SCALAR)] * 256
+    for low in range(16):
+        forms[0x80 | low] = _Form(_MAP, low)
+        forms[0x90 | low] = _Form(_LIST, low)
+    for low in range(32):
+        forms[0xA0 | low] = _Form(_TEXT, low)
+    forms[0xC1] = _Form(_UNUSED)
+    forms[0xCA:0xCC] = _Form(_FLOAT, 4), _Form(_FLOAT, 8)
+    for power in range(4):
+        forms[0xCC + power] = forms[0xD0 + power] = _Form(_SCALAR, 2**power)
+    forms[0xD4:0xD9] = [_Form(_EXTENSION)] * 5
+    for power in range(3):
+        forms[0xC4 + power] = _Form(_BINARY)
+        forms[0xC7 + power] = _Form(_EXTENSION)
+        forms[0xD9 + power] = _Form(_TEXT, width=2**power)
+    for power in range(2):
+        forms[0xDC + power] = _Form(_LIST, width=2 << power)
+        forms[0xDE + power] = _Form(_MAP, width=2 << power)
+    return forms
+
+
+_FORMS: Final = _forms()
+
+#: The whole length of a scalar or a short text, by its first byte; 0 for everything else.
+_STEPS: Final = [
+    1 + form.number if form.width == 0 and form.family in (_SCALAR, _FLOAT, _TEXT) else 0
+    for form in _FORMS
+]
+
+#: First bytes of what is sound whatever follows, or else easily checked: float64, which is 0xcb.
+_PLAIN: Final = bytes([0xCB, *(b for b in range(256) if _FORMS[b].family in (_SCALAR, _TEXT))])
+_OPENING: Final = bytes(b for b in range(256) if _FORMS[b].family in (_LIST, _MAP))
+
+
+def encode_tree(tree: JsonValue, content_type: str, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """
+    Encode a JSON tree. Whatever this returns, `decode_tree` reads back as the same tree.
+
+    Args:
+        tree: The value, of plain types only; the order of keys is kept.
+        content_type: `MSGPACK` or `JSON` (canonical, see ``protocol.canonical``).
+        limits: The depth and number of elements to stay within; the size is checked on publishing.
+
+    Raises:
+        MalformedError: The value is not a JSON tree or is over a limit, or the content type is
+            unknown.
+    """
+    _require_known(content_type)
+    encode = _packb if content_type == MSGPACK else canonical_json
+    try:
+        if is_sound(tree, limits):
+            return encode(tree)
+    except (*_REFUSALS, MalformedError):
+        pass
+    raise find_fault(tree, limits) or MalformedError("", f"cannot be encoded as {content_type}")
+
+
+def encode_plain(tree: JsonValue, content_type: str, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """
+    Encode a JSON tree of which it is known that all its types are exactly the plain ones.
+
+    The same as `encode_tree`, bytes and refusals alike. What a model or a parser made needs no look
+    at the type of each value; what is left to check shows in the bytes of a small body.
+
+    Args:
+        tree: From ``model.to_tree`` or ``decode_tree``, or put together of such trees and text.
+        content_type: `MSGPACK` or `JSON`.
+        limits: The depth and number of elements to stay within.
+
+    Raises:
+        MalformedError: As `encode_tree`.
+    """
+    if content_type == MSGPACK:
+        try:
+            body = _packb(tree)
+        except _REFUSALS:
+            pass  # encode_tree says why
+        else:
+            if _is_surely_sound(body, limits):
+                return body
+    return encode_tree(tree, content_type, limits)
+
+
+def decode_tree(body: bytes, content_type: str, limits: Limits = DEFAULT_LIMITS) -> JsonValue:
+    """
+    Decode a body that may be hostile.
+
+    Text passes unchanged: no Unicode normalisation, and NUL is a character like any other.
+
+    Args:
+        body: The bytes as received.
+        content_type: The content type that came with them, `MSGPACK` or `JSON`.
+        limits: What to refuse.
+
+    Raises:
+        MalformedError: The body is not one JSON tree within the limits, or the content type is
+            unknown.
+    """
+    _refuse_size(body, limits)
+    if content_type == MSGPACK:
+        return _decode_msgpack(body, limits)
+    _require_known(content_type)
+    return _decode_json(body, limits)
+
+
+def _require_known(content_type: str) -> None:
+    if content_type not in (MSGPACK, JSON):
+        raise MalformedError(
+            "",
+            f"the content type is {printable(content_type)!r}, expected {MSGPACK} or {JSON}, "
+            "written exactly so",
+        )
+
+
+def parse_within(
+    document: str | bytes, limits: Limits, members: Members | None = None
+) -> JsonValue:
+    """
+    Parse JSON text that need not be a body: a member may be given more than once.
+
+    Args:
+        document: The text.
+        limits: What to refuse.
+        members: As for ``jsontext.parse_json``.
+
+    Raises:
+        MalformedError: It is not JSON, or is over a limit.
+    """
+    try:
+        body = document.encode() if isinstance(document, str) else document
+    except UnicodeEncodeError:
+        body = b""  # The parser says where.
+    _refuse_size(body, limits)
+    if _could_be_many(body, limits.max_elements):
+        raise MalformedError("", too_many(limits))
+    tree = parse_json(document, max_depth=limits.max_depth, members=members)
+    if count_elements(tree) > limits.max_elements:
+        raise MalformedError("", too_many(limits))
+    return tree
+
+
+def _refuse_size(body: bytes, limits: Limits) -> None:
+    if len(body) > limits.max_body_bytes:
+        raise MalformedError(
+            "",
+            f"the body is {len(body)} bytes and the limit is {limits.max_body_bytes}; keep large "
+            "data outside the effect and pass a reference, or raise the limit",
+        )
+
+
+def _decode_json(body: bytes, limits: Limits) -> JsonValue:
+    try:
+        if _could_be_many(body, limits.max_elements):
+            raise MalformedError("", too_many(limits))
+        tree = parse_json(body, max_depth=limits.max_depth)
+        if is_sound(tree, limits):
+            return tree
+    except _REFUSALS as error:
+        raise _unreadable(JSON, error) from None
+    raise find_fault(tree, limits) or _unreadable(JSON)
+
+
+def _unreadable(content_type: str, error: BaseException | None = None) -> MalformedError:
+    """Say what is left to say when the fault was not found."""
+    why = f": {type(error).__name__}" if error else ""
+    return MalformedError("", f"cannot be read as {content_type}{why}")
+
+
+def _could_be_many(body: bytes, most: int) -> bool:
+    """Say whether JSON text surely has more elements than allowed, before anything is built."""
+    # An element brings at most three marks: the one before it, its own string or its own bracket.
+    if len(body) <= 3 * most:
+        return False
+    return next(islice(_JSON_MARK.finditer(body), 3 * most, None), None) is not None
+
+
+def _decode_msgpack(body: bytes, limits: Limits) -> JsonValue:
+    size, most = len(body), limits.max_elements
+    try:
+        if _is_worth_decoding(body, most):
+            # Nothing but the empty binary and extension types passes a maximum of 0, and the
+            # check of the tree finds these.
+            tree: JsonValue = _unpackb(
+                body,
+                max_str_len=size,
+                max_array_len=size if size < most else most,
+                max_map_len=size if size < most else most,
+                max_bin_len=0,
+                max_ext_len=0,
+            )
+            if _is_surely_sound(body, limits) or is_sound(tree, limits):
+                if _packb(tree) != body:
+                    _unpackb(body, object_pairs_hook=_refuse_repeated_key)
+                return tree
+    except _REFUSALS:
+        pass
+    try:
+        _Reader(body, limits).refuse()
+    except _REFUSALS as error:
+        raise _unreadable(MSGPACK, error) from None
+
+
+def _is_surely_sound(body: bytes, limits: Limits) -> bool:
+    """Look at the bytes of a small body only, in a fifth of the time the tree would take."""
+    if not len(body) <= _SMALL_BODY <= limits.max_elements:
+        return False
+    # The bytes of text can only add to the suspicion. Where no float32, binary or extension type
+    # can begin there is none, and levels are not deeper than lists and maps are many.
+    rest = body.translate(None, _PLAIN)
+    if len(rest) > limits.max_depth or rest.translate(None, _OPENING):
+        return False
+    # NaN and the infinities are the floats whose exponent is all ones.
+    return b"\xcb\x7f" not in body and b"\xcb\xff" not in body
+
+
+def _refuse_repeated_key(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key is repeated")
+
+
+def _is_worth_decoding(body: bytes, most: int) -> bool:
+    """Say no to a body that would take much memory on its way to being refused."""
+    size = len(body)
+    if size <= _SMALL_BODY:
+        return True
+    if size <= most and size * (body.count(b"\xdc") + body.count(b"\xdd")) <= _MOST_CLAIMED_SLOTS:
+        return True
+    at, seen, claimed = 0, 0, 1
+    while seen < claimed <= most and at < size:
+        seen += 1
+        first = body[at]
+        step = _STEPS[first]
+        if step:
+            at += step
+            continue
+        family, number, width = _FORMS[first]
+        at += 1 + width
+        if width:
+            number = int.from_bytes(body[at - width : at], "big")
+        if family is _TEXT:
+            at += number
+        elif family is _LIST:
+            claimed += number
+        elif family is _MAP:
+            claimed += 2 * number
+        else:
+            return False
+    return claimed <= most
+
+
+class _Reader:
+    """The slow reader of a body that was refused: it finds the first fault and says where."""
+
+    def __init__(self, body: bytes, limits: Limits) -> None:
+        self._body = body
+        self._limits = limits
+        self._at = 0
+        self._elements = 1
+        self._steps: list[str | int] = []
+
+    def refuse(self) -> NoReturn:
+        """Raise MalformedError for the first fault, in the order of the bytes."""
+        if not self._body:
+            self._fail("the body is empty, expected one MessagePack value")
+        self._value()
+        rest = len(self._body) - self._at
+        if rest:
+            self._fail(f"{rest} bytes follow after the end of the value; send one value per body")
+        self._fail(f"cannot be read as {MSGPACK}")
+
+    def _fail(self, problem: str) -> NoReturn:
+        raise MalformedError(safe_path(self._steps), problem)
+
+    def _value(self) -> None:
+        family, number = self._header()
+        if family is _SCALAR:
+            self._take(number)
+        elif family is _LIST:
+            self._enter(number)
+            self._items(number)
+        elif family is _MAP:
+            self._enter(2 * number)
+            self._members(number)
+        elif family is _TEXT:
+            self._text(self._take(number), "the text")
+        else:
+            (value,) = struct.unpack(">f" if number == 4 else ">d", self._take(number))
+            if not isfinite(value):
+                self._fail(NOT_FINITE)
+
+    def _items(self, count: int) -> None:
+        self._steps.append(0)
+        index = self._pass_plain(count)
+        while index < count:
+            self._steps[-1] = index
+            self._value()
+            index += 1
+            index += self._pass_plain(count - index)
+        self._steps.pop()
+
+    def _pass_plain(self, most: int) -> int:
+        """Pass the next items that are surely sound, and say how many: a long list has many."""
+        body, at, size = self._body, self._at, len(self._body)
+        passed = 0
+        while passed < most and at < size:
+            first = body[at]
+            end = at + _STEPS[first]
+            if end == at or end > size or _FORMS[first].family is _FLOAT:
+                break
+            if _FORMS[first].family is _TEXT and not body[at + 1 : end].isascii():
+                break
+            at = end
+            passed += 1
+        self._at = at
+        return passed
+
+    def _members(self, count: int) -> None:
+        seen: set[str] = set()
+        for _ in range(count):
+            family, number = self._header()
+            if family is not _TEXT:
+                self._fail(f"found a key that is {family}, expected text")
+            key = self._text(self._take(number), "a key")
+            self._steps.append(key)
+            if key in seen:
+                self._fail(GIVEN_TWICE)
+            seen.add(key)
+            self._value()
+            self._steps.pop()
+
+    def _header(self) -> tuple[str, int]:
+        if self._at >= len(self._body):
+            self._take(1)
+        family, number, width = _FORMS[self._body[self._at]]
+        self._at += 1
+        if width:
+            number = int.from_bytes(self._take(width), "big")
+        elif family in _FOREIGN:
+            self._fail(f"found {family}, {_FOREIGN[family]}")
+        return family, number
+
+    def _take(self, count: int) -> bytes:
+        start = self._at
+        self._at += count
+        if self._at > len(self._body):
+            self._fail(
+                f"the body ends too early: {count} bytes should follow here and "
+                f"{len(self._body) - start} do; it was cut off, or is something else"
+            )
+        return self._body[start : self._at]
+
+    def _enter(self, elements: int) -> None:
+        self._elements += elements
+        if len(self._steps) >= self._limits.max_depth:
+            self._fail(too_deep(self._limits))
+        if self._elements > self._limits.max_elements:
+            self._fail(too_many(self._limits))
+
+    def _text(self, data: bytes, what: str) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            self._fail(f"{what} is not UTF-8: a bad byte at its offset {error.start}")

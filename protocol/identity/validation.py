@@ -1,0 +1,92 @@
+"""
+The rules that an envelope, an effect scope and an outcome must keep besides decoding.
+
+Decoding never applies them: a recorded envelope that breaks one can still be read and shown.
+"""
+
+from __future__ import annotations
+
+from effectmq.protocol.encoding.rust_text import is_blank
+from effectmq.protocol.errors import InvalidEnvelopeError
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
+from effectmq.protocol.wire.scopes import EffectScope
+
+__all__ = [
+    "envelope_problem",
+    "scope_problem",
+    "validate_envelope",
+    "validate_scope",
+    "wrong_outcome",
+]
+
+_SUBJECT = "runtime_effect_invocation_subject"
+_KIND = "runtime_effect_invocation_kind"
+_REPLAY = "runtime_effect_replay_required"
+_SCOPE = "missing_effect_scope_id"
+_OUTCOME = "runtime_effect_wrong_outcome"
+
+
+def envelope_problem(envelope: RuntimeEffectEnvelope) -> tuple[str, str] | None:
+    """
+    Find the first rule that an envelope breaks.
+
+    Returns:
+        Code and message as the wire format fixes them, or None when all rules are kept.
+    """
+    subject = envelope.invocation.subject
+    if not isinstance(subject, RuntimeSubjectEffect):
+        return _SUBJECT, "runtime effect envelope subject must be an effect"
+    if is_blank(subject.effect_id):
+        return _SUBJECT, "runtime effect envelope effect id must be non-empty"
+    kind = envelope.command.type
+    if subject.kind != kind:
+        return _KIND, (
+            f"runtime effect invocation kind {subject.kind} does not match command kind {kind}"
+        )
+    # Only the empty key is refused; a blank one is a key like any other.
+    if envelope.invocation.replay is None or not envelope.invocation.replay.key:
+        return _REPLAY, "runtime effect envelope requires replay.key"
+    return None
+
+
+def validate_envelope(envelope: RuntimeEffectEnvelope) -> None:
+    """
+    Refuse an envelope that breaks a rule.
+
+    Raises:
+        InvalidEnvelopeError: With the code and message of the first rule that is broken.
+    """
+    problem = envelope_problem(envelope)
+    if problem is not None:
+        raise InvalidEnvelopeError(*problem)
+
+
+def scope_problem(scope: EffectScope) -> tuple[str, str] | None:
+    """
+    Find out whether one of an effect scope's ids is blank.
+
+    Returns:
+        Code and message as the wire format fixes them, or None when all ids are there.
+    """
+    # Every member but the tag is an id, and the tag is never blank.
+    if any(is_blank(value) for _, value in scope):
+        return _SCOPE, "effect scopes require non-empty stable ids"
+    return None
+
+
+def validate_scope(scope: EffectScope) -> None:
+    """
+    Refuse an effect scope with a blank id.
+
+    Raises:
+        InvalidEnvelopeError: With code ``missing_effect_scope_id``.
+    """
+    problem = scope_problem(scope)
+    if problem is not None:
+        raise InvalidEnvelopeError(*problem)
+
+
+def wrong_outcome(expected_kind: str, got_kind: str) -> tuple[str, str]:
+    """Return code and message for an outcome of another kind than its command."""
+    return _OUTCOME, f"expected {expected_kind} outcome, got {got_kind}"

@@ -1,0 +1,1 @@
+"""What lies in a queue: requests, replies, chunks, notices and dead letters."""

@@ -1,0 +1,95 @@
+"""
+A piece of an outcome that is still being made: the text that a model has produced so far, usually.
+
+Chunks are numbered from 0 within an attempt and tagged with it, so that a reader can start again
+when the effect does. They are lossy by contract: the outcome is whole without them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from effectmq.protocol.encoding.codec import MSGPACK, Limits, decode_tree, encode_tree
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.messages.message import Message
+
+__all__ = ["CHUNK_TYPE", "Chunk", "chunk_message", "read_chunk"]
+
+#: The AMQP ``type`` of a message that carries one chunk.
+CHUNK_TYPE = "effect.chunk.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """
+    One piece of text.
+
+    Attributes:
+        effect_id: The effect that it belongs to.
+        replay_key: Its replay key.
+        hash: The hash of its envelope.
+        attempt: Which attempt produced it, from 1; a higher one starts the text again.
+        number: Its place in that attempt, from 0; a gap is a lost chunk.
+        text: The piece.
+    """
+
+    effect_id: str
+    replay_key: str
+    hash: str
+    attempt: int
+    number: int
+    text: str
+
+
+def chunk_message(chunk: Chunk, content_type: str) -> Message:
+    """
+    The message of one chunk.
+
+    Raises:
+        MalformedError: When its text cannot be sent.
+    """
+    tree: dict[str, object] = {
+        "effect_id": chunk.effect_id,
+        "replay_key": chunk.replay_key,
+        "hash": chunk.hash,
+        "attempt": chunk.attempt,
+        "number": chunk.number,
+        "text": chunk.text,
+    }
+    return Message(body=encode_tree(tree, content_type), content_type=content_type, type=CHUNK_TYPE)
+
+
+def read_chunk(message: Message, limits: Limits | None = None) -> Chunk:
+    """
+    Read what arrived on a reply queue as a chunk.
+
+    Raises:
+        MalformedError: When it is not one; carries the path.
+    """
+    tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
+    if not isinstance(tree, dict):
+        raise MalformedError("", f"found {type(tree).__name__}, expected a chunk")
+    fields = cast("dict[str, object]", tree)
+    return Chunk(
+        _text(fields, "effect_id"),
+        _text(fields, "replay_key"),
+        _text(fields, "hash"),
+        _number(fields, "attempt"),
+        _number(fields, "number"),
+        _text(fields, "text"),
+    )
+
+
+def _text(fields: dict[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise MalformedError(name, f"found {type(value).__name__}, expected text")
+    return value
+
+
+def _number(fields: dict[str, object], name: str) -> int:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise MalformedError(name, "expected an integer of 0 or more")
+    return value

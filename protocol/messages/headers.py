@@ -1,0 +1,206 @@
+"""
+Our message headers: the names, and how values from a stranger are read.
+
+A producer in another language needs none of them; what is missing is derived from the body. What
+is present is checked: a header of the wrong type is ``malformed``, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.messages.message import HeaderValue
+
+__all__ = [
+    "ATTEMPT",
+    "BODY",
+    "CRASHES",
+    "DEADLINE",
+    "DEATHS",
+    "DUE",
+    "EDITED_FROM",
+    "ELSEWHERE",
+    "ELSEWHERE_SINCE",
+    "FIRST_SEEN",
+    "FORMER_DEATHS",
+    "HASH",
+    "KIND",
+    "MAX_SCOPE_BYTES",
+    "OUT_OF_LINE",
+    "PARKED_AT",
+    "PARKED_BY",
+    "PARK_CODE",
+    "PARK_MESSAGE",
+    "PARK_NUMBER",
+    "PARK_REASON",
+    "REPLAY_KEY",
+    "ROUTE",
+    "SCOPE",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "UNFETCHED_SINCE",
+    "carried",
+    "integer",
+    "revived",
+    "text",
+]
+
+#: SHA-256 of the canonical envelope, as the producer computed it.
+HASH = "effect-hash"
+#: The replay key, for whoever looks at a message without decoding it.
+REPLAY_KEY = "effect-replay-key"
+#: The effect scope as canonical JSON, when it is not the one derived from the invocation.
+SCOPE = "effect-scope"
+#: Which attempt this delivery is, from 1.
+ATTEMPT = "effect-attempt"
+#: When a worker first saw the effect; milliseconds since the Unix epoch.
+FIRST_SEEN = "effect-first-seen"
+#: After this moment nobody wants the outcome; milliseconds since the Unix epoch.
+DEADLINE = "effect-deadline"
+#: When a sleep ends; milliseconds since the Unix epoch, fixed when a worker first sees it.
+DUE = "effect-due"
+#: How often the broker gave up on delivering it.
+CRASHES = "effect-crashes"
+#: How many workers died while they held it, as far as its journal or its deliveries tell.
+DEATHS = "effect-deaths"
+#: How many had before a person replayed its dead letter.
+FORMER_DEATHS = "effect-former-deaths"
+#: How many workers gave it back because they lack what it needs, and since when; milliseconds
+#: since the Unix epoch.
+ELSEWHERE = "effect-elsewhere"
+ELSEWHERE_SINCE = "effect-elsewhere-since"
+#: The body is not in the message but in the attachment store; ``protocol.claimcheck`` reads it.
+BODY = "effect-body"
+#: Whether the sender can take an answer whose body is kept out of line.
+OUT_OF_LINE = "effect-out-of-line"
+#: Since when its body could not be fetched; milliseconds since the Unix epoch.
+UNFETCHED_SINCE = "effect-unfetched-since"
+#: W3C trace context, passed on untouched.
+TRACEPARENT = "traceparent"
+#: What belongs to it, likewise.
+TRACESTATE = "tracestate"
+
+#: Which parking of its effect a dead letter is, as the journal counts them from 1; kept by a
+#: replay, because it is what allows the worker to run again what is recorded as failed.
+PARK_NUMBER = "effect-park-number"
+
+#: The rest is on dead letters only. Why it was parked, one of ``PARK_REASONS``.
+PARK_REASON = "effect-park-reason"
+#: The controller error's code and message.
+PARK_CODE = "effect-park-code"
+PARK_MESSAGE = "effect-park-message"
+#: When it was parked; milliseconds since the Unix epoch.
+PARKED_AT = "effect-parked-at"
+#: The name of the worker that parked it.
+PARKED_BY = "effect-parked-by"
+#: The kind, and the route (``kind`` or ``kind.lane``) that it goes back to when it is replayed.
+KIND = "effect-kind"
+ROUTE = "effect-route"
+#: The hash of the envelope that an edited one was made from.
+EDITED_FROM = "effect-edited-from"
+
+#: A scope header is never cut, because half of one would be another identity, or none. So it is
+#: bounded where it is made and where it is read, in bytes.
+MAX_SCOPE_BYTES = 2_048
+
+#: What an effect keeps when it is published again, with the longest text of each, in bytes.
+_CARRIED = {
+    HASH: 128,
+    REPLAY_KEY: 1_024,
+    SCOPE: MAX_SCOPE_BYTES,
+    ATTEMPT: 0,
+    FIRST_SEEN: 0,
+    DEADLINE: 0,
+    DUE: 0,
+    CRASHES: 0,
+    DEATHS: 0,
+    FORMER_DEATHS: 0,
+    ELSEWHERE: 0,
+    ELSEWHERE_SINCE: 0,
+    BODY: 128,
+    OUT_OF_LINE: 0,
+    UNFETCHED_SINCE: 0,
+    TRACEPARENT: 512,
+    TRACESTATE: 512,
+    EDITED_FROM: 128,
+    PARK_NUMBER: 0,
+}
+
+#: What an effect keeps when a person replays its dead letter: what it is and who asked for it. Its
+#: attempts, waits and deadline are forgotten, because whoever replays wants it done now.
+_REVIVED = (
+    HASH,
+    REPLAY_KEY,
+    SCOPE,
+    BODY,
+    OUT_OF_LINE,
+    TRACEPARENT,
+    TRACESTATE,
+    EDITED_FROM,
+    PARK_NUMBER,
+)
+
+#: AMQP writes our integers in 64 bits with sign.
+_MAX_INTEGER = 2**63 - 1
+
+
+def carried(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
+    """
+    The headers that an effect keeps when it is published again.
+
+    Those of a stranger are kept only as far as we know them and only when they are short enough to
+    leave room for ours: a message over the limit of headers could never leave its queue again.
+    """
+    return {
+        name: value
+        for name, value in headers.items()
+        if name in _CARRIED and not (isinstance(value, str) and _size(value) > _CARRIED[name])
+    }
+
+
+def revived(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
+    """The headers that an effect keeps when it is replayed; its deaths become former ones."""
+    kept = {name: headers[name] for name in _REVIVED if name in headers}
+    deaths = _count(headers, DEATHS) + _count(headers, FORMER_DEATHS)
+    return {**kept, FORMER_DEATHS: min(deaths, _MAX_INTEGER)} if deaths else kept
+
+
+def _count(headers: Mapping[str, HeaderValue], name: str) -> int:
+    """A count on a dead letter, from where nothing is refused."""
+    value = headers.get(name, 0)
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _size(value: str) -> int:
+    return len(value) if value.isascii() else len(value.encode(errors="replace"))
+
+
+def integer(headers: Mapping[str, HeaderValue], name: str, default: int) -> int:
+    """
+    A header that must be a non-negative integer.
+
+    Raises:
+        MalformedError: When it is something else.
+    """
+    value = headers.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_INTEGER:
+        raise MalformedError(name, f"found {_shown(value)}, expected an integer from 0 to 2^63-1")
+    return value
+
+
+def text(headers: Mapping[str, HeaderValue], name: str) -> str:
+    """
+    A header that must be text; empty when it is missing.
+
+    Raises:
+        MalformedError: When it is something else.
+    """
+    value = headers.get(name, "")
+    if not isinstance(value, str):
+        raise MalformedError(name, f"found {value!r}, expected text")
+    return value
+
+
+def _shown(value: HeaderValue) -> str:
+    return "text" if isinstance(value, str) else repr(value)

@@ -1,0 +1,204 @@
+"""
+Outcomes on their way back: one message, one or more answers.
+
+Body: a list of ``{effect_id, replay_key, hash, attempt, replayed, result}`` where ``result`` is
+``{"Ok": outcome}`` or ``{"Err": {code, message}}``, in the content type of the request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits, decode_tree, encode_plain
+from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
+from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.errors import MalformedError, UnsupportedVersionError
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.body_reference import refuse_reference
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
+
+__all__ = [
+    "OUTCOME_TYPE",
+    "Answer",
+    "Reply",
+    "encode_reply",
+    "is_kept_outcome",
+    "join_replies",
+    "read_replies",
+]
+
+#: The list around the answers is a level and an element of the body, too.
+_ANSWER_LIMITS = Limits(
+    max_depth=DEFAULT_LIMITS.max_depth - 1, max_elements=DEFAULT_LIMITS.max_elements - 1
+)
+
+#: The AMQP ``type`` of a message that carries outcomes.
+OUTCOME_TYPE = "effect.outcome.v1"
+
+#: How a list begins, in JSON and in MessagePack.
+_LIST_STARTS = frozenset([b"[", b"\xdc", b"\xdd", *(bytes([0x90 | count]) for count in range(16))])
+
+
+def is_kept_outcome(message: Message) -> bool:
+    """
+    Whether a message on a work queue or among the dead letters is an outcome on its way.
+
+    An envelope of a stranger's under our type is none: answers are a list, or are kept out of line,
+    and they say where they want to go.
+    """
+    if message.type != OUTCOME_TYPE or not message.reply_to:
+        return False
+    return names.BODY in message.headers or message.body[:1] in _LIST_STARTS
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """
+    What became of one effect.
+
+    Attributes:
+        effect_id: The effect's id inside its scope.
+        replay_key: Its replay key.
+        hash: The hash of the envelope that was carried out.
+        result: The outcome, or the controller error that took its place.
+        attempt: Which attempt gave it, from 1.
+        replayed: Whether it was answered from a record, without running.
+    """
+
+    effect_id: str
+    replay_key: str
+    hash: str
+    result: RuntimeEffectOutcome | RuntimeEffectControllerError
+    attempt: int = 1
+    replayed: bool = False
+
+    def tree(self) -> dict[str, object]:
+        """The answer as plain data, in the wire's member order."""
+        failed = isinstance(self.result, RuntimeEffectControllerError)
+        result: dict[str, object] = {"Err" if failed else "Ok": to_tree(self.result)}
+        return Answer(
+            self.effect_id, self.replay_key, self.hash, result, self.attempt, self.replayed
+        ).tree()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    A reply on its way out: the result as plain data, in the form in which it is recorded.
+
+    Attributes:
+        effect_id: The effect's id inside its scope.
+        replay_key: Its replay key.
+        hash: The hash of the envelope that was carried out.
+        result: ``{"Ok": outcome}`` or ``{"Err": {code, message}}``.
+        attempt: Which attempt gave it, from 1.
+        replayed: Whether it was answered from a record, without running.
+    """
+
+    effect_id: str
+    replay_key: str
+    hash: str
+    result: dict[str, object]
+    attempt: int = 1
+    replayed: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a controller error."""
+        return "Err" in self.result
+
+    def tree(self) -> dict[str, object]:
+        """The answer as plain data, in the wire's member order."""
+        return {
+            "effect_id": self.effect_id,
+            "replay_key": self.replay_key,
+            "hash": self.hash,
+            "attempt": self.attempt,
+            "replayed": self.replayed,
+            "result": self.result,
+        }
+
+
+def encode_reply(reply: Reply | Answer, content_type: str) -> bytes:
+    """
+    One answer as it stands in a body, for ``join_replies``.
+
+    Raises:
+        MalformedError: When the outcome holds what the wire cannot carry.
+    """
+    return encode_plain(reply.tree(), content_type, _ANSWER_LIMITS)
+
+
+def join_replies(encoded: list[bytes], content_type: str) -> bytes:
+    """The body of a message with these answers, without encoding any of them again."""
+    if content_type == JSON:
+        return b"[" + b",".join(encoded) + b"]"
+    count = len(encoded)
+    return b"".join((_array_header(count), *encoded))
+
+
+def _array_header(count: int) -> bytes:
+    """The shortest msgpack header of a list, so that the body is what a packer would write."""
+    if count < 16:
+        return bytes([0x90 | count])
+    if count < 65_536:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+def read_replies(message: Message, limits: Limits | None = None) -> list[Reply]:
+    """
+    Read what arrived on a reply queue.
+
+    Raises:
+        UnsupportedVersionError: When the message type is not ours.
+        MalformedError: When the body is not a list of answers; carries the path.
+    """
+    if message.type not in ("", OUTCOME_TYPE):
+        raise UnsupportedVersionError(message.type, OUTCOME_TYPE)
+    refuse_reference(message)
+    tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
+    if not isinstance(tree, list) or not tree:
+        raise MalformedError("", f"found {type(tree).__name__}, expected a list of answers")
+    return [_read(index, item) for index, item in enumerate(cast("list[object]", tree))]
+
+
+def _read(index: int, item: object) -> Reply:
+    path = f"[{index}]"
+    if not isinstance(item, dict):
+        raise MalformedError(path, f"found {type(item).__name__}, expected an object")
+    fields = cast("dict[str, object]", item)
+    return Reply(
+        _text(path, fields, "effect_id"),
+        _text(path, fields, "replay_key"),
+        _text(path, fields, "hash"),
+        _result(path, fields.get("result")),
+        _integer(path, fields, "attempt"),
+        fields.get("replayed") is True,
+    )
+
+
+def _result(path: str, found: object) -> RuntimeEffectOutcome | RuntimeEffectControllerError:
+    result = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+    if len(result) == 1 and "Ok" in result:
+        outcome: RuntimeEffectOutcome = from_tree(RuntimeEffectOutcome, result["Ok"])
+        return outcome
+    if len(result) == 1 and "Err" in result:
+        return from_tree(RuntimeEffectControllerError, result["Err"])
+    raise MalformedError(f"{path}.result", "expected an object with either Ok or Err")
+
+
+def _text(path: str, fields: dict[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise MalformedError(f"{path}.{name}", f"found {type(value).__name__}, expected text")
+    return value
+
+
+def _integer(path: str, fields: dict[str, object], name: str) -> int:
+    value = fields.get(name, 1)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise MalformedError(f"{path}.{name}", f"found {value!r}, expected an integer")
+    return value

@@ -1,0 +1,305 @@
+"""
+An effect on its way to a worker: the envelope and what travels beside it.
+
+``Request.seal`` is the producer's side, ``read_request`` the worker's. Between the two lies the
+broker, so ``read_request`` trusts nothing: the size, the encoding, the shape, the rules of the
+envelope and the hash are checked in this order, and each failure is an error of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex, tree_of
+from effectmq.protocol.encoding.codec import MSGPACK, Limits, decode_tree, encode_plain
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.errors import (
+    HashMismatchError,
+    MalformedError,
+    PayloadTooLargeError,
+    UnsupportedVersionError,
+)
+from effectmq.protocol.identity.digests import effect_scope_id_of, scope_id
+from effectmq.protocol.identity.validation import validate_envelope, validate_scope
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.body_reference import accepts_out_of_line, refuse_reference
+from effectmq.protocol.messages.message import HeaderValue, Message
+from effectmq.protocol.messages.unknown import NOTHING_UNKNOWN, Unknown, unknown_members
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
+from effectmq.protocol.wire.scopes import EffectScope
+
+__all__ = ["COUNTS", "ENVELOPE_TYPE", "Identity", "Request", "correlation", "read_request"]
+
+#: The AMQP ``type`` of a message that carries one envelope.
+ENVELOPE_TYPE = "effect.envelope.v1"
+
+#: AMQP short strings hold 255 bytes; longer effect ids travel as their digest. Replies are
+#: matched by what their body says, so nothing depends on it.
+_MAX_SHORT_BYTES = 255
+#: A header is a convenience for whoever looks; the body always has the whole key.
+_MAX_KEY_HEADER_BYTES = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes two requests the same effect for ever: where it was asked, and its key."""
+
+    scope_id: str
+    replay_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    One effect, ready to travel or just arrived.
+
+    Attributes:
+        envelope: What to do.
+        hash: SHA-256 of the canonical envelope, lowercase hex.
+        message: The message itself; a retry, a delay or a dead letter republishes its body.
+        kind: The effect kind.
+        effect_id: The effect's id inside its scope.
+        identity: Scope id and replay key.
+        attempt: Which attempt this is, from 1.
+        first_seen_ms: When a worker first saw it; 0 when none has.
+        deadline_ms: When nobody wants it any more, Unix milliseconds; 0 for never.
+        due_ms: When a sleep ends, Unix milliseconds; 0 when not fixed yet.
+        crashes: How often the broker gave up on delivering it.
+        deaths: How many workers died while they held it.
+        former_deaths: How many had before its dead letter was replayed.
+        elsewhere: How many workers gave it back, because they lack what it needs.
+        elsewhere_since_ms: When the first of them did, Unix milliseconds; 0 when none has.
+        canonical: The canonical envelope, whose hash it is.
+        parked_as: For a replayed dead letter: the number of the parking that it came from.
+        ignored: Members that were sent and that this version does not know. Looked for only when
+            no hash was sent: a hash that fits says that they do not matter.
+    """
+
+    envelope: RuntimeEffectEnvelope
+    hash: str
+    message: Message
+    kind: str
+    effect_id: str
+    identity: Identity
+    attempt: int = 1
+    first_seen_ms: int = 0
+    deadline_ms: int = 0
+    due_ms: int = 0
+    crashes: int = 0
+    deaths: int = 0
+    former_deaths: int = 0
+    elsewhere: int = 0
+    elsewhere_since_ms: int = 0
+    canonical: bytes = b""
+    parked_as: int = 0
+    ignored: Unknown = NOTHING_UNKNOWN
+
+    @property
+    def replay_key(self) -> str:
+        """The key that names this effect for ever inside its scope."""
+        return self.identity.replay_key
+
+    @classmethod
+    def seal(
+        cls,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        reply_to: str = "",
+        content_type: str = MSGPACK,
+        scope: EffectScope | None = None,
+        deadline_ms: int = 0,
+        timestamp_s: int = 0,
+        traceparent: str = "",
+        tracestate: str = "",
+        out_of_line: bool = False,
+        limits: Limits | None = None,
+    ) -> Request:
+        """
+        Validate an envelope, hash it, and make its message.
+
+        Args:
+            envelope: What to do.
+            reply_to: The queue that wants the outcome.
+            content_type: How to encode the body; the reply answers in kind.
+            scope: The effect scope, when it is not the one derived from the invocation.
+            deadline_ms: Unix milliseconds after which nobody wants it; 0 for never.
+            timestamp_s: When it is published, Unix seconds.
+            traceparent: W3C trace context to pass on.
+            tracestate: What belongs to it.
+            out_of_line: Whether the outcome may be kept out of line; see ``claimcheck``.
+            limits: The size cap to keep.
+
+        Raises:
+            InvalidEnvelopeError: When a rule of the envelope or of the scope is broken.
+            PayloadTooLargeError: When it is over the size cap, or the scope does not fit a header.
+        """
+        validate_envelope(envelope)
+        canonical = canonical_bytes(envelope)
+        hash_ = sha256_hex(canonical)
+        # The tree that a text spells is had more cheaply than that of a model.
+        body = encode_plain(tree_of(canonical), content_type)
+        cap = (limits or Limits()).max_body_bytes
+        if len(body) > cap:
+            raise PayloadTooLargeError("the envelope", len(body), cap)
+        kind, effect_id, key = _subject(envelope)
+        headers: dict[str, HeaderValue] = {names.HASH: hash_}
+        if len(key.encode()) <= _MAX_KEY_HEADER_BYTES:
+            headers[names.REPLAY_KEY] = key
+        if scope is not None:
+            headers[names.SCOPE] = _scope_header(scope)
+        if deadline_ms:
+            headers[names.DEADLINE] = deadline_ms
+        if traceparent:
+            headers[names.TRACEPARENT] = traceparent
+            if tracestate:
+                headers[names.TRACESTATE] = tracestate
+        if out_of_line:
+            headers[names.OUT_OF_LINE] = True
+        message = Message(
+            body=body,
+            content_type=content_type,
+            type=ENVELOPE_TYPE,
+            correlation_id=correlation(effect_id),
+            reply_to=reply_to,
+            timestamp=timestamp_s,
+            headers=headers,
+        )
+        where = effect_scope_id_of(envelope.invocation) if scope is None else scope_id(scope)
+        return cls(
+            envelope,
+            hash_,
+            message,
+            kind,
+            effect_id,
+            Identity(where, key),
+            deadline_ms=deadline_ms,
+            canonical=canonical,
+        )
+
+    def changed(self, counts: Mapping[str, int]) -> Request:
+        """
+        The same effect with some of its counts moved on, ready for another publish.
+
+        Every copy of an effect is made here, so that none loses a count: what is known of the
+        effect by now, from the journal or from how it was delivered, goes along with what the
+        message said before.
+
+        Args:
+            counts: New values by name, see ``COUNTS``.
+        """
+        fields: dict[str, Any] = {COUNTS[name][0]: value for name, value in counts.items()}
+        known = replace(self, **fields)
+        headers = names.carried(self.message.headers)
+        for field, header, nothing in COUNTS.values():
+            value: int = getattr(known, field)
+            if value != nothing:
+                headers[header] = value
+            else:
+                headers.pop(header, None)
+        message = replace(self.message, message_id="", returns=0, headers=headers)
+        return replace(known, message=message)
+
+
+#: What is counted of an effect on its way: the name, the field of a request, the header that
+#: carries it, and the value that need not be carried.
+COUNTS = {
+    "attempt": ("attempt", names.ATTEMPT, 1),
+    "first_seen": ("first_seen_ms", names.FIRST_SEEN, 0),
+    "deadline": ("deadline_ms", names.DEADLINE, 0),
+    "due": ("due_ms", names.DUE, 0),
+    "crashes": ("crashes", names.CRASHES, 0),
+    "deaths": ("deaths", names.DEATHS, 0),
+    "former_deaths": ("former_deaths", names.FORMER_DEATHS, 0),
+    "elsewhere": ("elsewhere", names.ELSEWHERE, 0),
+    "elsewhere_since": ("elsewhere_since_ms", names.ELSEWHERE_SINCE, 0),
+    "parked_as": ("parked_as", names.PARK_NUMBER, 0),
+}
+
+
+def read_request(message: Message, limits: Limits | None = None) -> Request:
+    """
+    Read what a stranger sent.
+
+    Raises:
+        UnsupportedVersionError: When the message type is not ours.
+        MalformedError: When the body or a header is not what it must be; carries the path.
+        InvalidEnvelopeError: When the envelope, or the scope sent with it, breaks a rule; carries
+            the code.
+        HashMismatchError: When a hash was sent and it is not that of the envelope.
+    """
+    if message.type not in ("", ENVELOPE_TYPE):
+        raise UnsupportedVersionError(message.type, ENVELOPE_TYPE)
+    refuse_reference(message)
+    tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
+    envelope = from_tree(RuntimeEffectEnvelope, tree)
+    validate_envelope(envelope)
+    # The hash is that of the canonical form, so it is taken of what was understood, not of what
+    # was received: member order and unknown members do not change an effect.
+    canonical = canonical_bytes(envelope)
+    hash_ = sha256_hex(canonical)
+    claimed = names.text(message.headers, names.HASH)
+    ignored = NOTHING_UNKNOWN if claimed == hash_ else unknown_members(envelope, tree)
+    if claimed and claimed != hash_:
+        raise HashMismatchError(claimed, hash_, str(ignored))
+    kind, effect_id, key = _subject(envelope)
+    for name in (names.REPLAY_KEY, names.TRACEPARENT, names.TRACESTATE):
+        names.text(message.headers, name)
+    accepts_out_of_line(message)
+    return Request(
+        envelope,
+        hash_,
+        message,
+        kind,
+        effect_id,
+        Identity(_scope_id(message, envelope), key),
+        canonical=canonical,
+        ignored=ignored,
+        **{
+            field: max(nothing, names.integer(message.headers, header, nothing))
+            for field, header, nothing in COUNTS.values()
+        },
+    )
+
+
+def correlation(effect_id: str) -> str:
+    """The AMQP ``correlation_id`` of an effect: its id, or its digest when that is too long."""
+    if len(effect_id.encode()) <= _MAX_SHORT_BYTES:
+        return effect_id
+    return f"sha256:{sha256_hex(effect_id.encode())}"
+
+
+def _subject(envelope: RuntimeEffectEnvelope) -> tuple[str, str, str]:
+    """Kind, effect id and replay key of an envelope that has passed validation."""
+    subject, replay = envelope.invocation.subject, envelope.invocation.replay
+    if not isinstance(subject, RuntimeSubjectEffect) or replay is None:
+        raise MalformedError("invocation", "found no effect with a replay key")
+    return subject.kind, subject.effect_id, replay.key
+
+
+def _scope_id(message: Message, envelope: RuntimeEffectEnvelope) -> str:
+    given = names.text(message.headers, names.SCOPE)
+    if not given:
+        return effect_scope_id_of(envelope.invocation)
+    size = len(given.encode(errors="replace"))
+    if size > names.MAX_SCOPE_BYTES:
+        raise MalformedError(
+            names.SCOPE, f"found {size} bytes, expected at most {names.MAX_SCOPE_BYTES}"
+        )
+    try:
+        scope: EffectScope = from_tree(EffectScope, parse_json(given))
+    except MalformedError as problem:
+        raise MalformedError(names.SCOPE, str(problem)) from None
+    validate_scope(scope)
+    return scope_id(scope)
+
+
+def _scope_header(scope: EffectScope) -> str:
+    validate_scope(scope)
+    header = canonical_json(to_tree(scope))
+    if len(header) > names.MAX_SCOPE_BYTES:
+        raise PayloadTooLargeError("the effect scope", len(header), names.MAX_SCOPE_BYTES)
+    return header.decode()

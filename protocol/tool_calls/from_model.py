@@ -1,0 +1,208 @@
+"""
+From the tool calls that a model asks for to those that a turn runs. Pure.
+
+A model writes its arguments as text, and not every text is an object of arguments: it may be cut
+off, an array, two objects in a row. That is the model's mistake and nobody's error, so it becomes
+what a tool's failure is: an outcome that the model gets to read, under the id of its call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, Never, cast
+
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.text import printable
+from effectmq.protocol.tool_calls.to_model import model_tool_return
+from effectmq.protocol.wire.llm_request import LlmContentBlockToolCall, LlmToolSpec
+from effectmq.protocol.wire.llm_response import LlmOutputPartToolCall
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
+from effectmq.protocol.wire.tools import (
+    CompletedToolCall,
+    PreparedToolCall,
+    ToolCallOutcomeFailure,
+    ToolCallOutput,
+    ToolFailure,
+    ToolFailureClass,
+    ToolRetryDispositionNever,
+)
+
+__all__ = ["ModelToolCall", "arguments_from_model", "calls_from_model"]
+
+#: A tool call of a model, as a response has it, or as it stands in the conversation.
+ModelToolCall = LlmOutputPartToolCall | LlmContentBlockToolCall
+
+#: An envelope may be nested twice as deep, and so may the outcome, which has the arguments, too.
+_MAX_DEPTH = 64
+_EXPECTED = "expected one JSON object with the arguments by name"
+
+
+def arguments_from_model(part: ModelToolCall) -> dict[str, Any]:
+    """
+    The arguments of a tool call that a model asks for.
+
+    Args:
+        part: The call; an empty text, and ``null``, are no arguments.
+
+    Raises:
+        MalformedError: When they are no object, or cannot be sent; a sentence for the model.
+    """
+    return _read(part)[1]
+
+
+def calls_from_model(
+    parts: Sequence[ModelToolCall], tools: Iterable[LlmToolSpec] | None = None
+) -> list[PreparedToolCall | RuntimeEffectOutcomeToolCall]:
+    """
+    What becomes of the calls of one answer.
+
+    Args:
+        parts: The calls.
+        tools: Those that were on offer; a call of another one has failed. ``None`` leaves it to
+            the worker to say that there is no such tool.
+
+    Returns:
+        For each either the call, ready to be run, or the outcome that it has already.
+    """
+    offered = None if tools is None else [tool.name for tool in tools]
+    seen: set[str] = set()
+    found: list[PreparedToolCall | RuntimeEffectOutcomeToolCall] = []
+    for part in parts:
+        if part.call_id in seen:
+            id_ = printable(part.call_id, 100)
+            message = f"another call of this answer has the id {id_!r}; expected one for each"
+            found.append(_failed(part, "invalid_request", "duplicate_call_id", message))
+        else:
+            found.append(_prepared(part, offered))
+        seen.add(part.call_id)
+    return found
+
+
+def _prepared(
+    part: ModelToolCall, offered: list[str] | None
+) -> PreparedToolCall | RuntimeEffectOutcomeToolCall:
+    if offered is not None and part.tool_name not in offered:
+        return _failed(part, "unavailable", "tool_unavailable", _no_such_tool(part, offered))
+    try:
+        return _read(part)[0]
+    except MalformedError as problem:
+        name = printable(part.tool_name, 100)
+        message = f"invalid arguments for tool {name}: {printable(str(problem), 500)}"
+        return _failed(part, "invalid_request", "invalid_tool_args", message)
+
+
+def _no_such_tool(part: ModelToolCall, offered: list[str]) -> str:
+    near = get_close_matches(part.tool_name, offered, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    known = ", ".join(offered) or "none"
+    return (
+        f"no tool {printable(part.tool_name, 100)!r} is on offer.{hint} "
+        f"On offer: {printable(known, 500)}"
+    )
+
+
+def _failed(
+    part: ModelToolCall, class_: ToolFailureClass, code: str, message: str
+) -> RuntimeEffectOutcomeToolCall:
+    failure = ToolFailure(
+        class_=class_,
+        code=code,
+        message=message,
+        source="runtime",
+        retry=ToolRetryDispositionNever(),
+    )
+    output = ToolCallOutput(outcome=ToolCallOutcomeFailure(payload=failure))
+    result = CompletedToolCall(
+        call_id=part.call_id,
+        tool_name=part.tool_name,
+        args=part.input_json,
+        output=output,
+        model_return=model_tool_return(part.call_id, part.tool_name, output),
+        duration_ms=0,
+        replay=part.replay,
+    )
+    return RuntimeEffectOutcomeToolCall(result=result, host_events=[])
+
+
+# The text --------------------------------------------------------------------------------------
+
+
+def _read(part: ModelToolCall) -> tuple[PreparedToolCall, dict[str, Any]]:
+    """
+    The call, and its arguments.
+
+    Raises:
+        MalformedError: When they are none.
+    """
+    text = part.input_json.strip()
+    # Models write nothing, or null, when there is nothing to give.
+    value: object = _value(text) if text not in ("", "null") else {}
+    if not isinstance(value, dict):
+        raise MalformedError("", f"found {_kind(value)}, {_EXPECTED}")
+    if _deeper(cast("object", value), _MAX_DEPTH):
+        raise MalformedError(
+            "", f"found more than {_MAX_DEPTH} levels of arrays and objects, {_EXPECTED}"
+        )
+    arguments = cast("dict[str, Any]", value)
+    call = PreparedToolCall(
+        call_id=part.call_id, tool_name=part.tool_name, args=arguments, replay=part.replay
+    )
+    return call, arguments
+
+
+def _value(text: str) -> object:
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except RecursionError:
+        raise MalformedError("", f"found JSON that is nested too deeply, {_EXPECTED}") from None
+    except ValueError as problem:
+        raise MalformedError(
+            "",
+            f"found text that is not JSON ({printable(str(problem), 100)}): "
+            f"{printable(text, 100)}; {_EXPECTED}",
+        ) from None
+    rest = text[end:].strip()
+    if not rest:
+        return cast("object", value)
+    try:
+        _DECODER.raw_decode(rest)
+        found = "several JSON values in a row"
+        more = "; make one call for each"
+    except (ValueError, RecursionError):
+        found, more = f"more text after a JSON value: {printable(rest, 100)}", ""
+    raise MalformedError("", f"found {found}, {_EXPECTED}{more}")
+
+
+def _no_number(word: str) -> Never:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether a value has more levels; without going down all of them."""
+    layer: list[object] = [value]
+    for _ in range(levels + 1):
+        below: list[object] = []
+        for one in layer:
+            if isinstance(one, dict):
+                below += cast("dict[str, object]", one).values()
+            elif isinstance(one, list):
+                below += cast("list[object]", one)
+        if not below:
+            return False
+        layer = below
+    return any(isinstance(one, dict | list) for one in layer)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, bool):
+        return str(json.dumps(value))
+    return "a number"

@@ -1,0 +1,1 @@
+"""``effectmq dead``: dead letters."""

@@ -1,0 +1,118 @@
+"""The options that choose dead letters, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import time
+from datetime import datetime
+
+from effectmq.broker.dead_letters.dead_letters import DeadFilter
+from effectmq.cli.options import positive
+from effectmq.consumers.decisions.delivery import PARK_REASONS
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.kinds import EFFECT_KINDS
+from effectmq.protocol.text import printable
+
+__all__ = ["REASONS", "add_choice_options", "add_ids", "chosen_by", "moment", "rate"]
+
+#: Why a letter can be here, with what each means.
+REASONS = {
+    **PARK_REASONS,
+    "raw": "the broker moved it here by itself, or somebody else put it here",
+}
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|m|h))?")
+
+
+def add_ids(parser: argparse.ArgumentParser) -> None:
+    """Add ids as plain words."""
+    parser.add_argument(
+        "letters", nargs="*", metavar="ID", help="letter ids, or enough of them to be unique"
+    )
+
+
+def add_choice_options(parser: argparse.ArgumentParser) -> None:
+    """Add the filters."""
+    group = parser.add_argument_group(
+        "which letters", "Repeat an option for 'any of these'; several options must all be met."
+    )
+    group.add_argument("--id", action="append", default=[], metavar="ID", help="the letter's id")
+    group.add_argument("--kind", action="append", default=[], choices=EFFECT_KINDS, metavar="KIND")
+    group.add_argument(
+        "--reason",
+        action="append",
+        default=[],
+        choices=tuple(REASONS),
+        metavar="REASON",
+        help=", ".join(REASONS),
+    )
+    group.add_argument("--code", action="append", default=[], help="the error's code")
+    group.add_argument(
+        "--effect-id", action="append", default=[], metavar="ID", help="the whole effect id"
+    )
+    group.add_argument(
+        "--since",
+        type=moment,
+        metavar="TIME",
+        help="parked since then: 30m, 1h, 2d ago, or an ISO time (local, unless it has an offset)",
+    )
+    group.add_argument("--until", type=moment, metavar="TIME", help="parked before then")
+    group.add_argument(
+        "--edited", action="store_true", help="only what was edited and replayed before"
+    )
+    group.add_argument("--limit", type=positive, metavar="N", help="at most so many, oldest first")
+
+
+def chosen_by(args: argparse.Namespace) -> DeadFilter:
+    """
+    The filter that the options make.
+
+    Raises:
+        ConfigurationError: When the times leave nothing between them.
+    """
+    since, until = args.since, args.until
+    if since is not None and until is not None and since >= until:
+        raise ConfigurationError("--since is not before --until, so no letter can be meant")
+    ids = [*getattr(args, "letters", []), *args.id]
+    return DeadFilter(
+        ids=tuple(dict.fromkeys(letter_id.lower() for letter_id in ids)),
+        kinds=tuple(args.kind),
+        reasons=tuple(args.reason),
+        codes=tuple(args.code),
+        effect_ids=tuple(args.effect_id),
+        since_ms=since,
+        until_ms=until,
+        edited=True if args.edited else None,
+    )
+
+
+def moment(text: str) -> int:
+    """A time as Unix milliseconds: ``90s``, ``1h30m``, ``2d`` ago, or an ISO time."""
+    stripped = text.strip()
+    if _DURATION.fullmatch(stripped):
+        ago_s = sum(float(value) * _UNIT_S[unit] for value, unit in _PART.findall(stripped))
+        return round((time.time() - ago_s) * 1_000)
+    try:
+        return round(datetime.fromisoformat(stripped).timestamp() * 1_000)
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(
+            f"found {printable(text)!r}, expected how long ago (30m, 1h, 2d), or an ISO time, for "
+            "instance 2026-01-31T12:00"
+        ) from None
+
+
+def rate(text: str) -> float:
+    """A rate as a number a second: ``20/s``, ``100/m``, or ``20``."""
+    found = _RATE.fullmatch(text.strip())
+    value = float(found[1]) / _UNIT_S[found[2] or "s"] if found else 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"found {printable(text)!r}, expected a rate above 0, for instance 20/s or 100/m"
+        )
+    return value

@@ -1,0 +1,213 @@
+"""
+How dead letters look on a terminal.
+
+Everything in them may come from a stranger, so every text is made printable, and JSON is written
+with escapes for whatever a terminal would obey.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from effectmq.broker.dead_letters.content import DeadContent, read_content
+from effectmq.broker.dead_letters.dead_letters import DeadReport
+from effectmq.cli.dead.choice import REASONS
+from effectmq.cli.terminal.tables import pairs, table
+from effectmq.protocol.messages.dead_letter import DeadLetter
+from effectmq.protocol.text import printable
+
+__all__ = [
+    "age",
+    "letter_table",
+    "letter_text",
+    "pretty",
+    "report_lines",
+    "short",
+    "tally_line",
+    "when",
+]
+
+_MAX_EFFECT = 40
+_MAX_ERROR = 72
+_MAX_DETAIL = 2_000
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def letter_table(letters: Iterable[DeadLetter], now_ms: int) -> str:
+    """One row a letter."""
+    return table(
+        ("id", "parked", "reason", "kind", "attempts", "effect", "error"),
+        [
+            (
+                letter.id,
+                age(letter.parked_ms, now_ms),
+                short(letter.reason, _MAX_EFFECT),
+                short(letter.kind, _MAX_EFFECT),
+                letter.attempts or None,
+                short(_effect_id(letter), _MAX_EFFECT),
+                short(_error(letter), _MAX_ERROR),
+            )
+            for letter in letters
+        ],
+    )
+
+
+def tally_line(reasons: Counter[str], seen: int) -> str:
+    """How many letters, by reason; ``seen`` is how many were looked at."""
+    count = reasons.total()
+    if not count:
+        return "no dead letters" if not seen else f"none of {_letters(seen)} is meant"
+    whole = _letters(count) if count == seen else f"{count} of {_letters(seen)}"
+    return f"{whole}: {_reasons(reasons)}"
+
+
+def letter_text(
+    letter: DeadLetter, content: DeadContent, record: Mapping[str, Any], now_ms: int
+) -> str:
+    """Everything about one letter."""
+    message = letter.message
+    reason = REASONS.get(letter.reason)
+    values: list[tuple[str, object]] = [
+        ("letter", letter.id),
+        ("effect id", _effect_id(letter)),
+        ("replay key", letter.replay_key),
+        ("hash", letter.hash),
+        ("edited from", letter.edited_from or None),
+        ("kind", letter.kind),
+        ("route", letter.route if letter.route != letter.kind else None),
+        ("reason", f"{letter.reason}: {reason}" if reason else letter.reason),
+        ("code", letter.code),
+        ("attempts", letter.attempts or None),
+        ("deaths", letter.deaths or None),
+        ("deaths before its replay", letter.former_deaths or None),
+        ("parked", when(letter.parked_ms, now_ms)),
+        ("by", letter.parked_by),
+        ("reply to", message.reply_to),
+        ("content type", message.content_type),
+        ("message id", message.message_id),
+        ("published", when(message.timestamp * 1_000, now_ms)),
+        *((name, value) for name, value in record["headers"].items()),
+        ("body", f"{record['body_bytes']} bytes, sha256 {record['body_sha256']}"),
+    ]
+    parts = [pairs((name, value) for name, value in values if value not in (None, ""))]
+    parts.append(f"error: {printable(str(record['detail']), _MAX_DETAIL)}")
+    if record["envelope"] is not None:
+        title = _TITLES.get(content.form, "body (JSON, but no envelope)")
+        parts.append(f"{title}:\n{pretty(record['envelope'])}")
+    elif record["body_base64"] is not None:
+        parts.append(f"body (base64):\n{record['body_base64']}")
+    else:
+        parts.append("body: left out, because a secret in it could not be found")
+    parts.append(_advice(letter, content, record))
+    return "\n\n".join(parts)
+
+
+#: What the body is called, by its form.
+_TITLES = {"envelope": "envelope", "outcome": "outcome (carried out, not delivered)"}
+
+
+def _advice(letter: DeadLetter, content: DeadContent, record: Mapping[str, Any]) -> str:
+    if letter.is_outcome:
+        return f"deliver it:     effectmq dead replay {letter.id}"
+    if content.request is not None:
+        return (
+            f"replay it:      effectmq dead replay {letter.id}\n"
+            f"mend it first:  effectmq dead show {letter.id} --envelope > envelope.json\n"
+            f"                effectmq dead replay {letter.id} --edit envelope.json"
+        )
+    return (
+        f"it cannot be replayed as it is: {printable(str(record['problem']), _MAX_DETAIL)}\n"
+        f"mend it:  effectmq dead replay {letter.id} --edit envelope.json"
+    )
+
+
+def report_lines(report: DeadReport, *, done: str, intended: str) -> list[str]:
+    """
+    What became of the chosen letters.
+
+    Args:
+        report: The report.
+        done: The verb for what was done, for instance ``replayed``.
+        intended: The verb for a dry run, for instance ``would be replayed``.
+    """
+    if not report.chosen:
+        return ["no dead letter is meant; nothing was done"]
+    verb = intended if report.dry_run else done
+    lines = [
+        f"{report.done} of {_letters(report.chosen)} {verb} (chosen: {_reasons(report.by_reason)})"
+    ]
+    counts = (
+        (report.copies, "taken off as second copies of the same parking"),
+        (report.skipped, "cannot be replayed as they are"),
+        (report.failed, "found no queue"),
+        (report.gone, "no longer there"),
+        (report.unseen, "gone before they could be looked at: somebody else took them"),
+    )
+    lines += [f"{count} {what}" for count, what in counts if count]
+    return lines
+
+
+def age(then_ms: int, now_ms: int) -> str:
+    """How long ago, in one unit; empty when it is not known."""
+    if then_ms <= 0:
+        return ""
+    seconds = max(0, (now_ms - then_ms) // 1_000)
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return "0s"
+
+
+def pretty(tree: object) -> str:
+    """JSON for people: readable text as it is, everything else as an escape. It is still JSON."""
+    text = json.dumps(tree, indent=2, ensure_ascii=False)
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
+        for character in text
+    )
+
+
+def when(then_ms: int, now_ms: int) -> str | None:
+    """A moment of the local clock, and how long ago it was; ``None`` when it is not known."""
+    if then_ms <= 0:
+        return None
+    try:
+        time = datetime.fromtimestamp(then_ms / 1_000).astimezone().isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{then_ms} ms since 1970"
+    return f"{time} ({age(then_ms, now_ms)} ago)"
+
+
+def short(text: str, limit: int) -> str:
+    """Text on one line of at most so many characters, for a cell."""
+    line = printable(text, 10 * limit)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _effect_id(letter: DeadLetter) -> str:
+    if letter.effect_id:
+        return letter.effect_id
+    # A producer in another language need not send it; the body has it.
+    request = read_content(letter).request
+    return request.effect_id if request is not None else ""
+
+
+def _error(letter: DeadLetter) -> str:
+    # Our own codes repeat the reason; those of handlers say something.
+    if not letter.code or letter.code.startswith("effectmq_"):
+        return letter.detail
+    return f"{letter.code}: {letter.detail}"
+
+
+def _letters(count: int) -> str:
+    return f"{count} dead letter" if count == 1 else f"{count} dead letters"
+
+
+def _reasons(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count} {short(reason, 40)}" for reason, count in reasons.most_common())

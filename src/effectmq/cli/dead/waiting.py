@@ -1,0 +1,117 @@
+"""
+Replay one letter and wait for what comes of it.
+
+A message has one reply queue, so while somebody waits here the outcome comes here; it is then
+passed on, byte for byte, to the producer that asked at first, if its queue still exists.
+"""
+
+from __future__ import annotations
+
+from effectmq.broker.client.client import EffectClient
+from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
+from effectmq.broker.dead_letters.edit import edit_letter
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.transports.port import Transport
+from effectmq.protocol.encoding.codec import JSON, MSGPACK
+from effectmq.protocol.errors import EffectmqError, UnroutableError
+from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.dead_letter import DeadLetter
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.reply import OUTCOME_TYPE, Reply, encode_reply, join_replies
+from effectmq.protocol.topology import Names, TopologySettings
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+
+__all__ = ["NotReplayedError", "replay_and_wait"]
+
+
+class NotReplayedError(EffectmqError):
+    """The letter is still where it was."""
+
+
+async def replay_and_wait(
+    broker: str,
+    transport: Transport,
+    topology: TopologySettings,
+    letter_id: str,
+    *,
+    document: bytes | None,
+    timeout_s: float,
+    claims: ClaimCheck | None = None,
+) -> tuple[Reply, bool]:
+    """
+    Replay a letter, edited or not, and wait.
+
+    Args:
+        broker: The broker's address, for a client of our own.
+        transport: An open transport.
+        topology: The namespace.
+        letter_id: The letter's id or the beginning of it.
+        document: The edited envelope as JSON; ``None`` replays it as it is.
+        timeout_s: How long to wait, in seconds.
+        claims: Fetches bodies that are kept out of line, and keeps them there.
+
+    Returns:
+        The answer, and whether its producer has it too.
+
+    Raises:
+        DeadLetterIdError: When the id names no letter, or more than one.
+        NotReplayedError: When the letter cannot be replayed.
+        EffectTimeoutError: When no answer came in time; the effect goes on.
+    """
+    letters = DeadLetters(transport, topology, claims=claims)
+    letter = await letters.find(letter_id)
+    envelope = await _envelope(letters, letter, document)
+    store = claims.store if claims is not None else None
+    async with EffectClient(broker, topology=topology, attachments=store) as client:
+        handle = client.attach(envelope)
+        reply_to = Names(topology.namespace).reply_queue(client.identity)
+        if document is not None:
+            await letters.replay_edited(letter.id, document, reply_to=reply_to)
+        else:
+            await _replay(letters, letter, reply_to)
+        reply = await handle.reply(timeout_s)
+    return reply, await _pass_on(transport, letter, reply, claims)
+
+
+async def _envelope(
+    letters: DeadLetters, letter: DeadLetter, document: bytes | None
+) -> RuntimeEffectEnvelope:
+    if document is not None:
+        return edit_letter(letter, document).request.envelope
+    content = await letters.content(letter)
+    if content.request is None:
+        raise NotReplayedError(
+            f"the letter {letter.id} cannot be replayed as it is: {content.problem}. Mend the "
+            "envelope and replay it with --edit"
+        )
+    return content.request.envelope
+
+
+async def _replay(letters: DeadLetters, letter: DeadLetter, reply_to: str) -> None:
+    report = await letters.replay(DeadFilter(ids=(letter.id,)), reply_to=reply_to)
+    if not report.done:
+        reason = report.stopped or "; ".join(report.problems) or "it is no longer there"
+        raise NotReplayedError(f"the letter {letter.id} was not replayed: {reason}")
+
+
+async def _pass_on(
+    transport: Transport, letter: DeadLetter, reply: Reply, claims: ClaimCheck | None
+) -> bool:
+    old = letter.message
+    if not old.reply_to:
+        return False
+    content_type = old.content_type if old.content_type in (MSGPACK, JSON) else MSGPACK
+    message = Message(
+        body=join_replies([encode_reply(reply, content_type)], content_type),
+        content_type=content_type,
+        type=OUTCOME_TYPE,
+        correlation_id=old.correlation_id,
+        headers={names.HASH: reply.hash},
+    )
+    if claims is not None and old.headers.get(names.OUT_OF_LINE) is True:
+        message = await claims.outgoing(message)
+    try:
+        await transport.publish("", old.reply_to, message)
+    except UnroutableError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""``effectmq demo``: effectmq at work in one process."""

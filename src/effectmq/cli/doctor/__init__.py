@@ -1,0 +1,1 @@
+"""``effectmq doctor``: whether everything is in place."""

@@ -1,0 +1,155 @@
+"""``effectmq doctor``: is everything in place, and does a message get through?"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import AsyncIterator
+
+from effectmq.broker.store.attachments import open_attachments
+from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.broker.transports import open_transport
+from effectmq.broker.transports.settings import TransportSettings
+from effectmq.cli.doctor.checks import Checkup, Finding
+from effectmq.cli.doctor.nodes import node_findings
+from effectmq.cli.doctor.stores import check_attachments, check_journal
+from effectmq.cli.loading import load_worker
+from effectmq.cli.options import (
+    Commands,
+    add_broker_options,
+    add_journal_option,
+    add_json_option,
+    add_quiet_option,
+    broker_of,
+    is_memory,
+    route,
+    seconds,
+    topology_of,
+)
+from effectmq.cli.permitted import permission_findings
+from effectmq.cli.terminal.output import flush, write_json, write_text
+from effectmq.cli.topology.inventory import all_routes
+from effectmq.consumers.settings import WorkerSettings
+from effectmq.consumers.worker import EffectWorker
+from effectmq.environment import Environment
+from effectmq.journal_place import default_journal
+from effectmq.protocol.errors import EffectmqError
+from effectmq.protocol.text import printable
+from effectmq.protocol.urls import mask_url
+
+__all__ = ["configure", "run"]
+
+#: RabbitMQ's own default on every release.
+_CONSUMER_TIMEOUT_S = 1_800.0
+#: Whoever asks wants to know now, not whether the broker comes up in a while.
+_CONNECTION = TransportSettings(name="effectmq doctor", connect_timeout_s=5.0)
+_NAME_WIDTH = 32
+_MAX_DETAIL = 1_000
+
+_DESCRIPTION = """\
+Check the broker, what its user may do, the topology, the consumers, the dead letters, delivery, the
+journal and the attachment store: one line a check, with OK, WARN (works, but look at it) or FAIL.
+Nothing is mended; what is missing is declared by: effectmq topology apply. With --json:
+{"check","status","detail"}, one object a line.
+
+Exit code: 0 without a FAIL, 1 with one."""
+
+
+def configure(commands: Commands) -> None:
+    """Add the parser."""
+    parser = commands.add_parser(
+        "doctor",
+        help="check broker, topology, consumers and delivery",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--worker",
+        metavar="module:app",
+        help="a Worker whose broker, namespace, journal, store and time limits to check",
+    )
+    parser.add_argument(
+        "--kind",
+        action="append",
+        type=route,
+        metavar="KIND",
+        help="also look at this lane (kind.lane); may be repeated",
+    )
+    parser.add_argument(
+        "--consumer-timeout",
+        type=seconds,
+        default=_CONSUMER_TIMEOUT_S,
+        metavar="S",
+        help="the broker's consumer_timeout, when it was changed; default: 1800",
+    )
+    add_json_option(parser)
+    add_broker_options(parser)
+    add_journal_option(parser)
+    add_quiet_option(parser)
+    parser.set_defaults(run=run)
+
+
+async def run(args: argparse.Namespace) -> int:
+    """
+    Check everything.
+
+    Raises:
+        ConfigurationError: When the command line cannot be used.
+    """
+    failed = False
+    async for finding in _findings(args):
+        failed = failed or finding.status == "FAIL"
+        if args.json:
+            write_json(_document(finding))
+        elif finding.status != "OK" or not args.quiet:
+            write_text(_line(finding))
+        flush()
+    return 1 if failed else 0
+
+
+async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
+    app = load_worker(args.worker) if args.worker else None
+    broker = broker_of(args) if app is None or args.broker else app.broker
+    settings = topology_of(args) if app is None or args.namespace else app.topology
+    longest_s = app.longest_time_limit_s if app else WorkerSettings().time_limit_s
+    transport = open_transport(broker, _CONNECTION)
+    for finding in await node_findings(broker, _CONNECTION):
+        yield finding
+    started = time.monotonic()
+    try:
+        async with transport:
+            took_ms = (time.monotonic() - started) * 1_000
+            yield Finding("connection", "OK", f"{mask_url(broker)} in {took_ms:.0f} ms")
+            routes = all_routes(args.kind)
+            if not is_memory(broker):
+                async for finding in permission_findings(transport, settings, routes):
+                    yield finding
+            checkup = Checkup(transport, broker, settings, routes, longest_s, args.consumer_timeout)
+            async for finding in checkup.findings():
+                yield finding
+    except EffectmqError as problem:
+        yield Finding("connection", "FAIL", str(problem))
+    # Also without a broker: each of them has its own reasons.
+    default = default_journal(Environment.read().state, settings.namespace)
+    journal = args.journal or (app.journal if app else Environment.read().journal or default)
+    yield await check_journal(journal, chosen=journal != default)
+    yield await check_attachments(_store(app))
+
+
+def _store(app: EffectWorker | None) -> AttachmentStore | None:
+    if app is not None:
+        return app.attachments
+    return open_attachments(Environment.read().attachments)
+
+
+def _document(finding: Finding) -> dict[str, str]:
+    return {
+        "check": finding.check,
+        "status": finding.status,
+        "detail": printable(finding.detail, _MAX_DETAIL),
+    }
+
+
+def _line(finding: Finding) -> str:
+    detail = printable(finding.detail, _MAX_DETAIL)
+    return f"{finding.status:<4}  {finding.check:<{_NAME_WIDTH}}  {detail}"

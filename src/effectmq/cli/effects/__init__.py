@@ -1,0 +1,1 @@
+"""``effectmq effects``: what the journal knows."""

@@ -1,0 +1,357 @@
+"""``effectmq effects``: what the journal knows of effects, and cancelling one."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import islice
+
+from effectmq.broker.client.cancelling import announce_cancel
+from effectmq.broker.store.journal.archive.archive import Archive, open_archive
+from effectmq.broker.store.journal.archive.summaries import (
+    EffectDetail,
+    EffectFilter,
+    EffectIdError,
+    EffectSummary,
+    Place,
+)
+from effectmq.broker.store.journal.archive.tail import News
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.recall import cancel_error
+from effectmq.broker.store.journal.records import Cancel, Cancelled, Effect, Recorded
+from effectmq.broker.transports import open_transport
+from effectmq.broker.transports.settings import TransportSettings
+from effectmq.cli.dead.view import pretty
+from effectmq.cli.effects.options import DESCRIPTION, add_actions, filter_of
+from effectmq.cli.effects.view import (
+    detail_facts,
+    detail_text,
+    difference_lines,
+    effect_facts,
+    effect_table,
+    lineage_facts,
+    lineage_text,
+    news_line,
+    payload,
+)
+from effectmq.cli.journal.options import journal_of, namespace_of
+from effectmq.cli.options import Commands, broker_of, is_memory, topology_of
+from effectmq.cli.terminal.output import flush, note, write_json, write_text
+from effectmq.protocol.encoding.codec import HARD_MAX_BODY_BYTES
+from effectmq.protocol.encoding.differences import Difference, differences
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    EffectmqError,
+    InvalidEnvelopeError,
+    MalformedError,
+)
+from effectmq.protocol.messages.request import Identity
+from effectmq.protocol.text import printable
+from effectmq.protocol.topology import Names
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+
+__all__ = ["configure", "run"]
+
+_DEFAULT_ROWS = 50
+_PAGE = 500
+_POLL_S = 0.5
+#: Telling the workers is a courtesy; nobody waits long for it.
+_CONNECTION = TransportSettings(name="effectmq effects", connect_timeout_s=5.0)
+#: Written with an escape for every character.
+_MAX_DOCUMENT_BYTES = 8 * HARD_MAX_BODY_BYTES
+
+
+def configure(commands: Commands) -> None:
+    """Add the parsers."""
+    parser = commands.add_parser(
+        "effects",
+        help="list, show, follow, compare and cancel effects of the journal",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_actions(parser)
+    parser.set_defaults(run=run)
+
+
+async def run(args: argparse.Namespace) -> int:
+    """
+    Carry out one action.
+
+    Raises:
+        ConfigurationError: When there is no journal, or options do not go together.
+        DatabaseError: When the journal cannot be used.
+        EffectIdError: When a name means no effect, or more than one.
+    """
+    actions = {
+        "list": _list,
+        "get": _get,
+        "tail": _tail,
+        "tree": _tree,
+        "diff": _diff,
+        "cancel": _cancel,
+    }
+    return await actions[args.action](args)
+
+
+# Looking ---------------------------------------------------------------------------------------
+
+
+async def _list(args: argparse.Namespace) -> int:
+    chosen = filter_of(args)
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
+        if args.json:
+            async for effect in _pages(archive, chosen, args.limit):
+                write_json(effect_facts(effect))
+            return 0
+        most: int = args.limit or _DEFAULT_ROWS
+        found = await archive.find(chosen, limit=most + 1)
+        now_ms = await archive.now_ms()
+    if not found:
+        write_text("no effects" if chosen == EffectFilter() else "no such effects")
+        return 0
+    write_text(effect_table(found[:most], now_ms))
+    if len(found) > most:
+        note(f"the last {most} are shown; --limit N shows more", quiet=args.quiet)
+    return 0
+
+
+async def _pages(
+    archive: Archive, chosen: EffectFilter, limit: int | None
+) -> AsyncIterator[EffectSummary]:
+    after: Place | None = None
+    left = sys.maxsize if limit is None else limit
+    while left > 0:
+        page = await archive.find(chosen, limit=min(_PAGE, left), after=after)
+        for effect in page:
+            yield effect
+        if len(page) < _PAGE:
+            return
+        left -= len(page)
+        after = page[-1].place
+
+
+async def _get(args: argparse.Namespace) -> int:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
+        effect = await _meant(archive, args)
+        lineage = await archive.lineage(effect) if args.lineage else None
+        now_ms = await archive.now_ms()
+    if args.envelope or args.outcome:
+        _show_payload(effect, "envelope" if args.envelope else "outcome")
+    elif args.json:
+        tree = [lineage_facts(node, effect) for node in lineage.nodes] if lineage else None
+        write_json({**detail_facts(effect), **({"lineage": tree} if lineage else {})})
+    else:
+        write_text(detail_text(effect, now_ms))
+        if lineage is not None:
+            write_text(f"\nlineage:\n{lineage_text(lineage, effect, now_ms)}")
+    return 0
+
+
+def _show_payload(effect: EffectDetail, what: str) -> None:
+    text = effect.envelope_json if what == "envelope" else effect.outcome_json
+    if not text:
+        raise ConfigurationError(
+            f"there is no {what} of this effect: it is {effect.status}. See what there is with: "
+            f"effectmq effects get {effect.hash[:12]}"
+        )
+    write_text(pretty(payload(text)))
+
+
+async def _tree(args: argparse.Namespace) -> int:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
+        effect = await _meant(archive, args)
+        lineage = await archive.lineage(effect, most=args.limit)
+        now_ms = await archive.now_ms()
+    if args.json:
+        for node in lineage.nodes:
+            write_json(lineage_facts(node, effect))
+    else:
+        write_text(lineage_text(lineage, effect, now_ms))
+    if lineage.more:
+        note(f"the first {args.limit} are shown; --limit N shows more", quiet=args.quiet)
+    return 0
+
+
+async def _tail(args: argparse.Namespace) -> int:
+    chosen = filter_of(args)
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
+        if chosen.since_ms is None:
+            chosen = replace(chosen, since_ms=await archive.now_ms())
+        note(f"following {archive.where}; end with Ctrl-C", quiet=args.quiet or args.json)
+        news, lost = News(chosen), False
+        while True:
+            try:
+                fresh = await archive.since(news)
+            except DatabaseUnavailableError as problem:
+                # A server that restarts is no reason to stop following it.
+                if not lost:
+                    note(f"{problem}. Waiting for it")
+                fresh, lost = [], True
+            else:
+                lost = False
+            for effect in fresh:
+                if args.json:
+                    write_json(effect_facts(effect))
+                else:
+                    write_text(news_line(effect))
+            flush()
+            if not news.more or lost:
+                await asyncio.sleep(_POLL_S)
+
+
+async def _meant(archive: Archive, args: argparse.Namespace) -> EffectDetail:
+    """The effect that the command line names."""
+    if args.key:
+        if args.name:
+            raise ConfigurationError("give an id, or --key, but not both")
+        if args.scope:
+            return await archive.get_exactly(Identity(args.scope, args.key))
+        return await archive.get(args.key)
+    if not args.name:
+        raise ConfigurationError(
+            "which effect? Give its replay key, effect id or part of its hash, or --scope and --key"
+        )
+    return await archive.get(args.name, scope_id=args.scope)
+
+
+# Comparing -------------------------------------------------------------------------------------
+
+
+async def _diff(args: argparse.Namespace) -> int:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
+        sides = [await _side(archive, word, args.scope) for word in (args.a, args.b)]
+    (one_envelope, one_outcome), (other_envelope, other_outcome) = sides
+    parts = [("envelope", differences(one_envelope, other_envelope))]
+    if one_outcome is not None and other_outcome is not None:
+        parts.append(("outcome", differences(one_outcome, other_outcome)))
+    differ = False
+    for part, found in parts:
+        first = list(islice(found, args.limit))
+        more = sum(1 for _ in found)
+        differ = differ or bool(first)
+        _show_differences(args, part, first, more)
+    return int(differ)
+
+
+async def _side(archive: Archive, word: str, scope_id: str) -> tuple[object, object]:
+    """Envelope and outcome of a recorded effect; of a file, its envelope."""
+    if word == "-" or word.startswith("@") or word.endswith(".json"):
+        return _envelope_in(word.removeprefix("@")), None
+    effect = await archive.get(word, scope_id=scope_id)
+    if not effect.envelope_json:
+        raise ConfigurationError(
+            f"the envelope of {printable(word, 200)!r} is not kept (it is {effect.status}), so "
+            "there is nothing to compare"
+        )
+    return payload(effect.envelope_json), payload(effect.outcome_json)
+
+
+def _show_differences(
+    args: argparse.Namespace, part: str, found: list[Difference], more: int
+) -> None:
+    if args.json:
+        for one in found:
+            values = {} if args.paths else {"before": one.before, "after": one.after}
+            write_json({"part": part, "change": one.change, "path": one.path, **values})
+    elif found:
+        write_text(f"{part}:")
+        for line in difference_lines(found, values=not args.paths):
+            write_text(f"  {line}")
+    else:
+        write_text(f"{part}: the same")
+    if more:
+        note(f"and {more} more in the {part}; --limit N shows more", quiet=args.quiet)
+
+
+def _envelope_in(path: str) -> object:
+    try:
+        if path == "-":
+            document = sys.stdin.buffer.read(_MAX_DOCUMENT_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                document = file.read(_MAX_DOCUMENT_BYTES + 1)
+    except OSError as problem:
+        raise ConfigurationError(f"{path} cannot be read: {problem.strerror}") from None
+    if len(document) > _MAX_DOCUMENT_BYTES:
+        raise ConfigurationError(
+            f"{path} is longer than {_MAX_DOCUMENT_BYTES} bytes; no envelope may be that large"
+        )
+    try:
+        return to_tree(from_tree(RuntimeEffectEnvelope, parse_json(document)))
+    except MalformedError as problem:
+        raise ConfigurationError(
+            f"{path} holds no envelope: {problem}. Expected one as JSON, as 'effectmq effects get "
+            "ID --envelope' prints it"
+        ) from None
+
+
+# Cancelling ------------------------------------------------------------------------------------
+
+
+async def _cancel(args: argparse.Namespace) -> int:
+    url, namespace = journal_of(args), namespace_of(args)
+    async with open_archive(url, namespace=namespace) as archive:
+        effect = await _to_cancel(archive, args)
+    error = canonical_bytes(cancel_error(effect.kind, args.reason)).decode()
+    try:
+        async with Journal(url, namespace=namespace) as journal:
+            answer = await journal.cancel(Cancel(effect, error))
+    except InvalidEnvelopeError as problem:
+        raise ConfigurationError(problem.message) from None
+    if isinstance(answer, Cancelled):
+        await _announce(args, effect.identity)
+    status = answer.status if isinstance(answer, Recorded) else ""
+    won = "cancelled" if isinstance(answer, Cancelled) else "outcome" if status else "neither"
+    name = printable(effect.effect_id or effect.identity.replay_key, 200)
+    if args.json:
+        write_json(
+            {
+                "scope_id": effect.identity.scope_id,
+                "replay_key": effect.identity.replay_key,
+                "effect_id": effect.effect_id or None,
+                "won": won,
+                "status": "cancelled" if won == "cancelled" else status or None,
+            }
+        )
+    elif won == "cancelled":
+        write_text(f"effect {name} is cancelled: it will never have an outcome")
+    elif won == "outcome":
+        write_text(f"effect {name} was not cancelled: it is {status} already. Nothing was changed")
+    else:
+        write_text(
+            f"effect {name} was not cancelled: another envelope took its key in this moment. Look "
+            "again, and cancel that one if you mean it"
+        )
+    return int(won != "cancelled")
+
+
+async def _announce(args: argparse.Namespace, identity: Identity) -> None:
+    """Tell the workers, if their broker can be reached; otherwise they find out by themselves."""
+    broker = broker_of(args)
+    if is_memory(broker):
+        return
+    try:
+        async with open_transport(broker, _CONNECTION) as transport:
+            await announce_cancel(transport, Names(topology_of(args).namespace), identity)
+    except EffectmqError as problem:
+        note(
+            f"workers could not be told and find out when they renew its lease: {problem}",
+            quiet=args.quiet,
+        )
+
+
+async def _to_cancel(archive: Archive, args: argparse.Namespace) -> Effect:
+    try:
+        found = await _meant(archive, args)
+    except EffectIdError:
+        if not (args.scope and args.key):
+            raise
+        # No worker has seen it yet: its name is all there is, and all that is needed.
+        return Effect(Identity(args.scope, args.key))
+    return Effect(found.identity, found.hash, kind=found.kind, effect_id=found.effect_id)

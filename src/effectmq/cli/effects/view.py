@@ -1,0 +1,256 @@
+"""
+How effects of the journal look, on a terminal and as JSON.
+
+Names and errors in them may come from a stranger, so every text is made printable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, cast
+
+from effectmq.broker.store.journal.archive.lineage import Lineage, LineageNode
+from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
+from effectmq.broker.store.journal.records import STATUSES
+from effectmq.cli.dead.view import age, pretty, short, when
+from effectmq.cli.terminal.tables import pairs, table
+from effectmq.protocol.encoding.differences import Difference
+from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.text import printable
+
+__all__ = [
+    "detail_facts",
+    "detail_text",
+    "difference_lines",
+    "effect_facts",
+    "effect_table",
+    "lineage_facts",
+    "lineage_text",
+    "news_line",
+    "payload",
+]
+
+_HASH_DIGITS = 12
+_MAX_NAME = 40
+_MAX_NOTE = 72
+_MAX_VALUE = 60
+_MAX_ERROR = 2_000
+
+
+def effect_facts(effect: EffectSummary) -> dict[str, Any]:
+    """An effect for scripts; the keys are stable."""
+    code, message = effect.error
+    return {
+        "scope_id": effect.identity.scope_id,
+        "replay_key": effect.identity.replay_key,
+        "effect_id": effect.effect_id,
+        "kind": effect.kind,
+        "status": effect.status,
+        "attempts": effect.attempts,
+        "hash": effect.hash,
+        "session_id": effect.session_id,
+        "turn_id": effect.turn_id or None,
+        "caused_by": payload(effect.caused_by),
+        "worker": effect.worker or None,
+        "deaths": effect.deaths,
+        "former_deaths": effect.former_deaths,
+        "dead_workers": effect.dead_workers.splitlines(),
+        "park_reason": effect.park_reason or None,
+        "parks": effect.parks,
+        "error": {"code": code, "message": message} if effect.error_json else None,
+        "due_ms": effect.due_at_ms or None,
+        "created_ms": effect.created_ms,
+        "updated_ms": effect.updated_ms,
+    }
+
+
+def detail_facts(effect: EffectDetail) -> dict[str, Any]:
+    """An effect with its payloads, for scripts."""
+    return {
+        **effect_facts(effect),
+        "letter_sent": effect.letter_sent if effect.parks else None,
+        "lease_left_ms": effect.lease_left_ms,
+        "envelope": payload(effect.envelope_json),
+        "outcome": payload(effect.outcome_json),
+    }
+
+
+def payload(text: str) -> Any:
+    """Stored JSON as a tree; ``None`` when there is none, the text itself when it is damaged."""
+    try:
+        return parse_json(text) if text else None
+    except MalformedError:
+        return text
+
+
+def effect_table(effects: Iterable[EffectSummary], now_ms: int) -> str:
+    """One row an effect."""
+    return table(
+        ("hash", "changed", "status", "kind", "attempts", "session", "turn", "effect", "note"),
+        [
+            (
+                effect.hash[:_HASH_DIGITS],
+                age(effect.updated_ms, now_ms),
+                effect.status,
+                effect.kind,
+                effect.attempts or None,
+                short(effect.session_id, _MAX_NAME),
+                short(effect.turn_id, _MAX_NAME),
+                short(_name(effect), _MAX_NAME),
+                _note(effect),
+            )
+            for effect in effects
+        ],
+    )
+
+
+def news_line(effect: EffectSummary) -> str:
+    """One change, on one line."""
+    moment = datetime.fromtimestamp(effect.updated_ms / 1_000).astimezone()
+    name = short(_name(effect), _MAX_NAME)
+    line = (
+        f"{moment:%H:%M:%S}  {effect.hash[:_HASH_DIGITS]:<{_HASH_DIGITS}}  {effect.status:<11}  "
+        f"{effect.kind:<9}  {name}  {_note(effect)}"
+    )
+    return printable(line.rstrip())
+
+
+def detail_text(effect: EffectDetail, now_ms: int) -> str:
+    """Everything about one effect."""
+    code, message = effect.error
+    values: list[tuple[str, object]] = [
+        ("effect id", effect.effect_id),
+        ("replay key", effect.identity.replay_key),
+        ("scope", effect.identity.scope_id),
+        ("hash", effect.hash),
+        ("kind", effect.kind),
+        ("status", f"{effect.status}: {STATUSES.get(effect.status, 'unknown')}"),
+        ("parked", effect.park_reason),
+        ("dead letter", _letter(effect)),
+        ("attempts", effect.attempts or None),
+        ("deaths", _deaths(effect)),
+        ("session", effect.session_id),
+        ("turn", effect.turn_id),
+        ("caused by", effect.caused_by),
+        ("worker", effect.worker),
+        ("lease", f"{effect.lease_left_ms / 1_000:.1f} s left" if effect.lease_left_ms else None),
+        ("due", when(effect.due_at_ms, now_ms) if effect.status == "waiting" else None),
+        ("first claimed", when(effect.created_ms, now_ms)),
+        ("last change", when(effect.updated_ms, now_ms)),
+    ]
+    parts = [pairs((name, value) for name, value in values if value not in (None, ""))]
+    if effect.error_json:
+        parts.append(f"error: {printable(f'{code}: {message}', _MAX_ERROR)}")
+    for title, text in (("envelope", effect.envelope_json), ("outcome", effect.outcome_json)):
+        if text:
+            parts.append(f"{title}:\n{pretty(payload(text))}")
+    if not effect.envelope_json:
+        parts.append("envelope: not kept")
+    return "\n\n".join(parts)
+
+
+def lineage_facts(node: LineageNode, asked: EffectSummary) -> dict[str, Any]:
+    """One effect of a tree, for scripts."""
+    focus = node.effect.identity == asked.identity
+    return {"depth": node.depth, "focus": focus, **effect_facts(node.effect)}
+
+
+def lineage_text(lineage: Lineage, asked: EffectSummary, now_ms: int) -> str:
+    """A tree for people; the effect that was asked for is marked with ``*``."""
+    rows: list[tuple[object, ...]] = []
+    top = 0
+    if lineage.cause:
+        rows.append((_cause(lineage.cause), "", "", "", "", "not in the journal"))
+        top = 1
+    depths = [node.depth + top for node in lineage.nodes]
+    for index, node in enumerate(lineage.nodes):
+        effect = node.effect
+        mark = " *" if effect.identity == asked.identity else ""
+        rows.append(
+            (
+                f"{_branch(depths[index:])}{short(_name(effect), _MAX_NAME)}{mark}",
+                effect.kind,
+                effect.status,
+                effect.hash[:_HASH_DIGITS],
+                age(effect.updated_ms, now_ms),
+                _note(effect),
+            )
+        )
+    return table(("effect", "kind", "status", "hash", "changed", "note"), rows)
+
+
+def difference_lines(found: Iterable[Difference], *, values: bool) -> list[str]:
+    """One line a difference: ``+`` added, ``-`` removed, ``~`` changed."""
+    lines: list[str] = []
+    for one in found:
+        sign = {"added": "+", "removed": "-", "changed": "~"}[one.change]
+        line = f"{sign} {one.path}"
+        if values:
+            sides = {
+                "added": (one.after,),
+                "removed": (one.before,),
+                "changed": (one.before, one.after),
+            }
+            line += f": {' → '.join(_value(value) for value in sides[one.change])}"
+        lines.append(line)
+    return lines
+
+
+def _branch(depths: list[int]) -> str:
+    """The lines in front of the first of some nodes, whose depths these are."""
+    text = ""
+    for level in range(1, depths[0] + 1):
+        goes_on = next((depth for depth in depths[1:] if depth <= level), 0) == level
+        if level == depths[0]:
+            text += "├─ " if goes_on else "└─ "
+        else:
+            text += "│  " if goes_on else "   "
+    return text
+
+
+def _cause(text: str) -> str:
+    tree = payload(text)
+    if not isinstance(tree, dict):
+        return short(text, _MAX_NAME)
+    # The last member is the id proper; the ones before it say of what.
+    *_, own = cast("dict[str, Any]", tree).values()
+    return short(f"{cast('dict[str, Any]', tree).get('type')} {own}", _MAX_NAME)
+
+
+def _value(value: Any) -> str:
+    return short(" ".join(pretty(value).split()), _MAX_VALUE)
+
+
+def _name(effect: EffectSummary) -> str:
+    # What was cancelled unseen has nothing but its key.
+    return effect.effect_id or effect.identity.replay_key
+
+
+def _note(effect: EffectSummary) -> str:
+    code, message = effect.error
+    if effect.status in ("in_progress", "waiting"):
+        deaths = f"{effect.deaths} died: " if effect.deaths else ""
+        return short(f"{deaths}{effect.worker}", _MAX_NOTE)
+    if effect.status == "forgotten":
+        return ""
+    parked = f"{effect.park_reason}: " if effect.park_reason else ""
+    # Our own codes say no more than their message.
+    said = message if code.startswith("effectmq_") or not code else f"{code}: {message}"
+    return short(f"{parked}{said}", _MAX_NOTE)
+
+
+def _deaths(effect: EffectSummary) -> str | None:
+    """How many workers died running it, and which."""
+    if not effect.deaths and not effect.former_deaths:
+        return None
+    who = f": {', '.join(effect.dead_workers.splitlines())}" if effect.dead_workers else ""
+    former = f" ({effect.former_deaths} before its replay)" if effect.former_deaths else ""
+    return f"{effect.deaths}{former}{who}"
+
+
+def _letter(effect: EffectDetail) -> str | None:
+    if not effect.park_reason:
+        return None
+    return "sent" if effect.letter_sent else "not known to be out yet"

@@ -1,0 +1,1 @@
+"""``effectmq journal``: the size and the health of the journal."""

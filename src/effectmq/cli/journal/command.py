@@ -1,0 +1,256 @@
+"""``effectmq journal``: how large it is, keeping it small, and whether it is sound."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from effectmq.broker.store.database.schema import Schema
+from effectmq.broker.store.journal.archive.archive import PruneReport, open_archive
+from effectmq.broker.store.journal.archive.statistics import JournalStats
+from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
+from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
+from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA
+from effectmq.cli.dead.view import age
+from effectmq.cli.effects.view import effect_facts
+from effectmq.cli.journal.options import add_journal_options, journal_of, namespace_of
+from effectmq.cli.options import Commands, add_json_option, add_quiet_option, seconds
+from effectmq.cli.terminal.output import note, write_json, write_text
+from effectmq.cli.terminal.progress import Progress
+from effectmq.cli.terminal.tables import pairs, table
+from effectmq.consumers.code.state.database_sessions import CODE_SCHEMA
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
+
+__all__ = ["configure", "run"]
+
+_DESCRIPTION = """\
+Look after the journal: what is in it, giving up what is old, and whether it holds together.
+
+  effectmq journal stats
+  effectmq journal prune --older-than 30d --dry-run
+  effectmq journal prune --older-than 30d --yes
+  effectmq journal verify
+  effectmq journal migrate"""
+
+_PRUNE = """\
+Give up effects that finished long ago. An effect loses its envelope and its outcome; its key and
+hash stay, so that asking for it again is an error (effectmq_forgotten) and never runs it a second
+time. With --forget-keys nothing stays: asking again runs it again.
+
+What is not finished is never pruned, and what was parked only with --parked. Workers go on while
+this runs; what was pruned before an interruption stays pruned."""
+
+_VERIFY = """\
+Read every effect: its envelope must hash to its recorded hash, its outcome must be one, and its
+status must fit. Exit code 1 when something does not."""
+
+_MIGRATE = """\
+Bring the tables to the version of this installation, or make them, in one transaction each. Stop
+the workers of the older version first. What was recorded before there were namespaces becomes that
+of --namespace."""
+
+#: The tables of a journal's database, in the order in which they are migrated.
+_SCHEMAS: tuple[Schema, ...] = (JOURNAL_SCHEMA, PROCESSES_SCHEMA, CODE_SCHEMA, INBOX_SCHEMA)
+
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+def configure(commands: Commands) -> None:
+    """Add the parsers."""
+    parser = commands.add_parser(
+        "journal",
+        help="statistics, pruning, migration and verification of the journal",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    _action(actions, "stats", "how much of what there is")
+    prune = _action(actions, "prune", "give up what is finished and old", _PRUNE)
+    prune.add_argument(
+        "--older-than",
+        type=seconds,
+        required=True,
+        metavar="AGE",
+        help="time since the last change, for instance 12h or 30d",
+    )
+    prune.add_argument("--forget-keys", action="store_true", help="keep nothing at all")
+    prune.add_argument(
+        "--parked",
+        action="store_true",
+        help="also what was parked; its dead letter cannot be replayed any more",
+    )
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    prune.add_argument("--yes", action="store_true", help="do it")
+    _action(actions, "migrate", "bring the tables to the version of this installation", _MIGRATE)
+    _action(actions, "verify", "check that everything holds together", _VERIFY)
+    parser.set_defaults(run=run)
+
+
+def _action(
+    actions: Commands, name: str, summary: str, description: str = ""
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_journal_options(parser)
+    add_json_option(parser)
+    add_quiet_option(parser)
+    return parser
+
+
+async def run(args: argparse.Namespace) -> int:
+    """
+    Carry out one action.
+
+    Raises:
+        ConfigurationError: When there is no journal, or pruning was not confirmed.
+        DatabaseError: When the journal cannot be used.
+    """
+    actions = {"stats": _stats, "prune": _prune, "migrate": _migrate, "verify": _verify}
+    return await actions[args.action](args)
+
+
+async def _stats(args: argparse.Namespace) -> int:
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
+        stats = await archive.stats()
+        where = archive.where
+    if args.json:
+        write_json(_facts(stats, where))
+        return 0
+    oldest = stats.oldest
+    values: list[tuple[str, object]] = [
+        ("journal", where),
+        ("size", _size(stats.size_bytes)),
+        ("effects", stats.effects),
+        ("parked", _counted(stats.parked)),
+        ("dead letters not out", stats.letters_unsent or None),
+        ("held by nobody", stats.unheld or None),
+        ("longest in progress", oldest and f"{oldest.effect_id} ({oldest.hash[:12]})"),
+        ("without a sign for", oldest and age(oldest.updated_ms, stats.now_ms)),
+    ]
+    write_text(pairs((name, value) for name, value in values if value not in (None, "")))
+    if stats.counts:
+        rows = [(kind, status, count) for (kind, status), count in sorted(stats.counts.items())]
+        write_text(f"\n{table(('kind', 'status', 'effects'), rows)}")
+    return 0
+
+
+def _facts(stats: JournalStats, where: str) -> dict[str, Any]:
+    return {
+        "journal": where,
+        "size_bytes": stats.size_bytes,
+        "effects": stats.effects,
+        "counts": [
+            {"kind": kind, "status": status, "count": count}
+            for (kind, status), count in sorted(stats.counts.items())
+        ],
+        "parked": stats.parked,
+        "letters_unsent": stats.letters_unsent,
+        "unheld": stats.unheld,
+        "oldest_in_progress": None if stats.oldest is None else effect_facts(stats.oldest),
+    }
+
+
+async def _prune(args: argparse.Namespace) -> int:
+    only_look = args.dry_run or not args.yes
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
+        with Progress("effects pruned", quiet=args.quiet or only_look) as progress:
+            report = await archive.prune(
+                round(args.older_than * 1_000),
+                keep_keys=not args.forget_keys,
+                parked=args.parked,
+                dry_run=only_look,
+                on_progress=progress.advance,
+            )
+    _tell_pruned(args, report)
+    if only_look and not args.dry_run and report.pruned:
+        raise ConfigurationError("nothing was pruned: what is pruned is gone. Add --yes to do it")
+    return 0
+
+
+def _tell_pruned(args: argparse.Namespace, report: PruneReport) -> None:
+    if args.json:
+        write_json(
+            {
+                "dry_run": report.dry_run,
+                "pruned": report.pruned,
+                "payload_bytes": report.payload_bytes,
+                "keys_kept": not args.forget_keys,
+                "parked_left": report.parked,
+            }
+        )
+        return
+    if not report.pruned:
+        write_text("no effect is finished and old enough; nothing to prune")
+    else:
+        verb = "would be pruned" if report.dry_run else "pruned"
+        kept = "nothing is kept" if args.forget_keys else "keys and hashes are kept"
+        write_text(f"{_effects(report.pruned)} {verb}, {_size(report.payload_bytes)}; {kept}")
+    if report.parked:
+        note(f"parked, and left as they are: {_effects(report.parked)}", quiet=args.quiet)
+
+
+async def _migrate(args: argparse.Namespace) -> int:
+    url, namespace = journal_of(args), namespace_of(args)
+    async with open_archive(url, namespace=namespace, any_version=True) as archive:
+        for schema in _SCHEMAS:
+            before, after = await schema.migrate(archive.database)
+            _tell_migrated(args, schema.component, before, after)
+    return 0
+
+
+def _tell_migrated(args: argparse.Namespace, component: str, before: int, after: int) -> None:
+    if args.json:
+        write_json({"component": component, "before": before or None, "after": after})
+    elif before == after:
+        write_text(f"{component}: version {after} already")
+    elif before:
+        write_text(f"{component}: migrated from version {before} to {after}")
+    else:
+        write_text(f"{component}: made, version {after}")
+
+
+async def _verify(args: argparse.Namespace) -> int:
+    found = 0
+    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
+        total = (await archive.stats()).effects
+        with Progress("effects", total, quiet=args.quiet) as progress:
+            async for damage in archive.verify(on_progress=progress.advance):
+                found += 1
+                progress.clear()
+                scope_id, key = damage.identity.scope_id, damage.identity.replay_key
+                if args.json:
+                    facts = {"scope_id": scope_id, "replay_key": key, "problem": damage.problem}
+                    write_json(facts)
+                else:
+                    name = f"{printable(key, 200)!r} in scope {printable(scope_id, 200)!r}"
+                    write_text(f"{name}: {printable(damage.problem)}")
+            checked = progress.done
+    if not found:
+        note(f"{_effects(checked)} verified, nothing is wrong", quiet=args.quiet)
+        return 0
+    things = "1 thing is" if found == 1 else f"{found} things are"
+    note(
+        f"{_effects(checked)} verified, {things} wrong. Restore the journal from a backup, or look "
+        "at each with: effectmq effects get --scope SCOPE --key KEY"
+    )
+    return 1
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {printable(name, 40)}" for name, count in sorted(counts.items()))
+
+
+def _size(size_bytes: int) -> str:
+    for unit_bytes, unit in _UNITS:
+        if size_bytes >= unit_bytes:
+            return f"{size_bytes / unit_bytes:.1f} {unit}"
+    return f"{size_bytes} bytes"
+
+
+def _effects(count: int) -> str:
+    return "1 effect" if count == 1 else f"{count} effects"

@@ -1,0 +1,94 @@
+"""
+What commands write, and where: results to stdout, everything said about them to stderr.
+
+JSON goes out as UTF-8 whatever the locale is, one document a line.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import BinaryIO, cast
+
+from effectmq.cli.terminal.progress import clear_line
+from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.text import printable
+
+__all__ = [
+    "complain",
+    "flush",
+    "json_line",
+    "make_streams_safe",
+    "note",
+    "stdout_bytes",
+    "version",
+    "write_json",
+    "write_text",
+]
+
+_MAX_SENTENCE = 4_000
+
+
+def version() -> str:
+    """The version of this installation."""
+    try:
+        return installed_version("effectmq")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def make_streams_safe() -> None:
+    """Let a character that the terminal's encoding lacks be shown as an escape, not be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def stdout_bytes() -> BinaryIO:
+    """Stdout for bytes, after everything that was written to it as text."""
+    sys.stdout.flush()
+    return sys.stdout.buffer
+
+
+def json_line(document: object) -> bytes:
+    """
+    One document as one line of JSON, members in the order given.
+
+    Raises:
+        MalformedError: When it holds what JSON cannot say.
+    """
+    return canonical_json(cast("dict[str, object]", document)) + b"\n"
+
+
+def write_json(document: object) -> None:
+    """Print one document as one line of JSON."""
+    stdout_bytes().write(json_line(document))
+
+
+def write_text(text: str) -> None:
+    """Print text for people."""
+    print(text)
+
+
+def flush() -> None:
+    """Push out what was printed, so that a closed pipe is noticed while we can still say so."""
+    sys.stdout.flush()
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Say something about the result that is not part of it."""
+    if not quiet:
+        with suppress(OSError):
+            clear_line()
+            print(text, file=sys.stderr)
+
+
+def complain(sentence: str) -> None:
+    """Say what went wrong, in one line without control characters and passwords."""
+    # Where nothing can be said, the exit code still says it.
+    with suppress(OSError):
+        clear_line()
+        print(f"effectmq: {printable(sentence, _MAX_SENTENCE)}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""``effectmq topology`` and ``effectmq queues``: exchanges, queues and bindings."""

@@ -1,0 +1,275 @@
+"""Turns and process scopes: invocations and replay keys exactly as the wire format makes them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from effectmq.broker.client.turns import ProcessScope, ToolCall, Turn
+from effectmq.protocol.encoding.model import stable_hash
+from effectmq.protocol.identity import invocations
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.tool_calls.from_model import calls_from_model
+from effectmq.protocol.wire.envelope import (
+    RuntimeEffectCommandDirect,
+    RuntimeEffectCommandProcess,
+    RuntimeEffectCommandSleep,
+    RuntimeEffectEnvelope,
+)
+from effectmq.protocol.wire.invocation import CausalRefToolCall
+from effectmq.protocol.wire.llm_response import LlmOutputPartToolCall
+from effectmq.protocol.wire.outcome import (
+    RuntimeEffectOutcome,
+    RuntimeEffectOutcomeSleep,
+    RuntimeEffectOutcomeToolCall,
+)
+from effectmq.protocol.wire.process_commands import ProcessCommandSignal, ProcessCommandTransfer
+from effectmq.protocol.wire.process_registration import ProcessScope as Owner
+from tests.protocol.documents import example, examples
+
+
+class Asked:
+    """What would be executed, instead of executing it."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[RuntimeEffectEnvelope] = []
+        self.lanes: list[str | None] = []
+        self.timeouts: list[float] = []
+
+    async def __call__(
+        self, envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float
+    ) -> RuntimeEffectOutcome:
+        Request.seal(envelope)
+        self.lanes.append(lane)
+        self.envelopes.append(envelope)
+        self.timeouts.append(timeout)
+        return RuntimeEffectOutcomeSleep()
+
+    def check(self, *labels: str) -> None:
+        """The envelopes are those examples of the contract, to the last byte."""
+        assert self.envelopes == [example(label) for label in labels]
+        hashes = [stable_hash(envelope) for envelope in self.envelopes]
+        assert hashes == [examples()[label]["sha256"] for label in labels]
+
+
+@pytest.fixture
+def asked() -> Asked:
+    """Collects the envelopes of a test."""
+    return Asked()
+
+
+def turn(asked: Asked, start: int = 1) -> Turn:
+    """The turn of the examples, whose next effect has this number."""
+    made = Turn(asked, "s1", "t1")
+    for _ in range(start - 1):
+        made.invocation("checkpoint")
+    return made
+
+
+def command(label: str) -> Any:
+    """The command of an example."""
+    return example(label).command
+
+
+async def test_model_calls(asked: Asked) -> None:
+    """C1 and C2: number, iteration and kind are in the key."""
+    await turn(asked).llm_call(command("C1").request)
+    await turn(asked, 3).llm_call(command("C2").request)
+    asked.check("C1", "C2")
+
+
+async def test_code_checkpoints_and_surfaces(asked: Asked) -> None:
+    """C7, C8, C9."""
+    made = turn(asked, 4)
+    await made.exec_code(command("C7").code)
+    await made.checkpoint("after_work")
+    await turn(asked).sync_execution_surface(update_machine_config=False)
+    asked.check("C7", "C8", "C9")
+
+
+async def test_a_tool_call_is_a_child_of_its_batch(asked: Asked) -> None:
+    """C5: the batch takes the number, the call is caused by it."""
+    await turn(asked, 2).tool_call("echo", {"value": "hi", "count": 2}, call_id="call-1")
+    asked.check("C5")
+
+
+async def test_a_batch_takes_one_number(asked: Asked) -> None:
+    """Each call is an effect of its own; the next effect has the next number."""
+    made = turn(asked)
+    envelopes = made.tool_envelopes([ToolCall("a", {}, "c1"), ToolCall("b", {"x": 1}, "c2")])
+    keys = [envelope.invocation.replay.key for envelope in envelopes if envelope.invocation.replay]
+    assert keys == ["s1:t1:0:0:tool_call:1:c1", "s1:t1:0:0:tool_call:1:c2"]
+    assert [invocations.effect_id_of(one.invocation) for one in envelopes] == ["1:c1", "1:c2"]
+    await made.exec_code("x")
+    assert asked.envelopes[0].invocation.replay is not None
+    assert asked.envelopes[0].invocation.replay.key == "s1:t1:0:0:exec_code:2"
+
+
+async def test_a_call_of_a_model_is_the_call_that_it_asks_for(asked: Asked) -> None:
+    """C5 again, out of the model's own text; calls that are none take their number, too."""
+    text = '{"value": "hi", "count": 2}'
+    good = LlmOutputPartToolCall(call_id="call-1", tool_name="echo", input_json=text)
+    bad = LlmOutputPartToolCall(call_id="call-2", tool_name="echo", input_json="[]")
+    (told,) = calls_from_model([bad])
+
+    async def execute(
+        envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float
+    ) -> RuntimeEffectOutcome:
+        await asked(envelope, lane=lane, timeout=timeout)
+        assert isinstance(told, RuntimeEffectOutcomeToolCall)
+        return told
+
+    made = Turn(execute, "s1", "t1")
+    assert await made.tool_call_from_model(bad) == told
+    assert asked.envelopes == []
+    assert await made.tool_calls_from_model([good, bad], lanes={"echo": "gpu"}, timeout=7) == [
+        told,
+        told,
+    ]
+    asked.check("C5")
+    assert (asked.lanes, asked.timeouts) == (["gpu"], [7])
+    assert await made.tool_calls_from_model([]) == []
+    assert invocations.effect_id_of(made.invocation("sleep")) == "3"
+
+
+async def test_numbers_follow_the_order_of_the_calls(asked: Asked) -> None:
+    """Not of the awaits, nor of when tasks begin: the same program asks for the same effects."""
+    made = turn(asked)
+    first = made.exec_code("a")
+    task = asyncio.create_task(made.checkpoint("after_work"))
+    await made.sleep(1)
+    await first
+    await task
+    found = {one.command.type: invocations.effect_id_of(one.invocation) for one in asked.envelopes}
+    assert found == {"exec_code": "1", "checkpoint": "2", "sleep": "3"}
+
+
+async def test_a_turn_has_an_index_and_an_iteration(asked: Asked) -> None:
+    """Both are in the scope and in the key."""
+    await Turn(asked, "s", "t", 3, 2).sleep(5)
+    (envelope,) = asked.envelopes
+    assert envelope.invocation.replay is not None
+    assert envelope.invocation.replay.key == "s:t:3:2:sleep:1"
+    assert envelope.invocation.scope.turn_index == 3
+    assert envelope.invocation.scope.protocol_iteration == 2
+    assert envelope.command == RuntimeEffectCommandSleep(duration_ms=5)
+
+
+async def test_direct_requests(asked: Asked) -> None:
+    """C3: without a key of its own the content names it; it takes no number of the turn."""
+    made = turn(asked)
+    await made.direct(command("C3").request, usage_source="summarizer")
+    asked.check("C3")
+    await made.exec_code("x")
+    assert invocations.effect_id_of(asked.envelopes[1].invocation) == "1"
+
+
+async def test_direct_requests_with_a_key_and_a_cause(asked: Asked) -> None:
+    """C4 has no turn; with one, the turn stands in front."""
+    cause = CausalRefToolCall(session_id="s1", call_id="call-1")
+    request = command("C4").request
+    await turn(asked).direct(request, usage_source="tool", replay_key="k1", cause=cause)
+    (envelope,) = asked.envelopes
+    assert envelope.invocation.replay is not None
+    assert envelope.invocation.replay.key == (
+        "s1:t1:direct:tool:cause:tool_call:s1:call-1:request:k1"
+    )
+    without_turn = RuntimeEffectEnvelope(
+        invocation=invocations.direct(
+            request, "tool", session_id="s1", replay_key="k1", cause=cause
+        ),
+        command=RuntimeEffectCommandDirect(request=request, usage_source="tool"),
+    )
+    assert without_turn == example("C4")
+
+
+def test_sleeps_of_tools_and_languages() -> None:
+    """C10, C11, C12 are made with the helpers of ``invocations``."""
+    call = example("C5").invocation
+    block = example("C7").invocation
+    made = {
+        "C10": invocations.tool_retry_sleep("echo", 1, parent=call),
+        "C11": invocations.language_sleep("process:p1", 0, session_id="s1"),
+        "C12": invocations.language_sleep("foreground", 0, parent=block),
+    }
+    for label, invocation in made.items():
+        assert invocation == example(label).invocation
+
+
+# Processes ---------------------------------------------------------------------------------------
+
+
+def scope(asked: Asked, *, parent: bool = False) -> ProcessScope:
+    """The scope of the examples: session ``s1``, and perhaps the code block as its parent."""
+    return ProcessScope(asked, "s1", example("C7").invocation if parent else None)
+
+
+@pytest.mark.parametrize("label", ["P1", "P3", "P4"])
+async def test_processes_are_started(asked: Asked, label: str) -> None:
+    """Of every kind of input, as registered."""
+    await scope(asked).start(command(label).command.registration)
+    asked.check(label)
+
+
+async def test_handles_are_listed_and_moved(asked: Asked) -> None:
+    """P5 and P6."""
+    made = scope(asked)
+    await made.list()
+    move = command("P6").command
+    assert isinstance(move, ProcessCommandTransfer)
+    await made.transfer(move.from_scope, move.to_scope, ("p1", "p2"))
+    asked.check("P5", "P6")
+    await made.list(Owner(session_id="s2", agent_frame_id="f"))
+    assert invocations.effect_id_of(asked.envelopes[2].invocation) == (
+        "process:list:session:s2/frame:f:live"
+    )
+
+
+async def test_sessions_are_deleted(asked: Asked) -> None:
+    """P7 here; the host's own form P12 has another key."""
+    await scope(asked).delete_session()
+    await ProcessScope(asked, "s1").delete_session("s1")
+    asked.check("P7", "P7")
+    assert invocations.delete_session("s1") == example("P12").invocation
+
+
+async def test_processes_are_awaited_cancelled_and_signalled(asked: Asked) -> None:
+    """P8 with a parent; P9, P10, P11 without."""
+    await scope(asked, parent=True).wait("p1")
+    made = scope(asked)
+    await made.cancel("p1", command("P9").command.reason)
+    await made.cancel("p1")
+    signal = command("P11").command
+    assert isinstance(signal, ProcessCommandSignal)
+    await made.signal(signal.process_id, signal.signal_id, signal.request)
+    asked.check("P8", "P9", "P10", "P11")
+
+
+async def test_any_operation_can_be_put_into_an_envelope(asked: Asked) -> None:
+    """P2: with grant and execution context, which the shortcut does not take."""
+    full = command("P2").command
+    envelope = scope(asked, parent=True).envelope(full)
+    assert envelope == example("P2")
+    assert isinstance(envelope.command, RuntimeEffectCommandProcess)
+
+
+async def test_the_turn_of_the_parent_is_inherited_when_it_has_one(asked: Asked) -> None:
+    """Without a turn only the session is copied, and its own session always stays."""
+    parent = example("C11").invocation
+    made = ProcessScope(asked, "s9", parent)
+    await made.wait("p")
+    found = asked.envelopes[0].invocation
+    assert found.scope.session_id == "s9"
+    assert found.scope.turn_id is None
+    assert found.replay is not None
+    assert found.replay.key == "lashlang:process:p1:sleep:0:process:await:p"
+
+
+async def test_timeouts_are_passed_on(asked: Asked) -> None:
+    """30 seconds unless said otherwise."""
+    await turn(asked).exec_code("x")
+    await turn(asked).tool_call("t", {}, call_id="c", timeout=1.5)
+    await scope(asked).wait("p", timeout=600)
+    assert asked.timeouts == [30.0, 1.5, 600]

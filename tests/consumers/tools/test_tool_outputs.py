@@ -1,0 +1,276 @@
+"""From what a tool returned or raised to its output on the wire."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import BaseModel
+
+from effectmq.consumers.tools.outputs import (
+    completed,
+    exhausted,
+    failure,
+    failure_from,
+    output_from,
+)
+from effectmq.protocol.encoding.codec import MSGPACK, encode_tree
+from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.errors import ToolCallError
+from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
+from effectmq.protocol.wire.provider_meta import ProviderReplayMeta
+from effectmq.protocol.wire.tools import (
+    PreparedToolCall,
+    ToolCallOutcomeFailure,
+    ToolCallOutcomeSuccess,
+    ToolCallOutput,
+    ToolRetryDispositionExhausted,
+    ToolRetryDispositionNever,
+    ToolRetryDispositionSafe,
+)
+
+IMAGE = AttachmentRef(id="a" * 64, media_type=MediaTypeImage(type="png"), byte_len=4)
+
+
+class Colour(enum.StrEnum):
+    """Text, and more than text."""
+
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    """A number, and more than a number."""
+
+    HIGH = 3
+
+
+class Shade(enum.Enum):
+    """Neither."""
+
+    DARK = "dark"
+
+
+class Members(BaseModel):
+    """A model with a dict of anything."""
+
+    by: dict[Any, Any]
+
+
+class Text(str):
+    """A subclass, as libraries have them."""
+
+
+class Point(BaseModel):
+    """A pydantic model."""
+
+    x: int
+    when: datetime.date
+
+
+@dataclass
+class Pair:
+    """A dataclass."""
+
+    left: int
+    right: str
+
+
+Named = namedtuple("Named", "a b")
+
+
+@pytest.mark.parametrize(
+    ("result", "payload"),
+    [
+        (None, None),
+        (True, True),
+        (2**64 - 1, 2**64 - 1),
+        (-0.5, -0.5),
+        ("é", "é"),
+        ([1, (2, [3])], [1, [2, [3]]]),
+        ({"b": 1, "a": {"d": 2, "c": None}}, {"a": {"c": None, "d": 2}, "b": 1}),
+        (OrderedDict(z=1), {"z": 1}),
+        (Named(1, 2), [1, 2]),
+        (Pair(1, "r"), {"left": 1, "right": "r"}),
+        (Point(x=1, when=datetime.date(2026, 1, 2)), {"x": 1, "when": "2026-01-02"}),
+        ([Point(x=1, when=datetime.date(2026, 1, 2))], [{"x": 1, "when": "2026-01-02"}]),
+        (datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC), "2026-01-02T03:04:00Z"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Decimal("1.5"), "1.5"),
+        (b"bytes", "bytes"),
+        ({7}, [7]),
+        (Colour.RED, "red"),
+        (Level.HIGH, 3),
+        ([Colour.RED, Level.HIGH], ["red", 3]),
+        ({Colour.RED: Level.HIGH}, {"red": 3}),
+        (Text("t"), "t"),
+        ({Text("k"): Text("t")}, {"k": "t"}),
+        ({1: {-2: "x"}}, {"1": {"-2": "x"}}),
+        ({True: 1, None: 2, 1.5: 3}, {"true": 1, "None": 2, "1.5": 3}),
+        ({datetime.date(2026, 1, 2): 1}, {"2026-01-02": 1}),
+        ({Level.HIGH: 1, Shade.DARK: 2}, {"3": 1, "dark": 2}),
+        ({UUID(int=1): 1}, {"00000000-0000-0000-0000-000000000001": 1}),
+        ({Decimal("1.10"): IMAGE}, {"1.10": IMAGE}),
+        (Members(by={1: {UUID(int=2): 1}}), {"by": {"1": {str(UUID(int=2)): 1}}}),
+        (IMAGE, IMAGE),
+        ({"see": [IMAGE, 1]}, {"see": [IMAGE, 1]}),
+    ],
+)
+def test_what_a_tool_returns_becomes_plain_data(result: object, payload: object) -> None:
+    """Models, dataclasses, dates and the like as JSON; attachments stay references."""
+    output = output_from(result)
+    assert isinstance(output.outcome, ToolCallOutcomeSuccess)
+    assert output.outcome.payload == payload
+    encode_tree(to_tree(output), MSGPACK)
+
+
+def test_names_that_become_one_are_both_told() -> None:
+    """The tool's author has to find them; keeping the last one would lose the other."""
+    outcome = output_from({datetime.date(2026, 1, 2): 1, "2026-01-02": 2}).outcome
+    assert isinstance(outcome, ToolCallOutcomeFailure)
+    message = outcome.payload.message
+    assert "datetime.date(2026, 1, 2) and '2026-01-02'" in message
+    assert "differ as text" in message
+
+
+def test_an_output_is_taken_as_it_is() -> None:
+    """A tool that knows the wire types may say exactly what it means."""
+    output = failure("permission_denied", "c", "m")
+    assert output_from(output) is output
+
+
+def circular() -> list[Any]:
+    """A list that holds itself."""
+    endless: list[Any] = []
+    endless.append(endless)
+    return endless
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        object(),
+        [object()],
+        {object(): "x"},
+        {"a": {frozenset([1]): 1}},
+        {1: "x", "1": "y"},
+        [{"a": {None: 1, "None": 2}}],
+        {"model": Members(by={True: 1, "true": 2})},
+        float("nan"),
+        [float("inf")],
+        2**64,
+        -(2**63) - 1,
+        "\ud800",
+        b"\xff\xfe",
+        circular(),
+        ValueError("returned, not raised"),
+        (x for x in [1]).gi_frame,
+        test_an_output_is_taken_as_it_is,
+    ],
+)
+def test_what_cannot_be_sent_is_a_failure_that_says_so(result: object) -> None:
+    """An outcome all the same: the model that asked gets to read it."""
+    output = output_from(result)
+    assert isinstance(output.outcome, ToolCallOutcomeFailure)
+    payload = output.outcome.payload
+    assert (payload.class_, payload.code, payload.source) == (
+        "internal",
+        "invalid_tool_result",
+        "runtime",
+    )
+    assert payload.message.startswith("the tool returned something that cannot be sent: ")
+    encode_tree(to_tree(output), MSGPACK)
+
+
+def failed(error: BaseException, *, repeatable: bool = False) -> Any:
+    """The failure of a tool that raised."""
+    output = failure_from(error, repeatable=repeatable)
+    assert isinstance(output.outcome, ToolCallOutcomeFailure)
+    encode_tree(to_tree(output), MSGPACK)
+    return output.outcome.payload
+
+
+def test_an_exception_is_a_failure_of_the_tool() -> None:
+    """With its class and its text, safe to print."""
+    found = failed(ValueError("no\nway \ud800"))
+    assert (found.class_, found.code, found.source) == ("execution", "tool_error", "tool")
+    assert found.message == "ValueError: no\\nway \\ud800"
+    assert found.retry == ToolRetryDispositionNever()
+    assert found.raw is None
+
+
+def test_a_retry_policy_says_that_a_plain_exception_may_be_tried_again() -> None:
+    """Whoever gave the tool a policy has said so."""
+    assert failed(ValueError(), repeatable=True).retry == ToolRetryDispositionSafe()
+
+
+def test_a_tool_error_says_everything_itself() -> None:
+    """Class, code, message, whether to try again and when, and data to go with it."""
+    error = ToolCallError(
+        "busy", code="rate_limited", class_="external", retry=True, after_ms=5, raw={"b": (IMAGE,)}
+    )
+    found = failed(error)
+    assert (found.class_, found.code, found.message) == ("external", "rate_limited", "busy")
+    assert found.retry == ToolRetryDispositionSafe(after_ms=5)
+    assert found.raw == {"b": [IMAGE]}
+    plain = failed(ToolCallError("no"), repeatable=True)
+    assert plain.retry == ToolRetryDispositionNever(), "it did not ask for another try"
+    assert (plain.class_, plain.code) == ("execution", "tool_error")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"class_": "sad"},
+        {"code": "\ud800"},
+        {"retry": True, "after_ms": -5},
+        {"retry": True, "after_ms": 2**64},
+        {"retry": True, "after_ms": 1.5},
+        {"raw": object()},
+        {"raw": {object(): 2}},
+        {"raw": {1: 2, "1": 3}},
+        {"raw": circular()},
+        {"raw": float("nan")},
+    ],
+)
+def test_a_tool_error_that_cannot_be_sent_is_still_a_failure(wrong: dict[str, Any]) -> None:
+    """A mistake in an error must not turn into a lost effect."""
+    found = failed(ToolCallError("m", **wrong))
+    assert (found.class_, found.code, found.source) == (
+        "internal",
+        "invalid_tool_result",
+        "runtime",
+    )
+    assert found.message
+
+
+def test_a_spent_failure_says_how_often_it_was_tried() -> None:
+    """Only one that could have been tried again; the rest stays as it is."""
+    safe = failure("execution", "c", "m", retry=ToolRetryDispositionSafe(after_ms=3))
+    spent = exhausted(safe, 4)
+    assert isinstance(spent.outcome, ToolCallOutcomeFailure)
+    assert spent.outcome.payload.retry == ToolRetryDispositionExhausted(attempts=4)
+    assert spent.outcome.payload.code == "c"
+    never = failure("execution", "c", "m")
+    assert exhausted(never, 4) is never
+    success = output_from(1)
+    assert exhausted(success, 4) is success
+    assert exhausted(safe, 2**40).outcome.payload.retry.attempts == 2**32 - 1
+
+
+def test_the_outcome_of_a_call_repeats_the_call() -> None:
+    """Ids, name, arguments and the provider's replay data go back with the output."""
+    call = PreparedToolCall(
+        call_id="c", tool_name="t", args={"b": 1, "a": 2}, replay=ProviderReplayMeta(item_id="i")
+    )
+    result = completed(call, output_from("hi"), 12).result
+    assert (result.call_id, result.tool_name, result.args) == ("c", "t", {"a": 2, "b": 1})
+    assert result.replay == ProviderReplayMeta(item_id="i")
+    assert result.duration_ms == 12
+    assert [part.type for part in result.model_return.parts] == ["text"]
+    assert isinstance(result.output, ToolCallOutput)

@@ -1,0 +1,105 @@
+"""Logging of commands: one line a record, nothing secret, nothing that moves the cursor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+
+import pytest
+
+from effectmq.cli.terminal.logs import JsonFormatter, LineFormatter, logging_to_stderr
+
+_NASTY = "one\ntwo \x1b[31mred\x1b[0m amqp://user:geheim@host/ password=geheim"
+
+
+def _args(**values: object) -> argparse.Namespace:
+    return argparse.Namespace(**values)
+
+
+def _log(args: argparse.Namespace, capsys: pytest.CaptureFixture[str]) -> str:
+    with logging_to_stderr(args):
+        logging.getLogger("effectmq.test").warning(
+            "found %s",
+            _NASTY,
+            extra={"action": "testing", "effect_ids": [_NASTY], "count": 3, "other": object},
+        )
+    return capsys.readouterr().err
+
+
+def test_a_line_for_people_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Newlines and escapes are shown as text, passwords as stars."""
+    written = _log(_args(), capsys)
+    assert len(written.splitlines()) == 1
+    assert "WARNING effectmq.test: found one\\ntwo \\x1b[31mred" in written
+    assert "geheim" not in written
+
+
+def test_json_has_the_action_and_whatever_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object a line, with stable members first, and everything scrubbed."""
+    written = _log(_args(log_json=True), capsys)
+    assert "geheim" not in written
+    assert "\x1b" not in written
+    (line,) = written.splitlines()
+    document = json.loads(line)
+    assert list(document)[:4] == ["time", "level", "logger", "message"]
+    assert document["level"] == "WARNING"
+    assert document["action"] == "testing"
+    assert document["count"] == 3
+    assert document["effect_ids"][0].startswith("one\\ntwo")
+    assert document["time"].endswith("Z")
+
+
+def test_the_level_decides_what_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """WARNING by default; the command or the user may choose another."""
+    for args, expected in ((_args(), False), (_args(log_level="INFO"), True)):
+        with logging_to_stderr(args):
+            logging.getLogger("effectmq.test").info("hello")
+        assert ("hello" in capsys.readouterr().err) is expected
+
+
+def test_a_traceback_keeps_its_lines_and_loses_its_secrets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In JSON it is one member of one line."""
+    for as_json in (False, True):
+        with logging_to_stderr(_args(log_json=as_json)):
+            try:
+                raise ValueError(_NASTY)
+            except ValueError:
+                logging.getLogger("effectmq.test").exception("failed")
+        written = capsys.readouterr().err
+        assert "ValueError: one" in written
+        assert "geheim" not in written
+        assert "\x1b" not in written
+        assert (len(written.splitlines()) == 1) is as_json
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
+def test_a_log_call_with_wrong_arguments_still_says_something(
+    formatter: logging.Formatter,
+) -> None:
+    """A mistake in a log call must not cost the line."""
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "%d things", ("three",), None)
+    assert "%d things" in formatter.format(record)
+    assert "three" in formatter.format(record)
+
+
+def test_the_handler_is_gone_afterwards() -> None:
+    """A program that calls ``main`` keeps its own logging."""
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
+    with logging_to_stderr(_args(log_level="DEBUG")):
+        assert len(root.handlers) == len(before[0]) + 1
+    assert (list(root.handlers), root.level) == before
+
+
+def test_it_writes_to_the_stderr_of_the_moment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stream that was replaced meanwhile is not written to."""
+    with logging_to_stderr(_args()):
+        monkeypatch.setattr(sys, "stderr", sys.stdout)
+        logging.getLogger("effectmq.test").warning("here")
+    assert "here" in capsys.readouterr().out

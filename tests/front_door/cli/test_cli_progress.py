@@ -1,0 +1,82 @@
+"""The progress line."""
+
+from __future__ import annotations
+
+import io
+
+from effectmq.cli.terminal.progress import Progress, clear_line
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
+
+
+class Clock:
+    """Seconds, moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """What it shows."""
+        return self.now
+
+
+def test_it_shows_count_rate_and_time_left() -> None:
+    """Half done in five seconds leaves five seconds."""
+    progress = Progress("effects", 1_000, stream=Terminal(), clock=Clock())
+    progress.done = 500
+    assert progress.line(5.0) == "500 of 1000 effects, 100/s, 0:05 left"
+
+
+def test_without_a_total_there_is_no_time_left() -> None:
+    """A pipe has no known end."""
+    progress = Progress("effects", stream=Terminal(), clock=Clock())
+    progress.done = 3
+    assert progress.line(2.0) == "3 effects, 1.5/s"
+
+
+def test_long_times_are_shown_in_hours() -> None:
+    """One in ten seconds, a thousand to go."""
+    progress = Progress("effects", 1_001, stream=Terminal(), clock=Clock())
+    progress.done = 1
+    assert progress.line(10.0).endswith("2:46:40 left")
+
+
+def test_nothing_is_shown_where_there_is_no_terminal() -> None:
+    """A log file, a pipe, or ``--quiet``."""
+    clock = Clock()
+    for stream, quiet in ((io.StringIO(), False), (Terminal(), True)):
+        with Progress("effects", 2, quiet=quiet, stream=stream, clock=clock) as progress:
+            clock.now += 10
+            progress.advance()
+        assert stream.getvalue() == ""
+        assert progress.done == 1
+
+
+def test_it_is_drawn_at_most_ten_times_a_second_and_wiped_at_the_end() -> None:
+    """A terminal that is slow must not slow down the work."""
+    stream, clock = Terminal(), Clock()
+    with Progress("effects", stream=stream, clock=clock) as progress:
+        for _ in range(1_000):
+            clock.now += 0.001
+            progress.advance()
+    drawn = stream.getvalue()
+    assert 5 <= drawn.count(" effects") <= 10
+    assert drawn.endswith("\r\x1b[K")
+
+
+def test_other_text_gets_a_clean_line() -> None:
+    """Whoever writes in between wipes the line first; the next advance draws it again."""
+    stream, clock = Terminal(), Clock()
+    with Progress("effects", stream=stream, clock=clock) as progress:
+        clock.now = 1
+        progress.advance()
+        clear_line()
+        written = stream.getvalue()
+        assert written.endswith("\r\x1b[K")
+        clear_line()
+        assert stream.getvalue() == written
