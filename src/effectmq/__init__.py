@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from effectmq import moved
+
 if TYPE_CHECKING:
     from effectmq.broker.client.handle import Handle
     from effectmq.broker.client.turns import ProcessScope, ToolCall, Turn
@@ -89,6 +91,8 @@ _HOMES = {
     "Worker": "wiring",
     "WorkerSettings": "consumers.settings",
 }
+
+moved.install()
 
 
 def __getattr__(name: str) -> object:
