@@ -12,6 +12,7 @@ from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.doctor.checks import Checkup, Finding
 from effectmq.cli.doctor.nodes import node_findings
+from effectmq.cli.doctor.permitted import permission_findings
 from effectmq.cli.doctor.stores import check_attachments, check_journal
 from effectmq.cli.loading import load_worker
 from effectmq.cli.options import (
@@ -26,7 +27,6 @@ from effectmq.cli.options import (
     seconds,
     topology_of,
 )
-from effectmq.cli.permitted import permission_findings
 from effectmq.cli.terminal.output import flush, write_json, write_text
 from effectmq.cli.topology.inventory import all_routes
 from effectmq.consumers.settings import WorkerSettings

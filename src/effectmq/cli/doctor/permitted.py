@@ -10,7 +10,7 @@ from effectmq.cli.doctor.checks import Finding, Status
 from effectmq.cli.topology.inventory import full_topology
 from effectmq.protocol.errors import AccessRefusedError
 from effectmq.protocol.permissions import operator_permissions
-from effectmq.protocol.topology import Names, Topology, TopologySettings, control_topology
+from effectmq.protocol.topology import Binding, Names, Queue, Topology, TopologySettings
 
 __all__ = ["permission_findings"]
 
@@ -21,8 +21,6 @@ _USES = {
     "read": "effects and dead letters are consumed, and queues are bound to exchanges",
 }
 _MOST_NAMED = 4
-#: A worker that there never is: its queue stands for those that workers declare.
-_NOBODY = "worker-doctor"
 
 
 async def permission_findings(
@@ -39,7 +37,7 @@ async def permission_findings(
     """
     names, routes = Names(settings.namespace), tuple(routes)
     used = [route for route in routes if await _is_there(transport, names.work_queue(route))]
-    whole = full_topology(settings, used or routes) | control_topology(settings, _NOBODY)
+    whole = full_topology(settings, used or routes) | _listening(names)
     found = await transport.refusals(
         declares=whole,
         publishes=[
@@ -59,6 +57,12 @@ async def permission_findings(
         else:
             detail = f"{_missing(missing)}; {use}. Grant it: {_grant(missing[0], settings)}"
             yield Finding(f"permission {permission}", _status(permission, missing, absent), detail)
+
+
+def _listening(names: Names) -> Topology:
+    """What a worker makes to hear the others; the name is one that no worker has."""
+    queue = names.control_queue("worker-doctor")
+    return Topology(queues=(Queue(queue, {}),), bindings=(Binding(names.control, queue, ""),))
 
 
 async def _is_there(transport: Transport, queue: str) -> bool:
