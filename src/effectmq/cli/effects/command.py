@@ -37,7 +37,7 @@ from effectmq.cli.effects.view import (
     news_line,
     payload,
 )
-from effectmq.cli.journal.options import journal_of, namespace_of
+from effectmq.cli.journal_options import journal_of, namespace_of
 from effectmq.cli.options import Commands, broker_of, is_memory, topology_of
 from effectmq.cli.terminal.output import flush, note, write_json, write_text
 from effectmq.protocol.encoding.codec import HARD_MAX_BODY_BYTES

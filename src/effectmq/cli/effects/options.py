@@ -7,7 +7,7 @@ import argparse
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.broker.store.journal.records import STATUSES
 from effectmq.cli.dead.choice import moment
-from effectmq.cli.journal.options import add_journal_options
+from effectmq.cli.journal_options import add_journal_options
 from effectmq.cli.options import Commands, add_json_option, add_quiet_option, positive
 from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.protocol.errors import ConfigurationError

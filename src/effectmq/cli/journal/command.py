@@ -13,7 +13,7 @@ from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
 from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA
 from effectmq.cli.dead.view import age
 from effectmq.cli.effects.view import effect_facts
-from effectmq.cli.journal.options import add_journal_options, journal_of, namespace_of
+from effectmq.cli.journal_options import add_journal_options, journal_of, namespace_of
 from effectmq.cli.options import Commands, add_json_option, add_quiet_option, seconds
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
