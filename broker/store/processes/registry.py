@@ -139,7 +139,6 @@ class ProcessRegistry:
             grant: Who gets a handle.
             context: What the process takes along; kept as it was at the first start.
         """
-
         # Of the effect that is carried out here, which the transaction's thread does not know.
         trace = inherited()
 

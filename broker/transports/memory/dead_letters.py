@@ -23,7 +23,9 @@ _log = logging.getLogger(__name__)
 class Forward(Protocol):
     """Offers a message to an exchange; false when it cannot go anywhere now."""
 
-    def __call__(self, exchange: str, routing_key: str, message: Message) -> bool: ...
+    def __call__(self, exchange: str, routing_key: str, message: Message) -> bool:
+        """Whether the message has been taken."""
+        ...
 
 
 class DeadLetters:

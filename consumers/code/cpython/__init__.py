@@ -1,0 +1,1 @@
+"""Code blocks in CPython, in a child process inside a bubblewrap sandbox."""

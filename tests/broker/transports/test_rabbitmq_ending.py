@@ -39,7 +39,6 @@ async def test_a_task_that_has_ended_is_left_alone() -> None:
 
 async def test_whoever_ends_a_task_can_be_cancelled() -> None:
     """A second stop signal must not wait for the first one's patience."""
-
     release = asyncio.Event()
 
     async def stubborn() -> None:

@@ -101,6 +101,12 @@ def negotiated_s(heartbeat_s: float) -> int:
 
 
 def library_connection(url: str, settings: TransportSettings, purpose: str) -> aio_pika.Connection:
+    """
+    A connection of the library, not yet open, that shows its purpose to people who look.
+
+    Raises:
+        ConfigurationError: When the address cannot be used; never with its password.
+    """
     try:
         beat_s = negotiated_s(heartbeat_s(url, settings.heartbeat_s))
         return aio_pika.Connection(
@@ -116,6 +122,7 @@ def library_connection(url: str, settings: TransportSettings, purpose: str) -> a
 
 
 def open_error(address: Address, wire: Wire, failure: BaseException) -> EffectmqError:
+    """Why a connection could not be opened, as an error of ours."""
     if isinstance(failure, EffectmqError):
         return failure
     if isinstance(failure, amqp.ProbableAuthenticationError):
@@ -129,6 +136,7 @@ def open_error(address: Address, wire: Wire, failure: BaseException) -> Effectmq
 
 
 def text(value: object) -> str:
+    """What a broker said, as text; bytes that are not UTF-8 are replaced."""
     return value.decode(errors="replace") if isinstance(value, bytes | bytearray) else str(value)
 
 

@@ -91,7 +91,6 @@ async def test_a_server_that_is_not_there_cannot_be_reached() -> None:
 
 async def test_a_server_that_never_answers_is_not_waited_for() -> None:
     """No operation takes longer than its time limit."""
-
     lines: list[asyncio.StreamWriter] = []
 
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

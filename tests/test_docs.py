@@ -1,0 +1,51 @@
+"""What the pages say of other pages and of files is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+    ROOT / "examples/README.md",
+]
+
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^()\s]+)\)")
+_PATH = re.compile(r"`((?:protocol|broker|consumers|tests|src|examples|benchmarks|docs)/[\w./-]+)`")
+
+
+def links(page: Path) -> Iterator[str]:
+    """Where the page points to, without code blocks and other hosts."""
+    for target in _LINK.findall(_FENCE.sub("", page.read_text())):
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_has_its_page_and_its_heading(page: Path) -> None:
+    """A link that leads nowhere is worse than none."""
+    for target in links(page):
+        name, _, anchor = target.partition("#")
+        there = (page.parent / name).resolve() if name else page
+        assert there.exists(), f"{target} leads nowhere"
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("page", TIMELESS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    """A row of the guarantees names the test that shows it."""
+    missing = [name for name in _PATH.findall(page.read_text()) if not (ROOT / name).exists()]
+    assert missing == []
