@@ -1,0 +1,72 @@
+"""
+How many Python calls of the worker one tool call costs, counted and not timed.
+
+A count is the same on every machine, so speed and shape cannot slip unseen. Lower a ceiling when a
+change makes the road shorter.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from effectmq.broker.client.client import EffectClient
+from tests.consumers.stage import PATIENCE_S, Stage, payload, tool
+
+#: Calls a warm effect; resuming a coroutine counts as a call of it.
+_CEILING = {"none": 128, "sqlite": 148}
+_EFFECTS = 40
+
+
+class Counter:
+    """Counts calls of functions whose file is in the package of the workers."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and "effectmq/consumers/" in frame.f_code.co_filename:
+            self.calls += 1
+
+
+@contextmanager
+def counted() -> Iterator[Counter]:
+    """Count in this thread, where the loop is, until the block ends."""
+    counter, former = Counter(), sys.getprofile()
+    sys.setprofile(counter)
+    try:
+        yield counter
+    finally:
+        sys.setprofile(former)
+
+
+async def ask(client: EffectClient, first: int, count: int) -> None:
+    """One after the other, as an agent does."""
+    for number in range(first, first + count):
+        envelope = tool("add", f"call-{number}", a=number, b=1)
+        assert payload(await client.execute(envelope, timeout=PATIENCE_S)) == number + 1
+
+
+@pytest.mark.parametrize("journal", _CEILING)
+async def test_a_tool_call_makes_few_calls_in_the_worker(
+    journal: str, stage: Stage, tmp_path: Path
+) -> None:
+    """Warm, one at a time, with and without a journal."""
+    url = f"sqlite:///{tmp_path / 'j.db'}" if journal == "sqlite" else None
+    worker = stage.worker(journal=url)
+
+    @worker.tool
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    await stage.start(worker, ["tool_call"])
+    client = await stage.client()
+    await ask(client, 0, 5)
+    with counted() as counter:
+        await ask(client, 5, _EFFECTS)
+    assert 10 < counter.calls / _EFFECTS <= _CEILING[journal]
