@@ -49,3 +49,13 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     """A row of the guarantees names the test that shows it."""
     missing = [name for name in _PATH.findall(page.read_text()) if not (ROOT / name).exists()]
     assert missing == []
+
+
+def test_no_promise_stands_twice() -> None:
+    """Two rows for one promise drift apart."""
+    rows = [
+        line.split(" | ")[0]
+        for line in (ROOT / "docs/guarantees.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
+    assert sorted(rows) == sorted(set(rows))
