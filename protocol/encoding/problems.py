@@ -105,32 +105,34 @@ _EXPECTED = {
 }
 
 
+#: Kinds of problems whose sentence is always the same.
+_SENTENCES = {
+    "missing": "the member is missing",
+    "extra_forbidden": "the member is unknown, and this object takes no others than its own",
+    "string_unicode": "found a string with half a surrogate pair, expected Unicode text",
+    "recursion_loop": "the value is nested too deeply, or contains itself",
+}
+_BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
+
+
 def _problem(kind: str, context: Mapping[str, Any], found: object) -> str:
     if isinstance(found, Repeated):
         return _TWICE
-    if kind == "missing":
-        return "the member is missing"
-    if kind == "extra_forbidden":
-        return "the member is unknown, and this object takes no others than its own"
-    if kind == "string_unicode":
-        return "found a string with half a surrogate pair, expected Unicode text"
-    if kind == "recursion_loop":
-        return "the value is nested too deeply, or contains itself"
+    if kind in _SENTENCES:
+        return _SENTENCES[kind]
     if kind in _EXPECTED:
         return f"found {_found(found)}, expected {_EXPECTED[kind]}"
-    if kind == "greater_than_equal":
-        return f"found {_found(found)}, expected at least {context['ge']}"
-    if kind == "less_than_equal":
-        return f"found {_found(found)}, expected at most {context['le']}"
+    if kind in _BOUNDS:
+        bound, name = _BOUNDS[kind]
+        return f"found {_found(found)}, expected {bound} {context[name]}"
     if kind in ("too_long", "too_short"):
         return f"found {_found(found)}, expected another number of elements"
     if kind == "literal_error":
         expected = str(context.get("expected", "")).replace("'", "")
         return f"found {_shown(found)}, expected {expected}"
-    if kind == "unit_variant":
-        return f"found {_shown(found)}, expected one of {context['names']}"
-    if kind == "external_tag":
-        return f"found {_shown_object(found)}, expected one of {context['names']}"
+    if kind in ("unit_variant", "external_tag"):
+        shown = _shown(found) if kind == "unit_variant" else _shown_object(found)
+        return f"found {shown}, expected one of {context['names']}"
     if kind == "bare_variant":
         return f"found the bare name {context['name']!r}, expected an object with that member"
     if kind == "wire_value":

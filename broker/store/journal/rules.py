@@ -212,7 +212,8 @@ def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | 
     return Accepted(parks), made
 
 
-def hand_back(
+# One case for each thing that a holder says.
+def hand_back(  # noqa: C901
     entry: Entry | None, said: Release | Begin | Abandon | Renew | Letter, now: Now
 ) -> tuple[Accepted | Lost, Entry | None]:
     """The smaller things that the holder of a lease may say."""

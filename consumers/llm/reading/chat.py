@@ -173,9 +173,7 @@ class ChatStream:
         if not isinstance(found, dict):
             return [data]
         chunk = cast("_Chunk", found)
-        error = error_in(chunk)
-        if error is None and chunk.get("error"):
-            error = error_in({"error": chunk["error"]})
+        error = _error_of(chunk)
         if error is not None:
             return [json.dumps(_with_status(error))]
         self.usage = _counts(chunk.pop("usage", None)) or self.usage
@@ -183,6 +181,15 @@ class ChatStream:
         self._choices = self._choices or bool(choices)
         if choices:
             self._like = {name: value for name, value in chunk.items() if name != "choices"}
+        told = self._gather(choices)
+        if choices:
+            told.append(json.dumps(chunk))
+        elif _filtered(chunk):
+            raise ModelCallError(_no_choice(chunk, ""))
+        return told
+
+    def _gather(self, choices: list[_Chunk]) -> list[str]:
+        """Take the tool calls out of the choices; those that are complete are told."""
         told: list[str] = []
         for choice in choices:
             delta = choice.get("delta")
@@ -196,10 +203,6 @@ class ChatStream:
                 choice["delta"] = {}
             if choice.get("finish_reason") and self._gathers:
                 told.append(self._calls())
-        if choices:
-            told.append(json.dumps(chunk))
-        elif _filtered(chunk):
-            raise ModelCallError(_no_choice(chunk, ""))
         return told
 
     def _calls(self) -> str:
@@ -225,6 +228,14 @@ class ChatStream:
         if self.usage is None:
             return []
         return [json.dumps({**self._like, "choices": [], "usage": self.usage})]
+
+
+def _error_of(chunk: _Chunk) -> dict[str, Any] | None:
+    """The error of an event; any that is not empty counts, also beside other members."""
+    error = error_in(chunk)
+    if error is None and chunk.get("error"):
+        return error_in({"error": chunk["error"]})
+    return error
 
 
 def _choices_of(chunk: _Chunk) -> list[_Chunk]:

@@ -234,7 +234,8 @@ def read_content(header: bytes, body: bytes) -> Message:
         return _read_unusual(header, body)
 
 
-def _read_usual(data: bytes, body: bytes) -> Message:
+# Read in one piece: this runs for every delivery.
+def _read_usual(data: bytes, body: bytes) -> Message:  # noqa: C901
     _, _, _, flags = _CONTENT.unpack_from(data)
     if flags & _UNUSUAL:
         raise _UnusualError

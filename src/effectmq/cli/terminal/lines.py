@@ -204,41 +204,50 @@ async def lines(source: Source) -> AsyncIterator[Line]:
     Raises:
         ConfigurationError: When reading fails half-way.
     """
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Queue[_Item] = asyncio.Queue()
-    slots = threading.Semaphore(_AHEAD)
-    stopped = threading.Event()
-
-    def hand_over(item: _Item) -> bool:
-        slots.acquire()
-        try:
-            loop.call_soon_threadsafe(ready.put_nowait, item)
-        except RuntimeError:
-            return False  # the loop is closed, nobody listens
-        return not stopped.is_set()
-
-    def read() -> None:
-        try:
-            for batch in batches(source):
-                if not hand_over(batch):
-                    return
-        except (OSError, ValueError) as problem:
-            hand_over(problem if isinstance(problem, OSError) else OSError(str(problem)))
-        except ConfigurationError as problem:
-            hand_over(problem)
-        hand_over(None)
-
+    reader = _Reader(source)
     # A daemon: a thread that waits for a pipe must not keep the process from leaving.
-    threading.Thread(target=read, name="effectmq reader", daemon=True).start()
+    threading.Thread(target=reader.read, name="effectmq reader", daemon=True).start()
     try:
-        while (item := await ready.get()) is not None:
+        while (item := await reader.ready.get()) is not None:
             if isinstance(item, ConfigurationError):
                 raise item
             if isinstance(item, OSError):
                 raise ConfigurationError(f"the input cannot be read: {item}")
-            slots.release()
+            reader.slots.release()
             for line in item:
                 yield line
     finally:
-        stopped.set()
-        slots.release()
+        reader.stopped.set()
+        reader.slots.release()
+
+
+class _Reader:
+    """The thread's side: reads a few batches ahead and hands them to the loop."""
+
+    def __init__(self, source: Source) -> None:
+        self.ready: asyncio.Queue[_Item] = asyncio.Queue()
+        self.slots = threading.Semaphore(_AHEAD)
+        self.stopped = threading.Event()
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+
+    def read(self) -> None:
+        """Everything, then ``None``; a failure in place of what could not be read."""
+        try:
+            for batch in batches(self._source):
+                if not self._hand_over(batch):
+                    return
+        except (OSError, ValueError) as problem:
+            self._hand_over(problem if isinstance(problem, OSError) else OSError(str(problem)))
+        except ConfigurationError as problem:
+            self._hand_over(problem)
+        self._hand_over(None)
+
+    def _hand_over(self, item: _Item) -> bool:
+        """False when nobody listens any more."""
+        self.slots.acquire()
+        try:
+            self._loop.call_soon_threadsafe(self.ready.put_nowait, item)
+        except RuntimeError:
+            return False  # the loop is closed
+        return not self.stopped.is_set()

@@ -350,7 +350,8 @@ class Fleet:
         self.watch(self.stories[operation.identity], operation, answer, entry, now)
         return JournalFailed() if self.bad_luck(0.06) else answer
 
-    def watch(
+    # One case for each answer.
+    def watch(  # noqa: C901
         self, story: Story, operation: Operation, answer: Answer, entry: Entry | None, now: Now
     ) -> None:
         """Compare an answer with what has really happened."""
@@ -516,7 +517,8 @@ class Fleet:
         else:
             yield Tell(identity, found.status)
 
-    def attempt(
+    # An attempt as it goes, from top to bottom.
+    def attempt(  # noqa: C901
         self, message: Message, story: Story, held: Granted
     ) -> Generator[Step, Answer | None, bool]:
         """With a lease in hand; false when it was lost on the way."""
