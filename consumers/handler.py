@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from effectmq.broker.store.journal.records import OnUncertain, WhenDoubtful
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
@@ -36,6 +36,7 @@ __all__ = [
     "Handler",
     "HandlerFunction",
     "HandlerTimeoutError",
+    "Lack",
     "NotHere",
     "RetrySleep",
     "TryAgain",
@@ -45,6 +46,7 @@ __all__ = [
     "checked_outcome",
     "function_handler",
     "is_async",
+    "lacks_of",
 ]
 
 
@@ -116,6 +118,24 @@ class TryAgain:
     promised: bool = False
     counts: bool = True
     sleep: RetrySleep | None = None
+
+
+class Lack(NamedTuple):
+    """
+    What a worker had better have for an effect that it can carry out as well.
+
+    A handler with a method ``lacks(request)`` gives some of these. While another living worker is
+    known to have one of them the effect goes there; otherwise it is carried out here.
+
+    Attributes:
+        needs: What is needed, as workers tell each other.
+        version: The version in which this worker has it; empty when it has not.
+        problem: What is wrong here, for the log.
+    """
+
+    needs: str
+    version: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +298,12 @@ def function_handler(
         )
     wants_context = len(positional) == 2
     return FunctionHandler(kind, function, wants_context, retry, time_limit_s, on_uncertain)
+
+
+def lacks_of(handler: Handler, request: Request) -> list[Lack]:
+    """What a handler says that it lacks; nothing for those that say nothing."""
+    ask: Callable[[Request], list[Lack]] | None = getattr(handler, "lacks", None)
+    return [] if ask is None else ask(request)
 
 
 def check_time_limit(what: str, limit_s: float | None) -> None:

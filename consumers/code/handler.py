@@ -22,11 +22,12 @@ from effectmq.consumers.code.data.images import Images, ImageStore
 from effectmq.consumers.code.engine import Engine, Program, Ran, StateUnreadableError
 from effectmq.consumers.code.faults import over_state, stopped
 from effectmq.consumers.code.functions import Function, Signatures, functions_of, usable
+from effectmq.consumers.code.lacking import function_abilities, lacking
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.code.state.database_sessions import DatabaseSessions
 from effectmq.consumers.code.state.sessions import MemorySessions, Sessions, Start
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.consumers.handler import EffectContext, HandlerTimeoutError
+from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, Lack, NotHere
 from effectmq.protocol.encoding.model import Err, Ok
 from effectmq.protocol.errors import RejectEffectError
 from effectmq.protocol.messages.request import Request
@@ -130,7 +131,21 @@ class CodeHandler:
         """For the retry policy to decide; calls that have been recorded are not made again."""
         return HandlerTimeoutError(limit_s)
 
-    async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcomeExecCode:
+    @property
+    def abilities(self) -> dict[str, str]:
+        """Whose variables it reads, and what code can call, as workers tell each other."""
+        return {_variables_of(self._engine.name): "1", **function_abilities(self._functions())}
+
+    def lacks(self, request: Request) -> list[Lack]:
+        """Functions that the block calls, and another worker may have."""
+        command = request.envelope.command
+        if self._execute is None or not isinstance(command, RuntimeEffectCommandExecCode):
+            return []
+        return lacking(command.code, self._functions())
+
+    async def run(
+        self, request: Request, context: EffectContext
+    ) -> RuntimeEffectOutcomeExecCode | NotHere:
         """One attempt at one block."""
         session_id = context.invocation.scope.session_id
         start = await self.sessions.start(session_id, request.hash)
@@ -142,15 +157,26 @@ class CodeHandler:
             ran = await self._engine.run(program, block.host)
             await block.calls.finish()
         except StateUnreadableError as problem:
-            return RuntimeEffectOutcomeExecCode(
-                result=Err(err=_unreadable(start, self._engine.name, problem))
-            )
+            return self._unreadable(start, problem)
         finally:
             await block.calls.stop()
         ran = self._within(ran)
         await self._keep(session_id, request.hash, start, ran)
         duration_ms = round((time.monotonic() - began) * 1_000)
         return RuntimeEffectOutcomeExecCode(result=Ok(ok=block.response(ran, duration_ms)))
+
+    def _unreadable(self, start: Start, problem: StateUnreadableError) -> NotHere:
+        """A worker whose interpreter kept the variables can go on with them."""
+        needs = _variables_of(start.engine)
+        sentence = _unreadable(start, self._engine.name, problem)
+        return NotHere(
+            needs=needs,
+            version=self.abilities.get(needs, ""),
+            problem=sentence,
+            otherwise=lambda tried: RuntimeEffectOutcomeExecCode(
+                result=Err(err=f"{sentence}.{tried}" if tried else sentence)
+            ),
+        )
 
     def _block(self, request: Request, session_id: str) -> Block:
         settings, effect_hash = self.settings, request.hash
@@ -207,6 +233,10 @@ def _code(request: Request) -> str:
             f"the code executor cannot execute {command.type} command",
         )
     return command.code
+
+
+def _variables_of(engine: str) -> str:
+    return f"code variables of {engine}"
 
 
 def _unreadable(start: Start, engine: str, problem: StateUnreadableError) -> str:

@@ -99,6 +99,11 @@ class Abilities:
         if said.asks:
             self._spawn(self._tell("", said.queue, Able(self._queue, self._own)))
 
+    @property
+    def alike(self) -> bool:
+        """Whether whoever has been heard of has the same, so that nobody has anything else."""
+        return all(able == self._own for able in self._peers.values())
+
     def known(self, needs: str, version: str) -> Known:
         """
         Whether another worker can do what this one cannot.
@@ -107,11 +112,13 @@ class Abilities:
             needs: What for.
             version: The version in which this worker has it, when it has and that does not do.
         """
-        self._look()
-        for queue, able in self._peers.items():
-            theirs = "" if queue in self._absent else able.get(needs, "")
-            if theirs and theirs != version:
-                return "somebody"
+        found = [
+            queue for queue, able in self._peers.items() if able.get(needs, "") not in ("", version)
+        ]
+        if found:
+            self._look()
+        if any(queue not in self._absent for queue in found):
+            return "somebody"
         return "nobody" if version or self._alone else "unsure"
 
     def _look(self) -> None:

@@ -45,6 +45,7 @@ from effectmq.broker.transports.port import Delivery
 from effectmq.consumers.decisions.delivery import Answer as AnswerNow
 from effectmq.consumers.decisions.delivery import (
     Delay,
+    Known,
     Park,
     Pause,
     Run,
@@ -62,7 +63,7 @@ from effectmq.consumers.decisions.delivery import (
     unkept,
 )
 from effectmq.consumers.decisions.retry import IN_PLACE_LIMIT_MS
-from effectmq.consumers.handler import NotHere, RetrySleep, TryAgain
+from effectmq.consumers.handler import Lack, NotHere, RetrySleep, TryAgain, lacks_of
 from effectmq.consumers.pipeline.answers import (
     error_of,
     recorded_result,
@@ -478,7 +479,8 @@ class Job(Ending):
             case Run(alone=True):
                 self._run_alone()
             case Run():
-                self._begin_body()
+                if not self._gave_away():
+                    self._begin_body()
             case AnswerNow():
                 self._give(RuntimeEffectOutcomeSleep())
             case Pause() | Delay():
@@ -656,20 +658,35 @@ class Job(Ending):
 
     def _pass_on(self, missing: NotHere) -> None:
         """Give it to another worker, or say what is wrong with it when there is none."""
+        known = self.lane.abilities.known(missing.needs, missing.version)
+        if not self._went(missing, known):
+            self._give(missing.otherwise(asked_elsewhere(self._known(), self.lane.now_ms())))
+
+    def _gave_away(self) -> bool:
+        """Whether it went to a worker that is known to have what would be missed here."""
+        lane = self.lane
+        if lane.abilities.alike:
+            return False
+        return any(
+            lane.abilities.known(lack.needs, lack.version) == "somebody"
+            and self._went(lack, "somebody")
+            for lack in lacks_of(lane.handler, self._known())
+        )
+
+    def _went(self, missing: NotHere | Lack, known: Known) -> bool:
+        """Send it to whoever takes it next, if that is still worth it."""
         lane, request = self.lane, self._known()
-        now_ms = lane.now_ms()
         action = elsewhere(
             request.elsewhere,
             request.elsewhere_since_ms,
-            lane.abilities.known(missing.needs, missing.version),
+            known,
             deadline_ms=request.deadline_ms,
-            now_ms=now_ms,
+            now_ms=lane.now_ms(),
             levels_ms=lane.levels_ms,
             patience_ms=round(lane.settings.elsewhere_s * 1_000),
         )
         if action is None:
-            self._give(missing.otherwise(asked_elsewhere(request, now_ms)))
-            return
+            return False
         lane.counters["elsewhere"] += 1
         logger.warning(
             "effect %s goes to another worker, the %d. time: %s",
@@ -679,6 +696,7 @@ class Job(Ending):
             extra={"action": "elsewhere", "effect_id": self.effect_id, "needs": missing.needs},
         )
         self._wait(action)
+        return True
 
     def _try_again(self, again: TryAgain) -> None:
         lane = self.lane

@@ -17,7 +17,7 @@ from effectmq.broker.store.database.port import Database
 from effectmq.consumers.code.functions import signatures
 from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.handler import EffectContext, NotHere
 from effectmq.consumers.tools.functions import tool_from
 from effectmq.consumers.tools.outputs import failure, output_from
 from effectmq.consumers.tools.registry import Tool
@@ -66,9 +66,10 @@ async def run_here(
 
 
 async def attempt(handler: CodeHandler, block: RuntimeEffectEnvelope) -> RuntimeEffectOutcome:
-    """One attempt."""
+    """One attempt, where there is no other worker."""
     request = Request.seal(block)
-    return await handler.run(request, EffectContext(block, request.effect_id, 1, 0, ""))
+    result = await handler.run(request, EffectContext(block, request.effect_id, 1, 0, ""))
+    return result.otherwise("") if isinstance(result, NotHere) else result
 
 
 def recorded(recorder: Recorder, **options: object) -> CodeHandler:
