@@ -18,7 +18,7 @@ from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.broker.transports.settings import TransportSettings
-from effectmq.consumers.fleet.abilities import Abilities
+from effectmq.consumers.fleet.abilities import Abilities, version_of
 from effectmq.consumers.fleet.quarantine import Quarantine
 from effectmq.consumers.fleet.witnesses import Witnesses
 from effectmq.consumers.handler import Handler
@@ -32,7 +32,7 @@ from effectmq.consumers.pipeline.inflight import InFlight
 from effectmq.consumers.pipeline.job import Job
 from effectmq.consumers.pipeline.leases import JournalRecords, NoRecords, Records
 from effectmq.consumers.pipeline.route import Lane
-from effectmq.consumers.pipeline.unread import STORE, VERSION
+from effectmq.consumers.pipeline.unread import STORE, VERSION, running
 from effectmq.consumers.runtime.abandoned import Abandoned
 from effectmq.consumers.runtime.health import Health, Patience
 from effectmq.consumers.runtime.threads import Threads
@@ -304,8 +304,12 @@ class Service:
 
     def _able(self) -> dict[str, str]:
         """What this worker can do, with the version of each."""
-        able = {VERSION: "1"} if self._claims is None else {VERSION: "1", STORE: "1"}
+        able = {VERSION: "1"}
+        if self._attachments is not None:
+            able[STORE] = version_of({"where": self._attachments.where})
         for handler in self._handlers.values():
+            if not self._strict:
+                able[running(handler.kind)] = "1"
             able.update(getattr(handler, "abilities", {}))
         return able
 

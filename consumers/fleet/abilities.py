@@ -104,6 +104,10 @@ class Abilities:
         """Whether whoever has been heard of has the same, so that nobody has anything else."""
         return all(able == self._own for able in self._peers.values())
 
+    def version(self, needs: str) -> str:
+        """The version in which this worker has something; empty when it has not."""
+        return self._own.get(needs, "")
+
     def known(self, needs: str, version: str) -> Known:
         """
         Whether another worker can do what this one cannot.

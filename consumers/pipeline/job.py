@@ -76,7 +76,7 @@ from effectmq.consumers.pipeline.ending import Ending
 from effectmq.consumers.pipeline.leases import Hold
 from effectmq.consumers.pipeline.retry_sleeps import note_sleep
 from effectmq.consumers.pipeline.route import Lane
-from effectmq.consumers.pipeline.unread import needs_of, passed_on, with_death
+from effectmq.consumers.pipeline.unread import STORE, needs_of, passed_on, running, with_death
 from effectmq.protocol.encoding.differences import mismatch_sentence
 from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.messages.reply import is_kept_outcome
@@ -166,19 +166,23 @@ class Job(Ending):
 
     def _unreadable(self, problem: ProtocolError) -> None:
         """Park it, unless another worker may read what this one cannot."""
-        lane, message = self.lane, self.delivery.message
-        needs = needs_of(message, problem, store=lane.claims is not None)
-        known = lane.abilities.known(needs, "") if needs else "nobody"
+        needs = needs_of(self.delivery.message, problem, store=self.lane.claims is not None)
+        self._park_unread(park_unreadable(problem), needs, "")
+
+    def _park_unread(self, why: Park, needs: str, version: str) -> None:
+        """Park what is not read, unless another worker has what is needed for it."""
+        lane = self.lane
+        known = lane.abilities.known(needs, version) if needs else "nobody"
         action = passed_on(
-            message,
-            problem,
+            self.delivery.message,
+            why.message,
             known,
             now_ms=lane.now_ms(),
             levels_ms=lane.levels_ms,
             patience_ms=round(lane.settings.elsewhere_s * 1_000),
         )
         if action is None:
-            self._park(park_unreadable(problem))
+            self._park(why)
             return
         lane.counters["elsewhere"] += 1
         logger.warning(
@@ -213,6 +217,9 @@ class Job(Ending):
             case Request():
                 self._request = found
                 self._arrive()
+            case Park(code="effectmq_body_missing"):
+                # There may be stores of two places, of which only one has it.
+                self._park_unread(found, STORE, lane.abilities.version(STORE))
             case Park():
                 self._park(found)
             case Postpone():
@@ -391,14 +398,18 @@ class Job(Ending):
             case Mismatch():
                 self._conflict(answer.hash, answer.envelope_json)
             case Missing():
-                self._park(
-                    Park(
-                        "rejected",
-                        "effectmq_replay_missing",
-                        "this worker only replays (replay='strict') and the journal has no "
-                        "finished record of the effect; run it with a worker that executes",
-                    )
-                )
+                self._not_recorded()
+
+    def _not_recorded(self) -> None:
+        """Leave it to a worker that executes, if one is known."""
+        needs = running(self.lane.kind)
+        sentence = (
+            "this worker only replays (replay='strict') and the journal has no finished record of "
+            "the effect; run it with a worker that executes"
+        )
+        known = self.lane.abilities.known(needs, "")
+        if known != "somebody" or not self._went(Lack(needs, "", sentence), known):
+            self._park(Park("rejected", "effectmq_replay_missing", sentence))
 
     def _hand_back(self, answer: ClaimAnswer) -> None:
         """Granted to a worker that leaves: nothing ran, and whoever is next has to know that."""

@@ -16,13 +16,17 @@ from effectmq.protocol.errors import ProtocolError, UnsupportedVersionError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import ENVELOPE_TYPE
-from effectmq.protocol.text import describe
 
-__all__ = ["STORE", "VERSION", "needs_of", "passed_on", "with_death"]
+__all__ = ["STORE", "VERSION", "needs_of", "passed_on", "running", "with_death"]
 
 #: What workers tell each other that they have.
 STORE = "store of bodies"
 VERSION = f"protocol {ENVELOPE_TYPE}"
+
+
+def running(kind: str) -> str:
+    """What workers tell each other that carry out effects of a kind, rather than replay them."""
+    return f"running {kind}"
 
 
 def needs_of(message: Message, problem: ProtocolError, *, store: bool) -> str:
@@ -41,7 +45,7 @@ def needs_of(message: Message, problem: ProtocolError, *, store: bool) -> str:
 
 def passed_on(
     message: Message,
-    problem: ProtocolError,
+    problem: str,
     known: Known,
     *,
     now_ms: int,
@@ -79,7 +83,7 @@ def passed_on(
         names.ELSEWHERE_SINCE: action.headers["elsewhere_since"],
     }
     copy = replace(message, message_id="", returns=0, headers=headers)
-    return Postpone(action.level_ms, copy, describe(problem))
+    return Postpone(action.level_ms, copy, problem)
 
 
 def with_death(message: Message) -> Message:

@@ -313,6 +313,46 @@ async def test_a_body_in_a_store_goes_to_a_worker_that_has_the_store(
     assert not stage.letters()
 
 
+async def test_a_body_goes_to_the_worker_whose_store_has_it(stage: Stage, tmp_path: Path) -> None:
+    """Stores of two places, as with a wrong mount: what one has not is not gone."""
+    store = f"file://{tmp_path}/store"
+    wrong, right = stage.worker(attachments=f"file://{tmp_path}/x"), stage.worker(attachments=store)
+    for app in (wrong, right):
+
+        @app.tool
+        async def size(text: str) -> int:
+            return len(text)
+
+        await stage.start(app)
+    running = wrong._running
+    assert running is not None
+    await eventually(lambda: bool(running._abilities._peers))
+    client = await stage.client(attachments=store)
+    handles = [
+        await client.submit(tool("size", str(n), call_id=f"c{n}", text="x" * 300_000))
+        for n in range(6)
+    ]
+    replies = await gathered(handles)
+    assert [payload(one.result) for one in replies] == [300_000] * 6  # type: ignore[arg-type]
+    assert wrong.counters["elsewhere"] > 0
+    assert not stage.letters()
+
+
+async def test_what_is_not_on_record_goes_to_a_worker_that_executes(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """One that only replays parks nothing that another one carries out."""
+    journal = f"sqlite:///{tmp_path}/journal.db"
+    strict = stage.worker(journal=journal, replay="strict")
+    executing = stage.worker(journal=journal)
+    for app in (strict, executing):
+        app.tool(name="pay")(_pay)
+        await stage.start(app)
+    assert await told(stage, "pay") == list(range(_CALLS))
+    assert strict.counters["elsewhere"] > 0
+    assert not stage.letters()
+
+
 @pytest.mark.parametrize("why", ["protocol", "no store", "store is down"])
 async def test_what_cannot_be_read_keeps_the_death_that_brought_it_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, why: str
