@@ -79,15 +79,15 @@ async def test_closing_all_connections_again_and_again_leaves_no_consumer_behind
         others = [await second.consume(queue, prefetch=5) for queue in queues]
         for number in range(4):
             before = [each.counters["reconnects"] for each in (first, second)]
-            await asyncio.to_thread(node.ctl, "close_all_connections", f"round {number}")
-            # As soon as both have noticed, and while they are still on their way back.
-            await eventually(
-                lambda before=before: (
-                    first.counters["reconnects"] > before[0]
-                    and second.counters["reconnects"] > before[1]
-                ),
-                timeout_s=30,
-            )
+
+            # As soon as both have noticed, and while they are still on their way back: the broker
+            # does not know a connection yet that is on its way, so it is told again.
+            async def both_have_lost_one(number: int = number, before: list[int] = before) -> bool:
+                await asyncio.to_thread(node.ctl, "close_all_connections", f"round {number}")
+                now = [each.counters["reconnects"] for each in (first, second)]
+                return all(new > old for new, old in zip(now, before, strict=True))
+
+            await eventually(both_have_lost_one, timeout_s=30)
 
         await all_consuming(first, queues, 2)
         for consumer in others:
