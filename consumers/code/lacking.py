@@ -8,8 +8,7 @@ no other worker is known to have a function of that name.
 
 from __future__ import annotations
 
-import io
-import tokenize
+import re
 from collections.abc import Iterator, Mapping
 
 from effectmq.consumers.code.functions import Function
@@ -20,7 +19,21 @@ __all__ = ["function_abilities", "lacking"]
 
 #: Reading a longer text would hold the worker up; nothing that a model writes is as long.
 _LONGEST = 50_000
-_LAYOUT = (tokenize.NL, tokenize.COMMENT)
+#: Python's own tokenizer takes half a minute for a string of escapes that never ends. Here each
+#: character is read once: what was matched is not given back (``*+``), and text may lack its end.
+_PIECE = re.compile(
+    r"""
+    (?P<layout> [^\S\n]++ | \#[^\n]*+ | \\\n )
+    | \"{3} (?: [^"\\] | \\. | "(?!"") )*+ (?: \"{3} | \Z | \\ )
+    | \'{3} (?: [^'\\] | \\. | '(?!'') )*+ (?: \'{3} | \Z | \\ )
+    | " (?: [^"\\\n] | \\. )*+ "?
+    | ' (?: [^'\\\n] | \\. )*+ '?
+    | \w++
+    | [=!<>:+*/%&|^@-]=
+    | .
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
 def function_abilities(functions: Mapping[str, Function]) -> dict[str, str]:
@@ -64,8 +77,7 @@ def _calls(code: str) -> Iterator[tuple[str, str]]:
     """The name of each call, then again with each of its keywords."""
     opened: list[str] = []
     before = last = ""
-    for token in _tokens(code):
-        text = token.string
+    for text in _words(code):
         if text in ("(", "[", "{"):
             name = last if text == "(" and last.isidentifier() else ""
             opened.append("" if before in (".", "def", "class") else name)
@@ -76,14 +88,13 @@ def _calls(code: str) -> Iterator[tuple[str, str]]:
                 opened.pop()
         elif text == "=" and opened and opened[-1] and before in ("(", ","):
             yield opened[-1], last
+        elif text == "\n" and opened:
+            continue
         before, last = last, text
 
 
-def _tokens(code: str) -> Iterator[tokenize.TokenInfo]:
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(code, newline="\n").readline):
-            if token.type not in _LAYOUT:
-                yield token
-    except (tokenize.TokenError, SyntaxError):
-        # The interpreter will say what is wrong with it.
-        return
+def _words(code: str) -> Iterator[str]:
+    """The text in pieces, without blanks and comments; every piece is looked at once."""
+    for found in _PIECE.finditer(code):
+        if found.lastgroup != "layout":
+            yield found[0]

@@ -11,7 +11,7 @@ from effectmq.broker.store.database.port import Database
 from effectmq.consumers.code.engine import Host, Program, Ran, StateUnreadableError
 from effectmq.consumers.code.functions import functions_of, signatures
 from effectmq.consumers.code.handler import CodeHandler
-from effectmq.consumers.code.lacking import function_abilities, lacking
+from effectmq.consumers.code.lacking import _PIECE, function_abilities, lacking
 from effectmq.consumers.code.monty.engine import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.worker import EffectWorker
@@ -46,6 +46,12 @@ _BLOCKS = 12
         ("refund(1)))", ["refund"]),
         ("(" * 50 + "refund(", ["refund"]),
         ("refund(1);" + " " * 60_000, []),
+        ("refund\n(1)", []),
+        ("refund \\\n(1)", ["refund"]),
+        ("pay(1, note=f'{x}' 'currency=1')", []),
+        ("pay(currency == 1)", []),
+        ('"""\nrefund(1)\n\\""" refund(1)\n""" + renew(1)', ["renew"]),
+        ("'refund(1)\nrenew(1)", ["renew"]),
     ],
 )
 def test_what_a_block_lacks(text: str, found: list[str]) -> None:
@@ -57,6 +63,28 @@ def test_what_a_block_lacks(text: str, found: list[str]) -> None:
     assert [each.version for each in lacks] == [able.get(each.needs, "") for each in lacks]
     for each, name in zip(lacks, found, strict=True):
         assert name.split()[-1] in each.problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'" + "\\'" * 20_000,
+        '"' + '\\"' * 20_000,
+        '"""' + '"\\' * 20_000,
+        "'''" + "''\\" * 10_000,
+        "\\" * 40_000,
+        "(" * 40_000,
+        "'" * 40_001,
+        "é(" * 20_000,
+        "f'{" * 10_000,
+        "\x00\ud800(",
+    ],
+    ids=lambda text: ascii(text[:6]),
+)
+def test_each_character_of_a_hostile_text_is_read_once(text: str) -> None:
+    """The loop of the worker waits for it, so nothing may be looked at again and again."""
+    assert "".join(piece[0] for piece in _PIECE.finditer(text)) == text
+    assert {each.version for each in lacking(text, _FUNCTIONS)} <= {""}
 
 
 # A deployment that rolls --------------------------------------------------------------------------
