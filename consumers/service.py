@@ -18,7 +18,7 @@ from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.broker.transports.settings import TransportSettings
-from effectmq.consumers.fleet.abilities import Abilities, version_of
+from effectmq.consumers.fleet.abilities import Abilities, taking, version_of
 from effectmq.consumers.fleet.quarantine import Quarantine
 from effectmq.consumers.fleet.witnesses import Witnesses
 from effectmq.consumers.handler import Handler
@@ -304,7 +304,7 @@ class Service:
 
     def _able(self) -> dict[str, str]:
         """What this worker can do, with the version of each."""
-        able = {VERSION: "1"}
+        able = {VERSION: "1", **{taking(route): "1" for route in self._handlers}}
         if self._attachments is not None:
             able[STORE] = version_of({"where": self._attachments.where})
         for handler in self._handlers.values():

@@ -22,7 +22,7 @@ from effectmq.protocol.messages.cancel_notice import Able, able_notice
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.text import describe
 
-__all__ = ["Abilities", "version_of"]
+__all__ = ["Abilities", "taking", "version_of"]
 
 logger = logging.getLogger("effectmq.worker")
 
@@ -34,6 +34,11 @@ _DIGITS = 12
 def version_of(schema: dict[str, Any]) -> str:
     """Tells one version of a tool's arguments from another; ``schema`` is their JSON Schema."""
     return sha256_hex(canonical_json(schema))[:_DIGITS]
+
+
+def taking(route: str) -> str:
+    """What workers tell each other that take effects from a route."""
+    return f"route {route}"
 
 
 class Abilities:
@@ -108,16 +113,19 @@ class Abilities:
         """The version in which this worker has something; empty when it has not."""
         return self._own.get(needs, "")
 
-    def known(self, needs: str, version: str) -> Known:
+    def known(self, needs: str, version: str, route: str) -> Known:
         """
         Whether another worker can do what this one cannot.
 
         Args:
             needs: What for.
             version: The version in which this worker has it, when it has and that does not do.
+            route: Where the effect waits: who never takes from there is of no help.
         """
         found = [
-            queue for queue, able in self._peers.items() if able.get(needs, "") not in ("", version)
+            queue
+            for queue, able in self._peers.items()
+            if able.get(needs, "") not in ("", version) and _takes(able, route)
         ]
         if found:
             self._look()
@@ -163,3 +171,8 @@ class Abilities:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _takes(able: Mapping[str, str], route: str) -> bool:
+    """Workers of an earlier release say of no route that they take it; of them it is believed."""
+    return taking(route) in able or not any(each.startswith(taking("")) for each in able)

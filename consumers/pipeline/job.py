@@ -172,7 +172,7 @@ class Job(Ending):
     def _park_unread(self, why: Park, needs: str, version: str) -> None:
         """Park what is not read, unless another worker has what is needed for it."""
         lane = self.lane
-        known = lane.abilities.known(needs, version) if needs else "nobody"
+        known = lane.abilities.known(needs, version, lane.route) if needs else "nobody"
         action = passed_on(
             self.delivery.message,
             why.message,
@@ -407,7 +407,7 @@ class Job(Ending):
             "this worker only replays (replay='strict') and the journal has no finished record of "
             "the effect; run it with a worker that executes"
         )
-        known = self.lane.abilities.known(needs, "")
+        known = self.lane.abilities.known(needs, "", self.lane.route)
         if known != "somebody" or not self._went(Lack(needs, "", sentence), known):
             self._park(Park("rejected", "effectmq_replay_missing", sentence))
 
@@ -669,7 +669,8 @@ class Job(Ending):
 
     def _pass_on(self, missing: NotHere) -> None:
         """Give it to another worker, or say what is wrong with it when there is none."""
-        known = self.lane.abilities.known(missing.needs, missing.version)
+        lane = self.lane
+        known = lane.abilities.known(missing.needs, missing.version, lane.route)
         if not self._went(missing, known):
             self._give(missing.otherwise(asked_elsewhere(self._known(), self.lane.now_ms())))
 
@@ -679,7 +680,7 @@ class Job(Ending):
         if lane.abilities.alike:
             return False
         return any(
-            lane.abilities.known(lack.needs, lack.version) == "somebody"
+            lane.abilities.known(lack.needs, lack.version, lane.route) == "somebody"
             and self._went(lack, "somebody")
             for lack in lacks_of(lane.handler, self._known())
         )

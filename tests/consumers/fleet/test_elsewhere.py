@@ -190,6 +190,30 @@ async def test_when_nobody_takes_it_the_failure_says_what_was_tried(stage: Stage
     assert app.counters["elsewhere"] > 0
 
 
+async def test_whoever_takes_from_another_lane_is_not_waited_for(stage: Stage) -> None:
+    """It has the tool, and the effect never comes to it."""
+    there, here = stage.worker(), stage.worker()
+
+    @there.tool
+    async def refund(n: int) -> int:
+        return n
+
+    @here.tool
+    async def other(n: int) -> int:
+        return n
+
+    await stage.start(there, ["tool_call"])
+    await stage.start(here, ["tool_call.gpu"])
+    running = here._running
+    assert running is not None
+    await eventually(lambda: not running._abilities.alike)
+    client = await stage.client()
+    handle = await client.submit(tool("refund", n=1), lane="gpu")
+    failure = payload(await handle.outcome(PATIENCE_S))
+    assert failure.code == "tool_unavailable"
+    assert payload(await client.execute(tool("refund", "2", n=2), timeout=PATIENCE_S)) == 2
+
+
 async def test_whoever_left_is_not_waited_for(stage: Stage) -> None:
     """In memory, nobody who could be there is left then."""
     _, new = await rolling(stage)
