@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -18,6 +19,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # p
 
 __all__ = [
     "Commands",
+    "add_action",
     "add_broker_options",
     "add_journal_option",
     "add_json_option",
@@ -73,6 +75,36 @@ def add_quiet_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quiet", action="store_true", help="nothing on stderr but warnings and errors"
     )
+
+
+def add_action(
+    actions: Commands,
+    name: str,
+    summary: str,
+    description: str = "",
+    *,
+    place: Callable[[argparse.ArgumentParser], None],
+) -> argparse.ArgumentParser:
+    """
+    Add the parser of one action of a command, with the options that every action has.
+
+    Args:
+        actions: The actions of the command.
+        name: The word that is typed.
+        summary: A phrase for the list of actions.
+        description: For the action's own help; the summary as a sentence by default.
+        place: Adds the options that say which broker or journal is meant.
+    """
+    parser = actions.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    place(parser)
+    add_json_option(parser)
+    add_quiet_option(parser)
+    return parser
 
 
 def broker_of(args: argparse.Namespace) -> str:

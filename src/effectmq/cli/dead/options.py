@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from effectmq.broker.dead_letters.dead_letters import DEFAULT_RATE
 from effectmq.cli.dead.choice import add_choice_options, add_ids, rate
 from effectmq.cli.options import (
-    Commands,
+    add_action,
     add_broker_options,
-    add_json_option,
-    add_quiet_option,
     seconds,
 )
 
 __all__ = ["DESCRIPTION", "add_actions"]
+
+_action = partial(add_action, place=add_broker_options)
 
 _DEFAULT_TIMEOUT_S = 60.0
 
@@ -69,21 +70,6 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     purge.add_argument("--all", action="store_true", help="really all, when nothing is chosen")
     purge.add_argument("--dry-run", action="store_true", help="only say how many")
     purge.add_argument("--yes", action="store_true", help="do it")
-
-
-def _action(
-    actions: Commands, name: str, summary: str, description: str = ""
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name,
-        help=summary,
-        description=description or f"{summary[0].upper()}{summary[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_broker_options(parser)
-    add_json_option(parser)
-    add_quiet_option(parser)
-    return parser
 
 
 def _add_redact(parser: argparse.ArgumentParser) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.broker.store.journal.records import STATUSES
 from effectmq.cli.dead.choice import moment
 from effectmq.cli.journal_options import add_journal_options
-from effectmq.cli.options import Commands, add_json_option, add_quiet_option, positive
+from effectmq.cli.options import add_action, positive
 from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.kinds import EFFECT_KINDS
 
 __all__ = ["DESCRIPTION", "add_actions", "filter_of"]
+
+_action = partial(add_action, place=add_journal_options)
 
 #: What ``effectmq effects --help`` says.
 DESCRIPTION = """\
@@ -107,21 +110,6 @@ def filter_of(args: argparse.Namespace) -> EffectFilter:
         since_ms=args.since,
         until_ms=until_ms,
     )
-
-
-def _action(
-    actions: Commands, name: str, summary: str, description: str = ""
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name,
-        help=summary,
-        description=description or f"{summary[0].upper()}{summary[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_journal_options(parser)
-    add_json_option(parser)
-    add_quiet_option(parser)
-    return parser
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:

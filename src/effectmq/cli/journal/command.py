@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
 from effectmq.broker.store.database.schema import Schema
@@ -14,7 +15,7 @@ from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA
 from effectmq.cli.dead.view import age
 from effectmq.cli.effects.view import effect_facts
 from effectmq.cli.journal_options import add_journal_options, journal_of, namespace_of
-from effectmq.cli.options import Commands, add_json_option, add_quiet_option, seconds
+from effectmq.cli.options import Commands, add_action, seconds
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import pairs, table
@@ -23,6 +24,8 @@ from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 
 __all__ = ["configure", "run"]
+
+_action = partial(add_action, place=add_journal_options)
 
 _DESCRIPTION = """\
 Look after the journal: what is in it, giving up what is old, and whether it holds together.
@@ -85,21 +88,6 @@ def configure(commands: Commands) -> None:
     _action(actions, "migrate", "bring the tables to the version of this installation", _MIGRATE)
     _action(actions, "verify", "check that everything holds together", _VERIFY)
     parser.set_defaults(run=run)
-
-
-def _action(
-    actions: Commands, name: str, summary: str, description: str = ""
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name,
-        help=summary,
-        description=description or f"{summary[0].upper()}{summary[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_journal_options(parser)
-    add_json_option(parser)
-    add_quiet_option(parser)
-    return parser
 
 
 async def run(args: argparse.Namespace) -> int:
