@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import asyncio
 
-from effectmq import ToolCallError, ToolContext, Worker
+from effectmq import ToolCallError, ToolContext, Worker, WorkerSettings
 from effectmq.boundary import whole_boundary
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicyIdempotent, ToolRetryPolicySafe
 
-app = Worker()
+# A tool that this worker lacks could be one of a newer worker, which is waited for half a minute;
+# here all workers are the same, so a misspelt name is told soon.
+app = Worker(settings=WorkerSettings(elsewhere_s=1.0))
 
 
 # Tools: typed functions. Arguments are validated before a function sees them. -------------------

@@ -17,7 +17,7 @@ from typing import Any
 from effectmq.broker.transports.port import Transport
 from effectmq.consumers.decisions.delivery import Known
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
-from effectmq.protocol.errors import EffectmqError
+from effectmq.protocol.errors import EffectmqError, UnroutableError
 from effectmq.protocol.messages.cancel_notice import Able, able_notice
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.text import describe
@@ -160,6 +160,9 @@ class Abilities:
         message: Message = able_notice(able)
         try:
             await self._transport.publish(exchange, key, message, timeout=_SEND_S)
+        except UnroutableError:
+            # Nobody is there to be told: the last worker leaves, or who asked has gone.
+            return
         except EffectmqError as problem:
             logger.info(
                 "the other workers could not be told what this one can do: %s",

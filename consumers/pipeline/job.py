@@ -701,7 +701,7 @@ class Job(Ending):
             return False
         lane.counters["elsewhere"] += 1
         logger.warning(
-            "effect %s goes to another worker, the %d. time: %s",
+            "effect %s goes to another worker (handover %d): %s",
             self.effect_id,
             request.elsewhere + 1,
             printable(missing.problem),

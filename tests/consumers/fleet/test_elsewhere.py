@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from tests.consumers.stage import (
     Stage,
     code,
     gathered,
+    logged,
     payload,
     tool,
 )
@@ -212,6 +214,17 @@ async def test_whoever_takes_from_another_lane_is_not_waited_for(stage: Stage) -
     failure = payload(await handle.outcome(PATIENCE_S))
     assert failure.code == "tool_unavailable"
     assert payload(await client.execute(tool("refund", "2", n=2), timeout=PATIENCE_S)) == 2
+
+
+async def test_the_last_to_leave_tells_nobody_and_says_nothing_of_it(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That nobody is there is no failure."""
+    first, last = await rolling(stage)
+    with caplog.at_level(logging.INFO, "effectmq.worker"):
+        await first.stop(0.0)
+        await last.stop(0.0)
+    assert logged(caplog, "abilities_untold") == []
 
 
 async def test_whoever_left_is_not_waited_for(stage: Stage) -> None:

@@ -52,7 +52,7 @@ async def permission_findings(
     for permission, use in _USES.items():
         missing = [each for each in refused if each.permission == permission]
         if not missing:
-            detail = f"on all that namespace {settings.namespace!r} has; {use}"
+            detail = f"granted for all of namespace {settings.namespace!r}: {use}"
             yield Finding(f"permission {permission}", "OK", detail)
         else:
             detail = f"{_missing(missing)}; {use}. Grant it: {_grant(missing[0], settings)}"
