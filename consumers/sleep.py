@@ -1,6 +1,6 @@
 """
-The handler of ``sleep``. All of the waiting is decided in ``lifecycle`` and done by delay queues
-and timers, so nothing is ever left for ``run`` to wait for.
+The handler of ``sleep``. All of the waiting is decided in ``decisions.delivery`` and done by delay
+queues and timers, so nothing is ever left for ``run`` to wait for.
 """
 
 from __future__ import annotations

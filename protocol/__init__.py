@@ -1,10 +1,10 @@
 """
 The wire protocol: what effects, outcomes and their keys look like, byte for byte. No I/O.
 
-The names that programs meet first are here; the rest are in their modules: ``invocations`` builds
-invocations and replay keys, ``digests`` ids and hashes, ``wire`` holds the types of sessions,
-prompts and tool definitions. Names are loaded when they are first asked for, so that importing one
-module of the package does not import all of them.
+The names that programs meet first are here; the rest are in their rooms: ``identity.invocations``
+builds invocations and replay keys, ``identity.digests`` ids and hashes, ``wire`` holds the types of
+sessions, prompts and tool definitions. Names are loaded when they are first asked for, so that
+importing one module of the package does not import all of them.
 """
 
 from __future__ import annotations

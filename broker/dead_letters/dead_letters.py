@@ -223,7 +223,7 @@ class DeadLetters:
         reply_to: str | None = None,
     ) -> DeadEdit:
         """
-        Send one letter back with another envelope in it; see ``deadletter_edit``.
+        Send one letter back with another envelope in it; see ``edit``.
 
         Args:
             letter_id: The letter's id or the beginning of it.

@@ -11,8 +11,8 @@ One delivery, from arrival to settlement.
 
 A job is a small state machine on the event loop. It owns one attempt, while a handler runs, and
 waits by timer or by callback otherwise: what lives long is cheap, and every way to end goes
-through ``_settle``. What to do is decided in ``lifecycle`` and in the journal's rules; this module
-only does it.
+through ``_settle``. What to do is decided in ``decisions.delivery`` and in the journal's rules;
+this module only does it.
 
 A job whose connection was lost goes on: the effect finishes and is answered, and settling the
 stale delivery does nothing. The broker gives the message out again, and the copy joins the job

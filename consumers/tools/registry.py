@@ -1,7 +1,7 @@
 """
 Tools as the worker keeps them: what a model is told of one, and what runs when it is called.
 
-Where the body comes from is not known here: ``tool_functions`` makes tools of typed functions, and
+Where the body comes from is not known here: ``functions`` makes tools of typed functions, and
 ``mcp`` of what an MCP server offers.
 """
 

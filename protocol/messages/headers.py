@@ -70,7 +70,7 @@ FORMER_DEATHS = "effect-former-deaths"
 #: since the Unix epoch.
 ELSEWHERE = "effect-elsewhere"
 ELSEWHERE_SINCE = "effect-elsewhere-since"
-#: The body is not in the message but in the attachment store; ``protocol.claimcheck`` reads it.
+#: The body is not in the message but in the attachment store; ``body_reference`` reads it.
 BODY = "effect-body"
 #: Whether the sender can take an answer whose body is kept out of line.
 OUT_OF_LINE = "effect-out-of-line"

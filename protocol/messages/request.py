@@ -130,7 +130,7 @@ class Request:
             timestamp_s: When it is published, Unix seconds.
             traceparent: W3C trace context to pass on.
             tracestate: What belongs to it.
-            out_of_line: Whether the outcome may be kept out of line; see ``claimcheck``.
+            out_of_line: Whether the outcome may be kept out of line; see ``body_reference``.
             limits: The size cap to keep.
 
         Raises:

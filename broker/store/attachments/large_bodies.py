@@ -1,7 +1,7 @@
 """
 Keep large bodies out of the broker: out of line on the way out, fetched and checked on the way in.
 
-What travels is described in ``protocol.claimcheck``. Nothing is ever deleted here: a body may be
+What travels is described in ``body_reference``. Nothing is ever deleted here: a body may be
 wanted again by a redelivery, a delay, a dead letter or an equal effect of somebody else, and who
 publishes it again puts it again, which makes it young for rules that delete by age.
 """

@@ -2,7 +2,7 @@
 The journal: a recorded outcome for ever under its replay key.
 
 The operations of the pipeline (claim, record, release, …) share transactions, see
-``groupcommit``; looks are read beside them. Everything else, inspection and upkeep, is in
+``database.group_commit``; looks are read beside them. Everything else, inspection and upkeep, is in
 ``archive``.
 """
 

@@ -1,4 +1,4 @@
-"""What to do with an effect: the table of ``lifecycle``, row by row."""
+"""What to do with an effect: the table of ``delivery``, row by row."""
 
 from __future__ import annotations
 
