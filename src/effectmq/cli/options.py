@@ -10,8 +10,10 @@ from typing import TypeAlias
 
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.cli.terminal.times import UNIT_S
 from effectmq.environment import Environment
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.text import printable
 from effectmq.protocol.topology import TopologySettings
 
 #: What ``configure`` gets; argparse has the type and keeps its name to itself.
@@ -33,8 +35,10 @@ __all__ = [
     "topology_of",
 ]
 
+#: Longer is a slip, and more than databases count in milliseconds.
+_LONGEST_S = 100 * 365.25 * 86_400
+_MOST_DIGITS = 18
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def add_broker_options(parser: argparse.ArgumentParser) -> None:
@@ -133,19 +137,24 @@ def is_memory(broker: str) -> bool:
 def seconds(text: str) -> float:
     """A duration: ``30s``, ``250ms``, ``5m``, ``1h`` or ``30d``; without a unit, seconds."""
     found = _DURATION.fullmatch(text.strip())
-    value = float(found[1]) * _UNIT_S[found[2] or "s"] if found else 0.0
-    if value <= 0:
+    value = float(found[1]) * UNIT_S[found[2] or "s"] if found else 0.0
+    if not 0 < value <= _LONGEST_S:
         raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a time above 0, for instance 30, 250ms, 5m or 30d"
+            f"found {printable(text, 40)!r}, expected a time above 0 and of at most 100 years, "
+            "for instance 30, 250ms, 5m or 30d"
         )
     return value
 
 
 def positive(text: str) -> int:
     """A whole number above 0."""
-    value = int(text) if text.strip().isdecimal() else 0
+    digits = text.strip()
+    value = int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number above 0")
+        raise argparse.ArgumentTypeError(
+            f"found {printable(text, 40)!r}, expected a whole number above 0 of at most "
+            f"{_MOST_DIGITS} digits"
+        )
     return value
 
 

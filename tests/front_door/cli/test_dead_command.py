@@ -23,9 +23,10 @@ from effectmq.broker.transports.memory.consumers import MemoryConsumer
 from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.dead import command as dead
-from effectmq.cli.dead.choice import moment, rate
-from effectmq.cli.dead.view import age, pretty
+from effectmq.cli.dead.choice import rate
 from effectmq.cli.dead.waiting import NotReplayedError
+from effectmq.cli.terminal.texts import pretty
+from effectmq.cli.terminal.times import age, moment
 from effectmq.consumers.decisions.retry import NO_RETRY
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError

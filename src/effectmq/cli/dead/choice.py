@@ -5,27 +5,22 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import time
-from datetime import datetime
 
 from effectmq.broker.dead_letters.dead_letters import DeadFilter
 from effectmq.cli.options import positive
+from effectmq.cli.terminal.times import UNIT_S, moment
 from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.text import printable
 
-__all__ = ["REASONS", "add_choice_options", "add_ids", "chosen_by", "moment", "rate"]
+__all__ = ["REASONS", "add_choice_options", "add_ids", "chosen_by", "rate"]
 
 #: Why a letter can be here, with what each means.
 REASONS = {
     **PARK_REASONS,
     "raw": "the broker moved it here by itself, or somebody else put it here",
 }
-
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-_UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|m|h))?")
 
@@ -92,25 +87,10 @@ def chosen_by(args: argparse.Namespace) -> DeadFilter:
     )
 
 
-def moment(text: str) -> int:
-    """A time as Unix milliseconds: ``90s``, ``1h30m``, ``2d`` ago, or an ISO time."""
-    stripped = text.strip()
-    if _DURATION.fullmatch(stripped):
-        ago_s = sum(float(value) * _UNIT_S[unit] for value, unit in _PART.findall(stripped))
-        return round((time.time() - ago_s) * 1_000)
-    try:
-        return round(datetime.fromisoformat(stripped).timestamp() * 1_000)
-    except (ValueError, OverflowError, OSError):
-        raise argparse.ArgumentTypeError(
-            f"found {printable(text)!r}, expected how long ago (30m, 1h, 2d), or an ISO time, for "
-            "instance 2026-01-31T12:00"
-        ) from None
-
-
 def rate(text: str) -> float:
     """A rate as a number a second: ``20/s``, ``100/m``, or ``20``."""
     found = _RATE.fullmatch(text.strip())
-    value = float(found[1]) / _UNIT_S[found[2] or "s"] if found else 0.0
+    value = float(found[1]) / UNIT_S[found[2] or "s"] if found else 0.0
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(
             f"found {printable(text)!r}, expected a rate above 0, for instance 20/s or 100/m"

@@ -23,7 +23,7 @@ from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.dead.choice import chosen_by
 from effectmq.cli.dead.options import DESCRIPTION, add_actions
-from effectmq.cli.dead.view import letter_table, letter_text, pretty, report_lines, tally_line
+from effectmq.cli.dead.view import letter_table, letter_text, report_lines, tally_line
 from effectmq.cli.dead.waiting import replay_and_wait
 from effectmq.cli.options import (
     Commands,
@@ -35,6 +35,7 @@ from effectmq.cli.options import (
 from effectmq.cli.terminal.lines import without_mark
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
+from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.encoding.codec import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError, PayloadTooLargeError, ProtocolError
 from effectmq.protocol.messages.dead_letter import DeadLetter

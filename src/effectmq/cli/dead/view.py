@@ -7,34 +7,24 @@ with escapes for whatever a terminal would obey.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from effectmq.broker.dead_letters.content import DeadContent, read_content
 from effectmq.broker.dead_letters.dead_letters import DeadReport
 from effectmq.cli.dead.choice import REASONS
 from effectmq.cli.terminal.tables import pairs, table
+from effectmq.cli.terminal.texts import pretty, short
+from effectmq.cli.terminal.times import age, when
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.text import printable
 
-__all__ = [
-    "age",
-    "letter_table",
-    "letter_text",
-    "pretty",
-    "report_lines",
-    "short",
-    "tally_line",
-    "when",
-]
+__all__ = ["letter_table", "letter_text", "report_lines", "tally_line"]
 
 _MAX_EFFECT = 40
 _MAX_ERROR = 72
 _MAX_DETAIL = 2_000
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def letter_table(letters: Iterable[DeadLetter], now_ms: int) -> str:
@@ -149,45 +139,6 @@ def report_lines(report: DeadReport, *, done: str, intended: str) -> list[str]:
     )
     lines += [f"{count} {what}" for count, what in counts if count]
     return lines
-
-
-def age(then_ms: int, now_ms: int) -> str:
-    """How long ago, in one unit; empty when it is not known."""
-    if then_ms <= 0:
-        return ""
-    seconds = max(0, (now_ms - then_ms) // 1_000)
-    for unit, length in _UNITS:
-        if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return "0s"
-
-
-def pretty(tree: object) -> str:
-    """JSON for people: readable text as it is, everything else as an escape. It is still JSON."""
-    text = json.dumps(tree, indent=2, ensure_ascii=False)
-    if text.replace("\n", "").isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
-        for character in text
-    )
-
-
-def when(then_ms: int, now_ms: int) -> str | None:
-    """A moment of the local clock, and how long ago it was; ``None`` when it is not known."""
-    if then_ms <= 0:
-        return None
-    try:
-        time = datetime.fromtimestamp(then_ms / 1_000).astimezone().isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return f"{then_ms} ms since 1970"
-    return f"{time} ({age(then_ms, now_ms)} ago)"
-
-
-def short(text: str, limit: int) -> str:
-    """Text on one line of at most so many characters, for a cell."""
-    line = printable(text, 10 * limit)
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _effect_id(letter: DeadLetter) -> str:

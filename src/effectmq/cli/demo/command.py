@@ -25,11 +25,12 @@ from effectmq.broker.dead_letters.dead_letters import DeadLetters
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.dead.choice import REASONS
-from effectmq.cli.dead.view import letter_table, pretty, tally_line
+from effectmq.cli.dead.view import letter_table, tally_line
 from effectmq.cli.demo.stage import Stage
 from effectmq.cli.demo.worker import RETRY_WAIT_MS, Attempt, demo_worker
 from effectmq.cli.options import Commands
 from effectmq.cli.terminal.tables import table
+from effectmq.cli.terminal.texts import pretty
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json

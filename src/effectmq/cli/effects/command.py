@@ -24,7 +24,6 @@ from effectmq.broker.store.journal.recall import cancel_error
 from effectmq.broker.store.journal.records import Cancel, Cancelled, Effect, Recorded
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.settings import TransportSettings
-from effectmq.cli.dead.view import pretty
 from effectmq.cli.effects.options import DESCRIPTION, add_actions, filter_of
 from effectmq.cli.effects.view import (
     detail_facts,
@@ -40,6 +39,7 @@ from effectmq.cli.effects.view import (
 from effectmq.cli.journal_options import journal_of, namespace_of
 from effectmq.cli.options import Commands, broker_of, is_memory, topology_of
 from effectmq.cli.terminal.output import flush, note, write_json, write_text
+from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.encoding.codec import HARD_MAX_BODY_BYTES
 from effectmq.protocol.encoding.differences import Difference, differences
 from effectmq.protocol.encoding.jsontext import parse_json

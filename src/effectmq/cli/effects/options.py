@@ -7,9 +7,9 @@ from functools import partial
 
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.broker.store.journal.records import STATUSES
-from effectmq.cli.dead.choice import moment
 from effectmq.cli.journal_options import add_journal_options
 from effectmq.cli.options import add_action, positive
+from effectmq.cli.terminal.times import moment
 from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.kinds import EFFECT_KINDS

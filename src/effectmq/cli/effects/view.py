@@ -13,8 +13,9 @@ from typing import Any, cast
 from effectmq.broker.store.journal.archive.lineage import Lineage, LineageNode
 from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
 from effectmq.broker.store.journal.records import STATUSES
-from effectmq.cli.dead.view import age, pretty, short, when
 from effectmq.cli.terminal.tables import pairs, table
+from effectmq.cli.terminal.texts import pretty, short
+from effectmq.cli.terminal.times import age, when
 from effectmq.protocol.encoding.differences import Difference
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.errors import MalformedError
