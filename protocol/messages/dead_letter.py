@@ -79,9 +79,12 @@ class DeadLetter:
         Names this letter for people and scripts: 12 hex digits, the same whenever it is read.
 
         An effect id does not name a letter, because an effect can be parked more than once.
-        Copies of one parking, which a lost confirmation can leave, share their id.
+        Copies of one parking share their id: a lost confirmation leaves two, and so does a worker
+        that finds the parking in the journal and cannot know that its letter is on the way.
         """
-        parts = [self.effect_id, self.replay_key, self.hash, self.parked_ms]
+        number = _number(self.message.headers, names.PARK_NUMBER)
+        moment = f"parking {number}" if number else self.parked_ms
+        parts = [self.effect_id, self.replay_key, self.hash, moment]
         return sha256_hex(canonical_json(parts) + self.message.body)[:_ID_CHARACTERS]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
 from effectmq.protocol.messages.dead_letter import DeadLetter
+from effectmq.protocol.messages.headers import PARK_NUMBER
 from effectmq.protocol.messages.message import Message
 
 LETTER = DeadLetter(
@@ -79,7 +80,7 @@ def test_an_edited_letter_is_found_by_its_lineage() -> None:
 
 
 def test_an_id_depends_on_what_makes_a_parking_and_on_nothing_else() -> None:
-    """Effect, key, hash, time and body; not on who looks, or how often it was moved."""
+    """Effect, key, hash, time or number, and body; not on who looks, or how often it was moved."""
     assert len(LETTER.id) == 12
     same = replace(LETTER, message=replace(LETTER.message, message_id="2"), parked_by="other")
     assert same.id == LETTER.id
@@ -90,5 +91,18 @@ def test_an_id_depends_on_what_makes_a_parking_and_on_nothing_else() -> None:
         replace(LETTER, parked_ms=1_001),
         replace(LETTER, message=Message(body=b"y")),
         replace(LETTER, effect_id="effect-1key", replay_key=""),
+        parking(1),
+        parking(2),
     ]
-    assert len({LETTER.id, *(other.id for other in others)}) == 7
+    assert len({LETTER.id, *(other.id for other in others)}) == 9
+
+
+def test_the_parking_that_the_journal_counted_has_one_id_whoever_posts_it_and_when() -> None:
+    """Two workers may post it: the one that parked, and one that found the parking recorded."""
+    assert replace(parking(1), parked_ms=1_001).id == parking(1).id
+
+
+def parking(number: int) -> DeadLetter:
+    """The letter, with the number of its parking."""
+    message = replace(LETTER.message, headers={PARK_NUMBER: number})
+    return replace(LETTER, message=message)
