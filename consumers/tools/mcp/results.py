@@ -2,10 +2,11 @@
 From what an MCP server answered to what a tool returns. Pure.
 
 A server may answer with structured data, with content for a model (texts, images, sound,
-resources), or with both, where the texts repeat the data. The tool's value is the structured data
-when there is any, else the content: a single piece as itself, several as a list. Images become
-attachments. What the worker cannot keep is named in its place, so that the rest arrives; only when
-nothing is left does the tool fail with it.
+resources), or with both. The tool's value is the structured data when there is any, with what the
+content says beside it, else the content: a single piece as itself, several as a list. Texts that
+spell the structured data again are left away. Images become attachments. What the worker cannot
+keep is named in its place, so that the rest arrives; only when nothing is left does the tool fail
+with it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Any, cast
 
+from effectmq.consumers.tools.mcp.repeats import own_texts
 from effectmq.consumers.tools.results import Attachment
 from effectmq.protocol.errors import AttachmentReferenceError, ToolCallError
 from effectmq.protocol.text import printable
@@ -67,15 +69,21 @@ def value_of(
     pieces = [piece.named() if isinstance(piece, _LeftOut) else piece for _, piece in plain]
     if result.get("isError"):
         raise _failed(pieces, result.get("structuredContent"), repeatable)
-    if "structuredContent" in result:
-        # Texts repeat the data, and nothing else does.
-        others = [piece for (kind, _), piece in zip(plain, pieces, strict=True) if kind != "text"]
-        structured: object = result["structuredContent"]
+    structured: object = result.get("structuredContent")
+    if structured is not None:
+        others = _beside(structured, [kind for kind, _ in plain], pieces)
         return [structured, *others] if others else structured
     left_out = [piece for _, piece in plain if isinstance(piece, _LeftOut)]
     if left_out and len(left_out) == len(plain):
         raise _nothing_left(left_out)
     return pieces[0] if len(pieces) == 1 else (pieces or None)
+
+
+def _beside(structured: object, kinds: list[str], pieces: list[object]) -> list[object]:
+    """The pieces of content that say more than the structured data does, in their order."""
+    texts = [str(piece) for kind, piece in zip(kinds, pieces, strict=True) if kind == "text"]
+    own = iter(own_texts(texts, structured))
+    return [piece for kind, piece in zip(kinds, pieces, strict=True) if kind != "text" or next(own)]
 
 
 def _nothing_left(left_out: list[_LeftOut]) -> ToolCallError:

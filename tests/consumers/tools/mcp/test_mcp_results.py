@@ -22,22 +22,88 @@ LINK = {"type": "resource_link", "uri": "mem://a", "name": "a", "_meta": {}}
         ({"content": []}, None),
         ({"content": [TEXT]}, "a"),
         ({"content": [TEXT, TEXT]}, ["a", "a"]),
-        ({"content": [TEXT], "structuredContent": {"b": 1}}, {"b": 1}),
-        ({"content": [TEXT], "structuredContent": None}, None),
+        ({"content": [], "structuredContent": {"b": 1}}, {"b": 1}),
+        ({"content": [], "structuredContent": None}, None),
+        ({"content": [TEXT], "structuredContent": None}, "a"),
         ({"content": [LINK]}, {"type": "resource_link", "uri": "mem://a", "name": "a"}),
         ({"content": [{"type": "resource", "resource": {"text": "t"}}]}, "t"),
     ],
 )
-def test_structured_data_wins_over_the_texts_that_repeat_it(
+def test_a_result_is_its_content_or_its_structured_data(
     result: dict[str, Any], value: object
 ) -> None:
     """One piece of content is itself, several are a list."""
     assert value_of(result) == value
 
 
+def told(structured: object, *texts: str) -> object:
+    """The value of structured data with texts beside it."""
+    content = [{"type": "text", "text": text} for text in texts]
+    return value_of({"content": content, "structuredContent": structured})
+
+
+@pytest.mark.parametrize(
+    ("structured", "texts"),
+    [
+        ({"b": 1, "c": [None]}, ['{"c":[null],"b":1}']),
+        ({"b": 1}, ['{\n  "b": 1.0\n}']),
+        ({"b": 1}, ["", "  \n"]),
+        ({"result": 3}, ["3"]),
+        ({"result": 3}, ['{"result": 3}', "3"]),
+        ({"result": "fine"}, ["fine"]),
+        ({"result": "fine"}, ['"fine"']),
+        ({"result": None}, ["null"]),
+        ({"result": True}, ["true"]),
+        ({"result": [1, "a", {"b": 2}]}, ["1", "a", '{"b": 2}']),
+        ({"result": [[1, 2], [3], None]}, ["1", "2", "3"]),
+        ({"result": [1, 2]}, ["[1, 2]"]),
+        ([1, 2], ["1", "2"]),
+        ("fine", ["fine"]),
+    ],
+)
+def test_texts_that_only_spell_the_structured_data_are_left_away(
+    structured: object, texts: list[str]
+) -> None:
+    """As the protocol, and each library in its way, has servers send it twice."""
+    assert told(structured, *texts) == structured
+
+
+@pytest.mark.parametrize(
+    ("structured", "texts"),
+    [
+        ({"b": 1}, ["3 rows were left out"]),
+        ({"b": 1}, ['{"b": 2}']),
+        ({"b": 1}, ['{"b": true}']),
+        ({"b": 1}, ['{"b": 1} and more']),
+        ({"b": 1}, ["1"]),
+        ({"b": 1}, ["NaN", "[" * 10_000]),
+        ({"result": [True]}, ["1"]),
+        ({"result": ["red", "blue"]}, ["red"]),
+        ({"result": ["red", "blue"]}, ["blue", "red"]),
+        ({}, ["done"]),
+        ([], ["done"]),
+    ],
+)
+def test_texts_that_say_something_else_stand_beside_the_structured_data(
+    structured: object, texts: list[str]
+) -> None:
+    """In their order, behind it."""
+    assert told(structured, *texts) == [structured, *texts]
+
+
+def test_pieces_beside_structured_data_keep_their_order() -> None:
+    """Only the text that repeats it is gone."""
+    twice = {"type": "text", "text": '{"b": 1}'}
+    content = [TEXT, twice, LINK, {"type": "text", "text": "z"}]
+    found = value_of({"content": content, "structuredContent": {"b": 1}})
+    link = {"type": "resource_link", "uri": "mem://a", "name": "a"}
+    assert found == [{"b": 1}, "a", link, "z"]
+
+
 def test_pictures_are_attachments_beside_the_data() -> None:
     """Their bytes do not belong into a value."""
-    data, image = value_of({"content": [TEXT, IMAGE], "structuredContent": {"b": 1}})  # type: ignore[misc]
+    twice = {"type": "text", "text": '{"b": 1}'}
+    data, image = value_of({"content": [twice, IMAGE], "structuredContent": {"b": 1}})  # type: ignore[misc]
     assert data == {"b": 1}
     assert isinstance(image, Attachment)
     assert (image.data, image.media_type) == (b"\0\0\0", "image/png")
