@@ -24,11 +24,11 @@ from effectmq.cli.options import (
     add_quiet_option,
     broker_of,
     positive,
-    seconds,
     topology_of,
 )
 from effectmq.cli.terminal.output import write_json, write_text
 from effectmq.cli.terminal.progress import Progress
+from effectmq.cli.terminal.times import seconds
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.urls import mask_url
 from effectmq.protocol.wire.tools import ToolCallOutcomeSuccess

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.attachments.large_bodies import ClaimCheck
-from effectmq.cli.terminal.times import UNIT_S
 from effectmq.environment import Environment
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.text import printable
@@ -31,14 +29,10 @@ __all__ = [
     "is_memory",
     "positive",
     "route",
-    "seconds",
     "topology_of",
 ]
 
-#: Longer is a slip, and more than databases count in milliseconds.
-_LONGEST_S = 100 * 365.25 * 86_400
 _MOST_DIGITS = 18
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 
 
 def add_broker_options(parser: argparse.ArgumentParser) -> None:
@@ -132,18 +126,6 @@ def claims_of(args: argparse.Namespace) -> ClaimCheck | None:
 def is_memory(broker: str) -> bool:
     """Whether an address means a broker inside this process."""
     return broker.lower().startswith("memory:")
-
-
-def seconds(text: str) -> float:
-    """A duration: ``30s``, ``250ms``, ``5m``, ``1h`` or ``30d``; without a unit, seconds."""
-    found = _DURATION.fullmatch(text.strip())
-    value = float(found[1]) * UNIT_S[found[2] or "s"] if found else 0.0
-    if not 0 < value <= _LONGEST_S:
-        raise argparse.ArgumentTypeError(
-            f"found {printable(text, 40)!r}, expected a time above 0 and of at most 100 years, "
-            "for instance 30, 250ms, 5m or 30d"
-        )
-    return value
 
 
 def positive(text: str) -> int:

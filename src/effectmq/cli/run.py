@@ -20,12 +20,12 @@ from effectmq.cli.options import (
     broker_of,
     is_memory,
     positive,
-    seconds,
     topology_of,
 )
 from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, count_lines, lines, opened
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes
 from effectmq.cli.terminal.progress import Progress
+from effectmq.cli.terminal.times import seconds
 from effectmq.consumers.decisions.retry import NO_RETRY
 from effectmq.consumers.tools.outputs import completed, failure
 from effectmq.consumers.worker import EffectWorker

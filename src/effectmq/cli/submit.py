@@ -12,11 +12,11 @@ from effectmq.cli.options import (
     add_json_option,
     broker_of,
     is_memory,
-    seconds,
 )
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, stdout_bytes, write_json, write_text
 from effectmq.cli.terminal.tables import pairs
+from effectmq.cli.terminal.times import seconds
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.model import from_tree, to_tree
 from effectmq.protocol.encoding.opaque import JsonValue

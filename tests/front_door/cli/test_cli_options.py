@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from effectmq.cli.dead.choice import rate
-from effectmq.cli.options import positive, seconds
-from effectmq.cli.terminal.times import moment
+from effectmq.cli.options import positive
+from effectmq.cli.terminal.times import moment, seconds
 
 _ENDLESS = "9" * 400
 

@@ -8,8 +8,9 @@ import re
 
 from effectmq.broker.dead_letters.dead_letters import DeadFilter
 from effectmq.cli.options import positive
-from effectmq.cli.terminal.times import UNIT_S, moment
+from effectmq.cli.terminal.times import moment
 from effectmq.consumers.decisions.delivery import PARK_REASONS
+from effectmq.durations import UNIT_S
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.text import printable

@@ -10,8 +10,8 @@ from effectmq.cli.dead.choice import add_choice_options, add_ids, rate
 from effectmq.cli.options import (
     add_action,
     add_broker_options,
-    seconds,
 )
+from effectmq.cli.terminal.times import seconds
 
 __all__ = ["DESCRIPTION", "add_actions"]
 

@@ -24,10 +24,10 @@ from effectmq.cli.options import (
     broker_of,
     is_memory,
     route,
-    seconds,
     topology_of,
 )
 from effectmq.cli.terminal.output import flush, write_json, write_text
+from effectmq.cli.terminal.times import seconds
 from effectmq.cli.topology.inventory import all_routes
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker

@@ -14,11 +14,11 @@ from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
 from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA
 from effectmq.cli.effects.view import effect_facts
 from effectmq.cli.journal_options import add_journal_options, journal_of, namespace_of
-from effectmq.cli.options import Commands, add_action, seconds
+from effectmq.cli.options import Commands, add_action
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import pairs, table
-from effectmq.cli.terminal.times import age
+from effectmq.cli.terminal.times import age, seconds
 from effectmq.consumers.code.state.database_sessions import CODE_SCHEMA
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from datetime import datetime
 
+from effectmq.durations import has_unit, read_duration
 from effectmq.protocol.text import printable
 
-__all__ = ["UNIT_S", "age", "moment", "when"]
+__all__ = ["age", "moment", "seconds", "when"]
 
-#: The units of a span, in seconds.
-UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SHOWN = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def seconds(text: str) -> float:
+    """A span of time above 0, in seconds: ``30s``, ``250ms``, ``1h30m``, ``90d``, or ``30``."""
+    value = read_duration(text)
+    if not value:
+        raise argparse.ArgumentTypeError(
+            f"found {printable(text, 40)!r}, expected a time above 0 and of at most 100 years, "
+            "for instance 30, 250ms, 1h30m or 90d"
+        )
+    return value
 
 
 def moment(text: str) -> int:
     """A time as Unix milliseconds: ``90s``, ``1h30m``, ``2d`` ago, or an ISO time."""
     stripped = text.strip()
-    if _DURATION.fullmatch(stripped):
-        ago_s = sum(float(value) * UNIT_S[unit] for value, unit in _PART.findall(stripped))
-        now_s = time.time()
-        if ago_s <= now_s:
+    # With a unit only: a number alone may as well be meant as a year or as a Unix time.
+    if has_unit(stripped):
+        ago_s, now_s = read_duration(stripped), time.time()
+        if ago_s is not None and ago_s <= now_s:
             return round((now_s - ago_s) * 1_000)
         raise argparse.ArgumentTypeError(
             f"found {printable(text, 40)!r}, which is before 1970; for all times leave the option "
@@ -34,8 +41,8 @@ def moment(text: str) -> int:
         return round(datetime.fromisoformat(stripped).timestamp() * 1_000)
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(
-            f"found {printable(text)!r}, expected how long ago (30m, 1h, 2d), or an ISO time, for "
-            "instance 2026-01-31T12:00"
+            f"found {printable(text)!r}, expected how long ago (30m, 1h30m, 2d), or an ISO time, "
+            "for instance 2026-01-31T12:00"
         ) from None
 
 
