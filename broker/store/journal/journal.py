@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.group_commit import GroupCommit
 from effectmq.broker.store.database.port import Database, Transaction
+from effectmq.broker.store.database.rows import number
 from effectmq.broker.store.journal import rules
 from effectmq.broker.store.journal.records import (
     Abandon,
@@ -162,7 +163,7 @@ class Journal:
 def _write_something(tx: Transaction) -> None:
     # SQLite opens what it may only read without a word, and begins to write as well.
     if tx.dialect == "sqlite":
-        version = cast("int", tx.execute("PRAGMA user_version")[0][0])
+        version = number(tx.execute("PRAGMA user_version")[0][0])
         tx.execute(f"PRAGMA user_version = {version:d}")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from effectmq.broker.store.database.port import Row, Transaction, Value
+from effectmq.broker.store.database.rows import number, text
 from effectmq.broker.store.journal import rules
 from effectmq.broker.store.journal.records import (
     FINISHED,
@@ -80,7 +81,7 @@ def apply(tx: Transaction, operations: Sequence[Operation]) -> list[Answer]:
         rest = _plain_records(tx, rest, now, answers)
     while rest:
         rest = _ruled(tx, rest, now, answers)
-    return [answers[number] for number in range(len(operations))]
+    return [answers[place] for place in range(len(operations))]
 
 
 def load(tx: Transaction, identity: Identity, *, for_update: str = "") -> Entry | None:
@@ -94,7 +95,7 @@ def envelope_json_of(tx: Transaction, identity: Identity) -> str:
     rows = tx.execute(
         f"SELECT envelope_json FROM effectmq_effects WHERE {_KEY}", _key(tx, identity)
     )
-    return cast("str", rows[0][0]) if rows else ""
+    return text(rows[0][0]) if rows else ""
 
 
 # Operations ---------------------------------------------------------------------------------------
@@ -132,9 +133,9 @@ class _Case:
 
 def _cases(operations: Sequence[Operation]) -> list[_Case]:
     cases: dict[Identity, _Case] = {}
-    for number, operation in enumerate(operations):
+    for place, operation in enumerate(operations):
         case = cases.setdefault(operation.identity, _Case(operation.identity, []))
-        case.asked.append((number, operation))
+        case.asked.append((place, operation))
     return sorted(
         cases.values(), key=lambda case: (case.identity.scope_id, case.identity.replay_key)
     )
@@ -145,16 +146,17 @@ def _first_claims(
 ) -> list[_Case]:
     """Insert what is claimed for the first time; the cases that are not done with that."""
     claims = [
-        (case, number, cast("Claim", operation))
+        (case, place, operation)
         for case in cases
         if case.is_first_claim
-        for number, operation in case.asked
+        for place, operation in case.asked
+        if isinstance(operation, Claim)
     ]
     rows: list[tuple[Value, ...]] = []
-    for _, number, asked in claims:
+    for _, place, asked in claims:
         answer, made = rules.claim(None, asked, now)
         assert made is not None
-        answers[number] = answer
+        answers[place] = answer
         rows.append(_new_row(tx, asked.effect, made, now))
     inserted = tx.execute_each(_INSERT, rows)
     done = {id(case) for (case, _, _), found in zip(claims, inserted, strict=True) if found}
@@ -167,7 +169,8 @@ def _plain_records(
     """Write down what the holders of leases say; the cases whose lease is not as it should be."""
     rows: list[tuple[Value, ...]] = []
     for case in cases:
-        said = cast("Record", case.asked[0][1])
+        said = case.asked[0][1]
+        assert isinstance(said, Record)
         status: Status = "failed" if said.error_json else "completed"
         attempts = min(said.attempts, rules.LARGEST)
         written = (status, attempts, said.outcome_json, said.error_json, now.wall_ms)
@@ -175,7 +178,7 @@ def _plain_records(
     rest: list[_Case] = []
     for case, found in zip(cases, tx.execute_each(_FINISH, rows), strict=True):
         if found:
-            answers[case.asked[0][0]] = Accepted(cast("int", found[0][0]))
+            answers[case.asked[0][0]] = Accepted(number(found[0][0]))
         else:
             rest.append(case)
     return rest
@@ -191,8 +194,8 @@ def _ruled(
     for case, rows in zip(cases, found, strict=True):
         stored = case.entry = _entry(rows[0]) if rows else None
         case.effect = None
-        for number, operation in case.asked:
-            answers[number] = _decided(tx, case, operation, now)
+        for place, operation in case.asked:
+            answers[place] = _decided(tx, case, operation, now)
         if case.entry != stored:
             (new if stored is None else changed).append(case)
     inserted = tx.execute_each(
@@ -260,6 +263,7 @@ def _values(entry: Entry) -> tuple[str | int, ...]:
 
 
 def _entry(row: Row) -> Entry:
+    # Unchecked, because it runs for every effect that is met again; ``sound`` looks at the status.
     entry = Entry(*cast("Any", row))
     # Databases keep no truth values that both would give back as such.
     return rules.sound(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from effectmq.broker.store.database.port import Transaction, Value
+from effectmq.broker.store.database.rows import number
 from effectmq.broker.store.processes.records import COLUMNS, lock, read, record_from
-from effectmq.broker.store.processes.tables import key, number, stored, text, tree
+from effectmq.broker.store.processes.tables import key, stored, text, tree
 from effectmq.protocol.encoding.model import canonical_bytes, from_tree
 from effectmq.protocol.errors import ProcessRegistryError
 from effectmq.protocol.identity.digests import process_scope_id

@@ -8,8 +8,9 @@ clock's. Every lease of a process has a larger fencing token than the one before
 from __future__ import annotations
 
 from effectmq.broker.store.database.port import LeaseTime, Row, Transaction
+from effectmq.broker.store.database.rows import number
 from effectmq.broker.store.processes.records import lock
-from effectmq.broker.store.processes.tables import key, number, stored, text
+from effectmq.broker.store.processes.tables import key, stored, text
 from effectmq.protocol.errors import ProcessLeaseLostError, ProcessRegistryError
 from effectmq.protocol.identity.digests import lease_token
 from effectmq.protocol.wire.processes import ProcessLease

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from effectmq.broker.inheritance import Inheritance
 from effectmq.broker.store.database.port import Row, Transaction
-from effectmq.broker.store.processes.tables import key, number, stored, text, tree
+from effectmq.broker.store.database.rows import number
+from effectmq.broker.store.processes.tables import key, stored, text, tree
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
-from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.identity.digests import registration_hash
 from effectmq.protocol.messages.headers import TRACEPARENT, TRACESTATE
 from effectmq.protocol.processes.appending import is_terminal
@@ -204,19 +204,18 @@ def trace_of(tx: Transaction, process_id: str) -> Inheritance:
     Raises:
         ProcessRegistryError: When nobody has registered it.
     """
-    found = _taken(tx, process_id).get(_TRACE)
-    known = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+    known = members_of(_taken(tx, process_id).get(_TRACE))
     return Inheritance(0, str(known.get(TRACEPARENT, "")), str(known.get(TRACESTATE, "")))
 
 
-def _taken(tx: Transaction, process_id: str) -> dict[str, JsonValue]:
+def _taken(tx: Transaction, process_id: str) -> dict[str, object]:
     rows = tx.execute(
         "SELECT execution_context FROM effectmq_processes WHERE namespace = ? AND process = ?",
         (tx.namespace, key(process_id)),
     )
     if not rows:
         raise unknown_process(process_id)
-    return cast("dict[str, JsonValue]", tree(rows[0][0]))
+    return members_of(tree(rows[0][0]))
 
 
 def _taken_along(context: ProcessExecutionContext, trace: Inheritance | None) -> bytes:
@@ -224,7 +223,7 @@ def _taken_along(context: ProcessExecutionContext, trace: Inheritance | None) ->
     if trace is None or not trace.traceparent:
         return canonical_bytes(context)
     kept = {TRACEPARENT: trace.traceparent, TRACESTATE: trace.tracestate}
-    return canonical_json({**cast("dict[str, JsonValue]", to_tree(context)), _TRACE: kept})
+    return canonical_json({**members_of(to_tree(context)), _TRACE: kept})
 
 
 def non_terminal(tx: Transaction) -> list[ProcessRecord]:

@@ -9,14 +9,14 @@ read and sorted. JSON is kept as its canonical bytes, a time as Unix millisecond
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import cast
 
 from effectmq.broker.store.database.port import Value
+from effectmq.broker.store.database.rows import data
 from effectmq.broker.store.database.schema import Schema
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.opaque import MAX_DEPTH, JsonValue
 
-__all__ = ["MAX_BIGINT", "SCHEMA", "key", "number", "stored", "text", "tree"]
+__all__ = ["MAX_BIGINT", "SCHEMA", "key", "stored", "text", "tree"]
 
 MAX_BIGINT = 2**63 - 1
 
@@ -198,15 +198,10 @@ def stored(text: str) -> bytes:
 
 def text(value: Value) -> str:
     """The text in a column."""
-    return cast("bytes", value).decode()
-
-
-def number(value: Value) -> int:
-    """The number in a column."""
-    return cast("int", value)
+    return data(value).decode()
 
 
 def tree(value: Value) -> JsonValue:
     """The JSON in a column."""
     # What is opaque inside may be as deep as a document of its own.
-    return parse_json(cast("bytes", value), max_depth=2 * MAX_DEPTH)
+    return parse_json(data(value), max_depth=2 * MAX_DEPTH)

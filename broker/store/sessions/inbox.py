@@ -9,10 +9,11 @@ were put, as a checkpoint delivers them.
 
 from __future__ import annotations
 
-from typing import Literal, Self, cast
+from typing import Literal, Self
 
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.port import Database, Row, Transaction
+from effectmq.broker.store.database.rows import number, text
 from effectmq.broker.store.database.schema import Schema
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
@@ -245,8 +246,8 @@ class SessionInbox:
             taken = tx.execute(_FREE + tx.for_update, (tx.namespace, session_id, "tool"))
             limited = f"{_FREE} LIMIT {MAX_CLAIMED}{tx.for_update}"
             taken += tx.execute(limited, (tx.namespace, session_id, "work"))
-            for number, _, _ in taken:
-                tx.execute(_TAKE, (claimant, now_ms, tx.namespace, session_id, number))
+            for place, _, _ in taken:
+                tx.execute(_TAKE, (claimant, now_ms, tx.namespace, session_id, place))
             return [(origin, document) for _, origin, document in taken]
 
         return _joined(await self._database.write(work))
@@ -256,7 +257,7 @@ class SessionInbox:
         rows = await self._database.read(
             lambda tx: tx.execute(_WAITING, (tx.namespace, session_id))
         )
-        return cast("int", rows[0][0])
+        return number(rows[0][0])
 
     async def prune(self, older_than_ms: int) -> int:
         """
@@ -294,7 +295,7 @@ def _tools_first(row: Row) -> bool:
 def _joined(rows: list[Row]) -> CheckpointDelivery:
     whole = CheckpointDelivery(messages=[], transient_messages=[], turn_causes=[])
     for _, document in rows:
-        part = from_tree(CheckpointDelivery, parse_json(cast("str", document)))
+        part = from_tree(CheckpointDelivery, parse_json(text(document)))
         whole.messages.extend(part.messages)
         whole.transient_messages.extend(part.transient_messages)
         whole.turn_causes.extend(part.turn_causes)

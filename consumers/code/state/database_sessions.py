@@ -4,9 +4,8 @@ The state of sessions in a database, where any worker finds it.
 
 from __future__ import annotations
 
-from typing import cast
-
 from effectmq.broker.store.database.port import Database, Transaction
+from effectmq.broker.store.database.rows import data, number, text
 from effectmq.broker.store.database.schema import Schema
 from effectmq.consumers.code.state.sessions import FORGOTTEN, Start, forgotten, overtaken
 
@@ -137,7 +136,7 @@ def _start(tx: Transaction, session_id: str, effect_hash: str) -> Start | None:
     state, engine = rows[0]
     if engine == FORGOTTEN:
         return None
-    return Start(before, cast("bytes | None", state), cast("str", engine))
+    return Start(before, None if state is None else data(state), text(engine))
 
 
 def _number_before(tx: Transaction, session_id: str, effect_hash: str) -> int:
@@ -146,12 +145,13 @@ def _number_before(tx: Transaction, session_id: str, effect_hash: str) -> int:
         (tx.namespace, session_id, effect_hash),
     )
     if rows:
-        return cast("int", rows[0][0]) - 1
+        return number(rows[0][0]) - 1
     rows = tx.execute(
         f"SELECT max(sequence) FROM effectmq_code_sessions WHERE {_MINE}",
         (tx.namespace, session_id),
     )
-    return cast("int | None", rows[0][0]) or 0
+    highest = rows[0][0]
+    return 0 if highest is None else number(highest)
 
 
 def _started_ms(tx: Transaction, session_id: str, effect_hash: str) -> int:
@@ -164,7 +164,7 @@ def _started_ms(tx: Transaction, session_id: str, effect_hash: str) -> int:
         f"SELECT started_ms FROM effectmq_code_clocks WHERE {_MINE} AND effect_hash = ?",
         (tx.namespace, session_id, effect_hash),
     )
-    return cast("int", rows[0][0])
+    return number(rows[0][0])
 
 
 def _insert(
@@ -186,7 +186,7 @@ def _insert(
         f"SELECT effect_hash FROM effectmq_code_sessions WHERE {_MINE} AND sequence = ?",
         (tx.namespace, session_id, number),
     )
-    return cast("str", rows[0][0])
+    return text(rows[0][0])
 
 
 def _prune(tx: Transaction, session_id: str, number: int) -> None:

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar
 
 from effectmq.broker.store.database.belonging import Belonging
 from effectmq.broker.store.database.faults import raisable
@@ -40,6 +40,7 @@ from effectmq.broker.store.database.postgres.errors import (
     not_storable,
     unavailable,
 )
+from effectmq.broker.store.database.rows import number
 from effectmq.protocol.errors import DatabaseUnavailableError, MissingExtraError
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
 from effectmq.protocol.urls import mask_url
@@ -339,7 +340,7 @@ def _transact(connection: _Connection, job: _Job[T], begin: bytes, database: Pos
         try:
             cursor.execute(begin)
             cursor.nextset()
-            now_ms = cast("int", cursor.fetchall()[0][0])
+            now_ms = number(cursor.fetchall()[0][0])
             result = job.work(PostgresTransaction(cursor, now_ms, database.namespace))
         except BaseException:
             with contextlib.suppress(psycopg.Error, OSError):

@@ -12,10 +12,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.port import Database, Transaction
+from effectmq.broker.store.database.rows import number, text
 from effectmq.broker.store.journal.archive import summaries
 from effectmq.broker.store.journal.archive.lineage import Lineage, children_of, lineage_of
 from effectmq.broker.store.journal.archive.pruning import Candidate, Pruning, candidates, forget
@@ -285,21 +286,19 @@ def _added(report: PruneReport, done: list[Candidate], parked: list[Candidate]) 
 
 def _checked(tx: Transaction, after: Identity) -> tuple[int, Identity | None, list[Damage]]:
     """Check one batch: how many, where the next one begins, and what is wrong."""
-    keys = cast(
-        "list[Any]",
-        tx.execute(
-            "SELECT scope_id, replay_key FROM effectmq_effects WHERE namespace = ? "
-            "AND (scope_id, replay_key) > (?, ?) ORDER BY scope_id, replay_key LIMIT ?",
-            (tx.namespace, after.scope_id, after.replay_key, _VERIFY_BATCH),
-        ),
+    keys = tx.execute(
+        "SELECT scope_id, replay_key FROM effectmq_effects WHERE namespace = ? "
+        "AND (scope_id, replay_key) > (?, ?) ORDER BY scope_id, replay_key LIMIT ?",
+        (tx.namespace, after.scope_id, after.replay_key, _VERIFY_BATCH),
     )
+    identities = [Identity(text(scope_id), text(replay_key)) for scope_id, replay_key in keys]
     found: list[Damage] = []
-    for scope_id, replay_key in keys:
+    for identity in identities:
         # One at a time: each may have an envelope and an outcome of megabytes.
-        effect = summaries.load_detail(tx, Identity(scope_id, replay_key))
+        effect = summaries.load_detail(tx, identity)
         if effect is not None:
             found += problems_of(effect)
-    return len(keys), Identity(*keys[-1]) if len(keys) == _VERIFY_BATCH else None, found
+    return len(keys), identities[-1] if len(keys) == _VERIFY_BATCH else None, found
 
 
 def _version(tx: Transaction) -> int | None:
@@ -309,7 +308,7 @@ def _version(tx: Transaction) -> int | None:
     rows = tx.execute(
         "SELECT version FROM effectmq_schema WHERE component = ?", (JOURNAL_SCHEMA.component,)
     )
-    return cast("int", rows[0][0]) if rows else None
+    return number(rows[0][0]) if rows else None
 
 
 def _refuse_missing_file(url: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from effectmq.broker.store.database.port import Transaction
 from effectmq.broker.store.journal.archive.summaries import (
@@ -22,6 +22,7 @@ from effectmq.broker.store.journal.archive.summaries import (
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.invocation import CausalRefEffect, CausalRefToolCall
 
@@ -127,14 +128,13 @@ def parent_of(tx: Transaction, effect: EffectSummary) -> EffectSummary | None:
         cause = parse_json(effect.caused_by)
     except MalformedError:
         return None
-    if not isinstance(cause, Mapping):
+    if not is_object(cause):
         return None
-    named = cast("Mapping[str, Any]", cause)
-    match named.get("type"):
+    match cause.get("type"):
         case "effect":
-            return _named_effect(tx, effect, named)
+            return _named_effect(tx, effect, cause)
         case "tool_call":
-            return _named_call(tx, effect, named)
+            return _named_call(tx, effect, cause)
         case _:
             return None
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import NamedTuple
 
 from effectmq.broker.store.database.port import Transaction, Value
+from effectmq.broker.store.database.rows import RowReader
 from effectmq.broker.store.journal.archive.summaries import Place
 from effectmq.broker.store.journal.steps import SETTLED
 from effectmq.protocol.encoding.canonical import canonical_json
@@ -95,27 +96,39 @@ class Candidate:
     payload_bytes: int
 
 
+class _Old(NamedTuple):
+    updated_ms: int
+    scope_id: str
+    replay_key: str
+    status: str
+    fence: int
+    park_reason: str
+    letter_sent: int
+    payload_bytes: int
+
+
+_OLD_ROWS = RowReader(_Old)
+
+
 def candidates(tx: Transaction, before_ms: int, after: Place, limit: int) -> list[Candidate]:
     """One page of old effects that nobody works at, the oldest first."""
     size = " + ".join(
         _SIZE[tx.dialect].format(column)
         for column in ("envelope_json", "outcome_json", "error_json")
     )
+    rows = tx.execute(
+        _PAGE.format(size), (tx.namespace, before_ms, after.updated_ms, *after, limit)
+    )
     return [
         Candidate(
-            Place(updated_ms, scope_id, key),
-            status,
-            fence,
-            parked=bool(reason) and status == "failed",
-            letter_sent=bool(letter_sent),
-            payload_bytes=payload_bytes,
+            Place(row.updated_ms, row.scope_id, row.replay_key),
+            row.status,
+            row.fence,
+            parked=bool(row.park_reason) and row.status == "failed",
+            letter_sent=bool(row.letter_sent),
+            payload_bytes=row.payload_bytes,
         )
-        for updated_ms, scope_id, key, status, fence, reason, letter_sent, payload_bytes in cast(
-            "list[Any]",
-            tx.execute(
-                _PAGE.format(size), (tx.namespace, before_ms, after.updated_ms, *after, limit)
-            ),
-        )
+        for row in _OLD_ROWS.all(rows)
     ]
 
 

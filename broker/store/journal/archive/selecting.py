@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from effectmq.broker.store.database.port import Row, Transaction, Value
-from effectmq.broker.store.journal.records import STATUSES, Status
+from effectmq.broker.store.database.rows import number
+from effectmq.broker.store.journal.records import STATUSES
 from effectmq.broker.store.journal.steps import HASH_DIGITS, OPEN, SETTLED
 from effectmq.protocol.kinds import EFFECT_KINDS
 
@@ -312,7 +313,7 @@ def _by_key_or_time(
     keys = _begins(Branch((), ()), "replay_key", chosen.key_prefix)
     begins = " AND ".join(keys.where)
     counted = tx.execute(_COUNT_KEYS.format(begins), (tx.namespace, *keys.parameters, _FEW + 1))
-    if cast("int", counted[0][0]) <= _FEW:
+    if number(counted[0][0]) <= _FEW:
         return "key"
     if chosen.kinds or chosen.statuses:
         # Neither is in the index of keys: each effect would have to be looked at.
@@ -325,8 +326,8 @@ def _by_key_or_time(
     )
     for most in _TRIED:
         tried = tx.execute(sql, (*keys.parameters, *common.parameters, most))
-        looked_at, found = cast("Any", tried[0])
-        if found >= limit or looked_at < most:
+        looked_at, found = tried[0]
+        if number(found) >= limit or number(looked_at) < most:
             return "time"
     return "key"
 
@@ -349,4 +350,4 @@ def _successor(prefix: str) -> str:
     return ""
 
 
-_STATUSES = cast("tuple[Status, ...]", tuple(cast("Any", STATUSES)))
+_STATUSES = tuple(STATUSES)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import NamedTuple
 
 from effectmq.broker.store.database.port import Transaction
+from effectmq.broker.store.database.rows import RowReader, number
 from effectmq.broker.store.journal.archive.summaries import EffectFilter, EffectSummary, find
 from effectmq.broker.store.journal.steps import OPEN, SETTLED
 
@@ -34,6 +35,22 @@ _UNHELD = (
     f"SELECT count(*) FROM effectmq_effects WHERE namespace = ? AND {OPEN} AND "
     "(lease_clock <> ? OR lease_expires_at_ms <= ?)"
 )
+
+
+class _Count(NamedTuple):
+    kind: str
+    status: str
+    effects: int
+
+
+class _Parked(NamedTuple):
+    reason: str
+    effects: int
+    unsent: int
+
+
+_COUNT_ROWS = RowReader(_Count)
+_PARKED_ROWS = RowReader(_Parked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +86,19 @@ class JournalStats:
 def journal_stats(tx: Transaction) -> JournalStats:
     """The numbers of the namespace; reads what is parked or in progress, and counts the rest."""
     lease = tx.lease_time()
-    counts = cast("list[Any]", tx.execute(_COUNTS[tx.dialect], (tx.namespace,)))
-    counts += cast("list[Any]", tx.execute(_OPEN_COUNTS, (tx.namespace,)))
-    parked = cast("list[Any]", tx.execute(_PARKED, (tx.namespace,)))
-    (unheld,) = cast("Any", tx.execute(_UNHELD, (tx.namespace, lease.clock, lease.now_ms))[0])
-    (size_bytes,) = cast("Any", tx.execute(_SIZE[tx.dialect])[0])
+    counts = tx.execute(_COUNTS[tx.dialect], (tx.namespace,))
+    counts += tx.execute(_OPEN_COUNTS, (tx.namespace,))
+    parked = _PARKED_ROWS.all(tx.execute(_PARKED, (tx.namespace,)))
+    unheld = tx.execute(_UNHELD, (tx.namespace, lease.clock, lease.now_ms))
+    size_bytes = tx.execute(_SIZE[tx.dialect])
     # By its last change: a lease that is renewed is a sign of life.
     oldest = find(tx, EffectFilter(statuses=("in_progress",)), limit=1, oldest_first=True)
     return JournalStats(
-        size_bytes=size_bytes,
-        counts={(kind, status): count for kind, status, count in counts},
-        parked={reason: count for reason, count, _ in parked},
-        letters_unsent=sum(unsent for _, _, unsent in parked),
-        unheld=unheld,
+        size_bytes=number(size_bytes[0][0]),
+        counts={(row.kind, row.status): row.effects for row in _COUNT_ROWS.all(counts)},
+        parked={row.reason: row.effects for row in parked},
+        letters_unsent=sum(row.unsent for row in parked),
+        unheld=number(unheld[0][0]),
         oldest=oldest[0] if oldest else None,
         now_ms=tx.now_ms(),
     )

@@ -8,9 +8,10 @@ detail has everything.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from effectmq.broker.store.database.port import Row, Transaction
+from effectmq.broker.store.database.rows import Columns, RowReader, text
 from effectmq.broker.store.journal.archive.selecting import (
     Branch,
     EffectFilter,
@@ -194,13 +195,12 @@ def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
     )
     if not rows:
         return None
-    common = _values(rows[0])
-    letter_sent, clock, expires_ms, envelope_json, outcome_json = cast("Any", rows[0][_WIDTH:])
+    kept = _KEPT.one(rows[0][_WIDTH:])
     now = tx.lease_time()
-    left_ms = max(0, expires_ms - now.now_ms) if clock == now.clock else 0
-    return EffectDetail(
-        *cast("Any", (*common, bool(letter_sent), left_ms, envelope_json, outcome_json))
-    )
+    left_ms = max(0, kept.lease_expires_ms - now.now_ms) if kept.lease_clock == now.clock else 0
+    own = (bool(kept.letter_sent), left_ms, kept.envelope_json, kept.outcome_json)
+    values: tuple[Any, ...] = (*_values(rows[0]), *own)
+    return EffectDetail(*values)
 
 
 def _meanings(tx: Transaction, name: str, scope_id: str) -> list[list[Branch]]:
@@ -231,16 +231,29 @@ def _ambiguous(name: str, found: list[EffectSummary]) -> str:
     )
 
 
+class _Kept(NamedTuple):
+    """What a detail has more than a summary."""
+
+    letter_sent: int
+    lease_clock: str
+    lease_expires_ms: int
+    envelope_json: str
+    outcome_json: str
+
+
 _WIDTH = len(_SUMMARY.split(", "))
+#: The columns behind the two of the identity.
+_REST = Columns.of(EffectSummary, without=1)
+_KEPT = RowReader(_Kept)
 
 
 def _summary(row: Row) -> EffectSummary:
     return EffectSummary(*_values(row))
 
 
-def _values(row: Row) -> Any:
-    scope_id, replay_key, *rest = cast("Any", row[:_WIDTH])
-    return (Identity(scope_id, replay_key), *rest)
+def _values(row: Row) -> tuple[Any, ...]:
+    """What a summary is made of."""
+    return (Identity(text(row[0]), text(row[1])), *_REST.checked(row[2:_WIDTH]))
 
 
 def _key(identity: Identity) -> tuple[str, str]:

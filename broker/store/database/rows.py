@@ -1,0 +1,137 @@
+"""
+What stands in the columns of a row, read as what it is.
+
+A database gives back text, whole numbers, bytes and nulls. Here each of them is checked as it is
+read, so that what was damaged, or written by something else, is refused with a sentence in place
+of being taken for what it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from effectmq.broker.store.database.port import Value
+from effectmq.protocol.errors import DatabaseError
+
+__all__ = ["Columns", "RowReader", "data", "number", "text"]
+
+R = TypeVar("R")
+
+_Kind = type | UnionType
+_NAMES: dict[object, str] = {str: "text", int: "a whole number", bytes: "bytes"}
+
+
+def number(value: Value) -> int:
+    """
+    Read the whole number in a column.
+
+    Raises:
+        DatabaseError: When something else stands there.
+    """
+    if not isinstance(value, int):
+        raise _other(value, int)
+    return value
+
+
+def text(value: Value) -> str:
+    """
+    Read the text in a column.
+
+    Raises:
+        DatabaseError: When something else stands there.
+    """
+    if not isinstance(value, str):
+        raise _other(value, str)
+    return value
+
+
+def data(value: Value) -> bytes:
+    """
+    Read the bytes in a column.
+
+    Raises:
+        DatabaseError: When something else stands there.
+    """
+    if not isinstance(value, bytes):
+        raise _other(value, bytes)
+    return value
+
+
+class Columns:
+    """
+    The kinds of the columns that a statement returns.
+
+    Args:
+        kinds: What each of them holds, from left to right.
+    """
+
+    def __init__(self, *kinds: _Kind) -> None:
+        self._kinds = kinds
+
+    @classmethod
+    def of(cls, record: type, *, without: int = 0) -> Columns:
+        """
+        Take the kinds from the fields of a class; a choice of names is text, a bool is a number.
+
+        Args:
+            record: A class whose fields are in the order of the columns.
+            without: Leave out so many fields at the beginning.
+        """
+        return cls(*map(_kind, list(get_type_hints(record).values())[without:]))
+
+    def checked(self, row: Sequence[Value]) -> tuple[Any, ...]:
+        """
+        Return the row as it is, once each column was seen to hold what it should.
+
+        Raises:
+            DatabaseError: When one does not.
+        """
+        for value, kind in zip(row, self._kinds, strict=True):
+            if not isinstance(value, kind):
+                raise _other(value, kind)
+        return tuple(row)
+
+
+class RowReader(Generic[R]):
+    """
+    Makes a record of each row that a statement returns.
+
+    Args:
+        record: A class that takes the columns in their order and has a field for each.
+    """
+
+    def __init__(self, record: type[R]) -> None:
+        self._make: Callable[..., R] = record
+        self._columns = Columns.of(record)
+
+    def one(self, row: Sequence[Value]) -> R:
+        """
+        Read one row.
+
+        Raises:
+            DatabaseError: When a column holds something else than its field says.
+        """
+        return self._make(*self._columns.checked(row))
+
+    def all(self, rows: Sequence[Sequence[Value]]) -> list[R]:
+        """Read every row; see ``one``."""
+        return [self.one(row) for row in rows]
+
+
+def _kind(hint: Any) -> _Kind:
+    if get_origin(hint) is Literal:
+        return str
+    kind: _Kind = int if hint is bool else hint
+    return kind
+
+
+def _other(value: object, kind: _Kind) -> DatabaseError:
+    # The value may be a payload; its type says enough.
+    found = "nothing" if value is None else _NAMES.get(type(value), type(value).__name__)
+    wanted = " or ".join(_NAMES.get(one, "nothing") for one in get_args(kind) or (kind,))
+    return DatabaseError(
+        f"a column of the database holds {found}, expected {wanted}; something else than effectmq "
+        "wrote to it: restore the database from a backup"
+    )

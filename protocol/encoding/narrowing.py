@@ -1,0 +1,43 @@
+"""
+What stands in a tree of plain data: the checks that tell a type checker as well.
+
+``isinstance(value, dict)`` says nothing of what is inside, and a checker that asks for it would
+need a claim behind every such line. The claim is made once, here: data that was parsed from JSON
+or MessagePack has text as its keys. Of what lies deeper nothing is claimed; it is an ``object``
+until it is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Of the standard library from 3.13 on; needed by the checkers only.
+    from typing_extensions import TypeIs
+
+__all__ = ["is_array", "is_dict", "is_object", "items_of", "members_of"]
+
+
+def is_object(value: object) -> TypeIs[dict[str, object]]:
+    """Whether a parsed value is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeIs[list[object]]:
+    """Whether a parsed value is a JSON array, or any value is a list."""
+    return isinstance(value, list)
+
+
+def is_dict(value: object) -> TypeIs[dict[object, object]]:
+    """Whether a value that a program made is a dict; its keys may be anything."""
+    return isinstance(value, dict)
+
+
+def members_of(value: object) -> dict[str, object]:
+    """Return the members of a JSON object; none when it is something else."""
+    return value if is_object(value) else {}
+
+
+def items_of(value: object) -> list[object]:
+    """Return the items of a JSON array; none when it is something else."""
+    return value if is_array(value) else []
