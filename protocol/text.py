@@ -8,9 +8,12 @@ may hold newlines, terminal escapes or an address with a password, and be of any
 from __future__ import annotations
 
 import re
-from typing import cast
+from typing import TYPE_CHECKING
 
-__all__ = ["describe", "printable"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+__all__ = ["describe", "is_group", "printable"]
 
 _MAX_CHARACTERS = 1_000
 #: Of an exception group: how many of the exceptions inside are told, and in how many characters.
@@ -45,6 +48,11 @@ def printable(text: str, limit: int = _MAX_CHARACTERS) -> str:
     return f"{clean[:limit]}… ({cut} more characters)" if len(clean) > limit else clean
 
 
+def is_group(error: BaseException | None) -> TypeIs[BaseExceptionGroup[BaseException]]:
+    """Whether an exception is a group of others."""
+    return isinstance(error, BaseExceptionGroup)
+
+
 def describe(error: BaseException) -> str:
     """
     An exception as a phrase: ``ValueError: text``; ours are sentences and stand alone.
@@ -52,8 +60,8 @@ def describe(error: BaseException) -> str:
     Of a group the exceptions inside are told, the first few of them, however deep they are: its own
     text only says how many there are.
     """
-    if isinstance(error, BaseExceptionGroup):
-        return _described_group(cast("BaseExceptionGroup[BaseException]", error))
+    if is_group(error):
+        return _described_group(error)
     return _described(error)
 
 
@@ -63,8 +71,8 @@ def _described_group(group: BaseExceptionGroup[BaseException]) -> str:
     count = 0
     while pending:
         error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(reversed(cast("BaseExceptionGroup[BaseException]", error).exceptions))
+        if is_group(error):
+            pending.extend(reversed(error.exceptions))
             continue
         count += 1
         if len(inner) < _MOST_INNER:

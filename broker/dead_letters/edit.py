@@ -9,7 +9,6 @@ for the outcome finds it under the new one. ``effect-edited-from`` keeps the old
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 from effectmq.broker.dead_letters.content import read_content
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits
@@ -128,7 +127,7 @@ def _kept_scope(letter: DeadLetter, envelope: RuntimeEffectEnvelope) -> EffectSc
     if not isinstance(given, str):
         return None
     try:
-        scope = cast("EffectScope", from_tree(EffectScope, parse_json(given)))
+        scope: EffectScope = from_tree(EffectScope, parse_json(given))
     except MalformedError:
         # This may be why it was parked; without it the scope is that of the invocation.
         return None

@@ -64,6 +64,7 @@ JSON: Final = "application/json"
 # The library has no annotations.
 _packb = cast("Callable[[object], bytes]", msgpack.packb)  # pyright: ignore[reportUnknownMemberType]
 _unpackb = cast("Callable[..., Any]", msgpack.unpackb)  # pyright: ignore[reportUnknownMemberType]
+_UNPACKING: type[Exception] = msgpack.UnpackException
 
 #: What the libraries raise on bad input. UnicodeError, msgpack's StackError, ExtraData and
 #: FormatError are kinds of ValueError; its OutOfData is not.
@@ -73,7 +74,7 @@ _REFUSALS: Final = (
     OverflowError,
     RecursionError,
     MemoryError,
-    cast("type[Exception]", msgpack.UnpackException),
+    _UNPACKING,
 )
 
 #: Up to this size in bytes nothing that a header claims can cost more than some megabytes.

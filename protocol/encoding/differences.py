@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.narrowing import is_array, is_object
 from effectmq.protocol.encoding.opaque import JsonValue, Repeated
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.text import printable
@@ -150,10 +151,10 @@ def _plain(value: Any) -> Any:
 
 
 def _inside(place: _Place, one: Any, other: Any) -> list[tuple[_Place, Any, Any]] | None:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return _members(place, cast("dict[str, Any]", one), cast("dict[str, Any]", other))
-    if isinstance(one, list) and isinstance(other, list):
-        return _items(place, cast("list[object]", one), cast("list[object]", other))
+    if is_object(one) and is_object(other):
+        return _members(place, one, other)
+    if is_array(one) and is_array(other):
+        return _items(place, one, other)
     return None
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias
 
+from effectmq.protocol.encoding.narrowing import is_array, is_object
 from effectmq.protocol.encoding.opaque import MAX_DEPTH, MAX_INT, MIN_INT, JsonValue, Repeated
 from effectmq.protocol.errors import MalformedError
 
@@ -57,7 +58,7 @@ def parse_json(
     if not may_skip:
         _refuse_half_pairs(text)
     try:
-        tree = _DECODER.decode(text)
+        tree: JsonValue = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedError(
             "", f"not JSON: {error.msg} at line {error.lineno} column {error.colno}"
@@ -68,7 +69,7 @@ def parse_json(
         raise MalformedError("", "not JSON that can be read here: too deeply nested") from None
     if may_skip:
         _refuse_half_pairs_read(tree, members)
-    return tree  # type: ignore[no-any-return]
+    return tree
 
 
 def _text(data: bytes | bytearray | str) -> str:
@@ -182,21 +183,21 @@ def _refuse_half_pairs(text: str) -> None:
 
 def _refuse_half_pairs_read(tree: JsonValue, members: Members | None) -> None:
     # What is skipped has no members that matter, and so all of it is looked at but the replaced.
-    pending: list[tuple[Any, Members | None, bool]] = [(tree, members, True)]
+    pending: list[tuple[object, Members | None, bool]] = [(tree, members, True)]
     while pending:
         value, known, read = pending.pop()
         if isinstance(value, str):
             if _SURROGATE.search(value):
                 raise MalformedError("", _HALF_PAIR)
-        elif isinstance(value, dict):
-            for name, member in cast("dict[str, Any]", value).items():
+        elif is_object(value):
+            for name, member in value.items():
                 pending.append((name, None, True))
                 if known is None or name in known:
                     pending.append((member, known[name] if known else None, read))
                 else:
                     pending.append((member, None, False))
-        elif isinstance(value, list):
-            pending.extend((item, None, read) for item in cast("list[object]", value))
+        elif is_array(value):
+            pending.extend((item, None, read) for item in value)
         elif isinstance(value, Repeated):
             given = (*value.earlier, value.last) if read else (value.last,)
             pending.extend((item, known, read) for item in given)

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, cast
+from typing import Any
 
+from effectmq.protocol.encoding.narrowing import is_just_dict, is_just_list
 from effectmq.protocol.encoding.opaque import (
     MAX_DEPTH,
     MAX_INT,
@@ -196,25 +197,25 @@ class _Search:
         self._steps: list[str | int] = []
 
     def visit(self, value: object) -> None:
-        if type(value) is list:
-            items = cast("list[object]", value)
-            self._enter(len(items))
-            for index, item in enumerate(items):
+        if is_just_list(value):
+            self._enter(len(value))
+            for index, item in enumerate(value):
                 self._descend(index, item)
-        elif type(value) is dict:
-            members = cast("dict[object, object]", value)
-            self._enter(2 * len(members))
-            for key, member in members.items():
+        elif is_just_dict(value):
+            self._enter(2 * len(value))
+            for key, member in value.items():
                 self._descend(self._checked_key(key), member)
         else:
-            self._refuse(_problem_of_scalar(value))
+            problem = _problem_of_scalar(value)
+            if problem is not None:
+                raise self._fault(problem)
 
     def _enter(self, elements: int) -> None:
         self._elements += elements
         if len(self._steps) >= self._limits.max_depth:
-            self._refuse(too_deep(self._limits))
+            raise self._fault(too_deep(self._limits))
         if self._elements > self._limits.max_elements:
-            self._refuse(too_many(self._limits))
+            raise self._fault(too_many(self._limits))
 
     def _descend(self, step: str | int, value: object) -> None:
         self._steps.append(step)
@@ -223,31 +224,31 @@ class _Search:
 
     def _checked_key(self, key: object) -> str:
         if type(key) is not str:
-            self._refuse(f"found a key of type {type(key).__name__}, expected keys of type str")
-        elif _has_half_pair(key):
-            self._refuse(f"the key {printable(key)!r} {_HALF_PAIR}")
-        return cast("str", key)
+            raise self._fault(
+                f"found a key of type {type(key).__name__}, expected keys of type str"
+            )
+        if _has_half_pair(key):
+            raise self._fault(f"the key {printable(key)!r} {_HALF_PAIR}")
+        return key
 
-    def _refuse(self, problem: str | None) -> None:
-        if problem is not None:
-            raise MalformedError(safe_path(self._steps), problem)
+    def _fault(self, problem: str) -> MalformedError:
+        return MalformedError(safe_path(self._steps), problem)
 
 
 def _problem_of_scalar(value: object) -> str | None:
-    kind = type(value)
-    if value is None or kind is bool:
+    if value is None or type(value) is bool:
         return None
-    if kind is str:
-        return f"the text {_HALF_PAIR}" if _has_half_pair(cast("str", value)) else None
-    if kind is int:
-        return None if MIN_INT <= cast("int", value) <= MAX_INT else _OUT_OF_RANGE
-    if kind is float:
-        return None if isfinite(cast("float", value)) else NOT_FINITE
-    if kind is Repeated:
+    if type(value) is str:
+        return f"the text {_HALF_PAIR}" if _has_half_pair(value) else None
+    if type(value) is int:
+        return None if MIN_INT <= value <= MAX_INT else _OUT_OF_RANGE
+    if type(value) is float:
+        return None if isfinite(value) else NOT_FINITE
+    if type(value) is Repeated:
         return GIVEN_TWICE
     return (
-        f"found a Python {kind.__name__}, expected JSON data of exactly the types NoneType, bool, "
-        "int, float, str, list and dict"
+        f"found a Python {type(value).__name__}, expected JSON data of exactly the types "
+        "NoneType, bool, int, float, str, list and dict"
     )
 
 

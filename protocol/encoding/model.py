@@ -9,7 +9,7 @@ Whatever goes wrong is a ``MalformedError`` with a path; pydantic's own errors d
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema, PydanticSerializationError, SchemaValidato
 from pydantic_core import core_schema as cs
 
 from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.narrowing import is_just_dict
 from effectmq.protocol.encoding.opaque import Json, JsonValue, Repeated
 from effectmq.protocol.encoding.problems import malformed, unwritable
 from effectmq.protocol.encoding.reading import reader
@@ -111,17 +112,16 @@ class _SortedMap:
 
 
 def _read_sorted_map(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    if type(value) is not dict:
+    if not is_just_dict(value):
         return read(value)
-    members = cast("dict[str, Any]", value)
     try:
-        names = sorted(members)
+        names = sorted(value)
     except TypeError:
         # Keys of several types: the dict's own schema says what is wrong with them.
-        return read(members)
+        return read(value)
     plain: dict[str, Any] = {}
     for name in names:
-        item = members[name]
+        item = value[name]
         if type(item) is Repeated:
             # The last one counts, but serde has read the others, and stumbled over them.
             for earlier in item.earlier:
@@ -245,11 +245,12 @@ def to_tree(model: BaseModel) -> dict[str, Any]:
         MalformedError: When a value inside was changed into something that has no wire form.
     """
     try:
-        return model.__pydantic_serializer__.to_python(  # type: ignore[no-any-return]
+        tree: dict[str, Any] = model.__pydantic_serializer__.to_python(
             model, mode="json", by_alias=True, warnings="error"
         )
     except (PydanticSerializationError, RecursionError) as error:
         raise unwritable(error, type(model).__name__) from None
+    return tree
 
 
 def canonical_bytes(model: BaseModel) -> bytes:

@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # Of the standard library from 3.13 on; needed by the checkers only.
+    from typing import TypeGuard
+
     from typing_extensions import TypeIs
 
-__all__ = ["is_array", "is_dict", "is_object", "items_of", "members_of"]
+__all__ = [
+    "is_array",
+    "is_dict",
+    "is_just_dict",
+    "is_just_list",
+    "is_object",
+    "is_sequence",
+    "items_of",
+    "members_of",
+]
 
 
 def is_object(value: object) -> TypeIs[dict[str, object]]:
@@ -31,6 +42,21 @@ def is_array(value: object) -> TypeIs[list[object]]:
 def is_dict(value: object) -> TypeIs[dict[object, object]]:
     """Whether a value that a program made is a dict; its keys may be anything."""
     return isinstance(value, dict)
+
+
+def is_just_dict(value: object) -> TypeGuard[dict[str, object]]:
+    """Whether a value is a dict, and of no class that a program derived from it."""
+    return type(value) is dict
+
+
+def is_just_list(value: object) -> TypeGuard[list[object]]:
+    """Whether a value is a list, and of no class that a program derived from it."""
+    return type(value) is list
+
+
+def is_sequence(value: object) -> TypeIs[list[object] | tuple[object, ...]]:
+    """Whether a value that a program made is what becomes a JSON array: a list or a tuple."""
+    return isinstance(value, list | tuple)
 
 
 def members_of(value: object) -> dict[str, object]:

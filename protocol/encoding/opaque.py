@@ -10,11 +10,12 @@ comes in, and again when it goes out: a dict inside a frozen model can still be 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias
 
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, ValidationError
 from pydantic_core import core_schema as cs
 
+from effectmq.protocol.encoding.narrowing import is_array, is_dict, is_just_dict, is_sequence
 from effectmq.protocol.errors import MalformedError
 
 __all__ = [
@@ -70,17 +71,16 @@ class Repeated:
 
 def last_values(value: Any) -> Any:
     """
-    Read as a JSON value first: of members that are given twice, the last one is there.
+    Read as a JSON value first: of value that are given twice, the last one is there.
 
     Args:
         value: A tree as the parser returned it. A repetition of the value itself stays one: it is
             a matter of whoever holds it.
     """
-    if type(value) is dict:
-        members = cast("dict[str, Any]", value)
-        return {name: last_values(_last(member)) for name, member in members.items()}
-    if isinstance(value, list):
-        return [last_values(item) for item in cast("list[object]", value)]
+    if is_just_dict(value):
+        return {name: last_values(_last(member)) for name, member in value.items()}
+    if is_array(value):
+        return [last_values(item) for item in value]
     return value
 
 
@@ -137,9 +137,10 @@ def canonical_value(value: object) -> JsonValue:
         MalformedError: When it holds anything that JSON, as the wire format reads it, cannot.
     """
     try:
-        return cast("JsonValue", ordered(value, MAX_DEPTH))
+        tree: JsonValue = ordered(value, MAX_DEPTH)
     except Refused as refused:
         raise MalformedError(path_text(refused.path), refused.problem) from None
+    return tree
 
 
 def ordered(value: Any, room: int) -> Any:
@@ -226,10 +227,10 @@ def _ordered_unusual(value: Any, room: int) -> Any:
         return ordered(int.__index__(value), room)
     if isinstance(value, float):
         return ordered(float.__float__(value), room)
-    if isinstance(value, dict):
-        return _ordered_object(cast("dict[str, Any]", value), room)
-    if isinstance(value, list | tuple):
-        return _ordered_array(cast("list[Any]", value), room)
+    if is_dict(value):
+        return _ordered_object(value, room)
+    if is_sequence(value):
+        return _ordered_array(value, room)
     raise Refused(
         f"found a Python {type(value).__name__}, expected JSON data: "
         "None, bool, int, float, str, list or dict"

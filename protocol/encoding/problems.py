@@ -8,10 +8,11 @@ paths name the variants of unions, which are no members of the document.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
+from effectmq.protocol.encoding.narrowing import is_dict, is_sequence, members_of
 from effectmq.protocol.encoding.opaque import MAX_INT, MIN_INT, Refused, Repeated, path_text
 from effectmq.protocol.errors import MalformedError
 
@@ -59,16 +60,15 @@ def _real_path(
 ) -> tuple[int | str, ...]:
     """Drop the steps of *loc* that name a variant and not a member."""
     path: list[int | str] = []
-    here: Any = value
+    here = value
     for at, step in enumerate(loc):
         if isinstance(here, Repeated):
             here = here.last
         last = at == len(loc) - 1
-        if isinstance(here, dict) and step in here:
-            here = cast("dict[int | str, Any]", here)[step]
-        elif isinstance(here, list | tuple) and isinstance(step, int):
-            items = cast("list[Any]", here)
-            here = items[step] if step < len(items) else None
+        if is_dict(here) and step in here:
+            here = here[step]
+        elif is_sequence(here) and isinstance(step, int):
+            here = here[step] if step < len(here) else None
         elif not (last and missing):
             continue
         path.append(step)
@@ -79,7 +79,7 @@ def _bad_tag(
     path: tuple[int | str, ...], found: object, context: Mapping[str, Any]
 ) -> MalformedError:
     member = str(context.get("discriminator", "")).strip("'")
-    tag = cast("dict[str, Any]", found).get(member) if isinstance(found, dict) else None
+    tag = members_of(found).get(member)
     known = str(context.get("expected_tags", "")).replace("'", "")
     expected = f", expected one of {known}" if known else ""
     if isinstance(found, dict) and member not in found:
@@ -153,8 +153,8 @@ def _found(value: object) -> str:
         return f"the number {value!r}"
     if isinstance(value, str):
         return "a string"
-    if isinstance(value, list | tuple):
-        return f"an array of {len(cast('list[Any]', value))}"
+    if is_sequence(value):
+        return f"an array of {len(value)}"
     if isinstance(value, dict):
         return "an object"
     return f"a Python {type(value).__name__}"
@@ -169,8 +169,8 @@ def _shown(value: object) -> str:
 
 
 def _shown_object(value: object) -> str:
-    if isinstance(value, dict):
-        names = [str(name) for name in cast("dict[str, Any]", value)]
+    if is_dict(value):
+        names = [str(name) for name in value]
         if len(names) == 1:
             return f"an object with the member {_shown(names[0])}"
         return f"an object with {len(names)} members"

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, SchemaValidator
 from pydantic_core import core_schema as cs
 
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.encoding.tagging import FORM, AdjacentlyTagged, Form
 
 __all__ = ["reader"]
@@ -44,11 +45,14 @@ def reader(type_: Any) -> SchemaValidator:
     return SchemaValidator(_Rewriter().whole(_core_schema(type_)), _use_prebuilt=False)
 
 
+def _is_model(type_: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(type_, type) and issubclass(type_, BaseModel)
+
+
 def _core_schema(type_: Any) -> Any:
-    if isinstance(type_, type):
-        model = cast("type[BaseModel]", type_)
-        model.model_rebuild()
-        return model.__pydantic_core_schema__
+    if _is_model(type_):
+        type_.model_rebuild()
+        return type_.__pydantic_core_schema__
     return TypeAdapter[Any](type_).core_schema
 
 
@@ -78,8 +82,7 @@ class _Rewriter:
     def whole(self, schema: _Schema) -> CoreSchema:
         """Rewrite the schema of a document."""
         inner = self._at(schema, _Place())
-        definitions = [cast("CoreSchema", made) for made in self._made.values()]
-        return cs.definitions_schema(cast("CoreSchema", inner), definitions)
+        return cs.definitions_schema(_core(inner), [_core(made) for made in self._made.values()])
 
     def _at(self, schema: _Schema, place: _Place) -> _Schema:
         kind = schema["type"]
@@ -98,12 +101,12 @@ class _Rewriter:
             self._made[name] = {}  # A type may contain itself.
             bare = {key: value for key, value in given.items() if key != "ref"}
             self._made[name] = {**self._rewritten(bare, place), "ref": name}
-        return cast("_Schema", cs.definition_reference_schema(name))
+        return dict(cs.definition_reference_schema(name))
 
     def _rewritten(self, schema: _Schema, place: _Place) -> _Schema:
         kind = schema["type"]
-        metadata = cast("_Schema", schema.get("metadata") or {})
-        form = cast("Form | None", metadata.get(FORM))
+        metadata: _Schema = schema.get("metadata") or {}
+        form: Form | None = metadata.get(FORM)
         if form is not None:
             schema = form.read_at(schema, buffered=place.buffered)
         if isinstance(form, AdjacentlyTagged):
@@ -127,12 +130,11 @@ class _Rewriter:
                 copy[key] = self._at(schema[key], place)
             elif isinstance(schema.get(key), list):
                 copy[key] = [self._at(item, place) for item in schema[key]]
-        choices = schema.get("choices")
+        choices: dict[Any, _Schema] | list[_Schema] | None = schema.get("choices")
         if isinstance(choices, dict):
-            named = cast("dict[Any, _Schema]", choices)
-            copy["choices"] = {name: self._at(choice, place) for name, choice in named.items()}
-        elif isinstance(choices, list):
-            copy["choices"] = [self._at(choice, place) for choice in cast("list[_Schema]", choices)]
+            copy["choices"] = {name: self._at(choice, place) for name, choice in choices.items()}
+        elif choices is not None:
+            copy["choices"] = [self._at(choice, place) for choice in choices]
         return copy
 
     def _model(self, schema: _Schema, place: _Place) -> _Schema:
@@ -156,10 +158,10 @@ class _Rewriter:
 
     def _variants(self, union: _Schema, place: _Place) -> dict[str | int, _Schema]:
         """Rewrite the variants of an internally tagged enum."""
-        choices = cast("dict[str, _Schema]", union["choices"])
+        choices: dict[str, _Schema] = union["choices"]
         made: dict[str | int, _Schema] = {}
         for index, (name, choice) in enumerate(choices.items()):
-            tag = cast("str", union["discriminator"]) if place.buffered else ""
+            tag: str = union["discriminator"] if place.buffered else ""
             made[name] = self._at(choice, _Place(buffered=True, tag=tag, index=index))
             if place.buffered:
                 made[index] = made[name]
@@ -171,24 +173,22 @@ def _without_others(model: _Schema) -> _Schema:
     known = _aliases(model["schema"])
 
     def read(value: Any) -> Any:
-        if not isinstance(value, dict):
+        if not is_object(value):
             return value
-        members = cast("dict[str, Any]", value)
-        if not members.keys() <= known:
-            name = next(name for name in members if name not in known)
+        if not value.keys() <= known:
+            name = next(name for name in value if name not in known)
             unknown = InitErrorDetails(type="extra_forbidden", loc=(name,), input=None)
             raise ValidationError.from_exception_data(model["cls"].__name__, [unknown])
-        return members
+        return value
 
     config = {**model["config"], "extra_fields_behavior": "ignore"}
-    bare = cast("CoreSchema", {**model, "config": config})
-    return cast("_Schema", cs.no_info_before_validator_function(read, bare))
+    return dict(cs.no_info_before_validator_function(read, _core({**model, "config": config})))
 
 
 def _aliases(schema: _Schema) -> frozenset[str]:
     while schema["type"] != "model-fields":  # Validators of the whole model stand around them.
         schema = schema["schema"]
-    fields = cast("dict[str, _Schema]", schema["fields"])
+    fields: dict[str, _Schema] = schema["fields"]
     return frozenset(field.get("validation_alias", name) for name, field in fields.items())
 
 
@@ -199,5 +199,9 @@ def _by_index(schema: _Schema, index: int) -> _Schema:
     (name,) = schema["expected"]
     number = cs.int_schema(strict=True, ge=index, le=index)
     by_index = cs.no_info_after_validator_function(lambda _: name, number)
-    either = cs.union_schema([cast("CoreSchema", schema), by_index], mode="left_to_right")
-    return cast("_Schema", either)
+    return dict(cs.union_schema([_core(schema), by_index], mode="left_to_right"))
+
+
+def _core(schema: _Schema) -> CoreSchema:
+    # Of some fifty kinds, each with its own members, one was rewritten into another of the same.
+    return cast("CoreSchema", schema)

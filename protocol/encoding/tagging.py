@@ -9,11 +9,26 @@ enums, and ``Result``. What depends on the place is left to ``protocol.reading``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core import core_schema as cs
+
+from effectmq.protocol.encoding.narrowing import is_just_dict
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = [
     "EXTERNAL",
@@ -25,6 +40,8 @@ __all__ = [
     "Form",
     "Ok",
     "Result",
+    "is_err",
+    "is_ok",
     "unit_name",
 ]
 
@@ -109,7 +126,7 @@ class _UnitObject:
 
     def read_at(self, schema: dict[str, Any], *, buffered: bool) -> dict[str, Any]:
         """See `Form`."""
-        return cast("dict[str, Any]", self.schema(buffered=True)) if buffered else schema
+        return dict(self.schema(buffered=True)) if buffered else schema
 
 
 def unit_name(value: object, *, buffered: bool) -> str | None:
@@ -120,12 +137,11 @@ def unit_name(value: object, *, buffered: bool) -> str | None:
         value: What stands where a name is expected.
         buffered: Whether ``{"name": {}}`` says the same.
     """
-    if type(value) is not dict:
+    if not is_just_dict(value):
         return None
-    members = cast("dict[str, object]", value)
-    if len(members) != 1:
+    if len(value) != 1:
         return None
-    ((name, content),) = members.items()
+    ((name, content),) = value.items()
     empty = content is None or (buffered and content == {} and type(content) is dict)
     return name if empty else None
 
@@ -152,16 +168,15 @@ class AdjacentlyTagged:
 
     def read_at(self, schema: dict[str, Any], *, buffered: bool) -> dict[str, Any]:
         """See `Form`."""
-        return cast("dict[str, Any]", self._schema(schema["schema"], buffered=buffered))
+        return dict(self._schema(schema["schema"], buffered=buffered))
 
     def _schema(self, inner: CoreSchema, *, buffered: bool) -> CoreSchema:
         tag = self.tag
 
         def read(value: Any) -> Any:
-            if type(value) is dict:
-                members = cast("dict[str, Any]", value)
-                name = unit_name(members.get(tag), buffered=buffered)
-                return members if name is None else {**members, tag: name}
+            if is_just_dict(value):
+                name = unit_name(value.get(tag), buffered=buffered)
+                return value if name is None else {**value, tag: name}
             return value
 
         return cs.no_info_before_validator_function(read, inner, metadata={FORM: self})
@@ -186,7 +201,7 @@ class ExternallyTagged:
                 names: tuple[str, ...] = get_args(member)
                 choices.update((name, _unit_object_schema((name,))) for name in names)
             else:
-                variant = cast("type[ExternalVariantClass]", member)
+                variant: type[ExternalVariantClass] = member
                 inner = handler.generate_schema(member)
                 if not variant.wire_newtype:
                     inner = _unwrapped(variant, inner)
@@ -205,20 +220,20 @@ EXTERNAL = ExternallyTagged()
 
 
 def _external_tag(value: Any) -> str | None:
-    if type(value) is dict:
-        members = cast("dict[str, Any]", value)
-        return next(iter(members)) if len(members) == 1 else None
     if type(value) is str:
         return value
-    return getattr(cast("object", value), "wire_name", None)
+    if is_just_dict(value):
+        return next(iter(value)) if len(value) == 1 else None
+    name: str | None = getattr(value, "wire_name", None)
+    return name
 
 
 def _unwrapped(variant: type[ExternalVariantClass], inner: CoreSchema) -> CoreSchema:
     name = variant.wire_name
 
     def unwrap(value: Any) -> Any:
-        if type(value) is dict:
-            return cast("dict[str, Any]", value)[name]
+        if is_just_dict(value):
+            return value[name]
         if type(value) is str:
             raise _bare_name(name)
         return value
@@ -238,6 +253,16 @@ class Err(Generic[E]):
     """The bad side of a ``Result``: ``{"Err": …}`` on the wire."""
 
     err: E
+
+
+def is_ok(value: object) -> TypeIs[Ok[object]]:
+    """Whether a value is the good side of a ``Result``, of whatever."""
+    return isinstance(value, Ok)
+
+
+def is_err(value: object) -> TypeIs[Err[object]]:
+    """Whether a value is the bad side of a ``Result``, of whatever."""
+    return isinstance(value, Err)
 
 
 class ResultSchema:
@@ -273,12 +298,12 @@ Result = Annotated[Ok[T] | Err[E], ResultSchema()]
 
 def _side(name: str, make: type[Any], inner: CoreSchema) -> CoreSchema:
     def unwrap(value: Any) -> Any:
-        if isinstance(value, Ok):
-            return cast("Ok[object]", value).ok
-        if isinstance(value, Err):
-            return cast("Err[object]", value).err
-        if type(value) is dict:
-            return cast("dict[str, Any]", value)[name]
+        if is_just_dict(value):
+            return value[name]
+        if is_ok(value):
+            return value.ok
+        if is_err(value):
+            return value.err
         raise _bare_name(name)
 
     return cs.no_info_after_validator_function(

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from effectmq.protocol.encoding.codec import JSON, Limits, decode_tree, encode_tree
+from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Identity
@@ -133,7 +133,7 @@ def read_notice(
         MalformedError: When it names none; carries the path.
     """
     tree = decode_tree(message.body, message.content_type or JSON, limits or Limits())
-    fields = cast("dict[str, object]", tree) if isinstance(tree, dict) else {}
+    fields = members_of(tree)
     if message.type == ASKED_TYPE:
         match fields:
             case {"message": str(key), "number": int(number), "reply_to": str(reply_to)}:
@@ -159,7 +159,7 @@ def _able(fields: dict[str, object]) -> Able:
         case {"queue": str(queue), "able": None}:
             return Able(queue, None)
         case {"queue": str(queue), "able": dict(), "asks": bool(asks)}:
-            able = cast("dict[str, object]", fields["able"])
+            able = members_of(fields["able"])
             versions = {name: value for name, value in able.items() if isinstance(value, str)}
             return Able(queue, versions, asks)
         case _:

@@ -8,9 +8,9 @@ when the effect does. They are lossy by contract: the outcome is whole without t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 from effectmq.protocol.encoding.codec import MSGPACK, Limits, decode_tree, encode_tree
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages.message import Message
 
@@ -68,16 +68,15 @@ def read_chunk(message: Message, limits: Limits | None = None) -> Chunk:
         MalformedError: When it is not one; carries the path.
     """
     tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
-    if not isinstance(tree, dict):
+    if not is_object(tree):
         raise MalformedError("", f"found {type(tree).__name__}, expected a chunk")
-    fields = cast("dict[str, object]", tree)
     return Chunk(
-        _text(fields, "effect_id"),
-        _text(fields, "replay_key"),
-        _text(fields, "hash"),
-        _number(fields, "attempt"),
-        _number(fields, "number"),
-        _text(fields, "text"),
+        _text(tree, "effect_id"),
+        _text(tree, "replay_key"),
+        _text(tree, "hash"),
+        _number(tree, "attempt"),
+        _number(tree, "number"),
+        _text(tree, "text"),
     )
 
 

@@ -8,11 +8,11 @@ Body: a list of ``{effect_id, replay_key, hash, attempt, replayed, result}`` whe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits, decode_tree, encode_plain
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
 from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of
 from effectmq.protocol.errors import MalformedError, UnsupportedVersionError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import refuse_reference
@@ -160,28 +160,27 @@ def read_replies(message: Message, limits: Limits | None = None) -> list[Reply]:
         raise UnsupportedVersionError(message.type, OUTCOME_TYPE)
     refuse_reference(message)
     tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
-    if not isinstance(tree, list) or not tree:
+    if not is_array(tree) or not tree:
         raise MalformedError("", f"found {type(tree).__name__}, expected a list of answers")
-    return [_read(index, item) for index, item in enumerate(cast("list[object]", tree))]
+    return [_read(index, item) for index, item in enumerate(tree)]
 
 
 def _read(index: int, item: object) -> Reply:
     path = f"[{index}]"
-    if not isinstance(item, dict):
+    if not is_object(item):
         raise MalformedError(path, f"found {type(item).__name__}, expected an object")
-    fields = cast("dict[str, object]", item)
     return Reply(
-        _text(path, fields, "effect_id"),
-        _text(path, fields, "replay_key"),
-        _text(path, fields, "hash"),
-        _result(path, fields.get("result")),
-        _integer(path, fields, "attempt"),
-        fields.get("replayed") is True,
+        _text(path, item, "effect_id"),
+        _text(path, item, "replay_key"),
+        _text(path, item, "hash"),
+        _result(path, item.get("result")),
+        _integer(path, item, "attempt"),
+        item.get("replayed") is True,
     )
 
 
 def _result(path: str, found: object) -> RuntimeEffectOutcome | RuntimeEffectControllerError:
-    result = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+    result = members_of(found)
     if len(result) == 1 and "Ok" in result:
         outcome: RuntimeEffectOutcome = from_tree(RuntimeEffectOutcome, result["Ok"])
         return outcome

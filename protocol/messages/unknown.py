@@ -8,14 +8,17 @@ hash that does not fit, or no hash at all, has to be able to say which members t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from effectmq.protocol.encoding.limits import safe_path
-from effectmq.protocol.encoding.model import Err, ExternalVariant, Ok, WireModel
+from effectmq.protocol.encoding.model import ExternalVariant, WireModel
+from effectmq.protocol.encoding.narrowing import is_array, is_object, is_sequence
 from effectmq.protocol.encoding.opaque import Repeated
+from effectmq.protocol.encoding.tagging import is_err, is_ok
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.tool_value import RESERVED_KEY
 
@@ -77,49 +80,45 @@ class _Search:
         tree = tree.last if isinstance(tree, Repeated) else tree
         if isinstance(value, WireModel):
             self._model(value, tree)
-        elif isinstance(value, Ok | Err):
-            result = cast("Ok[object] | Err[object]", value)
-            if isinstance(result, Ok):
-                self._member("Ok", result.ok, tree)
-            else:
-                self._member("Err", result.err, tree)
-        elif isinstance(value, list | tuple):
-            self._items(cast("list[object]", value), tree)
-        elif isinstance(value, dict):
-            for name, member in cast("dict[str, object]", value).items():
+        elif is_ok(value):
+            self._member("Ok", value.ok, tree)
+        elif is_err(value):
+            self._member("Err", value.err, tree)
+        elif is_sequence(value):
+            self._items(value, tree)
+        elif is_object(value):
+            for name, member in value.items():
                 self._member(name, member, tree)
 
     def _model(self, model: WireModel, tree: object) -> None:
-        if not isinstance(tree, dict):
+        if not is_object(tree):
             return
-        members = cast("dict[str, Any]", tree)
-        wrapper = _wrapper(model, members)
+        wrapper = _wrapper(model, tree)
         if wrapper:
             self._steps.append(wrapper)
-            self._model(model, members[wrapper])
+            self._model(model, tree[wrapper])
             self._steps.pop()
             return
         known = _known(model)
-        for name in members:
+        for name in tree:
             if name not in known:
                 self._found(name)
         for holder in _holders(model):
             for alias, value in _fields(holder).items():
                 if type(value) not in _SCALARS:
-                    self._member(alias, value, members)
+                    self._member(alias, value, tree)
 
     def _member(self, name: str, value: object, tree: object) -> None:
-        if isinstance(tree, dict) and name in tree:
+        if is_object(tree) and name in tree:
             self._steps.append(name)
-            self.visit(value, cast("dict[str, object]", tree)[name])
+            self.visit(value, tree[name])
             self._steps.pop()
 
-    def _items(self, values: list[object], tree: object) -> None:
-        if not isinstance(tree, list):
+    def _items(self, values: Sequence[object], tree: object) -> None:
+        if not is_array(tree):
             return
         self._steps.append(0)
-        pairs = zip(values, cast("list[object]", tree), strict=False)
-        for index, (value, item) in enumerate(pairs):
+        for index, (value, item) in enumerate(zip(values, tree, strict=False)):
             if type(value) not in _SCALARS:
                 self._steps[-1] = index
                 self.visit(value, item)

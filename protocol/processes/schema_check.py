@@ -9,7 +9,6 @@ every keyword beside it, and members that ``properties`` does not name are refus
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import cast
 
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.opaque import JsonValue
@@ -126,13 +125,11 @@ def _same(one: JsonValue, other: JsonValue) -> bool:
     """Equality of JSON: true is not 1, and 1 is not 1.0."""
     if type(one) is not type(other):
         return False
-    if isinstance(one, list):
-        against = cast("list[JsonValue]", other)
-        pairs = zip(one, against, strict=False)
-        return len(one) == len(against) and all(_same(*pair) for pair in pairs)
-    if isinstance(one, dict):
-        named = cast("_Object", other)
-        return one.keys() == named.keys() and all(_same(one[key], named[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(_same(*pair) for pair in pairs)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     return one == other
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.errors import ProcessRegistryError
@@ -42,7 +40,8 @@ def select(selector: ProcessValueSelector, payload: JsonValue) -> JsonValue:
                 raise ProcessRegistryError(f"payload pointer `{selector.value}` did not match")
             return found[0]
         case ProcessValueSelectorConst():
-            return cast("JsonValue", selector.value)
+            value: JsonValue = selector.value
+            return value
         case ProcessValueSelectorTemplate():
             return _filled(selector, payload)
         case ProcessValueSelectorPresent():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from effectmq.protocol.encoding.model import from_tree
 from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.errors import MalformedError
@@ -61,9 +59,13 @@ def _terminal(payload: JsonValue, spec: ProcessTerminalSpec) -> ProcessTerminalS
 def _await_output(state: ProcessTerminalState, value: JsonValue) -> ProcessAwaitOutput:
     """The value read as an output; what is none becomes one of the declared state."""
     try:
-        return cast("ProcessAwaitOutput", from_tree(ProcessAwaitOutput, value))
+        output: ProcessAwaitOutput = from_tree(ProcessAwaitOutput, value)
     except MalformedError:
-        pass
+        return _declared(state, value)
+    return output
+
+
+def _declared(state: ProcessTerminalState, value: JsonValue) -> ProcessAwaitOutput:
     if state == "completed":
         return ProcessAwaitOutputSuccess(value=value)
     if state == "failed":

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, Never, cast
+from typing import Any, Never
 
+from effectmq.protocol.encoding.narrowing import is_array, is_object
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.text import printable
 from effectmq.protocol.tool_calls.to_model import model_tool_return
@@ -139,22 +140,21 @@ def _read(part: ModelToolCall) -> tuple[PreparedToolCall, dict[str, Any]]:
     text = part.input_json.strip()
     # Models write nothing, or null, when there is nothing to give.
     value: object = _value(text) if text not in ("", "null") else {}
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise MalformedError("", f"found {_kind(value)}, {_EXPECTED}")
-    if _deeper(cast("object", value), _MAX_DEPTH):
+    if _deeper(value, _MAX_DEPTH):
         raise MalformedError(
             "", f"found more than {_MAX_DEPTH} levels of arrays and objects, {_EXPECTED}"
         )
-    arguments = cast("dict[str, Any]", value)
     call = PreparedToolCall(
-        call_id=part.call_id, tool_name=part.tool_name, args=arguments, replay=part.replay
+        call_id=part.call_id, tool_name=part.tool_name, args=value, replay=part.replay
     )
-    return call, arguments
+    return call, value
 
 
 def _value(text: str) -> object:
     try:
-        value, end = _DECODER.raw_decode(text)
+        found: tuple[object, int] = _DECODER.raw_decode(text)
     except RecursionError:
         raise MalformedError("", f"found JSON that is nested too deeply, {_EXPECTED}") from None
     except ValueError as problem:
@@ -163,16 +163,17 @@ def _value(text: str) -> object:
             f"found text that is not JSON ({printable(str(problem), 100)}): "
             f"{printable(text, 100)}; {_EXPECTED}",
         ) from None
+    value, end = found
     rest = text[end:].strip()
     if not rest:
-        return cast("object", value)
+        return value
     try:
         _DECODER.raw_decode(rest)
-        found = "several JSON values in a row"
+        what = "several JSON values in a row"
         more = "; make one call for each"
     except (ValueError, RecursionError):
-        found, more = f"more text after a JSON value: {printable(rest, 100)}", ""
-    raise MalformedError("", f"found {found}, {_EXPECTED}{more}")
+        what, more = f"more text after a JSON value: {printable(rest, 100)}", ""
+    raise MalformedError("", f"found {what}, {_EXPECTED}{more}")
 
 
 def _no_number(word: str) -> Never:
@@ -188,10 +189,10 @@ def _deeper(value: object, levels: int) -> bool:
     for _ in range(levels + 1):
         below: list[object] = []
         for one in layer:
-            if isinstance(one, dict):
-                below += cast("dict[str, object]", one).values()
-            elif isinstance(one, list):
-                below += cast("list[object]", one)
+            if is_object(one):
+                below += one.values()
+            elif is_array(one):
+                below += one
         if not below:
             return False
         layer = below

@@ -8,10 +8,11 @@ cancellation is a fixed line, its message, and the attachments of its raw value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Iterator, Sequence
 
 from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.narrowing import is_object, is_sequence
+from effectmq.protocol.encoding.opaque import canonical_value
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.tools import (
     ModelToolReturn,
@@ -54,12 +55,12 @@ def _printed(value: object) -> Iterator[str | AttachmentRef]:
     """The value as JSON text, in pieces, with each attachment as itself."""
     if isinstance(value, AttachmentRef):
         yield value
-    elif isinstance(value, dict):
-        yield from _members(cast("dict[str, object]", value))
-    elif isinstance(value, list | tuple):
-        yield from _items(cast("list[object]", value))
+    elif is_object(value):
+        yield from _members(value)
+    elif is_sequence(value):
+        yield from _items(value)
     else:
-        yield canonical_json(cast("str | int | float | None", value)).decode()
+        yield canonical_json(canonical_value(value)).decode()
 
 
 def _members(value: dict[str, object]) -> Iterator[str | AttachmentRef]:
@@ -70,7 +71,7 @@ def _members(value: dict[str, object]) -> Iterator[str | AttachmentRef]:
     yield "}"
 
 
-def _items(value: list[object]) -> Iterator[str | AttachmentRef]:
+def _items(value: Sequence[object]) -> Iterator[str | AttachmentRef]:
     yield "["
     for index, item in enumerate(value):
         if index:

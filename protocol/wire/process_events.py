@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from effectmq.protocol.encoding.model import U32, U64, Json, OrAbsent, WireModel, is_none
+from effectmq.protocol.encoding.narrowing import is_just_dict
 from effectmq.protocol.wire.invocation import (
     CausalRef,
     RuntimeInvocation,
@@ -58,20 +59,19 @@ class SystemTime(WireModel):
     def _carry(cls, value: Any) -> Any:
         # Rust's Duration carries whole seconds over, and its clock counts them in an i64. Both
         # numbers must fit their fields as they are given; the fields say so when they do not.
-        if type(value) is not dict:
+        if not is_just_dict(value):
             return value
-        members = cast("dict[str, object]", value)
-        seconds = members.get("secs_since_epoch")
-        nanos = members.get("nanos_since_epoch")
+        seconds = value.get("secs_since_epoch")
+        nanos = value.get("nanos_since_epoch")
         if type(seconds) is not int or type(nanos) is not int:
-            return members
+            return value
         if not 0 <= seconds < 2**64 or not 0 <= nanos < 2**32:
-            return members
+            return value
         seconds += nanos // _NANOS_PER_SECOND
         if seconds > _MAX_SECONDS:
             raise PydanticCustomError("wire_value", "{problem}", {"problem": _OVERFLOW})
         carried = {"secs_since_epoch": seconds, "nanos_since_epoch": nanos % _NANOS_PER_SECOND}
-        return {**members, **carried}
+        return {**value, **carried}
 
 
 _OVERFLOW = "found a time of more than 2^63-1 seconds since the Unix epoch, which no clock reaches"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -20,6 +20,7 @@ from effectmq.protocol.encoding.model import (
     OrAbsent,
     WireModel,
 )
+from effectmq.protocol.encoding.narrowing import is_just_dict
 from effectmq.protocol.encoding.opaque import last_values
 from effectmq.protocol.wire.invocation import CausalRef
 from effectmq.protocol.wire.messages import MessageOrigin, MessageRole, Part
@@ -159,15 +160,14 @@ class SessionNodeRecord(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _split(cls, value: Any, info: ValidationInfo) -> Any:
-        # Only the wire form is flat; both parts ignore the members of the other.
-        if info.context is FROM_WIRE and type(value) is dict:
-            members = cast("dict[str, Any]", value)
-            return {**members, "payload": members}
+        # Only the wire form is flat; both parts ignore the value of the other.
+        if info.context is FROM_WIRE and is_just_dict(value):
+            return {**value, "payload": value}
         return value
 
     @model_serializer(mode="wrap")
     def _join(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        members = cast("dict[str, Any]", write(self))
+        members: dict[str, Any] = write(self)
         payload = members.pop("payload")
         return {**members, **payload}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from effectmq.protocol.encoding.model import (
     is_empty,
     is_none,
 )
+from effectmq.protocol.encoding.narrowing import is_just_dict
 
 __all__ = [
     "CompactToolContract",
@@ -302,15 +303,14 @@ class ToolDefinition(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _split(cls, value: Any, info: ValidationInfo) -> Any:
-        # Only the wire form is flat; both parts ignore the members of the other.
-        if info.context is FROM_WIRE and type(value) is dict:
-            members = cast("dict[str, Any]", value)
-            return {"manifest": members, "contract": members}
+        # Only the wire form is flat; both parts ignore the value of the other.
+        if info.context is FROM_WIRE and is_just_dict(value):
+            return {"manifest": value, "contract": value}
         return value
 
     @model_serializer(mode="wrap")
     def _join(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        parts = cast("dict[str, dict[str, Any]]", write(self))
+        parts: dict[str, dict[str, Any]] = write(self)
         return {**parts["manifest"], **parts["contract"]}
 
 

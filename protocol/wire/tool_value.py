@@ -9,12 +9,14 @@ interprets the key, building a model in Python never does.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic_core import CoreSchema
 from pydantic_core import core_schema as cs
 
 from effectmq.protocol.encoding.model import FROM_WIRE, from_tree, to_tree
+from effectmq.protocol.encoding.narrowing import is_object, is_sequence
 from effectmq.protocol.encoding.opaque import (
     MAX_DEPTH,
     JsonValue,
@@ -57,7 +59,8 @@ def encode_tool_value(value: object) -> JsonValue:
     Raises:
         MalformedError: When it holds something that is neither.
     """
-    return cast("JsonValue", _reported(_encoded, value))
+    tree: JsonValue = _reported(_encoded, value)
+    return tree
 
 
 def _reported(work: Any, value: object) -> Any:
@@ -70,10 +73,10 @@ def _reported(work: Any, value: object) -> Any:
 def _decoded(value: Any, room: int) -> Any:
     if type(value) is Repeated:
         value = value.last
-    if isinstance(value, dict):
-        return _decoded_object(cast("dict[str, Any]", value), room)
-    if isinstance(value, list | tuple):
-        return _each_item(_decoded, cast("list[Any]", value), room)
+    if is_object(value):
+        return _decoded_object(value, room)
+    if is_sequence(value):
+        return _each_item(_decoded, value, room)
     return ordered(value, room)
 
 
@@ -89,10 +92,10 @@ def _decoded_object(value: dict[str, Any], room: int) -> Any:
         return _attachment(value["ref"], room)
     if tag == "object":
         entries = _last(value.get("entries"))
-        if len(value) != 2 or not isinstance(entries, dict):
+        if len(value) != 2 or not is_object(entries):
             raise Refused("malformed escaped object tool value")
         try:
-            return _each_member(_decoded, cast("dict[str, Any]", entries), room - 1)
+            return _each_member(_decoded, entries, room - 1)
         except Refused as refused:
             refused.way_out.append("entries")
             raise
@@ -115,23 +118,23 @@ def _taken(value: Any, room: int) -> Any:
     """Check Python data and bring it into order, attachments left as they are."""
     if isinstance(value, AttachmentRef):
         return value
-    if isinstance(value, dict):
-        return _each_member(_taken, cast("dict[str, Any]", value), room)
-    if isinstance(value, list | tuple):
-        return _each_item(_taken, cast("list[Any]", value), room)
+    if is_object(value):
+        return _each_member(_taken, value, room)
+    if is_sequence(value):
+        return _each_item(_taken, value, room)
     return ordered(value, room)
 
 
 def _encoded(value: Any, room: int) -> Any:
     if isinstance(value, AttachmentRef):
         return {RESERVED_KEY: "attachment", "ref": to_tree(value)}
-    if isinstance(value, dict):
-        members = _each_member(_encoded, cast("dict[str, Any]", value), room)
+    if is_object(value):
+        members = _each_member(_encoded, value, room)
         if RESERVED_KEY in members:
             return {RESERVED_KEY: "object", "entries": members}
         return members
-    if isinstance(value, list | tuple):
-        return _each_item(_encoded, cast("list[Any]", value), room)
+    if is_sequence(value):
+        return _each_item(_encoded, value, room)
     return ordered(value, room)
 
 
@@ -151,7 +154,7 @@ def _each_member(work: Any, value: dict[str, Any], room: int) -> dict[str, Any]:
     return result
 
 
-def _each_item(work: Any, value: list[Any], room: int) -> list[Any]:
+def _each_item(work: Any, value: Sequence[object], room: int) -> list[Any]:
     if room <= 0:
         raise Refused(f"found more than {MAX_DEPTH} levels of nesting")
     result: list[Any] = []
