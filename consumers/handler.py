@@ -47,6 +47,7 @@ __all__ = [
     "function_handler",
     "is_async",
     "lacks_of",
+    "with_tried",
 ]
 
 
@@ -157,6 +158,17 @@ class NotHere:
     version: str
     problem: str
     otherwise: Callable[[str], RuntimeEffectOutcome]
+
+
+def with_tried(sentence: str, tried: str) -> str:
+    """
+    A failure's sentence, and behind it what was tried.
+
+    Args:
+        sentence: With or without its full stop.
+        tried: What ``NotHere.otherwise`` is given; may be empty.
+    """
+    return f"{sentence.removesuffix('.')}.{tried}" if tried else sentence
 
 
 class HandlerTimeoutError(HandlerError):

@@ -27,7 +27,13 @@ from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.code.state.database_sessions import DatabaseSessions
 from effectmq.consumers.code.state.sessions import MemorySessions, Sessions, Start
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, Lack, NotHere
+from effectmq.consumers.handler import (
+    EffectContext,
+    HandlerTimeoutError,
+    Lack,
+    NotHere,
+    with_tried,
+)
 from effectmq.protocol.encoding.model import Err, Ok
 from effectmq.protocol.errors import RejectEffectError
 from effectmq.protocol.messages.request import Request
@@ -174,7 +180,7 @@ class CodeHandler:
             version=self.abilities.get(needs, ""),
             problem=sentence,
             otherwise=lambda tried: RuntimeEffectOutcomeExecCode(
-                result=Err(err=f"{sentence}.{tried}" if tried else sentence)
+                result=Err(err=with_tried(sentence, tried))
             ),
         )
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy
-from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
+from effectmq.consumers.handler import EffectContext, NotHere, TryAgain, with_tried
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
 from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
 from effectmq.consumers.llm.models import ModelSettings
@@ -175,7 +175,9 @@ def _not_here(
         needs=problem.lacks,
         version="",
         problem=failure.message,
-        otherwise=lambda tried: outcome(replace(failure, message=failure.message + tried)),
+        otherwise=lambda tried: outcome(
+            replace(failure, message=with_tried(failure.message, tried))
+        ),
     )
 
 

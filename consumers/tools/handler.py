@@ -20,7 +20,7 @@ from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.records import WhenDoubtful
 from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy, tool_retry_wait_ms
 from effectmq.consumers.fleet.abilities import version_of
-from effectmq.consumers.handler import EffectContext, NotHere, RetrySleep, TryAgain
+from effectmq.consumers.handler import EffectContext, NotHere, RetrySleep, TryAgain, with_tried
 from effectmq.consumers.runtime.threads import waited_s
 from effectmq.consumers.tools.context import HostEvent, ToolContext
 from effectmq.consumers.tools.outputs import (
@@ -201,7 +201,9 @@ class ToolHandler:
                 needs=_needs(tool.name),
                 version=version_of(tool.input_schema),
                 problem=refusal,
-                otherwise=lambda tried: completed(call, _bad_arguments(refusal + tried), 0),
+                otherwise=lambda tried: completed(
+                    call, _bad_arguments(with_tried(refusal, tried)), 0
+                ),
             )
         duration_ms = round((time.monotonic() - started - waited_s()) * 1_000)
         return self._judge(request, tool, output, duration_ms, told.host_events)
@@ -291,8 +293,11 @@ class ToolHandler:
         return failure(
             "unavailable",
             "tool_unavailable",
-            f"no tool {printable(name, 100)!r} is registered with this worker.{hint} "
-            f"Registered: {printable(known, 500)}{'.' + tried if tried else ''}",
+            with_tried(
+                f"no tool {printable(name, 100)!r} is registered with this worker.{hint} "
+                f"Registered: {printable(known, 500)}",
+                tried,
+            ),
             source="runtime",
         )
 

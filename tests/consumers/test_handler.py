@@ -16,6 +16,7 @@ from effectmq.consumers.handler import (
     call,
     checked_outcome,
     function_handler,
+    with_tried,
 )
 from effectmq.consumers.pipeline.collector import LIMBO_HANDLER
 from effectmq.consumers.sleep import SleepHandler
@@ -190,3 +191,10 @@ def test_a_timeout_says_what_to_do() -> None:
     """Raise the limit, or be faster."""
     assert "time_limit_s" in str(HandlerTimeoutError(0.5))
     assert "0.5 s" in str(HandlerTimeoutError(0.5))
+
+
+@pytest.mark.parametrize("sentence", ["no such tool", "no such tool."])
+def test_what_was_tried_is_a_sentence_of_its_own(sentence: str) -> None:
+    """And nothing is added where nothing was tried."""
+    assert with_tried(sentence, " It was given back.") == "no such tool. It was given back."
+    assert with_tried(sentence, "") == sentence

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from effectmq import Client, Worker, WorkerSettings
+from effectmq import Client, Turn, Worker, WorkerSettings
+from effectmq.broker.store.journal.archive.archive import open_archive
+from tests.consumers.llm.asking import spec
+from tests.scenarios.conftest import sqlite_in
 from tests.scenarios.effects import calls, envelopes
-from tests.scenarios.fleet import Fleet
+from tests.scenarios.fleet import Fleet, FleetProcess
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.scenario, pytest.mark.one_broker]
 
 _CALLS = 20
 _PATIENCE_S = 60.0
+_VERSIONS = "tests.scenarios.versions"
+_KINDS = ("tool_call", "llm_call")
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def worker(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, name: str, **settings:
     )
 
 
-async def told(client: Client, tool: str, **args: object) -> list[Any]:
+async def told(client: Client, tool: str, **args: Any) -> list[Any]:
     """What many calls of one tool give."""
     plan = envelopes(calls(tool, _CALLS, **args))
     outcomes: list[Any] = await asyncio.gather(
@@ -109,3 +114,91 @@ async def test_a_tool_that_nobody_has_fails_after_the_stated_time(
     failure = outcome.result.output.outcome.payload
     assert failure.code == "tool_unavailable"
     assert "given back 2 time(s)" in failure.message
+
+
+# Processes of their own ---------------------------------------------------------------------------
+
+
+async def _many(client: Client, ask: Callable[[Turn], Awaitable[Any]]) -> list[Any]:
+    """What the same question gives in many turns."""
+    turns = [client.turn("rolling", f"t{n}", n) for n in range(2 * _CALLS)]
+    return await asyncio.gather(*(ask(turn) for turn in turns))
+
+
+def _payload(outcome: Any) -> Any:
+    return outcome.result.output.outcome.payload
+
+
+async def _told_of_tool(client: Client, tool: str, **args: object) -> list[Any]:
+    found = await _many(
+        client, lambda turn: turn.tool_call(tool, args, call_id=tool, timeout=_PATIENCE_S)
+    )
+    return [_payload(outcome) for outcome in found]
+
+
+def _given_back(worker: FleetProcess) -> set[str]:
+    """What a worker sent on to others, because it lacked it."""
+    return {str(line["needs"]) for line in worker.log() if line.get("action") == "elsewhere"}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["journal", "no journal"])
+async def test_what_an_old_process_lacks_is_carried_out_by_a_new_one(
+    fleet: Fleet, client: Client, kept: bool
+) -> None:
+    """A tool, an argument, a model, an MCP server, a code engine: no call is answered without."""
+    if kept:
+        fleet.journal = sqlite_in(fleet.folder)
+    old = fleet.worker(*_KINDS, app=f"{_VERSIONS}:old")
+    await fleet.ready(old)
+    new = fleet.worker(*_KINDS, *(["exec_code"] if kept else []), app=f"{_VERSIONS}:new")
+    await fleet.ready(new, timeout_s=_PATIENCE_S)
+
+    count = 2 * _CALLS
+    assert await _told_of_tool(client, "refund", n=7) == [7] * count
+    assert await _told_of_tool(client, "pay", n=7, currency="CHF") == ["CHF 7"] * count
+    assert await _told_of_tool(client, "far.say", text="hello") == ["hello"] * count
+    asked = spec("hello", model="m2")
+    answers = await _many(client, lambda turn: turn.llm_call(asked, timeout=_PATIENCE_S))
+    assert {answer.result.ok.full_text for answer in answers} == {"hello"}
+    if kept:
+        code = "print(refund(n=7))"
+        blocks = await _many(client, lambda turn: turn.exec_code(code, timeout=_PATIENCE_S))
+        assert [block.result.ok.observations for block in blocks] == [["7\n"]] * count
+
+    assert _given_back(old) == {"tool refund", "tool pay", "tool far.say", "model m2"}
+    assert _given_back(new) == set()
+    if kept:
+        async with open_archive(fleet.journal, namespace=fleet.namespace) as archive:
+            rows = await archive.find()
+        assert {(row.status, row.deaths) for row in rows} == {("completed", 0)}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["journal", "no journal"])
+async def test_what_only_an_old_process_is_asked_for_fails_after_the_stated_time(
+    fleet: Fleet, client: Client, kept: bool
+) -> None:
+    """And not before: nothing is on record while somebody may come who has it."""
+    if kept:
+        fleet.journal = sqlite_in(fleet.folder)
+    old = fleet.worker(*_KINDS, app=f"{_VERSIONS}:old", settings={"elsewhere_s": 2.5})
+    await fleet.ready(old)
+
+    asking = asyncio.create_task(_told_of_tool(client, "refund", n=7))
+    await eventually(lambda: old.actions()["elsewhere"] >= 2 * _CALLS, _PATIENCE_S)
+    if kept:
+        async with open_archive(fleet.journal, namespace=fleet.namespace) as archive:
+            assert "completed" not in {row.status for row in await archive.find()}
+
+    failures = await asking
+    assert {failure.code for failure in failures} == {"tool_unavailable"}
+    _tried(failures)
+    asked = spec("hello", model="m2")
+    answers = await _many(client, lambda turn: turn.llm_call(asked, timeout=_PATIENCE_S))
+    unknown = [answer.result.err for answer in answers]
+    assert {failure.code for failure in unknown} == {"model_not_configured"}
+    _tried(unknown)
+
+
+def _tried(failures: list[Any]) -> None:
+    """Each says in a sentence of its own how often another worker was looked for."""
+    assert all(". It was given back 2 time(s) in " in failure.message for failure in failures)
