@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import cast
+
+from effectmq.protocol.encoding.narrowing import is_array, is_dict, is_object
 
 __all__ = ["LONGEST_S", "wait_asked_for"]
 
@@ -175,10 +176,9 @@ def _from_body(body: object, now_s: float) -> float | None:
     """The first wait that a body tells, in the places where providers put one."""
     for members in _objects(body):
         delay = members.get("retryDelay")
-        if isinstance(delay, dict):
-            parts = cast("dict[str, object]", delay)
-            seconds = _scaled(parts.get("seconds", 0), 1.0)
-            nanos = _scaled(parts.get("nanos", 0), 1e-9)
+        if is_object(delay):
+            seconds = _scaled(delay.get("seconds", 0), 1.0)
+            nanos = _scaled(delay.get("nanos", 0), 1e-9)
             found = None if seconds is None or nanos is None else seconds + nanos
         else:
             found = _seconds(delay, now_s)
@@ -189,10 +189,9 @@ def _from_body(body: object, now_s: float) -> float | None:
         if found is not None:
             return found
         headers = members.get("headers")
-        if isinstance(headers, dict):
+        if is_dict(headers):
             # A gateway passes on what the provider behind it said.
-            told = cast("dict[object, object]", headers).items()
-            named = {str(name): str(value) for name, value in told}
+            named = {str(name): str(value) for name, value in headers.items()}
             found = wait_asked_for(named, now_s=now_s)
             if found is not None:
                 return found
@@ -201,12 +200,11 @@ def _from_body(body: object, now_s: float) -> float | None:
 
 def _objects(body: object, depth: int = 4) -> Iterable[dict[str, object]]:
     """The objects of an error body, the outer ones first."""
-    if isinstance(body, list) and depth:
-        for item in cast("list[object]", body)[:20]:
+    if is_array(body) and depth:
+        for item in body[:20]:
             yield from _objects(item, depth - 1)
-    elif isinstance(body, dict):
-        members = cast("dict[str, object]", body)
-        yield members
+    elif is_object(body):
+        yield body
         if depth:
             for name in ("error", "details", "metadata", "parameters"):
-                yield from _objects(members.get(name), depth - 1)
+                yield from _objects(body.get(name), depth - 1)

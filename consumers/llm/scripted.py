@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from string import Template
-from typing import Any, cast
+from typing import Any
 
 from effectmq.consumers.llm.port import CallFailure, ModelCallError, Prompt
 from effectmq.consumers.llm.script import ScriptFailure, ScriptRule
+from effectmq.protocol.encoding.narrowing import is_object, is_sequence
 from effectmq.protocol.wire.llm_request import (
     LlmContentBlock,
     LlmContentBlockText,
@@ -51,11 +52,10 @@ class _Fit:
         """The same data with the words of its texts filled in; unknown words stay."""
         if isinstance(value, str):
             return Template(value).safe_substitute(self.words)
-        if isinstance(value, Mapping):
-            members = cast("Mapping[str, Any]", value)
-            return {name: self.fill(item) for name, item in members.items()}
-        if isinstance(value, list | tuple):
-            return [self.fill(item) for item in cast("list[Any]", value)]
+        if is_object(value):
+            return {name: self.fill(item) for name, item in value.items()}
+        if is_sequence(value):
+            return [self.fill(item) for item in value]
         return value
 
 
@@ -156,7 +156,7 @@ def _parts(fit: _Fit, text: str, whole: bool, request: LlmRequestSpec) -> Iterab
         yield LlmOutputPartToolCall(
             call_id=f"call-{number}",
             tool_name=call.tool,
-            input_json=json.dumps(fit.fill(call.arguments), separators=(",", ":")),
+            input_json=json.dumps(fit.fill(dict(call.arguments)), separators=(",", ":")),
         )
 
 

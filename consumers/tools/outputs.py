@@ -18,6 +18,7 @@ from effectmq.consumers.tools.results import (
     SwitchAgentFrame,
     ToolReturn,
 )
+from effectmq.protocol.encoding.narrowing import is_dict, is_sequence
 from effectmq.protocol.errors import MalformedError, ToolCallError
 from effectmq.protocol.text import describe
 from effectmq.protocol.tool_calls.to_model import model_tool_return
@@ -124,12 +125,10 @@ class _Lift:
     def __call__(self, value: object) -> object:
         if type(value) in _KEPT:
             return value
-        if isinstance(value, dict):
-            members = cast("dict[object, object]", value)
-            names = member_names(members)
-            return dict(zip(names, map(self, members.values()), strict=True))
-        if isinstance(value, list | tuple):
-            return [self(item) for item in cast("list[object]", value)]
+        if is_dict(value):
+            return dict(zip(member_names(value), map(self, value.values()), strict=True))
+        if is_sequence(value):
+            return [self(item) for item in value]
         return plain(value)
 
 

@@ -8,7 +8,6 @@ Two names that become the same text are refused, where a dict would keep the las
 from __future__ import annotations
 
 import json
-from typing import cast
 
 from pydantic_core import to_json, to_jsonable_python
 
@@ -52,7 +51,8 @@ def _name(key: object) -> str:
     if isinstance(key, str):
         # The text of it: what a ``StrEnum`` shows is its business.
         return str.__str__(key)
-    (name,) = cast("dict[str, None]", to_jsonable_python({key: None}))
+    members: dict[str, None] = to_jsonable_python({key: None})
+    (name,) = members
     return name
 
 

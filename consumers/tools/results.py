@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.protocol.encoding.narrowing import is_dict, is_sequence
 from effectmq.protocol.errors import (
     AttachmentReferenceError,
     AttachmentStoreError,
@@ -161,11 +162,11 @@ async def stored(result: object, store: AttachmentStore | None, *, repeatable: b
 def _find(value: object, found: dict[int, Attachment]) -> None:
     if isinstance(value, Attachment):
         found[id(value)] = value
-    elif isinstance(value, dict):
-        for item in cast("dict[object, object]", value).values():
+    elif is_dict(value):
+        for item in value.values():
             _find(item, found)
-    elif isinstance(value, list | tuple):
-        for item in cast("Sequence[object]", value):
+    elif is_sequence(value):
+        for item in value:
             _find(item, found)
     elif isinstance(value, ToolReturn):
         _find(value.value, found)
@@ -179,11 +180,10 @@ def _find(value: object, found: dict[int, Attachment]) -> None:
 def _replaced(value: object, references: dict[int, AttachmentRef]) -> object:
     if isinstance(value, Attachment):
         return references[id(value)]
-    if isinstance(value, dict):
-        members = cast("dict[object, object]", value)
-        return {key: _replaced(item, references) for key, item in members.items()}
-    if isinstance(value, list | tuple):
-        return [_replaced(item, references) for item in cast("Sequence[object]", value)]
+    if is_dict(value):
+        return {key: _replaced(item, references) for key, item in value.items()}
+    if is_sequence(value):
+        return [_replaced(item, references) for item in value]
     match value:
         case ToolReturn():
             control = cast("Control | None", _replaced(value.control, references))

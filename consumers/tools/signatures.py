@@ -33,6 +33,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.tools.context import ToolContext
 from effectmq.consumers.tools.registry import BadArgumentsError
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.encoding.opaque import canonical_value
 from effectmq.protocol.errors import ConfigurationError, MalformedError
 from effectmq.protocol.text import describe, printable
@@ -90,11 +91,11 @@ class Signature:
         Raises:
             BadArgumentsError: When they do not fit.
         """
-        if not isinstance(args, Mapping):
+        if not is_object(args):
             raise BadArgumentsError(
                 [f"found {type(args).__name__}, expected an object of named arguments"]
             )
-        model = self._validated(cast("object", args))
+        model = self._validated(args)
         # Attribute by attribute, not model_dump: nested models reach the function as models.
         given = {
             parameter: getattr(model, field)

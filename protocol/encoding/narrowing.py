@@ -24,8 +24,10 @@ __all__ = [
     "is_just_list",
     "is_object",
     "is_sequence",
+    "is_set",
     "items_of",
     "members_of",
+    "objects_of",
 ]
 
 
@@ -59,6 +61,11 @@ def is_sequence(value: object) -> TypeIs[list[object] | tuple[object, ...]]:
     return isinstance(value, list | tuple)
 
 
+def is_set(value: object) -> TypeIs[set[object] | frozenset[object]]:
+    """Whether a value that a program made is a set, of either kind."""
+    return isinstance(value, set | frozenset)
+
+
 def members_of(value: object) -> dict[str, object]:
     """Return the members of a JSON object; none when it is something else."""
     return value if is_object(value) else {}
@@ -67,3 +74,8 @@ def members_of(value: object) -> dict[str, object]:
 def items_of(value: object) -> list[object]:
     """Return the items of a JSON array; none when it is something else."""
     return value if is_array(value) else []
+
+
+def objects_of(value: object) -> list[dict[str, object]]:
+    """Return the objects among the items of a JSON array; none when it is something else."""
+    return [item for item in items_of(value) if is_object(item)]

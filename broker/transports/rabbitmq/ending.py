@@ -9,13 +9,14 @@ loop would then go on as if nobody had asked, and whoever waits for its end woul
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 __all__ = ["end"]
 
 _ASK_AGAIN_S = 0.2
 
 
-async def end(task: asyncio.Task[None]) -> None:
+async def end(task: asyncio.Task[Any]) -> None:
     """Cancel a task, again if need be, until it has ended; what it raised is its own business."""
     while not task.done():
         task.cancel()

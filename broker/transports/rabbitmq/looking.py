@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.rabbitmq.driver import Channel, Link
@@ -42,8 +42,8 @@ class Looker:
         self._link = link
         self._turn = asyncio.Lock()
         self._channel: Channel | None = None
-        self._waiting: dict[tuple[str, str], asyncio.Task[object]] = {}
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._waiting: dict[tuple[str, str], asyncio.Task[Any]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def queue(self, name: str) -> QueueStats | None:
         """What the broker says about a queue; ``None`` when it does not exist."""
@@ -105,7 +105,7 @@ class Looker:
         task = self._waiting.get(key)
         if task is None:
 
-            async def turn() -> object:
+            async def turn() -> T:
                 async with self._turn:
                     # Begun: what somebody asks from now on may be about what changed meanwhile.
                     self._waiting.pop(key, None)
@@ -119,9 +119,10 @@ class Looker:
         await asyncio.wait((task,))
         if task.cancelled():
             raise TransportClosedError("the transport was closed while looking at the broker")
-        return cast("T", task.result())
+        found: T = task.result()
+        return found
 
-    def _ended(self, task: asyncio.Task[object]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         for key in [key for key, each in self._waiting.items() if each is task]:
             del self._waiting[key]
@@ -144,7 +145,7 @@ class Looker:
     async def close(self) -> None:
         """End every look."""
         for task in list(self._tasks):
-            await end(cast("asyncio.Task[None]", task))
+            await end(task)
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()

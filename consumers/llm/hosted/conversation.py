@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from pydantic_ai.messages import (
     BinaryContent,
@@ -33,6 +33,7 @@ from pydantic_ai.messages import (
 from effectmq.consumers.llm.hosted.targets import REDACTED, Target
 from effectmq.consumers.llm.hosted.tool_names import ToolNames
 from effectmq.consumers.llm.port import ModelCallError, Prompt, unfit
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.text import printable
 from effectmq.protocol.tool_calls.from_model import arguments_from_model
@@ -234,8 +235,8 @@ def _details(opaque: str | None, target: Target) -> dict[str, Any] | None:
         found: object = json.loads(opaque)
     except ValueError:
         found = None
-    if isinstance(found, dict):
-        return cast("dict[str, Any]", found)
+    if is_object(found):
+        return found
     return {"thought_signature": opaque} if target.family == "google" else None
 
 

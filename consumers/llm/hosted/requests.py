@@ -20,6 +20,7 @@ from effectmq.consumers.llm.hosted.conversation import messages_from
 from effectmq.consumers.llm.hosted.targets import Target
 from effectmq.consumers.llm.hosted.tool_names import ToolNames
 from effectmq.consumers.llm.port import Prompt, unfit
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.llm_request import (
     LlmContentBlockText,
@@ -170,6 +171,6 @@ def _tool(tool: LlmToolSpec, target: Target, names: ToolNames) -> ToolDefinition
 
 
 def _schema(schema: object, what: str) -> dict[str, Any]:
-    if not isinstance(schema, dict):
+    if not is_object(schema):
         raise unfit(f"{what} is not a JSON object; expected a JSON Schema")
-    return cast("dict[str, Any]", schema)
+    return schema

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
+
+from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of, objects_of
 
 __all__ = ["error_in", "says_quota", "says_too_long", "status_of"]
 
@@ -80,32 +82,26 @@ def error_in(body: object) -> dict[str, Any] | None:
     Args:
         body: As plain data.
     """
-    if isinstance(body, list):
-        items = cast("list[object]", body)
-        return error_in(items[0]) if items else None
-    if not isinstance(body, dict):
+    if is_array(body):
+        return error_in(body[0]) if body else None
+    if not is_object(body):
         return None
-    members = cast("dict[str, Any]", body)
-    if members.get("object") == "error" and not members.get("error"):
-        return {"error": members}
-    if members.get("error") and not any(
-        members.get(name) for name in ("choices", "candidates", "content", "output")
+    if body.get("object") == "error" and not body.get("error"):
+        return {"error": body}
+    if body.get("error") and not any(
+        body.get(name) for name in ("choices", "candidates", "content", "output")
     ):
-        return _as_object(members)
-    choices = members.get("choices")
-    for choice in cast("list[object]", choices) if isinstance(choices, list) else []:
-        if not isinstance(choice, dict):
-            continue
-        told = cast("dict[str, Any]", choice)
-        if told.get("error"):
-            return _as_object(told)
-        if told.get("finish_reason") == "error":
+        return _as_object(body)
+    for choice in objects_of(body.get("choices")):
+        if choice.get("error"):
+            return _as_object(choice)
+        if choice.get("finish_reason") == "error":
             # The error stands beside the choices, or nowhere.
-            reason = told.get("native_finish_reason")
+            reason = choice.get("native_finish_reason")
             words = "the provider ended the answer with an error" + (
                 f": {reason}" if reason else ""
             )
-            return _as_object(members if members.get("error") else {"error": words})
+            return _as_object(body if body.get("error") else {"error": words})
     return None
 
 
@@ -116,7 +112,7 @@ def _as_object(members: Mapping[str, Any]) -> dict[str, Any]:
 
 def status_of(body: Mapping[str, Any]) -> int:
     """The HTTP status that an error stands for; that of a bad gateway when nobody knows it."""
-    error = cast("dict[str, Any]", body["error"])
+    error = members_of(body["error"])
     words = [error.get(name) for name in ("code", "status", "status_code", "type")]
     for word in words:
         if isinstance(word, bool) or not isinstance(word, str | int):
@@ -138,10 +134,8 @@ def says_quota(body: object) -> bool:
 
 def _is_of_a_day(members: Mapping[str, Any]) -> bool:
     """Google names the quotas that are used up; only those of a minute are full again soon."""
-    violations = members.get("violations")
-    found = cast("list[object]", violations) if isinstance(violations, list) else []
-    told = [cast("dict[str, object]", one) for one in found if isinstance(one, dict)]
-    return any("PerDay" in str(one.get("quotaId")) for one in told)
+    violations = objects_of(members.get("violations"))
+    return any("PerDay" in str(one.get("quotaId")) for one in violations)
 
 
 def says_too_long(body: object) -> bool:
@@ -165,11 +159,10 @@ def _objects(value: object, depth: int) -> Iterable[Mapping[str, Any]]:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return
-    if isinstance(value, list):
-        for item in cast("list[object]", value)[:20]:
+    if is_array(value):
+        for item in value[:20]:
             yield from _objects(item, depth - 1)
-    elif isinstance(value, dict) and depth:
-        members = cast("dict[str, Any]", value)
-        yield members
+    elif is_object(value) and depth:
+        yield value
         for name in ("error", "metadata", "raw", "details", "body"):
-            yield from _objects(members.get(name), depth - 1)
+            yield from _objects(value.get(name), depth - 1)

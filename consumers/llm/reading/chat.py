@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.reading.bodies import error_in, says_quota, status_of
 from effectmq.consumers.llm.reading.tool_calls import Gathering, GluedCallsError, whole_calls
+from effectmq.protocol.encoding.narrowing import is_object, items_of, members_of, objects_of
 
 __all__ = ["DONE", "ChatStream", "as_chunk", "glued", "read_whole"]
 
@@ -52,16 +53,13 @@ def read_whole(body: dict[str, Any], offered: Collection[str]) -> object:
     """
     _check_choices(body)
     for choice in _choices_of(body):
-        message = cast("object", choice.get("message"))
-        if not isinstance(message, dict):
-            continue
-        members = cast("dict[str, Any]", message)
-        if members.get("tool_calls"):
+        message = members_of(choice.get("message"))
+        if message.get("tool_calls"):
             try:
-                calls = whole_calls(members["tool_calls"], offered)
+                calls = whole_calls(message["tool_calls"], offered)
             except GluedCallsError as problem:
                 raise glued(problem.found) from None
-            members["tool_calls"] = _with_ids(calls)
+            message["tool_calls"] = _with_ids(calls)
     body["usage"] = _counts(body.get("usage"))
     return body["usage"]
 
@@ -80,9 +78,9 @@ def as_chunk(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_choices(body: dict[str, Any]) -> None:
-    choices = body.get("choices")
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        if isinstance(cast("dict[str, Any]", choices[0]).get("message"), dict):
+    choices = items_of(body.get("choices"))
+    if choices and is_object(choices[0]):
+        if is_object(choices[0].get("message")):
             return
         found = "its first choice holds no message"
     else:
@@ -118,9 +116,9 @@ def _filtered(body: dict[str, Any]) -> bool:
 
 def _counts(usage: object) -> dict[str, Any] | None:
     """The usage as far as it is counts; an answer is not lost for a bill that cannot be read."""
-    if not isinstance(usage, dict):
+    if not is_object(usage):
         return None
-    found = _numbers(cast("dict[str, Any]", usage))
+    found = _numbers(usage)
     for name in ("prompt_tokens", "completion_tokens"):
         if not isinstance(found.get(name), int):
             return None
@@ -130,8 +128,8 @@ def _counts(usage: object) -> dict[str, Any] | None:
 def _numbers(members: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in members.items():
-        if isinstance(value, dict):
-            found[name] = _numbers(cast("dict[str, Any]", value))
+        if is_object(value):
+            found[name] = _numbers(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[name] = value
     return found
@@ -170,9 +168,9 @@ class ChatStream:
         except (ValueError, RecursionError):
             # The library says that it cannot be read.
             return [data]
-        if not isinstance(found, dict):
+        if not is_object(found):
             return [data]
-        chunk = cast("_Chunk", found)
+        chunk: _Chunk = found
         error = _error_of(chunk)
         if error is not None:
             return [json.dumps(_with_status(error))]
@@ -193,12 +191,11 @@ class ChatStream:
         told: list[str] = []
         for choice in choices:
             delta = choice.get("delta")
-            if isinstance(delta, dict):
-                members = cast("dict[str, Any]", delta)
-                if members.get("tool_calls"):
+            if is_object(delta):
+                if delta.get("tool_calls"):
                     self._gathers = True
-                    self._gathered.add(members["tool_calls"])
-                members.pop("tool_calls", None)
+                    self._gathered.add(delta["tool_calls"])
+                delta.pop("tool_calls", None)
             elif "delta" in choice:
                 choice["delta"] = {}
             if choice.get("finish_reason") and self._gathers:
@@ -239,14 +236,12 @@ def _error_of(chunk: _Chunk) -> dict[str, Any] | None:
 
 
 def _choices_of(chunk: _Chunk) -> list[_Chunk]:
-    choices = chunk.get("choices")
-    found = cast("list[object]", choices) if isinstance(choices, list) else []
-    return [cast("_Chunk", one) for one in found if isinstance(one, dict)]
+    return objects_of(chunk.get("choices"))
 
 
 def _with_status(body: dict[str, Any]) -> dict[str, Any]:
     """An error in a stream, with a code that the library can tell the kind of."""
-    error = cast("dict[str, Any]", body["error"])
+    error = members_of(body["error"])
     code = error.get("code")
     if says_quota(body):
         return {"error": {**error, "code": "insufficient_quota"}}

@@ -31,7 +31,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 from pydantic_ai.exceptions import (
     ContentFilterError,
@@ -56,6 +55,7 @@ from pydantic_ai.exceptions import (
 from effectmq.consumers.decisions.retry_after import wait_asked_for
 from effectmq.consumers.llm.port import CallFailure
 from effectmq.consumers.llm.reading.bodies import says_quota, says_too_long, status_of
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.llm_response import LlmTerminalReason
 
@@ -236,11 +236,10 @@ def _cause(error: BaseException) -> str:
 
 def _said(body: object) -> str:
     """The sentence in an error body, where providers put it."""
-    if isinstance(body, dict):
-        members = cast("dict[str, object]", body)
-        inner = members.get("error", members)
-        if isinstance(inner, dict):
-            inner = cast("dict[str, object]", inner).get("message")
+    if is_object(body):
+        inner = body.get("error", body)
+        if is_object(inner):
+            inner = inner.get("message")
         return printable(inner) if isinstance(inner, str) else ""
     return printable(body) if isinstance(body, str) else ""
 

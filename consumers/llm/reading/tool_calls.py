@@ -14,8 +14,9 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
+from effectmq.protocol.encoding.narrowing import members_of, objects_of
 from effectmq.protocol.text import printable
 
 __all__ = ["Gathering", "GluedCallsError", "values_in", "whole_calls"]
@@ -77,9 +78,8 @@ class Gathering:
 
     def add(self, said: object) -> None:
         """Take the tool calls of one delta."""
-        for one in cast("list[object]", said) if isinstance(said, list) else []:
-            if isinstance(one, dict):
-                self._add(cast("dict[str, Any]", one))
+        for one in objects_of(said):
+            self._add(one)
 
     def _add(self, said: Mapping[str, Any]) -> None:
         piece = _piece(said)
@@ -133,11 +133,10 @@ def whole_calls(said: object, offered: Collection[str]) -> list[dict[str, Any]]:
         GluedCallsError: When nobody can tell which were meant.
     """
     found: list[dict[str, Any]] = []
-    for one in cast("list[object]", said) if isinstance(said, list) else []:
-        if isinstance(one, dict):
-            piece = _piece(cast("dict[str, Any]", one))
-            name = _name([piece.name] if piece.name else [], offered)
-            found.append(_said(piece.id, name, piece.arguments))
+    for one in objects_of(said):
+        piece = _piece(one)
+        name = _name([piece.name] if piece.name else [], offered)
+        found.append(_said(piece.id, name, piece.arguments))
     return _numbered(found)
 
 
@@ -158,8 +157,7 @@ def values_in(text: str) -> int | None:
 
 
 def _piece(said: Mapping[str, Any]) -> _Piece:
-    told = said.get("function")
-    function = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+    function = members_of(said.get("function"))
     id_, name, arguments = said.get("id"), function.get("name"), function.get("arguments")
     if isinstance(arguments, dict | list):
         arguments = json.dumps(arguments)

@@ -13,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 
@@ -21,6 +21,7 @@ from effectmq.consumers.llm.port import ModelCallError
 from effectmq.consumers.llm.reading.bodies import error_in, status_of
 from effectmq.consumers.llm.reading.chat import DONE, ChatStream, as_chunk, read_whole
 from effectmq.consumers.llm.reading.failures import failure_in_stream
+from effectmq.protocol.encoding.narrowing import members_of, objects_of
 
 __all__ = ["SEEN", "Seen", "WireClient"]
 
@@ -94,7 +95,7 @@ class WireClient(httpx2.AsyncClient):
         except (ValueError, RecursionError):
             return response
         error = error_in(body)
-        members = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+        members = members_of(body)
         seen.usage = members.get("usage") or members.get("usageMetadata")
         if error is not None:
             data = json.dumps(error).encode()
@@ -193,11 +194,12 @@ def _may_be_json(kind: str, stream: bool) -> bool:
 def _offered(request: httpx2.Request) -> list[str]:
     """The names of the tools that a request offers."""
     try:
-        body = cast("dict[str, Any]", json.loads(request.content))
-        tools = cast("list[Any]", body.get("tools") or [])
-        return [str(tool["function"]["name"]) for tool in tools]
-    except (ValueError, KeyError, TypeError, AttributeError, httpx2.RequestNotRead):
+        body: object = json.loads(request.content)
+    except (ValueError, httpx2.RequestNotRead):
         return []
+    tools = objects_of(members_of(body).get("tools"))
+    names = [members_of(tool.get("function")).get("name") for tool in tools]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _asks_for_stream(request: httpx2.Request) -> bool:

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from effectmq.consumers.tools.mcp.listing import LeftOut, left_out_of, passed_result
 from effectmq.consumers.tools.mcp.messages import Seal, Trouble
 from effectmq.consumers.tools.mcp.servers import McpServer
 from effectmq.protocol.errors import MissingExtraError
-from effectmq.protocol.text import printable
+from effectmq.protocol.text import is_group, printable
 
 if TYPE_CHECKING:
     from mcp import Client, MCPError
@@ -275,9 +275,8 @@ def reason_of(problem: BaseException, timeout_s: float) -> str:
 
 
 def _innermost(problem: BaseException) -> BaseException:
-    while isinstance(problem, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", problem)
-        problem = group.exceptions[0]
+    while is_group(problem):
+        problem = problem.exceptions[0]
     return problem
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
 from effectmq.consumers.tools.mcp.messages import Seal
+from effectmq.protocol.encoding.narrowing import is_array, is_object, items_of, members_of
 from effectmq.protocol.text import printable
 
 __all__ = ["LeftOut", "cleared_list", "left_out_of", "passed_by", "passed_result"]
@@ -37,8 +38,7 @@ def cleared_list(result: Mapping[str, Any], version: str, seal: Seal) -> dict[st
     """
     kept: list[object] = []
     left_out: list[LeftOut] = []
-    tools: object = result.get("tools")
-    for tool in cast("list[object]", tools) if isinstance(tools, list) else []:
+    for tool in items_of(result.get("tools")):
         why = _oddity(tool, result, version)
         if why is None:
             kept.append(tool)
@@ -49,7 +49,7 @@ def cleared_list(result: Mapping[str, Any], version: str, seal: Seal) -> dict[st
 
 def left_out_of(meta: Mapping[str, Any] | None, seal: Seal) -> list[LeftOut]:
     """What was left out of a page."""
-    found = cast("list[tuple[str, str]]", (meta or {}).get(seal.name, []))
+    found: list[LeftOut] = (meta or {}).get(seal.name, [])
     return [(name, why) for name, why in found]
 
 
@@ -63,16 +63,15 @@ def passed_by(result: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
 def passed_result(meta: Mapping[str, Any] | None, seal: Seal) -> dict[str, Any] | None:
     """The result that was carried past."""
     found = (meta or {}).get(seal.name)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+    return found if is_object(found) else None
 
 
 def _meta(result: Mapping[str, Any]) -> dict[str, Any]:
-    found = result.get(_META)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    return members_of(result.get(_META))
 
 
 def _name(tool: object) -> str:
-    name = cast("dict[str, object]", tool).get("name") if isinstance(tool, dict) else None
+    name = members_of(tool).get("name")
     return name if isinstance(name, str) else "without a name"
 
 
@@ -81,19 +80,18 @@ def _oddity(tool: object, result: Mapping[str, Any], version: str) -> str | None
     from mcp_types.methods import validate_server_result
     from pydantic import ValidationError
 
-    if not isinstance(tool, dict):
+    if not is_object(tool):
         return f"it is {type(tool).__name__}, expected an object"
-    members = cast("dict[str, Any]", tool)
-    if not isinstance(members.get("name"), str):
+    if not isinstance(tool.get("name"), str):
         return "it has no name"
-    if len(json.dumps(members)) > _MAX_TOOL_BYTES:
+    if len(json.dumps(tool)) > _MAX_TOOL_BYTES:
         return f"its description and schemas are larger than {_MAX_TOOL_BYTES // 1024} KiB"
     for field in ("inputSchema", "outputSchema"):
-        if members.get(field) is not None or field == "inputSchema":
-            why = _odd_schema(members.get(field))
+        if tool.get(field) is not None or field == "inputSchema":
+            why = _odd_schema(tool.get(field))
             if why is not None:
                 return f"its {field} {why}"
-    page: dict[str, Any] = {**result, "tools": [members], _META: _meta(result)}
+    page: dict[str, Any] = {**result, "tools": [tool], _META: _meta(result)}
     try:
         validate_server_result("tools/list", version, page)
     except KeyError:
@@ -114,20 +112,19 @@ def _odd_schema(schema: object) -> str | None:
     from jsonschema import SchemaError  # type: ignore[import-untyped]
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 
-    if not isinstance(schema, dict):
+    if not is_object(schema):
         found = "missing" if schema is None else f"{type(schema).__name__}"
         return f"is {found}, expected a JSON Schema of an object"
-    members = cast("dict[str, Any]", schema)
-    if members.get("type") != "object":
-        return f"has the type {printable(repr(members.get('type')), 60)}, expected 'object'"
+    if schema.get("type") != "object":
+        return f"has the type {printable(repr(schema.get('type')), 60)}, expected 'object'"
     try:
-        validator_for(members).check_schema(members)
+        validator_for(schema).check_schema(schema)
     except SchemaError as problem:
         return f"is no JSON Schema: {printable(str(problem.message), 150)}"
     except Exception as problem:
         # A schema can be odd enough for the validator itself to stumble.
         return f"is no JSON Schema: {type(problem).__name__}"
-    dangling = next(_dangling(members, members), None)
+    dangling = next(_dangling(schema, schema), None)
     return None if dangling is None else f"refers to {dangling!r}, which is not in it"
 
 
@@ -136,15 +133,14 @@ def _dangling(value: object, root: dict[str, Any]) -> Iterator[str]:
     rest = [value]
     while rest:
         one = rest.pop()
-        if isinstance(one, list):
-            rest += cast("list[object]", one)
-        if not isinstance(one, dict):
+        if is_array(one):
+            rest += one
+        if not is_object(one):
             continue
-        members = cast("dict[str, object]", one)
-        reference = members.get("$ref")
+        reference = one.get("$ref")
         if isinstance(reference, str) and not _resolves(reference, root):
             yield printable(reference, 100)
-        rest += [item for name, item in members.items() if name not in ("const", "enum", "default")]
+        rest += [item for name, item in one.items() if name not in ("const", "enum", "default")]
 
 
 def _resolves(reference: str, root: dict[str, Any]) -> bool:
@@ -155,13 +151,12 @@ def _resolves(reference: str, root: dict[str, Any]) -> bool:
     found: object = root
     for step in pointer.split("/")[1:]:
         step = unquote(step).replace("~1", "/").replace("~0", "~")
-        if isinstance(found, dict) and step in found:
-            found = cast("dict[str, object]", found)[step]
-        elif isinstance(found, list) and step.isdigit():
-            items = cast("list[object]", found)
-            if int(step) >= len(items):
+        if is_object(found) and step in found:
+            found = found[step]
+        elif is_array(found) and step.isdigit():
+            if int(step) >= len(found):
                 return False
-            found = items[int(step)]
+            found = found[int(step)]
         else:
             return False
     return True

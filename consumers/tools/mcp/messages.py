@@ -13,10 +13,11 @@ import math
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic_core import from_json
 
+from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of, objects_of
 from effectmq.protocol.text import printable
 
 __all__ = [
@@ -92,23 +93,23 @@ class Seal:
             trouble: What is sealed into it.
             error: The server's own error, whose code and data are kept for the library to read.
         """
-        own = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+        own = members_of(error)
         code = own.get("code", _INTERNAL_ERROR)
-        data = own.get("data")
-        members = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
         told = {name: getattr(trouble, name) for name in Trouble.__slots__}
         return {
             "code": code if isinstance(code, int) else _INTERNAL_ERROR,
             "message": trouble.reason,
-            "data": {**members, self.name: told},
+            "data": {**members_of(own.get("data")), self.name: told},
         }
 
     def opened(self, data: object) -> Trouble | None:
         """What was sealed into the data of an error; ``None`` when there is no seal of ours."""
-        if not isinstance(data, dict):
+        found = members_of(data).get(self.name)
+        if not is_object(found):
             return None
-        told = cast("dict[str, Any]", data).get(self.name)
-        return Trouble(**cast("dict[str, Any]", told)) if isinstance(told, dict) else None
+        # Nobody else knows the name of the member, so these are ours.
+        told: dict[str, Any] = found
+        return Trouble(**told)
 
 
 def read_messages(text: bytes) -> list[dict[str, Any]]:
@@ -127,14 +128,15 @@ def read_messages(text: bytes) -> list[dict[str, Any]]:
         found: object = from_json(text, allow_inf_nan=False)
     except ValueError:
         raise UnreadableMessageError(_why(text), _id_in(text)) from None
-    messages = cast("list[object]", found) if isinstance(found, list) else [found]
-    if not messages or not all(isinstance(one, dict) for one in messages):
+    given = found if is_array(found) else [found]
+    messages = objects_of(given)
+    if not messages or len(messages) < len(given):
         raise UnreadableMessageError(
             f"it is JSON, but no JSON-RPC message: {printable(text[:60].decode(errors='replace'))}"
         )
     if not _finite(messages):
         raise UnreadableMessageError("it holds a number that is too large to be one", _id_in(text))
-    return cast("list[dict[str, Any]]", messages)
+    return messages
 
 
 def same(one: object, other: object) -> bool:
@@ -173,8 +175,8 @@ def _finite(value: object) -> bool:
         one = rest.pop()
         if isinstance(one, float) and not math.isfinite(one):
             return False
-        if isinstance(one, dict):
-            rest += cast("dict[str, object]", one).values()
-        elif isinstance(one, list):
-            rest += cast("list[object]", one)
+        if is_object(one):
+            rest += one.values()
+        elif is_array(one):
+            rest += one
     return True

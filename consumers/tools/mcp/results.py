@@ -14,10 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from effectmq.consumers.tools.mcp.repeats import own_texts
 from effectmq.consumers.tools.results import Attachment
+from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of
 from effectmq.protocol.errors import AttachmentReferenceError, ToolCallError
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.media_types import media_type_of
@@ -62,10 +63,9 @@ def value_of(
         ToolCallError: When the result says that the tool failed, or cannot be understood.
     """
     content: object = result.get("content")
-    if not isinstance(content, list | None):
+    if content is not None and not is_array(content):
         raise _not_understood(f"its content is {type(content).__name__}, expected a list")
-    blocks = cast("list[object]", content or [])
-    plain = [(_kind(block), _piece(block, room_bytes)) for block in blocks]
+    plain = [(_kind(block), _piece(block, room_bytes)) for block in content or []]
     pieces = [piece.named() if isinstance(piece, _LeftOut) else piece for _, piece in plain]
     if result.get("isError"):
         raise _failed(pieces, result.get("structuredContent"), repeatable)
@@ -110,32 +110,30 @@ def _failed(pieces: list[object], structured: object, repeatable: bool) -> ToolC
 
 
 def _kind(block: object) -> str:
-    found = cast("dict[str, object]", block).get("type") if isinstance(block, dict) else None
+    found = members_of(block).get("type")
     return found if isinstance(found, str) else ""
 
 
 def _piece(block: object, room_bytes: int | None) -> object:
     """One block of content as a value."""
-    if not isinstance(block, dict):
+    if not is_object(block):
         raise _not_understood(f"a piece of it is {type(block).__name__}, expected an object")
-    members = cast("dict[str, Any]", block)
-    match _kind(members):
+    match _kind(block):
         case "text":
-            return _text(members, "text")
+            return _text(block, "text")
         case "image" | "audio" as kind:
-            return _bytes(kind, members.get("data"), members.get("mimeType"), None, room_bytes)
+            return _bytes(kind, block.get("data"), block.get("mimeType"), None, room_bytes)
         case "resource":
-            resource: object = members.get("resource")
-            if not isinstance(resource, dict):
+            inside = block.get("resource")
+            if not is_object(inside):
                 raise _not_understood("a resource in it is no object")
-            inside = cast("dict[str, Any]", resource)
             if "blob" not in inside:
                 return _text(inside, "text")
             mime, uri = inside.get("mimeType"), inside.get("uri")
             return _bytes("resource", inside["blob"], mime, uri, room_bytes)
         case _:
             # A link to a resource, or something newer: the model can read it as it is.
-            return {name: value for name, value in members.items() if name != "_meta"}
+            return {name: value for name, value in block.items() if name != "_meta"}
 
 
 def _text(members: dict[str, Any], name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, cast
+from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 from effectmq.broker.store.journal.records import OnUncertain
@@ -115,8 +115,7 @@ class McpServer:
                 )
 
     def _check_command(self) -> None:
-        words = cast("tuple[object, ...]", self.command)
-        if not words or not all(isinstance(word, str) and "\0" not in word for word in words):
+        if not self.command or not all(map(_is_word, self.command)):
             raise ConfigurationError(f"the command of an MCP server is none; {_EXPECTED}")
         if not self.command[0]:
             raise ConfigurationError(f"the command of an MCP server is empty; {_EXPECTED}")
@@ -138,3 +137,7 @@ class McpServer:
     def __str__(self) -> str:
         """For sentences."""
         return f"the MCP server {self.where!r}"
+
+
+def _is_word(word: object) -> bool:
+    return isinstance(word, str) and "\0" not in word

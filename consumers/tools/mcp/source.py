@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.tools.context import ToolContext
@@ -28,6 +28,7 @@ from effectmq.consumers.tools.mcp.results import value_of
 from effectmq.consumers.tools.mcp.servers import McpServer
 from effectmq.consumers.tools.mcp.troubles import failure_of, unavailable
 from effectmq.consumers.tools.registry import BadArgumentsError, Tool, is_tool_name
+from effectmq.protocol.encoding.narrowing import is_object, members_of
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 
@@ -246,18 +247,18 @@ class McpTools:
 
     def _tool(self, offered: str, listed: dict[str, Any]) -> Tool:
         server = self._server
-        hints = cast("dict[str, object]", listed.get("annotations") or {})
+        hints = members_of(listed.get("annotations"))
         harmless = bool(hints.get("readOnlyHint") or hints.get("idempotentHint"))
         return Tool(
             name=f"{server.prefix}{offered}",
             description=str(listed.get("description") or ""),
-            input_schema=cast("dict[str, Any]", listed["inputSchema"]),
+            input_schema=members_of(listed["inputSchema"]),
             body=McpBody(self, offered, server.retry_policy.type != "never", harmless),
             retry_policy=server.retry_policy,
             time_limit_s=server.time_limit_s,
             on_uncertain=server.on_uncertain,
             lane=server.lane,
-            output_schema=cast("dict[str, Any]", listed.get("outputSchema") or {}),
+            output_schema=members_of(listed.get("outputSchema")),
         )
 
     def _check_names(self) -> None:
@@ -299,14 +300,13 @@ class McpBody:
 
     async def __call__(self, args: object, context: EffectContext) -> object:
         """Call it on the server."""
-        if not isinstance(args, Mapping):
+        if not is_object(args):
             raise BadArgumentsError(
                 [f"found {type(args).__name__}, expected an object of named arguments"]
             )
-        named = dict(cast("Mapping[str, Any]", args))
         return await self.source.call(
             self.offered,
-            named,
+            dict(args),
             repeatable=self.repeatable,
             harmless=self.harmless,
             room=_room(context),

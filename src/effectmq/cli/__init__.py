@@ -31,7 +31,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 from effectmq.cli.terminal.logs import add_logging_options, logging_to_stderr
 from effectmq.cli.terminal.output import complain, flush, make_streams_safe, version
@@ -43,7 +43,7 @@ from effectmq.protocol.errors import (
     TopologyError,
     VirtualHostError,
 )
-from effectmq.protocol.text import printable
+from effectmq.protocol.text import is_group, printable
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -164,12 +164,12 @@ def _output_lost(problem: BaseException) -> int:
 
 
 def _write_failure(problem: BaseException) -> OSError | None:
-    if isinstance(problem, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", problem)
-        found = (_write_failure(inner) for inner in group.exceptions)
+    if is_group(problem):
+        found = (_write_failure(inner) for inner in problem.exceptions)
         return next((each for each in found if each is not None), None)
-    is_one = isinstance(problem, OSError) and problem.errno in _LOST_OUTPUT
-    return cast("OSError", problem) if is_one else None
+    if isinstance(problem, OSError) and problem.errno in _LOST_OUTPUT:
+        return problem
+    return None
 
 
 class _Parser(argparse.ArgumentParser):

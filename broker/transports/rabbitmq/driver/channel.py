@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import aiormq
 import aiormq.abc
@@ -130,7 +130,7 @@ class Channel:
         the whole connection, and the library tells us some turns too late.
         """
         self._tap.listen(self._number, self)
-        library = cast("Any", self._channel)
+        library: Any = self._channel
         answer = library._on_close_frame
 
         async def closed(frame: pamqp.commands.Channel.Close) -> None:

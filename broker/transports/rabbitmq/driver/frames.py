@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import cast
 
 import pamqp.commands
 import pamqp.frame
@@ -322,7 +321,7 @@ def _read_unusual(header: bytes, body: bytes) -> Message:
     content.unmarshal(header)
     properties = content.properties
     timestamp = properties.timestamp
-    headers = _own_headers(cast("Mapping[str, object] | None", properties.headers))
+    headers = _own_headers(properties.headers)
     return Message(
         body=body,
         content_type=properties.content_type or "",

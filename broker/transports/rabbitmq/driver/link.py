@@ -73,7 +73,7 @@ class Link:
         self._number = 0
         self.reason = ""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        library = cast("Any", self._underlay)
+        library: Any = self._underlay
         self.outbox = Outbox(wire.write)
         self._tap = wire.tap
         closing(library).add_done_callback(self._note_loss)

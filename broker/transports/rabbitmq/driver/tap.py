@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from effectmq.broker.transports.rabbitmq.driver.frames import (
     BODY,
@@ -76,8 +76,9 @@ class Tap:
         self._pass_on: Callable[[bytes], None] = reader.feed_data
         self._pass_end: Callable[[], None] = reader.feed_eof
         # The protocol that owns the socket calls these by name.
-        cast("Any", reader).feed_data = self._feed
-        cast("Any", reader).feed_eof = self._end
+        library: Any = reader
+        library.feed_data = self._feed
+        library.feed_eof = self._end
         self._rest: bytes = b""
         self._ears: dict[int, _Ear] = {}
         self._transparent = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, cast
+from typing import Any
 
 __all__ = ["bounded", "cancellations", "closed", "closing", "seen"]
 
@@ -22,7 +22,8 @@ def cancellations() -> int:
 
 def closing(library: Any) -> asyncio.Future[object]:
     """When a connection or channel of the library's ends."""
-    return cast("asyncio.Future[object]", library.closing)
+    end: asyncio.Future[object] = library.closing
+    return end
 
 
 def closed() -> asyncio.Future[None]:

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 
@@ -26,6 +26,7 @@ from effectmq.consumers.tools.mcp.messages import (
     read_messages,
     same,
 )
+from effectmq.protocol.encoding.narrowing import is_object, members_of
 from effectmq.protocol.text import printable
 
 __all__ = ["HttpWire"]
@@ -138,10 +139,10 @@ class HttpWire(httpx2.AsyncClient):
         method = self._asked.pop(str(message.get("id")), "")
         if "error" in message:
             in_session = _SESSION in request.headers
-            error = cast("dict[str, Any]", message["error"])
+            error = members_of(message["error"])
             trouble = Trouble("answer", str(error.get("message", "")), in_session=in_session)
             return _error(message["id"], self._seal.error(trouble, error))
-        result = cast("dict[str, Any]", message["result"])
+        result = members_of(message["result"])
         if method == "tools/list":
             return {**message, "result": cleared_list(result, self.version, self._seal)}
         if method == "tools/call":
@@ -223,7 +224,7 @@ class _Retold(httpx2.AsyncByteStream):
 
 def _request(body: bytes) -> tuple[_Id | None, str]:
     """The id and the method of what the library sends."""
-    message = cast("dict[str, Any]", json.loads(body))
+    message: dict[str, Any] = json.loads(body)
     id_ = message.get("id") if "method" in message else None
     return id_, str(message.get("method", ""))
 
@@ -265,20 +266,19 @@ def _refusal(
         error = plain.get("error")
     except UnreadableMessageError:
         pass
-    if not isinstance(error, dict):
+    if not is_object(error):
         # What the library takes it for, so that it tries the older protocol.
         error = {"code": _NOT_FOUND} if status == HTTPStatus.NOT_FOUND else {}
-    members = cast("dict[str, Any]", error)
     trouble = Trouble(
         "http",
-        printable(str(members.get("message", "")), 300),
+        printable(str(error.get("message", "")), 300),
         status=status,
         after_s=wait_asked_for(
             dict(response.headers), plain, now_s=time.time(), limited=status in _LIMITED
         ),
         in_session=_SESSION in request.headers,
     )
-    return trouble, members
+    return trouble, error
 
 
 async def _body(response: httpx2.Response) -> bytes:

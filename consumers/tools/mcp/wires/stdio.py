@@ -16,7 +16,7 @@ import re
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -35,6 +35,7 @@ from effectmq.consumers.tools.mcp.messages import (
 )
 from effectmq.consumers.tools.mcp.servers import McpServer
 from effectmq.consumers.tools.mcp.wires.pending import Pending
+from effectmq.protocol.encoding.narrowing import is_object, members_of
 from effectmq.protocol.text import printable
 
 __all__ = ["StdioWire"]
@@ -112,7 +113,8 @@ class StdioWire:
                 for stream in (self._heard, read, write, self._said):
                     stream.close()
                 # Whoever inherited the pipes may hold them open; we do not.
-                cast("Any", process)._transport.close()
+                library: Any = process
+                library._transport.close()
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
@@ -135,8 +137,8 @@ class StdioWire:
                 if "method" in message and "id" in message:
                     self._pending.asked(message["id"], message["method"])
                 elif message.get("method") == "notifications/cancelled":
-                    params = cast("dict[str, Any]", message.get("params") or {})
-                    self._pending.answered(params.get("requestId"))
+                    asked: Any = members_of(message.get("params")).get("requestId")
+                    self._pending.answered(asked)
                 text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                 if not await self._send(text):
                     return
@@ -206,17 +208,16 @@ class StdioWire:
     def _checked(self, message: dict[str, Any], method: str) -> dict[str, Any]:
         """An answer as the library may read it."""
         error, result = message.get("error"), message.get("result")
-        if isinstance(error, dict) and "result" not in message:
-            told = cast("dict[str, Any]", error)
-            return self._error(message["id"], Trouble("answer", str(told.get("message", ""))), told)
-        if not isinstance(result, dict) or "error" in message or message.get("jsonrpc") != "2.0":
+        if is_object(error) and "result" not in message:
+            trouble = Trouble("answer", str(error.get("message", "")))
+            return self._error(message["id"], trouble, error)
+        if not is_object(result) or "error" in message or message.get("jsonrpc") != "2.0":
             reason = "it is no JSON-RPC answer; expected either a result or an error, as an object"
             return self._error(message["id"], Trouble("unreadable", reason))
-        found = cast("dict[str, Any]", result)
         if method == "tools/list":
-            return {**message, "result": cleared_list(found, self.version, self._seal)}
+            return {**message, "result": cleared_list(result, self.version, self._seal)}
         if method == "tools/call":
-            return {**message, "result": passed_by(found, self._seal)}
+            return {**message, "result": passed_by(result, self._seal)}
         return message
 
     def _error(self, id_: str | int, trouble: Trouble, error: object = None) -> dict[str, Any]:
@@ -250,7 +251,7 @@ class StdioWire:
 
     async def _nameless(self, message: dict[str, Any]) -> None:
         """An error without an id: the server could not read one of our requests."""
-        said = printable(str(cast("dict[str, Any]", message["error"]).get("message", "")), 200)
+        said = printable(str(members_of(message["error"]).get("message", "")), 200)
         self._pending.spoil(f"it answered with an error to no call in particular: {said}")
         await self._settle()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from effectmq.broker.store.journal.archive.lineage import Lineage, LineageNode
 from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
@@ -18,6 +18,7 @@ from effectmq.cli.terminal.texts import pretty, short
 from effectmq.cli.terminal.times import age, when
 from effectmq.protocol.encoding.differences import Difference
 from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.text import printable
 
@@ -213,11 +214,11 @@ def _branch(depths: list[int]) -> str:
 
 def _cause(text: str) -> str:
     tree = payload(text)
-    if not isinstance(tree, dict):
+    if not is_object(tree):
         return short(text, _MAX_NAME)
     # The last member is the id proper; the ones before it say of what.
-    *_, own = cast("dict[str, Any]", tree).values()
-    return short(f"{cast('dict[str, Any]', tree).get('type')} {own}", _MAX_NAME)
+    *_, own = tree.values()
+    return short(f"{tree.get('type')} {own}", _MAX_NAME)
 
 
 def _value(value: Any) -> str:

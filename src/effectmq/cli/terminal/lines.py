@@ -16,7 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias
 
 from effectmq.protocol.errors import ConfigurationError
 
@@ -78,7 +78,8 @@ def opened(path: str) -> Generator[Source]:
         ConfigurationError: When it cannot be read.
     """
     if path == "-":
-        yield cast("Source", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
+        source: Source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        yield source
         return
     with _open(path) as handle:
         yield handle

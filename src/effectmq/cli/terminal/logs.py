@@ -14,9 +14,10 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TextIO, cast
+from typing import TextIO
 
 from effectmq.cli.terminal.progress import clear_line
+from effectmq.protocol.encoding.narrowing import is_dict, is_sequence, is_set
 from effectmq.protocol.text import printable
 
 __all__ = ["JsonFormatter", "LineFormatter", "add_logging_options", "logging_to_stderr"]
@@ -126,9 +127,8 @@ def _traceback(record: logging.LogRecord) -> list[str]:
 def _plain(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, dict):
-        members = cast("dict[object, object]", value)
-        return {printable(str(name)): _plain(item) for name, item in members.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in cast("list[object]", value)]
+    if is_dict(value):
+        return {printable(str(name)): _plain(item) for name, item in value.items()}
+    if is_sequence(value) or is_set(value):
+        return [_plain(item) for item in value]
     return printable(str(value), _MAX_MESSAGE)

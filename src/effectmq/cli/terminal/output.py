@@ -11,10 +11,11 @@ import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from effectmq.cli.terminal.progress import clear_line
 from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.text import printable
 
 __all__ = [
@@ -53,17 +54,17 @@ def stdout_bytes() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def json_line(document: object) -> bytes:
+def json_line(document: JsonValue) -> bytes:
     """
     One document as one line of JSON, members in the order given.
 
     Raises:
         MalformedError: When it holds what JSON cannot say.
     """
-    return canonical_json(cast("dict[str, object]", document)) + b"\n"
+    return canonical_json(document) + b"\n"
 
 
-def write_json(document: object) -> None:
+def write_json(document: JsonValue) -> None:
     """Print one document as one line of JSON."""
     stdout_bytes().write(json_line(document))
 
