@@ -12,22 +12,24 @@ from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Self, TypeVar, overload
+from typing import Self, TypeVar, Unpack, overload
 
-from effectmq.broker.store.attachments import open_attachments
-from effectmq.broker.store.attachments.store import AttachmentStore
-from effectmq.broker.store.database.belonging import Adoptable
-from effectmq.broker.store.journal.choice import (
-    ReplayMode,
-    checked_replay,
-    chosen_journal,
-    open_journal,
+from effectmq.broker.place import (
+    Place,
+    Said,
+    first_said,
+    refuse_unknown,
+    settings_from,
+    unfolded,
 )
+from effectmq.broker.store.attachments import open_attachments
+from effectmq.broker.store.database.belonging import Adoptable
+from effectmq.broker.store.journal.choice import ReplayMode, open_journal
 from effectmq.broker.store.journal.records import OnUncertain
-from effectmq.broker.transports.addresses import joined_addresses
 from effectmq.broker.transports.settings import TransportSettings
+from effectmq.consumers.arguments import WorkerArguments
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
 from effectmq.consumers.runtime.health import Health, Patience
@@ -66,53 +68,87 @@ class EffectWorker:
     Args:
         broker: The broker's address, ``amqp://…`` or ``memory://…``; several of a cluster in
             a list, or separated by commas.
+        place: Broker, namespace, journal, store and connection together; what is given beside it
+            counts more.
+        settings: Concurrency, limits and times together.
+        topology: Namespace, delay levels and limits together; the same for all of an installation.
+        transport: Timeouts and limits of the connection together.
+        arguments: ``name`` is shown on dead letters and on the connection; host and process id by
+            default. Without a ``journal`` outcomes are not remembered and bodies may run again.
+            With ``replay="strict"`` it answers from the journal only, and never executes. Without
+            ``attachments``, a store or its address, bodies that are kept out of line cannot be
+            read. ``concurrency`` and the others are in docs/settings.md.
+
+    Attributes:
+        place: Where it works, with nothing left open.
         settings: Concurrency, limits and times.
-        topology: Namespace and delay levels; the same for all of an installation.
-        transport: Timeouts and limits of the connection.
-        name: Shown on dead letters and on the connection; host and process id by default.
-        journal: ``sqlite:///path`` or ``postgresql://…``; ``None`` or ``none`` for no journal, with
-            which outcomes are not remembered and bodies may run again.
-        replay: ``strict`` answers from the journal only, and never executes.
-        attachments: A store, or its address: ``file:///path``, ``s3://bucket/prefix``; ``None`` or
-            ``none`` for none, with which bodies that are kept out of line cannot be read.
+        attachments: The attachment store; ``None`` without one.
 
     Raises:
         ConfigurationError: When an argument cannot be used.
+        MissingExtraError: When the store needs a package that is not installed.
     """
 
     def __init__(
         self,
-        broker: str | Sequence[str],
+        broker: str | Sequence[str] | None = None,
         *,
+        place: Place | None = None,
         settings: WorkerSettings | None = None,
         topology: TopologySettings | None = None,
         transport: TransportSettings | None = None,
-        name: str | None = None,
-        journal: str | None = None,
-        replay: ReplayMode = "execute",
-        attachments: AttachmentStore | str | None = None,
+        **arguments: Unpack[WorkerArguments],
     ) -> None:
-        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
-        self.journal = chosen_journal(journal)
-        self.replay: ReplayMode = checked_replay(replay, self.journal)
-        self._opened_attachments = isinstance(attachments, str)
-        self.attachments = (
-            open_attachments(attachments) if isinstance(attachments, str) else attachments
-        )
-        self.broker = joined_addresses(broker)
-        self.settings = settings or WorkerSettings()
-        self.topology = topology or TopologySettings()
-        self.counters: Counter[str] = Counter()
-        transport = transport or TransportSettings(name=f"effectmq {self.name}")
+        refuse_unknown("Worker", arguments, WorkerArguments.__optional_keys__)
+        whole = unfolded(place=place, topology=topology, transport=transport)
+        widest = whole.pop("max_body_bytes", None)
+        own = {} if settings is None else asdict(settings)
+        said = self._resolve(first_said({"broker": broker}, arguments, own, whole))
+        self.name = str(said.get("name") or f"{socket.gethostname()}-{os.getpid()}")
+        self.settings = settings_from(WorkerSettings, said)
         # What the worker accepts it must be able to delay, to park and to answer.
-        cap = max(transport.max_body_bytes, self.settings.max_body_bytes)
-        self._transport_settings = replace(transport, max_body_bytes=cap)
+        wide = widest if isinstance(widest, int) else TransportSettings().max_body_bytes
+        cap = max(wide, self.settings.max_body_bytes)
+        self.place = Place.of({**said, "max_body_bytes": cap})
+        store = self.place.attachments
+        self._opened_attachments = isinstance(store, str)
+        self.attachments = open_attachments(store) if isinstance(store, str) else store
+        self.counters: Counter[str] = Counter()
         self._tools = ToolHandler(self.attachments)
         self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
         self._running: Service | None = None
         self._told = Health("stopped")
         self._resources: list[tuple[AbstractAsyncContextManager[object], frozenset[str]]] = []
         self._open = AsyncExitStack()
+
+    @staticmethod
+    def _resolve(arguments: Said) -> Said:
+        """What counts; the front door asks command line and environment, too."""
+        return arguments
+
+    @property
+    def broker(self) -> str:
+        """The broker's address."""
+        return self.place.broker
+
+    @property
+    def journal(self) -> str | None:
+        """The journal's address; ``None`` without one."""
+        return self.place.journal
+
+    @property
+    def replay(self) -> ReplayMode:
+        """Whether it only answers from the journal (``strict``)."""
+        return self.place.replay
+
+    @property
+    def topology(self) -> TopologySettings:
+        """Namespace, delay levels and limits; can be set until the worker starts."""
+        return self.place.topology
+
+    @topology.setter
+    def topology(self, topology: TopologySettings) -> None:
+        self.place = replace(self.place, topology=topology)
 
     # Registration ------------------------------------------------------------------------------
 
@@ -418,7 +454,9 @@ class EffectWorker:
                         partial(opening.enter_async_context, handler),
                         quick=False,
                     )
-            await service.start(self.broker, self._transport_settings, patience)
+            await service.start(
+                self.broker, self.place.connection_of(f"effectmq {self.name}"), patience
+            )
             self._open = opening.pop_all()
         self._running = service
 

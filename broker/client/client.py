@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Self, Unpack
 
 from effectmq.broker.client.asking_again import AskingAgain
 from effectmq.broker.client.cancelling import announce_cancel
@@ -35,18 +35,20 @@ from effectmq.broker.client.turns import ProcessScope, Turn
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.inheritance import inherited
 from effectmq.broker.opening import opened_by
-from effectmq.broker.store.attachments import AttachmentStore, open_attachments
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
-from effectmq.broker.store.journal.choice import (
-    ReplayMode,
-    checked_replay,
-    chosen_journal,
-    open_journal,
+from effectmq.broker.place import (
+    Place,
+    PlaceArguments,
+    Said,
+    first_said,
+    refuse_unknown,
+    unfolded,
 )
+from effectmq.broker.store.attachments import open_attachments
+from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.journal.choice import open_journal
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.recall import Recall, cancel_error
 from effectmq.broker.transports import open_transport
-from effectmq.broker.transports.addresses import joined_addresses
 from effectmq.broker.transports.port import Consumer, Delivery, Transport
 from effectmq.broker.transports.publishing import PASSING, publish_try_s
 from effectmq.broker.transports.settings import TransportSettings
@@ -81,7 +83,7 @@ from effectmq.protocol.wire.invocation import RuntimeInvocation
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.scopes import EffectScope
 
-__all__ = ["DEFAULT_TIMEOUT_S", "EffectClient"]
+__all__ = ["DEFAULT_TIMEOUT_S", "ClientArguments", "EffectClient"]
 
 logger = logging.getLogger("effectmq.client")
 
@@ -97,6 +99,13 @@ _RESEND_WAIT_S = 0.2
 _LAST_LOOK_S = 0.5
 
 
+class ClientArguments(PlaceArguments, total=False):
+    """The arguments of a client by name; docs/settings.md says what each means."""
+
+    identity: str | None
+    content_type: str | None
+
+
 class EffectClient:
     """
     Submits effects and receives their outcomes. Use as an asynchronous context manager.
@@ -104,19 +113,20 @@ class EffectClient:
     Args:
         broker: The broker's address, ``amqp://…`` or ``memory://…``; several of a cluster in
             a list, or separated by commas.
-        identity: Names the reply queue; one live client each. Random when not given.
-        topology: The namespace; the same for all of an installation.
-        transport: Timeouts and limits of the connection.
-        content_type: How envelopes are encoded, msgpack or JSON; answers come in kind.
-        journal: ``sqlite:///path`` or ``postgresql://…``, the one of the workers: what is recorded
-            is answered from there, without a worker, and effects can be cancelled. ``None`` or
-            ``none`` for no journal in reach.
-        replay: ``strict`` answers from the journal only: nothing is submitted, no broker is needed,
-            and a missing record is an error.
-        attachments: The attachment store or its address. With one, large envelopes are kept out of
-            line, and so may be the answers to this client.
+        place: Broker, namespace, journal, store and connection together, those of a worker for
+            instance; what is given beside it counts more.
+        topology: Namespace, delay levels and limits together.
+        transport: Timeouts and limits of the connection together.
+        arguments: ``identity`` names the reply queue, for one live client each, and is random when
+            not given. ``content_type`` is how envelopes are encoded, msgpack or JSON; answers come
+            in kind. ``journal`` is that of the workers: what is recorded is answered from there,
+            without a worker, and effects can be cancelled. With ``replay="strict"`` nothing is
+            submitted, no broker is needed, and a missing record is an error. ``attachments`` is
+            the attachment store or its address: large envelopes are kept out of line then, and so
+            may be the answers. The others are in docs/settings.md.
 
     Attributes:
+        place: Where it submits to, with nothing left open.
         attachments: The attachment store; ``None`` without one.
 
     Raises:
@@ -126,48 +136,54 @@ class EffectClient:
 
     def __init__(
         self,
-        broker: str | Sequence[str],
+        broker: str | Sequence[str] | None = None,
         *,
-        identity: str | None = None,
+        place: Place | None = None,
         topology: TopologySettings | None = None,
         transport: TransportSettings | None = None,
-        content_type: str = MSGPACK,
-        journal: str | None = None,
-        replay: ReplayMode = "execute",
-        attachments: AttachmentStore | str | None = None,
+        **arguments: Unpack[ClientArguments],
     ) -> None:
+        refuse_unknown("Client", arguments, ClientArguments.__optional_keys__)
+        said = self._resolve(
+            first_said(
+                {"broker": broker},
+                arguments,
+                unfolded(place=place, topology=topology, transport=transport),
+            )
+        )
+        content_type = str(said.get("content_type", MSGPACK))
         if content_type not in (MSGPACK, JSON):
             raise ConfigurationError(
                 f"the content type is {printable(content_type, 100)!r}; expected {MSGPACK} or "
                 f"{JSON}"
             )
-        self.broker = joined_addresses(broker)
+        identity = str(said.get("identity", ""))
         self._anonymous = not identity
         self.identity = identity or f"anonymous-{secrets.token_hex(6)}"
-        settings = topology or TopologySettings()
-        if not identity:
-            settings = replace(settings, reply_expires_ms=_ANONYMOUS_EXPIRES_MS)
-        self.topology = settings
+        self.place = Place.of(said)
+        self.topology = self.place.topology
+        if self._anonymous:
+            self.topology = replace(self.topology, reply_expires_ms=_ANONYMOUS_EXPIRES_MS)
         self.counters: Counter[str] = Counter()
-        self._names = Names(settings.namespace)
+        self._names = Names(self.topology.namespace)
         self._reply_queue = self._names.reply_queue(self.identity)
-        self._transport_settings = transport or TransportSettings(
-            name=f"effectmq client {self.identity}"
-        )
+        self._transport_settings = self.place.connection_of(f"effectmq client {self.identity}")
         self._limits = Limits(max_body_bytes=self._transport_settings.max_body_bytes)
         self._content_type = content_type
-        self.journal = chosen_journal(journal)
-        self._strict = checked_replay(replay, self.journal) == "strict"
+        self._strict = self.place.replay == "strict"
         self._opened_journal: Journal | None = None
         self._recall: Recall | None = None
-        if isinstance(attachments, str):
-            attachments = open_attachments(attachments, namespace=settings.namespace)
-        self.attachments = attachments
+        store = self.place.attachments
+        self.attachments = (
+            open_attachments(store, namespace=self.topology.namespace)
+            if isinstance(store, str)
+            else store
+        )
         self._claims: ClaimCheck | None = None
         self._sealing = self._limits
-        if attachments is not None:
+        if self.attachments is not None:
             most = self._transport_settings.max_body_bytes
-            self._claims = ClaimCheck(attachments, max_inline_bytes=most)
+            self._claims = ClaimCheck(self.attachments, max_inline_bytes=most)
             self._sealing = self._claims.limits(self._limits)
         self._book = ReplyBook(self.counters)
         self._asking = AskingAgain(self._book, self._ask_again, self.counters)
@@ -177,6 +193,21 @@ class EffectClient:
         self._consumer: Consumer | None = None
         self._made_queue = False
         self._pump: asyncio.Task[None] | None = None
+
+    @staticmethod
+    def _resolve(arguments: Said) -> Said:
+        """What counts; the front door asks the environment, too."""
+        return arguments
+
+    @property
+    def broker(self) -> str:
+        """The broker's address."""
+        return self.place.broker
+
+    @property
+    def journal(self) -> str | None:
+        """The journal's address; ``None`` without one."""
+        return self.place.journal
 
     # Life ----------------------------------------------------------------------------------------
 

@@ -134,15 +134,8 @@ class BoundaryCalls:
             BrokerError: When the broker cannot be used.
             DatabaseError: When the journal cannot be used.
         """
-        worker = self._worker
         # With an identity of its own, also where EFFECTMQ_IDENTITY names that of a producer.
-        client = EffectClient(
-            worker.broker,
-            topology=worker.topology,
-            journal=worker.journal,
-            attachments=worker.attachments,
-            replay=worker.replay,
-        )
+        client = EffectClient(place=self._worker.place, attachments=self._worker.attachments)
         self._client = await client.__aenter__()
         return self
 

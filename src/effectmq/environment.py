@@ -1,45 +1,29 @@
 """
 The environment, read in one place and only when something is built, never at import.
 
-==========================  =====================================================================
-variable                    meaning
-==========================  =====================================================================
-``EFFECTMQ_BROKER``         the broker's address, or several of a cluster separated by commas;
-                            ``memory://`` when not set
-``EFFECTMQ_NAMESPACE``      prefix of all queue names; ``effects`` when not set
-``EFFECTMQ_JOURNAL``        ``sqlite:///path``, ``postgresql://…`` or ``none``; for workers a file
-                            among the user's state when not set, for clients none
-``EFFECTMQ_IDENTITY``       a client's reply queue; random when not set
-``EFFECTMQ_DELAY_LEVELS``   delay levels in milliseconds, for instance ``1000,5000,60000``
-``EFFECTMQ_DELIVERY_LIMIT`` returns after which the broker moves a message to limbo
-``EFFECTMQ_ATTACHMENTS``    the attachment store's address; none when not set
-``EFFECTMQ_CRASH_AT``       for fault tests: the named point at which this process dies
-==========================  =====================================================================
-
-An argument beats the variable, the variable beats the default. API keys of model providers have
-names that the table of models gives.
+Which variables there are says the table of settings. ``EFFECTMQ_CRASH_AT`` is not in it: for fault
+tests, it names the point at which this process dies. API keys of model providers have names that
+the table of models gives.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 from effectmq.broker import crashpoints
-from effectmq.journal_place import default_journal
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.topology import (
-    DEFAULT_DELAY_LEVELS_MS,
-    DEFAULT_DELIVERY_LIMIT,
-    DEFAULT_NAMESPACE,
-    TopologySettings,
-)
+from effectmq.settings_table import SETTINGS
 
-__all__ = ["DEFAULT_BROKER", "Environment", "variables"]
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_settings import BaseSettings
 
-#: In one process, without a server.
-DEFAULT_BROKER = "memory://"
+__all__ = ["read_environment", "state_variables", "variables"]
+
+_PREFIX = "EFFECTMQ_"
 
 
 def variables() -> Mapping[str, str]:
@@ -47,75 +31,62 @@ def variables() -> Mapping[str, str]:
     return os.environ
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+def state_variables() -> Mapping[str, str]:
+    """The variables that say where this user's state is kept."""
+    return {name: os.environ[name] for name in ("HOME", "XDG_STATE_HOME") if name in os.environ}
+
+
+def read_environment() -> dict[str, object]:
     """
-    What the environment says.
+    What the environment says, by the names of arguments; and arm the crash point if one is named.
 
-    Attributes:
-        broker: The broker's address.
-        identity: A client's identity; ``None`` for a random one.
-        topology: Namespace, delay levels, delivery limit.
-        attachments: The attachment store's address; empty for none.
-        journal: The journal's address; ``None`` when it was not said.
-        state: The variables that say where this user's state is kept.
+    An empty variable says nothing.
+
+    Raises:
+        ConfigurationError: When variables cannot be used; names each of them.
     """
+    crashpoints.arm(os.environ.get("EFFECTMQ_CRASH_AT", ""))
+    if not any(name.startswith(_PREFIX) for name in os.environ):
+        return {}
+    # The library takes a moment to load, which is for those who have variables.
+    from pydantic import ValidationError
 
-    broker: str
-    identity: str | None
-    topology: TopologySettings
-    attachments: str
-    journal: str | None
-    state: Mapping[str, str]
-
-    @classmethod
-    def read(cls, variables: Mapping[str, str] | None = None) -> Environment:
-        """
-        Read it, and arm the crash point if one is named.
-
-        Args:
-            variables: Instead of the process's own.
-
-        Raises:
-            ConfigurationError: When a variable cannot be used; names it.
-        """
-        found = os.environ if variables is None else variables
-        crashpoints.arm(found.get("EFFECTMQ_CRASH_AT", ""))
-        return cls(
-            broker=found.get("EFFECTMQ_BROKER") or DEFAULT_BROKER,
-            identity=found.get("EFFECTMQ_IDENTITY") or None,
-            topology=TopologySettings(
-                namespace=found.get("EFFECTMQ_NAMESPACE") or DEFAULT_NAMESPACE,
-                delay_levels_ms=_numbers(found, "EFFECTMQ_DELAY_LEVELS") or DEFAULT_DELAY_LEVELS_MS,
-                delivery_limit=(
-                    _numbers(found, "EFFECTMQ_DELIVERY_LIMIT") or (DEFAULT_DELIVERY_LIMIT,)
-                )[0],
-            ),
-            attachments=found.get("EFFECTMQ_ATTACHMENTS", ""),
-            journal=found.get("EFFECTMQ_JOURNAL") or None,
-            state={name: found[name] for name in ("HOME", "XDG_STATE_HOME") if name in found},
-        )
-
-    def topology_in(self, namespace: str | None) -> TopologySettings:
-        """The topology settings, in another namespace when one is given."""
-        if namespace is None:
-            return self.topology
-        return TopologySettings(
-            namespace=namespace,
-            delay_levels_ms=self.topology.delay_levels_ms,
-            delivery_limit=self.topology.delivery_limit,
-        )
-
-    def journal_in(self, namespace: str) -> str:
-        """The journal of the workers of a namespace: what was said, else this user's file."""
-        return self.journal or default_journal(self.state, namespace)
-
-
-def _numbers(variables: Mapping[str, str], name: str) -> tuple[int, ...]:
-    text = variables.get(name, "")
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise ConfigurationError(
-            f"{name} is {text!r}; expected whole numbers, separated by commas"
-        ) from None
+        found = _model()()
+    except ValidationError as problem:
+        raise ConfigurationError(_sentence(problem)) from None
+    return found.model_dump(exclude_unset=True)
+
+
+@cache
+def _model() -> type[BaseSettings]:
+    """One field for each setting, whose validator is the one that options have."""
+    from pydantic import BeforeValidator, Field, create_model
+    from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+    class Variables(BaseSettings):
+        model_config = SettingsConfigDict(
+            case_sensitive=True,
+            env_ignore_empty=True,
+            extra="ignore",
+            hide_input_in_errors=True,
+            validate_default=False,
+        )
+
+    columns: dict[str, Any] = {
+        setting.name: (
+            Annotated[Any, NoDecode, BeforeValidator(setting.read)],
+            Field(default=None, validation_alias=setting.variable),
+        )
+        for setting in SETTINGS
+    }
+    return create_model("EffectmqVariables", __base__=Variables, **columns)
+
+
+def _sentence(problem: ValidationError) -> str:
+    """One sentence of ours for each variable, without what stands in an address."""
+    said = (
+        f"{error['loc'][0]}: {error['ctx']['error'] if 'ctx' in error else 'cannot be used'}"
+        for error in problem.errors(include_url=False, include_input=False)
+    )
+    return f"{'; '.join(said)}. Correct the variable, or unset it"

@@ -2,22 +2,19 @@
 The composition root: ``Client`` and ``Worker`` as users meet them.
 
 They are the rooms' own classes with one thing added: what is not given as an argument comes from
-the environment.
+the command line and the environment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.store.attachments import AttachmentStore
-from effectmq.broker.store.journal.choice import ReplayMode
-from effectmq.broker.transports.settings import TransportSettings
-from effectmq.consumers.settings import WorkerSettings
+from effectmq.broker.place import Said
 from effectmq.consumers.worker import EffectWorker
-from effectmq.environment import Environment, variables
-from effectmq.protocol.encoding.codec import MSGPACK
+from effectmq.environment import variables
+from effectmq.resolution import resolved_for_client, resolved_for_worker
 
 if TYPE_CHECKING:
     from effectmq.consumers.llm import AttachmentSource
@@ -29,94 +26,55 @@ class Client(EffectClient):
     """
     Submits effects and receives their outcomes. Use as an asynchronous context manager.
 
+    What is not given comes from the environment, for instance ``EFFECTMQ_BROKER``; docs/settings.md
+    has every argument and its variable.
+
     Args:
-        broker: ``amqp://…`` or ``memory://…``; ``EFFECTMQ_BROKER``, else ``memory://``. Several
-            of a cluster in a list, or separated by commas.
-        identity: Names the reply queue, one live client each; ``EFFECTMQ_IDENTITY``, else random.
-        namespace: Prefix of all queue names; ``EFFECTMQ_NAMESPACE``, else ``effects``.
-        transport: Timeouts and limits of the connection.
-        content_type: How envelopes are encoded: ``application/msgpack`` or ``application/json``.
-        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
-            ``EFFECTMQ_ATTACHMENTS``, else none. ``none`` for none whatever the variable says.
-        journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else none
-            in reach.
-        replay: ``strict`` answers from the journal only, and needs no broker.
+        broker: ``amqp://…``, or ``memory://…`` by default. Several of a cluster in a list, or
+            separated by commas.
+        place: Broker, namespace, journal, store and connection of a worker, together.
+        topology: Namespace, delay levels and limits together.
+        transport: Timeouts and limits of the connection together.
+        arguments: ``namespace``, ``identity``, ``journal`` (none by default), ``attachments``,
+            ``replay``, ``content_type``, ``heartbeat_s`` and more.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
         MissingExtraError: When the attachment store needs a package that is not installed.
     """
 
-    def __init__(
-        self,
-        broker: str | Sequence[str] | None = None,
-        *,
-        identity: str | None = None,
-        namespace: str | None = None,
-        transport: TransportSettings | None = None,
-        content_type: str = MSGPACK,
-        attachments: AttachmentStore | str | None = None,
-        journal: str | None = None,
-        replay: ReplayMode = "execute",
-    ) -> None:
-        environment = Environment.read()
-        super().__init__(
-            broker or environment.broker,
-            identity=identity or environment.identity,
-            topology=environment.topology_in(namespace),
-            transport=transport,
-            content_type=content_type,
-            attachments=environment.attachments if attachments is None else attachments,
-            journal=journal or environment.journal,
-            replay=replay,
-        )
+    @staticmethod
+    def _resolve(arguments: Said) -> Said:
+        return resolved_for_client(arguments)
 
 
 class Worker(EffectWorker):
     """
     Carries out effects. Register tools and handlers, then ``await run()`` or use the command line.
 
+    What is not given comes from the environment, for instance ``EFFECTMQ_CONCURRENCY``; options of
+    ``effectmq worker`` count more than both. docs/settings.md has every argument with its option
+    and its variable.
+
     Args:
-        broker: ``amqp://…`` or ``memory://…``; ``EFFECTMQ_BROKER``, else ``memory://``. Several
-            of a cluster in a list, or separated by commas.
-        namespace: Prefix of all queue names; ``EFFECTMQ_NAMESPACE``, else ``effects``.
-        settings: Concurrency, limits and times.
-        transport: Timeouts and limits of the connection.
-        name: Shown on dead letters; host and process id by default.
-        journal: ``sqlite:///path``, ``postgresql://…`` or ``none``; ``EFFECTMQ_JOURNAL``, else a
-            file of this user and namespace, which is shown when the worker starts.
-        replay: ``strict`` answers from the journal only, and never executes.
-        attachments: The attachment store or its address, ``file:///…`` or ``s3://…``;
-            ``EFFECTMQ_ATTACHMENTS``, else none.
+        broker: ``amqp://…``, or ``memory://…`` by default. Several of a cluster in a list, or
+            separated by commas.
+        place: Broker, namespace, journal, store and connection together.
+        settings: Concurrency, limits and times together; whoever gives it says all of them.
+        topology: Namespace, delay levels and limits together.
+        transport: Timeouts and limits of the connection together.
+        arguments: ``concurrency``, ``time_limit_s``, ``max_deaths``, ``name``, ``namespace``,
+            ``journal`` (a file of this user and namespace by default, shown at the start; ``none``
+            for none), ``attachments``, ``replay`` and more.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.
+        MissingExtraError: When the attachment store needs a package that is not installed.
     """
 
-    def __init__(
-        self,
-        broker: str | Sequence[str] | None = None,
-        *,
-        namespace: str | None = None,
-        settings: WorkerSettings | None = None,
-        transport: TransportSettings | None = None,
-        name: str | None = None,
-        journal: str | None = None,
-        replay: ReplayMode = "execute",
-        attachments: AttachmentStore | str | None = None,
-    ) -> None:
-        environment = Environment.read()
-        topology = environment.topology_in(namespace)
-        super().__init__(
-            broker or environment.broker,
-            settings=settings,
-            topology=topology,
-            transport=transport,
-            name=name,
-            journal=journal or environment.journal_in(topology.namespace),
-            replay=replay,
-            attachments=environment.attachments if attachments is None else attachments,
-        )
+    @staticmethod
+    def _resolve(arguments: Said) -> Said:
+        return resolved_for_worker(arguments)
 
     def models(self, table: Mapping[str, Any], attachments: AttachmentSource | None = None) -> None:
         """

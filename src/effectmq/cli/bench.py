@@ -22,10 +22,9 @@ from effectmq.cli.options import (
     add_broker_options,
     add_json_option,
     add_quiet_option,
-    broker_of,
     positive,
-    topology_of,
 )
+from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.output import write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.times import seconds
@@ -90,7 +89,8 @@ def configure(commands: Commands) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """Measure, and print one table or one JSON object."""
-    broker, namespace = broker_of(args), topology_of(args).namespace
+    place = place_of(args)
+    broker, namespace = place.broker, place.topology.namespace
     async with AsyncExitStack() as stack:
         if not args.no_worker:
             worker = Worker(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from effectmq.cli.options import topology_of
-from effectmq.environment import Environment
+from effectmq.cli.setting_options import add_named_options, place_of
 from effectmq.protocol.errors import ConfigurationError
 
 __all__ = ["add_journal_options", "journal_of", "namespace_of"]
@@ -13,24 +12,14 @@ __all__ = ["add_journal_options", "journal_of", "namespace_of"]
 
 def add_journal_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--journal`` and ``--namespace``."""
-    group = parser.add_argument_group("journal")
-    group.add_argument(
-        "--journal",
-        metavar="URL",
-        help="sqlite:///path/to/file or postgresql://user:password@host/database; "
-        "default: EFFECTMQ_JOURNAL, else this user's file for the namespace",
-    )
-    group.add_argument(
-        "--namespace",
-        metavar="NS",
-        help="whose effects are meant, and whose default file; default: EFFECTMQ_NAMESPACE, else "
-        "effects",
+    add_named_options(
+        parser, "journal", ("journal", "namespace"), namespace="whose effects are meant"
     )
 
 
 def namespace_of(args: argparse.Namespace) -> str:
     """Whose effects are meant, from the option or the environment."""
-    return topology_of(args).namespace
+    return place_of(args).topology.namespace
 
 
 def journal_of(args: argparse.Namespace) -> str:
@@ -40,8 +29,8 @@ def journal_of(args: argparse.Namespace) -> str:
     Raises:
         ConfigurationError: When it says that there is to be none.
     """
-    url: str = args.journal or Environment.read().journal_in(namespace_of(args))
-    if url.lower() == "none":
+    url = place_of(args).journal
+    if url is None:
         raise ConfigurationError(
             "the journal is set to 'none', so there is nothing to look at; give --journal URL"
         )

@@ -13,28 +13,28 @@ import logging
 import os
 import sys
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from effectmq.broker.store.journal.choice import chosen_journal
+from effectmq.broker.place import Said
 from effectmq.consumers.worker import EffectWorker
-from effectmq.environment import Environment
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.text import describe, printable
-from effectmq.protocol.topology import TopologySettings
+from effectmq.resolution import command_line
 
-__all__ = ["configure_worker", "load_worker"]
+__all__ = ["load_worker"]
 
 logger = logging.getLogger("effectmq.cli")
 
 
-def load_worker(target: str) -> EffectWorker:
+def load_worker(target: str, said: Said | None = None) -> EffectWorker:
     """
     Import a module and take the worker out of it.
 
     Args:
         target: ``module:object``; the module is looked for in the current folder first.
+        said: What the command line says about settings; it has the last word on the workers that
+            the module makes.
 
     Raises:
         ConfigurationError: When there is no such module, it cannot be imported, or what it has
@@ -46,7 +46,13 @@ def load_worker(target: str) -> EffectWorker:
             f"the worker is given as {target!r}; expected module:object"
             + (f", for instance {_suggestion(module_name)}" if module_name else "")
         )
-    module = _imported(module_name)
+    if said and module_name in sys.modules:
+        raise ConfigurationError(
+            f"the module {module_name!r} was imported before its worker was asked for, so the "
+            "options cannot reach it; expected a module that only this command imports"
+        )
+    with command_line(said or {}):
+        module = _imported(module_name)
     found: object = module
     for step in attribute.split("."):
         try:
@@ -60,43 +66,6 @@ def load_worker(target: str) -> EffectWorker:
             f"{target!r} is {_kind_of(found)}, expected a Worker; {_workers_in(module)}"
         )
     return found
-
-
-def configure_worker(
-    app: EffectWorker,
-    *,
-    broker: str | None = None,
-    topology: TopologySettings | None = None,
-    namespace: str | None = None,
-    concurrency: int | None = None,
-    journal: str | None = None,
-) -> None:
-    """
-    Let the command line have the last word on a worker's settings, before it starts.
-
-    Args:
-        app: The worker; changed.
-        broker: The broker's address, when given.
-        topology: Namespace and delay levels, when given.
-        namespace: The namespace alone, when given.
-        concurrency: Effects of each route that run at a time, when given.
-        journal: The journal's address, when given.
-    """
-    environment = Environment.read()
-    # A journal that nobody chose belongs to the namespace, and goes along when that changes.
-    usual = app.journal == environment.journal_in(app.topology.namespace)
-    if broker:
-        app.broker = broker
-    if topology is not None:
-        app.topology = topology
-    if namespace:
-        app.topology = replace(app.topology, namespace=namespace)
-    if concurrency is not None:
-        app.settings = replace(app.settings, concurrency=concurrency)
-    if journal:
-        app.journal = chosen_journal(journal)
-    elif usual:
-        app.journal = chosen_journal(environment.journal_in(app.topology.namespace))
 
 
 def _suggestion(module_name: str) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.attachments.large_bodies import ClaimCheck
-from effectmq.environment import Environment
+from effectmq.cli.setting_options import add_named_options, place_of
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.text import printable
-from effectmq.protocol.topology import TopologySettings
 
 #: What ``configure`` gets; argparse has the type and keeps its name to itself.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
@@ -24,12 +22,10 @@ __all__ = [
     "add_journal_option",
     "add_json_option",
     "add_quiet_option",
-    "broker_of",
     "claims_of",
     "is_memory",
     "positive",
     "route",
-    "topology_of",
 ]
 
 _MOST_DIGITS = 18
@@ -37,28 +33,12 @@ _MOST_DIGITS = 18
 
 def add_broker_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--broker`` and ``--namespace``."""
-    group = parser.add_argument_group("broker")
-    group.add_argument(
-        "--broker",
-        metavar="URL",
-        help="amqp://user:password@host/vhost, or memory:// for one inside this process; "
-        "default: EFFECTMQ_BROKER, else memory://",
-    )
-    group.add_argument(
-        "--namespace",
-        metavar="NS",
-        help="prefix of all queue names; default: EFFECTMQ_NAMESPACE, else effects",
-    )
+    add_named_options(parser, "broker", ("broker", "namespace"))
 
 
 def add_journal_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--journal`` to a command that works without one, too."""
-    parser.add_argument(
-        "--journal",
-        metavar="URL",
-        help="sqlite:///path/to/file, postgresql://user:password@host/database, or none; default: "
-        "EFFECTMQ_JOURNAL, else this user's file for the namespace",
-    )
+    add_named_options(parser, "journal", ("journal",))
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
@@ -105,21 +85,12 @@ def add_action(
     return parser
 
 
-def broker_of(args: argparse.Namespace) -> str:
-    """The broker's address, from the option or the environment."""
-    return args.broker or Environment.read().broker
-
-
-def topology_of(args: argparse.Namespace) -> TopologySettings:
-    """The topology's settings, from the option and the environment."""
-    settings = Environment.read().topology
-    return replace(settings, namespace=args.namespace) if args.namespace else settings
-
-
 def claims_of(args: argparse.Namespace) -> ClaimCheck | None:
-    """What fetches bodies out of line, from the environment; ``None`` without a store."""
-    namespace = topology_of(args).namespace
-    store = open_attachments(Environment.read().attachments, namespace=namespace)
+    """What fetches bodies out of line; ``None`` without an attachment store."""
+    place = place_of(args)
+    store = place.attachments
+    if isinstance(store, str):
+        store = open_attachments(store, namespace=place.topology.namespace)
     return None if store is None else ClaimCheck(store)
 
 

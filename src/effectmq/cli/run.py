@@ -9,19 +9,18 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, TypeAlias
 
-from effectmq.cli.loading import configure_worker, load_worker
+from effectmq.broker.place import Place, first_said, unfolded
+from effectmq.cli.loading import load_worker
 from effectmq.cli.options import (
     Commands,
-    add_broker_options,
     add_quiet_option,
-    broker_of,
     is_memory,
     positive,
-    topology_of,
 )
+from effectmq.cli.setting_options import add_setting_options, place_of, said_of
 from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, count_lines, lines, opened
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes
 from effectmq.cli.terminal.progress import Progress
@@ -94,7 +93,7 @@ def configure(commands: Commands) -> None:
     parser.add_argument(
         "--worker", metavar="module:app", help="a Worker to run in this process meanwhile"
     )
-    add_broker_options(parser)
+    add_setting_options(parser, "place", "client", "connection")
     add_quiet_option(parser)
     parser.set_defaults(run=run)
 
@@ -115,7 +114,7 @@ async def run(args: argparse.Namespace) -> int:
         output = stack.enter_context(_output(args))
         if worker is not None:
             await stack.enter_async_context(worker)
-        client = Client(args.broker, namespace=args.namespace)
+        client = Client(**said_of(args, "place", "client", "connection"))
         await stack.enter_async_context(client)
         runner = _Runner(client, args.timeout, args.concurrency, _known_kinds(args, worker))
         progress = stack.enter_context(Progress("effects", total, quiet=args.quiet))
@@ -222,17 +221,17 @@ class _Runner:
 
 
 def _worker(args: argparse.Namespace) -> EffectWorker | None:
-    broker, topology = broker_of(args), topology_of(args)
+    place = place_of(args)
     if args.worker is not None:
-        app = load_worker(args.worker)
-        configure_worker(app, broker=broker, topology=topology)
-        return app
-    return _small_worker(broker, args) if is_memory(broker) else None
+        # At the broker of our client, whatever the module says.
+        said = first_said({"broker": place.broker}, said_of(args, "place", "connection"))
+        return load_worker(args.worker, first_said(said, unfolded(topology=place.topology)))
+    return _small_worker(place) if is_memory(place.broker) else None
 
 
-def _small_worker(broker: str, args: argparse.Namespace) -> EffectWorker:
+def _small_worker(place: Place) -> EffectWorker:
     """A worker with what is built in, for envelopes that need nothing else."""
-    app = EffectWorker(broker, topology=topology_of(args))
+    app = EffectWorker(place=replace(place, journal=None, attachments=None, replay="execute"))
 
     @app.handler("tool_call", retry=NO_RETRY)
     async def no_tools(command: RuntimeEffectCommandToolCall) -> RuntimeEffectOutcomeToolCall:
@@ -247,7 +246,7 @@ def _small_worker(broker: str, args: argparse.Namespace) -> EffectWorker:
 
 
 def _known_kinds(args: argparse.Namespace, worker: EffectWorker | None) -> tuple[str, ...] | None:
-    return worker.kinds if worker is not None and is_memory(broker_of(args)) else None
+    return worker.kinds if worker is not None and is_memory(place_of(args).broker) else None
 
 
 @contextmanager

@@ -8,11 +8,10 @@ import sys
 
 from effectmq.cli.options import (
     Commands,
-    add_broker_options,
     add_json_option,
-    broker_of,
     is_memory,
 )
+from effectmq.cli.setting_options import add_setting_options, place_of, said_of
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, stdout_bytes, write_json, write_text
 from effectmq.cli.terminal.tables import pairs
@@ -81,7 +80,7 @@ def configure(commands: Commands) -> None:
         help="seconds to submit, and again to wait; default: 30",
     )
     add_json_option(parser)
-    add_broker_options(parser)
+    add_setting_options(parser, "place", "client", "connection")
     parser.set_defaults(run=run)
 
 
@@ -95,14 +94,13 @@ async def run(args: argparse.Namespace) -> int:
         PublishError: When it could not be submitted.
         EffectTimeoutError: When there was no outcome in time.
     """
-    broker = broker_of(args)
-    if is_memory(broker):
+    if is_memory(place_of(args).broker):
         raise ConfigurationError(
             "memory:// is a broker inside one process, so no worker can get what this one submits; "
             "name another with --broker amqp://host or EFFECTMQ_BROKER, or use: effectmq run"
         )
     envelope = _envelope(args)
-    async with Client(broker, namespace=args.namespace) as client:
+    async with Client(**said_of(args, "place", "client", "connection")) as client:
         handle = await client.submit(envelope, lane=args.lane, timeout=args.timeout)
         identity = {
             "effect_id": handle.effect_id,

@@ -9,24 +9,20 @@ import sys
 import threading
 import time
 
-from effectmq.cli.loading import configure_worker, load_worker
-from effectmq.cli.options import (
-    Commands,
-    add_broker_options,
-    add_journal_option,
-    add_quiet_option,
-    is_memory,
-    positive,
-    route,
-)
+from effectmq.cli.loading import load_worker
+from effectmq.cli.options import Commands, add_quiet_option, is_memory, route
 from effectmq.cli.reloading import run_reloading
+from effectmq.cli.setting_options import add_setting_options, said_of, words_of
 from effectmq.cli.terminal.output import complain, note, version
 from effectmq.cli.terminal.tables import pairs
 from effectmq.consumers.worker import EffectWorker, WorkerStuckError
 from effectmq.protocol.urls import mask_url
+from effectmq.settings_table import Owner
 
 __all__ = ["configure", "run"]
 
+#: Whose settings the command line says.
+_OWNERS: tuple[Owner, ...] = ("place", "worker", "connection")
 _EXIT_STUCK = 70
 _EXIT_INTERRUPTED = 130
 _LEAVE_S = 3.0
@@ -57,16 +53,9 @@ def configure(commands: Commands) -> None:
         "the lanes of tools",
     )
     parser.add_argument(
-        "--concurrency",
-        type=positive,
-        metavar="N",
-        help="effects of each kind that run at a time",
-    )
-    parser.add_argument(
         "--reload", action="store_true", help="start again when a *.py file here changes"
     )
-    add_broker_options(parser)
-    add_journal_option(parser)
+    add_setting_options(parser, *_OWNERS)
     add_quiet_option(parser)
     parser.set_defaults(run=run, log_level="INFO")
 
@@ -81,14 +70,7 @@ async def run(args: argparse.Namespace) -> int:
     """
     if args.reload:
         return await run_reloading(_child(args))
-    app = load_worker(args.app)
-    configure_worker(
-        app,
-        broker=args.broker,
-        namespace=args.namespace,
-        concurrency=args.concurrency,
-        journal=args.journal,
-    )
+    app = load_worker(args.app, said_of(args, *_OWNERS))
     # Machines get the same from the log line of the start.
     note(_banner(app, args), quiet=args.quiet or getattr(args, "log_json", False))
     return await _work(app, args.kind)
@@ -153,10 +135,9 @@ def _child(args: argparse.Namespace) -> list[str]:
     words = [sys.executable, "-m", "effectmq", "worker", args.app]
     for kind in args.kind or ():
         words += ["--kind", kind]
-    for option in ("broker", "namespace", "journal", "concurrency", "log_level"):
-        value = getattr(args, option, None)
-        if value is not None:
-            words += [f"--{option.replace('_', '-')}", str(value)]
+    words += words_of(args, *_OWNERS)
+    if getattr(args, "log_level", None) is not None:
+        words += ["--log-level", args.log_level]
     for flag in ("quiet", "log_json"):
         if getattr(args, flag, False):
             words.append(f"--{flag.replace('_', '-')}")

@@ -209,7 +209,7 @@ async def test_a_worker_can_be_started_again_after_it_was_stopped(stage: Stage) 
 def test_settings_that_make_no_sense_are_refused() -> None:
     """The connection's limit grows with the worker's, and never shrinks."""
     small = EffectWorker("memory://", transport=TransportSettings(max_body_bytes=1_000))
-    assert small._transport_settings.max_body_bytes == small.settings.max_body_bytes
+    assert small.place.transport.max_body_bytes == small.settings.max_body_bytes
 
 
 # Stop --------------------------------------------------------------------------------------------

@@ -240,15 +240,15 @@ def test_a_worker_brings_its_broker_and_time_limits(
     write_module: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """``--worker`` checks what that worker would use; options still win."""
-    name = write_module(
+    module = (
         "from effectmq import Worker, WorkerSettings\n"
         "app = Worker('memory://', namespace='mine', settings=WorkerSettings(time_limit_s=5))\n"
         "@app.tool(time_limit_s=7200)\n"
         "def slow() -> None: ...\n"
         "assert app.longest_time_limit_s == 7200\n"
     )
-    assert "'mine'" in effectmq(capsys, "doctor", "--worker", f"{name}:app").out
-    words = ("doctor", "--worker", f"{name}:app", "--namespace", "other")
+    assert "'mine'" in effectmq(capsys, "doctor", "--worker", f"{write_module(module)}:app").out
+    words = ("doctor", "--worker", f"{write_module(module)}:app", "--namespace", "other")
     assert "'other'" in effectmq(capsys, *words).out
 
 

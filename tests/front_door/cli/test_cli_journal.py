@@ -11,7 +11,7 @@ import pytest
 
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.port import Transaction
-from effectmq.cli.options import seconds
+from effectmq.cli.terminal.times import seconds
 from tests.front_door.cli.command import Result, effectmq
 from tests.front_door.recorded import record_session
 

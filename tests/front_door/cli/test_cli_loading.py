@@ -10,9 +10,10 @@ import pytest
 
 from effectmq import Worker
 from effectmq.broker.client.client import EffectClient
-from effectmq.cli.loading import configure_worker, load_worker
+from effectmq.cli.loading import load_worker
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import TopologySettings
+from effectmq.resolution import command_line
 
 Write = Callable[[str], str]
 
@@ -130,25 +131,24 @@ def test_something_else_than_a_worker_is_named(
     assert f"{name}:app" in message
 
 
-def test_the_command_line_has_the_last_word() -> None:
+def test_the_command_line_has_the_last_word(write_module: Write) -> None:
     """What is given replaces what the module said; what is not given stays."""
-    app = Worker("memory://mine", namespace="mine")
-    before = app.settings
-    configure_worker(app)
-    assert (app.broker, app.topology.namespace, app.settings) == ("memory://mine", "mine", before)
-    configure_worker(app, broker="memory://x", namespace="theirs", concurrency=3)
+    name = write_module(
+        "from effectmq import Worker\n"
+        "app = Worker('memory://mine', namespace='mine', concurrency=5, time_limit_s=9)\n"
+    )
+    said = {"broker": "memory://x", "namespace": "theirs", "concurrency": 3}
+    app = load_worker(f"{name}:app", said)
     assert (app.broker, app.topology.namespace) == ("memory://x", "theirs")
-    assert app.settings.concurrency == 3
-    assert app.settings.time_limit_s == before.time_limit_s
-    configure_worker(app, topology=TopologySettings(namespace="whole"))
-    assert app.topology.namespace == "whole"
+    assert (app.settings.concurrency, app.settings.time_limit_s) == (3, 9)
+    assert Worker("memory://mine").broker == "memory://mine"
 
 
-async def test_a_worker_works_with_what_it_was_configured_with() -> None:
-    """The overrides reach the connection and the queues."""
-    app = Worker("memory://elsewhere")
+async def test_a_worker_works_with_what_the_command_line_said() -> None:
+    """It reaches the connection and the queues."""
+    with command_line({"broker": "memory://here", "namespace": "there"}):
+        app = Worker("memory://elsewhere")
     app.tool(abs_)
-    configure_worker(app, broker="memory://here", namespace="there")
     async with (
         app,
         EffectClient("memory://here", topology=TopologySettings(namespace="there")) as client,

@@ -27,11 +27,10 @@ from effectmq.cli.dead.view import letter_table, letter_text, report_lines, tall
 from effectmq.cli.dead.waiting import replay_and_wait
 from effectmq.cli.options import (
     Commands,
-    broker_of,
     claims_of,
     is_memory,
-    topology_of,
 )
+from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.lines import without_mark
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
@@ -231,9 +230,9 @@ async def _replay_and_wait(
     args: argparse.Namespace, transport: Transport, letter_id: str, document: bytes | None
 ) -> int:
     reply, passed_on = await replay_and_wait(
-        broker_of(args),
+        place_of(args).broker,
         transport,
-        topology_of(args),
+        place_of(args).topology,
         letter_id,
         document=document,
         claims=claims_of(args),
@@ -307,11 +306,11 @@ def _tell(args: argparse.Namespace, report: DeadReport, *, done: str, intended: 
 
 @asynccontextmanager
 async def _opened(args: argparse.Namespace) -> AsyncGenerator[Transport]:
-    broker = broker_of(args)
+    place = place_of(args)
     settings = TransportSettings(name=f"effectmq dead {args.action}")
-    async with open_transport(broker, settings) as transport:
-        queue = Names(topology_of(args).namespace).dead
-        if is_memory(broker) and await transport.stats(queue) is None:
+    async with open_transport(place.broker, settings) as transport:
+        queue = Names(place.topology.namespace).dead
+        if is_memory(place.broker) and await transport.stats(queue) is None:
             raise ConfigurationError(
                 "memory:// is a broker inside one process, and this one has no dead letters; name "
                 "the broker of your workers with --broker or EFFECTMQ_BROKER"
@@ -320,7 +319,7 @@ async def _opened(args: argparse.Namespace) -> AsyncGenerator[Transport]:
 
 
 def _letters(args: argparse.Namespace, transport: Transport) -> DeadLetters:
-    return DeadLetters(transport, topology_of(args), claims=claims_of(args))
+    return DeadLetters(transport, place_of(args).topology, claims=claims_of(args))
 
 
 @contextmanager

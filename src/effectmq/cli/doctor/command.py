@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 
 from effectmq.broker.store.attachments import open_attachments
-from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.doctor.checks import Checkup, Finding
@@ -17,22 +16,16 @@ from effectmq.cli.doctor.stores import check_attachments, check_journal
 from effectmq.cli.loading import load_worker
 from effectmq.cli.options import (
     Commands,
-    add_broker_options,
-    add_journal_option,
     add_json_option,
     add_quiet_option,
-    broker_of,
     is_memory,
     route,
-    topology_of,
 )
+from effectmq.cli.setting_options import add_setting_options, place_of, said_of
 from effectmq.cli.terminal.output import flush, write_json, write_text
 from effectmq.cli.terminal.times import seconds
 from effectmq.cli.topology.inventory import all_routes
 from effectmq.consumers.settings import WorkerSettings
-from effectmq.consumers.worker import EffectWorker
-from effectmq.environment import Environment
-from effectmq.journal_place import default_journal
 from effectmq.protocol.errors import EffectmqError
 from effectmq.protocol.text import printable
 from effectmq.protocol.urls import mask_url
@@ -83,8 +76,7 @@ def configure(commands: Commands) -> None:
         help="the broker's consumer_timeout, when it was changed; default: 1800",
     )
     add_json_option(parser)
-    add_broker_options(parser)
-    add_journal_option(parser)
+    add_setting_options(parser, "place")
     add_quiet_option(parser)
     parser.set_defaults(run=run)
 
@@ -108,9 +100,9 @@ async def run(args: argparse.Namespace) -> int:
 
 
 async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
-    app = load_worker(args.worker) if args.worker else None
-    broker = broker_of(args) if app is None or args.broker else app.broker
-    settings = topology_of(args) if app is None or args.namespace else app.topology
+    app = load_worker(args.worker, said_of(args, "place", "connection")) if args.worker else None
+    place = app.place if app else place_of(args)
+    broker, settings = place.broker, place.topology
     longest_s = app.longest_time_limit_s if app else WorkerSettings().time_limit_s
     transport = open_transport(broker, _CONNECTION)
     for finding in await node_findings(broker, _CONNECTION):
@@ -130,16 +122,9 @@ async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
     except EffectmqError as problem:
         yield Finding("connection", "FAIL", str(problem))
     # Also without a broker: each of them has its own reasons.
-    default = default_journal(Environment.read().state, settings.namespace)
-    journal = args.journal or (app.journal if app else Environment.read().journal or default)
-    yield await check_journal(journal, chosen=journal != default)
-    yield await check_attachments(_store(app))
-
-
-def _store(app: EffectWorker | None) -> AttachmentStore | None:
-    if app is not None:
-        return app.attachments
-    return open_attachments(Environment.read().attachments)
+    yield await check_journal(place.journal, chosen=not place.journal_is_default)
+    store = app.attachments if app else place.attachments
+    yield await check_attachments(open_attachments(store) if isinstance(store, str) else store)
 
 
 def _document(finding: Finding) -> dict[str, str]:

@@ -37,7 +37,8 @@ from effectmq.cli.effects.view import (
     payload,
 )
 from effectmq.cli.journal_options import journal_of, namespace_of
-from effectmq.cli.options import Commands, broker_of, is_memory, topology_of
+from effectmq.cli.options import Commands, is_memory
+from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.output import flush, note, write_json, write_text
 from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.encoding.codec import HARD_MAX_BODY_BYTES
@@ -333,12 +334,12 @@ async def _cancel(args: argparse.Namespace) -> int:
 
 async def _announce(args: argparse.Namespace, identity: Identity) -> None:
     """Tell the workers, if their broker can be reached; otherwise they find out by themselves."""
-    broker = broker_of(args)
-    if is_memory(broker):
+    place = place_of(args)
+    if is_memory(place.broker):
         return
     try:
-        async with open_transport(broker, _CONNECTION) as transport:
-            await announce_cancel(transport, Names(topology_of(args).namespace), identity)
+        async with open_transport(place.broker, _CONNECTION) as transport:
+            await announce_cancel(transport, Names(place.topology.namespace), identity)
     except EffectmqError as problem:
         note(
             f"workers could not be told and find out when they renew its lease: {problem}",

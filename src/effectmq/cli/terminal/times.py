@@ -20,7 +20,7 @@ def seconds(text: str) -> float:
     if not value:
         raise argparse.ArgumentTypeError(
             f"found {printable(text, 40)!r}, expected a time above 0 and of at most 100 years, "
-            "for instance 30, 250ms, 1h30m or 90d"
+            "for instance 30, 250ms, 1h30m or 30d"
         )
     return value
 

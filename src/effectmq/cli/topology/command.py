@@ -10,13 +10,11 @@ from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.options import (
     Commands,
-    add_broker_options,
     add_json_option,
     add_quiet_option,
-    broker_of,
     route,
-    topology_of,
 )
+from effectmq.cli.setting_options import add_setting_options, place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.tables import table
 from effectmq.cli.topology.bindings import try_binding
@@ -61,7 +59,7 @@ def configure(commands: Commands) -> None:
             "eight kinds",
         )
         add_json_option(action)
-        add_broker_options(action)
+        add_setting_options(action, "place")
         add_quiet_option(action)
     parser.set_defaults(run=run)
 
@@ -74,10 +72,10 @@ async def run(args: argparse.Namespace) -> int:
         TopologyError: When something exists with other arguments.
         BrokerError: When the broker cannot be used.
     """
-    topology = full_topology(topology_of(args), args.kind or EFFECT_KINDS)
+    topology = full_topology(place_of(args).topology, args.kind or EFFECT_KINDS)
     applying = args.action == "apply"
     async with open_transport(
-        broker_of(args), TransportSettings(name="effectmq topology")
+        place_of(args).broker, TransportSettings(name="effectmq topology")
     ) as transport:
         before = await _existing(transport, topology)
         exchanges = {

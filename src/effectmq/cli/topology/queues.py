@@ -11,10 +11,9 @@ from effectmq.cli.options import (
     add_broker_options,
     add_json_option,
     add_quiet_option,
-    broker_of,
     route,
-    topology_of,
 )
+from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.tables import table
 from effectmq.cli.topology.inventory import Seen, all_routes, inventory
@@ -56,7 +55,8 @@ async def run(args: argparse.Namespace) -> int:
     Raises:
         BrokerError: When the broker cannot be used.
     """
-    broker, settings = broker_of(args), topology_of(args)
+    place = place_of(args)
+    broker, settings = place.broker, place.topology
     async with open_transport(broker, TransportSettings(name="effectmq queues")) as transport:
         seen = await inventory(transport, settings, all_routes(args.kind))
     found = [one for one in seen if one.stats is not None]

@@ -1,0 +1,193 @@
+"""
+Where effects travel and what is kept of them: what client, worker and command line share.
+
+::
+
+    what was said, each layer a mapping by the names of arguments     {"journal": "sqlite:///…"}
+        │  the first layer that says something counts
+        ▼
+    Place                        nothing is left open, and nothing changes any more
+
+A layer has what somebody said and nothing else: ``None`` and a name that is missing are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
+
+from effectmq.broker.store.attachments.store import AttachmentStore
+from effectmq.broker.store.journal.choice import ReplayMode, checked_replay, chosen_journal
+from effectmq.broker.transports.addresses import joined_addresses
+from effectmq.broker.transports.settings import TransportSettings
+from effectmq.protocol.topology import TopologySettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    D = TypeVar("D", bound=DataclassInstance)
+
+__all__ = [
+    "DEFAULT_BROKER",
+    "Place",
+    "PlaceArguments",
+    "Said",
+    "first_said",
+    "refuse_unknown",
+    "settings_from",
+    "unfolded",
+]
+
+#: In one process, without a server.
+DEFAULT_BROKER = "memory://"
+
+#: What somebody said about settings, by the names of arguments.
+Said: TypeAlias = Mapping[str, object]
+
+
+class PlaceArguments(TypedDict, total=False):
+    """The arguments that ``Client`` and ``Worker`` share; docs/settings.md says what each means."""
+
+    namespace: str | None
+    journal: str | None
+    attachments: AttachmentStore | str | None
+    replay: ReplayMode | None
+    delay_levels_ms: Sequence[int] | None
+    delivery_limit: int | None
+    reply_expires_s: float | None
+    connect_timeout_s: float | None
+    publish_timeout_s: float | None
+    reconnect_max_s: float | None
+    heartbeat_s: int | None
+    publish_window: int | None
+    max_body_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """
+    Where effects travel and what is kept of them, resolved.
+
+    Attributes:
+        broker: The broker's address; several of a cluster are separated by commas.
+        topology: Namespace, delay levels, delivery limit.
+        journal: The journal's address; ``None`` for no journal.
+        journal_is_default: Nobody named a journal, so that this is the user's own file.
+        attachments: The attachment store or its address; ``None`` for none.
+        replay: ``strict`` answers from the journal only.
+        transport: Timeouts and limits of connections.
+        connection: How connections are called in RabbitMQ's own lists; empty when nobody said.
+    """
+
+    broker: str = DEFAULT_BROKER
+    topology: TopologySettings = field(default_factory=TopologySettings)
+    journal: str | None = None
+    journal_is_default: bool = False
+    attachments: AttachmentStore | str | None = None
+    replay: ReplayMode = "execute"
+    transport: TransportSettings = field(default_factory=TransportSettings)
+    connection: str = ""
+
+    @classmethod
+    def of(cls, said: Said) -> Place:
+        """
+        The place that was said, with the defaults for what was not.
+
+        Raises:
+            ConfigurationError: When something that was said cannot be used.
+        """
+        # Names of our own arguments: what has a type checker in front of it has been checked there.
+        given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+        journal = chosen_journal(given.get("journal"))
+        if "delay_levels_ms" in given:
+            given["delay_levels_ms"] = tuple(given["delay_levels_ms"])
+        if "reply_expires_s" in given:
+            given["reply_expires_ms"] = round(given["reply_expires_s"] * 1_000)
+        connection: str = given.get("connection", "")
+        return cls(
+            broker=joined_addresses(given.get("broker", DEFAULT_BROKER)),
+            topology=settings_from(TopologySettings, given),
+            journal=journal,
+            journal_is_default=bool(given.get("journal_is_default")),
+            attachments=given.get("attachments"),
+            replay=checked_replay(given.get("replay", "execute"), journal),
+            transport=settings_from(TransportSettings, {**given, "name": connection or None}),
+            connection=connection,
+        )
+
+    def connection_of(self, name: str) -> TransportSettings:
+        """The settings of a connection, under a name of its own unless one was said."""
+        return self.transport if self.connection else replace(self.transport, name=name)
+
+
+def settings_from(kind: type[D], said: Said) -> D:
+    """
+    A frozen value out of what was said; names that it does not have are left to others.
+
+    Raises:
+        ConfigurationError: When a value cannot be used.
+    """
+    values: dict[str, Any] = {
+        each.name: said[each.name] for each in fields(kind) if said.get(each.name) is not None
+    }
+    return kind(**values)
+
+
+def first_said(*layers: Said) -> dict[str, object]:
+    """What counts: the first layer that says something about a setting has the word."""
+    merged: dict[str, object] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if value is not None:
+                merged.setdefault(name, value)
+    return merged
+
+
+def unfolded(
+    *,
+    place: Place | None = None,
+    topology: TopologySettings | None = None,
+    transport: TransportSettings | None = None,
+) -> dict[str, object]:
+    """
+    What whole values say, setting by setting.
+
+    Whoever gives a whole value says all of it, its defaults included.
+    """
+    if place is not None:
+        inner = unfolded(topology=place.topology, transport=place.transport)
+        own = {
+            "broker": place.broker,
+            "journal": place.journal or "none",
+            "journal_is_default": place.journal_is_default,
+            "attachments": place.attachments or "none",
+            "replay": place.replay,
+            "connection": place.connection,
+        }
+        return first_said(unfolded(topology=topology, transport=transport), own, inner)
+    said: dict[str, object] = {}
+    if topology is not None:
+        said |= _values(topology)
+        del said["reply_expires_ms"]
+        said["reply_expires_s"] = topology.reply_expires_ms / 1_000
+    if transport is not None:
+        said |= _values(transport)
+        said["connection"] = said.pop("name")
+    return said
+
+
+def _values(settings: DataclassInstance) -> dict[str, object]:
+    return {each.name: getattr(settings, each.name) for each in fields(settings)}
+
+
+def refuse_unknown(what: str, said: Said, known: frozenset[str]) -> None:
+    """
+    Let a misspelt argument be the mistake that it is everywhere in Python.
+
+    Raises:
+        TypeError: Names the first argument that does not exist.
+    """
+    for name in said:
+        if name not in known:
+            raise TypeError(f"{what}() got an unexpected keyword argument {name!r}")

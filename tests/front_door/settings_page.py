@@ -1,0 +1,52 @@
+"""
+The table of docs/settings.md, out of the table of settings.
+
+::
+
+    python -m tests.front_door.settings_page        # write it anew
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from effectmq.settings_table import Owner, Setting, settings_of
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+
+_OWNERS: dict[Owner, str] = {
+    "place": "Where effects travel and what is kept: `Worker` and `Client`",
+    "worker": "`Worker`",
+    "client": "`Client`",
+    "connection": "Connections: `Worker` and `Client`",
+}
+_TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def table() -> str:
+    """Every setting, in Markdown."""
+    parts = [f"\n## {title}\n\n{_section(owner)}\n" for owner, title in _OWNERS.items()]
+    return "".join(parts) + "\n"
+
+
+def shown() -> str:
+    """The table that the page has."""
+    [found] = _TABLE.findall(PAGE.read_text())
+    return found
+
+
+def _section(owner: Owner) -> str:
+    head = "| argument | option | variable | unit | default | meaning |\n|---|---|---|---|---|---|"
+    return "\n".join((head, *map(_row, settings_of(owner))))
+
+
+def _row(setting: Setting) -> str:
+    return (
+        f"| `{setting.name}` | `{setting.option}` | `{setting.variable}` | {setting.form.unit} "
+        f"| {setting.default.replace(',', ', ')} | {setting.meaning} |"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(_TABLE.sub(lambda _: table(), PAGE.read_text()))

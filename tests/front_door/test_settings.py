@@ -1,0 +1,300 @@
+"""The table of settings: whole, the same everywhere, and what counts when several say something."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import effectmq.cli.run
+import effectmq.cli.submit
+import effectmq.cli.worker
+from effectmq import Client, TransportSettings, Worker, WorkerSettings
+from effectmq.broker.client.client import ClientArguments
+from effectmq.cli.setting_options import words_of
+from effectmq.consumers.arguments import WorkerArguments
+from effectmq.environment import read_environment
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.topology import TopologySettings
+from effectmq.resolution import command_line
+from effectmq.settings_table import SETTINGS, Setting, settings_of
+from tests.front_door import settings_page
+
+WORKERS = list(settings_of("place", "worker", "connection"))
+CLIENTS = list(settings_of("place", "client", "connection"))
+
+#: A text of each setting that is no default, and the value that it means.
+SAID: dict[str, tuple[str, object]] = {
+    "broker": ("memory://said", "memory://said"),
+    "namespace": ("said", "said"),
+    "journal": ("sqlite:////said.db", "sqlite:////said.db"),
+    "attachments": ("memory://said", "memory://said"),
+    "replay": ("strict", "strict"),
+    "delay_levels_ms": ("500,2s,1m", (500, 2_000, 60_000)),
+    "delivery_limit": ("7", 7),
+    "reply_expires_s": ("2w", 1_209_600.0),
+    "identity": ("said", "said"),
+    "content_type": ("application/json", "application/json"),
+    "name": ("said", "said"),
+    "concurrency": ("3", 3),
+    "time_limit_s": ("1h30m", 5_400.0),
+    "kill_grace_s": ("250ms", 0.25),
+    "shutdown_grace_s": ("90", 90.0),
+    "max_crashes": ("0", 0),
+    "max_deaths": ("5", 5),
+    "elsewhere_s": ("0", 0.0),
+    "max_reply_bytes": ("5000", 5_000),
+    "blocked_loop_s": ("1m", 60.0),
+    "lease_s": ("45s", 45.0),
+    "reply_keep_s": ("1d", 86_400.0),
+    "max_abandoned": ("2", 2),
+    "max_body_bytes": ("2000000", 2_000_000),
+    "connect_timeout_s": ("3s", 3.0),
+    "publish_timeout_s": ("4s", 4.0),
+    "reconnect_max_s": ("5s", 5.0),
+    "heartbeat_s": ("1m", 60),
+    "publish_window": ("9", 9),
+}
+
+
+def found(made: Worker | Client, name: str) -> object:
+    """What a worker or a client has as a setting."""
+    place = made.place
+    if name == "reply_expires_s":
+        return place.topology.reply_expires_ms / 1_000
+    if name == "content_type":
+        return made._content_type  # type: ignore[union-attr]
+    holders: list[Any] = [place.topology, place.transport, place, made]
+    if isinstance(made, Worker):
+        holders = [made.settings, place.topology, made, place.transport, place]
+    if name == "attachments":
+        holders = [place]
+    return next(getattr(holder, name) for holder in holders if hasattr(holder, name))
+
+
+def parser_of(command: Any) -> argparse.ArgumentParser:
+    """The parser that a command has."""
+    commands = argparse.ArgumentParser().add_subparsers()
+    command.configure(commands)
+    [parser] = commands.choices.values()
+    return parser
+
+
+# The table --------------------------------------------------------------------------------------
+
+
+def test_the_page_has_the_table() -> None:
+    """``python -m tests.front_door.settings_page`` writes it anew."""
+    assert settings_page.shown() == settings_page.table()
+
+
+def test_every_field_of_the_settings_classes_is_in_it() -> None:
+    """A new field is an argument, an option and a variable, or is named here with its reason."""
+    classes = (WorkerSettings, TransportSettings, TopologySettings)
+    names = {each.name for kind in classes for each in fields(kind)}
+    names -= {"name"}  # of a connection: it is that of its client or worker
+    names -= {"reply_expires_ms"}  # is reply_expires_s here
+    names -= {"max_length"}  # for a policy of the broker, which can be changed later
+    assert names <= {setting.name for setting in SETTINGS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "settings"),
+    [(Worker, WorkerArguments, WORKERS), (Client, ClientArguments, CLIENTS)],
+    ids=["Worker", "Client"],
+)
+def test_constructors_take_what_is_in_it(
+    kind: type[object], arguments: Any, settings: list[Setting]
+) -> None:
+    """By the same names, and nothing else but whole values."""
+    whole = {"place", "settings", "topology", "transport", "arguments"}
+    taken = set(inspect.signature(kind).parameters) - whole
+    assert taken | arguments.__optional_keys__ == {setting.name for setting in settings}
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        (effectmq.cli.worker, WORKERS),
+        (effectmq.cli.submit, CLIENTS),
+        (effectmq.cli.run, CLIENTS),
+    ],
+    ids=["worker", "submit", "run"],
+)
+def test_commands_have_its_options(command: Any, settings: list[Setting]) -> None:
+    """With the variable and the default in the help."""
+    options = {
+        option: action for action in parser_of(command)._actions for option in action.option_strings
+    }
+    for setting in settings:
+        assert f"{setting.variable}, else {setting.default}" in (options[setting.option].help or "")
+
+
+def test_this_test_knows_all_of_it() -> None:
+    assert set(SAID) == {setting.name for setting in SETTINGS}
+
+
+# What is said -----------------------------------------------------------------------------------
+
+
+def both(setting: Setting) -> list[type[Worker] | type[Client]]:
+    """Who has a setting."""
+    kinds: dict[str, list[type[Worker] | type[Client]]] = {"worker": [Worker], "client": [Client]}
+    return kinds.get(setting.owner, [Worker, Client])
+
+
+def journal_for(setting: Setting) -> dict[str, Any]:
+    """Strict replay needs one."""
+    return {"journal": "sqlite:////j.db"} if setting.name == "replay" else {}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_variable_says_it(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read with the units that options have."""
+    text, value = SAID[setting.name]
+    monkeypatch.setenv(setting.variable, text)
+    for kind in both(setting):
+        assert found(kind(**journal_for(setting)), setting.name) == value
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_an_argument_beats_the_variable(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the argument is what the default would be."""
+    default = found(both(setting)[0](**journal_for(setting)), setting.name)
+    monkeypatch.setenv(setting.variable, SAID[setting.name][0])
+    if default is None:
+        default = "none"
+    for kind in both(setting):
+        arguments: dict[str, Any] = {**journal_for(setting), setting.name: default}
+        expected = None if (setting.name, default) == ("journal", "none") else default
+        assert found(kind(**arguments), setting.name) == expected
+
+
+@pytest.mark.parametrize("setting", WORKERS, ids=lambda setting: setting.name)
+def test_an_option_beats_the_argument(setting: Setting) -> None:
+    """The command line has the last word; a reloaded worker gets the same once more."""
+    text, value = SAID[setting.name]
+    parser = parser_of(effectmq.cli.worker)
+    args = parser.parse_args(["m:app", setting.option, text])
+    again = list(words_of(args, "place", "worker", "connection"))
+    assert getattr(parser.parse_args(["m:app", *again]), setting.name) == value
+    with command_line({setting.name: getattr(args, setting.name)}):
+        arguments: dict[str, Any] = {setting.name: "x" if isinstance(value, str) else 1}
+        assert found(Worker(**{**arguments, **journal_for(setting)}), setting.name) == value
+
+
+def test_nothing_said_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable says nothing, and one in other letters is another one."""
+    monkeypatch.setenv("EFFECTMQ_CONCURRENCY", "")
+    monkeypatch.setenv("EFFECTMQ_BROKER", "")
+    monkeypatch.setenv("effectmq_max_deaths", "9")
+    assert read_environment() == {}
+    app = Worker(namespace=None, journal=None, concurrency=None)
+    assert app.settings == WorkerSettings()
+    assert (app.broker, app.topology) == ("memory://", TopologySettings())
+
+
+def test_a_whole_value_says_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its defaults, too; an argument of its own counts more."""
+    monkeypatch.setenv("EFFECTMQ_MAX_DEATHS", "9")
+    monkeypatch.setenv("EFFECTMQ_HEARTBEAT", "9")
+    settings, transport = WorkerSettings(time_limit_s=5), TransportSettings(publish_window=2)
+    app = Worker(settings=settings, transport=transport, concurrency=8)
+    assert app.settings == WorkerSettings(time_limit_s=5, concurrency=8)
+    assert app.place.transport == transport
+
+
+def test_the_default_journal_belongs_to_the_namespace_that_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever says it; and it is known that nobody chose it, whatever its address."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    monkeypatch.setenv("EFFECTMQ_NAMESPACE", "variable")
+    with command_line({"namespace": "option"}):
+        app = Worker(namespace="argument")
+    assert (app.journal, app.place.journal_is_default) == (
+        "sqlite:////state/effectmq/option.db",
+        True,
+    )
+    chosen = Worker(namespace="option", journal=app.journal)
+    assert (chosen.journal, chosen.place.journal_is_default) == (app.journal, False)
+    assert Client().journal is None
+
+
+# What is wrong ----------------------------------------------------------------------------------
+
+
+def test_every_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found and what was expected; nothing of the library below."""
+    monkeypatch.setenv("EFFECTMQ_MAX_DEATHS", "many")
+    monkeypatch.setenv("EFFECTMQ_LEASE", "0")
+    monkeypatch.setenv("EFFECTMQ_DELAY_LEVELS", "5s,soon")
+    with pytest.raises(ConfigurationError) as caught:
+        Worker()
+    assert "EFFECTMQ_MAX_DEATHS: found 'many', expected a whole number" in str(caught.value)
+    assert "EFFECTMQ_LEASE: lease_s is 0.0; expected seconds above 0" in str(caught.value)
+    assert "EFFECTMQ_DELAY_LEVELS: found '5s,soon', expected times" in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["BROKER", "JOURNAL", "ATTACHMENTS"])
+def test_passwords_are_in_no_message(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else is wrong."""
+    monkeypatch.setenv(f"EFFECTMQ_{name}", "s3://user:hunter2@host")
+    monkeypatch.setenv("EFFECTMQ_MAX_DEATHS", "many")
+    with pytest.raises(ConfigurationError) as caught:
+        Client()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "sentence"),
+    [
+        ("--max-deaths", "0", "max_deaths is 0; expected 1 or more"),
+        ("--max-deaths", "9" * 30, "expected a whole number"),
+        ("--time-limit", "soon", "expected a time"),
+        ("--heartbeat", "1.5", "expected whole seconds"),
+        ("--replay", "maybe", "expected execute or strict"),
+        ("--delay-levels", "5s,1s", "expected ascending"),
+        ("--namespace", "a b", "namespace is 'a b'"),
+    ],
+)
+def test_a_wrong_option_is_a_sentence(
+    option: str, text: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser_of(effectmq.cli.worker).parse_args(["m:app", option, text])
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [Worker, Client])
+def test_a_misspelt_argument_is_a_type_error(kind: Any) -> None:
+    """As everywhere in Python."""
+    with pytest.raises(TypeError, match="unexpected keyword argument 'concurency'"):
+        kind(concurency=3)
+
+
+# One place --------------------------------------------------------------------------------------
+
+
+def test_a_client_can_be_at_the_place_of_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given beside it counts more, and variables do not reach it."""
+    app = Worker(
+        "memory://here",
+        namespace="mine",
+        journal=f"sqlite:///{tmp_path}/j.db",
+        attachments="memory://store",
+        heartbeat_s=30,
+        reply_expires_s=60,
+    )
+    monkeypatch.setenv("EFFECTMQ_BROKER", "memory://there")
+    assert Client(place=app.place).place == app.place
+    other = Client(place=app.place, namespace="yours").place
+    assert (other.broker, other.topology.namespace) == ("memory://here", "yours")
+    assert other.transport == app.place.transport
