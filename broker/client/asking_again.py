@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 from effectmq.broker.client.replies import Asked, ReplyBook, Waiter
 from effectmq.protocol.errors import EffectmqError
@@ -48,6 +48,13 @@ class AskingAgain:
         self._counters = counters
         self._task: asyncio.Task[None] | None = None
         self._once_more = False
+        self._looks: set[asyncio.Task[bool]] = set()
+
+    def look(self, recalled: Coroutine[object, object, bool]) -> None:
+        """Look into the journal for an outcome that an earlier process asked for."""
+        task = asyncio.get_running_loop().create_task(recalled, name="effectmq look")
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
 
     def begin(self, *, recorded: bool) -> None:
         """
@@ -66,9 +73,10 @@ class AskingAgain:
     async def close(self) -> None:
         """Stop asking."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        tasks = [*self._looks, *([] if task is None else [task])]
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask_for_all(self, recorded: bool) -> None:
         self._once_more = True

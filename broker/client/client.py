@@ -27,7 +27,7 @@ from effectmq.broker.client.replies import Asked, ReplyBook, ReplyKey
 from effectmq.broker.client.reply_queue import (
     declare_reply_queue,
     delete_reply_queue,
-    may_be_unregistered,
+    may_be_replaced,
     replace_mute,
 )
 from effectmq.broker.client.timeouts import FOREVER_S, checked_timeout
@@ -192,6 +192,8 @@ class EffectClient:
         self._roads: MissingRoads | None = None
         self._consumer: Consumer | None = None
         self._made_queue = False
+        #: Whether outcomes of an earlier process may have gone with its queue.
+        self._found_mute = False
         self._pump: asyncio.Task[None] | None = None
 
     @staticmethod
@@ -253,7 +255,7 @@ class EffectClient:
                 exclusive=True,
                 lock=self._names.reply_lock(self.identity),
                 on_resumed=self._resumed,
-                on_mute=self._replace_mute,
+                on_mute=lambda served_s: self._replace_mute(transport, served_s),
             )
         except BaseException:
             await transport.__aexit__()
@@ -320,14 +322,15 @@ class EffectClient:
         if made_anew or recorded:
             self._asking.begin(recorded=recorded)
 
-    async def _replace_mute(self, served_s: float) -> bool:
+    async def _replace_mute(self, transport: Transport, served_s: float) -> bool:
         """The reply queue does not answer; whether it is another one now."""
-        transport = self._transport
-        if transport is None or not may_be_unregistered(
-            made_here=self._made_queue, served_s=served_s
-        ):
+        made_here, recorded = self._made_queue, self._recall is not None
+        if not may_be_replaced(made_here=made_here, recorded=recorded, served_s=served_s):
             return False
-        return await replace_mute(transport, self._declared())
+        replaced = await replace_mute(transport, self._declared())
+        self._made_queue |= replaced
+        self._found_mute |= replaced and not made_here
+        return replaced
 
     async def _ask_again(self, asked: Asked) -> None:
         request, limit_s = asked.request, self._transport_settings.publish_timeout_s
@@ -479,7 +482,10 @@ class EffectClient:
 
         For a process that restarts under the same identity, and for one that replays a dead letter.
         """
-        return self._prepare(envelope, scope=scope)[1]
+        request, handle = self._prepare(envelope, scope=scope)
+        if self._found_mute and not handle.done:
+            self._asking.look(self._recalled_late(request))
+        return handle
 
     def unclaimed(self) -> list[Reply]:
         """Outcomes that arrived under this identity and that nobody here has asked for."""

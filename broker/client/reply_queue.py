@@ -10,7 +10,8 @@ when its broker was killed comes back without a leader, for ever: it can be decl
 answers whoever consumes from it or publishes to it. It is deleted then, which RabbitMQ does by
 force after five seconds, and declared anew under the same name: workers that keep an outcome for it
 send it again. A cluster that has lost its majority looks the same and comes back with all that is
-in its queues, so only a queue is replaced that may have been too young for the register.
+in its queues, so only a queue is replaced that may have been too young for the register, and that
+has nothing in it that is nowhere else: because this process made it, or because there is a journal.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from effectmq.broker.transports.port import Delivery, Transport
 from effectmq.protocol.errors import BrokerError, TopologyError
 from effectmq.protocol.topology import Topology
 
-__all__ = ["declare_reply_queue", "delete_reply_queue", "may_be_unregistered", "replace_mute"]
+__all__ = ["declare_reply_queue", "delete_reply_queue", "may_be_replaced", "replace_mute"]
 
 logger = logging.getLogger("effectmq.client")
 
@@ -119,16 +120,17 @@ async def delete_reply_queue(transport: Transport, queue: str) -> None:
             await transport.delete(queue)
 
 
-def may_be_unregistered(*, made_here: bool, served_s: float) -> bool:
+def may_be_replaced(*, made_here: bool, recorded: bool, served_s: float) -> bool:
     """
-    Whether a queue may have been too young for the register when its broker was killed.
+    Whether a queue may have been too young for the register, and can be deleted without a loss.
 
     Args:
         made_here: Whether this process made it, so that its age is known, and with it that nothing
             of an earlier process is in it.
+        recorded: Whether a journal is in reach, which has what may be in it.
         served_s: The longest time for which it was consumed without a break.
     """
-    return made_here and served_s < _REGISTERED_S
+    return (made_here or recorded) and served_s < _REGISTERED_S
 
 
 async def replace_mute(transport: Transport, topology: Topology) -> bool:

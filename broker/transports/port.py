@@ -214,10 +214,10 @@ class Transport(Protocol):
             on_resumed: Called each time that the consumer has its queue again after having lost
                 it; with ``True`` when the queue had to be made anew, so that what was in it, or
                 was sent meanwhile, may be gone.
-            on_mute: Awaited when the broker did not answer the wish to consume again, as with a
-                queue that has lost its leader; it is wished again afterwards. Gets the longest
-                time, in seconds, for which the queue was consumed without a break since it was
-                made anew, if it was; gives whether it has made the queue anew.
+            on_mute: Awaited when the broker did not answer the wish to consume, at the start too,
+                as with a queue that has lost its leader; it is wished again afterwards. Gets the
+                longest time, in seconds, for which the queue was consumed without a break since it
+                was made anew, if it was; gives whether it has made the queue anew.
 
         Raises:
             TopologyError: When the queue does not exist.

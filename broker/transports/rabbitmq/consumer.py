@@ -99,6 +99,7 @@ class RabbitConsumer:
         on_closed: Tells the transport that this consumer is gone.
         own: Makes the queue for each subscription, instead of consuming from one that is there.
         on_mute: See the port.
+        first_patience_s: For how long the broker's answer is waited for at the start.
     """
 
     def __init__(
@@ -115,11 +116,15 @@ class RabbitConsumer:
         on_closed: Callable[[RabbitConsumer], None],
         own: OwnQueue | None = None,
         on_mute: Callable[[float], Awaitable[bool]] | None = None,
+        first_patience_s: float | None = None,
     ) -> None:
         self.queue = queue
         self._own = own
         self._on_mute = on_mute
         self._mute = False
+        self._first_patience_s = first_patience_s
+        #: The queue that the broker was last asked to consume from, and has not answered yet.
+        self.waits_for = ""
         self._served_s = 0.0
         self._supervisor = supervisor
         self._prefetch = prefetch
@@ -175,13 +180,15 @@ class RabbitConsumer:
         deadline = self._loop.time() + _EXCLUSIVE_GRACE_S
         while True:
             try:
-                await self._subscribe()
+                await self._subscribe(self._first_patience_s)
                 break
             except ReplyQueueInUseError:
                 if self._loop.time() > deadline:
                     raise
             except BrokerUnreachableError:
-                pass  # lost in between: the next connection will do
+                # Lost in between, when it is not mute: the next connection will do.
+                if self._mute and self._on_mute is not None:
+                    await self._on_mute(0.0)
             await asyncio.sleep(_START_WAIT_S)
         if self._stopped:
             raise TransportClosedError(
@@ -189,7 +196,7 @@ class RabbitConsumer:
             )
         self._task = self._loop.create_task(self._keep(), name=f"effectmq consumer {self.queue}")
 
-    async def _subscribe(self) -> None:
+    async def _subscribe(self, patience_s: float | None = None) -> None:
         self._mute = False
         link = await self._supervisor.link()
         if self._sole is not None:
@@ -210,6 +217,7 @@ class RabbitConsumer:
         try:
             if self._own is not None:
                 self.queue = await self._own.make(channel)
+            self.waits_for = self.queue
             tag = await channel.consume(
                 self.queue,
                 prefetch=self._prefetch,
@@ -217,12 +225,18 @@ class RabbitConsumer:
                 priority=self._sole.next_priority() if self._sole is not None else 0,
                 on_delivery=deliver,
                 on_cancel=lambda: self._end(generation, cancelled=True),
+                patience_s=patience_s,
             )
         except BaseException as failure:
             self._mute = isinstance(failure, SilentError) and not link.lost.done()
             self._end(generation, cancelled=False)
-            await channel.close()
+            self._channel = None
+            if link.silent:
+                channel.abandon("not answered")  # nor will its closing be
+            else:
+                await channel.close()
             raise
+        self.waits_for = ""
         if generation == self._generation:
             self._tag = tag
 

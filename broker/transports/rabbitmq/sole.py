@@ -35,6 +35,8 @@ _GONE_S = 0.3
 #: How long a consumer that had the lock before waits to learn who has it now. A cluster with a
 #: frozen node may not say until it has given the node up, and outcomes must not wait for that.
 _VERDICT_S = 2.0
+#: On a line on which a request was not answered.
+_SILENT_RELEASE_S = 0.3
 
 
 class _Holder(Enum):
@@ -164,11 +166,15 @@ class SoleUse:
         if link is None or link.lost.done():
             return
         try:
-            channel = await link.channel(confirms=False)
-            try:
-                for name in (self.lock, self._witness):
-                    await channel.delete_queue(name, if_empty=False)
-            finally:
-                await channel.close()
-        except BrokerError:
+            async with asyncio.timeout(_SILENT_RELEASE_S if link.silent else None):
+                await self._delete(link)
+        except (BrokerError, TimeoutError):
             return  # it ends with the connection
+
+    async def _delete(self, link: Link) -> None:
+        channel = await link.channel(confirms=False)
+        try:
+            for name in (self.lock, self._witness):
+                await channel.delete_queue(name, if_empty=False)
+        finally:
+            await channel.close()

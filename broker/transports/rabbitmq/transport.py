@@ -53,6 +53,9 @@ _BIND_S = 2.0
 _TRIES = 4
 #: AMQP writes it in two bytes.
 _MAX_PREFETCH = 65_535
+#: Into so many parts is the time of a start divided where a mute queue can be replaced. RabbitMQ
+#: deletes it after five seconds, and it has to be made anew in what is left.
+_STARTS = 3
 
 
 class RabbitTransport:
@@ -238,6 +241,7 @@ class RabbitTransport:
             lock=lock,
             on_resumed=on_resumed,
             on_mute=on_mute,
+            first_patience_s=self._settings.connect_timeout_s / _STARTS if on_mute else None,
             redeclare=self._redeclare,
             counters=self._counters,
             on_closed=self._consumers.discard,
@@ -280,8 +284,9 @@ class RabbitTransport:
             async with asyncio.timeout(self._settings.connect_timeout_s):
                 await consumer.start()
         except TimeoutError:
+            ready = self._consuming.ready
             await consumer.close()
-            raise self._no_connection(doing) from None
+            raise self._no_connection(doing, consumer.waits_for if ready else "") from None
         except BaseException:
             await consumer.close()
             raise
@@ -332,8 +337,20 @@ class RabbitTransport:
         except TimeoutError:
             raise self._no_connection("using the broker") from None
 
-    def _no_connection(self, doing: str) -> BrokerUnreachableError:
+    def _no_connection(self, doing: str, mute: str = "") -> BrokerUnreachableError:
+        """
+        Args:
+            doing: What was tried.
+            mute: The queue that did not answer, if it is that and not the connection.
+        """
         why = self._consuming.failure or "the connection to the broker did not come back"
+        if mute:
+            why = (
+                "the queue does not answer. Look whether a majority of the nodes that it is on is "
+                "running. If all of them are, it has no leader, because its broker was killed in "
+                f"its first second: delete it (rabbitmqctl delete_queue {mute}), which loses what "
+                "is in it"
+            )
         return BrokerUnreachableError(
             f"{doing}: no success within {self._settings.connect_timeout_s:g} s: {why}"
         )

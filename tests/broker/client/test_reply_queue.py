@@ -14,10 +14,11 @@ import pytest
 
 from effectmq.broker.client import asking_again
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.client.reply_queue import may_be_unregistered, replace_mute
+from effectmq.broker.client.reply_queue import may_be_replaced, replace_mute
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.attachments.large_bodies import ClaimCheck
 from effectmq.broker.store.attachments.settings import AttachmentSettings
+from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.port import QueueStats, Transport
@@ -34,6 +35,7 @@ from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import OUTCOME_TYPE, Reply, encode_reply, join_replies
 from effectmq.protocol.topology import Queue, Topology, TopologySettings, reply_topology
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
+from tests.broker.store.journal.effects import Writer
 from tests.brokers.provide import Broker, Brokers, label
 from tests.brokers.proxy import ChaosProxy
 from tests.conftest import _SETTINGS, _have
@@ -202,14 +204,22 @@ async def test_the_queue_of_an_identity_always_stays(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made_here", "served_s", "young"),
-    [(True, 0.0, True), (True, 4.9, True), (True, 5.0, False), (False, 0.0, False)],
+    ("made_here", "recorded", "served_s", "lossless"),
+    [
+        (True, False, 0.0, True),
+        (True, False, 4.9, True),
+        (True, True, 5.0, False),
+        (False, True, 0.0, True),
+        (False, True, 5.0, False),
+        (False, False, 0.0, False),
+    ],
 )
 def test_only_a_queue_that_may_be_unregistered_is_replaced(
-    made_here: bool, served_s: float, young: bool
+    made_here: bool, recorded: bool, served_s: float, lossless: bool
 ) -> None:
     """Any other one that does not answer may have outcomes in it, and come back."""
-    assert may_be_unregistered(made_here=made_here, served_s=served_s) is young
+    replaced = may_be_replaced(made_here=made_here, recorded=recorded, served_s=served_s)
+    assert replaced is lossless
 
 
 @pytest.mark.rabbitmq
@@ -248,6 +258,48 @@ async def test_a_mute_queue_is_deleted_by_who_made_it_and_by_nobody_else(
             await client.attach(nap(1, "2")).outcome(PATIENCE_S)
             assert [reply.effect_id for reply in client.unclaimed()] == ([] if made_here else ["1"])
         await operator.delete(queue.queues[0].name)
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize("found", ["nothing", "a queue", "a queue and a journal"])
+async def test_a_queue_that_is_mute_at_the_start_is_replaced_where_nothing_is_lost(
+    broker: Broker,
+    topology: TopologySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    found: str,
+) -> None:
+    """Made by this client, or with a journal that has what was in it; others are asked again."""
+    journal = f"sqlite:///{tmp_path}/j.db" if found.endswith("journal") else None
+    consume, deleted = Channel.consume, list[str]()
+    delete = Channel.delete_queue
+
+    async def silent_once(self: Channel, queue: str, **options: Any) -> str:
+        monkeypatch.setattr(Channel, "consume", consume)
+        raise SilentError("no answer")
+
+    async def note(self: Channel, queue: str, *, if_empty: bool) -> None:
+        deleted.append(queue)
+        await delete(self, queue, if_empty=if_empty)
+
+    [queue] = reply_topology(topology, "p").queues
+    client = EffectClient(broker.url, identity="p", topology=topology, journal=journal)
+    async with open_transport(broker.url) as operator:
+        if found != "nothing":
+            await operator.declare(Topology(queues=(queue,)))
+            await operator.publish("", queue.name, answer(client, "1"))
+        if journal is not None:
+            async with Journal(journal, namespace=topology.namespace) as records:
+                await Writer(records).complete(client.attach(nap(1, "1")).request)
+        monkeypatch.setattr(Channel, "consume", silent_once)
+        monkeypatch.setattr(Channel, "delete_queue", note)
+        async with client:
+            assert (queue.name in deleted) is (found != "a queue")
+            if found == "nothing":
+                await operator.publish("", queue.name, answer(client, "1"))
+            outcome = await client.attach(nap(1, "1")).outcome(PATIENCE_S)
+            assert outcome == RuntimeEffectOutcomeSleep()
+        await operator.delete(queue.name)
 
 
 async def test_a_queue_is_not_deleted_when_nothing_else_is_answered_either(stage: Stage) -> None:

@@ -84,7 +84,13 @@ class Publish(NamedTuple):
 class _Caller(Protocol):
     """``Link.call``."""
 
-    async def __call__(self, waiting: Awaitable[T], doing: str, operation: Operation = "") -> T: ...
+    async def __call__(
+        self,
+        waiting: Awaitable[T],
+        doing: str,
+        operation: Operation = "",
+        patience_s: float | None = None,
+    ) -> T: ...
 
 
 class Channel:
@@ -354,6 +360,7 @@ class Channel:
         on_delivery: RawDelivery,
         on_cancel: Callable[[], None],
         priority: int = 0,
+        patience_s: float | None = None,
     ) -> str:
         """
         Subscribe, and give the consumer tag.
@@ -365,6 +372,7 @@ class Channel:
             on_delivery: Hears of each message.
             on_cancel: Hears of a server-sent cancel.
             priority: Consumers with a lower one get what this one has no room for; 0 is the usual.
+            patience_s: For how long an answer is waited for, when not as long as usual.
         """
         await self._call(self._channel.basic_qos(prefetch_count=prefetch), "setting the prefetch")
 
@@ -386,6 +394,7 @@ class Channel:
             ),
             f"consuming from {queue!r}",
             "consume",
+            patience_s,
         )
         return reply.consumer_tag or ""
 
@@ -590,10 +599,16 @@ class Channel:
             if self._close_code != _PRECONDITION_FAILED:
                 raise
 
-    async def _call(self, waiting: Awaitable[T], doing: str, operation: Operation = "") -> T:
+    async def _call(
+        self,
+        waiting: Awaitable[T],
+        doing: str,
+        operation: Operation = "",
+        patience_s: float | None = None,
+    ) -> T:
         """One request at a time, remembered for ``abandon``."""
         self._request = request = asyncio.ensure_future(waiting)
-        return await self._bounded_call(request, doing, operation)
+        return await self._bounded_call(request, doing, operation, patience_s)
 
     # Closing ---------------------------------------------------------------------------------
 

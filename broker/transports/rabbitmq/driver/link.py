@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 3.0
 _CUT_TIMEOUT_S = 1.0
+#: For the goodbye of a line on which a request was not answered: that may not be, either.
+_SILENT_CLOSE_S = 0.3
 #: The broker sends a heartbeat twice in an interval.
 _SILENT_INTERVALS = 2
 _READ_FIRST_S = 0.25
@@ -72,6 +74,8 @@ class Link:
         self._channels: set[Channel] = set()
         self._number = 0
         self.reason = ""
+        #: Whether a request was not answered in time.
+        self.silent = False
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         library: Any = self._underlay
         self.outbox = Outbox(wire.write)
@@ -199,7 +203,13 @@ class Link:
         if not opening.cancelled() and opening.exception() is None:
             self._take(opening.result()).abandon("not needed")
 
-    async def call(self, waiting: Awaitable[T], doing: str, operation: Operation = "") -> T:
+    async def call(
+        self,
+        waiting: Awaitable[T],
+        doing: str,
+        operation: Operation = "",
+        patience_s: float | None = None,
+    ) -> T:
         """
         Await the library, bounded, and translate whatever it raises.
 
@@ -213,11 +223,13 @@ class Link:
         asked = cancellations()
         request = asyncio.ensure_future(waiting)
         request.add_done_callback(seen)
+        limit_s = self._timeout_s if patience_s is None else patience_s
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(limit_s):
                 return await asyncio.shield(request)
         except TimeoutError:
-            raise silent_error(self._address, doing, self._timeout_s) from None
+            self.silent = True
+            raise silent_error(self._address, doing, limit_s) from None
         except asyncio.CancelledError:
             if cancellations() > asked:
                 raise
@@ -243,7 +255,8 @@ class Link:
         ending = closing(self._underlay)
         self.outbox.flush()
         try:
-            await bounded(self._connection.close(), _CLOSE_TIMEOUT_S)
+            goodbye_s = _SILENT_CLOSE_S if self.silent else _CLOSE_TIMEOUT_S
+            await bounded(self._connection.close(), goodbye_s)
         finally:
             self._wire.cut()
             if not self.lost.done():
