@@ -23,7 +23,9 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.store.database.late import LateDatabase
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.database.absent import AbsentDatabase
+from effectmq.broker.store.database.port import Database
 from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.broker.store.sessions import SessionInbox
 from effectmq.consumers.processes import (
@@ -40,7 +42,7 @@ from effectmq.consumers.sessions import (
     PromptProvider,
     SurfaceHandler,
 )
-from effectmq.protocol.errors import ConfigurationError, TransportClosedError
+from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.tools import PreparedToolCall, ToolCallOutput
@@ -175,21 +177,16 @@ class Boundary:
 
     def __init__(self, worker: Worker, hooks: tuple[CheckpointHook, ...]) -> None:
         self._worker = worker
-        self.database = LateDatabase(self._address, lambda: worker.topology.namespace)
+        self.database = _database(worker.place.journal)
         self.inbox = SessionInbox(self.database)
         self.registry = ProcessRegistry(self.database, on_wake=self.inbox.deliver_wake)
         self.checkpoints = CheckpointHandler(self.inbox, hooks)
         self.calls = BoundaryCalls(worker)
         self._stack = AsyncExitStack()
 
-    def _address(self) -> str:
-        # Asked for when the worker starts: the command line may have changed it.
-        if self._worker.journal is None:
-            raise ConfigurationError(
-                "processes, code sessions and inboxes are kept in the journal's database and this "
-                "worker has no journal; name one with journal= or EFFECTMQ_JOURNAL"
-            )
-        return self._worker.journal
+    def adopt(self, namespace: str) -> None:
+        """Belong to the namespace of the worker."""
+        self.database.adopt(namespace)
 
     async def __aenter__(self) -> Self:
         """
@@ -239,3 +236,13 @@ class Boundary:
             execute=execute,
             images=self._worker.attachments,
         )
+
+
+def _database(journal: str | None) -> Database:
+    """The journal's, opened once more; a worker without one may take kinds that keep nothing."""
+    if journal is not None:
+        return open_database(journal)
+    return AbsentDatabase(
+        "processes, code sessions and inboxes are kept in the journal's database and this worker "
+        "has no journal; name one with journal= or EFFECTMQ_JOURNAL"
+    )

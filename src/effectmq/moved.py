@@ -45,7 +45,7 @@ _ROOMS = (
         "broker.store.attachments",
         "directory memory objects opening references s3 settings store",
     ),
-    ("broker.databases", "broker.store.database", "belonging faults late"),
+    ("broker.databases", "broker.store.database", "belonging faults"),
     (
         "broker.databases",
         "broker.store.database.postgres",

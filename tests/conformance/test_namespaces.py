@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from effectmq.broker.store.database import open_database
-from effectmq.broker.store.database.late import LateDatabase
 from effectmq.broker.store.database.port import Database
 from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.broker.store.journal.archive.summaries import EffectFilter, EffectIdError
@@ -189,12 +188,10 @@ class TestBelonging:
 
         assert await namespace_of(open_database(database_url)) == "effects"
         adopted, named = open_database(database_url), open_database(database_url, namespace=MINE)
-        late = LateDatabase(lambda: database_url)
-        for database in (adopted, named, late):
+        for database in (adopted, named):
             database.adopt(THEIRS)
         assert await namespace_of(adopted) == THEIRS
         assert await namespace_of(named) == MINE
-        assert await namespace_of(late) == THEIRS
         with pytest.raises(ConfigurationError, match="open it once for each"):
             adopted.adopt("another")
 

@@ -150,7 +150,11 @@ class PostgresDatabase:
         loop = asyncio.get_running_loop()
         if self._threads is None:
             closed: asyncio.Future[T] = loop.create_future()
-            closed.set_exception(DatabaseUnavailableError("the journal is not open"))
+            closed.set_exception(
+                DatabaseUnavailableError(
+                    "the journal is not open; it is opened and closed with its worker or client"
+                )
+            )
             return closed
         done = loop.run_in_executor(self._threads, partial(self._run, job))
         watch = _Watch(loop, job, self._patience_s)

@@ -148,7 +148,11 @@ class SqliteDatabase:
     ) -> asyncio.Future[T]:
         if self._lanes is None:
             closed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-            closed.set_exception(DatabaseUnavailableError("the journal is not open"))
+            closed.set_exception(
+                DatabaseUnavailableError(
+                    "the journal is not open; it is opened and closed with its worker or client"
+                )
+            )
             return closed
         chosen = self._lanes[lane]
         return chosen.call(partial(chosen.transact, begin, work, self.namespace))

@@ -1,0 +1,62 @@
+"""What stands for a database where there is none: refused when it is opened, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from effectmq.broker.store.database.belonging import Belonging
+from effectmq.broker.store.database.port import Transaction
+from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableError
+
+__all__ = ["AbsentDatabase"]
+
+T = TypeVar("T")
+
+
+class AbsentDatabase:
+    """
+    No database, for a program that may never need one.
+
+    Args:
+        why: What opening it says.
+    """
+
+    where = "none"
+    durable = False
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+        self._belonging = Belonging(None)
+
+    @property
+    def namespace(self) -> str:
+        """See the port."""
+        return self._belonging.namespace
+
+    def adopt(self, namespace: str) -> None:
+        """See the port."""
+        self._belonging.adopt(namespace, self.where)
+
+    async def __aenter__(self) -> NoReturn:
+        """
+        Refuse to open.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(self._why)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Nothing was opened."""
+
+    def write(self, work: Callable[[Transaction], T]) -> asyncio.Future[T]:
+        """See the port."""
+        return self.read(work)
+
+    def read(self, work: Callable[[Transaction], T]) -> asyncio.Future[T]:
+        """See the port."""
+        closed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        closed.set_exception(DatabaseUnavailableError("the journal is not open: there is none"))
+        return closed
