@@ -11,12 +11,13 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, TypeGuard
 
 from effectmq.broker.store.journal.records import OnUncertain, WhenDoubtful
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.runtime.threads import in_thread
 from effectmq.protocol.encoding.model import from_tree
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import (
     ConfigurationError,
     HandlerError,
@@ -355,12 +356,12 @@ async def call(
         keywords: By name.
     """
     if is_async(function):
-        return await cast("Awaitable[object]", function(*arguments, **keywords))
+        return await function(*arguments, **keywords)
     result = await in_thread(partial(_in_thread, function, arguments, keywords))
-    return await cast("Awaitable[object]", result) if inspect.isawaitable(result) else result
+    return await result if inspect.isawaitable(result) else result
 
 
-def is_async(function: object) -> bool:
+def is_async(function: object) -> TypeGuard[Callable[..., Awaitable[object]]]:
     """Whether calling it only makes a coroutine: such a call needs no thread."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object's, not whether it has one
@@ -385,9 +386,9 @@ def checked_outcome(kind: str, result: object) -> RuntimeEffectOutcome:
         RejectEffectError: When it is something else; trying again would do everything again, and
             give the same.
     """
-    if isinstance(result, dict):
+    if is_object(result):
         try:
-            result = cast("object", from_tree(RuntimeEffectOutcome, cast("object", result)))
+            result = from_tree(RuntimeEffectOutcome, result)
         except MalformedError as problem:
             raise RejectEffectError(
                 "runtime_effect_wrong_outcome",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.protocol.encoding.narrowing import is_dict, is_sequence
@@ -186,13 +185,10 @@ def _replaced(value: object, references: dict[int, AttachmentRef]) -> object:
         return [_replaced(item, references) for item in value]
     match value:
         case ToolReturn():
-            control = cast("Control | None", _replaced(value.control, references))
+            control = None if value.control is None else _control(value.control, references)
             return ToolReturn(_replaced(value.value, references), control)
-        case FinishTurn():
-            return FinishTurn(_replaced(value.value, references))
-        case FailTurn():
-            raw = _replaced(value.raw, references)
-            return FailTurn(value.message, value.code, value.class_, raw)
+        case FinishTurn() | FailTurn():
+            return _control(value, references)
         case _:
             return value
 
@@ -233,3 +229,14 @@ async def _put(
             source="runtime",
             retry=repeatable,
         ) from None
+
+
+def _control(control: Control, references: dict[int, AttachmentRef]) -> Control:
+    match control:
+        case FinishTurn():
+            return FinishTurn(_replaced(control.value, references))
+        case FailTurn():
+            raw = _replaced(control.raw, references)
+            return FailTurn(control.message, control.code, control.class_, raw)
+        case _:
+            return control

@@ -19,7 +19,6 @@ from typing import (
     NoReturn,
     TypeVar,
     Union,
-    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -188,11 +187,15 @@ def documentation(function: object) -> str:
         owner = owner.func
     text = inspect.getdoc(owner if inspect.isclass(owner) else target)
     if not text and not inspect.isroutine(owner):
-        text = inspect.getdoc(cast("object", owner if inspect.isclass(owner) else type(owner)))
+        text = inspect.getdoc(_class_of(owner))
     return (text or "").strip()
 
 
-def _parameters(tool: str, function: object) -> list[inspect.Parameter]:
+def _class_of(called: object) -> object:
+    return called if inspect.isclass(called) else type(called)
+
+
+def _parameters(tool: str, function: Any) -> list[inspect.Parameter]:
     if isinstance(function, classmethod):
         _refuse(tool, "it is a classmethod object", "register it after its class: Class.method")
     if _is_generator(function):
@@ -202,7 +205,7 @@ def _parameters(tool: str, function: object) -> list[inspect.Parameter]:
             "return a list, or send pieces with context.stream",
         )
     try:
-        found = list(inspect.signature(function).parameters.values())  # type: ignore[arg-type]
+        found = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as problem:
         _refuse(tool, f"its signature cannot be read ({describe(problem)})", "wrap it in a def")
     fixed = _fixed(function)
@@ -276,13 +279,13 @@ def result_hint(function: object) -> Any:
         return Any
 
 
-def _annotations(function: object, target: Any) -> dict[str, Any]:
+def _annotations(function: Any, target: Any) -> dict[str, Any]:
     """Those of the signature as it is told, which a decorator may have changed."""
     own: dict[str, Any] = dict(getattr(target, "__annotations__", None) or {})
     if getattr(inspect.unwrap(target), "__signature__", None) is None:
         return own
     try:
-        told = inspect.signature(function)  # type: ignore[arg-type]
+        told = inspect.signature(function)
     except (TypeError, ValueError):
         return own
     found = {

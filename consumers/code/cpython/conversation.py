@@ -8,7 +8,6 @@ import base64
 import json
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import cast
 
 from effectmq.consumers.code.cpython.child import Child
 from effectmq.consumers.code.cpython.verdicts import FORGED, explained_error, fault
@@ -16,6 +15,7 @@ from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.engine import BlockStoppedError, Host
 from effectmq.consumers.code.faults import OVER_QUESTIONS
 from effectmq.consumers.code.settings import CodeSettings
+from effectmq.protocol.encoding.narrowing import is_object, items_of, members_of
 
 __all__ = ["Conversation", "Finished"]
 
@@ -110,9 +110,8 @@ class Conversation:
     async def _called(self, name: str, question: dict[str, object]) -> object:
         if not self._host.knows(name):
             raise CodeError("NameError", f"name '{name}' is not defined")
-        args = tuple(_received(item) for item in cast("list[object]", question["args"]))
-        given = cast("dict[str, object]", question["kwargs"])
-        kwargs = {key: _received(item) for key, item in given.items()}
+        args = tuple(_received(item) for item in items_of(question["args"]))
+        kwargs = {key: _received(item) for key, item in members_of(question["kwargs"]).items()}
         number = question.get("later")
         if number is None:
             return await self._host.call(name, args, kwargs)
@@ -127,13 +126,13 @@ def _document(line: bytes) -> dict[str, object]:
         document: object = json.loads(line)
     except (ValueError, RecursionError):
         raise BlockStoppedError(FORGED) from None
-    if not isinstance(document, dict):
+    if not is_object(document):
         raise BlockStoppedError(FORGED)
-    return cast("dict[str, object]", document)
+    return document
 
 
 def _received(item: object) -> object:
-    match cast("dict[str, object]", item):
+    match members_of(item):
         case {"json": value}:
             return value
         case {"bytes": str() as text}:

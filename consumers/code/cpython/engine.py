@@ -16,6 +16,7 @@ import json
 import os
 import platform
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from effectmq.consumers.code.cpython.check import check
 from effectmq.consumers.code.cpython.child import Child, EndedError
@@ -36,6 +37,9 @@ from effectmq.consumers.code.faults import over_output, stopped
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
+
+if TYPE_CHECKING:
+    from effectmq.consumers.code.cpython.inside.wire import Instructions
 
 __all__ = ["CPythonEngine"]
 
@@ -141,7 +145,7 @@ class _Run:
         if answer.get("type") == "unreadable":
             raise StateUnreadableError(printable(str(answer.get("problem")), 300))
 
-    def _described(self, program: Program, host: Host) -> dict[str, object]:
+    def _described(self, program: Program, host: Host) -> Instructions:
         settings = self._settings
         return {
             "code": program.code,

@@ -4,10 +4,11 @@ Images that code shows: bytes that it has, or attachments that a tool gave it.
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol
 
 from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.settings import CodeSettings
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import MalformedError, PayloadTooLargeError
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.execution import ExecImage
@@ -114,9 +115,9 @@ class Images:
 
 def _reference(image: object) -> AttachmentRef:
     value: object = None
-    if isinstance(image, dict):
+    if is_object(image):
         try:
-            value = cast("object", decode_tool_value(cast("object", image)))
+            value = decode_tool_value(image)
         except MalformedError as problem:
             raise CodeError("ValueError", f"this is no attachment: {problem}") from None
     if not isinstance(value, AttachmentRef):

@@ -7,8 +7,7 @@ it a million times, or hold itself. So everything that walks through one counts 
 
 from __future__ import annotations
 
-from typing import cast
-
+from effectmq.protocol.encoding.narrowing import is_dict, is_sequence
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.tool_value import encode_tool_value
 from effectmq.protocol.wire.tools import (
@@ -92,11 +91,10 @@ class _Json:
             if value - value != 0.0:
                 raise UnsendableError(f"it holds {value!r}, which JSON does not have")
             return value
-        if isinstance(value, list | tuple):
-            return [self.of(item, room - 1) for item in cast("list[object]", value)]
-        if isinstance(value, dict):
-            members = cast("dict[object, object]", value)
-            return {self._name(name): self.of(item, room - 1) for name, item in members.items()}
+        if is_sequence(value):
+            return [self.of(item, room - 1) for item in value]
+        if is_dict(value):
+            return {self._name(name): self.of(item, room - 1) for name, item in value.items()}
         raise UnsendableError(f"it holds a {type(value).__name__}, which JSON does not have")
 
     def _name(self, name: object) -> str:

@@ -273,7 +273,7 @@ class _Drive:
         seconds = await self._host.now_ms() / 1_000
         if step.function_name == "time.time":
             return seconds
-        zone = cast("tzinfo | None", step.args[0]) if step.args else None
+        zone: tzinfo | None = step.args[0] if step.args else None
         now = datetime.fromtimestamp(seconds, zone or UTC)
         if step.function_name == "date.today":
             return now.date()

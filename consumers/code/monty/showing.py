@@ -16,6 +16,8 @@ from pathlib import PurePath
 from types import EllipsisType
 from typing import cast
 
+from effectmq.protocol.encoding.narrowing import is_array, is_dict, is_sequence, is_set
+
 __all__ = ["shown"]
 
 _MAX_DEPTH = 100
@@ -74,15 +76,14 @@ def _pieces(value: object, room: int, limit: int) -> Iterator[str]:
 
 
 def _container(value: object, room: int, limit: int) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from _members(cast("dict[object, object]", value), room, limit)
-    elif isinstance(value, list):
-        yield from _items(cast("list[object]", value), "[", "]", room, limit)
-    elif isinstance(value, tuple):
-        items = cast("tuple[object, ...]", value)
-        yield from _items(items, "(", ",)" if len(items) == 1 else ")", room, limit)
-    elif isinstance(value, set | frozenset):
-        yield _set(cast("set[object] | frozenset[object]", value), room, limit)
+    if is_dict(value):
+        yield from _members(value, room, limit)
+    elif is_array(value):
+        yield from _items(value, "[", "]", room, limit)
+    elif is_sequence(value):
+        yield from _items(value, "(", ",)" if len(value) == 1 else ")", room, limit)
+    elif is_set(value):
+        yield _set(value, room, limit)
     elif isinstance(value, deque):
         yield from _items(cast("deque[object]", value), "deque([", "])", room, limit)
     elif isinstance(value, BaseException):
@@ -131,11 +132,11 @@ def _instance(value: object, room: int, limit: int) -> Iterator[str]:
     """An object of a class that the code defined, of which only name and attributes came out."""
     name = getattr(value, "name", None)
     attributes = getattr(value, "attributes", None)
-    if not isinstance(name, str) or not isinstance(attributes, dict):
+    if not isinstance(name, str) or not is_dict(attributes):
         yield f"<{type(value).__name__}>"
         return
     yield f"{name}("
-    for number, (key, item) in enumerate(cast("dict[object, object]", attributes).items()):
+    for number, (key, item) in enumerate(attributes.items()):
         if number:
             yield ", "
         yield f"{key}="

@@ -9,9 +9,10 @@ only texts. Libraries do it in their own ways: the data as JSON, a text that was
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 from pydantic_core import from_json
+
+from effectmq.protocol.encoding.narrowing import is_array, is_object
 
 __all__ = ["own_texts"]
 
@@ -27,9 +28,9 @@ def own_texts(texts: Sequence[str], structured: object) -> list[bool]:
         texts: Of one result, in order.
         structured: The structured data of the same result.
     """
-    wholes = [structured]
-    if isinstance(structured, dict) and _WRAPPED in structured:
-        wholes.append(cast("dict[str, object]", structured)[_WRAPPED])
+    wholes: list[object] = [structured]
+    if is_object(structured) and _WRAPPED in structured:
+        wholes.append(structured[_WRAPPED])
     own = [bool(text.strip()) and not any(_spells(text, one) for one in wholes) for text in texts]
     spelling = [text for text, says in zip(texts, own, strict=True) if says]
     if any(_item_by_item(spelling, one) for one in wholes):
@@ -38,17 +39,17 @@ def own_texts(texts: Sequence[str], structured: object) -> list[bool]:
 
 
 def _item_by_item(texts: Sequence[str], items: object) -> bool:
-    if not isinstance(items, list):
+    if not is_array(items):
         return False
-    flat = list(_leaves(cast("list[object]", items)))
+    flat = list(_leaves(items))
     return len(flat) == len(texts) and all(map(_spells, texts, flat))
 
 
 def _leaves(items: list[object]) -> Iterator[object]:
     """The items, and those of lists within, as libraries flatten them; lists have few levels."""
     for item in items:
-        if isinstance(item, list):
-            yield from _leaves(cast("list[object]", item))
+        if is_array(item):
+            yield from _leaves(item)
         elif item is not None:
             yield item
 
@@ -64,12 +65,10 @@ def _spells(text: str, value: object) -> bool:
 
 def _equal(one: object, other: object) -> bool:
     """Whether two values are the same as JSON: a number is no truth value, as Python has it."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        mine, theirs = cast("dict[str, object]", one), cast("dict[str, object]", other)
-        return mine.keys() == theirs.keys() and all(
-            _equal(value, theirs[name]) for name, value in mine.items()
+    if is_object(one) and is_object(other):
+        return one.keys() == other.keys() and all(
+            _equal(value, other[name]) for name, value in one.items()
         )
-    if isinstance(one, list) and isinstance(other, list):
-        left, right = cast("list[object]", one), cast("list[object]", other)
-        return len(left) == len(right) and all(map(_equal, left, right))
+    if is_array(one) and is_array(other):
+        return len(one) == len(other) and all(map(_equal, one, other))
     return isinstance(one, bool) == isinstance(other, bool) and one == other

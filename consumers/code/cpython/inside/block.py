@@ -9,9 +9,8 @@ import ast
 import inspect
 import linecache
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from types import CodeType, TracebackType
-from typing import cast
 
 from effectmq.consumers.code.cpython.inside.awaited import awaited_calls
 from effectmq.consumers.code.cpython.inside.clock import install_in_asyncio
@@ -63,10 +62,10 @@ def evaluate(
     return variables.pop(_VALUE, None)
 
 
-def _run(running: object) -> None:
+def _run(running: Coroutine[object, object, object]) -> None:
     import asyncio
 
-    asyncio.run(cast("asyncio.Future[None]", running))  # type: ignore[arg-type]
+    asyncio.run(running)
 
 
 def _compiled(tree: ast.Module) -> CodeType:
@@ -76,7 +75,8 @@ def _compiled(tree: ast.Module) -> CodeType:
         tree.body[-1] = ast.copy_location(ast.Assign([name], last.value), last)
     ast.fix_missing_locations(tree)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return cast("CodeType", compile(tree, _FILE, "exec", flags=flags, dont_inherit=True))
+    code: CodeType = compile(tree, _FILE, "exec", flags=flags, dont_inherit=True)
+    return code
 
 
 def _awaited_at_once(tree: ast.Module) -> set[tuple[int, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from effectmq.consumers.code.cpython.inside.wire import Wire
 
@@ -61,7 +61,8 @@ class _Clock:
 
     def now_ms(self) -> int:
         if self._now_ms is None:
-            self._now_ms = cast("int", self._wire.ask({"type": "now"}))
+            now_ms: int = self._wire.ask({"type": "now"})
+            self._now_ms = now_ms
         return self._now_ms
 
     def now_s(self) -> float:
@@ -70,8 +71,8 @@ class _Clock:
     def now_ns(self) -> int:
         return self.now_ms() * 1_000_000
 
-    def sleep(self, seconds: float) -> None:
-        if not isinstance(cast("object", seconds), int | float):
+    def sleep(self, seconds: object) -> None:
+        if not isinstance(seconds, int | float):
             raise TypeError(f"cannot sleep for a {type(seconds).__name__}; expected a number")
         self._now_ms = None
         self._wire.ask({"type": "sleep", "seconds": float(seconds)})

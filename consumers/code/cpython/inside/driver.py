@@ -13,13 +13,12 @@ import resource
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import cast
 
 from effectmq.consumers.code.cpython.inside import clock
 from effectmq.consumers.code.cpython.inside.block import LATER, evaluate, explained
 from effectmq.consumers.code.cpython.inside.kept import TooLargeError, remember, restore
 from effectmq.consumers.code.cpython.inside.later import Calls
-from effectmq.consumers.code.cpython.inside.wire import Wire
+from effectmq.consumers.code.cpython.inside.wire import Instructions, Wire
 
 __all__ = ["main"]
 
@@ -27,10 +26,10 @@ __all__ = ["main"]
 def main() -> None:
     """Run the one block of this process."""
     wire = Wire()
-    program = wire.read()
+    program = wire.instructions()
     state = wire.read_text() if program["has_state"] else None
-    _drop_to(cast("int | None", program["user"]))
-    _limit(cast("dict[str, int]", program["limits"]))
+    _drop_to(program["user"])
+    _limit(program["limits"])
     block = _Block(wire, program)
     try:
         block.restore(state)
@@ -38,9 +37,9 @@ def main() -> None:
         wire.write({"type": "unreadable", "problem": str(problem)})
         return
     wire.write({"type": "ready"})
-    document, *lines = block.run()
+    document, state = block.run()
     wire.flush()
-    wire.write(cast("dict[str, object]", document), *cast("list[str]", lines))
+    wire.write(document, *([] if state is None else [state]))
     # Whatever the block left running, or wants to be done at the end, is not waited for.
     os._exit(0)
 
@@ -59,16 +58,15 @@ def _limit(limits: dict[str, int]) -> None:
 
 
 class _Block:
-    def __init__(self, wire: Wire, program: dict[str, object]) -> None:
-        self._code = cast("str", program["code"])
+    def __init__(self, wire: Wire, program: Instructions) -> None:
+        self._code = program["code"]
         self._seed = program["seed"]
-        self._value_chars = cast("int", program["value_chars"])
-        self._state_bytes = cast("int", program["state_bytes"])
-        self._depth = cast("int", program["depth"])
-        limit_bytes = cast("int", program["argument_bytes"])
+        self._value_chars = program["value_chars"]
+        self._state_bytes = program["state_bytes"]
+        self._depth = program["depth"]
+        limit_bytes = program["argument_bytes"]
         self._functions = {
-            name: _function(wire, name, limit_bytes)
-            for name in cast("list[str]", program["functions"])
+            name: _function(wire, name, limit_bytes) for name in program["functions"]
         }
         # Code that looks itself up, as that of data classes does, finds itself.
         sys.modules["__main__"] = module = ModuleType("__main__")
@@ -84,7 +82,7 @@ class _Block:
     def restore(self, state: str | None) -> None:
         self._variables.update(self._functions)
         if state is None:
-            random.seed(cast("str", self._seed))
+            random.seed(self._seed)
             return
         kept, self._forgotten, randomness = restore(state)
         self._variables.update(kept)
@@ -93,8 +91,8 @@ class _Block:
         except TypeError as problem:
             raise ValueError(str(problem)) from None
 
-    def run(self) -> list[object]:
-        """The document that ends the block, and the line with the state."""
+    def run(self) -> tuple[dict[str, object], str | None]:
+        """The document that ends the block, and the line with the state, if it is kept."""
         sys.setrecursionlimit(self._depth)
         value = error = exception = ""
         try:
@@ -106,7 +104,7 @@ class _Block:
                 # Make room to say so.
                 problem.__traceback__ = None
                 self._variables.clear()
-                return [{"type": "done", "fault": "memory"}]
+                return {"type": "done", "fault": "memory"}, None
             self._hint(problem)
             error, exception = explained(problem, self._value_chars)
         document: dict[str, object] = {
@@ -117,15 +115,15 @@ class _Block:
         }
         return self._with_state(document)
 
-    def _with_state(self, document: dict[str, object]) -> list[object]:
+    def _with_state(self, document: dict[str, object]) -> tuple[dict[str, object], str | None]:
         try:
             kept = remember(self._session(), random.getstate(), self._state_bytes)
         except TooLargeError as problem:
-            return [{"type": "done", "fault": "state", "size_bytes": problem.size_bytes}]
+            return {"type": "done", "fault": "state", "size_bytes": problem.size_bytes}, None
         except MemoryError:
             self._variables.clear()
-            return [{"type": "done", "fault": "memory"}]
-        return [document, kept]
+            return {"type": "done", "fault": "memory"}, None
+        return document, kept
 
     def _session(self) -> dict[str, object]:
         return {

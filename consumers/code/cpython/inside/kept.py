@@ -65,12 +65,12 @@ def plain(value: object, limit_bytes: int, *, tuples: bool = False) -> None:
 
 def _check(value: object, budget: _Budget, room: int, tuples: bool) -> None:
     kind = type(value)
-    if kind is str:
-        budget.spend(len(cast("str", value)) + 2)
+    if type(value) is str:
+        budget.spend(len(value) + 2)
     elif value is None or kind is bool or kind is float:
         budget.spend(4)
-    elif kind is int:
-        bits = cast("int", value).bit_length()
+    elif type(value) is int:
+        bits = value.bit_length()
         if bits > _MAX_INT_BITS:
             raise NotPlainError(f"it holds a whole number of {bits} bits")
         budget.spend(1 + bits // 3)

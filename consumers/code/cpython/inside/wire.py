@@ -15,11 +15,26 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NoReturn, cast
+from typing import Any, NoReturn, TypedDict
 
 from effectmq.consumers.code.cpython.inside.kept import NotPlainError, TooLargeError, plain
 
-__all__ = ["Wire"]
+__all__ = ["Instructions", "Wire"]
+
+
+class Instructions(TypedDict):
+    """What the worker tells the sandbox before a block, in one document."""
+
+    code: str
+    seed: str
+    has_state: bool
+    functions: list[str]
+    user: int | None
+    limits: dict[str, int]
+    depth: int
+    value_chars: int
+    state_bytes: int
+    argument_bytes: int
 
 
 class Wire:
@@ -44,12 +59,16 @@ class Wire:
             line_buffering=True,
         )
 
-    def read(self) -> dict[str, object]:
-        """The next document of the worker."""
+    def instructions(self) -> Instructions:
+        """What to run; the first document of the worker, whom the sandbox believes."""
+        told: Instructions = self._read()
+        return told
+
+    def _read(self) -> Any:
         line = self._from_worker.readline()
         if not line:
             os._exit(0)
-        return cast("dict[str, object]", json.loads(line))
+        return json.loads(line)
 
     def read_text(self) -> str:
         """The next line of the worker as it is."""
@@ -68,7 +87,7 @@ class Wire:
         with suppress(OSError, ValueError):
             self._printed.flush()
 
-    def ask(self, document: Mapping[str, object]) -> object:
+    def ask(self, document: Mapping[str, object]) -> Any:
         """
         Ask the worker, and wait.
 
@@ -77,9 +96,9 @@ class Wire:
         """
         self.flush()
         self.write(document)
-        answer = self.read()
+        answer: dict[str, Any] = self._read()
         if "raise" in answer:
-            _raise(*cast("list[str]", answer["raise"]))
+            _raise(*answer["raise"])
         return answer.get("return")
 
     def call(
