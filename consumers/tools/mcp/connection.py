@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from effectmq.consumers.tools.mcp.doubts import (
+    Refusal,
+    Verdict,
+    known,
+    refused_unread,
+    says_nothing,
+    verdict,
+)
 from effectmq.consumers.tools.mcp.listing import LeftOut, left_out_of, passed_result
 from effectmq.consumers.tools.mcp.messages import Seal, Trouble
 from effectmq.consumers.tools.mcp.servers import McpServer
@@ -39,16 +47,14 @@ __all__ = [
 ]
 
 _HTTP_TIMEOUT_S = 10.0
-#: How long a server may take to say whether it knows a session.
-_PING_TIMEOUT_S = 5.0
+#: How long a server may take to say whether it knows a session; a part of what a call may take.
+_QUESTION_S = 5.0
+_QUESTION_PART = 0.25
+#: A process that works does not always listen, and nobody waits for what it says to this.
+_PATIENT_QUESTION_S = 30.0
 _MAX_PAGES = 100
-#: JSON-RPC says nothing was called, or what the call was wrong about.
 _BAD_ARGUMENTS = -32602
-_NO_SUCH_METHOD = -32601
 _CLOSED = -32000
-_NOT_FOUND = 404
-#: Statuses that say nothing about a session.
-_OTHER_REASONS = frozenset({401, 403, 408, 413, 429})
 #: Who logs addresses.
 _TALKATIVE = ("httpx2", "mcp.client.streamable_http")
 
@@ -60,10 +66,15 @@ class CallTroubleError(Exception):
     Args:
         trouble: Why.
         about_arguments: Whether the server said that the call's arguments, or its name, were wrong.
+        line: Whether the line that it came over is still of use; a refusal to ask the server about
+            when that is not known yet.
     """
 
-    def __init__(self, trouble: Trouble, *, about_arguments: bool = False) -> None:
+    def __init__(
+        self, trouble: Trouble, line: Verdict | Refusal, *, about_arguments: bool = False
+    ) -> None:
         self.trouble = trouble
+        self.line: Verdict | Refusal = line
         self.about_arguments = about_arguments
         super().__init__(trouble.reason)
 
@@ -184,14 +195,19 @@ class Connection:
         try:
             result = await self._client.call_tool(name, args)
         except MCPError as problem:
-            trouble = self._trouble(problem)
-            if await self._forgotten(trouble, problem):
+            refusal = Refusal(self._trouble(problem), problem.code)
+            line: Verdict | Refusal = refusal
+            if refused_unread(refusal):
+                line = await self.asked(refusal)
+            if line == "forgotten":
                 raise SessionForgottenError from None
-            bad = problem.code == _BAD_ARGUMENTS and trouble.origin in ("answer", "http")
-            raise CallTroubleError(trouble, about_arguments=bad) from None
+            origin = refusal.trouble.origin
+            bad = problem.code == _BAD_ARGUMENTS and origin in ("answer", "http")
+            raise CallTroubleError(refusal.trouble, line, about_arguments=bad) from None
         except (ValidationError, RuntimeError) as problem:
             # The library's own checks: the form of a result, and the tool's output schema.
-            raise CallTroubleError(Trouble("unreadable", _first_line(problem))) from None
+            unfit = Trouble("unreadable", _first_line(problem))
+            raise CallTroubleError(unfit, "alive") from None
         passed = passed_result(result.meta, self._seal)
         return _plain(result) if passed is None else passed
 
@@ -207,6 +223,14 @@ class Connection:
             return f"it ended at once: {trouble.reason}"
         return told(trouble)
 
+    def refused(self, problem: BaseException) -> Trouble | None:
+        """The status with which the server refused the connection; ``None`` for other reasons."""
+        from mcp import MCPError
+
+        problem = _innermost(problem)
+        trouble = self._trouble(problem) if isinstance(problem, MCPError) else None
+        return trouble if trouble is not None and trouble.origin == "http" else None
+
     def _trouble(self, problem: MCPError) -> Trouble:
         found = self._seal.opened(problem.data)
         if found is not None:
@@ -218,48 +242,52 @@ class Connection:
             return Trouble("lost", ended or "it closed the connection")
         return Trouble("unreadable", printable(problem.message.partition("?")[0], 200))
 
-    async def _forgotten(self, trouble: Trouble, problem: MCPError) -> bool:
+    async def asked(self, call: Refusal | None) -> Verdict:
         """
-        Whether the server has forgotten the session of a call, in whatever words it says so.
+        Ask the server whether it still knows the line.
 
-        The protocol has a status for it, 404. Servers that say something else say it to whatever is
-        asked in that session, so they are asked something that has nothing to do with any tool.
+        Args:
+            call: What went wrong on it; ``None`` when nobody waited for the end of the call.
         """
-        if not trouble.in_session or trouble.origin not in ("answer", "http"):
-            return False
-        if trouble.status == _NOT_FOUND:
-            return True
-        if trouble.status >= 500 or trouble.status in _OTHER_REASONS:
-            return False
-        if not trouble.status and problem.code in (_BAD_ARGUMENTS, _NO_SUCH_METHOD):
-            return False
-        refusal = await self._ping()
-        if refusal is None:
-            return False
-        found = self._trouble(refusal)
-        if found.origin == "http":
-            return 400 <= found.status < 500 and found.status not in _OTHER_REASONS
-        # Words may name the request, so the same code is enough: a ping calls no tool.
-        return found.origin == "answer" and refusal.code == problem.code
+        found = known(call, in_session=self._in_session)
+        if found is not None:
+            return found
+        refused: list[Refusal] = []
+        try:
+            async with asyncio.timeout(self._question_s):
+                # Not all know a ping; what a server has listed before it can list again.
+                for question in (self._client.session.send_ping, self._client.list_tools):
+                    refusal = await self._refusal(question)
+                    if refusal is None or says_nothing(refusal):
+                        return "alive"
+                    refused.append(refusal)
+        except TimeoutError:
+            return "dead"
+        return verdict(call, refused)
 
-    async def answers(self) -> bool:
-        """Whether the server still knows the line: it has an answer to what every server has."""
-        refusal = await self._ping()
-        return refusal is None or (
-            refusal.code == _NO_SUCH_METHOD and self._trouble(refusal).origin == "answer"
-        )
+    @property
+    def _in_session(self) -> bool:
+        return bool(getattr(self._wire, "in_session", False))
 
-    async def _ping(self) -> MCPError | None:
-        """The error that a ping is answered with; ``None`` for a good answer."""
+    @property
+    def _question_s(self) -> float:
+        if self._server.command:
+            return _PATIENT_QUESTION_S
+        limit_s = self._server.time_limit_s
+        return _QUESTION_S if limit_s is None else min(_QUESTION_S, limit_s * _QUESTION_PART)
+
+    async def _refusal(self, question: Callable[[], Awaitable[object]]) -> Refusal | None:
+        """How a question was not answered well; ``None`` when it was."""
         from mcp import MCPError
 
         try:
-            async with asyncio.timeout(_PING_TIMEOUT_S):
-                await self._client.session.send_ping()
+            await question()
         except MCPError as problem:
-            return problem
+            return Refusal(self._trouble(problem), problem.code)
+        except TimeoutError:
+            raise
         except Exception as problem:
-            return MCPError(0, type(problem).__name__)
+            return Refusal(Trouble("unreadable", type(problem).__name__))
         return None
 
 

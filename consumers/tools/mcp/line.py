@@ -9,7 +9,7 @@ task reads the server's list of tools again when the server says that it is anot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -18,13 +18,17 @@ from effectmq.consumers.tools.mcp.connection import (
     Connection,
     SessionForgottenError,
 )
+from effectmq.consumers.tools.mcp.doubts import Refusal
 from effectmq.consumers.tools.mcp.listing import LeftOut
+from effectmq.consumers.tools.mcp.messages import Trouble
 from effectmq.consumers.tools.mcp.servers import McpServer
 
 __all__ = ["Line", "NoConnectionError"]
 
 #: A list that changes all the time is read this often, in seconds.
 _BETWEEN_LISTS_S = 1.0
+#: How long the end of a line waits for what is told to the server.
+_LAST_WORDS_S = 1.0
 
 
 class NoConnectionError(Exception):
@@ -34,10 +38,14 @@ class NoConnectionError(Exception):
     Args:
         reason: Why.
         after_s: How long it makes sense to wait, in seconds.
+        refused: The HTTP status that said so.
     """
 
-    def __init__(self, reason: str, after_s: float | None = None) -> None:
+    def __init__(
+        self, reason: str, after_s: float | None = None, refused: Trouble | None = None
+    ) -> None:
         self.after_s = after_s
+        self.refused = refused
         super().__init__(reason)
 
 
@@ -59,6 +67,8 @@ class Line:
         self._connected: asyncio.Future[Connection] = loop.create_future()
         self._connected.add_done_callback(_retrieve)
         self._under_way = 0
+        self._doubt: asyncio.Task[None] | None = None
+        self._let_go: set[asyncio.Task[dict[str, Any]]] = set()
         self.listing: list[dict[str, Any]] = []
         self.left_out: list[LeftOut] = []
         self.lost = False
@@ -89,26 +99,64 @@ class Line:
         """
         connection = await asyncio.shield(self._connected)
         self._under_way += 1
+        calling = asyncio.create_task(connection.call(name, args))
         try:
-            result = await connection.call(name, args)
+            result = await asyncio.shield(calling)
             self.proven = True
             return result
         except SessionForgottenError:
             self.retire()
             raise
         except CallTroubleError as problem:
-            origin = problem.trouble.origin
-            self.proven = self.proven or origin in ("answer", "http")
-            if origin == "not_called" or (origin == "lost" and self._server.command):
-                self.drop()
-            elif origin == "lost" and not self.lost and not await connection.answers():
-                # The next call makes a connection of its own; those under way may still end.
-                self.retire()
+            self._hear_of(problem, connection)
+            raise
+        except asyncio.CancelledError:
+            self._release(calling)
+            self._ask(connection, None)
             raise
         finally:
             self._under_way -= 1
             if self.lost and not self._under_way:
                 self._leave.set()
+
+    async def certain(self) -> None:
+        """Wait until it is known whether a server that was asked about the line still knows it."""
+        if self._doubt is not None and self._server.url:
+            await asyncio.wait({self._doubt})
+
+    def _hear_of(self, problem: CallTroubleError, connection: Connection) -> None:
+        origin = problem.trouble.origin
+        self.proven = self.proven or origin in ("answer", "http")
+        if origin == "not_called" or (origin == "lost" and self._server.command):
+            self.drop()
+        elif isinstance(problem.line, Refusal):
+            self._ask(connection, problem.line)
+        elif problem.line == "dead" and not self.lost:
+            self.retire()
+
+    def _release(self, calling: asyncio.Task[dict[str, Any]]) -> None:
+        """
+        Let go of a call for which nobody waits; the server is told.
+
+        How long it takes to hear of it must not keep the one who waited.
+        """
+        self._let_go.add(calling)
+        calling.add_done_callback(self._let_go.discard)
+        calling.add_done_callback(_retrieve)
+        calling.cancel()
+
+    def _ask(self, connection: Connection, call: Refusal | None) -> None:
+        """Find out whether the line is still of use; the next call makes another one if not."""
+        if self.lost or (self._doubt is not None and not self._doubt.done()):
+            return
+
+        async def ask() -> None:
+            if await connection.asked(call) != "alive":
+                # Those that are under way may still end.
+                self.retire()
+
+        self._doubt = asyncio.create_task(ask())
+        self._doubt.add_done_callback(_retrieve)
 
     def retire(self) -> None:
         """No new calls; those that are under way may end."""
@@ -143,8 +191,9 @@ class Line:
                 try:
                     await self._leave.wait()
                 finally:
-                    following.cancel()
-                    await asyncio.wait({following})
+                    await _ended(
+                        {following, *self._let_go, *([self._doubt] if self._doubt else [])}
+                    )
         except Exception as caught:
             # After the connection was there: the way in which it was lost. Calls that were under
             # way know already.
@@ -152,7 +201,9 @@ class Line:
         finally:
             self.lost = True
             if not self._connected.done():
-                self._connected.set_exception(NoConnectionError(connection.why(problem)))
+                self._connected.set_exception(
+                    NoConnectionError(connection.why(problem), refused=connection.refused(problem))
+                )
 
     async def _follow(self, connection: Connection) -> None:
         """Read the list again whenever the server says that it is another one."""
@@ -178,7 +229,15 @@ async def _quietly(connection: Connection) -> None:
         await connection.follow()
 
 
-def _retrieve(future: asyncio.Future[Connection]) -> None:
+async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel them; what they have to say to the server may be said once more, and no longer."""
+    waited = set(tasks)
+    for task in waited:
+        task.cancel()
+    await asyncio.wait(waited, timeout=_LAST_WORDS_S)
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
     """Nobody may be waiting any more."""
     if not future.cancelled():
         future.exception()

@@ -40,6 +40,8 @@ logger = logging.getLogger("effectmq.mcp")
 #: twice as long after each further time, until a call is answered.
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+#: Statuses that say that the server is there, and not for us.
+_NOT_ALLOWED = frozenset({401, 403})
 
 
 class McpTools:
@@ -61,7 +63,7 @@ class McpTools:
         self._lines: set[Line] = set()
         self._pause_until = 0.0
         self._failures = 0
-        self._why = "its connections are lost before a call is answered"
+        self._why = NoConnectionError("its connections are lost before a call is answered")
         self._tools: dict[str, Tool] = {}
         self._left_out: dict[str, str] = {}
 
@@ -135,6 +137,10 @@ class McpTools:
         except SessionForgottenError:
             raise unavailable(f"{self} forgets its sessions at once", retry=True) from None
         except NoConnectionError as problem:
+            if problem.refused is not None and problem.refused.status in _NOT_ALLOWED:
+                raise failure_of(
+                    str(self), problem.refused, repeatable=repeatable, harmless=harmless
+                ) from None
             raise unavailable(
                 self._unreachable(problem), retry=True, after_s=problem.after_s
             ) from None
@@ -171,17 +177,19 @@ class McpTools:
 
     async def _connected(self) -> Line:
         loop = asyncio.get_running_loop()
+        if self._line is not None:
+            await self._line.certain()
         line = self._line
         if line is None or line.lost:
             rest_s = self._pause_until - loop.time()
             if rest_s > 0:
-                raise NoConnectionError(self._why, rest_s)
+                raise NoConnectionError(str(self._why), rest_s, self._why.refused)
             line = self._line = self._dial()
         try:
             await line.connected()
         except NoConnectionError as problem:
             if self._line is line and self._pause_until < loop.time():
-                self._why = str(problem)
+                self._why = problem
                 self._pause(self._failures)
             raise
         if self._listed is not line:

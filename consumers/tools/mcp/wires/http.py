@@ -8,12 +8,15 @@ calls on the line. Here each of them becomes the sealed error of the one call th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
+import anyio
 import httpx2
 
 from effectmq.consumers.decisions.retry_after import wait_asked_for
@@ -26,6 +29,7 @@ from effectmq.consumers.tools.mcp.messages import (
     read_messages,
     same,
 )
+from effectmq.consumers.tools.mcp.wires.asked import AbandonedError, Asked
 from effectmq.protocol.encoding.narrowing import is_object, members_of
 from effectmq.protocol.text import printable
 
@@ -33,6 +37,10 @@ __all__ = ["HttpWire"]
 
 _SESSION = "mcp-session-id"
 _MAX_ERROR_BYTES = 64 * 1024
+#: How long a server may take to hear what needs no answer, as that a call is cancelled.
+_COURTESY_S = 5.0
+#: How long it may take to let a session go.
+_GOODBYE_S = 2.0
 #: Statuses that say "not now".
 _LIMITED = frozenset({429, 503})
 _NOT_FOUND = -32601
@@ -60,10 +68,18 @@ class HttpWire(httpx2.AsyncClient):
     """
 
     def __init__(self, seal: Seal, headers: Mapping[str, str], timeout_s: float) -> None:
-        super().__init__(headers=dict(headers), timeout=httpx2.Timeout(timeout_s, read=None))
+        # How many calls there may be at once is for the worker to say.
+        super().__init__(
+            headers=dict(headers),
+            timeout=httpx2.Timeout(timeout_s, read=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+        )
         self._seal = seal
-        #: The methods of the requests that are under way.
-        self._asked: dict[str, str] = {}
+        #: The requests that are under way.
+        self._asked: dict[str, Asked] = {}
+        self._courtesies: set[asyncio.Task[None]] = set()
+        #: Whether the server has given a session.
+        self.in_session = False
         #: Of the protocol, once both sides have agreed on one.
         self.version = "2025-11-25"
 
@@ -72,39 +88,84 @@ class HttpWire(httpx2.AsyncClient):
     ) -> httpx2.Response:
         """Send a request, and read its answer before the library does."""
         if request.method != "POST":
-            response = await super().send(request, stream=stream, **options)
-            if stream and request.method == "GET" and _is_events(response):
-                # A stream that is taken up again brings the answers to earlier requests.
-                return self._retold(response, None, request)
-            return response
-        id_, method = _request(await request.aread())
+            return await self._beside(request, stream=stream, **options)
+        message: dict[str, Any] = json.loads(await request.aread())
+        id_ = message.get("id") if "method" in message else None
         if id_ is None:
-            return await self._told(request, stream=stream, **options)
-        self._asked[str(id_)] = method
+            return await self._told(message, request, **options)
+        self.in_session = self.in_session or _SESSION in request.headers
+        asked = self._asked[str(id_)] = Asked(str(message["method"]))
         try:
-            response = await super().send(request, stream=True, **options)
+            with asked.waiting():
+                response = await super().send(request, stream=True, **options)
+                response = await self._read(id_, asked, response, request)
         except httpx2.TransportError as problem:
             return self._failed(id_, _broken(problem), request)
+        except AbandonedError:
+            return self._failed(id_, Trouble("lost", "nobody waits for it"), request)
         except BaseException:
             self._asked.pop(str(id_), None)
             raise
-        return await self._read(id_, response, request)
+        return response
 
-    async def _told(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """A notification has no answer; one that does not arrive is as one that was not heard."""
-        try:
-            return await super().send(request, **options)
-        except httpx2.TransportError:
-            return httpx2.Response(HTTPStatus.ACCEPTED, request=request)
+    async def aclose(self) -> None:
+        """Close it; what was only courtesy is broken off."""
+        for task in self._courtesies:
+            task.cancel()
+        await super().aclose()
+
+    async def _beside(
+        self, request: httpx2.Request, *, stream: bool, **options: Any
+    ) -> httpx2.Response:
+        """The stream beside the calls, and the good-bye."""
+        if request.method == "DELETE":
+            with anyio.move_on_after(_GOODBYE_S):
+                return await super().send(request, stream=stream, **options)
+            return httpx2.Response(HTTPStatus.NO_CONTENT, request=request)
+        response = await super().send(request, stream=stream, **options)
+        if stream and request.method == "GET" and _is_events(response):
+            # A stream that is taken up again brings the answers to earlier requests.
+            return self._retold(response, None, None, request)
+        return response
+
+    async def _told(
+        self, message: _Message, request: httpx2.Request, **options: Any
+    ) -> httpx2.Response:
+        """
+        A notification has no answer; one that does not arrive is as one that was not heard.
+
+        The library says nothing else before this returns, so that a server may not take its time
+        to hear of a call that is over.
+        """
+        telling = asyncio.create_task(self._tell(request, options))
+        self._courtesies.add(telling)
+        telling.add_done_callback(self._courtesies.discard)
+        if message.get("method") == "notifications/cancelled":
+            over = str(members_of(message.get("params")).get("requestId"))
+            telling.add_done_callback(lambda _: self._abandon(over))
+        else:
+            await asyncio.wait({telling})
+        return httpx2.Response(HTTPStatus.ACCEPTED, request=request)
+
+    async def _tell(self, request: httpx2.Request, options: Mapping[str, Any]) -> None:
+        with suppress(httpx2.TransportError), anyio.move_on_after(_COURTESY_S):
+            response = await super().send(request, stream=True, **options)
+            await response.aclose()
+
+    def _abandon(self, id_: str) -> None:
+        """A server that goes on with a call that is over keeps a connection; we do not."""
+        asked = self._asked.get(id_)
+        if asked is not None:
+            asked.abandon()
 
     async def _read(
-        self, id_: _Id, response: httpx2.Response, request: httpx2.Request
+        self, id_: _Id, asked: Asked, response: httpx2.Response, request: httpx2.Request
     ) -> httpx2.Response:
         if 300 <= response.status_code < 400:
             # The library follows those that stay where they are.
             return response
         if response.status_code < 300 and _is_events(response):
-            return self._retold(response, id_, request)
+            return self._retold(response, id_, asked, request)
         error: object = None
         try:
             body = await _body(response)
@@ -136,7 +197,8 @@ class HttpWire(httpx2.AsyncClient):
 
     def _checked(self, message: _Message, request: httpx2.Request) -> _Message:
         """A message of the server as the library may read it."""
-        method = self._asked.pop(str(message.get("id")), "")
+        asked = self._asked.pop(str(message.get("id")), None)
+        method = asked.method if asked else ""
         if "error" in message:
             in_session = _SESSION in request.headers
             error = members_of(message["error"])
@@ -152,20 +214,27 @@ class HttpWire(httpx2.AsyncClient):
     # Events ------------------------------------------------------------------------------------
 
     def _retold(
-        self, response: httpx2.Response, id_: _Id | None, request: httpx2.Request
+        self,
+        response: httpx2.Response,
+        id_: _Id | None,
+        asked: Asked | None,
+        request: httpx2.Request,
     ) -> httpx2.Response:
         headers = {"content-type": "text/event-stream", **_session(response)}
-        stream = _Retold(response, self._events(response, id_, request))
+        source = _each(httpx2.EventSource(response, max_event_size=MAX_MESSAGE_BYTES), asked)
+        stream = _Retold(response, self._events(source, id_, request))
         return httpx2.Response(
             response.status_code, headers=headers, stream=stream, request=request
         )
 
     async def _events(
-        self, response: httpx2.Response, id_: _Id | None, request: httpx2.Request
+        self,
+        source: AsyncIterator[httpx2.ServerSentEvent],
+        id_: _Id | None,
+        request: httpx2.Request,
     ) -> AsyncIterator[bytes]:
         last_id = ""
         trouble = Trouble("lost", "its stream ended before the answer")
-        source = httpx2.EventSource(response, max_event_size=MAX_MESSAGE_BYTES)
         try:
             async for event in source:
                 last_id = event.id or last_id
@@ -180,6 +249,8 @@ class HttpWire(httpx2.AsyncClient):
             trouble = Trouble("unreadable", printable(str(problem), 100))
         except httpx2.TransportError as problem:
             trouble = _broken(problem)
+        except AbandonedError:
+            trouble, last_id = Trouble("lost", "nobody waits for it"), ""
         if id_ is not None and (not last_id or trouble.origin == "unreadable"):
             # With an id of an event the library takes the stream up where it broke off.
             self._asked.pop(str(id_), None)
@@ -222,11 +293,19 @@ class _Retold(httpx2.AsyncByteStream):
         await self._response.aclose()
 
 
-def _request(body: bytes) -> tuple[_Id | None, str]:
-    """The id and the method of what the library sends."""
-    message: dict[str, Any] = json.loads(body)
-    id_ = message.get("id") if "method" in message else None
-    return id_, str(message.get("method", ""))
+async def _each(
+    source: httpx2.EventSource, asked: Asked | None
+) -> AsyncGenerator[httpx2.ServerSentEvent]:
+    """The events of a stream, until nobody wants them."""
+    events = aiter(source)
+    asked = asked or Asked("")
+    while True:
+        event: httpx2.ServerSentEvent | None = None
+        with asked.waiting():
+            event = await anext(events, None)
+        if event is None:
+            return
+        yield event
 
 
 def _answer_to(id_: _Id, messages: list[_Message]) -> _Message:

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-NAMES = ["content", "error", "exit", "line", "change", "wait", "shout", "noise", "big"]
+NAMES = ["content", "error", "exit", "line", "change", "wait", "shout", "noise", "big", "deaf"]
 LOCK = threading.Lock()
 RELEASED = threading.Event()
 STATE: dict[str, Any] = {"tools": [], "cursors": []}
@@ -115,6 +115,8 @@ def main(log: Path, told: Path) -> None:
                 send(id=id_, result=listing(params.get("cursor")))
             case "tools/call":
                 note(params["name"] + "\n")
+                if params["name"] == "deaf":
+                    threading.Event().wait()
                 work = (id_, params["name"], params.get("arguments") or {})
                 threading.Thread(target=call, args=work, daemon=True).start()
             case "ping":

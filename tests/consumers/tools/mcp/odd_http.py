@@ -22,6 +22,7 @@ class Answer:
     Attributes:
         breaks: Close the connection in the middle of the body.
         hold: Wait for this before the body.
+        endless: Send the body again and again, until the client goes away.
     """
 
     status: int = 200
@@ -30,6 +31,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     breaks: bool = False
     hold: asyncio.Event | None = None
+    endless: bool = False
 
 
 Play = Callable[[dict[str, Any]], Answer]
@@ -67,11 +69,21 @@ class OddHttp:
         self.sessions = sessions
         #: Answers requests in a session that is not known; the number says which session is.
         self.unknown: Play = lambda message: Answer(404)
+        #: Answers notifications.
+        self.heard: Play = lambda message: Answer(202)
+        #: Answers whatever else is asked with GET or DELETE.
+        self.others = Answer(405)
+        self.tools = ["do", "other"]
         self.generation = 1
         self.connected = 0
         self.calls: list[str] = []
         self.methods: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._tasks)
 
     @property
     def url(self) -> str:
@@ -109,11 +121,17 @@ class OddHttp:
         fields = {name.lower(): value.strip() for name, _, value in lines}
         body = await reader.readexactly(int(fields.get("content-length", 0)))
         if not head.startswith("POST"):
-            answer = Answer(405)
+            answer = self.others
         else:
             answer = self._answer(json.loads(body), fields.get("mcp-session-id"))
         if answer.hold is not None:
-            await answer.hold.wait()
+            await _held(answer.hold, reader)
+        if answer.endless:
+            writer.write(f"HTTP/1.1 200 X\r\ncontent-type: {answer.type}\r\n\r\n".encode())
+            while True:
+                writer.write(answer.body)
+                await writer.drain()
+                await asyncio.sleep(0.01)
         size = len(answer.body) + (10 if answer.breaks else 0)
         told = {"content-type": answer.type, "content-length": str(size), **answer.headers}
         text = "".join(f"{name}: {value}\r\n" for name, value in told.items())
@@ -130,7 +148,7 @@ class OddHttp:
             server = {"name": "odd", "version": "1"}
             found = {
                 "protocolVersion": "2025-06-18",
-                "capabilities": {"tools": {}},
+                "capabilities": {"tools": {"listChanged": True}},
                 "serverInfo": server,
             }
             given = {"mcp_session_id": mine} if self.sessions else {}
@@ -141,11 +159,22 @@ class OddHttp:
             self.calls.append(message["params"]["name"])
             return self.play(message)
         if "id" not in message:
-            return Answer(202)
+            return self.heard(message)
         if method == "tools/list":
-            tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("do", "other")]
+            tools = [{"name": name, "inputSchema": {"type": "object"}} for name in self.tools]
             return json_answer(result(message, {"tools": tools}))
         if method == "ping":
             return json_answer(result(message, {}))
         error = {"code": -32601, "message": "no such method"}
         return json_answer({"jsonrpc": "2.0", "id": message["id"], "error": error})
+
+
+async def _held(event: asyncio.Event, reader: asyncio.StreamReader) -> None:
+    """Wait for an event, or until the client goes away."""
+    waiting = asyncio.create_task(event.wait())
+    gone = asyncio.create_task(reader.read(1))
+    await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (waiting, gone):
+        task.cancel()
+    if not event.is_set():
+        raise ConnectionError

@@ -75,6 +75,11 @@ async def street() -> AsyncIterator[Street]:
         error(-32600, "Session terminated"),
         error(-32000, "Connection closed"),
         error(4711, ""),
+        error(-32602, "unknown session id"),
+        error(-32602, "unknown session id", 400),
+        error(-32601, "there is nothing for you here"),
+        lambda message: Answer(401),
+        lambda message: Answer(403),
         lambda message: json_answer(
             {
                 "jsonrpc": "2.0",
