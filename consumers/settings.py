@@ -23,6 +23,8 @@ _TIMES = (
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """
+    The settings of a worker.
+
     Attributes:
         concurrency: Effects of one route that run at a time. It is also the prefetch: what is
             fetched and not started still counts towards the broker's delivery limit.

@@ -1,7 +1,8 @@
-"""What the pages say of other pages and of files is there."""
+"""What the pages say of other pages and of files is there, and classes say what they are."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,13 @@ PAGES = sorted(
 )
 #: The changelog may name what was.
 TIMELESS = [page for page in PAGES if page.name != "CHANGELOG.md"]
+
+#: Read as they are: importing all of them would need every extra.
+SOURCES = sorted(
+    path
+    for room in ("protocol", "broker", "consumers", "src/effectmq")
+    for path in (ROOT / room).rglob("*.py")
+)
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
@@ -59,3 +67,27 @@ def test_no_promise_stands_twice() -> None:
         if line.startswith("| ")
     ]
     assert sorted(rows) == sorted(set(rows))
+
+
+def riddles(source: str) -> Iterator[str]:
+    """The classes whose docstring does not begin with a sentence."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            first = (ast.get_docstring(node) or "A class without one.").partition("\n\n")[0]
+            if not first.endswith(".") or first.startswith(("Args:", "Attributes:", "Raises:")):
+                yield f"{node.name} begins with: {first}"
+
+
+def test_every_class_begins_with_a_sentence_that_says_what_it_is() -> None:
+    """Whoever meets a class wants to know that before its arguments."""
+    found = {
+        str(path.relative_to(ROOT)): named
+        for path in SOURCES
+        if (named := list(riddles(path.read_text())))
+    }
+    assert found == {}
+
+
+def test_a_class_that_begins_with_its_arguments_is_found() -> None:
+    assert list(riddles('class Bell:\n    """\n    Args:\n        rope: To pull.\n    """'))
+    assert not list(riddles('class Bell:\n    """\n    A bell.\n\n    Args:\n    """'))

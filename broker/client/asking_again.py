@@ -31,6 +31,8 @@ _AT_A_TIME = 50
 
 class AskingAgain:
     """
+    Asks again for what is open, once the reply queue was away.
+
     Args:
         book: Who waits.
         ask: Looks into the journal, if there is one, and publishes the question again.

@@ -33,6 +33,8 @@ UNFETCHED_CODE = "effectmq_outcome_unavailable"
 
 class ClaimedReplies:
     """
+    Fetches the outcomes that are kept out of line, and settles each when it is read.
+
     Args:
         claims: Fetches bodies; ``None`` when there is no store.
         book: Who waits.

@@ -38,6 +38,8 @@ _MOST_REMEMBERED = 1_000
 @dataclass(frozen=True, slots=True)
 class Missing:
     """
+    What one look at the broker found missing.
+
     Attributes:
         mended: Whether publishing again may succeed.
         sentence: What is missing, and what to do.
@@ -49,6 +51,8 @@ class Missing:
 
 class MissingRoads:
     """
+    Looks for what is missing when no queue takes an effect, and mends what a producer can.
+
     Args:
         transport: An open one.
         settings: The namespace.

@@ -43,6 +43,8 @@ def taking(route: str) -> str:
 
 class Abilities:
     """
+    What this worker and its neighbours can do, as far as they have said so.
+
     Args:
         transport: Where to tell and to look.
         exchange: The control exchange.

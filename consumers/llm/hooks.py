@@ -26,6 +26,8 @@ _NO_USAGE = LlmUsage(input_tokens=0, output_tokens=0, cached_input_tokens=0, rea
 @dataclass(frozen=True, slots=True)
 class TurnHooks:
     """
+    The hooks of a host into the answers of its turns.
+
     Attributes:
         on_text: Called on the event loop with all text so far, after each piece; a true answer ends
             the call there, and the outcome is what was said up to there. It must be quick.

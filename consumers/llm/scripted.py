@@ -61,6 +61,8 @@ class _Fit:
 
 class ScriptedModel:
     """
+    A model that answers by rule.
+
     Args:
         rules: The first that fits counts; without one the model says what was said.
     """

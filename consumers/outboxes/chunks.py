@@ -26,6 +26,8 @@ _TIMEOUT_S = 5.0
 
 class ChunkOutbox:
     """
+    Sends the chunks of running effects, and drops those that cannot be sent.
+
     Args:
         transport: Where to publish.
         counters: ``chunks`` and ``chunks_dropped``.

@@ -82,6 +82,8 @@ class _Road:
 
 class ReplyOutbox:
     """
+    Sends outcomes back to their producers, many in one message.
+
     Args:
         transport: Where to publish.
         max_bytes: Size at which a message of several answers is split.

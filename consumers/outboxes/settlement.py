@@ -45,6 +45,8 @@ def _log_failure(problem: Exception) -> None:
 
 class Settlement:
     """
+    Carries out how a delivery ends: it publishes first, and settles then.
+
     Args:
         transport: Where to publish.
         names: The namespace.

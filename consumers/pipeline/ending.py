@@ -52,6 +52,8 @@ logger = logging.getLogger("effectmq.worker")
 
 class Ending(ABC):
     """
+    The end of one delivery: recorded, told, and settled.
+
     Args:
         lane: What all jobs of one route share.
         delivery: What arrived.

@@ -94,6 +94,8 @@ _SCATTER_S = 0.3
 
 class Job(Ending):
     """
+    One delivery on its way through the worker.
+
     Args:
         lane: What all jobs of one route share.
         delivery: What arrived.

@@ -226,6 +226,8 @@ class NoRecords:
 
 class JournalRecords:
     """
+    The records of a worker that has a journal.
+
     Args:
         journal: Open.
         worker: This worker's name, for people who look at the journal.

@@ -30,6 +30,8 @@ J = TypeVar("J")
 
 class Lane(Generic[J]):
     """
+    What all jobs of one route share.
+
     Args:
         kind: The effect kind.
         route: The routing key of its queue: the kind, or ``kind.lane``.

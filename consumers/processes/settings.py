@@ -12,6 +12,8 @@ __all__ = ["ProcessRunnerSettings"]
 @dataclass(frozen=True, slots=True)
 class ProcessRunnerSettings:
     """
+    The settings of a runner of processes.
+
     Attributes:
         host_profile_id: Which processes are this host's, by their provenance.
         lease_s: How long a process belongs to a runner that says nothing; so long it stands still

@@ -39,6 +39,8 @@ _WAIT = wait_random_exponential(multiplier=0.2, max=5.0)
 @dataclass(frozen=True, slots=True)
 class Health:
     """
+    What a worker is doing as a whole.
+
     Attributes:
         state: Where the worker is; only ``ready`` takes work.
         detail: What a worker that is ``waiting`` or ``paused`` waits for; else empty.

@@ -20,6 +20,8 @@ logger = logging.getLogger("effectmq.worker")
 
 class LoopWatchdog:
     """
+    A thread that notices when the event loop is blocked.
+
     Args:
         limit_s: How long the loop may be silent.
         running: Gives the ids of the effects that run; read from the thread, so keep it simple.

@@ -51,7 +51,7 @@ NOTICE_TYPES = (NOTICE_TYPE, ASKED_TYPE, ANSWERED_TYPE, ABLE_TYPE)
 @dataclass(frozen=True, slots=True)
 class Asked:
     """
-    Who has had this message?
+    The question to all workers who has had a message.
 
     Attributes:
         key: Names the message.

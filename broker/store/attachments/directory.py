@@ -53,6 +53,8 @@ _ADVICE = {
 
 class DirectoryObjects:
     """
+    An object store in a directory, local or mounted.
+
     Args:
         root: The directory; made when it is not there.
     """

@@ -31,6 +31,8 @@ _WAIT = wait_random_exponential(multiplier=0.2, max=15.0)
 
 class ClaimCheck:
     """
+    Puts large bodies into the store, and fetches them back.
+
     Args:
         store: Where bodies are kept.
         max_inline_bytes: What the transport takes; larger bodies go to the store even when they

@@ -11,6 +11,8 @@ _PLACES: dict[str, dict[str, bytes]] = {}
 
 class MemoryObjects:
     """
+    An object store in the memory of this process.
+
     Args:
         name: Everybody in this process who opens this name sees the same objects.
     """

@@ -43,6 +43,8 @@ _ADVICE = {
 
 class S3Objects:
     """
+    An object store in a bucket of S3.
+
     Args:
         bucket: The bucket, which must exist.
         prefix: What all names begin with; empty for the whole bucket.

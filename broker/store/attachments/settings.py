@@ -13,6 +13,8 @@ __all__ = ["DEFAULT_SETTINGS", "AttachmentSettings"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachmentSettings:
     """
+    The settings of an attachment store.
+
     Attributes:
         body_threshold_bytes: Bodies of messages that are larger go to the store, and the message
             only names them; 8 MiB at most, since the broker takes no larger ones anyway.

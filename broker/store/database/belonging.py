@@ -26,6 +26,8 @@ class Adoptable(Protocol):
 
 class Belonging:
     """
+    The namespace of one database, named or still open.
+
     Args:
         namespace: Named from the start, for good; ``None`` when that is still open.
     """

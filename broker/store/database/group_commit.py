@@ -32,6 +32,8 @@ _MAX_GROUP = 500
 
 class GroupCommit(Generic[Q, A]):
     """
+    Gathers questions while a transaction is under way, and commits them together in the next.
+
     Args:
         commit: Carries out questions in one transaction and gives an answer for each.
     """

@@ -42,6 +42,8 @@ _CANCELLED = ("effectmq_cancelled", "runtime_effect_sleep_cancelled")
 
 class Recall:
     """
+    The journal as one producer sees it: it looks, and cancels.
+
     Args:
         journal: Open.
         strict: A missing record is an error.

@@ -22,6 +22,8 @@ LastSequences = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 
 class Bells:
     """
+    The bells of all who wait here for something to happen to a process.
+
     Args:
         last_sequences: Reads the number of the last event of each of some processes.
         poll_s: How often to look for what others have appended, in seconds.

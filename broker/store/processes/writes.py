@@ -25,6 +25,8 @@ Work = Callable[[Transaction], Any]
 
 class Writes:
     """
+    The way of all writes of the registry into its database.
+
     Args:
         database: Where to write.
         grouped: Whether what is asked for at once shares a transaction.

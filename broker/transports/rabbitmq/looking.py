@@ -34,6 +34,8 @@ _Question = Callable[[Channel], Awaitable[None]]
 
 class Looker:
     """
+    Answers what there is on the broker, over one channel that all looks share.
+
     Args:
         link: Gives the live connection, bounded.
     """

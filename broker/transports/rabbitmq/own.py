@@ -17,6 +17,8 @@ __all__ = ["OwnQueue"]
 
 class OwnQueue:
     """
+    A queue of this connection alone, bound to an exchange.
+
     Args:
         exchange: What it is bound to; a fanout.
         name: Gives a name that no queue ever had.

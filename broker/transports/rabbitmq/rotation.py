@@ -19,6 +19,8 @@ _SHORTEST_TRY_S = 1.0
 
 class Rotation:
     """
+    The addresses of a cluster in turn, with the next one to try.
+
     Args:
         urls: The addresses, at least one.
         start: Which one is first; drawn when not given.

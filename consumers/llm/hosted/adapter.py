@@ -62,6 +62,8 @@ def hosted_model(name: str, settings: ModelSettings, key: str | None) -> HostedM
 
 class HostedModel:
     """
+    A model of a real provider, asked through pydantic-ai.
+
     Args:
         make: Makes the client of the provider, and what its requests go through.
         settings: The row of the table.

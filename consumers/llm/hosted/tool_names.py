@@ -37,6 +37,8 @@ _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 @dataclass(frozen=True, slots=True)
 class ToolNames:
     """
+    The names of the tools of one request: ours, and those that are sent.
+
     Attributes:
         by_own: The name that is sent, by ours.
         by_sent: The other way round.

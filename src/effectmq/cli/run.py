@@ -134,6 +134,8 @@ async def run(args: argparse.Namespace) -> int:
 @dataclass(slots=True)
 class _Runner:
     """
+    Executes the envelopes of one file.
+
     Attributes:
         client: Where effects are submitted.
         timeout_s: For each effect, from its submission on.

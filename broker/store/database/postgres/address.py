@@ -36,6 +36,8 @@ _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 @dataclass(frozen=True, slots=True)
 class Address:
     """
+    The address of a PostgreSQL database, taken apart.
+
     Attributes:
         conninfo: For libpq; without the settings.
         settings: By name, in the order in which they were written.

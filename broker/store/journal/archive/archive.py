@@ -100,6 +100,8 @@ async def open_archive(
 
 class Archive:
     """
+    The journal for people: looking things up, pruning, and checking.
+
     Args:
         database: An open one, with the journal's tables.
     """

@@ -67,6 +67,8 @@ class Listener(Protocol):
 
 class Tap:
     """
+    Stands between the socket and the library's reader, and takes out what is listened to.
+
     Args:
         reader: The library's; what it is fed goes through here from now on.
     """

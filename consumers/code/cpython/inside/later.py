@@ -22,6 +22,8 @@ __all__ = ["Calls"]
 
 class Calls:
     """
+    The calls of a block that are under way.
+
     Args:
         wire: Asks the worker.
         limit_bytes: How large the arguments of one call may be.

@@ -62,6 +62,8 @@ _Streams = tuple[MemoryObjectReceiveStream[Any], MemoryObjectSendStream[Any]]
 
 class StdioWire:
     """
+    The wire to a server that is a process of ours.
+
     Args:
         server: What to start.
         seal: Of the connection.

@@ -70,6 +70,8 @@ class Finding:
 @dataclass(slots=True)
 class Checkup:
     """
+    The checks of ``effectmq doctor``, against one broker.
+
     Attributes:
         transport: An open one.
         broker: Its address.
