@@ -37,6 +37,7 @@ __all__ = [
     "refuse_unknown",
     "settings_from",
     "unfolded",
+    "values_of",
 ]
 
 #: In one process, without a server.
@@ -168,16 +169,17 @@ def unfolded(
         return first_said(unfolded(topology=topology, transport=transport), own, inner)
     said: dict[str, object] = {}
     if topology is not None:
-        said |= _values(topology)
+        said |= values_of(topology)
         del said["reply_expires_ms"]
         said["reply_expires_s"] = topology.reply_expires_ms / 1_000
     if transport is not None:
-        said |= _values(transport)
+        said |= values_of(transport)
         said["connection"] = said.pop("name")
     return said
 
 
-def _values(settings: DataclassInstance) -> dict[str, object]:
+def values_of(settings: DataclassInstance) -> dict[str, object]:
+    """What a whole value says, field by field."""
     return {each.name: getattr(settings, each.name) for each in fields(settings)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from effectmq.broker.place import PlaceArguments
 
 __all__ = ["WorkerArguments"]
@@ -16,6 +18,7 @@ class WorkerArguments(PlaceArguments, total=False):
 
     name: str | None
     concurrency: int | None
+    route_concurrency: Mapping[str, int] | None
     time_limit_s: float | None
     kill_grace_s: float | None
     shutdown_grace_s: float | None

@@ -140,7 +140,7 @@ class Service:
             DatabaseError: When the journal cannot be used; likewise.
         """
         # One for every effect that may run: a slot is never held by a wait for a thread.
-        self._threads = Threads(self._settings.concurrency * len(self._handlers), self._abandoned)
+        self._threads = Threads(self._settings.slots(self._handlers), self._abandoned)
         self._quarantine = Quarantine()
         #: In memory all workers there can be are in this process.
         self._alone = broker.startswith("memory:")
@@ -170,11 +170,11 @@ class Service:
             )
         )
         logger.info(
-            "worker %s consumes %s in namespace %s, %d at a time each; %s",
+            "worker %s consumes %s in namespace %s, %d at a time; %s",
             self._name,
             ", ".join(self._handlers),
             self._names.namespace,
-            self._settings.concurrency,
+            self._settings.slots(self._handlers),
             f"journal {self._journal.where}" if self._journal else _NO_JOURNAL,
             extra={"action": "worker_started", "routes": list(self._handlers)},
         )
@@ -219,7 +219,7 @@ class Service:
             Route(
                 self._lane(route, handler),
                 self._names.work_queue(route),
-                self._settings.concurrency,
+                self._settings.concurrency_of(route),
                 Job,
             )
             for route, handler in self._handlers.items()

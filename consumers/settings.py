@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.text import printable
 
 __all__ = ["WorkerSettings"]
 
@@ -28,6 +31,8 @@ class WorkerSettings:
     Attributes:
         concurrency: Effects of one route that run at a time. It is also the prefetch: what is
             fetched and not started still counts towards the broker's delivery limit.
+        route_concurrency: The same for single routes (a kind, or ``kind.lane``) by name; routes
+            that the worker does not consume may be in it.
         time_limit_s: How long one attempt may run, when its handler does not say. It begins with
             the body: waiting for a thread does not count.
         kill_grace_s: How long a handler that was cancelled may take to end before it is abandoned.
@@ -53,6 +58,7 @@ class WorkerSettings:
     """
 
     concurrency: int = 16
+    route_concurrency: Mapping[str, int] | None = None
     time_limit_s: float = 600.0
     kill_grace_s: float = 5.0
     shutdown_grace_s: float = 30.0
@@ -67,10 +73,10 @@ class WorkerSettings:
     max_abandoned: int = 16
 
     def __post_init__(self) -> None:
-        if not 1 <= self.concurrency <= 65_535:
-            raise ConfigurationError(
-                f"concurrency is {self.concurrency}; expected 1 to 65535 effects at a time"
-            )
+        _check_concurrency("concurrency", self.concurrency)
+        for route, most in (self.route_concurrency or {}).items():
+            _check_route(route)
+            _check_concurrency(f"route_concurrency of {route}", most)
         for name in _TIMES:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(
@@ -90,3 +96,24 @@ class WorkerSettings:
         for name in ("max_deaths", "max_abandoned"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; expected 1 or more")
+
+    def concurrency_of(self, route: str) -> int:
+        """Effects of a route that run at a time."""
+        return (self.route_concurrency or {}).get(route, self.concurrency)
+
+    def slots(self, routes: Iterable[str]) -> int:
+        """Effects of these routes together that run at a time."""
+        return sum(self.concurrency_of(route) for route in routes)
+
+
+def _check_route(route: str) -> None:
+    if kind_of(route) not in EFFECT_KINDS:
+        raise ConfigurationError(
+            f"route_concurrency names {printable(route, 100)!r}; expected kinds, or kind.lane, of "
+            f"{', '.join(EFFECT_KINDS)}"
+        )
+
+
+def _check_concurrency(name: str, most: int) -> None:
+    if not 1 <= most <= 65_535:
+        raise ConfigurationError(f"{name} is {most}; expected 1 to 65535 effects at a time")

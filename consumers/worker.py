@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar, Unpack, overload
 
@@ -23,6 +23,7 @@ from effectmq.broker.place import (
     refuse_unknown,
     settings_from,
     unfolded,
+    values_of,
 )
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.database.belonging import Adoptable
@@ -102,7 +103,7 @@ class EffectWorker:
         refuse_unknown("Worker", arguments, WorkerArguments.__optional_keys__)
         whole = unfolded(place=place, topology=topology, transport=transport)
         widest = whole.pop("max_body_bytes", None)
-        own = {} if settings is None else asdict(settings)
+        own = {} if settings is None else values_of(settings)
         said = self._resolve(first_said({"broker": broker}, arguments, own, whole))
         self.name = str(said.get("name") or f"{socket.gethostname()}-{os.getpid()}")
         self.settings = settings_from(WorkerSettings, said)
@@ -513,7 +514,7 @@ class EffectWorker:
         chosen = tuple(routes or self.routes)
         # For ``asyncio.to_thread`` in bodies of the user's; plain functions have threads of ours.
         loop.set_default_executor(
-            ThreadPoolExecutor(self.settings.concurrency * len(chosen), "effectmq to_thread")
+            ThreadPoolExecutor(self.settings.slots(chosen), "effectmq to_thread")
         )
         with stop_signals(lambda line: logger.warning("%s", line)) as signals:
             # It may wait for a broker or a journal, and a signal ends the waiting.

@@ -8,7 +8,7 @@ counts: the command line, the argument, the variable, the default.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -158,6 +158,20 @@ def _spans(levels_ms: Iterable[int]) -> str:
     return ",".join(_span(level / 1_000) for level in levels_ms)
 
 
+def _routes(text: str) -> dict[str, int]:
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    if not pairs or not all(route and separator for route, separator, _ in pairs):
+        raise ValueError(
+            f"found {printable(text, 100)!r}, expected numbers by route, for instance "
+            "llm_call=64,tool_call.gpu=1"
+        )
+    return {route.strip(): _number(most) for route, _, most in pairs}
+
+
+def _shown_routes(most: Mapping[str, int] | None) -> str:
+    return ",".join(f"{route}={number}" for route, number in (most or {}).items()) or "none"
+
+
 def _one_of(*words: str) -> Form:
     def read(text: str) -> str:
         if text not in words:
@@ -172,6 +186,7 @@ _ADDRESS = Form("address", "URL", _text, secret=True)
 _COUNT = Form("number", "N", _number)
 _BYTES = Form("bytes", "BYTES", _number)
 _TIME = Form("time", "TIME", _time, _span)
+_ROUTES = Form("number for each route", "ROUTE=N,…", _routes, _shown_routes)
 _WHOLE_TIME = Form("time", "TIME", _whole_seconds, _span)
 _LEVELS = Form("times", "TIMES", _levels, _spans)
 
@@ -268,6 +283,11 @@ SETTINGS: tuple[Setting, ...] = (
             "concurrency",
             _COUNT,
             "effects of each route that run at a time; it is also the prefetch",
+        ),
+        (
+            "route_concurrency",
+            _ROUTES,
+            "the same for single routes: `llm_call=64,tool_call.gpu=1`",
         ),
         (
             "time_limit_s",

@@ -41,6 +41,7 @@ SAID: dict[str, tuple[str, object]] = {
     "content_type": ("application/json", "application/json"),
     "name": ("said", "said"),
     "concurrency": ("3", 3),
+    "route_concurrency": ("llm_call=64, tool_call.gpu=1", {"llm_call": 64, "tool_call.gpu": 1}),
     "time_limit_s": ("1h30m", 5_400.0),
     "kill_grace_s": ("250ms", 0.25),
     "shutdown_grace_s": ("90", 90.0),
@@ -167,7 +168,7 @@ def test_an_argument_beats_the_variable(setting: Setting, monkeypatch: pytest.Mo
     default = found(both(setting)[0](**journal_for(setting)), setting.name)
     monkeypatch.setenv(setting.variable, SAID[setting.name][0])
     if default is None:
-        default = "none"
+        default = {} if setting.name == "route_concurrency" else "none"
     for kind in both(setting):
         arguments: dict[str, Any] = {**journal_for(setting), setting.name: default}
         expected = None if (setting.name, default) == ("journal", "none") else default
@@ -258,6 +259,9 @@ def test_passwords_are_in_no_message(name: str, monkeypatch: pytest.MonkeyPatch)
         ("--max-deaths", "9" * 30, "expected a whole number"),
         ("--time-limit", "soon", "expected a time"),
         ("--heartbeat", "1.5", "expected whole seconds"),
+        ("--route-concurrency", "llm_call=64,tool=1", "route_concurrency names 'tool'"),
+        ("--route-concurrency", "llm_call=0", "route_concurrency of llm_call is 0"),
+        ("--route-concurrency", "64", "expected numbers by route"),
         ("--replay", "maybe", "expected execute or strict"),
         ("--delay-levels", "5s,1s", "expected ascending"),
         ("--namespace", "a b", "namespace is 'a b'"),

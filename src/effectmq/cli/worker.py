@@ -118,7 +118,7 @@ def _banner(app: EffectWorker, args: argparse.Namespace) -> str:
         ("  namespace", app.topology.namespace),
         ("  routes", ", ".join(routes)),
         ("  tools", ", ".join((*app.tools, *app.mcp_servers)) or "none"),
-        ("  concurrency", f"{app.settings.concurrency} of each route"),
+        ("  concurrency", _concurrency(app)),
         ("  journal", mask_url(app.journal) if app.journal else _NO_JOURNAL),
     ]
     lines = [f"effectmq {version()}", pairs(values)]
@@ -128,6 +128,12 @@ def _banner(app: EffectWorker, args: argparse.Namespace) -> str:
             "worker; use --broker amqp://host or EFFECTMQ_BROKER for one that they can"
         )
     return "\n".join(lines)
+
+
+def _concurrency(app: EffectWorker) -> str:
+    settings = app.settings
+    own = [f"{settings.concurrency_of(one)} of {one}" for one in settings.route_concurrency or ()]
+    return ", ".join((f"{settings.concurrency} of each route", *own))
 
 
 def _child(args: argparse.Namespace) -> list[str]:
