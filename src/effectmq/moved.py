@@ -22,6 +22,7 @@ __all__ = ["MOVED", "install", "names_of"]
 
 #: (old package, new package, modules): a module that got another name is written ``old=new``.
 _ROOMS = (
+    ("", "settings", "environment journal_place=default_journal"),
     (
         "broker",
         "broker.client",
@@ -128,7 +129,8 @@ def _moved() -> dict[str, str]:
     for old_package, new_package, modules in _ROOMS:
         for module in modules.split():
             old, _, new = module.partition("=")
-            table[f"effectmq.{old_package}.{old}"] = f"effectmq.{new_package}.{new or old}"
+            former = ".".join(part for part in ("effectmq", old_package, old) if part)
+            table[former] = f"effectmq.{new_package}.{new or old}"
     return table
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.place import Said
 from effectmq.consumers.worker import EffectWorker
-from effectmq.environment import variables
-from effectmq.resolution import resolved_for_client, resolved_for_worker
+from effectmq.settings.environment import variables
+from effectmq.settings.resolution import resolved_for_client, resolved_for_worker
 
 if TYPE_CHECKING:
     from effectmq.consumers.llm import AttachmentSource

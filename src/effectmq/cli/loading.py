@@ -20,7 +20,7 @@ from effectmq.broker.place import Said
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.text import describe, printable
-from effectmq.resolution import command_line
+from effectmq.settings.resolution import command_line
 
 __all__ = ["load_worker"]
 

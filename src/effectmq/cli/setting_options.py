@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from effectmq.broker.place import Place
-from effectmq.resolution import resolved_for_worker
-from effectmq.settings_table import SETTINGS, Owner, Setting, settings_of
+from effectmq.settings.resolution import resolved_for_worker
+from effectmq.settings.table import SETTINGS, Owner, Setting, settings_of
 
 __all__ = ["add_named_options", "add_setting_options", "place_of", "said_of", "words_of"]
 

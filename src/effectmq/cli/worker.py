@@ -17,7 +17,7 @@ from effectmq.cli.terminal.output import complain, note, version
 from effectmq.cli.terminal.tables import pairs
 from effectmq.consumers.worker import EffectWorker, WorkerStuckError
 from effectmq.protocol.urls import mask_url
-from effectmq.settings_table import Owner
+from effectmq.settings.table import Owner
 
 __all__ = ["configure", "run"]
 

@@ -13,7 +13,7 @@ from effectmq.broker.client.client import EffectClient
 from effectmq.cli.loading import load_worker
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import TopologySettings
-from effectmq.resolution import command_line
+from effectmq.settings.resolution import command_line
 
 Write = Callable[[str], str]
 

@@ -10,10 +10,10 @@ from effectmq.broker.dead_letters.dead_letters import DeadFilter
 from effectmq.cli.options import positive
 from effectmq.cli.terminal.times import moment
 from effectmq.consumers.decisions.delivery import PARK_REASONS
-from effectmq.durations import UNIT_S
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.text import printable
+from effectmq.settings.durations import UNIT_S
 
 __all__ = ["REASONS", "add_choice_options", "add_ids", "chosen_by", "rate"]
 

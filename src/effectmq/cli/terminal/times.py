@@ -6,8 +6,8 @@ import argparse
 import time
 from datetime import datetime
 
-from effectmq.durations import has_unit, read_duration
 from effectmq.protocol.text import printable
+from effectmq.settings.durations import has_unit, read_duration
 
 __all__ = ["age", "moment", "seconds", "when"]
 

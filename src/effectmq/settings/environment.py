@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from effectmq.broker import crashpoints
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.settings_table import SETTINGS
+from effectmq.settings.table import SETTINGS
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from effectmq.durations import has_unit, read_duration
+from effectmq.settings.durations import has_unit, read_duration
 
 
 @pytest.mark.parametrize(

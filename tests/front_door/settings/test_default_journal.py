@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from effectmq.journal_place import default_journal
+from effectmq.settings.default_journal import default_journal
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ The table of docs/settings.md, out of the table of settings.
 
 ::
 
-    python -m tests.front_door.settings_page        # write it anew
+    python -m tests.front_door.settings.page        # write it anew
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from effectmq.settings_table import Owner, Setting, settings_of
+from effectmq.settings.table import Owner, Setting, settings_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 
 _OWNERS: dict[Owner, str] = {
     "place": "Where effects travel and what is kept: `Worker` and `Client`",

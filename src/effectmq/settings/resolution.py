@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from effectmq.broker.place import Said, first_said
-from effectmq.environment import read_environment, state_variables
-from effectmq.journal_place import default_journal
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
+from effectmq.settings.default_journal import default_journal
+from effectmq.settings.environment import read_environment, state_variables
 
 __all__ = ["command_line", "resolved_for_client", "resolved_for_worker"]
 

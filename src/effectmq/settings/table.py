@@ -15,10 +15,10 @@ from typing import Any, Literal, TypeAlias
 
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.settings import WorkerSettings
-from effectmq.durations import read_duration
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 from effectmq.protocol.topology import DEFAULT_REPLY_EXPIRES_MS, TopologySettings
+from effectmq.settings.durations import read_duration
 
 __all__ = ["SETTINGS", "Form", "Setting", "settings_of"]
 

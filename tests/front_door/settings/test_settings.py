@@ -17,12 +17,12 @@ from effectmq import Client, TransportSettings, Worker, WorkerSettings
 from effectmq.broker.client.client import ClientArguments
 from effectmq.cli.setting_options import words_of
 from effectmq.consumers.arguments import WorkerArguments
-from effectmq.environment import read_environment
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import TopologySettings
-from effectmq.resolution import command_line
-from effectmq.settings_table import SETTINGS, Setting, settings_of
-from tests.front_door import settings_page
+from effectmq.settings.environment import read_environment
+from effectmq.settings.resolution import command_line
+from effectmq.settings.table import SETTINGS, Setting, settings_of
+from tests.front_door.settings import page
 
 WORKERS = list(settings_of("place", "worker", "connection"))
 CLIENTS = list(settings_of("place", "client", "connection"))
@@ -89,8 +89,8 @@ def parser_of(command: Any) -> argparse.ArgumentParser:
 
 
 def test_the_page_has_the_table() -> None:
-    """``python -m tests.front_door.settings_page`` writes it anew."""
-    assert settings_page.shown() == settings_page.table()
+    """``python -m tests.front_door.settings.page`` writes it anew."""
+    assert page.shown() == page.table()
 
 
 def test_every_field_of_the_settings_classes_is_in_it() -> None:

@@ -1,0 +1,1 @@
+"""What can be set: the table, how it is typed, where it is said, and what counts."""
