@@ -1,0 +1,136 @@
+"""How settings are typed in options and variables: texts, numbers, times, and lists of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from effectmq.protocol.text import printable
+from effectmq.settings.durations import read_duration
+
+__all__ = [
+    "ADDRESS",
+    "BYTES",
+    "COUNT",
+    "LEVELS",
+    "ROUTES",
+    "TEXT",
+    "TIME",
+    "WHOLE_TIME",
+    "Form",
+    "one_of",
+]
+
+_MOST_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """
+    How a setting is typed.
+
+    Attributes:
+        unit: For the table.
+        metavar: For help texts.
+        read: The value that a text means; a ``ValueError`` says what was found and expected.
+        write: A text that means a value.
+    """
+
+    unit: str
+    metavar: str
+    read: Callable[[str], object]
+    write: Callable[[Any], str] = str
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _number(text: str) -> int:
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isdigit() and len(stripped) <= _MOST_DIGITS:
+        return int(stripped)
+    raise ValueError(
+        f"found {printable(text, 40)!r}, expected a whole number of at most {_MOST_DIGITS} digits"
+    )
+
+
+def _time(text: str) -> float:
+    found = read_duration(text)
+    if found is None:
+        raise ValueError(
+            f"found {printable(text, 40)!r}, expected a time of at most 100 years, for instance "
+            "30, 250ms, 1h30m or 30d"
+        )
+    return found
+
+
+def _whole_seconds(text: str) -> int:
+    found = _time(text)
+    if found != int(found):
+        raise ValueError(f"found {printable(text, 40)!r}, expected whole seconds, for instance 10s")
+    return int(found)
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length and not seconds % length:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:.15g}s"
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    levels = [_level_ms(part.strip()) for part in text.split(",") if part.strip()]
+    if levels and None not in levels:
+        return tuple(level for level in levels if level is not None)
+    raise ValueError(
+        f"found {printable(text, 100)!r}, expected times separated by commas, for instance "
+        "1s,5s,1m; numbers without a unit are milliseconds"
+    )
+
+
+def _level_ms(text: str) -> int | None:
+    if text.isascii() and text.isdigit():
+        return int(text) if len(text) <= _MOST_DIGITS else None
+    found_s = read_duration(text)
+    return None if found_s is None else round(found_s * 1_000)
+
+
+def _spans(levels_ms: Iterable[int]) -> str:
+    return ",".join(_span(level / 1_000) for level in levels_ms)
+
+
+def _routes(text: str) -> dict[str, int]:
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    if not pairs or not all(route and separator for route, separator, _ in pairs):
+        raise ValueError(
+            f"found {printable(text, 100)!r}, expected numbers by route, for instance "
+            "llm_call=64,tool_call.gpu=1"
+        )
+    return {route.strip(): _number(most) for route, _, most in pairs}
+
+
+def _shown_routes(most: Mapping[str, int] | None) -> str:
+    return ",".join(f"{route}={number}" for route, number in (most or {}).items()) or "none"
+
+
+def one_of(*words: str) -> Form:
+    """One of a few words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"found {printable(text, 40)!r}, expected {' or '.join(words)}")
+        return text
+
+    return Form(" or ".join(words), "|".join(words), read)
+
+
+TEXT = Form("text", "TEXT", _text)
+ADDRESS = Form("address", "URL", _text)
+COUNT = Form("number", "N", _number)
+BYTES = Form("bytes", "BYTES", _number)
+TIME = Form("time", "TIME", _time, _span)
+ROUTES = Form("number for each route", "ROUTE=N,…", _routes, _shown_routes)
+WHOLE_TIME = Form("time", "TIME", _whole_seconds, _span)
+LEVELS = Form("times", "TIMES", _levels, _spans)
