@@ -23,6 +23,7 @@ PUBLIC = [
     "FailTurn",
     "FinishTurn",
     "Handle",
+    "Place",
     "ProcessScope",
     "RejectEffectError",
     "RetryEffectError",

@@ -19,6 +19,7 @@ from effectmq import moved
 if TYPE_CHECKING:
     from effectmq.broker.client.handle import Handle
     from effectmq.broker.client.turns import ProcessScope, ToolCall, Turn
+    from effectmq.broker.place import Place
     from effectmq.broker.transports.settings import TransportSettings
     from effectmq.consumers.decisions.retry import RetryPolicy
     from effectmq.consumers.handler import EffectContext
@@ -55,6 +56,7 @@ __all__ = [
     "FailTurn",
     "FinishTurn",
     "Handle",
+    "Place",
     "ProcessScope",
     "RejectEffectError",
     "RetryEffectError",
@@ -79,6 +81,7 @@ _HOMES = {
     "FailTurn": "consumers.tools.results",
     "FinishTurn": "consumers.tools.results",
     "Handle": "broker.client.handle",
+    "Place": "broker.place",
     "ProcessScope": "broker.client.turns",
     "RetryPolicy": "consumers.decisions.retry",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",

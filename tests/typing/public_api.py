@@ -17,6 +17,7 @@ from effectmq import (
     EffectTimeoutError,
     FinishTurn,
     Handle,
+    Place,
     ProcessScope,
     RejectEffectError,
     RetryEffectError,
@@ -56,6 +57,16 @@ app = Worker(
     transport=TransportSettings(heartbeat_s=5),
     name="w",
 )
+one_by_one = Worker(
+    concurrency=8,
+    route_concurrency={"llm_call": 64},
+    time_limit_s=90,
+    journal="none",
+    heartbeat_s=30,
+    delay_levels_ms=[1_000, 5_000],
+)
+assert_type(one_by_one.place, Place)
+assert_type(Client(place=one_by_one.place, identity="me", namespace=None).journal, str | None)
 
 
 @app.tool

@@ -8,6 +8,7 @@ the table of models gives.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from effectmq.broker import crashpoints
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
 from effectmq.settings.table import SETTINGS
 
 if TYPE_CHECKING:
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["read_environment", "state_variables", "variables"]
 
+logger = logging.getLogger("effectmq.settings")
+
 _PREFIX = "EFFECTMQ_"
+_CRASH_AT = "EFFECTMQ_CRASH_AT"
+_KNOWN = frozenset((*(setting.variable for setting in SETTINGS), _CRASH_AT))
+#: Programs have variables of their own with our prefix; a slip is very like a name of ours.
+_LIKE = 0.85
 
 
 def variables() -> Mapping[str, str]:
@@ -45,9 +53,13 @@ def read_environment() -> dict[str, object]:
     Raises:
         ConfigurationError: When variables cannot be used; names each of them.
     """
-    crashpoints.arm(os.environ.get("EFFECTMQ_CRASH_AT", ""))
-    if not any(name.startswith(_PREFIX) for name in os.environ):
+    crashpoints.arm(os.environ.get(_CRASH_AT, ""))
+    ours = sorted(name for name in os.environ if name.startswith(_PREFIX))
+    if not ours:
         return {}
+    for name in ours:
+        if name not in _KNOWN:
+            _warn_of_slip(name)
     # The library takes a moment to load, which is for those who have variables.
     from pydantic import ValidationError
 
@@ -56,6 +68,20 @@ def read_environment() -> dict[str, object]:
     except ValidationError as problem:
         raise ConfigurationError(_sentence(problem)) from None
     return found.model_dump(exclude_unset=True)
+
+
+@cache
+def _warn_of_slip(name: str) -> None:
+    """A slip would be a setting that silently has its default; told once for each process."""
+    from difflib import get_close_matches
+
+    for meant in get_close_matches(name, _KNOWN, n=1, cutoff=_LIKE):
+        logger.warning(
+            "the variable %s is no setting, and says nothing; %s is one",
+            printable(name, 100),
+            meant,
+            extra={"action": "variable_unknown"},
+        )
 
 
 @cache

@@ -144,6 +144,15 @@ def test_the_command_line_has_the_last_word(write_module: Write) -> None:
     assert Worker("memory://mine").broker == "memory://mine"
 
 
+def test_options_that_come_too_late_are_refused(write_module: Write) -> None:
+    """A module that was imported before has made its worker without them."""
+    name = write_module(_APP)
+    app = load_worker(f"{name}:app")
+    assert load_worker(f"{name}:app") is app
+    with pytest.raises(ConfigurationError, match="was imported before its worker was asked for"):
+        load_worker(f"{name}:app", {"concurrency": 3})
+
+
 async def test_a_worker_works_with_what_the_command_line_said() -> None:
     """It reaches the connection and the queues."""
     with command_line({"broker": "memory://here", "namespace": "there"}):

@@ -242,6 +242,18 @@ def test_every_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pydantic" not in str(caught.value)
 
 
+def test_a_slip_in_a_variable_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once; what is not like a setting belongs to somebody else."""
+    monkeypatch.setenv("EFFECTMQ_CONCURENCY", "8")
+    monkeypatch.setenv("EFFECTMQ_COLOUR_OF_MY_APP", "red")
+    assert Worker().settings == Worker().settings == WorkerSettings()
+    [told] = [record.getMessage() for record in caplog.records]
+    assert "EFFECTMQ_CONCURENCY is no setting" in told
+    assert "EFFECTMQ_CONCURRENCY is one" in told
+
+
 @pytest.mark.parametrize("name", ["BROKER", "JOURNAL", "ATTACHMENTS"])
 def test_passwords_are_in_no_message(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else is wrong."""
