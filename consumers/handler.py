@@ -39,6 +39,7 @@ __all__ = [
     "HandlerTimeoutError",
     "Lack",
     "NotHere",
+    "RepeatableHandler",
     "RetrySleep",
     "TryAgain",
     "call",
@@ -229,6 +230,29 @@ class Handler(Protocol):
     ) -> RuntimeEffectOutcome | TryAgain | HandlerTimeoutError:
         """What an attempt that ran over its limit comes to."""
         ...
+
+
+class RepeatableHandler:
+    """
+    The base of handlers whose effects do no harm when they run again.
+
+    They have no time limit of their own, and an attempt that ran over the worker's is an error
+    like another, for the retry policy to decide.
+    """
+
+    def limit_s(self, request: Request) -> float | None:
+        """None of its own."""
+        return None
+
+    def on_uncertain(self, request: Request) -> OnUncertain:
+        """Running it again does no harm."""
+        return "retry"
+
+    def timed_out(
+        self, request: Request, limit_s: float
+    ) -> RuntimeEffectOutcome | TryAgain | HandlerTimeoutError:
+        """A timeout is an error like another."""
+        return HandlerTimeoutError(limit_s)
 
 
 HandlerFunction = Callable[..., Awaitable[object] | object]

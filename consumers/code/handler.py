@@ -15,7 +15,6 @@ from functools import partial
 
 from effectmq.broker.store.database.belonging import Belonging
 from effectmq.broker.store.database.port import Database
-from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.code.block import Block
 from effectmq.consumers.code.calls import CodeCalls, Execute
 from effectmq.consumers.code.data.images import Images, ImageStore
@@ -29,9 +28,9 @@ from effectmq.consumers.code.state.sessions import MemorySessions, Sessions, Sta
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import (
     EffectContext,
-    HandlerTimeoutError,
     Lack,
     NotHere,
+    RepeatableHandler,
     with_tried,
 )
 from effectmq.protocol.encoding.model import Err, Ok
@@ -49,7 +48,7 @@ def _no_tools() -> Signatures:
     return {}
 
 
-class CodeHandler:
+class CodeHandler(RepeatableHandler):
     """
     Runs ``exec_code`` effects. The worker that it is added to starts and ends it.
 
@@ -128,14 +127,6 @@ class CodeHandler:
     def limit_s(self, request: Request) -> float | None:
         """How long an attempt may take, waiting included, in seconds."""
         return self.time_limit_s
-
-    def on_uncertain(self, request: Request) -> OnUncertain:
-        """A block is made to be run again; what its calls say is for their tools."""
-        return "retry"
-
-    def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
-        """For the retry policy to decide; calls that have been recorded are not made again."""
-        return HandlerTimeoutError(limit_s)
 
     @property
     def abilities(self) -> dict[str, str]:

@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy
-from effectmq.consumers.handler import EffectContext, NotHere, TryAgain, with_tried
+from effectmq.consumers.handler import (
+    EffectContext,
+    NotHere,
+    RepeatableHandler,
+    TryAgain,
+    with_tried,
+)
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
 from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
 from effectmq.consumers.llm.models import ModelSettings
@@ -37,23 +42,17 @@ __all__ = ["DirectHandler", "LlmCallHandler", "llm_handlers"]
 _NO_VARIABLES: Mapping[str, str] = {}
 
 
-class LlmCallHandler:
-    """
-    Runs ``llm_call`` effects, streaming the text as it arrives.
+class _ModelHandler(RepeatableHandler):
+    """What both handlers of models share: asking a model again changes nothing in the world."""
 
-    Args:
-        calls: The models, and how they are asked; to be given to ``worker.use``, too, so that their
-            connections are closed with the worker.
-        hooks: What the host does with an answer.
-    """
-
-    kind = "llm_call"
     #: Only for what goes wrong around a model; its own failures follow the model's policy.
     retry: RetryPolicy = NO_RETRY
 
-    def __init__(self, calls: ModelCalls, hooks: TurnHooks = NO_HOOKS) -> None:
+    #: What the other side calls the one that carries out effects of this kind.
+    _executor = ""
+
+    def __init__(self, calls: ModelCalls) -> None:
         self.calls = calls
-        self._hooks = hooks
 
     @property
     def abilities(self) -> dict[str, str]:
@@ -67,17 +66,31 @@ class LlmCallHandler:
 
     def limit_s(self, request: Request) -> float | None:
         """A little more than the time limit of the model that is asked."""
-        return self.calls.limit_s(_spec(request, "turn").model)
+        return self.calls.limit_s(_spec(request, self._executor).model)
 
-    def on_uncertain(self, request: Request) -> OnUncertain:
-        """Asking a model again changes nothing in the world."""
-        return "retry"
+
+class LlmCallHandler(_ModelHandler):
+    """
+    Runs ``llm_call`` effects, streaming the text as it arrives.
+
+    Args:
+        calls: The models, and how they are asked; to be given to ``worker.use``, too, so that their
+            connections are closed with the worker.
+        hooks: What the host does with an answer.
+    """
+
+    kind = "llm_call"
+    _executor = "turn"
+
+    def __init__(self, calls: ModelCalls, hooks: TurnHooks = NO_HOOKS) -> None:
+        super().__init__(calls)
+        self._hooks = hooks
 
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeLlmCall | TryAgain | NotHere:
         """One attempt at one call."""
-        spec = _spec(request, "turn")
+        spec = _spec(request, self._executor)
         listening = Listening(self._hooks, context.stream)
         try:
             response = await listening.concluded(
@@ -96,7 +109,7 @@ class LlmCallHandler:
     def _judge(
         self, request: Request, failure: CallFailure, streamed: bool
     ) -> RuntimeEffectOutcomeLlmCall | TryAgain:
-        again = self.calls.again(request, _spec(request, "turn").model, failure)
+        again = self.calls.again(request, _spec(request, self._executor).model, failure)
         return again or self._outcome(failure, streamed)
 
     def _outcome(self, failure: CallFailure, streamed: bool = False) -> RuntimeEffectOutcomeLlmCall:
@@ -105,7 +118,7 @@ class LlmCallHandler:
         )
 
 
-class DirectHandler:
+class DirectHandler(_ModelHandler):
     """
     Runs ``direct`` effects: one call for one whole answer, without a stream.
 
@@ -115,35 +128,13 @@ class DirectHandler:
     """
 
     kind = "direct"
-    #: Only for what goes wrong around a model; its own failures follow the model's policy.
-    retry: RetryPolicy = NO_RETRY
-
-    def __init__(self, calls: ModelCalls) -> None:
-        self.calls = calls
-
-    @property
-    def abilities(self) -> dict[str, str]:
-        """What it can do, as workers tell each other."""
-        return self.calls.abilities
-
-    @property
-    def time_limit_s(self) -> float | None:
-        """The longest that one attempt of any model may run, in seconds."""
-        return self.calls.longest_limit_s
-
-    def limit_s(self, request: Request) -> float | None:
-        """A little more than the time limit of the model that is asked."""
-        return self.calls.limit_s(_spec(request, "direct").model)
-
-    def on_uncertain(self, request: Request) -> OnUncertain:
-        """Asking a model again changes nothing in the world."""
-        return "retry"
+    _executor = "direct"
 
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeDirect | TryAgain | NotHere:
         """One attempt at one call."""
-        spec = _spec(request, "direct")
+        spec = _spec(request, self._executor)
         try:
             response = await self.calls.complete(spec, request.attempt, None)
         except ModelCallError as problem:
@@ -159,7 +150,7 @@ class DirectHandler:
     def _judge(
         self, request: Request, failure: CallFailure
     ) -> RuntimeEffectOutcomeDirect | TryAgain:
-        again = self.calls.again(request, _spec(request, "direct").model, failure)
+        again = self.calls.again(request, _spec(request, self._executor).model, failure)
         return again or self._outcome(failure)
 
     def _outcome(self, failure: CallFailure) -> RuntimeEffectOutcomeDirect:

@@ -18,10 +18,13 @@ from collections.abc import Callable
 
 from tenacity import stop_after_attempt
 
-from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.consumers.decisions.retry import IN_PLACE_LIMIT_MS, RetryPolicy
-from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, TryAgain
+from effectmq.consumers.handler import (
+    EffectContext,
+    RepeatableHandler,
+    TryAgain,
+)
 from effectmq.protocol.errors import ProcessRegistryError, RejectEffectError, UnknownProcessError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandProcess
@@ -62,7 +65,7 @@ _START_WAIT_S = 10.0
 _RETRY = RetryPolicy(stop=stop_after_attempt(10))
 
 
-class ProcessHandler:
+class ProcessHandler(RepeatableHandler):
     """
     Carries out ``process`` effects; register it with ``worker.add``.
 
@@ -98,14 +101,6 @@ class ProcessHandler:
         self._longest_wait_ms = longest_wait_ms
         self._start_wait_s = start_wait_s
 
-    def limit_s(self, request: Request) -> float | None:
-        """None of its own: every operation is short."""
-        return None
-
-    def on_uncertain(self, request: Request) -> OnUncertain:
-        """Doing it again does no harm: the registry knows what it has done."""
-        return "retry"
-
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeProcess | TryAgain:
@@ -133,10 +128,6 @@ class ProcessHandler:
         return (
             result if isinstance(result, TryAgain) else RuntimeEffectOutcomeProcess(result=result)
         )
-
-    def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
-        """The database did not answer; the retry policy decides."""
-        return HandlerTimeoutError(limit_s)
 
     async def _execute(
         self, command: ProcessCommand, request: Request

@@ -11,10 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.broker.store.sessions.inbox import SessionInbox
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, call
+from effectmq.consumers.handler import EffectContext, RepeatableHandler, call
 from effectmq.protocol.encoding.tagging import Err, Ok
 from effectmq.protocol.errors import HandlerError, RejectEffectError
 from effectmq.protocol.messages.request import Request
@@ -77,7 +76,7 @@ CheckpointHook = Callable[
 ]
 
 
-class CheckpointHandler:
+class CheckpointHandler(RepeatableHandler):
     """
     Carries out ``checkpoint`` effects; register it with ``worker.add``.
 
@@ -104,14 +103,6 @@ class CheckpointHandler:
         """Add a hook; for use as a decorator."""
         self._hooks.append(function)
         return function
-
-    def limit_s(self, request: Request) -> float | None:
-        """None of its own."""
-        return None
-
-    def on_uncertain(self, request: Request) -> OnUncertain:
-        """The same entries come again, so running again does no harm."""
-        return "retry"
 
     async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcomeCheckpoint:
         """
@@ -153,10 +144,6 @@ class CheckpointHandler:
         identity = request.identity
         claimant = f"{identity.scope_id}\n{identity.replay_key}"
         return await self._inbox.claim(session_id, claimant)
-
-    def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
-        """A hook took too long; the retry policy decides."""
-        return HandlerTimeoutError(limit_s)
 
 
 def _extend(delivered: CheckpointDelivery, added: object) -> None:

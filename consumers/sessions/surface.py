@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.consumers.handler import EffectContext, HandlerTimeoutError, call
+from effectmq.consumers.handler import EffectContext, RepeatableHandler, call
 from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.encoding.tagging import Err, Ok
 from effectmq.protocol.errors import RejectEffectError
@@ -30,7 +29,7 @@ logger = logging.getLogger("effectmq.sessions")
 PromptProvider = Callable[[EffectContext], Awaitable[str] | str]
 
 
-class SurfaceHandler:
+class SurfaceHandler(RepeatableHandler):
     """
     Carries out ``sync_execution_surface`` effects; register it with ``worker.add``.
 
@@ -52,14 +51,6 @@ class SurfaceHandler:
         self.retry = retry
         self._tools = tools
         self._prompt = prompt
-
-    def limit_s(self, request: Request) -> float | None:
-        """None of its own."""
-        return None
-
-    def on_uncertain(self, request: Request) -> OnUncertain:
-        """Asking again does no harm."""
-        return "retry"
 
     async def run(
         self, request: Request, context: EffectContext
@@ -98,7 +89,3 @@ class SurfaceHandler:
         if not isinstance(given, str):
             raise TypeError(f"the prompt provider returned {type(given).__name__}; expected text")
         return given
-
-    def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
-        """The prompt provider took too long; the retry policy decides."""
-        return HandlerTimeoutError(limit_s)
