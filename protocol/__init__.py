@@ -13,254 +13,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from effectmq.protocol.encoding.canonical import canonical_json, digest, sha256_hex
-    from effectmq.protocol.encoding.jsontext import parse_json
-    from effectmq.protocol.encoding.model import (
-        WireModel,
-        canonical_bytes,
-        from_tree,
-        stable_hash,
-        to_tree,
-    )
-    from effectmq.protocol.encoding.opaque import Json, JsonValue, canonical_value
-    from effectmq.protocol.encoding.tagging import Err, Ok, Result
-    from effectmq.protocol.identity.canonicalize import canonicalize_line
-    from effectmq.protocol.identity.digests import effect_scope_of, scope_id
-    from effectmq.protocol.identity.validation import (
-        envelope_problem,
-        scope_problem,
-        validate_envelope,
-        validate_scope,
-        wrong_outcome,
-    )
-    from effectmq.protocol.tool_calls.from_model import (
-        ModelToolCall,
-        arguments_from_model,
-        calls_from_model,
-    )
-    from effectmq.protocol.wire.attachments import (
-        AttachmentCreateMeta,
-        AttachmentId,
-        AttachmentMeta,
-        AttachmentRef,
-        ImageMediaType,
-        MediaType,
-        MediaTypeImage,
-    )
-    from effectmq.protocol.wire.envelope import (
-        RuntimeEffectCommand,
-        RuntimeEffectCommandCheckpoint,
-        RuntimeEffectCommandDirect,
-        RuntimeEffectCommandExecCode,
-        RuntimeEffectCommandLlmCall,
-        RuntimeEffectCommandProcess,
-        RuntimeEffectCommandSleep,
-        RuntimeEffectCommandSyncExecutionSurface,
-        RuntimeEffectCommandToolCall,
-        RuntimeEffectEnvelope,
-    )
-    from effectmq.protocol.wire.execution import (
-        CheckpointDelivery,
-        CheckpointKind,
-        ExecImage,
-        ExecResponse,
-        ExecutionSurfaceSync,
-        TextProjectionMetadata,
-    )
-    from effectmq.protocol.wire.invocation import (
-        CausalRef,
-        CausalRefEffect,
-        CausalRefProcess,
-        CausalRefProcessEvent,
-        CausalRefSessionNode,
-        CausalRefToolCall,
-        CausalRefTurn,
-        RuntimeEffectKind,
-        RuntimeInvocation,
-        RuntimeReplay,
-        RuntimeScope,
-        RuntimeSubject,
-        RuntimeSubjectEffect,
-        RuntimeSubjectProcess,
-        RuntimeSubjectProcessEvent,
-        RuntimeSubjectSessionNode,
-    )
-    from effectmq.protocol.wire.llm_request import (
-        GenerationOptions,
-        LlmAttachmentSpec,
-        LlmContentBlock,
-        LlmContentBlockImage,
-        LlmContentBlockReasoning,
-        LlmContentBlockText,
-        LlmContentBlockToolCall,
-        LlmContentBlockToolResult,
-        LlmJsonSchema,
-        LlmMessage,
-        LlmOutputSpec,
-        LlmOutputSpecJsonSchema,
-        LlmRequestSpec,
-        LlmRole,
-        LlmToolChoice,
-        LlmToolSpec,
-    )
-    from effectmq.protocol.wire.llm_response import (
-        LlmCallError,
-        LlmOutputPart,
-        LlmOutputPartReasoning,
-        LlmOutputPartText,
-        LlmOutputPartToolCall,
-        LlmResponse,
-        LlmTerminalReason,
-        LlmUsage,
-    )
-    from effectmq.protocol.wire.messages import (
-        MessageOrigin,
-        MessageOriginPlugin,
-        MessageOriginProcess,
-        MessageRole,
-        Part,
-        PartAttachment,
-        PartKind,
-        PluginMessage,
-        PruneState,
-        PruneStateDeleted,
-        PruneStateSummarized,
-        TurnCause,
-    )
-    from effectmq.protocol.wire.outcome import (
-        OUTCOME_CLASSES,
-        RecordedRuntimeEffect,
-        RuntimeEffectControllerError,
-        RuntimeEffectOutcome,
-        RuntimeEffectOutcomeCheckpoint,
-        RuntimeEffectOutcomeDirect,
-        RuntimeEffectOutcomeExecCode,
-        RuntimeEffectOutcomeLlmCall,
-        RuntimeEffectOutcomeProcess,
-        RuntimeEffectOutcomeSleep,
-        RuntimeEffectOutcomeSyncExecutionSurface,
-        RuntimeEffectOutcomeToolCall,
-        ToolCallEffectOutcome,
-    )
-    from effectmq.protocol.wire.process_commands import (
-        ProcessCommand,
-        ProcessCommandAwait,
-        ProcessCommandCancel,
-        ProcessCommandDeleteSession,
-        ProcessCommandList,
-        ProcessCommandSignal,
-        ProcessCommandStart,
-        ProcessCommandTransfer,
-        ProcessEffectOutcome,
-        ProcessEffectOutcomeAwait,
-        ProcessEffectOutcomeCancel,
-        ProcessEffectOutcomeDeleteSession,
-        ProcessEffectOutcomeList,
-        ProcessEffectOutcomeSignal,
-        ProcessEffectOutcomeStart,
-        ProcessEffectOutcomeTransfer,
-    )
-    from effectmq.protocol.wire.process_events import (
-        ProcessAwaitOutput,
-        ProcessAwaitOutputCancelled,
-        ProcessAwaitOutputFailure,
-        ProcessAwaitOutputSuccess,
-        ProcessEvent,
-        ProcessEventAppendRequest,
-        ProcessEventAppendResult,
-        ProcessEventSemantics,
-        ProcessTerminalSemantics,
-        ProcessWake,
-        ProcessWakeDelivery,
-        SystemTime,
-    )
-    from effectmq.protocol.wire.process_registration import (
-        ContentHash,
-        LashlangProcessRef,
-        ModuleRef,
-        ProcessInput,
-        ProcessInputExternal,
-        ProcessInputLashlangProcess,
-        ProcessInputSessionTurn,
-        ProcessInputToolCall,
-        ProcessProvenance,
-        ProcessRegistration,
-        ProcessScope,
-        ProcessScopeId,
-        RequiredSurfaceRef,
-    )
-    from effectmq.protocol.wire.processes import (
-        ProcessCancelSummary,
-        ProcessDefinitionSummary,
-        ProcessExecutionContext,
-        ProcessExternalRef,
-        ProcessHandleDescriptor,
-        ProcessHandleGrant,
-        ProcessHandleGrantEntry,
-        ProcessHandleSummary,
-        ProcessLease,
-        ProcessLeaseCompletion,
-        ProcessLifecycleStatus,
-        ProcessListMode,
-        ProcessRecord,
-        ProcessSessionDeleteReport,
-        ProcessStartGrant,
-        ProcessStartRequest,
-        ProcessStatus,
-        ProcessStatusCancelled,
-        ProcessStatusCompleted,
-        ProcessStatusFailed,
-        ProcessStatusRunning,
-    )
-    from effectmq.protocol.wire.provider_meta import (
-        ProviderReasoningReplay,
-        ProviderReplayMeta,
-        ResponseTextMeta,
-    )
-    from effectmq.protocol.wire.scopes import (
-        EffectScope,
-        EffectScopeCron,
-        EffectScopeHostEvent,
-        EffectScopeProcess,
-        EffectScopeQueueDrain,
-        EffectScopeRuntimeOperation,
-        EffectScopeSessionDelete,
-        EffectScopeTurn,
-    )
-    from effectmq.protocol.wire.tool_value import (
-        RESERVED_KEY,
-        ToolValue,
-        decode_tool_value,
-        encode_tool_value,
-    )
-    from effectmq.protocol.wire.tools import (
-        CompletedToolCall,
-        ModelToolReturn,
-        ModelToolReturnPart,
-        ModelToolReturnPartAttachment,
-        ModelToolReturnPartText,
-        PendingToolCall,
-        PreparedToolCall,
-        ToolCallOutcome,
-        ToolCallOutcomeCancelled,
-        ToolCallOutcomeFailure,
-        ToolCallOutcomeSuccess,
-        ToolCallOutput,
-        ToolCallRecord,
-        ToolCancellation,
-        ToolControl,
-        ToolControlFail,
-        ToolControlFinish,
-        ToolControlSwitchAgentFrame,
-        ToolFailure,
-        ToolFailureClass,
-        ToolFailureSource,
-        ToolHostEventEffectOutcome,
-        ToolRetryDisposition,
-        ToolRetryDispositionExhausted,
-        ToolRetryDispositionNever,
-        ToolRetryDispositionSafe,
-    )
+    from effectmq.protocol.encoding.canonical import *
+    from effectmq.protocol.encoding.jsontext import *
+    from effectmq.protocol.encoding.model import *
+    from effectmq.protocol.encoding.opaque import *
+    from effectmq.protocol.encoding.tagging import *
+    from effectmq.protocol.identity.canonicalize import *
+    from effectmq.protocol.identity.digests import *
+    from effectmq.protocol.identity.validation import *
+    from effectmq.protocol.tool_calls.from_model import *
+    from effectmq.protocol.wire.attachments import *
+    from effectmq.protocol.wire.envelope import *
+    from effectmq.protocol.wire.execution import *
+    from effectmq.protocol.wire.invocation import *
+    from effectmq.protocol.wire.llm_request import *
+    from effectmq.protocol.wire.llm_response import *
+    from effectmq.protocol.wire.messages import *
+    from effectmq.protocol.wire.outcome import *
+    from effectmq.protocol.wire.process_commands import *
+    from effectmq.protocol.wire.process_events import *
+    from effectmq.protocol.wire.process_registration import *
+    from effectmq.protocol.wire.processes import *
+    from effectmq.protocol.wire.provider_meta import *
+    from effectmq.protocol.wire.scopes import *
+    from effectmq.protocol.wire.tool_value import *
+    from effectmq.protocol.wire.tools import *
 
 __all__ = [
     "OUTCOME_CLASSES", "RESERVED_KEY", "AttachmentCreateMeta", "AttachmentId", "AttachmentMeta",
