@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, wait_random_exponential
-
+from effectmq.broker.backoff import Backoff
 from effectmq.protocol.errors import (
     AttachmentStoreError,
     BrokerError,
@@ -19,7 +18,8 @@ __all__ = ["opened_by", "passing"]
 
 T = TypeVar("T")
 
-_WAIT = wait_random_exponential(multiplier=0.1, max=1.0)
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 1.0
 
 
 def passing(problem: Exception) -> bool:
@@ -44,13 +44,12 @@ async def opened_by(end: float, step: Callable[[], Awaitable[T]]) -> T:
         EffectmqError: What it failed with last.
     """
     loop = asyncio.get_running_loop()
-    state = RetryCallState(Retrying(), None, (), {})
+    backoff = Backoff(_LONGEST_WAIT_S, first_s=_FIRST_WAIT_S)
     while True:
         try:
             return await step()
         except Exception as problem:
-            wait_s = float(_WAIT(state))
-            state.attempt_number += 1
+            wait_s = backoff.next_s()
             if not passing(problem) or loop.time() + wait_s >= end:
                 raise
         await asyncio.sleep(wait_s)

@@ -15,8 +15,7 @@ import logging
 import math
 from typing import Protocol
 
-from tenacity import RetryCallState, Retrying, wait_random_exponential
-
+from effectmq.broker.backoff import Backoff
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import (
     AccessRefusedError,
@@ -44,7 +43,8 @@ _SLOWEST = 2_000
 #: Below this the transport's own time is enough, in seconds.
 _ORDINARY_S = 15.0
 
-_WAIT = wait_random_exponential(multiplier=0.1, max=5.0)
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
 
 
 class RefusalWatch(Protocol):
@@ -94,7 +94,7 @@ async def publish_until_known(
         TransportClosedError: When the transport was closed.
         ConfigurationError: When a property or a header is of a kind that does not travel.
     """
-    state: RetryCallState | None = None
+    backoff: Backoff | None = None
     refused = False
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
@@ -118,9 +118,8 @@ async def publish_until_known(
                     if not refused:
                         refused = True
                         watch.refused(problem)
-                state = state or RetryCallState(Retrying(), None, (), {})
-                wait_s = float(_WAIT(state))
-                state.attempt_number += 1
+                backoff = backoff or Backoff(_LONGEST_WAIT_S, first_s=_FIRST_WAIT_S)
+                wait_s = backoff.next_s()
                 logger.log(
                     # Whoever watches has said it.
                     logging.DEBUG if watched else logging.WARNING,

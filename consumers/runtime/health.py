@@ -19,8 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from tenacity import RetryCallState, Retrying, wait_random_exponential
-
+from effectmq.broker.backoff import Backoff
 from effectmq.broker.opening import passing
 
 __all__ = ["Health", "Patience", "State"]
@@ -33,7 +32,7 @@ T = TypeVar("T")
 
 #: How long a step may be under way before it counts as waiting, in seconds.
 _NOTICE_S = 2.0
-_WAIT = wait_random_exponential(multiplier=0.2, max=5.0)
+_LONGEST_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class Patience:
         Raises:
             EffectmqError: What trying again cannot mend.
         """
-        state = RetryCallState(Retrying(), None, (), {})
+        backoff = Backoff(_LONGEST_WAIT_S)
         loop = asyncio.get_running_loop()
         while True:
             notice = None
@@ -88,8 +87,7 @@ class Patience:
                 if not passing(problem):
                     raise
                 self._wait_for(what, str(problem))
-                wait_s = float(_WAIT(state))
-                state.attempt_number += 1
+                wait_s = backoff.next_s()
             else:
                 self._go_on(what)
                 return result

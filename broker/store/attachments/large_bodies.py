@@ -13,8 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from tenacity import RetryCallState, Retrying, wait_random_exponential
-
+from effectmq.broker.backoff import Backoff
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.protocol.encoding.limits import Limits
 from effectmq.protocol.errors import AttachmentStoreError
@@ -26,7 +25,7 @@ __all__ = ["ClaimCheck", "incoming_until_fetched", "outgoing_until_stored"]
 
 logger = logging.getLogger("effectmq.claimcheck")
 
-_WAIT = wait_random_exponential(multiplier=0.2, max=15.0)
+_LONGEST_WAIT_S = 15.0
 
 
 class ClaimCheck:
@@ -106,13 +105,12 @@ async def incoming_until_fetched(claims: ClaimCheck, message: Message) -> Messag
 
 
 async def _until_usable(move: Callable[[Message], Awaitable[Message]], message: Message) -> Message:
-    state = RetryCallState(Retrying(), None, (), {})
+    backoff = Backoff(_LONGEST_WAIT_S)
     while True:
         try:
             return await move(message)
         except AttachmentStoreError as problem:
-            wait_s = float(_WAIT(state))
-            state.attempt_number += 1
+            wait_s = backoff.next_s()
             logger.warning(
                 "trying the attachment store again in %.1f s: %s",
                 wait_s,

@@ -20,7 +20,8 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
-from effectmq.broker.transports.rabbitmq.backoff import Backoff, ReconnectWaits
+from effectmq.broker.backoff import Backoff
+from effectmq.broker.transports.rabbitmq.backoff import ReconnectWaits
 from effectmq.broker.transports.rabbitmq.driver import Link
 from effectmq.broker.transports.rabbitmq.ending import end
 from effectmq.broker.transports.rabbitmq.rotation import Rotation
