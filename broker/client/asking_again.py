@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from effectmq.broker.client.replies import Asked, ReplyBook, Waiter
 from effectmq.protocol.errors import EffectmqError
@@ -75,7 +76,9 @@ class AskingAgain:
     async def close(self) -> None:
         """Stop asking."""
         task, self._task = self._task, None
-        tasks = [*self._looks, *([] if task is None else [task])]
+        tasks: list[asyncio.Task[Any]] = [*self._looks]
+        if task is not None:
+            tasks.append(task)
         for each in tasks:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections import Counter
@@ -95,6 +96,9 @@ _REPLY_PREFETCH = 500
 #: A client without an identity cannot come back for its replies.
 _ANONYMOUS_EXPIRES_MS = 600_000
 _RESEND_WAIT_S = 0.2
+#: What is missing is declared once; longer than this nobody waits for it to be of use. Shorter than
+#: the answer holds that says what is missing, so that it is not declared in a loop.
+_MENDING_S = 0.9
 #: Beyond a caller's time, to tell what became of its effect.
 _LAST_LOOK_S = 0.5
 
@@ -594,7 +598,7 @@ class EffectClient:
         loop = asyncio.get_running_loop()
         message = await self._outgoing(request.message, end, limit_s)
         reached("before_publish")
-        missing: Missing | None = None
+        mended_by = math.inf
         # Not all of the time for one try: a channel may be stuck on a node that froze, and the next
         # try takes another one.
         try_s = publish_try_s(message, self._transport_settings.publish_timeout_s)
@@ -609,10 +613,13 @@ class EffectClient:
                 )
                 break
             except UnroutableError:
-                # Once only: what was mended and is missing again is for a person to look at.
-                before, missing = missing, await self._missing(roads, route, end)
-                if before is not None or not missing.mended:
+                missing = await self._missing(roads, route, end)
+                # Who deletes a namespace is not done at once, nor are those who mend it.
+                wait_s = 0.0 if mended_by == math.inf else _RESEND_WAIT_S
+                mended_by = min(mended_by, loop.time() + _MENDING_S)
+                if not missing.passing or loop.time() + wait_s >= min(mended_by, end):
                     raise UnroutableError(missing.sentence) from None
+                await asyncio.sleep(wait_s)
             except PASSING as problem:
                 self.counters["publish_retries"] += 1
                 if isinstance(problem, BrokerBlockedError):

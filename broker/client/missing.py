@@ -41,11 +41,12 @@ class Missing:
     What one look at the broker found missing.
 
     Attributes:
-        mended: Whether publishing again may succeed.
+        passing: Whether publishing again in a moment may succeed: the queue is there, and what else
+            is missing has been declared, by us or by somebody else who is at it.
         sentence: What is missing, and what to do.
     """
 
-    mended: bool
+    passing: bool
     sentence: str
 
 
@@ -119,7 +120,7 @@ class MissingRoads:
             there = await self._transport.stats(queue) is not None
         if not there:
             self._worked.pop(route, None)
-            return Missing(mended=False, sentence=await self._no_queue(route))
+            return await self._no_queue(route)
         return await self._mend(route)
 
     async def _mend(self, route: str) -> Missing:
@@ -138,7 +139,7 @@ class MissingRoads:
         advice = f"Run: effectmq topology apply --kind {route}, or restart a worker of it"
         if not self._mending.setdefault(route, Sparingly()).due(self._loop.time()):
             return Missing(
-                mended=False,
+                passing=True,
                 sentence=f"{what}, although it was declared again a moment ago. {advice}, and find "
                 "out what removes it",
             )
@@ -147,22 +148,28 @@ class MissingRoads:
             await self._transport.declare(Topology(whole.exchanges, (), whole.bindings))
         except (AccessRefusedError, TopologyError) as problem:
             return Missing(
-                mended=False, sentence=f"{what}. {advice}. Not mended from here: {problem}"
+                # A queue may have gone meanwhile; its consumers bring it back.
+                passing=isinstance(problem, TopologyError),
+                sentence=f"{what}. {advice}. Not mended from here: {problem}",
             )
-        return Missing(mended=True, sentence=f"{what}; declaring it again did not help. {advice}")
+        return Missing(passing=True, sentence=f"{what}; declaring it again did not help. {advice}")
 
-    async def _no_queue(self, route: str) -> str:
+    async def _no_queue(self, route: str) -> Missing:
         known = [
             kind
             for kind in EFFECT_KINDS
             if await self._transport.stats(self._names.work_queue(kind)) is not None
         ]
-        return (
+        if route in known:
+            # It came while the others were looked for, and its binding is on its way.
+            return await self._mend(route)
+        sentence = (
             f"no queue for {route!r} in namespace {self._names.namespace!r}; there "
             + (f"are queues for {', '.join(known)}" if known else "are no queues at all")
             + f". Start a worker for it (effectmq worker module:app --kind {route}) or declare it "
             f"(effectmq topology apply --kind {route})"
         )
+        return Missing(passing=False, sentence=sentence)
 
     async def close(self) -> None:
         """End every look."""
@@ -176,7 +183,7 @@ def not_looked_up(route: str, problem: BrokerError | TimeoutError) -> Missing:
     """When the broker could not be looked at in the time there was."""
     why = "there was no time left" if isinstance(problem, TimeoutError) else describe(problem)
     return Missing(
-        mended=False,
+        passing=False,
         sentence=f"no queue takes effects for {route!r}; what is missing was not found out: {why}. "
         f"Start a worker for it (effectmq worker module:app --kind {route}) or look with: "
         "effectmq doctor",

@@ -198,7 +198,7 @@ class Settlement:
             except UnroutableError:
                 self._counters["roads_missing"] += 1
                 logger.error(
-                    "%s has no queue; declaring it again",
+                    "there is no queue for %s; declaring it again",
                     road.what,
                     extra={"action": "road_missing", "exchange": road.exchange},
                 )

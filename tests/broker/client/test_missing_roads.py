@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import Any
 
 import aio_pika
 import pytest
@@ -15,11 +16,19 @@ from effectmq.broker.client.client import EffectClient
 from effectmq.broker.sparingly import Sparingly
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
+from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.rabbitmq.driver import Link
 from effectmq.broker.transports.rabbitmq.driver.channel import Channel
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import BrokerUnreachableError, PublishUnknownError, UnroutableError
-from effectmq.protocol.topology import Names, TopologySettings, shared_topology, work_topology
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.topology import (
+    Names,
+    Topology,
+    TopologySettings,
+    shared_topology,
+    work_topology,
+)
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from tests.brokers.provide import Broker
 from tests.brokers.proxy import ChaosProxy
@@ -190,6 +199,56 @@ async def test_what_keeps_going_missing_is_not_declared_in_a_loop(
     for part in ("exchange", "queue", "are there, the binding between them is not"):
         assert part in str(failures[0])
     assert "effectmq topology apply --kind sleep" in str(failures[0])
+
+
+@pytest.mark.one_broker
+async def test_what_is_deleted_again_while_it_is_mended_is_waited_for(
+    place: _Place, broker_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who deletes a namespace piece by piece is not done at once; others mend it, too."""
+    async with EffectClient(place.url, topology=place.settings) as client:
+        transport = client._transport
+        assert transport is not None
+        declare, publish, returned = transport.declare, transport.publish, 0
+
+        async def undone(topology: Topology) -> None:
+            await declare(topology)
+            await place.unbind("sleep")
+
+        async def watched(exchange: str, key: str, message: Message, **options: Any) -> None:
+            nonlocal returned
+            try:
+                await publish(exchange, key, message, **options)
+            except UnroutableError:
+                returned += 1
+                if returned == 2:
+                    await declare(work_topology(place.settings, ["sleep"]))
+                raise
+
+        monkeypatch.setattr(transport, "declare", undone)
+        monkeypatch.setattr(transport, "publish", watched)
+        await place.unbind("sleep")
+        await client.submit(nap(1))
+    assert returned == 2
+
+
+async def test_a_queue_that_comes_while_it_is_looked_for_is_used(namespace: str) -> None:
+    """It is not said to be missing and to be there in one sentence."""
+    settings = TopologySettings(namespace=namespace)
+    url, wanted = f"memory://{namespace}", Names(namespace).work_queue("sleep")
+
+    class Late(MemoryTransport):
+        async def stats(self, queue: str) -> QueueStats | None:
+            found = await super().stats(queue)
+            if found is None and queue == wanted:
+                await self.declare(work_topology(settings, ["sleep"]))
+            return found
+
+    async with Late(url) as late, EffectClient(url, topology=settings) as client:
+        roads = client._roads
+        assert roads is not None
+        roads._transport = late
+        await client.submit(nap(1))
 
 
 async def test_a_queue_that_was_there_before_is_waited_for(namespace: str) -> None:

@@ -21,6 +21,7 @@ from effectmq.protocol.errors import (
     TopologyError,
     VirtualHostError,
 )
+from tests.brokers.provide import Broker
 from tests.front_door.cli.command import effectmq
 
 _PROGRAM = Path(sys.executable).with_name("effectmq")
@@ -220,6 +221,21 @@ def test_a_full_disk_is_a_sentence(words: tuple[str, ...], tmp_path: Path) -> No
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.one_broker
+@pytest.mark.parametrize("words", [("doctor",), ("doctor", "--json"), ("queues",)], ids=" ".join)
+def test_what_cannot_be_written_ends_the_connections_too(
+    broker: Broker, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """In good order, and without what Python says of tasks that are left behind."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        done = _written_to(full, (*words, "--broker", broker.url), tmp_path)
+    finally:
+        os.close(full)
+    assert len(done.stderr.splitlines()) == 1
     assert done.returncode == 1
 
 

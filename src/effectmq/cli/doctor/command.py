@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.transports import open_transport
@@ -89,17 +90,19 @@ async def run(args: argparse.Namespace) -> int:
         ConfigurationError: When the command line cannot be used.
     """
     failed = False
-    async for finding in _findings(args):
-        failed = failed or finding.status == "FAIL"
-        if args.json:
-            write_json(_document(finding))
-        elif finding.status != "OK" or not args.quiet:
-            write_text(_line(finding))
-        flush()
+    # Closed at once when nothing can be written, or its connections would end with the loop.
+    async with aclosing(_findings(args)) as findings:
+        async for finding in findings:
+            failed = failed or finding.status == "FAIL"
+            if args.json:
+                write_json(_document(finding))
+            elif finding.status != "OK" or not args.quiet:
+                write_text(_line(finding))
+            flush()
     return 1 if failed else 0
 
 
-async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
+async def _findings(args: argparse.Namespace) -> AsyncGenerator[Finding]:
     app = load_worker(args.worker, said_of(args, "place", "connection")) if args.worker else None
     place = app.place if app else place_of(args)
     broker, settings = place.broker, place.topology
