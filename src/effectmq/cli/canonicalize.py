@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import BinaryIO, Literal
 
-from effectmq.cli.options import Commands
+from effectmq.cli.options import Commands, add_command
 from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, Source, batches, opened
 from effectmq.cli.terminal.output import json_line, stdout_bytes
 from effectmq.protocol.identity.canonicalize import canonicalize_line
@@ -25,11 +25,8 @@ Exit code: 0 when every line could be read, 1 when one could not."""
 
 def configure(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "canonicalize",
-        help="print canonical JSON and hashes of documents",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "canonicalize", "print canonical JSON and hashes of documents", _DESCRIPTION
     )
     parser.add_argument("file", nargs="?", default="-", metavar="FILE", help="default: stdin")
     parser.add_argument(

@@ -19,6 +19,7 @@ __all__ = [
     "Commands",
     "add_action",
     "add_broker_options",
+    "add_command",
     "add_journal_option",
     "add_json_option",
     "add_quiet_option",
@@ -55,6 +56,26 @@ def add_quiet_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_command(
+    commands: Commands, name: str, summary: str, description: str
+) -> argparse.ArgumentParser:
+    """
+    Add the parser of one command.
+
+    Args:
+        commands: What ``configure`` gets.
+        name: The word that is typed.
+        summary: A phrase for the list of commands.
+        description: For the command's own help, its lines as they are.
+    """
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def add_action(
     actions: Commands,
     name: str,
@@ -73,12 +94,8 @@ def add_action(
         description: For the action's own help; the summary as a sentence by default.
         place: Adds the options that say which broker or journal is meant.
     """
-    parser = actions.add_parser(
-        name,
-        help=summary,
-        description=description or f"{summary[0].upper()}{summary[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = description or f"{summary[0].upper()}{summary[1:]}."
+    parser = add_command(actions, name, summary, description)
     place(parser)
     add_json_option(parser)
     add_quiet_option(parser)

@@ -14,12 +14,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 from effectmq.broker.place import Place, first_said, unfolded
 from effectmq.cli.loading import load_worker
-from effectmq.cli.options import (
-    Commands,
-    add_quiet_option,
-    is_memory,
-    positive,
-)
+from effectmq.cli.options import Commands, add_command, add_quiet_option, is_memory, positive
 from effectmq.cli.setting_options import add_setting_options, place_of, said_of
 from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, count_lines, lines, opened
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes
@@ -68,11 +63,8 @@ and an Ok."""
 
 def configure(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "run",
-        help="execute envelopes out of a file and write their outcomes",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "run", "execute envelopes out of a file and write their outcomes", _DESCRIPTION
     )
     parser.add_argument("file", metavar="FILE.jsonl", help="envelopes; - for stdin")
     parser.add_argument(

@@ -6,11 +6,7 @@ import argparse
 import secrets
 import sys
 
-from effectmq.cli.options import (
-    Commands,
-    add_json_option,
-    is_memory,
-)
+from effectmq.cli.options import Commands, add_command, add_json_option, is_memory
 from effectmq.cli.setting_options import add_setting_options, place_of, said_of
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, stdout_bytes, write_json, write_text
@@ -54,11 +50,8 @@ Exit code: 0 when it was submitted (with --wait: when it has an outcome), 1 when
 
 def configure(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "submit",
-        help="submit one effect, and wait for its outcome if asked to",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "submit", "submit one effect, and wait for its outcome if asked to", _DESCRIPTION
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("file", nargs="?", metavar="FILE", help="an envelope; - for stdin, default")

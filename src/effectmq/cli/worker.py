@@ -10,7 +10,7 @@ import threading
 import time
 
 from effectmq.cli.loading import load_worker
-from effectmq.cli.options import Commands, add_quiet_option, is_memory, route
+from effectmq.cli.options import Commands, add_command, add_quiet_option, is_memory, route
 from effectmq.cli.reloading import run_reloading
 from effectmq.cli.setting_options import add_setting_options, said_of, words_of
 from effectmq.cli.terminal.output import complain, note, version
@@ -37,12 +37,7 @@ lost either way. The signal is raised again at the end, so that the parent sees 
 
 def configure(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "worker",
-        help="carry out effects",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "worker", "carry out effects", _DESCRIPTION)
     parser.add_argument("app", metavar="module:object", help="the Worker, for instance worker:app")
     parser.add_argument(
         "--kind",

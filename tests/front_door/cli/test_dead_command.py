@@ -395,7 +395,7 @@ async def test_an_edit_that_is_no_envelope_for_its_size_is_refused(
     stage: DeadStage, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was named by mistake is not read into memory."""
-    monkeypatch.setattr(dead, "_MAX_DOCUMENT_BYTES", 10)
+    monkeypatch.setattr("effectmq.cli.terminal.lines.MAX_LINE_BYTES", 10)
     path = tmp_path / "envelope.json"
     path.write_text('{"invocation": {}}')
     with pytest.raises(ConfigurationError, match="longer than 10 bytes"):

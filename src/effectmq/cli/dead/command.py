@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -25,17 +24,12 @@ from effectmq.cli.dead.choice import chosen_by
 from effectmq.cli.dead.options import DESCRIPTION, add_actions
 from effectmq.cli.dead.view import letter_table, letter_text, report_lines, tally_line
 from effectmq.cli.dead.waiting import replay_and_wait
-from effectmq.cli.options import (
-    Commands,
-    claims_of,
-    is_memory,
-)
+from effectmq.cli.options import Commands, add_command, claims_of, is_memory
 from effectmq.cli.setting_options import place_of
-from effectmq.cli.terminal.lines import without_mark
+from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.texts import pretty
-from effectmq.protocol.encoding.codec import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError, PayloadTooLargeError, ProtocolError
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.text import describe, printable
@@ -45,17 +39,12 @@ from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
 __all__ = ["configure", "run"]
 
 _DEFAULT_ROWS = 200
-#: The largest envelope, even when every character is written as an escape.
-_MAX_DOCUMENT_BYTES = 8 * HARD_MAX_BODY_BYTES
 
 
 def configure(commands: Commands) -> None:
     """Add the parsers."""
-    parser = commands.add_parser(
-        "dead",
-        help="list, show, replay, export and purge dead letters",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "dead", "list, show, replay, export and purge dead letters", DESCRIPTION
     )
     add_actions(parser)
     parser.set_defaults(run=run)
@@ -190,7 +179,7 @@ async def _replay_one(args: argparse.Namespace, chosen: DeadFilter) -> int:
             "--edit and --wait are for one letter: give its id, and no other choice"
         )
     (letter_id,) = chosen.ids
-    document = None if args.edit is None else _document(args.edit)
+    document = None if args.edit is None else whole(args.edit)
     async with _opened(args) as transport:
         try:
             if args.wait and not args.dry_run:
@@ -348,22 +337,6 @@ def _output(path: str | None) -> Generator[BinaryIO]:
         raise ConfigurationError(f"{path} cannot be written: {problem.strerror}") from None
     with open(handle, "wb") as file:
         yield file
-
-
-def _document(path: str) -> bytes:
-    try:
-        if path == "-":
-            document = sys.stdin.buffer.read(_MAX_DOCUMENT_BYTES + 1)
-        else:
-            with open(path, "rb") as file:
-                document = file.read(_MAX_DOCUMENT_BYTES + 1)
-    except OSError as problem:
-        raise ConfigurationError(f"{path} cannot be read: {problem.strerror}") from None
-    if len(document) > _MAX_DOCUMENT_BYTES:
-        raise ConfigurationError(
-            f"{path} is longer than {_MAX_DOCUMENT_BYTES} bytes; no envelope may be that large"
-        )
-    return without_mark(document)
 
 
 def _say_unfound(wanted: list[str], found: set[str], count: int) -> None:

@@ -28,7 +28,7 @@ from effectmq.cli.dead.choice import REASONS
 from effectmq.cli.dead.view import letter_table, tally_line
 from effectmq.cli.demo.stage import Stage
 from effectmq.cli.demo.worker import RETRY_WAIT_MS, Attempt, demo_worker
-from effectmq.cli.options import Commands
+from effectmq.cli.options import Commands, add_command
 from effectmq.cli.terminal.tables import table
 from effectmq.cli.terminal.texts import pretty
 from effectmq.consumers.worker import EffectWorker
@@ -77,12 +77,7 @@ Exit code: 0 when everything that was to be shown happened, 1 otherwise."""
 
 def configure(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "demo",
-        help="show effectmq at work, in this process",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "demo", "show effectmq at work, in this process", _DESCRIPTION)
     # The demo tells of its failures itself; a log of them would read as if something were wrong.
     parser.set_defaults(run=run, log_level="CRITICAL")
 

@@ -17,6 +17,7 @@ from effectmq.cli.doctor.stores import check_attachments, check_journal
 from effectmq.cli.loading import load_worker
 from effectmq.cli.options import (
     Commands,
+    add_command,
     add_json_option,
     add_quiet_option,
     is_memory,
@@ -51,11 +52,8 @@ Exit code: 0 without a FAIL, 1 with one."""
 
 def configure(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
-        "doctor",
-        help="check broker, topology, consumers and delivery",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "doctor", "check broker, topology, consumers and delivery", _DESCRIPTION
     )
     parser.add_argument(
         "--worker",

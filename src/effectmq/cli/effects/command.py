@@ -37,11 +37,11 @@ from effectmq.cli.effects.view import (
     payload,
 )
 from effectmq.cli.journal_options import journal_of, namespace_of
-from effectmq.cli.options import Commands, is_memory
+from effectmq.cli.options import Commands, add_command, is_memory
 from effectmq.cli.setting_options import place_of
+from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import flush, note, write_json, write_text
 from effectmq.cli.terminal.texts import pretty
-from effectmq.protocol.encoding.codec import HARD_MAX_BODY_BYTES
 from effectmq.protocol.encoding.differences import Difference, differences
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
@@ -64,17 +64,15 @@ _PAGE = 500
 _POLL_S = 0.5
 #: Telling the workers is a courtesy; nobody waits long for it.
 _CONNECTION = TransportSettings(name="effectmq effects", connect_timeout_s=5.0)
-#: Written with an escape for every character.
-_MAX_DOCUMENT_BYTES = 8 * HARD_MAX_BODY_BYTES
 
 
 def configure(commands: Commands) -> None:
     """Add the parsers."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "effects",
-        help="list, show, follow, compare and cancel effects of the journal",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "list, show, follow, compare and cancel effects of the journal",
+        DESCRIPTION,
     )
     add_actions(parser)
     parser.set_defaults(run=run)
@@ -271,18 +269,7 @@ def _show_differences(
 
 
 def _envelope_in(path: str) -> object:
-    try:
-        if path == "-":
-            document = sys.stdin.buffer.read(_MAX_DOCUMENT_BYTES + 1)
-        else:
-            with open(path, "rb") as file:
-                document = file.read(_MAX_DOCUMENT_BYTES + 1)
-    except OSError as problem:
-        raise ConfigurationError(f"{path} cannot be read: {problem.strerror}") from None
-    if len(document) > _MAX_DOCUMENT_BYTES:
-        raise ConfigurationError(
-            f"{path} is longer than {_MAX_DOCUMENT_BYTES} bytes; no envelope may be that large"
-        )
+    document = whole(path)
     try:
         return to_tree(from_tree(RuntimeEffectEnvelope, parse_json(document)))
     except MalformedError as problem:

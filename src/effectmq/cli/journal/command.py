@@ -14,7 +14,7 @@ from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
 from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA
 from effectmq.cli.effects.view import effect_facts
 from effectmq.cli.journal_options import add_journal_options, journal_of, namespace_of
-from effectmq.cli.options import Commands, add_action
+from effectmq.cli.options import Commands, add_action, add_command
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import pairs, table
@@ -61,11 +61,11 @@ _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 def configure(commands: Commands) -> None:
     """Add the parsers."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "journal",
-        help="statistics, pruning, migration and verification of the journal",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "statistics, pruning, migration and verification of the journal",
+        _DESCRIPTION,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     _action(actions, "stats", "how much of what there is")

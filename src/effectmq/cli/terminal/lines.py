@@ -104,7 +104,9 @@ def whole(path: str) -> bytes:
         while chunk := source.read(_CHUNK_BYTES):
             data += chunk
             if len(data) > MAX_LINE_BYTES:
-                raise ConfigurationError(f"{path} is longer than {MAX_LINE_BYTES} bytes")
+                raise ConfigurationError(
+                    f"{path} is longer than {MAX_LINE_BYTES} bytes; no document may be that large"
+                )
     return without_mark(bytes(data))
 
 

@@ -8,12 +8,7 @@ from collections.abc import Collection, Iterator
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.settings import TransportSettings
-from effectmq.cli.options import (
-    Commands,
-    add_json_option,
-    add_quiet_option,
-    route,
-)
+from effectmq.cli.options import Commands, add_command, add_json_option, add_quiet_option, route
 from effectmq.cli.setting_options import add_setting_options, place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.tables import table
@@ -38,11 +33,8 @@ created or, for what cannot be seen, unknown."""
 
 def configure(commands: Commands) -> None:
     """Add the parsers."""
-    parser = commands.add_parser(
-        "topology",
-        help="plan or apply the exchanges and queues on the broker",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "topology", "plan or apply the exchanges and queues on the broker", _DESCRIPTION
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, summary in (

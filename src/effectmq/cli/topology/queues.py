@@ -9,6 +9,7 @@ from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.options import (
     Commands,
     add_broker_options,
+    add_command,
     add_json_option,
     add_quiet_option,
     route,
@@ -29,11 +30,11 @@ AMQP. With --json: {"queue","role","route","ready","consumers"}, one object a li
 
 def configure(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "queues",
-        help="list queues, with what waits in them and who consumes them",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "list queues, with what waits in them and who consumes them",
+        _DESCRIPTION,
     )
     parser.add_argument(
         "--kind",
