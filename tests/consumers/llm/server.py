@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
+
+from tests.local_server import LocalServer, read_request
 
 __all__ = ["Answer", "FakeProvider", "Seen", "events", "json_answer"]
 
@@ -69,63 +70,25 @@ def events(*bodies: Any, names: bool = False, end: bytes = b"", **options: Any) 
     )
 
 
-class FakeProvider:
+class FakeProvider(LocalServer):
     """Use as an asynchronous context manager; the last answer is repeated."""
 
     def __init__(self, *answers: Play) -> None:
+        super().__init__()
         self.answers: list[Play] = list(answers)
         self.seen: list[Seen] = []
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        host, port = self._server.sockets[0].getsockname()
-        return f"http://{host}:{port}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            # A client that has enough goes away, which is no matter.
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._answer(reader, writer)
-        finally:
-            writer.close()
-            self._tasks.discard(task)
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen = await _read(reader)
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request."""
+        request = await read_request(reader)
+        body = json.loads(request.body) if request.body else None
+        seen = Seen(request.path, request.headers, body)
         self.seen.append(seen)
         play = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         answer = play(seen) if callable(play) else play
         if answer.silent:
             await asyncio.Event().wait()
         await _send(writer, answer)
-
-
-async def _read(reader: asyncio.StreamReader) -> Seen:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode()
-    first, *lines = head.strip().split("\r\n")
-    headers = {
-        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-    }
-    body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Seen(first.split()[1], headers, json.loads(body) if body else None)
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
+
+from tests.local_server import LocalServer, read_request
 
 __all__ = ["Answer", "OddHttp", "event", "json_answer", "result"]
 
@@ -55,7 +56,7 @@ def event(*datas: str, **more: Any) -> Answer:
     return Answer(200, body.encode(), "text/event-stream", **more)
 
 
-class OddHttp:
+class OddHttp(LocalServer):
     """
     Use as an asynchronous context manager.
 
@@ -65,6 +66,7 @@ class OddHttp:
     """
 
     def __init__(self, play: Play, *, sessions: bool = True) -> None:
+        super().__init__()
         self.play = play
         self.sessions = sessions
         #: Answers requests in a session that is not known; the number says which session is.
@@ -78,52 +80,23 @@ class OddHttp:
         self.connected = 0
         self.calls: list[str] = []
         self.methods: list[str] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._tasks)
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        host, port = self._server.sockets[0].getsockname()
-        return f"http://{host}:{port}/mcp"
+        return f"{super().url}/mcp"
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            # Being ended is no failure of a server.
-            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                while await self._one(reader, writer):
-                    pass
-        finally:
-            writer.close()
-            self._tasks.discard(task)
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request after the other."""
+        while await self._one(reader, writer):
+            pass
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        lines = [line.partition(":") for line in head.split("\r\n")[1:]]
-        fields = {name.lower(): value.strip() for name, _, value in lines}
-        body = await reader.readexactly(int(fields.get("content-length", 0)))
-        if not head.startswith("POST"):
+        request = await read_request(reader)
+        if request.method != "POST":
             answer = self.others
         else:
-            answer = self._answer(json.loads(body), fields.get("mcp-session-id"))
+            answer = self._answer(json.loads(request.body), request.headers.get("mcp-session-id"))
         if answer.hold is not None:
             await _held(answer.hold, reader)
         if answer.endless:
@@ -151,8 +124,10 @@ class OddHttp:
                 "capabilities": {"tools": {"listChanged": True}},
                 "serverInfo": server,
             }
-            given = {"mcp_session_id": mine} if self.sessions else {}
-            return json_answer(result(message, found), **given)
+            answer = json_answer(result(message, found))
+            if self.sessions:
+                answer.headers["mcp-session-id"] = mine
+            return answer
         if self.sessions and session is not None and session != mine:
             return self.unknown(message)
         if method == "tools/call":
