@@ -160,7 +160,8 @@ SETTINGS: tuple[Setting, ...] = (
         "reply_expires_s",
         TIME,
         "place",
-        "how long the reply queue of a client that does not come back is kept",
+        "how long the reply queue of a client that does not come back is kept; cannot be changed "
+        "while the queue exists",
         TIME.write(DEFAULT_REPLY_EXPIRES_MS / 1_000),
         _check_reply_expires,
     ),

@@ -21,7 +21,6 @@ from effectmq.broker.store.journal.archive.summaries import EffectSummary
 from effectmq.broker.store.journal.archive.tail import News
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Recorded
-from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.effects import command as effects_command
 from effectmq.protocol.errors import DatabaseUnavailableError
 from effectmq.protocol.messages.request import Identity
@@ -425,7 +424,7 @@ def test_a_broker_that_cannot_be_told_does_not_undo_the_cancelling(
     effects: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal has decided; workers find out at their next renewal."""
-    monkeypatch.setattr(effects_command, "_CONNECTION", TransportSettings(connect_timeout_s=0.2))
+    monkeypatch.setattr(effects_command, "_CONNECT_S", 0.2)
     words = ("--reason", "x", "--broker", "amqp://ada:hunter2@127.0.0.1:1/")
     result = effects("cancel", "2:call-2", *words)
     assert result.code == 0

@@ -101,6 +101,7 @@ def test_the_banner_says_what_was_started(write_module: Write) -> None:
     """Version, broker, namespace, routes, concurrency and journal, before the first log line."""
     name = write_module(_APP)
     words = (f"{name}:app", "--kind", "tool_call", "--concurrency", "3", "--namespace", "mine")
+    words += ("--route-concurrency", "tool_call=2")
     command = [sys.executable, "-m", "effectmq", "worker", *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         seen = _read_until(process, "consumes")
@@ -109,7 +110,7 @@ def test_the_banner_says_what_was_started(write_module: Write) -> None:
         "broker       memory://",
         "namespace    mine",
         "routes       tool_call\n",
-        "concurrency  3 of each route",
+        "concurrency  3 of each route, 2 of tool_call",
         "tools        add",
         "/effectmq/mine.db",
         "no other program can reach this worker",

@@ -9,7 +9,6 @@ import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from effectmq.broker.dead_letters.dead_letters import DeadLetterIdError, DeadLet
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.memory.consumers import MemoryConsumer
 from effectmq.broker.transports.port import QueueStats
-from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.dead import command as dead
 from effectmq.cli.dead.choice import rate
 from effectmq.cli.dead.waiting import NotReplayedError
@@ -311,8 +309,7 @@ async def test_a_replay_that_ends_early_says_why(
     await stage.park()
     transport = stage.transport
     assert isinstance(transport, MemoryTransport)
-    impatient = partial(TransportSettings, publish_timeout_s=0.05)
-    monkeypatch.setattr(dead, "TransportSettings", impatient)
+    monkeypatch.setenv("EFFECTMQ_PUBLISH_TIMEOUT", "50ms")
     transport.broker.block()
     result = await command("replay", "--all")
     transport.broker.unblock()

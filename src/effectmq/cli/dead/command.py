@@ -19,7 +19,6 @@ from effectmq.broker.dead_letters.dead_letters import (
 )
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
-from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.dead.choice import chosen_by
 from effectmq.cli.dead.options import DESCRIPTION, add_actions
 from effectmq.cli.dead.view import letter_table, letter_text, report_lines, tally_line
@@ -219,9 +218,8 @@ async def _replay_and_wait(
     args: argparse.Namespace, transport: Transport, letter_id: str, document: bytes | None
 ) -> int:
     reply, passed_on = await replay_and_wait(
-        place_of(args).broker,
+        place_of(args),
         transport,
-        place_of(args).topology,
         letter_id,
         document=document,
         claims=claims_of(args),
@@ -296,7 +294,7 @@ def _tell(args: argparse.Namespace, report: DeadReport, *, done: str, intended: 
 @asynccontextmanager
 async def _opened(args: argparse.Namespace) -> AsyncGenerator[Transport]:
     place = place_of(args)
-    settings = TransportSettings(name=f"effectmq dead {args.action}")
+    settings = place.connection_of(f"effectmq dead {args.action}")
     async with open_transport(place.broker, settings) as transport:
         queue = Names(place.topology.namespace).dead
         if is_memory(place.broker) and await transport.stats(queue) is None:

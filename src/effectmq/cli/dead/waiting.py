@@ -7,9 +7,12 @@ passed on, byte for byte, to the producer that asked at first, if its queue stil
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
 from effectmq.broker.dead_letters.edit import edit_letter
+from effectmq.broker.place import Place
 from effectmq.broker.store.attachments.large_bodies import ClaimCheck
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.encoding.codec import JSON, MSGPACK
@@ -18,7 +21,7 @@ from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import OUTCOME_TYPE, Reply, encode_reply, join_replies
-from effectmq.protocol.topology import Names, TopologySettings
+from effectmq.protocol.topology import Names
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 
 __all__ = ["NotReplayedError", "replay_and_wait"]
@@ -29,9 +32,8 @@ class NotReplayedError(EffectmqError):
 
 
 async def replay_and_wait(
-    broker: str,
+    place: Place,
     transport: Transport,
-    topology: TopologySettings,
     letter_id: str,
     *,
     document: bytes | None,
@@ -42,9 +44,8 @@ async def replay_and_wait(
     Replay a letter, edited or not, and wait.
 
     Args:
-        broker: The broker's address, for a client of our own.
+        place: Where, for a client of our own; its journal is not asked.
         transport: An open transport.
-        topology: The namespace.
         letter_id: The letter's id or the beginning of it.
         document: The edited envelope as JSON; ``None`` replays it as it is.
         timeout_s: How long to wait, in seconds.
@@ -58,13 +59,14 @@ async def replay_and_wait(
         NotReplayedError: When the letter cannot be replayed.
         EffectTimeoutError: When no answer came in time; the effect goes on.
     """
-    letters = DeadLetters(transport, topology, claims=claims)
+    letters = DeadLetters(transport, place.topology, claims=claims)
     letter = await letters.find(letter_id)
     envelope = await _envelope(letters, letter, document)
     store = claims.store if claims is not None else None
-    async with EffectClient(broker, topology=topology, attachments=store) as client:
+    place = replace(place, journal=None, attachments=store, replay="execute")
+    async with EffectClient(place=place) as client:
         handle = client.attach(envelope)
-        reply_to = Names(topology.namespace).reply_queue(client.identity)
+        reply_to = Names(place.topology.namespace).reply_queue(client.identity)
         if document is not None:
             await letters.replay_edited(letter.id, document, reply_to=reply_to)
         else:

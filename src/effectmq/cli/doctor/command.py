@@ -6,10 +6,10 @@ import argparse
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.transports import open_transport
-from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.doctor.checks import Checkup, Finding
 from effectmq.cli.doctor.nodes import node_findings
 from effectmq.cli.doctor.permitted import permission_findings
@@ -37,7 +37,7 @@ __all__ = ["configure", "run"]
 #: RabbitMQ's own default on every release.
 _CONSUMER_TIMEOUT_S = 1_800.0
 #: Whoever asks wants to know now, not whether the broker comes up in a while.
-_CONNECTION = TransportSettings(name="effectmq doctor", connect_timeout_s=5.0)
+_CONNECT_S = 5.0
 _NAME_WIDTH = 32
 _MAX_DETAIL = 1_000
 
@@ -105,8 +105,9 @@ async def _findings(args: argparse.Namespace) -> AsyncGenerator[Finding]:
     place = app.place if app else place_of(args)
     broker, settings = place.broker, place.topology
     longest_s = app.longest_time_limit_s if app else WorkerSettings().time_limit_s
-    transport = open_transport(broker, _CONNECTION)
-    for finding in await node_findings(broker, _CONNECTION):
+    connection = replace(place.connection_of("effectmq doctor"), connect_timeout_s=_CONNECT_S)
+    transport = open_transport(broker, connection)
+    for finding in await node_findings(broker, connection):
         yield finding
     started = time.monotonic()
     try:

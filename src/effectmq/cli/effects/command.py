@@ -23,7 +23,6 @@ from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.recall import cancel_error
 from effectmq.broker.store.journal.records import Cancel, Cancelled, Effect, Recorded
 from effectmq.broker.transports import open_transport
-from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.effects.options import DESCRIPTION, add_actions, filter_of
 from effectmq.cli.effects.view import (
     detail_facts,
@@ -63,7 +62,7 @@ _DEFAULT_ROWS = 50
 _PAGE = 500
 _POLL_S = 0.5
 #: Telling the workers is a courtesy; nobody waits long for it.
-_CONNECTION = TransportSettings(name="effectmq effects", connect_timeout_s=5.0)
+_CONNECT_S = 5.0
 
 
 def configure(commands: Commands) -> None:
@@ -325,7 +324,8 @@ async def _announce(args: argparse.Namespace, identity: Identity) -> None:
     if is_memory(place.broker):
         return
     try:
-        async with open_transport(place.broker, _CONNECTION) as transport:
+        connection = replace(place.connection_of("effectmq effects"), connect_timeout_s=_CONNECT_S)
+        async with open_transport(place.broker, connection) as transport:
             await announce_cancel(transport, Names(place.topology.namespace), identity)
     except EffectmqError as problem:
         note(

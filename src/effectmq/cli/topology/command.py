@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
-from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.options import Commands, add_command, add_json_option, add_quiet_option, route
 from effectmq.cli.setting_options import add_setting_options, place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
@@ -64,11 +63,10 @@ async def run(args: argparse.Namespace) -> int:
         TopologyError: When something exists with other arguments.
         BrokerError: When the broker cannot be used.
     """
-    topology = full_topology(place_of(args).topology, args.kind or EFFECT_KINDS)
+    place = place_of(args)
+    topology = full_topology(place.topology, args.kind or EFFECT_KINDS)
     applying = args.action == "apply"
-    async with open_transport(
-        place_of(args).broker, TransportSettings(name="effectmq topology")
-    ) as transport:
+    async with open_transport(place.broker, place.connection_of("effectmq topology")) as transport:
         before = await _existing(transport, topology)
         exchanges = {
             one.name for one in topology.exchanges if await transport.has_exchange(one.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from effectmq.broker.transports import open_transport
-from effectmq.broker.transports.settings import TransportSettings
 from effectmq.cli.options import (
     Commands,
     add_broker_options,
@@ -58,7 +57,7 @@ async def run(args: argparse.Namespace) -> int:
     """
     place = place_of(args)
     broker, settings = place.broker, place.topology
-    async with open_transport(broker, TransportSettings(name="effectmq queues")) as transport:
+    async with open_transport(broker, place.connection_of("effectmq queues")) as transport:
         seen = await inventory(transport, settings, all_routes(args.kind))
     found = [one for one in seen if one.stats is not None]
     if args.json:
