@@ -397,9 +397,10 @@ def _in_thread(
 ) -> object:
     try:
         return function(*arguments, **keywords)
-    except StopIteration as stop:
-        # A coroutine cannot raise it. Python says the same of coroutines that try.
-        raise RuntimeError("the function raised StopIteration") from stop
+    except (StopIteration, GeneratorExit, KeyboardInterrupt) as odd:
+        # A coroutine cannot raise the first; the others would mean that the worker is to end, and
+        # no signal of its arrives in this thread.
+        raise RuntimeError(f"the function raised {type(odd).__name__}") from odd
 
 
 def checked_outcome(kind: str, result: object) -> RuntimeEffectOutcome:

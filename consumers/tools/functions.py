@@ -21,7 +21,10 @@ from effectmq.consumers.handler import (
     check_on_uncertain,
     check_time_limit,
 )
-from effectmq.consumers.tools.registry import Tool, is_tool_name
+from effectmq.consumers.tools.callables import called, documentation
+from effectmq.consumers.tools.hints import result_hint
+from effectmq.consumers.tools.pieces import gathered
+from effectmq.consumers.tools.registry import Tool, ToolBody, is_tool_name
 from effectmq.consumers.tools.results import (
     Attachment,
     FailTurn,
@@ -29,16 +32,17 @@ from effectmq.consumers.tools.results import (
     SwitchAgentFrame,
     ToolReturn,
 )
+from effectmq.consumers.tools.schemas import Quiet
 from effectmq.consumers.tools.signatures import (
-    Quiet,
     Signature,
-    documentation,
-    result_hint,
+    is_data_class,
+    schema_of_class,
     signature_of,
+    validated,
 )
 from effectmq.protocol.encoding.opaque import canonical_value
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.text import printable
+from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
 from effectmq.protocol.wire.tools import ToolCallOutput
@@ -70,8 +74,28 @@ class TypedFunction:
     signature: Signature
 
     async def __call__(self, args: object, context: EffectContext) -> object:
-        """Validate the arguments and call the function."""
-        return await call(self.function, (), self.signature.keywords(args, context))
+        """Validate the arguments, call the function, and take its pieces if it gives some."""
+        result = await call(self.function, (), self.signature.keywords(args, context))
+        # No look at the class, for this is done for each call.
+        if hasattr(result, "__next__") or hasattr(result, "__anext__"):
+            return await gathered(result)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class TypedData:
+    """
+    The body of a tool that is a pydantic model or a dataclass: what it makes is its result.
+
+    Attributes:
+        adapter: Makes an object of it.
+    """
+
+    adapter: TypeAdapter[Any]
+
+    async def __call__(self, args: object, context: EffectContext) -> object:
+        """Validate the arguments; the object is all that there is to do."""
+        return validated(args, self.adapter.validate_json)
 
 
 def tool_from(
@@ -105,18 +129,36 @@ def tool_from(
         raise ConfigurationError(
             f"the tool's name is {printable(tool_name)!r}; expected letters, digits, _ - and ."
         )
-    signature = signature_of(tool_name, function)
+    body, input_schema = _body(tool_name, function)
     return Tool(
         name=tool_name,
         description=documentation(function),
-        input_schema=signature.input_schema,
-        body=TypedFunction(function, signature),
+        input_schema=input_schema,
+        body=body,
         retry_policy=retry or ToolRetryPolicyNever(),
         time_limit_s=time_limit_s,
         on_uncertain=on_uncertain,
         lane=lane or "",
         output_schema=_output_schema(result_hint(function)),
     )
+
+
+def _body(tool: str, function: HandlerFunction) -> tuple[ToolBody, dict[str, Any]]:
+    try:
+        if is_data_class(function):
+            adapter, schema = schema_of_class(tool, function)
+            return TypedData(adapter), schema
+        runs = called(function)
+        signature = signature_of(tool, runs)
+        return TypedFunction(runs, signature), signature.input_schema
+    except ConfigurationError:
+        raise
+    except Exception as problem:
+        # Objects may answer anything when they are asked what they are.
+        raise ConfigurationError(
+            f"tool {tool!r}: what it takes cannot be found out ({describe(problem)}); wrap it in a "
+            "def with names and type hints"
+        ) from None
 
 
 def _output_schema(hint: Any) -> dict[str, Any]:

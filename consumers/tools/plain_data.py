@@ -7,11 +7,22 @@ Two names that become the same text are refused, where a dict would keep the las
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json, to_jsonable_python
 
-__all__ = ["member_names", "plain"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+__all__ = ["NotPlainError", "is_iterator", "member_names", "plain"]
+
+
+class NotPlainError(ValueError):
+    """A value that has no JSON form; a sentence that says what to do."""
 
 
 def plain(value: object) -> object:
@@ -21,14 +32,45 @@ def plain(value: object) -> object:
     Raises:
         ValueError: When it has no JSON form, or two members of an object would have one name.
     """
-    found: object = to_jsonable_python(value)
-    if type(found) in (dict, list):
-        # In text they stand side by side still; what wrote the tree has dropped one.
-        json.loads(to_json(value), object_pairs_hook=_all_different)
+    if hasattr(value, "__next__") and is_iterator(value):
+        # It may have no end, and work to do for each piece.
+        raise NotPlainError(f"found an iterator ({_kind(value)}), expected a list; write list(...)")
+    try:
+        found: object = to_jsonable_python(value, fallback=_unknown)
+        if type(found) in (dict, list):
+            # In text they stand side by side still; what wrote the tree has dropped one.
+            json.loads(to_json(value, fallback=_unknown), object_pairs_hook=_all_different)
+    except UnicodeDecodeError:
+        raise NotPlainError(
+            "found bytes that are not UTF-8 text; return an Attachment, or base64 text"
+        ) from None
     return found
 
 
-def member_names(members: dict[object, object]) -> list[str]:
+def is_iterator(value: object) -> TypeIs[Iterator[object]]:
+    """Whether a value is read piece by piece."""
+    return isinstance(value, Iterator)
+
+
+def _unknown(value: object) -> str:
+    """What pydantic does not know by its class."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if inspect.iscoroutine(value):
+        # It will never run, and Python would complain of that.
+        value.close()
+        raise NotPlainError("found a coroutine, expected what comes of it; await it")
+    raise NotPlainError(
+        f"found a Python {_kind(value)}, which has no JSON form; return plain data, a pydantic "
+        "model or a dataclass"
+    )
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def member_names(members: Mapping[Any, object]) -> list[str]:
     """
     The names of a dict's members as text, in its order.
 
@@ -51,7 +93,7 @@ def _name(key: object) -> str:
     if isinstance(key, str):
         # The text of it: what a ``StrEnum`` shows is its business.
         return str.__str__(key)
-    members: dict[str, None] = to_jsonable_python({key: None})
+    members: dict[str, None] = to_jsonable_python({key: None}, fallback=_unknown)
     (name,) = members
     return name
 

@@ -17,6 +17,8 @@ _FORMATS: dict[str, st.SearchStrategy[Any]] = {
     "duration": st.sampled_from(["PT1S", "P1D", "PT3H"]),
     "uuid": st.uuids().map(str),
     "binary": st.text("abc", max_size=5),
+    "path": st.text("ab/.", max_size=5),
+    "regex": st.sampled_from(["a", "[a-z]+", "(a|b)"]),
 }
 
 
@@ -75,16 +77,24 @@ def _text(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 def _array(schema: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[Any]:
     if "prefixItems" in schema:
         return st.tuples(*(_value(one, defs) for one in schema["prefixItems"])).map(list)
-    least = schema.get("minItems", 0)
+    least, most = schema.get("minItems", 0), schema.get("maxItems", 99)
     unique = bool(schema.get("uniqueItems"))
     items = _value(schema.get("items", {}), defs)
-    return st.lists(items, min_size=least, max_size=least + 2, unique=unique)
+    # By their text: JSON values cannot be hashed.
+    by = repr if unique else None
+    return st.lists(items, min_size=least, max_size=max(least, min(least + 2, most)), unique_by=by)
+
+
+def _names(schema: dict[str, Any]) -> st.SearchStrategy[str]:
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    return _FORMATS.get(schema.get("format", ""), st.integers(0, 99).map(str))
 
 
 def _object(schema: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[Any]:
     if "properties" not in schema and schema.get("additionalProperties") is not False:
         values = schema.get("additionalProperties", {})
-        keys = st.integers(0, 99).map(str)
+        keys = _names(schema.get("propertyNames", {}))
         return st.dictionaries(keys, _value(values if values is not True else {}, defs), max_size=2)
     required = set(schema.get("required", ()))
     members = {name: _value(one, defs) for name, one in schema.get("properties", {}).items()}
