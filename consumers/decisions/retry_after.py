@@ -43,10 +43,12 @@ _UNITS = {
 _UNIX_S = 1e9
 _UNIX_MS = 1e11
 _UNIX_US = 1e14
+#: A number that would be a moment further back than this is none, but a very long wait.
+_LONG_AGO_S = 10 * 366 * 86_400.0
 #: Of a header that was sent twice, and became one.
 _LIST = re.compile(r"[\d.]+(?:\s*,\s*[\d.]*)+", re.ASCII)
-#: ``x-ratelimit-reset-tokens``, ``anthropic-ratelimit-requests-reset``, ``ratelimit-reset`` …
-_RESET = re.compile(r"(?:[a-z0-9]+-)*ratelimit-(?:.*-)?reset(?:-.*)?")
+#: ``x-ratelimit-reset-tokens``, ``anthropic-ratelimit-requests-reset``, ``x-rate-limit-reset`` …
+_RESET = re.compile(r"(?:[a-z0-9]+-)*rate-?limit-(?:.*-)?reset(?:-.*)?")
 _MAX_TEXT = 200
 
 
@@ -108,11 +110,11 @@ def _unit_s(unit: str) -> float:
 def _from_number(number: float, now_s: float) -> float | None:
     if not math.isfinite(number):
         return LONGEST_S
-    if number >= _UNIX_US:
-        return max(0.0, number / 1e6 - now_s)
-    if number >= _UNIX_MS:
-        return max(0.0, number / 1e3 - now_s)
-    return max(0.0, number - now_s) if number >= _UNIX_S else number
+    if number < _UNIX_S:
+        return number
+    scale = 1e6 if number >= _UNIX_US else 1e3 if number >= _UNIX_MS else 1.0
+    wait_s = number / scale - now_s
+    return LONGEST_S if wait_s < -_LONG_AGO_S else max(0.0, wait_s)
 
 
 def _scaled(value: object, factor: float) -> float | None:

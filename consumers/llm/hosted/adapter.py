@@ -94,10 +94,7 @@ class HostedModel:
         if self._wire is None:
             self._model, self._wire = self._make()
         try:
-            if on_text is None:
-                answer = await self._whole(question)
-            else:
-                answer = await self._streamed(question, on_text)
+            answer = await self._answer(question, on_text, seen)
         except asyncio.CancelledError:
             raise
         except Exception as problem:
@@ -115,6 +112,25 @@ class HostedModel:
         return failure_from(
             problem, self._key, headers=seen.headers, answered=seen.answered, usage=seen.usage
         )
+
+    async def _answer(
+        self, question: Question, on_text: Callable[[str], None] | None, seen: Seen
+    ) -> ModelResponse:
+        try:
+            if on_text is None:
+                return await self._whole(question)
+            return await self._streamed(question, on_text)
+        except Exception:
+            if seen.given is None:
+                raise
+        # The answer is there, in the other form; nobody is asked again.
+        if on_text is None:
+            return await self._streamed(question, _to_nobody)
+        answer = await self._whole(question)
+        for part in answer.parts:
+            if isinstance(part, TextPart) and part.content:
+                on_text(part.content)
+        return answer
 
     async def _whole(self, question: Question) -> ModelResponse:
         return await model_request(
@@ -158,6 +174,10 @@ class HostedModel:
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.aclose()
+
+
+def _to_nobody(text: str) -> None:
+    """Whoever asked for a whole answer wants no pieces."""
 
 
 def _text_of(event: ModelResponseStreamEvent) -> str:

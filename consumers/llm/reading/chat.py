@@ -14,10 +14,11 @@ from typing import Any
 
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.reading.bodies import error_in, says_quota, status_of
+from effectmq.consumers.llm.reading.forms import not_json, unreadable
 from effectmq.consumers.llm.reading.tool_calls import Gathering, GluedCallsError, whole_calls
 from effectmq.protocol.encoding.narrowing import is_object, items_of, members_of, objects_of
 
-__all__ = ["DONE", "ChatStream", "as_chunk", "glued", "read_whole"]
+__all__ = ["DONE", "ChatStream", "glued", "read_whole"]
 
 #: The data of the event that ends a stream.
 DONE = "[DONE]"
@@ -62,19 +63,6 @@ def read_whole(body: dict[str, Any], offered: Collection[str]) -> object:
             message["tool_calls"] = _with_ids(calls)
     body["usage"] = _counts(body.get("usage"))
     return body["usage"]
-
-
-def as_chunk(body: dict[str, Any]) -> dict[str, Any]:
-    """A whole answer as the one chunk of a stream."""
-    choices = [
-        {
-            "index": choice.get("index", 0),
-            "delta": choice.get("message"),
-            "finish_reason": choice.get("finish_reason") or "stop",
-        }
-        for choice in _choices_of(body)
-    ]
-    return {**body, "object": "chat.completion.chunk", "choices": choices}
 
 
 def _check_choices(body: dict[str, Any]) -> None:
@@ -166,10 +154,9 @@ class ChatStream:
         try:
             found: object = json.loads(data)
         except (ValueError, RecursionError):
-            # The library says that it cannot be read.
-            return [data]
+            raise not_json(data) from None
         if not is_object(found):
-            return [data]
+            raise unreadable("an event of its stream is no object", data)
         chunk: _Chunk = found
         error = _error_of(chunk)
         if error is not None:

@@ -55,6 +55,7 @@ from pydantic_ai.exceptions import (
 from effectmq.consumers.decisions.retry_after import wait_asked_for
 from effectmq.consumers.llm.port import CallFailure
 from effectmq.consumers.llm.reading.bodies import says_quota, says_too_long, status_of
+from effectmq.consumers.llm.reading.forms import title_of
 from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.llm_response import LlmTerminalReason
@@ -236,12 +237,18 @@ def _cause(error: BaseException) -> str:
 
 def _said(body: object) -> str:
     """The sentence in an error body, where providers put it."""
+    inner = body
     if is_object(body):
         inner = body.get("error", body)
         if is_object(inner):
             inner = inner.get("message")
-        return printable(inner) if isinstance(inner, str) else ""
-    return printable(body) if isinstance(body, str) else ""
+    if not isinstance(inner, str):
+        return ""
+    if inner.lstrip()[:1] == "<":
+        # Of a proxy; all of it is in ``raw``.
+        title = title_of(inner[:_MAX_RAW])
+        return f"a page with the title {title!r}" if title else "a page"
+    return printable(inner)
 
 
 def _raw(body: object) -> str | None:

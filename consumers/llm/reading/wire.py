@@ -1,16 +1,17 @@
 """
 What comes over HTTP from a provider, before its library reads it.
 
-The libraries take an answer that says 200 for a good one, join the pieces of tool calls blindly and
-add up the usage of every chunk. So an error in the body is given its status, calls are made what
-they were, and the usage of a stream is told once, at its end. Of each call it is kept whether there
-was an answer, and with which headers.
+The libraries take an answer that says 200 for a good one and in the form that was asked for, join
+the pieces of tool calls blindly and add up the usage of every chunk. So an answer is taken for what
+it is, an error in the body is given its status, calls are made what they were, and the usage of a
+stream is told once, at its end. Of each call it is kept whether there was an answer, and with which
+headers; and the answer itself, when it came in the other form, so that it can be read in that one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +20,12 @@ import httpx2
 
 from effectmq.consumers.llm.port import ModelCallError
 from effectmq.consumers.llm.reading.bodies import error_in, status_of
-from effectmq.consumers.llm.reading.chat import DONE, ChatStream, as_chunk, read_whole
+from effectmq.consumers.llm.reading.body import Body
+from effectmq.consumers.llm.reading.chat import DONE, ChatStream, read_whole
 from effectmq.consumers.llm.reading.failures import failure_in_stream
+from effectmq.consumers.llm.reading.forms import EVENTS, not_json, unreadable, unreadable_as
 from effectmq.protocol.encoding.narrowing import members_of, objects_of
+from effectmq.protocol.text import printable
 
 __all__ = ["SEEN", "Seen", "WireClient"]
 
@@ -30,8 +34,21 @@ _TIMEOUT = httpx2.Timeout(1_200.0, connect=5.0)
 _LIMITS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=100)
 _MAX_EVENT_BYTES = 64 * 1024 * 1024
 _JSON = "application/json"
+_MAX_RAW = 4_000
 #: Of the body, and no longer true of what we make of it.
 _OF_THE_BODY = frozenset({"content-length", "content-encoding", "transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer that came in another form than was asked for."""
+
+    kind: str
+    content: bytes
+
+
+class OtherFormError(Exception):
+    """A whole answer was asked for and a stream came, or the other way round."""
 
 
 @dataclass(slots=True)
@@ -43,11 +60,14 @@ class Seen:
         answered: Whether there was an answer that says 200.
         headers: Of the answer.
         usage: The last that was told.
+        given: The answer, when it has to be read in the other form; a call in that form gets it
+            in place of another answer.
     """
 
     answered: bool = False
     headers: dict[str, str] = field(default_factory=dict[str, str])
     usage: object = None
+    given: Given | None = None
 
 
 SEEN: ContextVar[Seen | None] = ContextVar("effectmq_llm_seen", default=None)
@@ -68,32 +88,60 @@ class WireClient(httpx2.AsyncClient):
     async def send(
         self, request: httpx2.Request, *, stream: bool = False, **options: Any
     ) -> httpx2.Response:
-        """Send a request, and read its answer before the library does."""
-        response = await super().send(request, stream=True, **options)
+        """
+        Send a request, and read its answer before the library does.
+
+        Raises:
+            OtherFormError: When the answer has to be read in the other form.
+            ModelCallError: When it is none, though it says 200.
+        """
         seen = SEEN.get() or Seen()
-        seen.headers = dict(response.headers)
+        if seen.given is not None:
+            response = _told_again(seen.given, seen.headers, request)
+        else:
+            response = await super().send(request, stream=True, **options)
+            seen.headers = dict(response.headers)
         seen.answered = response.is_success
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if response.is_success and kind == "text/event-stream":
-            if self._chat:
-                told: httpx2.AsyncByteStream = _Stream(response, _offered(request), seen)
-            else:
-                told = _Watched(response, seen)
-            return _remade(response, request, stream=told)
-        if response.is_success and request.method == "POST" and _may_be_json(kind, stream):
-            await response.aread()
-            return self._whole(response, request, seen)
+        if response.is_success and request.method == "POST":
+            return await self._answer(response, request, seen)
+        if response.is_redirect:
+            await response.aclose()
+            raise unreadable(_redirected(response))
         if not stream:
             await response.aread()
         return response
 
-    def _whole(
+    async def _answer(
         self, response: httpx2.Response, request: httpx2.Request, seen: Seen
     ) -> httpx2.Response:
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body = Body(response)
+        form = await body.form(kind)
+        if form == "events" and _asks_for_stream(request):
+            if self._chat:
+                told: httpx2.AsyncByteStream = _Stream(body, _offered(request), seen)
+            else:
+                told = _Watched(body, seen)
+            return _remade(response, request, stream=told, kind=EVENTS)
+        content = await body.whole()
+        if form == "events":
+            raise _other_form(Given(EVENTS, content), seen)
+        if form != "json":
+            raise unreadable_as(form, kind, content)
+        return self._whole(content, kind, response, request, seen)
+
+    def _whole(
+        self,
+        content: bytes,
+        kind: str,
+        response: httpx2.Response,
+        request: httpx2.Request,
+        seen: Seen,
+    ) -> httpx2.Response:
         try:
-            body: object = json.loads(response.content)
+            body: object = json.loads(content)
         except (ValueError, RecursionError):
-            return response
+            raise unreadable_as("json", kind, content) from None
         error = error_in(body)
         members = members_of(body)
         seen.usage = members.get("usage") or members.get("usageMetadata")
@@ -101,33 +149,61 @@ class WireClient(httpx2.AsyncClient):
             data = json.dumps(error).encode()
             status = status_of(error)
             return _remade(response, request, status=status, content=data, kind=_JSON)
-        if not self._chat or not members:
-            return response
-        seen.usage = read_whole(members, _offered(request))
-        if not _asks_for_stream(request):
-            data = json.dumps(members).encode()
-            return _remade(response, request, content=data, kind=_JSON)
-        # A server that cannot stream says it in one piece; the library would find nothing in it.
-        content = b"".join((_event(json.dumps(as_chunk(members))), _event(DONE)))
-        return _remade(response, request, content=content, kind="text/event-stream")
+        if not members:
+            raise unreadable("it is JSON, and no object with an answer in it", _raw(content))
+        if _asks_for_stream(request):
+            # A server that cannot stream says it in one piece; the library would find nothing.
+            raise _other_form(Given(_JSON, content), seen)
+        if self._chat:
+            seen.usage = read_whole(members, _offered(request))
+        return _remade(response, request, content=json.dumps(members).encode(), kind=_JSON)
 
 
-class _Stream(httpx2.AsyncByteStream):
-    """The events of a stream, told again."""
+class _Events(httpx2.AsyncByteStream):
+    """The events of a stream, told again, and once: a library reads on behind the end."""
 
-    def __init__(self, response: httpx2.Response, offered: Collection[str], seen: Seen) -> None:
-        self._response = response
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._begun = False
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._begun:
+            return
+        self._begun = True
+        async for piece in self._told():
+            yield piece
+
+    def _told(self) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+    async def _each(self) -> AsyncIterator[httpx2.ServerSentEvent]:
+        """The events that have data, up to the one that ends the stream."""
+        told = httpx2.Response(
+            200,
+            headers={"content-type": EVENTS},
+            stream=self._body,
+            request=self._body.request,
+        )
+        async for event in httpx2.EventSource(told, max_event_size=_MAX_EVENT_BYTES):
+            if event.data.strip() == DONE:
+                return
+            if event.data.strip():
+                yield event
+
+
+class _Stream(_Events):
+    """The events of Chat Completions, with what is known of its servers mended."""
+
+    def __init__(self, body: Body, offered: Collection[str], seen: Seen) -> None:
+        super().__init__(body)
         self._chat = ChatStream(offered)
         self._seen = seen
 
-    async def aclose(self) -> None:
-        await self._response.aclose()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        source = httpx2.EventSource(self._response, max_event_size=_MAX_EVENT_BYTES)
-        async for event in source:
-            if event.data.strip() == DONE:
-                break
+    async def _told(self) -> AsyncIterator[bytes]:
+        async for event in self._each():
             told = self._chat.read(_data_of(event))
             self._seen.usage = self._chat.usage
             for data in told:
@@ -137,7 +213,7 @@ class _Stream(httpx2.AsyncByteStream):
         yield _event(DONE)
 
 
-class _Watched(httpx2.AsyncByteStream):
+class _Watched(_Events):
     """
     The events of a stream as they come, up to an error.
 
@@ -145,20 +221,20 @@ class _Watched(httpx2.AsyncByteStream):
     there for a stream that was cut off.
     """
 
-    def __init__(self, response: httpx2.Response, seen: Seen) -> None:
-        self._response = response
+    def __init__(self, body: Body, seen: Seen) -> None:
+        super().__init__(body)
         self._seen = seen
 
-    async def aclose(self) -> None:
-        await self._response.aclose()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        source = httpx2.EventSource(self._response, max_event_size=_MAX_EVENT_BYTES)
-        async for event in source:
-            error = _error_of(_data_of(event))
+    async def _told(self) -> AsyncIterator[bytes]:
+        empty = True
+        async for event in self._each():
+            error = error_in(_json_of(_data_of(event)))
             if error is not None:
                 raise ModelCallError(failure_in_stream(error, self._seen.headers))
+            empty = False
             yield _event(event.data, event.event)
+        if empty:
+            raise unreadable("its stream holds no event with data")
 
 
 def _data_of(event: httpx2.ServerSentEvent) -> str:
@@ -168,27 +244,17 @@ def _data_of(event: httpx2.ServerSentEvent) -> str:
     return event.data
 
 
-def _error_of(data: str) -> dict[str, Any] | None:
-    if '"error"' not in data:
-        return None
+def _json_of(data: str) -> object:
     try:
-        return error_in(json.loads(data))
+        return json.loads(data)
     except (ValueError, RecursionError):
-        # The library says that it cannot be read.
-        return None
+        raise not_json(data) from None
 
 
 def _event(data: str, name: str = "") -> bytes:
     lines = "\n".join(f"data: {line}" for line in data.split("\n"))
     head = f"event: {name}\n" if name and name != "message" else ""
     return f"{head}{lines}\n\n".encode()
-
-
-def _may_be_json(kind: str, stream: bool) -> bool:
-    """Whether an answer may be JSON in one piece, by its content type; some gateways have none."""
-    if kind == _JSON or kind.endswith("+json"):
-        return True
-    return not stream and kind in ("", "text/plain", "text/json")
 
 
 def _offered(request: httpx2.Request) -> list[str]:
@@ -203,10 +269,41 @@ def _offered(request: httpx2.Request) -> list[str]:
 
 
 def _asks_for_stream(request: httpx2.Request) -> bool:
+    if request.url.path.endswith(":streamGenerateContent"):
+        return True
     try:
         return bool(json.loads(request.content).get("stream"))
     except (ValueError, AttributeError, httpx2.RequestNotRead):
         return False
+
+
+def _other_form(given: Given, seen: Seen) -> Exception:
+    """What ends a call whose answer is to be read in the other form; once is enough."""
+    if seen.given is not None:
+        return unreadable("it has another form than was asked for", _raw(given.content))
+    seen.given = given
+    return OtherFormError()
+
+
+def _told_again(
+    given: Given, headers: Mapping[str, str], request: httpx2.Request
+) -> httpx2.Response:
+    named = {name: value for name, value in headers.items() if name not in _OF_THE_BODY}
+    return httpx2.Response(
+        200, headers={**named, "content-type": given.kind}, content=given.content, request=request
+    )
+
+
+def _redirected(response: httpx2.Response) -> str:
+    to = response.headers.get("location", "").partition("?")[0]
+    return (
+        f"it answered HTTP {response.status_code} and points to {printable(to, 200)!r}; set "
+        "base_url to where the provider is"
+    )
+
+
+def _raw(content: bytes) -> str:
+    return printable(content.decode(errors="replace"), _MAX_RAW)
 
 
 def _remade(

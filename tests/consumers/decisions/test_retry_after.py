@@ -48,6 +48,12 @@ def gone(text: str) -> dict[str, str]:
         ({"retry-after": "1800000030000"}, 30),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"retry-after": "1700000000"}, 0),
+        # No moment of 2001, but longer than anybody waits.
+        ({"retry-after": "1000000000"}, LONGEST_S),
+        ({"retry-after-ms": "1000000000000"}, LONGEST_S),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, LONGEST_S),
+        ({"x-rate-limit-reset": "1m30s"}, 90),
+        ({"x-ratelimit-reset-tokens": "6ms"}, 0.006),
         ({"retry-after": "99999999"}, LONGEST_S),
         ({"retry-after": "9" * 400}, LONGEST_S),
         ({"x-ratelimit-reset-requests": "6m0s"}, 360),
