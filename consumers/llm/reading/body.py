@@ -14,6 +14,8 @@ __all__ = ["Body"]
 
 class Body(httpx2.AsyncByteStream):
     """
+    The body of one answer; what it is can be told before all of it is there.
+
     Args:
         response: Whose body; unread.
     """
