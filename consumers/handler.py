@@ -43,6 +43,7 @@ __all__ = [
     "RetrySleep",
     "TryAgain",
     "call",
+    "cannot_execute",
     "check_on_uncertain",
     "check_time_limit",
     "checked_outcome",
@@ -160,6 +161,14 @@ class NotHere:
     version: str
     problem: str
     otherwise: Callable[[str], RuntimeEffectOutcome]
+
+
+def cannot_execute(executor: str, command: RuntimeEffectCommand) -> RejectEffectError:
+    """The refusal of an effect whose command is another kind's than its message says."""
+    return RejectEffectError(
+        "runtime_effect_local_executor_mismatch",
+        f"{executor} executor cannot execute {command.type} command",
+    )
 
 
 def with_tried(sentence: str, tried: str) -> str:

@@ -72,6 +72,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("broker_name", wanted, ids=ids, scope="session")
 
 
+def on_every_broker(metafunc: pytest.Metafunc, fixture: str) -> None:
+    """Run a test in memory, and on each broker that the session wants, by the fixture's name."""
+    if fixture in metafunc.fixturenames:
+        settings = metafunc.config.stash[_SETTINGS]
+        legs = [pytest.param("memory", id="memory")]
+        legs += [
+            pytest.param(name, id=f"amqp-{label(settings, name)}", marks=pytest.mark.rabbitmq)
+            for name in settings.wanted
+        ]
+        metafunc.parametrize(fixture, legs, scope="session")
+
+
 @pytest.hookimpl(tryfirst=True)  # before "-m" looks at the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a broker, and give scenarios the time that they need."""

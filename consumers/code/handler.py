@@ -31,10 +31,10 @@ from effectmq.consumers.handler import (
     Lack,
     NotHere,
     RepeatableHandler,
+    cannot_execute,
     with_tried,
 )
 from effectmq.protocol.encoding.model import Err, Ok
-from effectmq.protocol.errors import RejectEffectError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
@@ -225,10 +225,7 @@ def _engine(settings: CodeSettings) -> Engine:
 def _code(request: Request) -> str:
     command = request.envelope.command
     if not isinstance(command, RuntimeEffectCommandExecCode):
-        raise RejectEffectError(
-            "runtime_effect_local_executor_mismatch",
-            f"the code executor cannot execute {command.type} command",
-        )
+        raise cannot_execute("the code", command)
     return command.code
 
 

@@ -16,6 +16,7 @@ from effectmq.consumers.handler import (
     NotHere,
     RepeatableHandler,
     TryAgain,
+    cannot_execute,
     with_tried,
 )
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
@@ -24,7 +25,6 @@ from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.providers import open_provider
 from effectmq.protocol.encoding.tagging import Err, Ok
-from effectmq.protocol.errors import RejectEffectError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandDirect,
@@ -209,8 +209,5 @@ def _spec(request: Request, executor: str) -> LlmRequestSpec:
     command = request.envelope.command
     expected = RuntimeEffectCommandLlmCall if executor == "turn" else RuntimeEffectCommandDirect
     if not isinstance(command, expected):
-        raise RejectEffectError(
-            "runtime_effect_local_executor_mismatch",
-            f"local {executor} executor cannot execute {command.type} command",
-        )
+        raise cannot_execute(f"local {executor}", command)
     return command.request

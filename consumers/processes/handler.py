@@ -20,11 +20,7 @@ from tenacity import stop_after_attempt
 
 from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.consumers.decisions.retry import IN_PLACE_LIMIT_MS, RetryPolicy
-from effectmq.consumers.handler import (
-    EffectContext,
-    RepeatableHandler,
-    TryAgain,
-)
+from effectmq.consumers.handler import EffectContext, RepeatableHandler, TryAgain, cannot_execute
 from effectmq.protocol.errors import ProcessRegistryError, RejectEffectError, UnknownProcessError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandProcess
@@ -113,10 +109,7 @@ class ProcessHandler(RepeatableHandler):
         """
         command = request.envelope.command
         if not isinstance(command, RuntimeEffectCommandProcess):
-            raise RejectEffectError(
-                "runtime_effect_local_executor_mismatch",
-                f"the process executor cannot execute {command.type} command",
-            )
+            raise cannot_execute("the process", command)
         try:
             result = await self._execute(command.command, request)
         except UnknownProcessError as problem:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from effectmq.broker.store.sessions.inbox import SessionInbox
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.consumers.handler import EffectContext, RepeatableHandler, call
+from effectmq.consumers.handler import EffectContext, RepeatableHandler, call, cannot_execute
 from effectmq.protocol.encoding.tagging import Err, Ok
-from effectmq.protocol.errors import HandlerError, RejectEffectError
+from effectmq.protocol.errors import HandlerError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandCheckpoint
@@ -114,10 +114,7 @@ class CheckpointHandler(RepeatableHandler):
         """
         command = request.envelope.command
         if not isinstance(command, RuntimeEffectCommandCheckpoint):
-            raise RejectEffectError(
-                "runtime_effect_local_executor_mismatch",
-                f"the checkpoint executor cannot execute {command.type} command",
-            )
+            raise cannot_execute("the checkpoint", command)
         scope = context.invocation.scope
         delivered = await self._claimed(request, scope.session_id)
         facts = CheckpointContext(

@@ -11,10 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
-from effectmq.consumers.handler import EffectContext, RepeatableHandler, call
+from effectmq.consumers.handler import EffectContext, RepeatableHandler, call, cannot_execute
 from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.encoding.tagging import Err, Ok
-from effectmq.protocol.errors import RejectEffectError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSyncExecutionSurface
@@ -63,10 +62,7 @@ class SurfaceHandler(RepeatableHandler):
         """
         command = request.envelope.command
         if not isinstance(command, RuntimeEffectCommandSyncExecutionSurface):
-            raise RejectEffectError(
-                "runtime_effect_local_executor_mismatch",
-                f"the surface executor cannot execute {command.type} command",
-            )
+            raise cannot_execute("the surface", command)
         if not command.update_machine_config:
             return RuntimeEffectOutcomeSyncExecutionSurface(result=Ok(None))
         try:

@@ -20,7 +20,14 @@ from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.records import WhenDoubtful
 from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy, tool_retry_wait_ms
 from effectmq.consumers.fleet.abilities import version_of
-from effectmq.consumers.handler import EffectContext, NotHere, RetrySleep, TryAgain, with_tried
+from effectmq.consumers.handler import (
+    EffectContext,
+    NotHere,
+    RetrySleep,
+    TryAgain,
+    cannot_execute,
+    with_tried,
+)
 from effectmq.consumers.runtime.threads import waited_s
 from effectmq.consumers.tools.context import HostEvent, ToolContext
 from effectmq.consumers.tools.outputs import (
@@ -32,7 +39,7 @@ from effectmq.consumers.tools.outputs import (
 )
 from effectmq.consumers.tools.registry import BadArgumentsError, Tool
 from effectmq.consumers.tools.results import stored
-from effectmq.protocol.errors import ConfigurationError, RejectEffectError, ToolCallError
+from effectmq.protocol.errors import ConfigurationError, ToolCallError
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.kinds import route_of
 from effectmq.protocol.messages.request import Request
@@ -338,8 +345,5 @@ def _being_cancelled() -> bool:
 def _call(request: Request) -> PreparedToolCall:
     command = request.envelope.command
     if not isinstance(command, RuntimeEffectCommandToolCall):
-        raise RejectEffectError(
-            "runtime_effect_local_executor_mismatch",
-            f"the tool executor cannot execute {command.type} command",
-        )
+        raise cannot_execute("the tool", command)
     return command.call

@@ -77,12 +77,7 @@ def output_from(result: object) -> ToolCallOutput:
             return _by_itself(_control(result))
         return ToolCallOutput(outcome=_success(result))
     except _UNSENDABLE as problem:
-        return failure(
-            "internal",
-            "invalid_tool_result",
-            f"the tool returned something that cannot be sent: {describe(problem)}",
-            source="runtime",
-        )
+        return _unsendable("returned", problem)
 
 
 def _success(value: object) -> ToolCallOutcomeSuccess:
@@ -174,12 +169,16 @@ def failure_from(error: BaseException, *, repeatable: bool) -> ToolCallOutput:
     try:
         return ToolCallOutput(outcome=ToolCallOutcomeFailure(payload=_failure_of(error)))
     except _UNSENDABLE as problem:
-        return failure(
-            "internal",
-            "invalid_tool_result",
-            f"the tool failed with something that cannot be sent: {describe(problem)}",
-            source="runtime",
-        )
+        return _unsendable("failed with", problem)
+
+
+def _unsendable(did: str, problem: Exception) -> ToolCallOutput:
+    return failure(
+        "internal",
+        "invalid_tool_result",
+        f"the tool {did} something that cannot be sent: {describe(problem)}",
+        source="runtime",
+    )
 
 
 def _failure_of(error: ToolCallError) -> ToolFailure:

@@ -9,9 +9,9 @@ import pytest
 
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.topology import Names, TopologySettings, shared_topology, work_topology
-from tests.brokers.provide import Brokers, label
+from tests.brokers.provide import Brokers
 from tests.conformance.adapters import Adapter, AmqpAdapter, MemoryAdapter
-from tests.conftest import _SETTINGS, _have
+from tests.conftest import _have, on_every_broker
 
 #: Everything that cleaning up may take, in seconds.
 _CLOSE_S = 30
@@ -22,14 +22,7 @@ ROUTES = ("tool_call", "tool_call.slow", "llm_call")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test in memory, and on each broker that the session wants."""
-    if "adapter_name" in metafunc.fixturenames:
-        wanted = metafunc.config.stash[_SETTINGS]
-        legs = [pytest.param("memory", id="memory")]
-        legs += [
-            pytest.param(name, id=f"amqp-{label(wanted, name)}", marks=pytest.mark.rabbitmq)
-            for name in wanted.wanted
-        ]
-        metafunc.parametrize("adapter_name", legs, scope="session")
+    on_every_broker(metafunc, "adapter_name")
 
 
 @pytest.fixture

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Generator
-from contextlib import AsyncExitStack
 
 import pytest
 
 from tests.brokers.node import BrokerNode
 from tests.brokers.provide import Brokers
 from tests.conftest import _have
-from tests.consumers.stage import PATIENCE_S, Stage
+from tests.consumers.stage import Stage, staged
 
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    """A broker that nobody else uses; its end is bounded, because hanging is what we test for."""
-    async with AsyncExitStack() as stack:
-        yield Stage(stack)
-        async with asyncio.timeout(PATIENCE_S):
-            await stack.aclose()
+    """A broker that nobody else uses."""
+    async with staged() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

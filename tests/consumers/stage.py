@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -56,6 +56,7 @@ __all__ = [
     "nap",
     "outcome",
     "payload",
+    "staged",
     "tool",
 ]
 
@@ -229,3 +230,12 @@ def hurry(monkeypatch: pytest.MonkeyPatch, limit_ms: int = 10) -> None:
 def logged(caplog: pytest.LogCaptureFixture, action: str) -> list[logging.LogRecord]:
     """Log records of one action."""
     return [record for record in caplog.records if getattr(record, "action", "") == action]
+
+
+@asynccontextmanager
+async def staged() -> AsyncIterator[Stage]:
+    """Give a stage whose end is bounded, because hanging is what we test for."""
+    async with AsyncExitStack() as stack:
+        yield Stage(stack)
+        async with asyncio.timeout(PATIENCE_S):
+            await stack.aclose()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from effectmq.broker.store.database import open_database
+from effectmq.broker.store.database.port import Transaction
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.protocol.identity.invocations import child_effect, turn_effect
 from tests.broker.store.journal.effects import Writer, sealed, sleep, tool
 
-__all__ = ["BATCH", "record_session"]
+__all__ = ["BATCH", "change_journal", "record_session"]
 
 #: What the calls of the session were caused by; it is no effect itself.
 BATCH = turn_effect(
@@ -27,6 +29,19 @@ def record_session(path: Path) -> str:
     url = f"sqlite:///{path / 'journal.db'}"
     asyncio.run(_record(url))
     return url
+
+
+def change_journal(url: str, sql: str) -> None:
+    """Run one statement on a journal, behind the back of effectmq."""
+
+    async def run() -> None:
+        def work(tx: Transaction) -> None:
+            tx.execute(sql)
+
+        async with open_database(url) as database:
+            await database.write(work)
+
+    asyncio.run(run())
 
 
 async def _record(url: str) -> None:

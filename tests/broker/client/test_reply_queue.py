@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,10 @@ from effectmq.protocol.messages.reply import OUTCOME_TYPE, Reply, encode_reply, 
 from effectmq.protocol.topology import Queue, Topology, TopologySettings, reply_topology
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
 from tests.broker.store.journal.effects import Writer
-from tests.brokers.provide import Broker, Brokers, label
+from tests.brokers.provide import Broker, Brokers
 from tests.brokers.proxy import ChaosProxy
-from tests.conftest import _SETTINGS, _have
-from tests.consumers.stage import NAMES, PATIENCE_S, Stage, nap, payload, tool
+from tests.conftest import _have, on_every_broker
+from tests.consumers.stage import NAMES, PATIENCE_S, Stage, nap, payload, staged, tool
 from tests.waiting import eventually
 
 QUEUE = NAMES.reply_queue("p")
@@ -47,14 +46,7 @@ QUEUE = NAMES.reply_queue("p")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run in memory, and on each broker that the session wants."""
-    if "place" in metafunc.fixturenames:
-        wanted = metafunc.config.stash[_SETTINGS]
-        legs = [pytest.param("memory", id="memory")]
-        legs += [
-            pytest.param(name, id=f"amqp-{label(wanted, name)}", marks=pytest.mark.rabbitmq)
-            for name in wanted.wanted
-        ]
-        metafunc.parametrize("place", legs, scope="session")
+    on_every_broker(metafunc, "place")
 
 
 @pytest.fixture
@@ -82,10 +74,8 @@ def topology() -> TopologySettings:
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
     """A broker in memory."""
-    async with AsyncExitStack() as stack:
-        yield Stage(stack)
-        async with asyncio.timeout(PATIENCE_S):
-            await stack.aclose()
+    async with staged() as made:
+        yield made
 
 
 def classic(topology: TopologySettings) -> Queue:

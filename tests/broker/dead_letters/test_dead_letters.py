@@ -45,22 +45,15 @@ from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Request, read_request
 from effectmq.protocol.topology import TopologySettings
 from tests.broker.dead_letters.stage import PARKED_MS, DeadStage, dead_stage
-from tests.brokers.provide import Brokers, label
-from tests.conftest import _SETTINGS, _have
+from tests.brokers.provide import Brokers
+from tests.conftest import _have, on_every_broker
 
 EVERY = DeadFilter()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run in memory, and on each broker that the session wants."""
-    if "place" in metafunc.fixturenames:
-        wanted = metafunc.config.stash[_SETTINGS]
-        legs = [pytest.param("memory", id="memory")]
-        legs += [
-            pytest.param(name, id=f"amqp-{label(wanted, name)}", marks=pytest.mark.rabbitmq)
-            for name in wanted.wanted
-        ]
-        metafunc.parametrize("place", legs, scope="session")
+    on_every_broker(metafunc, "place")
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from typing import IO
 
 import pytest
 
-from effectmq.broker.store.database import open_database
-from effectmq.broker.store.database.port import Transaction
 from effectmq.broker.store.journal.archive.archive import Archive
 from effectmq.broker.store.journal.archive.summaries import EffectSummary
 from effectmq.broker.store.journal.archive.tail import News
@@ -26,7 +24,7 @@ from effectmq.protocol.errors import DatabaseUnavailableError
 from effectmq.protocol.messages.request import Identity
 from tests.broker.store.journal.effects import Writer, sleep, tool
 from tests.front_door.cli.command import Result, effectmq, feed_stdin
-from tests.front_door.recorded import BATCH, record_session
+from tests.front_door.recorded import BATCH, change_journal, record_session
 
 Command = Callable[..., Result]
 
@@ -45,17 +43,6 @@ def effects(url: str, capsys: pytest.CaptureFixture[str]) -> Command:
         return effectmq(capsys, "effects", *words, "--journal", url)
 
     return run
-
-
-def _change(url: str, sql: str) -> None:
-    async def run() -> None:
-        def work(tx: Transaction) -> None:
-            tx.execute(sql)
-
-        async with open_database(url) as database:
-            await database.write(work)
-
-    asyncio.run(run())
 
 
 # list ---------------------------------------------------------------------------------------------
@@ -217,7 +204,7 @@ def test_a_name_that_means_nothing_is_an_error(
 
 
 def test_what_a_terminal_obeys_is_shown_as_text(url: str, effects: Command) -> None:
-    _change(url, "UPDATE effectmq_effects SET session_id = char(27) || '[31mred'")
+    change_journal(url, "UPDATE effectmq_effects SET session_id = char(27) || '[31mred'")
     for action in ("list", "get"):
         result = effects(action, *(["1"] if action == "get" else []))
         assert "\x1b" not in result.out
@@ -292,7 +279,7 @@ def test_a_file_without_an_envelope_is_refused(
 
 
 def test_what_is_not_kept_cannot_be_compared(url: str, effects: Command) -> None:
-    _change(url, "UPDATE effectmq_effects SET envelope_json = ''")
+    change_journal(url, "UPDATE effectmq_effects SET envelope_json = ''")
     result = effects("diff", "1", "pause")
     assert result.code == 2
     assert "is not kept" in result.err
@@ -387,7 +374,7 @@ def test_tail_tells_what_happens_until_interrupted(url: str) -> None:
         assert err.read() == ""
 
 
-def test_tail_begins_now_and_has_a_line_for_each_change(url: str) -> None:
+def test_tail_begins_now_and_has_a_line_for_eachchange_journal(url: str) -> None:
     with _tailing("--journal", url) as (process, out, err):
         assert "following" in err.readline()
         asyncio.run(_complete(url, "2"))

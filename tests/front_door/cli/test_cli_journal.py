@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from effectmq.broker.store.database import open_database
-from effectmq.broker.store.database.port import Transaction
 from effectmq.cli.terminal.times import seconds
 from tests.front_door.cli.command import Result, effectmq
-from tests.front_door.recorded import record_session
+from tests.front_door.recorded import change_journal, record_session
 
 Command = Callable[..., Result]
 
@@ -32,17 +29,6 @@ def journal(url: str, capsys: pytest.CaptureFixture[str]) -> Command:
         return effectmq(capsys, "journal", *words, "--journal", url)
 
     return run
-
-
-def _change(url: str, sql: str) -> None:
-    async def run() -> None:
-        def work(tx: Transaction) -> None:
-            tx.execute(sql)
-
-        async with open_database(url) as database:
-            await database.write(work)
-
-    asyncio.run(run())
 
 
 def _statuses(capsys: pytest.CaptureFixture[str], url: str) -> dict[str, str]:
@@ -113,7 +99,9 @@ def test_stats_for_people_and_for_scripts(journal: Command, url: str) -> None:
 @pytest.fixture
 def aged(url: str) -> str:
     """The same session, 40 days ago."""
-    _change(url, f"UPDATE effectmq_effects SET updated_at_ms = updated_at_ms - {40 * 86_400_000}")
+    change_journal(
+        url, f"UPDATE effectmq_effects SET updated_at_ms = updated_at_ms - {40 * 86_400_000}"
+    )
     return url
 
 
@@ -150,7 +138,7 @@ def test_pruning_keeps_keys_and_what_was_parked(
 def test_pruning_can_forget_keys_and_parked_effects(
     journal: Command, aged: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _change(aged, "UPDATE effectmq_effects SET letter_sent = 1")
+    change_journal(aged, "UPDATE effectmq_effects SET letter_sent = 1")
     words = ("prune", "--older-than", "30d", "--yes", "--forget-keys", "--parked", "--json")
     (report,) = journal(*words).documents
     assert report.pop("payload_bytes") > 0
@@ -183,7 +171,7 @@ def test_migrating_what_is_up_to_date_changes_nothing(journal: Command) -> None:
 
 
 def test_tables_of_a_newer_version_are_refused(url: str, journal: Command) -> None:
-    _change(url, "UPDATE effectmq_schema SET version = 99 WHERE component = 'journal'")
+    change_journal(url, "UPDATE effectmq_schema SET version = 99 WHERE component = 'journal'")
     for words in (["stats"], ["migrate"]):
         result = journal(*words)
         assert result.code == 2
@@ -213,7 +201,9 @@ def test_a_sound_journal_is_verified(journal: Command) -> None:
 
 
 def test_damage_is_listed_and_exits_1(url: str, journal: Command) -> None:
-    _change(url, "UPDATE effectmq_effects SET envelope_json = '{}' WHERE effect_id = '2:call-1'")
+    change_journal(
+        url, "UPDATE effectmq_effects SET envelope_json = '{}' WHERE effect_id = '2:call-1'"
+    )
     result = journal("verify")
     assert result.code == 1
     assert "in scope 't': its envelope hashes to" in result.out
