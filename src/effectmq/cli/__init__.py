@@ -56,7 +56,14 @@ EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
 #: The reader has gone; the disk, a quota or the largest size of a file is full; the device failed.
-_LOST_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_LOST_OUTPUT = (
+    errno.EPIPE,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EBADF,
+)
 
 #: The commands, each a module here, with the line that ``effectmq --help`` shows.
 COMMANDS = {

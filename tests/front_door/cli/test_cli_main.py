@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -222,6 +224,37 @@ def test_a_full_disk_is_a_sentence(words: tuple[str, ...], tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("words", _WRITERS, ids=" ".join)
+def test_a_stdout_that_is_closed_is_a_sentence(words: tuple[str, ...], tmp_path: Path) -> None:
+    """As under a supervisor that gives none; what is printed goes into no other file either."""
+    done = _closed(words, ">&-", tmp_path)
+    assert "the output cannot be written" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&-", "<&- 2>&-"])
+def test_other_streams_may_be_closed(closed: str, tmp_path: Path) -> None:
+    """What is said to nobody does not come between the results."""
+    done = _closed(("doctor", "--broker", "memory://", "--json"), closed, tmp_path)
+    assert done.returncode == 0
+    assert {"check", "status", "detail"} == set(json.loads(done.stdout.splitlines()[0]))
+    assert _closed(("run", "nothing.jsonl"), closed, tmp_path).stdout == ""
+
+
+def _closed(words: tuple[str, ...], closed: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "values.jsonl").write_text('{"a": 1}\n')
+    command = shlex.join([str(_PROGRAM), *words])
+    return subprocess.run(
+        ["/bin/sh", "-c", f"{command} {closed}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=folder,
+        check=False,
+    )
 
 
 @pytest.mark.one_broker

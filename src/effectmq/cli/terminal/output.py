@@ -7,6 +7,7 @@ JSON goes out as UTF-8 whatever the locale is, one document a line.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 _MAX_SENTENCE = 4_000
+#: By their numbers, with what a closed one allows. A result must not vanish, so nothing can be
+#: written where stdout was; what is said about it may.
+_STREAMS = (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
 
 
 def version() -> str:
@@ -42,10 +46,26 @@ def version() -> str:
 
 
 def make_streams_safe() -> None:
-    """Let a character that the terminal's encoding lacks be shown as an escape, not be an error."""
+    """
+    Let a character that the terminal's encoding lacks be shown as an escape, not be an error.
+
+    A stream that was closed before we began (``>&-``) is opened: the next file would get its number
+    and with it whatever is printed.
+    """
+    for number, (name, mode) in enumerate(_STREAMS):
+        if getattr(sys, name) is None:
+            _open_stream(number, name, mode)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _open_stream(number: int, name: str, mode: int) -> None:
+    opened = os.open(os.devnull, mode)
+    if opened != number:
+        os.dup2(opened, number)
+        os.close(opened)
+    setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
 
 
 def stdout_bytes() -> BinaryIO:
