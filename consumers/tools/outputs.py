@@ -185,6 +185,7 @@ def _failure_of(error: ToolCallError) -> ToolFailure:
     disposition: ToolRetryDisposition = ToolRetryDispositionNever()
     if error.retry:
         disposition = ToolRetryDispositionSafe(after_ms=error.after_ms)
+    # Words of a tool's author: the model refuses those that the wire does not have.
     return ToolFailure(
         class_=cast("ToolFailureClass", error.class_),
         code=error.code,

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 from tests.brokers.finding import Installation
-from tests.brokers.node import BrokerNode, Family
+from tests.brokers.node import BrokerNode, Family, Startable
 
 __all__ = ["BrokerCluster"]
 
@@ -23,7 +21,7 @@ _FORM_SECONDS = "60"
 _TICK_S = 8
 
 
-class BrokerCluster:
+class BrokerCluster(Startable):
     """
     Nodes of one cluster, made stopped. Use as a context manager.
 
@@ -53,22 +51,6 @@ class BrokerCluster:
         """All nodes in one address."""
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         return f"amqp://guest:guest@{hosts}/"
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """

@@ -25,7 +25,7 @@ from typing import Self
 from tests.brokers.finding import Installation
 from tests.brokers.greeting import greet
 
-__all__ = ["BrokerNode", "Family", "NodeError", "free_ports", "start_watchdog"]
+__all__ = ["BrokerNode", "Family", "NodeError", "Startable", "free_ports", "start_watchdog"]
 
 # Below every system's range of ephemeral ports (Linux from 32768, macOS from 49152). Inside it, a
 # client that keeps knocking at a dead node's port can be given that very port as its own, connect
@@ -68,7 +68,35 @@ class Family:
     first: str = ""
 
 
-class BrokerNode:
+class Startable:
+    """The base of what is started by ``with`` and closed behind it, also when its start fails."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start it, and wait until it is there."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it, and leave nothing behind."""
+        raise NotImplementedError
+
+
+class BrokerNode(Startable):
     """
     One private node, made stopped.
 
@@ -95,22 +123,6 @@ class BrokerNode:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._watchdog = start_watchdog(self.folder)
         self._write_files()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def pid(self) -> int | None:

@@ -16,33 +16,52 @@ from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.process_events import SystemTime
 from effectmq.protocol.wire.tool_value import RESERVED_KEY, ToolValue
 
-__all__ = ["json_values", "wire_values"]
+__all__ = ["json_trees", "json_values", "wire_values"]
 
 #: Text without halves of surrogate pairs, short, and now and then awkward.
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
     ["", " ", "\x00\x1f\x7f", "\u2028", 'quo"te\\', "é", "🙂", "NaN", "Infinity", RESERVED_KEY]
 )
-_scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | _text
-)
-json_values: st.SearchStrategy[Any] = st.recursive(
-    _scalars,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_text, inner, max_size=2),
-    max_leaves=4,
-)
+
+
+def json_trees(
+    text: st.SearchStrategy[str],
+    *,
+    width: int,
+    leaves: int,
+    also: st.SearchStrategy[Any] | None = None,
+) -> st.SearchStrategy[Any]:
+    """
+    Trees that JSON can say.
+
+    Args:
+        text: For texts and keys.
+        width: Items of a list or an object at the most.
+        leaves: Of a whole tree, about.
+        also: What else a leaf may be.
+    """
+    scalars = (
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**64 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | text
+    )
+    return st.recursive(
+        scalars if also is None else scalars | also,
+        lambda inner: (
+            st.lists(inner, max_size=width) | st.dictionaries(text, inner, max_size=width)
+        ),
+        max_leaves=leaves,
+    )
+
+
+json_values = json_trees(_text, width=2, leaves=4)
 
 
 @cache
 def _tool_values() -> st.SearchStrategy[Any]:
-    return st.recursive(
-        _scalars | _model(AttachmentRef),
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_text, inner, max_size=2),
-        max_leaves=4,
-    )
+    return json_trees(_text, width=2, leaves=4, also=_model(AttachmentRef))
 
 
 _special: dict[Any, Callable[[], st.SearchStrategy[Any]]] = {

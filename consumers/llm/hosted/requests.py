@@ -96,6 +96,7 @@ def _settings(spec: LlmRequestSpec, target: Target) -> ClientSettings:
         found["openai_prompt_cache_key"] = _cache_key(spec.session_id)
     if target.family == "anthropic" and _caches_system(spec):
         found["anthropic_cache_instructions"] = True
+    # Its members depend on the provider, and the library has a type for each of them.
     return cast("ClientSettings", found)
 
 

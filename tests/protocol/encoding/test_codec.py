@@ -29,21 +29,12 @@ from effectmq.protocol.encoding.limits import (
     safe_path,
 )
 from effectmq.protocol.errors import ConfigurationError, MalformedError
+from tests.protocol.strategies import json_trees
 
 BOTH = pytest.mark.parametrize("content_type", [MSGPACK, JSON])
 
-_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-_scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | _text
-)
-trees: st.SearchStrategy[Any] = st.recursive(
-    _scalars,
-    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(_text, inner, max_size=6),
-    max_leaves=40,
+trees = json_trees(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40), width=6, leaves=40
 )
 
 

@@ -70,6 +70,7 @@ class Link:
         self._wire = wire
         self.address = self._address = address
         self._timeout_s = timeout_s
+        # The library's own class; its annotations name the abstract one, which lacks what we use.
         self._underlay = cast("aiormq.Connection", underlay.connection)
         self._channels: set[Channel] = set()
         self._number = 0
@@ -121,7 +122,7 @@ class Link:
     @property
     def server(self) -> str:
         """Name and version as the broker said them in its greeting, for instance RabbitMQ 4.0.5."""
-        said = cast("Mapping[str, object]", self._underlay.server_properties)
+        said: Mapping[str, object] = self._underlay.server_properties or {}
         return " ".join(text(said.get(name, "")) for name in ("product", "version")).strip()
 
     def _feel_pulse(self, *, again: bool = False) -> None:
@@ -193,6 +194,7 @@ class Link:
         )
 
     def _take(self, opened: aiormq.abc.AbstractChannel) -> Channel:
+        # As with the connection: the annotation names the abstract class.
         channel = Channel(self._tap, self.outbox, self.call, cast("aiormq.Channel", opened))
         self._channels.add(channel)
         channel.lost.add_done_callback(lambda _: self._channels.discard(channel))

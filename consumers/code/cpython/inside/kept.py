@@ -84,6 +84,7 @@ def _check_items(value: object, budget: _Budget, room: int, tuples: bool) -> Non
     if room <= 0:
         raise NotPlainError(f"it is nested more than {_MAX_DEPTH} levels deep")
     budget.spend(2)
+    # Whoever calls has seen that it is a list, a dict or a tuple.
     items = cast("Iterable[object]", value)
     if type(value) is dict:
         members = cast("dict[object, object]", value)
