@@ -127,6 +127,60 @@ async def test_cpython_has_the_rest_of_asyncio(text: str, value: str) -> None:
     assert (found.value, found.error) == (value, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "slept_s"),
+    [
+        ("await asyncio.wait_for(asyncio.sleep(8), 1)", "late", [1.0]),
+        ("await asyncio.wait_for(asyncio.sleep(1), 8)", "None", [1.0]),
+        ("await asyncio.wait_for(asyncio.Event().wait(), 3)", "late", [3.0]),
+        ("await asyncio.wait_for(ask(1), 0.001)", "[1]", []),
+        ("await asyncio.wait_for(asyncio.gather(ask(1), ask(2)), 0.001)", "[[1], [2]]", []),
+        ("async with asyncio.timeout(2):\n        await asyncio.sleep(3)", "late", [2.0]),
+        (
+            "async with asyncio.timeout(2):\n"
+            "        await asyncio.sleep(1)\n        await ask(1)\n        await asyncio.sleep(5)",
+            "late",
+            [1.0, 1.0],
+        ),
+        ("await asyncio.gather(asyncio.sleep(1), asyncio.sleep(2, 'x'))", "[None, 'x']", [1, 2]),
+        ("len((await asyncio.wait([asyncio.create_task(ask(1))], timeout=0.001))[0])", "1", []),
+    ],
+)
+async def test_limits_of_time_run_out_by_the_clock_of_the_block(
+    text: str, value: str, slept_s: list[float]
+) -> None:
+    """Which moves only when it sleeps, so that they run out in the same place in another run."""
+    host = FakeHost("ask")
+    kept = text if text.startswith("async with") else f"r = {text}"
+    block = f"import asyncio\nr = None\ntry:\n    {kept}\nexcept TimeoutError:\n    r = 'late'\n"
+    async with sandboxed() as engine:
+        found = await engine.run(Program(f"{block}print(r)", None, "seed"), host)
+    assert (found.printed.strip(), found.error) == (value, None)
+    assert host.slept_s == slept_s
+
+
+async def test_a_sleep_that_is_refused_is_so_where_the_code_sleeps() -> None:
+    """Beside a limit, too."""
+    text = (
+        "import asyncio\ntry:\n    await asyncio.wait_for(asyncio.sleep(50), 70)\n"
+        "except ValueError as e:\n    r = str(e)\ntry:\n"
+        "    await asyncio.wait_for(asyncio.sleep(50), 20)\n"
+        "except ValueError as e:\n    r += str(e)\nr"
+    )
+    async with sandboxed() as engine:
+        found = await engine.run(Program(text, None, "seed"), FakeHost())
+    assert (found.value, found.error) == ("'too longtoo long'", None)
+
+
+async def test_a_block_that_waits_for_nothing_is_told_so() -> None:
+    """Instead of waiting until its time is over."""
+    async with sandboxed() as engine:
+        text = "import asyncio\nawait asyncio.Event().wait()"
+        found = await engine.run(Program(text, None, "seed"), FakeHost())
+    assert found.error is not None
+    assert "everything in the block waits" in found.error
+
+
 # As effects ------------------------------------------------------------------------------------
 
 
@@ -223,6 +277,76 @@ async def test_a_block_that_is_run_again_asks_for_the_same_whatever_is_ready_fir
         assert again.tool_calls == found.tool_calls
     assert len(whole) == 1
     assert len(answers) == 1
+
+
+_LIMITED = """
+async def one(n):
+    try:
+        return await asyncio.wait_for(ask(n), 0.001)
+    except TimeoutError:
+        return await ask(n + 1000)
+await asyncio.gather(*[one(n) for n in range(5)])
+"""
+_GROUPED = """
+async def one(n):
+    try:
+        await ask(n)
+        if n == 2:
+            raise ValueError
+        await ask(n + 10)
+    finally:
+        await ask(n + 100)
+try:
+    async with asyncio.TaskGroup() as group:
+        for n in range(5):
+            group.create_task(one(n))
+except* ValueError:
+    await ask(99)
+"""
+_CANCELLED = """
+async def one(n):
+    await ask(n)
+    await ask(n + 10)
+gathered = asyncio.gather(*[one(n) for n in range(4)])
+await asyncio.sleep(0)
+gathered.cancel()
+try:
+    await gathered
+except asyncio.CancelledError:
+    await ask(99)
+"""
+_FIRST = """
+tasks = [asyncio.create_task(ask(n)) for n in range(5)]
+done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+for task in done:
+    await ask(100 + (await task)["n"])
+for task in left:
+    task.cancel()
+for one in asyncio.as_completed([ask(n) for n in range(3)]):
+    await ask(200 + (await one)["n"])
+"""
+_EACH = """
+r = await asyncio.gather(ask(1), bad(2), asyncio.gather(ask(3), bad(4)), return_exceptions=True)
+await ask(sum(isinstance(one, Exception) for one in r))
+"""
+
+
+@pytest.mark.parametrize("text", [_LIMITED, _GROUPED, _CANCELLED, _FIRST, _EACH])
+async def test_tasks_limits_and_groups_ask_for_the_same_when_they_are_run_again(text: str) -> None:
+    """Whatever is ready first, and though the second run has its answers at once."""
+    whole: set[tuple[bytes, ...]] = set()
+    async with sandboxed() as engine:
+        for seed in range(3):
+            recorder = Slow(seed)
+            recorder.outputs["bad"] = failure("execution", "x", "no")
+            found = await run(engine, recorder, text)
+            assert found.error is None
+            first = tuple(recorder.asked)
+            again = await run(engine, recorder, text)
+            assert tuple(recorder.asked[len(first) :]) == first
+            assert again.tool_calls == found.tool_calls
+            whole.add(first)
+    assert len(whole) == 1
 
 
 async def test_a_limit_of_calls_holds_for_gathered_ones(engine: Engine) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Collection, Coroutine
 from types import CodeType, TracebackType
 
 from effectmq.consumers.code.cpython.inside.awaited import awaited_calls
-from effectmq.consumers.code.cpython.inside.clock import install_in_asyncio
 from effectmq.consumers.code.cpython.inside.later import Calls
 
 __all__ = ["LATER", "evaluate", "explained"]
@@ -54,8 +53,6 @@ def evaluate(
         # Nothing can run side by side, and an event loop takes long to be there.
         tree = _Awaits(functions).visit(tree)
     compiled = _compiled(tree)
-    if "asyncio" in code:
-        install_in_asyncio()
     running = eval(compiled, variables)
     if inspect.iscoroutine(running):
         _run(running)

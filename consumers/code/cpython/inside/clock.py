@@ -14,19 +14,19 @@ from typing import Any
 
 from effectmq.consumers.code.cpython.inside.wire import Wire
 
-__all__ = ["install", "install_in_asyncio"]
+__all__ = ["Clock", "install"]
 
 _system_gmtime, _system_strftime = time.gmtime, time.strftime
 
 
-def install(wire: Wire) -> None:
+def install(wire: Wire) -> Clock:
     """
     Put it into ``time`` and ``datetime``.
 
     Args:
         wire: Asks the worker.
     """
-    clock = _Clock(wire)
+    clock = Clock(wire)
     patches: dict[str, Callable[..., object]] = {
         "time": clock.now_s,
         "time_ns": clock.now_ns,
@@ -39,52 +39,59 @@ def install(wire: Wire) -> None:
     for name, function in patches.items():
         setattr(time, name, function)
     _replace_dates(clock)
+    return clock
 
 
-def install_in_asyncio() -> None:
-    """Put it into ``asyncio``, too. Apart, because importing that takes longer than most blocks."""
-    import asyncio
+class Clock:
+    """
+    The clock of one block.
 
-    pause = time.sleep
+    Args:
+        wire: Asks the worker.
 
-    async def sleep(delay: float, result: object = None) -> object:
-        pause(delay)
-        return result
+    Attributes:
+        slept_s: How long the block has slept.
+    """
 
-    asyncio.sleep = asyncio.tasks.sleep = sleep  # type: ignore[assignment]
-
-
-class _Clock:
     def __init__(self, wire: Wire) -> None:
+        self.slept_s = 0.0
         self._wire = wire
         self._now_ms: int | None = None
 
     def now_ms(self) -> int:
+        """The time of day, Unix milliseconds; asked for once between two sleeps."""
         if self._now_ms is None:
             now_ms: int = self._wire.ask({"type": "now"})
             self._now_ms = now_ms
         return self._now_ms
 
     def now_s(self) -> float:
+        """As ``time.time``."""
         return self.now_ms() / 1_000
 
     def now_ns(self) -> int:
+        """As ``time.time_ns``."""
         return self.now_ms() * 1_000_000
 
     def sleep(self, seconds: object) -> None:
+        """As ``time.sleep``, by the worker."""
         if not isinstance(seconds, int | float):
             raise TypeError(f"cannot sleep for a {type(seconds).__name__}; expected a number")
         self._now_ms = None
         self._wire.ask({"type": "sleep", "seconds": float(seconds)})
+        self.slept_s += float(seconds)
 
     # The zone of the sandbox is UTC, so local time is the same.
     def gmtime(self, seconds: float | None = None) -> time.struct_time:
+        """As ``time.gmtime``."""
         return _system_gmtime(self.now_s() if seconds is None else seconds)
 
     def ctime(self, seconds: float | None = None) -> str:
+        """As ``time.ctime``."""
         return time.asctime(self.gmtime(seconds))
 
     def strftime(self, form: str, when: Any = None) -> str:
+        """As ``time.strftime``."""
         return _system_strftime(form, self.gmtime() if when is None else when)
 
 
@@ -102,7 +109,7 @@ class _InPlace(type):
         return issubclass(other, kind) if kind else super().__subclasscheck__(other)
 
 
-def _replace_dates(clock: _Clock) -> None:
+def _replace_dates(clock: Clock) -> None:
     class date(datetime.date, metaclass=_InPlace):
         replaced = datetime.date
 

@@ -18,6 +18,7 @@ from effectmq.consumers.code.cpython.inside import clock
 from effectmq.consumers.code.cpython.inside.block import LATER, evaluate, explained
 from effectmq.consumers.code.cpython.inside.kept import TooLargeError, remember, restore
 from effectmq.consumers.code.cpython.inside.later import Calls
+from effectmq.consumers.code.cpython.inside.timers import Timers
 from effectmq.consumers.code.cpython.inside.wire import Instructions, Wire
 
 __all__ = ["main"]
@@ -72,12 +73,11 @@ class _Block:
         sys.modules["__main__"] = module = ModuleType("__main__")
         self._variables: dict[str, object] = vars(module)
         self._variables["__builtins__"] = builtins
-        self._calls = Calls(wire, limit_bytes)
+        self._calls = Calls(wire, limit_bytes, Timers(clock.install(wire)))
         names = {id(function): name for name, function in self._functions.items()}
         self._variables[LATER] = _later(self._calls, names)
         self._own = set(self._variables)
         self._forgotten: dict[str, str] = {}
-        clock.install(wire)
 
     def restore(self, state: str | None) -> None:
         self._variables.update(self._functions)

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from effectmq.consumers.code.cpython.inside.timers import Timers
 from effectmq.consumers.code.cpython.inside.wire import Wire
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ class Calls:
     Args:
         wire: Asks the worker.
         limit_bytes: How large the arguments of one call may be.
+        timers: Tell the time of the loops.
     """
 
-    def __init__(self, wire: Wire, limit_bytes: int) -> None:
+    def __init__(self, wire: Wire, limit_bytes: int, timers: Timers) -> None:
         self._wire = wire
+        self._timers = timers
         self._limit_bytes = limit_bytes
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[object]] = {}
@@ -67,13 +70,19 @@ class Calls:
 
         class Selector(selectors.DefaultSelector):
             def select(self, timeout: float | None = None) -> Any:
-                if (timeout is not None and timeout <= 0) or not calls.deliver():
-                    return super().select(timeout)
+                # Calls take no time, so they come before all timers.
+                if (timeout is None or timeout > 0) and not calls.deliver():
+                    calls._timers.idle(timeout)
                 return super().select(0)
 
-        def new_event_loop() -> asyncio.AbstractEventLoop:
-            return asyncio.SelectorEventLoop(Selector())
+        class Loop(asyncio.SelectorEventLoop):
+            def time(self) -> float:
+                return calls._timers.now_s()
 
+        def new_event_loop() -> asyncio.AbstractEventLoop:
+            return Loop(Selector())
+
+        self._timers.install()
         asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
 
     def deliver(self) -> bool:
