@@ -158,7 +158,13 @@ async def stored(result: object, store: AttachmentStore | None, *, repeatable: b
     return _replaced(result, references)
 
 
+#: Most of what a tool returns; the rest may hold an attachment.
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+
+
 def _find(value: object, found: dict[int, Attachment]) -> None:
+    if type(value) in _SCALARS:
+        return
     if isinstance(value, Attachment):
         found[id(value)] = value
     elif is_dict(value):

@@ -63,6 +63,10 @@ def encode_tool_value(value: object) -> JsonValue:
     return tree
 
 
+#: Most values are none of what is told apart below: spare them the questions.
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+
+
 def _reported(work: Any, value: object) -> Any:
     try:
         return work(value, MAX_DEPTH)
@@ -73,6 +77,8 @@ def _reported(work: Any, value: object) -> Any:
 def _decoded(value: Any, room: int) -> Any:
     if type(value) is Repeated:
         value = value.last
+    if type(value) in _SCALARS:
+        return ordered(value, room)
     if is_object(value):
         return _decoded_object(value, room)
     if is_sequence(value):
@@ -116,6 +122,8 @@ def _attachment(value: Any, room: int) -> AttachmentRef:
 
 def _taken(value: Any, room: int) -> Any:
     """Check Python data and bring it into order, attachments left as they are."""
+    if type(value) in _SCALARS:
+        return ordered(value, room)
     if isinstance(value, AttachmentRef):
         return value
     if is_object(value):
@@ -126,6 +134,8 @@ def _taken(value: Any, room: int) -> Any:
 
 
 def _encoded(value: Any, room: int) -> Any:
+    if type(value) in _SCALARS:
+        return ordered(value, room)
     if isinstance(value, AttachmentRef):
         return {RESERVED_KEY: "attachment", "ref": to_tree(value)}
     if is_object(value):
