@@ -26,6 +26,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.identity.validation import wrong_outcome
 from effectmq.protocol.messages.request import Request
+from effectmq.protocol.numbers import check_number
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommand, RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeInvocation
@@ -359,7 +360,10 @@ def check_time_limit(what: str, limit_s: float | None) -> None:
     Raises:
         ConfigurationError: When it is not more than 0 seconds.
     """
-    if limit_s is not None and not limit_s > 0:
+    if limit_s is None:
+        return
+    check_number(f"the time_limit_s of {what}", limit_s, whole=False)
+    if not limit_s > 0:
         raise ConfigurationError(f"{what} has time_limit_s={limit_s!r}; expected seconds above 0")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.numbers import check_number, check_numbers
 from effectmq.protocol.text import printable
 
 __all__ = ["WorkerSettings"]
@@ -73,10 +74,10 @@ class WorkerSettings:
     max_abandoned: int = 16
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         _check_concurrency("concurrency", self.concurrency)
-        for route, most in (self.route_concurrency or {}).items():
-            _check_route(route)
-            _check_concurrency(f"route_concurrency of {route}", most)
+        if self.route_concurrency is not None:
+            _check_routes(self.route_concurrency)
         for name in _TIMES:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(
@@ -106,6 +107,21 @@ class WorkerSettings:
         return sum(self.concurrency_of(route) for route in routes)
 
 
+def _check_routes(routes: Mapping[str, int]) -> None:
+    if not _is_mapping(routes):
+        raise ConfigurationError(
+            f"route_concurrency is {printable(repr(routes), 60)}; expected numbers by routes, such "
+            "as {'tool_call': 8}"
+        )
+    for route, most in routes.items():
+        _check_route(route)
+        _check_concurrency(f"route_concurrency of {route}", most)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
 def _check_route(route: str) -> None:
     if kind_of(route) not in EFFECT_KINDS:
         raise ConfigurationError(
@@ -115,5 +131,6 @@ def _check_route(route: str) -> None:
 
 
 def _check_concurrency(name: str, most: int) -> None:
+    check_number(name, most, whole=True)
     if not 1 <= most <= 65_535:
         raise ConfigurationError(f"{name} is {most}; expected 1 to 65535 effects at a time")

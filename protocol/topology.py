@@ -30,6 +30,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.numbers import check_number, check_numbers
+from effectmq.protocol.text import printable
 
 __all__ = [
     "DEFAULT_DELAY_LEVELS_MS",
@@ -167,6 +169,18 @@ class TopologySettings:
 
     def __post_init__(self) -> None:
         check_namespace(self.namespace)
+        check_numbers(self)
+        levels = self.delay_levels_ms
+        if not _is_sequence(levels):
+            raise ConfigurationError(
+                f"delay_levels_ms is {printable(repr(levels), 60)}; expected a tuple of "
+                "milliseconds, such as (1_000, 60_000)"
+            )
+        for level in levels:
+            check_number("one of delay_levels_ms", level, whole=True)
+        self._check_times()
+
+    def _check_times(self) -> None:
         levels = self.delay_levels_ms
         if not levels or list(levels) != sorted(set(levels)) or not _is_time(levels[0], levels[-1]):
             raise ConfigurationError(
@@ -296,6 +310,10 @@ def check_name(what: str, name: str) -> str:
             "digits and -_.:@+, not starting with a dot"
         )
     return name
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, tuple | list)
 
 
 def check_namespace(namespace: str) -> str:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.numbers import check_numbers
 
 __all__ = ["DEFAULT_SETTINGS", "TransportSettings"]
 
+_LONGEST_HEARTBEAT_S = 65_535
 _POSITIVE = (
     "connect_timeout_s",
     "publish_timeout_s",
@@ -47,11 +49,17 @@ class TransportSettings:
     name: str = "effectmq"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for setting in _POSITIVE:
             if getattr(self, setting) <= 0:
                 raise ConfigurationError(
                     f"{setting} is {getattr(self, setting)!r}; expected more than 0"
                 )
+        if self.heartbeat_s > _LONGEST_HEARTBEAT_S:
+            raise ConfigurationError(
+                f"heartbeat_s is {self.heartbeat_s}; expected {_LONGEST_HEARTBEAT_S} at most, "
+                "because AMQP writes it in two bytes"
+            )
         if not 0 < self.max_body_bytes <= HARD_MAX_BODY_BYTES:
             raise ConfigurationError(
                 f"max_body_bytes is {self.max_body_bytes}; expected 1 to {HARD_MAX_BODY_BYTES}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.numbers import check_numbers
 
 __all__ = ["CodeSettings"]
 
@@ -67,6 +68,7 @@ class CodeSettings:
     backend: Literal["monty", "cpython"] = "monty"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.backend not in ("monty", "cpython"):
             raise ConfigurationError(f"backend is {self.backend!r}; expected 'monty' or 'cpython'")
         none_allowed = {"max_tool_calls", "max_sleeps", "max_images"}

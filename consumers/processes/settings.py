@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.numbers import check_numbers
 
 __all__ = ["ProcessRunnerSettings"]
 
@@ -38,11 +39,16 @@ class ProcessRunnerSettings:
     elsewhere_s: float = 30.0
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for name in ("lease_s", "renew_s", "sweep_s", "cancel_grace_s"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}; expected seconds above 0"
                 )
+        if self.shutdown_grace_s < 0:
+            raise ConfigurationError(
+                f"shutdown_grace_s is {self.shutdown_grace_s}; expected seconds, or 0 for none"
+            )
         if self.renew_s >= self.lease_s:
             raise ConfigurationError(
                 f"renew_s is {self.renew_s:g} and lease_s is {self.lease_s:g}; expected to renew "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES, HARD_MAX_STORED_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.numbers import check_numbers
 
 __all__ = ["DEFAULT_SETTINGS", "AttachmentSettings"]
 
@@ -31,6 +32,7 @@ class AttachmentSettings:
     fetches: int = 4
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         for name, highest in (
             ("body_threshold_bytes", HARD_MAX_BODY_BYTES),
             ("max_body_bytes", HARD_MAX_STORED_BODY_BYTES),
