@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import secrets
-import statistics
 import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from pydantic_monty import AsyncMonty
 
+from benchmarks.one_at_a_time import Once, added, options, places, print_row
 from effectmq import Client, Worker
 from effectmq.broker.store.database import open_database
 from effectmq.consumers.code.handler import CodeHandler
@@ -36,11 +34,9 @@ from tests.brokers.sweep import sweep
 CODE = "total = sum(n * n for n in range(1000))\nprint(total)\ntotal"
 SETTINGS = CodeSettings()
 
-Block = Callable[[int], Awaitable[None]]
-
 
 @asynccontextmanager
-async def direct() -> AsyncIterator[Block]:
+async def direct() -> AsyncIterator[Once]:
     """Monty, and nothing else."""
     async with AsyncMonty(min_processes=1, max_processes=1) as pool:
         state: list[bytes] = []
@@ -61,7 +57,7 @@ async def direct() -> AsyncIterator[Block]:
 
 
 @asynccontextmanager
-async def through_effectmq(broker: str, database: str) -> AsyncIterator[Block]:
+async def through_effectmq(broker: str, database: str) -> AsyncIterator[Once]:
     """A client and a worker in this process, on a broker."""
     namespace = f"bench-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
@@ -81,35 +77,6 @@ async def through_effectmq(broker: str, database: str) -> AsyncIterator[Block]:
         await asyncio.to_thread(sweep, broker, namespace)
 
 
-async def latencies_ms(block: Block, count: int) -> list[float]:
-    """How long each of so many blocks takes, the first few left out."""
-    taken: list[float] = []
-    for number in range(count + 20):
-        started = time.perf_counter()
-        await block(number)
-        taken.append((time.perf_counter() - started) * 1_000)
-    return taken[20:]
-
-
-async def compare(broker: str, database: str, count: int, turns: int) -> dict[str, object]:
-    """One row."""
-    medians: dict[str, list[float]] = {"direct": [], "effectmq": []}
-    for _ in range(turns):
-        async with direct() as block:
-            medians["direct"].append(statistics.median(await latencies_ms(block, count)))
-        async with through_effectmq(broker, database) as block:
-            medians["effectmq"].append(statistics.median(await latencies_ms(block, count)))
-    plain, ours = (statistics.median(medians[side]) for side in ("direct", "effectmq"))
-    return {
-        "what": "code block, Monty warm",
-        "broker": broker.partition(":")[0],
-        "variables": database.partition(":")[0] or "memory",
-        "direct_p50_ms": round(plain, 2),
-        "effectmq_p50_ms": round(ours, 2),
-        "added_ms": round(ours - plain, 2),
-    }
-
-
 async def main(arguments: argparse.Namespace) -> None:
     """All rows."""
     print(
@@ -118,18 +85,17 @@ async def main(arguments: argparse.Namespace) -> None:
         f"{arguments.blocks} blocks each",
         file=sys.stderr,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        for broker in ("memory://", arguments.broker):
-            for database in ("", f"sqlite:///{folder}/{secrets.token_hex(3)}.db"):
-                row = await compare(broker, database, arguments.blocks, arguments.turns)
-                print(json.dumps(row), flush=True)
+    for broker, database in places(arguments.broker, without=""):
+        ours = partial(through_effectmq, broker, database)
+        print_row(
+            {
+                "what": "code block, Monty warm",
+                "broker": broker.partition(":")[0],
+                "variables": database.partition(":")[0] or "memory",
+                **await added(direct, ours, arguments.blocks, arguments.turns),
+            }
+        )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.code", description=__doc__)
-    parser.add_argument(
-        "--broker", default=os.environ.get("EFFECTMQ_BROKER", "amqp://guest:guest@127.0.0.1:5672/")
-    )
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--blocks", type=int, default=200)
-    asyncio.run(main(parser.parse_args()))
+    asyncio.run(main(options("benchmarks.code", __doc__, "blocks", 200).parse_args()))
