@@ -43,7 +43,9 @@ def called(function: Any) -> Any:
         if "__call__" in vars(kind):
             # What ``inspect`` makes of an object whose ``__call__`` is no plain method is wrong.
             found: Any = vars(kind)["__call__"]
-            return found.__get__(function, type(function)) if hasattr(found, "__get__") else found
+            if hasattr(found, "__get__"):
+                found = found.__get__(function, type(function))
+            return called(found)
     return function
 
 

@@ -217,8 +217,9 @@ class ToolHandler:
 
     async def _output(self, tool: Tool, context: ToolContext) -> ToolCallOutput:
         """Run the tool; whatever it does is an output."""
+        runs = _task()
         try:
-            result = await tool.invoke(context.call.args, context)
+            result = await tool.body(context.call.args, context)
             return output_from(await stored(result, self.attachments, repeatable=tool.repeatable))
         except BadArgumentsError:
             # Of this worker's version of the tool; another may have another one.
@@ -231,8 +232,13 @@ class ToolHandler:
                 raise
             # Something that the tool waited for was cancelled, and not the tool.
             return failure_from(problem, repeatable=tool.repeatable)
-        except (KeyboardInterrupt, GeneratorExit):
+        except KeyboardInterrupt:
             raise
+        except GeneratorExit as problem:
+            if _task() is not runs or runs is None:
+                # Nobody runs this any more; it is being thrown away.
+                raise
+            return failure_from(problem, repeatable=tool.repeatable)
         except BaseException as problem:
             # ``sys.exit`` and groups of exceptions included.
             return failure_from(problem, repeatable=tool.repeatable)
@@ -335,6 +341,14 @@ def _sleep_failed(
 ) -> RuntimeEffectOutcomeToolCall:
     output = failure("internal", "tool_retry_sleep_failed", reason, source="runtime")
     return completed(call, output, duration_ms)
+
+
+def _task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        # No loop runs.
+        return None
 
 
 def _being_cancelled() -> bool:

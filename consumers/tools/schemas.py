@@ -126,8 +126,10 @@ class Quiet(GenerateJsonSchema):
         if keys["type"] == "definition-ref":
             keys = self._known.get(keys["schema_ref"], keys)
         if self.mode == "validation" and keys["type"] in _NO_NAMES:
+            # Older releases of pydantic have no type of its own for a NamedTuple.
+            kind = keys["type"].replace("call", "named-tuple")
             raise NeverValidError(
-                f"an object with names of the type {keys['type']}, where JSON has text",
+                f"an object with names of the type {kind}, where JSON has text",
                 "take a list of pairs",
             )
         names = self._names(keys)

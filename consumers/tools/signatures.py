@@ -32,7 +32,6 @@ from effectmq.consumers.tools.hints import check_hint, hints, is_context
 from effectmq.consumers.tools.plain_data import is_iterator
 from effectmq.consumers.tools.registry import BadArgumentsError
 from effectmq.consumers.tools.schemas import NeverValidError, Quiet, odd_bound
-from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.encoding.opaque import canonical_value
 from effectmq.protocol.errors import ConfigurationError, MalformedError
 from effectmq.protocol.text import describe, printable
@@ -119,12 +118,13 @@ def validated(args: object, validate: Callable[[bytes], T]) -> T:
     Raises:
         BadArgumentsError: When they do not fit.
     """
-    if not is_object(args):
+    given = args
+    if not isinstance(args, dict):
         raise BadArgumentsError(
             [f"found {type(args).__name__}, expected an object of named arguments"]
         )
     try:
-        json = to_json(args)
+        json = to_json(given)
     except (PydanticSerializationError, RecursionError, ValueError) as problem:
         raise BadArgumentsError([f"arguments: they are no JSON ({describe(problem)})"]) from None
     try:

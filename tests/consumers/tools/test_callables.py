@@ -178,7 +178,13 @@ class CalledStatically:
 class CalledPartially:
     """Do it."""
 
-    __call__ = functools.partial(plain)
+    __call__ = staticmethod(functools.partial(plain))
+
+
+class CalledByAnother:
+    """Do it."""
+
+    __call__ = staticmethod(Called())
 
 
 class EqualToAll(Called):
@@ -232,6 +238,7 @@ class Raises(Called):
         CalledOnClass(),
         CalledStatically(),
         CalledPartially(),
+        CalledByAnother(),
         EqualToAll(),
         AnswersAnything(),
         Raises(),

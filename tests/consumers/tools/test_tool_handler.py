@@ -179,6 +179,7 @@ def raising(error: BaseException) -> Any:
         ValueError("no"),
         ToolCallError("no"),
         SystemExit(3),
+        GeneratorExit(),
         Odd("no"),
         asyncio.CancelledError("not me"),
         BaseExceptionGroup("several", [SystemExit(1), ValueError()]),
@@ -465,6 +466,16 @@ def test_an_interrupt_is_not_a_failure_of_the_tool() -> None:
     request = Request.seal(tool("broken"))
     running = handler.run(request, EffectContext(request.envelope, "1", 1, 0, ""))
     with pytest.raises(KeyboardInterrupt):
+        running.send(None)  # type: ignore[attr-defined]
+
+
+def test_a_call_that_is_thrown_away_is_no_failure_of_the_tool() -> None:
+    """Whoever throws it away wants no outcome, and no loop runs it any more."""
+    handler = ToolHandler()
+    handler.add(tool_from(raising(GeneratorExit())))
+    request = Request.seal(tool("broken"))
+    running = handler.run(request, EffectContext(request.envelope, "1", 1, 0, ""))
+    with pytest.raises(GeneratorExit):
         running.send(None)  # type: ignore[attr-defined]
 
 
