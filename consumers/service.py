@@ -1,5 +1,5 @@
 """
-A started worker: one consumer and one lane for each route, one collector, and the way to end.
+A started worker: one consumer for each route, one collector, and the way to end.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from effectmq.consumers.outboxes.replies import ReplyOutbox
 from effectmq.consumers.outboxes.roads import keep_roads
 from effectmq.consumers.outboxes.settlement import Settlement
 from effectmq.consumers.permits import declare_and_check
-from effectmq.consumers.pipeline.collector import LIMBO_HANDLER, LIMBO_PREFETCH, LimboJob
+from effectmq.consumers.pipeline.collector import LIMBO_HANDLER, LIMBO_PREFETCH, collect
 from effectmq.consumers.pipeline.inflight import InFlight
 from effectmq.consumers.pipeline.job import Job
-from effectmq.consumers.pipeline.leases import JournalRecords, NoRecords, Records
-from effectmq.consumers.pipeline.route import Lane
-from effectmq.consumers.pipeline.unread import STORE, VERSION, running
+from effectmq.consumers.pipeline.leases import JournalLeases, Leases, NoLeases
+from effectmq.consumers.pipeline.reading.unread import STORE, VERSION, running
+from effectmq.consumers.pipeline.road import carry_out
+from effectmq.consumers.pipeline.route import Route
 from effectmq.consumers.runtime.abandoned import Abandoned
 from effectmq.consumers.runtime.health import Health, Patience
 from effectmq.consumers.runtime.threads import Threads
 from effectmq.consumers.runtime.watchdog import LoopWatchdog
-from effectmq.consumers.serving import Route, Serving
+from effectmq.consumers.serving import Serving, Source
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.errors import ConfigurationError, DatabaseReadOnlyError
 from effectmq.protocol.kinds import kind_of
@@ -65,7 +66,7 @@ _NO_JOURNAL = "no journal, so effects are at-least-once and outcomes live in the
 
 class Service:
     """
-    A started worker: its connection, its lanes, its consumers.
+    A started worker: its connection, its routes, its consumers.
 
     Args:
         name: The worker's, noted on dead letters.
@@ -101,7 +102,7 @@ class Service:
         self._claims: ClaimCheck | None = None
         self._names = Names(topology.namespace)
         self._inflight: InFlight[Job] = InFlight()
-        self._lanes: list[Lane[Job]] = []
+        self._routes: list[Route[Job]] = []
         self._consumers: list[Consumer] = []
         self._pumps: list[asyncio.Task[None]] = []
         self.stuck = asyncio.Event()
@@ -118,8 +119,8 @@ class Service:
             return Health("paused", str(self._serving.paused))
         if self._transport.problem:
             return Health("waiting", f"the broker: {self._transport.problem}")
-        if self._records.down:
-            return Health("waiting", f"the journal: {self._records.down}")
+        if self._leases.down:
+            return Health("waiting", f"the journal: {self._leases.down}")
         if not self._serving.consuming:
             return Health("waiting", "the broker does not serve every queue at the moment")
         return Health("ready")
@@ -145,13 +146,13 @@ class Service:
         #: In memory all workers there can be are in this process.
         self._alone = broker.startswith("memory:")
         self._witnesses: Witnesses | None = None
-        self._records: Records = NoRecords()
+        self._leases: Leases = NoLeases()
         if self._journal is not None:
             journal = self._journal
             await patience.open(
                 f"the journal {journal.where}", partial(self._open_journal, journal)
             )
-            self._records = self._open_records(journal)
+            self._leases = self._open_leases(journal)
         try:
             await self._connect(broker, transport_settings, patience)
         except BaseException:
@@ -215,19 +216,19 @@ class Service:
 
     async def _consume(self, patience: Patience) -> None:
         await patience.open("the broker", self._listen)
-        routes = [
-            Route(
-                self._lane(route, handler),
-                self._names.work_queue(route),
-                self._settings.concurrency_of(route),
-                Job,
+        sources = [
+            Source(
+                self._route(key, handler),
+                self._names.work_queue(key),
+                self._settings.concurrency_of(key),
+                carry_out,
             )
-            for route, handler in self._handlers.items()
+            for key, handler in self._handlers.items()
         ]
-        limbo = self._lane("limbo", LIMBO_HANDLER)
-        routes.append(Route(limbo, self._names.limbo, LIMBO_PREFETCH, LimboJob))
-        for route in routes:
-            await patience.open("the broker", partial(self._serving.open, route))
+        limbo = self._route("limbo", LIMBO_HANDLER)
+        sources.append(Source(limbo, self._names.limbo, LIMBO_PREFETCH, collect, limbo=True))
+        for source in sources:
+            await patience.open("the broker", partial(self._serving.open, source))
 
     async def _open_journal(self, journal: Journal) -> None:
         try:
@@ -242,7 +243,7 @@ class Service:
             # A mistake, and not an outage that is waited for.
             raise ConfigurationError(str(problem)) from None
 
-    def _open_records(self, journal: Journal) -> Records:
+    def _open_leases(self, journal: Journal) -> Leases:
         if not journal.database.durable:
             logger.warning(
                 "the journal %s does not wait for the disk (synchronous_commit or fsync is off): "
@@ -251,14 +252,14 @@ class Service:
                 extra={"action": "journal_not_durable"},
             )
         lease_ms = round(self._settings.lease_s * 1_000)
-        return JournalRecords(journal, self._name, lease_ms, self._counters, strict=self._strict)
+        return JournalLeases(journal, self._name, lease_ms, self._counters, strict=self._strict)
 
     async def _close_stores(self) -> None:
         if self._claims is not None and self._attachments is not None:
             self._claims = None
             await self._attachments.__aexit__()
-        if isinstance(self._records, JournalRecords):
-            await self._records.leave(_CLOSE_S)
+        if isinstance(self._leases, JournalLeases):
+            await self._leases.leave(_CLOSE_S)
         if self._journal is not None:
             await self._journal.__aexit__()
 
@@ -280,7 +281,7 @@ class Service:
         self._abilities = Abilities(
             self._transport, self._names.control, queue, self._able(), alone=self._alone
         )
-        if not self._records.kept:
+        if not self._leases.kept:
             self._witnesses = Witnesses(self._transport, self._names.control, queue)
         self._pumps.append(
             asyncio.get_running_loop().create_task(self._heed(consumer), name="effectmq control")
@@ -318,7 +319,7 @@ class Service:
             try:
                 said = read_notice(delivery.message)
                 if isinstance(said, Identity):
-                    self._records.check(said)
+                    self._leases.check(said)
                 elif isinstance(said, Able):
                     self._abilities.heed(said)
                 elif self._witnesses is not None:
@@ -333,15 +334,15 @@ class Service:
                 )
             delivery.ack()
 
-    def _lane(self, route: str, handler: Handler) -> Lane[Job]:
-        lane: Lane[Job] = Lane(
-            kind_of(route),
-            route,
+    def _route(self, key: str, handler: Handler) -> Route[Job]:
+        route: Route[Job] = Route(
+            kind_of(key),
+            key,
             handler,
             self._settlement,
             self._chunks,
             self._inflight,
-            self._records,
+            self._leases,
             self._claims,
             self._settings,
             self._levels.delay_levels_ms,
@@ -353,11 +354,11 @@ class Service:
             self._abilities,
             self._witnesses,
         )
-        self._lanes.append(lane)
-        return lane
+        self._routes.append(route)
+        return route
 
     def _running_effects(self) -> list[str]:
-        return [job.effect_id for lane in self._lanes for job in list(lane.jobs)][:20]
+        return [job.effect_id for route in self._routes for job in list(route.jobs)][:20]
 
     def _get_stuck(self) -> None:
         """Too much runs on that cannot be stopped: others shall have what comes."""
@@ -371,7 +372,7 @@ class Service:
             self._abandoned.now,
             extra={"action": "worker_stuck"},
         )
-        if not any(lane.leaving for lane in self._lanes):
+        if not any(route.leaving for route in self._routes):
             self._refusing = asyncio.get_running_loop().create_task(self._stop_consuming())
 
     async def _stop_consuming(self) -> None:
@@ -388,7 +389,7 @@ class Service:
             await self._leave()
 
     async def _say_goodbye(self) -> None:
-        if self._lanes and self._transport.server:
+        if self._routes and self._transport.server:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_HAND_ON_S):
                     await self._abilities.leave()
@@ -396,8 +397,8 @@ class Service:
     async def _drain(self, grace_s: float) -> None:
         try:
             async with asyncio.timeout(grace_s):
-                for lane in self._lanes:
-                    await lane.empty()
+                for route in self._routes:
+                    await route.empty()
                 await self._settlement.drain()
         except TimeoutError:
             left = self._running_effects()
@@ -411,9 +412,9 @@ class Service:
 
     async def _leave(self) -> None:
         self._watchdog.stop()
-        for lane in self._lanes:
-            lane.leaving = True
-            for job in list(lane.jobs):
+        for route in self._routes:
+            route.leaving = True
+            for job in list(route.jobs):
                 job.leave()
         self._threads.close()
         if self._refusing is not None:
@@ -434,3 +435,6 @@ class Service:
                     await self._transport.__aexit__()
         finally:
             await self._close_stores()
+            for route in self._routes:
+                for job in list(route.jobs):
+                    job.abort()

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
-from effectmq.broker.transports.port import Consumer, Delivery, Transport
+from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.consumers.pipeline.job import Job
-from effectmq.consumers.pipeline.route import Lane
+from effectmq.consumers.pipeline.route import Route
 from effectmq.protocol.errors import AccessRefusedError, BrokerError
 from effectmq.protocol.messages.probe import is_probe
 
-__all__ = ["Route", "Serving"]
+__all__ = ["Serving", "Source"]
 
 logger = logging.getLogger("effectmq.worker")
 
@@ -27,13 +27,23 @@ logger = logging.getLogger("effectmq.worker")
 _AGAIN_S = 1.0
 
 
-class Route(NamedTuple):
-    """One queue, and what to do with what comes out of it."""
+class Source(NamedTuple):
+    """
+    One queue, and what to do with what comes out of it.
 
-    lane: Lane[Job]
+    Attributes:
+        route: What its jobs share.
+        queue: Its name.
+        prefetch: How many deliveries are under way at a time.
+        road: Carries out one delivery.
+        limbo: Whether it has what the broker gave up on.
+    """
+
+    route: Route[Job]
     queue: str
     prefetch: int
-    make: Callable[[Lane[Job], Delivery], Job]
+    road: Callable[[Job], Coroutine[object, object, None]]
+    limbo: bool = False
 
 
 class Serving:
@@ -50,7 +60,7 @@ class Serving:
         self._name = name
         self._transport = transport
         self._counters = counters
-        self._routes: list[Route] = []
+        self._sources: list[Source] = []
         self._consumers: list[Consumer] = []
         self._pumps: list[asyncio.Task[None]] = []
         self._refused = 0
@@ -64,22 +74,22 @@ class Serving:
         """Whether the broker serves every route at the moment."""
         return all(consumer.consuming for consumer in self._consumers)
 
-    async def open(self, route: Route) -> None:
+    async def open(self, source: Source) -> None:
         """
         Take effects from one more queue.
 
         Raises:
             BrokerError: When the broker does not let us.
         """
-        await self._consume(route)
-        self._routes.append(route)
+        await self._consume(source)
+        self._sources.append(source)
 
-    async def _consume(self, route: Route) -> None:
-        consumer = await self._transport.consume(route.queue, prefetch=route.prefetch)
+    async def _consume(self, source: Source) -> None:
+        consumer = await self._transport.consume(source.queue, prefetch=source.prefetch)
         self._consumers.append(consumer)
         self._pumps.append(
             asyncio.get_running_loop().create_task(
-                _pump(route, consumer), name=f"effectmq {route.queue}"
+                _pump(source, consumer), name=f"effectmq {source.queue}"
             )
         )
 
@@ -160,15 +170,15 @@ class Serving:
     async def _serve_again(self) -> None:
         # The former ones are stopped; what they handed out can be settled until the worker leaves.
         self._consumers = []
-        for route in self._routes:
-            await self._consume(route)
+        for source in self._sources:
+            await self._consume(source)
 
 
-async def _pump(route: Route, consumer: Consumer) -> None:
+async def _pump(source: Source, consumer: Consumer) -> None:
     async for delivery in consumer:
         if is_probe(delivery.message):
             # It arrived, which is all that its sender wants to know.
-            route.lane.counters["probes"] += 1
+            source.route.counters["probes"] += 1
             delivery.ack()
         else:
-            route.make(route.lane, delivery).begin()
+            Job(source.route, delivery, from_limbo=source.limbo).start(source.road)

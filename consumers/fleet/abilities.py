@@ -71,6 +71,8 @@ class Abilities:
         self._tasks: set[asyncio.Task[None]] = set()
         self._absent: set[str] = set()
         self._looking = False
+        #: Whether whoever has been heard of has the same, so that nobody has anything else.
+        self.alike = True
 
     def renew(self, queue: str) -> None:
         """
@@ -96,20 +98,23 @@ class Abilities:
         """Somebody else has come or gone."""
         if said.queue == self._queue:
             return
-        self._peers.pop(said.queue, None)
         self._absent.discard(said.queue)
         if said.able is None:
+            self._forget(said.queue)
             return
-        if len(self._peers) >= _MOST_PEERS:
+        if len(self._peers) >= _MOST_PEERS and said.queue not in self._peers:
             del self._peers[next(iter(self._peers))]
         self._peers[said.queue] = said.able
+        self._note_alike()
         if said.asks:
             self._spawn(self._tell("", said.queue, Able(self._queue, self._own)))
 
-    @property
-    def alike(self) -> bool:
-        """Whether whoever has been heard of has the same, so that nobody has anything else."""
-        return all(able == self._own for able in self._peers.values())
+    def _forget(self, queue: str) -> None:
+        self._peers.pop(queue, None)
+        self._note_alike()
+
+    def _note_alike(self) -> None:
+        self.alike = all(able == self._own for able in self._peers.values())
 
     def version(self, needs: str) -> str:
         """The version in which this worker has something; empty when it has not."""
@@ -147,7 +152,7 @@ class Abilities:
                     stats = await self._transport.stats(queue)
                     self._absent.discard(queue)
                     if stats is None:
-                        self._peers.pop(queue, None)
+                        self._forget(queue)
                     elif not stats.locked and not stats.consumers:
                         # Of an earlier release, whose control queues outlive their workers.
                         self._absent.add(queue)

@@ -31,7 +31,7 @@ class _Suspect:
 
 
 class Quarantine:
-    """Shared by all lanes of a worker."""
+    """Shared by all routes of a worker."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -61,7 +61,8 @@ class Quarantine:
     def body_ended(self) -> None:
         """One has ended, or has been given up."""
         self._bodies -= 1
-        self._begin_if_alone()
+        if self._inside is not None:
+            self._begin_if_alone()
 
     # Suspects ----------------------------------------------------------------------------------
 

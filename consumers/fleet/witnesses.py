@@ -51,7 +51,7 @@ class _Open:
 
 class Witnesses:
     """
-    Shared by all lanes of a worker.
+    Shared by all routes of a worker.
 
     Args:
         transport: Where to ask.
@@ -72,7 +72,7 @@ class Witnesses:
 
     def deliver(self, message: Message) -> int:
         """Note a delivery; how often this process had the message before."""
-        key = message_key(message)
+        key = message.message_id or message_key(message)
         before = self._held.pop(key, 0)
         self._held[key] = before + 1
         self._in_hand[key] = self._in_hand.get(key, 0) + 1
@@ -80,7 +80,7 @@ class Witnesses:
 
     def settle(self, message: Message) -> None:
         """It is dealt with; remembered a while, in case that the broker did not hear of it."""
-        key = message_key(message)
+        key = message.message_id or message_key(message)
         left = self._in_hand.pop(key, 0) - 1
         if left > 0:
             self._in_hand[key] = left

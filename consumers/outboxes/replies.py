@@ -16,7 +16,6 @@ import asyncio
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
@@ -45,13 +44,18 @@ _LIST_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """One encoded answer, and what to do when it has arrived."""
+    """One encoded answer, and who waits until it has arrived."""
 
     encoded: bytes
     effect_id: str
-    settle: Callable[[], None]
+    sent: asyncio.Future[Message | None]
     hash: str
-    keep: Callable[[Message], None] | None
+    kept: bool
+
+    def tell(self, undelivered: Message | None) -> None:
+        """Wake who waits; with the message, when it is not delivered and has to be kept."""
+        if not self.sent.done():
+            self.sent.set_result(undelivered)
 
 
 class _Road:
@@ -82,7 +86,7 @@ class _Road:
 
 class ReplyOutbox:
     """
-    Sends outcomes back to their producers, many in one message.
+    The answers of a worker, on their way to the reply queues.
 
     Args:
         transport: Where to publish.
@@ -118,11 +122,10 @@ class ReplyOutbox:
         content_type: str,
         encoded: bytes,
         effect_id: str,
-        settle: Callable[[], None],
         *,
         out_of_line: str = "",
-        keep: Callable[[Message], None] | None = None,
-    ) -> None:
+        keep: bool = False,
+    ) -> asyncio.Future[Message | None]:
         """
         Queue one answer for the end of this turn.
 
@@ -131,11 +134,13 @@ class ReplyOutbox:
             content_type: That of the request.
             encoded: From ``encode_reply``, in that content type.
             effect_id: For the log.
-            settle: Called once, when the answer is confirmed, or need not be.
             out_of_line: The hash of the envelope, when its producer can fetch an answer that is
                 kept out of line; else empty.
-            keep: Called instead of ``settle``, with a message of this answer alone, when its reply
-                queue does not exist; ``None`` when the answer can be had elsewhere.
+            keep: Whether nothing else remembers the answer.
+
+        Returns:
+            Done when the answer is confirmed, or need not be. A message of this answer alone when
+            it must be kept and its reply queue does not exist. Never done after ``abort``.
         """
         # Each way has its own pace: a store that is down must not hold up the small answers.
         claims = self._claims if out_of_line else None
@@ -145,10 +150,12 @@ class ReplyOutbox:
         road = self._roads.get(key)
         if road is None:
             road = self._roads[key] = _Road(reply_to, content_type, claims)
-        road.ready.append(_Ready(encoded, effect_id, settle, out_of_line, keep))
+        sent: asyncio.Future[Message | None] = self._loop.create_future()
+        road.ready.append(_Ready(encoded, effect_id, sent, out_of_line, keep))
         if road.sending is None:
             # A task starts in the next turn of the loop: the rest of this turn is still collected.
             road.sending = self._loop.create_task(self._drive(road))
+        return sent
 
     async def _drive(self, road: _Road) -> None:
         """Send what is ready, and what became ready meanwhile, until nothing is."""
@@ -166,7 +173,7 @@ class ReplyOutbox:
             body=join_replies([answer.encoded for answer in batch], road.content_type),
             content_type=road.content_type,
             type=OUTCOME_TYPE,
-            correlation_id=_correlation(batch),
+            correlation_id=correlation(batch[0].effect_id) if len(batch) == 1 else "",
         )
         try:
             if road.claims is not None:
@@ -202,14 +209,17 @@ class ReplyOutbox:
             self._counters["reply_messages"] += 1
         reached("after_reply")
         for answer in batch:
-            answer.settle()
+            if not answer.sent.done():
+                answer.sent.set_result(None)
         if armed("after_ack"):
+            # In the next turn each of them is acknowledged by who waits for it.
+            await asyncio.sleep(0)
             await reached_when_written("after_ack")
 
     def _undeliverable(
         self, road: _Road, message: Message, batch: list[_Ready], state: str
     ) -> None:
-        kept = sum(answer.keep is not None for answer in batch)
+        kept = sum(answer.kept for answer in batch)
         self._counters["replies_unroutable"] += len(batch)
         logger.warning(
             "reply queue %s %s; of %d outcome(s) %d are kept and sent again, the "
@@ -224,8 +234,8 @@ class ReplyOutbox:
             },
         )
         for answer in batch:
-            if answer.keep is None:
-                answer.settle()
+            if not answer.kept:
+                answer.tell(None)
                 continue
             if len(batch) > 1:
                 message = replace(
@@ -233,7 +243,7 @@ class ReplyOutbox:
                     body=join_replies([answer.encoded], road.content_type),
                     correlation_id=correlation(answer.effect_id),
                 )
-            answer.keep(message)
+            answer.tell(message)
 
     def abort(self) -> None:
         """Stop trying; what was not settled comes back."""
@@ -245,7 +255,3 @@ class ReplyOutbox:
         """Wait until everything queued has been sent and settled."""
         while tasks := [road.sending for road in self._roads.values() if road.sending]:
             await asyncio.wait(tasks)
-
-
-def _correlation(batch: list[_Ready]) -> str:
-    return correlation(batch[0].effect_id) if len(batch) == 1 else ""

@@ -1,5 +1,5 @@
 """
-Carry out the actions that end a delivery: answer, delay, park.
+The messages that end a delivery: an answer, a delayed copy, a dead letter.
 
 The order is what makes nothing get lost: first the broker confirms the new message (the answer,
 the delayed copy, the dead letter), only then is the old one settled. Whatever happens in between
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from effectmq.broker.crashpoints import reached
@@ -20,7 +20,6 @@ from effectmq.broker.transports.publishing import UNTAKEN, RefusalWatch, publish
 from effectmq.consumers.outboxes.replies import ReplyOutbox
 from effectmq.protocol.errors import BrokerError, TransportClosedError, UnroutableError
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.text import describe
 from effectmq.protocol.topology import Names, Topology
 
 __all__ = ["Settlement"]
@@ -39,13 +38,9 @@ class _Road:
     what: str
 
 
-def _log_failure(problem: Exception) -> None:
-    logger.error("a message could not be published: %s", describe(problem), exc_info=problem)
-
-
 class Settlement:
     """
-    Carries out how a delivery ends: it publishes first, and settles then.
+    Publishes what must be out before a delivery is acknowledged.
 
     Args:
         transport: Where to publish.
@@ -71,37 +66,24 @@ class Settlement:
         self._names = names
         self._topology = topology
         self._counters = counters
-        self._tasks: set[asyncio.Task[None]] = set()
         self._handing: list[asyncio.Task[None]] = []
 
-    def delay(
-        self,
-        level_ms: int,
-        route: str,
-        message: Message,
-        settle: Callable[[], None],
-        failed: Callable[[Exception], None] = _log_failure,
-    ) -> None:
+    async def delay(self, level_ms: int, route: str, message: Message) -> None:
         """
-        Publish to a delay level, from which the route brings it home; then settle.
+        Publish to a delay level, from which the route brings it home.
 
-        What cannot be published at all is handed to ``failed``.
+        Raises:
+            TransportClosedError: When the worker has left.
         """
-        road = _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
-
-        async def run() -> None:
-            await self._publish_surely(road, message)
-            self._counters["delayed"] += 1
-            reached("after_delay_publish")
-            settle()
-
-        self._spawn(run(), failed)
+        await self._publish_surely(self._level(level_ms, route), message)
+        self._counters["delayed"] += 1
+        reached("after_delay_publish")
 
     def hand_on(
         self, level_ms: int, route: str, message: Message, settle: Callable[[], None]
     ) -> None:
         """As ``delay``, while the worker leaves: what is not done by ``handed_on`` is given up."""
-        road = _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
+        road = self._level(level_ms, route)
 
         async def run() -> None:
             await self._publish_surely(road, message)
@@ -119,73 +101,46 @@ class Settlement:
         await asyncio.gather(*self._handing, return_exceptions=True)
         self._handing.clear()
 
-    def park(
-        self,
-        reason: str,
-        kind: str,
-        message: Message,
-        then: Callable[[], None],
-        failed: Callable[[Exception], None] = _log_failure,
-    ) -> None:
-        """Publish a dead letter; ``then`` goes on with answering and settling. As ``delay``."""
+    async def park(self, reason: str, kind: str, message: Message) -> None:
+        """
+        Publish a dead letter.
+
+        Raises:
+            TransportClosedError: When the worker has left.
+        """
         road = _Road(self._names.dead, f"{kind}.{reason}", "the dead letters")
+        await self._publish_surely(road, message)
+        self._counters["parked"] += 1
+        self._counters[f"parked_{reason}"] += 1
+        reached("after_dead_publish")
 
-        async def run() -> None:
-            await self._publish_surely(road, message)
-            self._counters["parked"] += 1
-            self._counters[f"parked_{reason}"] += 1
-            reached("after_dead_publish")
-            then()
-
-        self._spawn(run(), failed)
-
-    def deliver(
-        self,
-        message: Message,
-        settle: Callable[[], None],
-        keep: Callable[[Message], None],
-        failed: Callable[[Exception], None] = _log_failure,
-    ) -> None:
+    async def deliver(self, message: Message) -> bool:
         """
-        Send an outcome that was kept to its reply queue; then settle.
+        Send an outcome that was kept to its reply queue.
 
-        While that does not exist, or takes nothing, it is handed to ``keep``; what cannot be sent
-        is handed to ``failed``.
+        Returns:
+            ``False`` while that does not exist, or takes nothing.
+
+        Raises:
+            TransportClosedError: When the worker has left.
         """
+        sent = replace(message, message_id="", reply_to="")
+        try:
+            await publish_until_known(
+                self._transport,
+                "",
+                message.reply_to,
+                sent,
+                self._watch,
+                self.replies.patience_s,
+            )
+        except (UnroutableError, *UNTAKEN):
+            return False
+        self._counters["outcomes_delivered_late"] += 1
+        return True
 
-        async def run() -> None:
-            sent = replace(message, message_id="", reply_to="")
-            try:
-                await publish_until_known(
-                    self._transport,
-                    "",
-                    message.reply_to,
-                    sent,
-                    self._watch,
-                    self.replies.patience_s,
-                )
-            except (UnroutableError, *UNTAKEN):
-                keep(message)
-                return
-            except TransportClosedError:
-                return
-            self._counters["outcomes_delivered_late"] += 1
-            settle()
-
-        self._spawn(run(), failed)
-
-    def _spawn(
-        self, work: Coroutine[object, object, None], failed: Callable[[Exception], None]
-    ) -> None:
-        async def guarded() -> None:
-            try:
-                await work
-            except Exception as problem:
-                failed(problem)
-
-        task = asyncio.get_running_loop().create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _level(self, level_ms: int, route: str) -> _Road:
+        return _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
 
     async def _publish_surely(self, road: _Road, message: Message) -> None:
         """Publish where there must be a queue; when there is none, declare it and try again."""
@@ -203,27 +158,21 @@ class Settlement:
                     extra={"action": "road_missing", "exchange": road.exchange},
                 )
                 await self._declare_again()
-            except TransportClosedError:
-                # The worker has left. Never settle: the original comes back to another one.
-                raise asyncio.CancelledError from None
 
     async def _declare_again(self) -> None:
         try:
             await self._transport.declare(self._topology)
         except TransportClosedError:
-            raise asyncio.CancelledError from None
+            # The worker has left. Never settle: the original comes back to another one.
+            raise
         except BrokerError as problem:
             logger.error("%s", problem, extra={"action": "declare_failed"})
         await asyncio.sleep(_REDECLARE_WAIT_S)
 
     async def drain(self) -> None:
-        """Wait until every delay and dead letter is out, and every answer settled."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Wait until every answer is out."""
         await self.replies.drain()
 
     def abort(self) -> None:
         """Stop trying; what was not settled comes back."""
-        for task in self._tasks:
-            task.cancel()
         self.replies.abort()

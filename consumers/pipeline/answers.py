@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 from effectmq.broker.store.journal.records import Recorded
 from effectmq.consumers.decisions.delivery import Park
 from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.codec import JSON, MSGPACK
 from effectmq.protocol.encoding.jsontext import parse_json
+from effectmq.protocol.encoding.limits import Limits
+from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages import headers as names
@@ -15,11 +19,55 @@ from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import Answer, encode_reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 
-__all__ = ["encoded_answer", "error_json_of", "error_of", "recorded_result", "to_caller"]
+__all__ = [
+    "Ready",
+    "Reply",
+    "content_type_of",
+    "encoded_answer",
+    "error_json_of",
+    "error_of",
+    "ready_answer",
+    "recorded_result",
+    "to_caller",
+]
 
 #: What a message of one answer adds to it.
 _LIST_BYTES = 8
+
+
+class Ready(NamedTuple):
+    """An outcome that can be sent: as an answer, as its bytes, and as its record."""
+
+    answer: Answer
+    encoded: bytes
+    recorded: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """
+    What a caller is told.
+
+    Attributes:
+        answer: The answer.
+        park_reason: Why the effect was given up, when its dead letter may not be out yet.
+        parks: The number of that parking; 0 where no journal counts them.
+    """
+
+    answer: Answer
+    park_reason: str = ""
+    parks: int = 0
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """Code and message of the controller error."""
+        match self.answer.result:
+            case {"Err": {"code": str(code), "message": str(message)}}:
+                return code, message
+            case _:
+                return "", ""
 
 
 def error_of(action: Park) -> dict[str, object]:
@@ -68,6 +116,39 @@ def to_caller(
         str(known.get(names.HASH, "")),
         result,
     )
+
+
+def content_type_of(message: Message) -> str:
+    """That of the answer: the same as the request's, when that is one of ours."""
+    return JSON if message.content_type == JSON else MSGPACK
+
+
+def ready_answer(
+    request: Request,
+    message: Message,
+    outcome: RuntimeEffectOutcome,
+    limits: Limits,
+    *,
+    recorded: bool,
+) -> Ready | Park:
+    """
+    An outcome as it is sent and recorded, or why it cannot be.
+
+    Args:
+        request: The effect.
+        message: What arrived.
+        outcome: Of the handler.
+        limits: What an answer may be.
+        recorded: Whether its record is wanted.
+    """
+    try:
+        tree: dict[str, object] = to_tree(outcome)
+        record = canonical_json(tree).decode() if recorded else ""
+    except MalformedError as problem:
+        return Park("rejected", "effectmq_outcome_unencodable", describe(problem))
+    answer = to_caller(request, message, {"Ok": tree}, attempt=request.attempt)
+    encoded = encoded_answer(answer, content_type_of(message), limits.max_body_bytes)
+    return encoded if isinstance(encoded, Park) else Ready(answer, encoded, record)
 
 
 def encoded_answer(answer: Answer, content_type: str, limit: int) -> bytes | Park:

@@ -9,14 +9,19 @@ parked as *crash_looping*, and whoever waits for it is told.
 
 from __future__ import annotations
 
-from effectmq.broker.store.journal.journal import Look
-from effectmq.broker.store.journal.records import Granted, Recorded
-from effectmq.consumers.decisions.delivery import Delay, after_crash, unkept
-from effectmq.consumers.handler import FunctionHandler
-from effectmq.consumers.pipeline.job import Job
-from effectmq.protocol.errors import RejectEffectError
+from collections.abc import Coroutine
 
-__all__ = ["LIMBO_HANDLER", "LIMBO_PREFETCH", "LimboJob"]
+from effectmq.broker.store.journal.records import Recorded
+from effectmq.consumers.decisions.delivery import Delay, Park, after_crash
+from effectmq.consumers.handler import FunctionHandler
+from effectmq.consumers.pipeline.ending import End
+from effectmq.consumers.pipeline.job import Job, Stage
+from effectmq.consumers.pipeline.leases import LeftError
+from effectmq.consumers.pipeline.road import carry_out, read_request_of, replay
+from effectmq.protocol.errors import RejectEffectError
+from effectmq.protocol.messages.request import Request
+
+__all__ = ["LIMBO_HANDLER", "LIMBO_PREFETCH", "collect"]
 
 #: Collecting is publishing and settling; a few at a time are plenty.
 LIMBO_PREFETCH = 16
@@ -26,62 +31,40 @@ def _refuse(command: object) -> object:
     raise RejectEffectError("effectmq_limbo", "effects are sent home from limbo, not run there")
 
 
-#: Nothing runs in limbo; a lane has a handler all the same.
+#: Nothing runs in limbo; its route has a handler all the same.
 LIMBO_HANDLER = FunctionHandler("limbo", _refuse, wants_context=False)
 
 
-class LimboJob(Job):
-    """One message from limbo, on its way home or to the dead letters."""
+def collect(job: Job) -> Coroutine[object, object, None]:
+    """Carry one message out of limbo: home, or to the dead letters."""
+    return carry_out(job, look, give_up)
 
-    __slots__ = ("_given_up",)
 
-    #: It was told when the message was on its queue.
-    tells_oversize = False
+async def look(job: Job) -> End | None:
+    """Answer what is finished; the rest goes home, or is given up."""
+    request = await read_request_of(job)
+    if not isinstance(request, Request):
+        return request
+    route = job.route
+    route.counters["collected"] += 1
+    job.stage = Stage.CLAIMING
+    found = await route.leases.look(request)
+    if route.leaving:
+        raise LeftError
+    if isinstance(found, Recorded):
+        return replay(job, found)
+    action = next_chance(job)
+    # Without a claim: whoever takes it next must still see that its lease ran out. Only who gives
+    # it up has to have the lease, to write that down.
+    return action if isinstance(action, Delay) else None
 
-    @property
-    def route(self) -> str:
-        """Home is where the message came from, or else where its content says it belongs."""
-        if super().route == self.lane.route and self._request is not None:
-            return self._request.kind
-        return super().route
 
-    def _arrive(self) -> None:
-        self.lane.counters["collected"] += 1
-        self.lane.records.look(
-            self._known(), self._safely(self._looked), self._safely(self._unkept)
-        )
+def next_chance(job: Job) -> Delay | Park:
+    """Home again, while it has not been here too often."""
+    settings = job.route.settings
+    return after_crash(job.known, max_crashes=settings.max_crashes, levels_ms=job.route.levels_ms)
 
-    def _looked(self, found: Look) -> None:
-        """Answer what is finished; the rest goes home, or is given up."""
-        if self.lane.leaving:
-            return
-        if isinstance(found, Recorded):
-            self._replay(found)
-            return
-        action = after_crash(
-            self._known(),
-            max_crashes=self.lane.settings.max_crashes,
-            levels_ms=self.lane.levels_ms,
-        )
-        if isinstance(action, Delay):
-            # Without a claim: whoever takes it next must still see that its lease ran out.
-            self._wait(action)
-        else:
-            self._given_up = action
-            self._claim()
 
-    def _unrecordable(self, problem: Exception) -> None:
-        """It comes from where it would be given back to: its dead letter is the record."""
-        hold, self._hold = self._hold, None
-        if hold is not None:
-            self.lane.records.unwatch(hold)
-            self.lane.records.abandon(hold)
-        self._park(unkept(problem))
-
-    def _hand_on(self) -> None:
-        """It stays in limbo, where it is counted."""
-
-    def _granted(self, answer: Granted) -> None:
-        """Ours, to write down that it is given up."""
-        self._take(answer)
-        self._park(self._given_up)
+async def give_up(job: Job) -> End:
+    """The lease is ours: say that it is given up."""
+    return next_chance(job)

@@ -1,337 +1,347 @@
 """
-How a delivery ends: its outcome or its error is recorded, told, and settled, in this order.
+How a delivery ends: recorded, told, and settled, in this order.
 
-The part of a job that does not depend on how it came so far. A message that could not even be
-read ends here as well: parked, its sender told as far as its headers say who that is.
+A message that could not even be read ends here as well: parked, its sender told as far as its
+headers say who that is.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ParamSpec
+from collections.abc import Coroutine
 
-from effectmq.broker.store.journal.records import Accepted, Lost, Record
-from effectmq.broker.transports.port import Delivery
+from effectmq.broker.crashpoints import reached
+from effectmq.broker.store.journal.records import Accepted, Record
 from effectmq.consumers.decisions.deaths import (
     UNDELIVERED_CODE,
     Later,
     after_undelivered,
     undelivered_message,
 )
-from effectmq.consumers.decisions.delivery import Park
-from effectmq.consumers.pipeline.answers import encoded_answer, error_json_of, error_of, to_caller
-from effectmq.consumers.pipeline.attempt import HandlerExitError
-from effectmq.consumers.pipeline.bodies import answer_limits
-from effectmq.consumers.pipeline.leases import Hold
-from effectmq.consumers.pipeline.route import Lane
+from effectmq.consumers.decisions.delivery import Delay, Park
+from effectmq.consumers.pipeline.answers import (
+    Reply,
+    content_type_of,
+    encoded_answer,
+    error_json_of,
+    error_of,
+    ready_answer,
+    to_caller,
+)
+from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
+from effectmq.consumers.pipeline.reading.arrival import KeptOutcome, Oversize
+from effectmq.consumers.pipeline.reading.bodies import Postpone, answer_limits
+from effectmq.consumers.pipeline.reading.unread import with_death
+from effectmq.consumers.pipeline.running.suspects import who_died
 from effectmq.consumers.tools.outputs import without_result
-from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.codec import JSON, MSGPACK
-from effectmq.protocol.encoding.model import to_tree
-from effectmq.protocol.errors import MalformedError
-from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.messages.body_reference import accepts_out_of_line
 from effectmq.protocol.messages.dead_letter import dead_message
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import Answer
-from effectmq.protocol.messages.request import Request
-from effectmq.protocol.text import describe, printable
+from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeToolCall
 
-if TYPE_CHECKING:
-    from effectmq.consumers.pipeline.job import Job
-
-__all__ = ["Ending"]
-
-P = ParamSpec("P")
+__all__ = ["End", "conclude"]
 
 logger = logging.getLogger("effectmq.worker")
 
+#: What a delivery comes to.
+End = RuntimeEffectOutcome | Park | Delay | Reply | Postpone | Oversize | KeptOutcome
 
-class Ending(ABC):
+
+def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
     """
-    The end of one delivery: recorded, told, and settled.
+    Do what a delivery comes to, and settle it.
 
-    Args:
-        lane: What all jobs of one route share.
-        delivery: What arrived.
+    Raises:
+        LeaseLostError: When awaited, if it is not this worker's to end.
     """
+    match end:
+        case Delay():
+            return delay(job, end)
+        case Park():
+            return park(job, end)
+        case Reply():
+            return reply(job, end)
+        case Postpone():
+            return postpone(job, end)
+        case Oversize():
+            return turn_away(job, end)
+        case KeptOutcome():
+            return deliver(job)
+        case _:
+            return give(job, end)
 
-    __slots__ = ("_answer", "_followers", "_hold", "_request", "_telling", "delivery", "lane")
 
-    def __init__(self, lane: Lane[Job], delivery: Delivery) -> None:
-        self.lane = lane
-        self.delivery = delivery
-        self._request: Request | None = None
-        #: Other deliveries of the same effect, which get the same answer.
-        self._followers: list[Job] = []
-        self._answer: Answer | None = None
-        #: The lease, while we have it, and whether the journal is being told how it ends.
-        self._hold: Hold | None = None
-        self._telling = False
+# Outcomes and errors ---------------------------------------------------------------------------
 
-    @abstractmethod
-    def _defect(self, problem: Exception) -> None:
-        """Something raised where nothing may."""
 
-    def _safely(self, step: Callable[P, None]) -> Callable[P, None]:
-        """
-        A step, to be called by the loop, a task or the journal.
+async def give(job: Job, outcome: RuntimeEffectOutcome) -> None:
+    """Record an outcome, then answer with it."""
+    route, message = job.route, job.delivery.message
+    limits = route.limits
+    if route.claims is not None:
+        limits = answer_limits(route.claims, message, limits)
+    ready = ready_answer(job.known, message, outcome, limits, recorded=route.leases.kept)
+    if isinstance(ready, Park) and isinstance(outcome, RuntimeEffectOutcomeToolCall):
+        # A tool's failure is an outcome: that its result cannot be sent is one, too.
+        for shorter in without_result(outcome, ready.message):
+            if isinstance(ready, Park):
+                ready = ready_answer(
+                    job.known, message, shorter, limits, recorded=route.leases.kept
+                )
+    if isinstance(ready, Park):
+        await park(job, ready)
+        return
+    route.counters["completed"] += 1
+    if job.lease is not None:
+        await record(job, outcome_json=ready.recorded)
+    await answer(job, ready.answer, ready.encoded)
 
-        There, what it raises would be lost, and with it the effect: unsettled, its lease renewed
-        for as long as the worker lives.
-        """
 
-        def run(*args: P.args, **keywords: P.kwargs) -> None:
-            try:
-                step(*args, **keywords)
-            except Exception as problem:
-                self._defect(problem)
+async def park(job: Job, action: Park) -> None:
+    """Give up: record it when the lease is ours, publish the dead letter, then answer."""
+    logger.error(
+        "effect %s is parked as %s: %s",
+        job.effect_id,
+        action.reason,
+        printable(action.message),
+        extra={"action": "park", "effect_id": job.effect_id, "reason": action.reason},
+    )
+    error = error_of(action)
+    attempt = job.request.attempt if job.request else 1
+    told = to_caller(job.request, job.delivery.message, error, attempt=attempt)
+    parks = await record(job, error_json=error_json_of(error), park_reason=action.reason)
+    await reply(job, Reply(told, action.reason, parks))
 
-        return run
 
-    @abstractmethod
-    def _unkept(self, problem: Exception) -> None:
-        """The journal does not take what it is told, and would not if it were told again."""
+async def record(
+    job: Job, *, outcome_json: str = "", error_json: str = "", park_reason: str = ""
+) -> int:
+    """
+    Record how it ended, when the lease is ours.
 
-    @abstractmethod
-    def _discard(self) -> None:
-        """The lease was lost meanwhile: the record decides."""
+    Returns:
+        The number of the parking; 0 when it is none, or when nothing is recorded.
 
-    @abstractmethod
-    def _end(self) -> None:
-        """Nothing is left to do."""
+    Raises:
+        LeaseLostError: When somebody else has recorded another end, or will.
+    """
+    lease = job.lease
+    if lease is None:
+        return 0
+    leases = job.route.leases
+    job.stage = Stage.TELLING
+    said = Record(
+        lease.identity, lease.fence, job.known.attempt, outcome_json, error_json, park_reason
+    )
+    accepted = await leases.finish(said)
+    leases.unwatch(lease)
+    job.lease = None
+    if not isinstance(accepted, Accepted):
+        job.route.counters["results_discarded"] += 1
+        raise LeaseLostError
+    job.route.counters["recorded"] += 1
+    reached("after_record")
+    return accepted.parks
 
-    @property
-    def effect_id(self) -> str:
-        """For the log: the effect id, made printable."""
-        known = self._request.effect_id if self._request else self.delivery.message.correlation_id
-        return printable(known, 200)
 
-    @property
-    def route(self) -> str:
-        """The routing key that brings the effect home: its kind, or ``kind.lane``."""
-        key = self.delivery.routing_key
-        # A message that somebody moved here comes with the name of the queue as its key.
-        return key if kind_of(key) in EFFECT_KINDS else self.lane.route
+async def reply(job: Job, told: Reply) -> None:
+    """Publish the dead letter of what was given up, if it may not be out; then answer."""
+    if told.park_reason:
+        await post(job, told)
+    await answer(job, told.answer)
 
-    @property
-    def kind(self) -> str:
-        """The kind that its route says it is."""
-        return kind_of(self.route)
 
-    # Ends --------------------------------------------------------------------------------------
+async def post(job: Job, told: Reply) -> None:
+    """Publish a dead letter."""
+    route, request = job.route, job.request
+    code, detail = told.error
+    letter = dead_message(
+        request.changed({}).message if request else job.delivery.message,
+        kind=kind_of(job.home),
+        route=job.home,
+        reason=told.park_reason,
+        code=code,
+        detail=detail,
+        parked_ms=route.now_ms(),
+        parked_by=route.worker_name,
+        number=told.parks,
+    )
+    job.stage = Stage.SENDING
+    await route.settlement.park(told.park_reason, kind_of(job.home), letter)
+    if told.parks and request is not None:
+        route.leases.posted(request.identity, told.parks)
 
-    def _give(self, outcome: RuntimeEffectOutcome) -> None:
-        """Record an outcome, then answer with it."""
-        ready = self._ready(outcome)
-        if isinstance(ready, Park) and isinstance(outcome, RuntimeEffectOutcomeToolCall):
-            # A tool's failure is an outcome: that its result cannot be sent is one, too.
-            for shorter in without_result(outcome, ready.message):
-                ready = self._ready(shorter) if isinstance(ready, Park) else ready
-        if isinstance(ready, Park):
-            self._park(ready)
-            return
-        answer, encoded, recorded = ready
-        self.lane.counters["completed"] += 1
-        self._finish(lambda _: self._send(answer, encoded), outcome_json=recorded)
 
-    def _ready(self, outcome: RuntimeEffectOutcome) -> tuple[Answer, bytes, str] | Park:
-        """An outcome as an answer, as its bytes and as its record; or why it cannot be sent."""
-        request = self._known()
-        try:
-            tree: dict[str, object] = to_tree(outcome)
-            recorded = canonical_json(tree).decode() if self.lane.records.kept else ""
-        except MalformedError as problem:
-            return Park("rejected", "effectmq_outcome_unencodable", describe(problem))
-        answer = to_caller(request, self.delivery.message, {"Ok": tree}, attempt=request.attempt)
-        encoded = self._encoded(answer)
-        return encoded if isinstance(encoded, Park) else (answer, encoded, recorded)
-
-    def _finish(
-        self,
-        then: Callable[[int], None],
-        *,
-        outcome_json: str = "",
-        error_json: str = "",
-        park_reason: str = "",
-    ) -> None:
-        """Record how it ended, when we hold it; ``then`` gets the number of the parking."""
-        hold = self._hold
-        if hold is None:
-            then(0)
-            return
-
-        def finished(answer: Accepted | Lost) -> None:
-            self._telling, self._hold = False, None
-            self.lane.records.unwatch(hold)
-            if isinstance(answer, Accepted):
-                then(answer.parks)
-            else:
-                self._discard()
-
-        self._telling = True
-        said = Record(
-            hold.identity,
-            hold.fence,
-            self._known().attempt,
-            outcome_json,
-            error_json,
-            park_reason,
-        )
-        self.lane.records.finish(said, self._safely(finished), self._safely(self._unkept))
-
-    def _send(self, answer: Answer, encoded: bytes | None = None) -> None:
-        """Answer, if anybody wants to know; then settle. Followers get the same answer."""
-        ready = self._encoded(answer) if encoded is None else encoded
-        if isinstance(ready, Park):
-            if not answer.failed:
-                self._park(ready)
-                return
+async def answer(job: Job, told: Answer, encoded: bytes | None = None) -> None:
+    """Answer, if anybody wants to know, and those that follow as well; then settle."""
+    message = job.delivery.message
+    if encoded is None:
+        limits = answer_limits(job.route.claims, message, job.route.limits)
+        ready = encoded_answer(told, content_type_of(message), limits.max_body_bytes)
+        if isinstance(ready, bytes):
+            encoded = ready
+        elif told.failed:
             # It is parked already; only telling its caller cannot be done.
-            self._note_unsendable(ready)
-        self._answer = answer
-        if isinstance(ready, bytes) and self.delivery.message.reply_to:
-            self._answer_with(ready, answer, self._settle)
+            note_unsendable(job, ready)
         else:
-            self._settle()
-        for follower in self._take_followers():
-            follower._send(answer)
-
-    def _answer_with(self, encoded: bytes, answer: Answer, then: Callable[[], None]) -> None:
-        request = self._request
-        fetches = request is not None and accepts_out_of_line(request.message)
-        self.lane.settlement.replies.add(
-            self.delivery.message.reply_to,
-            self._content_type,
-            encoded,
-            answer.effect_id,
-            then,
-            out_of_line=answer.hash if fetches else "",
-            keep=None if self._is_elsewhere(answer) else self._keeping(answer),
-        )
-
-    def _is_elsewhere(self, answer: Answer) -> bool:
-        """Whether the answer can be had without its reply: from the journal, or a dead letter."""
-        return self.lane.records.kept or answer.failed
-
-    def _keeping(self, answer: Answer) -> Callable[[Message], None]:
-        """What to do with the answer when its reply queue does not exist."""
-        reply_to = self.delivery.message.reply_to
-
-        def keep(message: Message) -> None:
-            self._keep(undelivered_message(message, answer, reply_to))
-
-        return self._safely(keep)
-
-    def _keep(self, message: Message) -> None:
-        """An outcome has no reply queue: send it again later, or park it with itself inside."""
-        lane = self.lane
-        step = after_undelivered(
-            message,
-            now_ms=lane.now_ms(),
-            keep_ms=round(lane.settings.reply_keep_s * 1_000),
-            levels_ms=lane.levels_ms,
-            jitter=lane.jitter,
-        )
-        if isinstance(step, Later):
-            lane.counters["outcomes_kept"] += 1
-            lane.settlement.delay(
-                step.level_ms, self.route, step.message, self._settle, self._defect
-            )
+            await park(job, ready)
             return
-        logger.error(
-            "the outcome of effect %s is parked: %s",
-            self.effect_id,
-            step.detail,
-            extra={"action": "outcome_parked", "effect_id": self.effect_id},
-        )
-        letter = dead_message(
-            message,
-            kind=self.kind,
-            route=self.route,
-            reason="undelivered",
-            code=UNDELIVERED_CODE,
-            detail=step.detail,
-            parked_ms=lane.now_ms(),
-            parked_by=lane.worker_name,
-        )
-        lane.settlement.park("undelivered", self.kind, letter, self._settle, self._defect)
+    job.tell(told)
+    if encoded is not None and message.reply_to:
+        undelivered = await sent(job, told, encoded)
+        if undelivered is not None:
+            await keep(job, undelivered_message(undelivered, told, message.reply_to))
+            return
+    job.delivery.ack()
 
-    @property
-    def _content_type(self) -> str:
-        """That of the answer: the same as the request's, when that is one of ours."""
-        return JSON if self.delivery.message.content_type == JSON else MSGPACK
 
-    def _encoded(self, answer: Answer) -> bytes | Park:
-        limits = answer_limits(self.lane.claims, self.delivery.message, self.lane.limits)
-        return encoded_answer(answer, self._content_type, limits.max_body_bytes)
+def sent(job: Job, told: Answer, encoded: bytes) -> asyncio.Future[Message | None]:
+    """Send an answer; gives it back when its reply queue is away and nothing else remembers it."""
+    route, message, request = job.route, job.delivery.message, job.request
+    fetches = request is not None and accepts_out_of_line(request.message)
+    job.stage = Stage.SENDING
+    return route.settlement.replies.add(
+        message.reply_to,
+        content_type_of(message),
+        encoded,
+        told.effect_id,
+        out_of_line=told.hash if fetches else "",
+        # From the journal, or as a dead letter, it can be had without its reply.
+        keep=not route.leases.kept and not told.failed,
+    )
 
-    def _note_unsendable(self, why: Park) -> None:
-        self.lane.counters["replies_unsendable"] += 1
-        logger.error(
-            "effect %s: its caller cannot be told that it failed: %s",
-            self.effect_id,
-            why.message,
-            extra={"action": "reply_unsendable", "effect_id": self.effect_id},
-        )
 
-    def _park(self, action: Park) -> None:
-        """Give up: record it when we hold it, publish the dead letter, answer, settle."""
-        logger.error(
-            "effect %s is parked as %s: %s",
-            self.effect_id,
-            action.reason,
-            printable(action.message),
-            extra={"action": "park", "effect_id": self.effect_id, "reason": action.reason},
-        )
-        result = error_of(action)
-        answer = to_caller(
-            self._request,
-            self.delivery.message,
-            result,
-            attempt=self._request.attempt if self._request else 1,
-        )
-        self._finish(
-            lambda parks: self._post(action.reason, result, parks, answer),
-            error_json=error_json_of(result),
-            park_reason=action.reason,
-        )
+def note_unsendable(job: Job, why: Park) -> None:
+    """Count and log it."""
+    job.route.counters["replies_unsendable"] += 1
+    logger.error(
+        "effect %s: its caller cannot be told that it failed: %s",
+        job.effect_id,
+        why.message,
+        extra={"action": "reply_unsendable", "effect_id": job.effect_id},
+    )
 
-    def _post(self, reason: str, result: dict[str, object], parks: int, answer: Answer) -> None:
-        """Publish the dead letter, then answer."""
-        lane, request = self.lane, self._request
-        error: dict[str, str] = result["Err"]  # type: ignore[assignment]
-        letter = dead_message(
-            request.changed({}).message if request else self.delivery.message,
-            kind=self.kind,
-            route=self.route,
-            reason=reason,
-            code=error["code"],
-            detail=error["message"],
-            parked_ms=lane.now_ms(),
-            parked_by=lane.worker_name,
-            number=parks,
-        )
 
-        def posted() -> None:
-            if parks and request is not None:
-                lane.records.posted(request.identity, parks)
-            self._send(answer)
+# Not now, not here -----------------------------------------------------------------------------
 
-        lane.settlement.park(reason, self.kind, letter, self._safely(posted), self._defect)
 
-    def _settle(self) -> None:
-        self.delivery.ack()
-        self._end()
+async def delay(job: Job, action: Delay) -> None:
+    """Let go of the lease, then send a copy to wait, so that its next holder is sure."""
+    fixed_ms = job.known.due_ms
+    request = job.request = job.known.changed(action.headers)
+    job.told = action
+    if job.lease is not None:
+        # A moment that was fixed before stays what it is, and does not move with every hop.
+        kept = request.due_ms and request.due_ms == fixed_ms
+        await release(job, None if kept else _due_in_ms(job, action))
+    job.tell(action)
+    await publish_delayed(job, action.level_ms, request.message)
 
-    def _take_followers(self) -> list[Job]:
-        followers, self._followers = self._followers, []
-        return followers
 
-    def _known(self) -> Request:
-        if self._request is None:
-            raise HandlerExitError("the message was not read")
-        return self._request
+def _due_in_ms(job: Job, action: Delay) -> int:
+    due_ms = job.known.due_ms
+    return max(0, due_ms - job.route.now_ms()) if due_ms else action.level_ms
+
+
+async def release(job: Job, due_in_ms: int | None) -> None:
+    """
+    Let go of the lease until it is due; ``None`` for the moment that was fixed before.
+
+    Raises:
+        LeaseLostError: When it was ours no longer.
+    """
+    lease = job.lease
+    if lease is None:
+        return
+    leases = job.route.leases
+    job.stage = Stage.TELLING
+    accepted = await leases.release(lease, job.known.attempt, due_in_ms)
+    leases.unwatch(lease)
+    job.lease = None
+    if not isinstance(accepted, Accepted):
+        job.told = None
+        raise LeaseLostError
+
+
+async def publish_delayed(job: Job, level_ms: int, message: Message) -> None:
+    """Send a message home over a delay level; then settle."""
+    job.stage = Stage.SENDING
+    await job.route.settlement.delay(level_ms, job.home, message)
+    job.delivery.ack()
+
+
+async def postpone(job: Job, unread: Postpone) -> None:
+    """Publish what could not be read here to a delay level; the copy keeps every count."""
+    died = await who_died(job)
+    message = with_death(unread.message) if died else unread.message
+    await publish_delayed(job, unread.level_ms, message)
+
+
+async def turn_away(job: Job, oversize: Oversize) -> None:
+    """Too large to publish again: the broker dead-letters it as it is."""
+    route, message = job.route, job.delivery.message
+    route.counters["rejected_oversize"] += 1
+    logger.error(
+        "effect %s has a body of %d bytes and the limit is %d; left to the broker",
+        job.effect_id,
+        len(message.body),
+        route.limits.max_body_bytes,
+        extra={"action": "oversize", "effect_id": job.effect_id},
+    )
+    told = to_caller(None, message, error_of(oversize.why))
+    encoded = encoded_answer(told, content_type_of(message), route.limits.max_body_bytes)
+    # What comes from limbo was told when it was on its queue.
+    if message.reply_to and not job.from_limbo and isinstance(encoded, bytes):
+        await sent(job, told, encoded)
+    job.delivery.reject()
+
+
+# Outcomes that found no reply queue ------------------------------------------------------------
+
+
+async def deliver(job: Job) -> None:
+    """Send an outcome that was kept; while its reply queue is away it is kept on."""
+    job.stage = Stage.SENDING
+    if await job.route.settlement.deliver(job.delivery.message):
+        job.delivery.ack()
+    else:
+        await keep(job, job.delivery.message)
+
+
+async def keep(job: Job, message: Message) -> None:
+    """An outcome has no reply queue: send it again later, or park it with itself inside."""
+    route = job.route
+    step = after_undelivered(
+        message,
+        now_ms=route.now_ms(),
+        keep_ms=round(route.settings.reply_keep_s * 1_000),
+        levels_ms=route.levels_ms,
+        jitter=route.jitter,
+    )
+    if isinstance(step, Later):
+        route.counters["outcomes_kept"] += 1
+        await publish_delayed(job, step.level_ms, step.message)
+        return
+    logger.error(
+        "the outcome of effect %s is parked: %s",
+        job.effect_id,
+        step.detail,
+        extra={"action": "outcome_parked", "effect_id": job.effect_id},
+    )
+    letter = dead_message(
+        message,
+        kind=kind_of(job.home),
+        route=job.home,
+        reason="undelivered",
+        code=UNDELIVERED_CODE,
+        detail=step.detail,
+        parked_ms=route.now_ms(),
+        parked_by=route.worker_name,
+    )
+    job.stage = Stage.SENDING
+    await route.settlement.park("undelivered", kind_of(job.home), letter)
+    job.delivery.ack()

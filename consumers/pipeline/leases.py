@@ -1,12 +1,12 @@
 """
 What the pipeline asks of the journal, for as long as it takes to get an answer.
 
-``Records`` is what a job talks to: claim, finish, release. ``JournalRecords`` asks a journal; one
+``Leases`` is what a job talks to: claim, finish, release. ``JournalLeases`` asks a journal; one
 that is unavailable is asked again, less and less often up to a limit, because nothing may run
 unclaimed and nothing may be acknowledged unrecorded. Deliveries that wait for it stay unsettled, so
 a worker whose journal is gone stops taking new ones by itself. Any other failure is not asked
-again: it would come back for ever. It is handed to whoever asked, who gives the effect up.
-``NoRecords`` is the same without a journal: everything is granted, nothing is remembered.
+again: it would come back for ever. It is raised, and the job gives the effect up. ``NoLeases`` is
+the same without a journal: everything is granted, nothing is remembered.
 
 Leases are renewed for all effects together, a few times within each lease. An effect whose lease
 was lost, to another worker or to a cancel, is told at once.
@@ -19,12 +19,12 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from effectmq.broker.crashpoints import reached
 from effectmq.broker.store.database.faults import raisable, verdict_of
 from effectmq.broker.store.journal.journal import Journal, Look
 from effectmq.broker.store.journal.records import (
@@ -48,14 +48,11 @@ from effectmq.protocol.messages.request import Identity, Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
-__all__ = ["Hold", "JournalRecords", "NoRecords", "Records"]
+__all__ = ["JournalLeases", "JournalRefusalError", "Lease", "Leases", "LeftError", "NoLeases"]
 
 logger = logging.getLogger("effectmq.worker")
 
 A = TypeVar("A")
-
-#: Gets what the journal raised, when asking again would give the same.
-Failed = Callable[[Exception], None]
 
 #: Between two tries to reach a journal that did not answer, in seconds.
 _AGAIN_S = 0.5
@@ -66,10 +63,27 @@ _MAX_NAME = 200
 _RENEWALS_PER_LEASE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class LeftError(Exception):
+    """The worker leaves: the delivery stays unsettled, and the effect goes to another worker."""
+
+
+class JournalRefusalError(Exception):
     """
-    A lease that this worker has.
+    The journal does not take what it is told, and would not if it were told again.
+
+    Args:
+        problem: What it raised.
+    """
+
+    def __init__(self, problem: Exception) -> None:
+        self.problem = problem
+        super().__init__(describe(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """
+    The right of this worker to run an effect, until it ends or is lost.
 
     Attributes:
         identity: The effect.
@@ -80,11 +94,12 @@ class Hold:
     fence: int
 
 
-class Records(Protocol):
+class Leases(Protocol):
     """
-    What a job asks; each answer arrives by callback, and none when the worker has left.
+    What a job asks of the journal.
 
-    Exactly one of ``then`` and ``failed`` is called, and nothing is raised.
+    What is awaited raises ``JournalRefusalError`` when asking again would give the same, and
+    ``LeftError`` when the worker has left.
     """
 
     @property
@@ -98,20 +113,16 @@ class Records(Protocol):
         ...
 
     def claim(
-        self,
-        request: Request,
-        on_uncertain: WhenDoubtful,
-        then: Callable[[ClaimAnswer], None],
-        failed: Failed,
-    ) -> None:
+        self, request: Request, on_uncertain: Callable[[Request], WhenDoubtful]
+    ) -> Awaitable[ClaimAnswer]:
         """Ask to run an effect."""
         ...
 
-    def watch(self, hold: Hold, on_lost: Callable[[], None]) -> None:
+    def watch(self, lease: Lease, on_lost: Callable[[], None]) -> None:
         """Keep the lease renewed; ``on_lost`` when somebody else has the effect now."""
         ...
 
-    def unwatch(self, hold: Hold) -> None:
+    def unwatch(self, lease: Lease) -> None:
         """The lease has been given up, or is lost."""
         ...
 
@@ -119,121 +130,102 @@ class Records(Protocol):
         """Somebody says that this lease is lost: find out now."""
         ...
 
-    def confirm(self, hold: Hold, then: Callable[[bool], None]) -> None:
+    def confirm(self, lease: Lease, then: Callable[[bool], None]) -> None:
         """Find out whether the lease is still ours; ``on_lost`` comes first when it is not."""
         ...
 
-    def finish(self, said: Record, then: Callable[[Accepted | Lost], None], failed: Failed) -> None:
-        """Record how it ended."""
+    def finish(self, said: Record) -> Awaitable[Accepted | Lost]:
+        """Record how it ended; durable when it is answered."""
         ...
 
     def release(
-        self,
-        hold: Hold,
-        attempts: int,
-        due_in_ms: int | None,
-        then: Callable[[Accepted | Lost], None],
-        failed: Failed,
-    ) -> None:
+        self, lease: Lease, attempts: int, due_in_ms: int | None
+    ) -> Awaitable[Accepted | Lost]:
         """Let go of it until it is due; ``None`` for the moment that was fixed before."""
         ...
 
-    def begin(
-        self,
-        hold: Hold,
-        then: Callable[[Accepted | Lost], None],
-        failed: Failed,
-    ) -> None:
-        """Say that its body begins now."""
+    def begin(self, lease: Lease) -> Awaitable[Accepted | Lost]:
+        """Say that its body begins now; durable when it is answered."""
         ...
 
-    def abandon(self, hold: Hold) -> None:
-        """Leave while a body may be half done."""
+    def hand_back(self, lease: Lease, attempts: int) -> None:
+        """Leave before a body has begun: whoever is next need not count this worker."""
+        ...
+
+    def abandon(self, lease: Lease) -> None:
+        """Leave while a body may be half done: the lease ends now."""
         ...
 
     def posted(self, identity: Identity, parks: int) -> None:
         """The dead letter of this parking is out."""
         ...
 
-    def look(self, request: Request, then: Callable[[Look], None], failed: Failed) -> None:
+    def look(self, request: Request) -> Awaitable[Look]:
         """What is known of an effect, without asking to run it."""
         ...
 
 
-class NoRecords:
+class NoLeases:
     """No journal: bodies may run again after a crash, outcomes are not remembered."""
 
     kept = False
     down = ""
 
-    def claim(
-        self,
-        request: Request,
-        on_uncertain: WhenDoubtful,
-        then: Callable[[ClaimAnswer], None],
-        failed: Failed,
-    ) -> None:
+    async def claim(
+        self, request: Request, on_uncertain: Callable[[Request], WhenDoubtful]
+    ) -> ClaimAnswer:
         """Granted."""
-        then(Granted(0, request.attempt))
+        return Granted(0, request.attempt)
 
-    def watch(self, hold: Hold, on_lost: Callable[[], None]) -> None:
+    def watch(self, lease: Lease, on_lost: Callable[[], None]) -> None:
         """Nothing can be lost."""
 
-    def unwatch(self, hold: Hold) -> None:
+    def unwatch(self, lease: Lease) -> None:
         """Nothing was watched."""
 
     def check(self, identity: Identity) -> None:
         """Nothing can be lost."""
 
-    def confirm(self, hold: Hold, then: Callable[[bool], None]) -> None:
+    def confirm(self, lease: Lease, then: Callable[[bool], None]) -> None:
         """Nothing can be lost."""
         then(True)
 
-    def finish(self, said: Record, then: Callable[[Accepted | Lost], None], failed: Failed) -> None:
+    async def finish(self, said: Record) -> Accepted | Lost:
         """Go on without a record."""
-        then(Accepted())
+        return Accepted()
 
-    def release(
-        self,
-        hold: Hold,
-        attempts: int,
-        due_in_ms: int | None,
-        then: Callable[[Accepted | Lost], None],
-        failed: Failed,
-    ) -> None:
+    async def release(self, lease: Lease, attempts: int, due_in_ms: int | None) -> Accepted | Lost:
         """Go on."""
-        then(Accepted())
+        return Accepted()
 
-    def begin(
-        self,
-        hold: Hold,
-        then: Callable[[Accepted | Lost], None],
-        failed: Failed,
-    ) -> None:
+    async def begin(self, lease: Lease) -> Accepted | Lost:
         """Go on."""
-        then(Accepted())
+        return Accepted()
 
-    def abandon(self, hold: Hold) -> None:
+    def hand_back(self, lease: Lease, attempts: int) -> None:
+        """Nobody has to know."""
+
+    def abandon(self, lease: Lease) -> None:
         """Nobody has to know."""
 
     def posted(self, identity: Identity, parks: int) -> None:
         """Nobody has to know."""
 
-    def look(self, request: Request, then: Callable[[Look], None], failed: Failed) -> None:
+    async def look(self, request: Request) -> Look:
         """Nothing is known."""
-        then(None)
+        return None
 
 
-class JournalRecords:
+class JournalLeases:
     """
-    The records of a worker that has a journal.
+    The leases of one worker, from its journal.
 
     Args:
         journal: Open.
         worker: This worker's name, for people who look at the journal.
         lease_ms: How long a lease lasts without being renewed.
         strict: Never grant a claim.
-        counters: ``claims``, ``replayed``, ``recorded``, ``leases_lost``, ``journal_retries``.
+        counters: ``claims``, ``leases_lost``, ``journal_retries``, ``journal_refusals``.
     """
 
     kept = True
@@ -257,11 +249,13 @@ class JournalRecords:
         # Fresh for every process: a claim of an earlier one under the same name is not ours.
         self._instance = secrets.token_hex(8)
         self._numbers = itertools.count(1)
-        self._watched: dict[Identity, tuple[Hold, Callable[[], None]]] = {}
+        self._watched: dict[Identity, tuple[Lease, Callable[[], None]]] = {}
         self._left = False
         self._down_since: float | None = None
         self._problem = ""
+        #: What waits for an answer of the journal; not what waits to ask it again.
         self._asked: set[asyncio.Future[Any]] = set()
+        self._said: set[asyncio.Task[None]] = set()
         self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
 
     @property
@@ -282,6 +276,8 @@ class JournalRecords:
         """
         self._renewing.cancel()
         self._watched.clear()
+        # What was said last is asked in the next turn of the loop.
+        await asyncio.sleep(0)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
@@ -289,46 +285,74 @@ class JournalRecords:
                         await asyncio.wait(self._asked)
         finally:
             self._left = True
+            for task in self._said:
+                task.cancel()
 
     # Asking until there is an answer ---------------------------------------------------------
 
-    def _ask(
-        self,
-        ask: Callable[[], asyncio.Future[A]],
-        then: Callable[[A], None],
-        failed: Failed,
-        tries: int = 0,
-    ) -> None:
-        def answered(future: asyncio.Future[A]) -> None:
-            self._asked.discard(future)
-            problem = _problem_of(future)
-            if problem is None:
-                self._note_up()
-                then(future.result())
-            elif self._left:
-                return
-            elif verdict_of(problem) == "unavailable":
-                self._counters["journal_retries"] += 1
-                self._note_down(problem)
-                wait_s = min(_AGAIN_S * 2 ** min(tries, _DOUBLINGS), _AGAIN_MAX_S)
-                self._loop.call_later(wait_s, self._ask, ask, then, failed, tries + 1)
-            else:
-                self._note_failed(problem)
-                failed(problem)
+    async def _ask(self, ask: Callable[[], asyncio.Future[A]]) -> A:
+        """
+        The answer of the journal, however long it is unavailable.
 
-        if not self._left:
-            asked = self._begun(ask)
+        Raises:
+            JournalRefusalError: When asking again would give the same.
+            LeftError: When the worker has left.
+        """
+        tries = 0
+        while not self._left:
+            try:
+                asked = ask()
+            except Exception as refused:
+                asked = self._refused(refused)
             self._asked.add(asked)
-            asked.add_done_callback(answered)
+            try:
+                answer = await asked
+            except BaseException as raised:
+                problem = _told(asked, raised)
+            else:
+                if self._down_since is not None:
+                    self._note_up()
+                return answer
+            finally:
+                self._asked.discard(asked)
+            if self._left:
+                break
+            if verdict_of(problem) != "unavailable":
+                self._note_failed(problem)
+                raise JournalRefusalError(problem)
+            self._counters["journal_retries"] += 1
+            self._note_down(problem)
+            await asyncio.sleep(min(_AGAIN_S * 2 ** min(tries, _DOUBLINGS), _AGAIN_MAX_S))
+            tries += 1
+        raise LeftError
 
-    def _begun(self, ask: Callable[[], asyncio.Future[A]]) -> asyncio.Future[A]:
-        """What is asked; also when it is refused before it is, which is then its answer."""
-        try:
-            return ask()
-        except Exception as problem:
-            refused: asyncio.Future[A] = self._loop.create_future()
-            refused.set_exception(raisable(problem))
-            return refused
+    def _refused(self, problem: Exception) -> asyncio.Future[Any]:
+        """The answer of a journal that refuses what it is asked before it is asked."""
+        refused: asyncio.Future[Any] = self._loop.create_future()
+        refused.set_exception(raisable(problem))
+        return refused
+
+    def _say(
+        self,
+        ask: Callable[[], asyncio.Future[Accepted | Lost]],
+        then: Callable[[Accepted | Lost | None], None] | None = None,
+    ) -> None:
+        """Tell the journal something; ``then`` hears its answer, or ``None`` when it refuses."""
+
+        async def said() -> None:
+            answer: Accepted | Lost | None = None
+            try:
+                answer = await self._ask(ask)
+            except JournalRefusalError:
+                pass
+            except LeftError:
+                return
+            if then is not None:
+                then(answer)
+
+        task = self._loop.create_task(said())
+        self._said.add(task)
+        task.add_done_callback(self._said.discard)
 
     def _note_up(self) -> None:
         if self._down_since is not None:
@@ -362,87 +386,70 @@ class JournalRecords:
     # The port --------------------------------------------------------------------------------
 
     def claim(
-        self,
-        request: Request,
-        on_uncertain: WhenDoubtful,
-        then: Callable[[ClaimAnswer], None],
-        failed: Failed,
-    ) -> None:
+        self, request: Request, on_uncertain: Callable[[Request], WhenDoubtful]
+    ) -> Coroutine[object, object, ClaimAnswer]:
         """Ask to run an effect."""
         command = request.envelope.command
-        sleep = isinstance(command, RuntimeEffectCommandSleep)
+        due_in_ms = 0
+        if isinstance(command, RuntimeEffectCommandSleep):
+            due_in_ms = min(command.duration_ms, LONGEST_WAIT_MS)
         asked = Claim(
             effect_of(request),
             self._worker,
             f"{self._instance}-{next(self._numbers)}",
             self._lease_ms,
             attempt=request.attempt,
-            due_in_ms=min(command.duration_ms, LONGEST_WAIT_MS) if sleep else 0,  # type: ignore[union-attr]
-            on_uncertain=on_uncertain,
+            due_in_ms=due_in_ms,
+            on_uncertain=on_uncertain(request),
             parked_as=request.parked_as,
             strict=self._strict,
         )
         self._counters["claims"] += 1
-        self._ask(lambda: self._journal.claim(asked), then, failed)
+        return self._ask(partial(self._journal.claim, asked))
 
-    def finish(self, said: Record, then: Callable[[Accepted | Lost], None], failed: Failed) -> None:
-        """Record how it ended; durable before ``then`` is called."""
-
-        def recorded(answer: Accepted | Lost) -> None:
-            if isinstance(answer, Accepted):
-                self._counters["recorded"] += 1
-                reached("after_record")
-            then(answer)
-
-        self._ask(lambda: self._journal.record(said), recorded, failed)
+    def finish(self, said: Record) -> Coroutine[object, object, Accepted | Lost]:
+        """Record how it ended; durable when it is answered."""
+        return self._ask(partial(self._journal.record, said))
 
     def release(
-        self,
-        hold: Hold,
-        attempts: int,
-        due_in_ms: int | None,
-        then: Callable[[Accepted | Lost], None],
-        failed: Failed,
-    ) -> None:
+        self, lease: Lease, attempts: int, due_in_ms: int | None
+    ) -> Coroutine[object, object, Accepted | Lost]:
         """Let go of it until it is due."""
-        said = Release(hold.identity, hold.fence, attempts, due_in_ms)
-        self._ask(lambda: self._journal.hand_back(said), then, failed)
+        said = Release(lease.identity, lease.fence, attempts, due_in_ms)
+        return self._ask(partial(self._journal.hand_back, said))
 
-    def begin(
-        self,
-        hold: Hold,
-        then: Callable[[Accepted | Lost], None],
-        failed: Failed,
-    ) -> None:
-        """Say that its body begins now; durable before ``then`` is called."""
-        said = Begin(hold.identity, hold.fence)
-        self._ask(lambda: self._journal.hand_back(said), then, failed)
+    def begin(self, lease: Lease) -> Coroutine[object, object, Accepted | Lost]:
+        """Say that its body begins now; durable when it is answered."""
+        return self._ask(partial(self._journal.hand_back, Begin(lease.identity, lease.fence)))
 
-    def abandon(self, hold: Hold) -> None:
+    def hand_back(self, lease: Lease, attempts: int) -> None:
+        """Leave before a body has begun."""
+        said = Release(lease.identity, lease.fence, attempts, None)
+        self._say(partial(self._journal.hand_back, said))
+
+    def abandon(self, lease: Lease) -> None:
         """Leave while a body may be half done: the lease ends now."""
-        said = Abandon(hold.identity, hold.fence)
-        self._ask(lambda: self._journal.hand_back(said), _ignore, _ignore)
+        self._say(partial(self._journal.hand_back, Abandon(lease.identity, lease.fence)))
 
     def posted(self, identity: Identity, parks: int) -> None:
         """The dead letter of this parking is out."""
-        said = Letter(identity, parks)
-        self._ask(lambda: self._journal.hand_back(said), _ignore, _ignore)
+        self._say(partial(self._journal.hand_back, Letter(identity, parks)))
 
-    def look(self, request: Request, then: Callable[[Look], None], failed: Failed) -> None:
+    def look(self, request: Request) -> Coroutine[object, object, Look]:
         """What is known of an effect, without asking to run it."""
-        self._ask(lambda: self._journal.look(request.identity, request.hash), then, failed)
+        return self._ask(partial(self._journal.look, request.identity, request.hash))
 
     # Leases ----------------------------------------------------------------------------------
 
-    def watch(self, hold: Hold, on_lost: Callable[[], None]) -> None:
+    def watch(self, lease: Lease, on_lost: Callable[[], None]) -> None:
         """Keep the lease renewed."""
-        self._watched[hold.identity] = hold, on_lost
+        self._watched[lease.identity] = lease, on_lost
 
-    def unwatch(self, hold: Hold) -> None:
+    def unwatch(self, lease: Lease) -> None:
         """The lease has been given up, or is lost."""
-        watched = self._watched.get(hold.identity)
-        if watched is not None and watched[0] == hold:
-            del self._watched[hold.identity]
+        watched = self._watched.get(lease.identity)
+        if watched is not None and watched[0] == lease:
+            del self._watched[lease.identity]
 
     def check(self, identity: Identity) -> None:
         """Somebody says that this lease is lost: find out now."""
@@ -450,33 +457,33 @@ class JournalRecords:
         if watched is not None:
             self._renew(watched[0])
 
-    def confirm(self, hold: Hold, then: Callable[[bool], None]) -> None:
+    def confirm(self, lease: Lease, then: Callable[[bool], None]) -> None:
         """Find out whether the lease is still ours."""
-        said = Renew(hold.identity, hold.fence, self._lease_ms)
+        said = Renew(lease.identity, lease.fence, self._lease_ms)
 
-        def renewed(answer: Accepted | Lost) -> None:
+        def renewed(answer: Accepted | Lost | None) -> None:
             if isinstance(answer, Lost):
-                self._lost(hold)
-            then(isinstance(answer, Accepted))
+                self._lost(lease)
+            # When that cannot be asked at all, the fence decides at the end.
+            then(not isinstance(answer, Lost))
 
-        # When that cannot be asked at all, the fence decides at the end.
-        self._ask(lambda: self._journal.hand_back(said), renewed, lambda _: then(True))
+        self._say(partial(self._journal.hand_back, said), renewed)
 
     def _renew_all(self) -> None:
         # First of all: whatever becomes of this round, there is a next one.
         self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
-        for hold, _ in list(self._watched.values()):
-            self._renew(hold)
+        for lease, _ in list(self._watched.values()):
+            self._renew(lease)
 
-    def _renew(self, hold: Hold) -> None:
-        said = Renew(hold.identity, hold.fence, self._lease_ms)
+    def _renew(self, lease: Lease) -> None:
+        said = Renew(lease.identity, lease.fence, self._lease_ms)
 
         def renewed(done: asyncio.Future[Accepted | Lost]) -> None:
             problem = _problem_of(done)
             if problem is None:
                 self._note_up()
                 if isinstance(done.result(), Lost):
-                    self._lost(hold)
+                    self._lost(lease)
             elif self._left:
                 return
             elif verdict_of(problem) == "unavailable":
@@ -486,25 +493,40 @@ class JournalRecords:
                 self._note_failed(problem)
 
         # One that fails is not repeated by itself: the next round asks again.
-        self._begun(lambda: self._journal.hand_back(said)).add_done_callback(renewed)
+        try:
+            asked = self._journal.hand_back(said)
+        except Exception as problem:
+            asked = self._refused(problem)
+        asked.add_done_callback(renewed)
 
-    def _lost(self, hold: Hold) -> None:
-        watched = self._watched.get(hold.identity)
-        if watched is None or watched[0] != hold:
+    def _lost(self, lease: Lease) -> None:
+        watched = self._watched.get(lease.identity)
+        if watched is None or watched[0] != lease:
             return
-        del self._watched[hold.identity]
+        del self._watched[lease.identity]
         self._counters["leases_lost"] += 1
         watched[1]()
 
 
-def _problem_of(future: asyncio.Future[Any]) -> Exception | None:
+def _told(asked: asyncio.Future[A], raised: BaseException) -> Exception:
+    """
+    What the journal answered with, when waiting for it raised.
+
+    Raises:
+        BaseException: When it was not the journal that raised: whoever asked is cancelled.
+    """
+    task = asyncio.current_task()
+    ours = task is not None and task.cancelling()
+    problem = None if ours or not asked.done() else _problem_of(asked)
+    if problem is None:
+        raise raised
+    return problem
+
+
+def _problem_of(future: asyncio.Future[A]) -> Exception | None:
     """What it failed with, in a form that can be handed on."""
     problem = asyncio.CancelledError() if future.cancelled() else future.exception()
     if problem is None or isinstance(problem, Exception):
         return problem
-    # Raised where a callback handles it, it would pass for the end of the loop or of a task.
+    # As it is, it would pass for the end of the loop or of a task.
     return DatabaseUnavailableError(f"the journal was interrupted: {describe(problem)}")
-
-
-def _ignore(answer: Any) -> None:
-    """Nothing depends on it."""

@@ -1,4 +1,4 @@
-"""What all jobs of one route share: the handler, the settings, the roads out, and the books."""
+"""What all jobs of one route share: the handler, the settings, the ways out, and the counters."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from effectmq.consumers.fleet.witnesses import Witnesses
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.outboxes.chunks import ChunkOutbox
 from effectmq.consumers.outboxes.settlement import Settlement
-from effectmq.consumers.pipeline.ignored import IgnoredMembers
 from effectmq.consumers.pipeline.inflight import InFlight
-from effectmq.consumers.pipeline.leases import Records
+from effectmq.consumers.pipeline.leases import Leases
+from effectmq.consumers.pipeline.reading.ignored import IgnoredMembers
 from effectmq.consumers.runtime.abandoned import Abandoned
 from effectmq.consumers.runtime.threads import Threads
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.encoding.limits import Limits
 
-__all__ = ["Lane"]
+__all__ = ["Route"]
 
 J = TypeVar("J")
 
 
-class Lane(Generic[J]):
+class Route(Generic[J]):
     """
-    What all jobs of one route share.
+    One queue of effects, as its jobs see it.
 
     Args:
         kind: The effect kind.
-        route: The routing key of its queue: the kind, or ``kind.lane``.
+        key: The routing key of its queue: the kind, or ``kind.lane``.
         handler: What runs the effects.
         settlement: The roads out.
         chunks: The way of streamed text.
-        inflight: Shared by all lanes of the worker.
-        records: What is remembered; shared, too.
+        inflight: Shared by all routes of the worker.
+        leases: What is asked of the journal; shared, too.
         claims: Keeps large bodies out of line; ``None`` without an attachment store.
         settings: The worker's.
         levels_ms: The delay levels, ascending.
         worker_name: Noted on dead letters.
         counters: The worker's.
-        threads: Run what is not ``async``; shared by all lanes.
+        threads: Run what is not ``async``; shared by all routes.
         abandoned: Counts what cannot be stopped; shared, too.
         quarantine: Keeps what may end the process away from the rest; shared, too.
         abilities: What the other workers can do.
@@ -55,12 +55,12 @@ class Lane(Generic[J]):
     def __init__(
         self,
         kind: str,
-        route: str,
+        key: str,
         handler: Handler,
         settlement: Settlement,
         chunks: ChunkOutbox,
         inflight: InFlight[J],
-        records: Records,
+        leases: Leases,
         claims: ClaimCheck | None,
         settings: WorkerSettings,
         levels_ms: tuple[int, ...],
@@ -73,12 +73,12 @@ class Lane(Generic[J]):
         witnesses: Witnesses | None = None,
     ) -> None:
         self.kind = kind
-        self.route = route
+        self.key = key
         self.handler = handler
         self.settlement = settlement
         self.chunks = chunks
         self.inflight = inflight
-        self.records = records
+        self.leases = leases
         self.claims = claims
         self.settings = settings
         self.levels_ms = levels_ms

@@ -18,14 +18,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from queue import SimpleQueue
 
 from effectmq.consumers.runtime.abandoned import Abandoned
 from effectmq.protocol.text import describe
 
-__all__ = ["Confirm", "Seat", "Threads", "in_thread", "seated", "waited_s"]
+__all__ = ["Confirm", "Seat", "Threads", "in_thread", "take_seat", "waited_s"]
 
 logger = logging.getLogger("effectmq.worker")
 
@@ -133,7 +132,9 @@ class Seat:
 
     def waited_s(self) -> float:
         """How long it has waited for threads, which is nobody's fault in it, in seconds."""
-        return self._waited_s + sum(call.waited_s() for call in self._calls)
+        # A call to a function that is ``async`` has none.
+        now_s = sum(call.waited_s() for call in self._calls) if self._calls else 0.0
+        return self._waited_s + now_s
 
     def take_back(self) -> None:
         """What waits for a thread never begins."""
@@ -355,14 +356,9 @@ class Threads:
 _SEAT: contextvars.ContextVar[Seat | None] = contextvars.ContextVar("effectmq_seat", default=None)
 
 
-@contextmanager
-def seated(seat: Seat) -> Generator[None]:
-    """What is called inside takes its threads from this seat."""
-    token = _SEAT.set(seat)
-    try:
-        yield
-    finally:
-        _SEAT.reset(token)
+def take_seat(seat: Seat) -> None:
+    """What this task calls from now on takes its threads from this seat."""
+    _SEAT.set(seat)
 
 
 def waited_s() -> float:

@@ -5,7 +5,7 @@ What a tool gets to know of its call, and what it can do while it runs.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Self
 
 from effectmq.broker.store.attachments.store import AttachmentStore
@@ -70,8 +70,17 @@ class ToolContext(EffectContext):
         cls, context: EffectContext, call: PreparedToolCall, attachments: AttachmentStore | None
     ) -> Self:
         """The context of a call, from that of its effect."""
-        known = {one.name: getattr(context, one.name) for one in fields(EffectContext)}
-        return cls(**known, call=call, attachments=attachments)
+        return cls(
+            envelope=context.envelope,
+            effect_id=context.effect_id,
+            attempt=context.attempt,
+            deadline_ms=context.deadline_ms,
+            traceparent=context.traceparent,
+            stream=context.stream,
+            tracestate=context.tracestate,
+            call=call,
+            attachments=attachments,
+        )
 
     def emit(
         self,

@@ -213,7 +213,7 @@ class ToolHandler:
                 ),
             )
         duration_ms = round((time.monotonic() - started - waited_s()) * 1_000)
-        return self._judge(request, tool, output, duration_ms, told.host_events)
+        return self._judge(request, call, tool, output, duration_ms, told.host_events)
 
     async def _output(self, tool: Tool, context: ToolContext) -> ToolCallOutput:
         """Run the tool; whatever it does is an output."""
@@ -267,19 +267,18 @@ class ToolHandler:
         duration_ms = round(limit_s * 1_000)
         if tool is None:
             return completed(call, output, duration_ms)
-        return self._judge(request, tool, output, duration_ms)
+        return self._judge(request, call, tool, output, duration_ms)
 
     def _judge(
         self,
         request: Request,
+        call: PreparedToolCall,
         tool: Tool,
         output: ToolCallOutput,
         duration_ms: int,
         events: Sequence[HostEvent] = (),
     ) -> RuntimeEffectOutcomeToolCall | TryAgain:
         """An outcome, or another try when failure and policy both allow it."""
-        call = _call(request)
-        told = [event.outcome() for event in events]
         outcome = output.outcome
         if isinstance(outcome, ToolCallOutcomeFailure) and tool.repeatable:
             disposition = outcome.payload.retry
@@ -296,7 +295,7 @@ class ToolHandler:
                     sleep = _retry_sleep(request, call, wait_ms, duration_ms) if wait_ms else None
                     return TryAgain(wait_ms, problem, promised=promised, sleep=sleep)
                 output = exhausted(output, request.attempt)
-        return completed(call, output, duration_ms, told)
+        return completed(call, output, duration_ms, list(map(HostEvent.outcome, events)))
 
     def _unavailable(self, name: str, tried: str) -> ToolCallOutput:
         tools = self.tools

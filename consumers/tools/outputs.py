@@ -75,7 +75,7 @@ def output_from(result: object) -> ToolCallOutput:
             return ToolCallOutput(outcome=_success(result.value), control=control)
         if isinstance(result, FinishTurn | FailTurn | SwitchAgentFrame):
             return _by_itself(_control(result))
-        return ToolCallOutput(outcome=_success(result))
+        return ToolCallOutput(outcome=ToolCallOutcomeSuccess(payload=_lifted(result)))
     except _UNSENDABLE as problem:
         return _unsendable("returned", problem)
 
@@ -233,7 +233,7 @@ def without_result(
 ) -> tuple[RuntimeEffectOutcomeToolCall, ...]:
     """
     What can be answered for a call whose outcome cannot be sent: that, with its host events if
-    possible, else without, and at last without the arguments, which may be what is too large.
+    possible, and else without.
 
     Args:
         outcome: What cannot be sent.
@@ -251,9 +251,4 @@ def without_result(
         replay=call.replay,
     )
     whole = RuntimeEffectOutcomeToolCall(result=result, host_events=outcome.host_events)
-    bare = result.model_copy(update={"args": None})
-    return (
-        whole,
-        RuntimeEffectOutcomeToolCall(result=result),
-        RuntimeEffectOutcomeToolCall(result=bare),
-    )
+    return whole, RuntimeEffectOutcomeToolCall(result=result)

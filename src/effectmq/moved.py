@@ -81,9 +81,10 @@ _ROOMS = (
     (
         "consumers",
         "consumers.pipeline",
-        "answers attempt bodies due ending ignored inflight job lane=route limbo=collector "
-        "recording=leases retry_sleeps unread",
+        "answers ending inflight job lane=route limbo=collector recording=leases",
     ),
+    ("consumers", "consumers.pipeline.reading", "bodies ignored unread"),
+    ("consumers", "consumers.pipeline.running", "attempt due retry_sleeps"),
     ("consumers", "consumers.runtime", "abandoned health shutdown threads watchdog"),
     (
         "consumers",

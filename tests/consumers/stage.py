@@ -204,10 +204,11 @@ class Stage:
             [reply for message in found.ready for reply in read_replies(message)] if found else []
         )
 
-    async def idle(self, worker: EffectWorker, route: str) -> None:
+    async def idle(self, worker: EffectWorker, route: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until a worker has nothing left of a route, waiting or unsettled."""
         await eventually(
-            lambda: not self.ready(NAMES.work_queue(route)) and not self.unsettled(route)
+            lambda: not self.ready(NAMES.work_queue(route)) and not self.unsettled(route),
+            timeout_s,
         )
 
 

@@ -17,7 +17,7 @@ from effectmq.broker.store.attachments.memory import MemoryObjects
 from effectmq.broker.transports.port import Consumer, Delivery
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.outboxes.replies import ReplyOutbox
-from effectmq.consumers.pipeline.bodies import read_stored
+from effectmq.consumers.pipeline.reading.bodies import read_stored
 from effectmq.protocol.encoding.codec import MSGPACK
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
 from effectmq.protocol.encoding.tagging import Err
@@ -70,18 +70,18 @@ class Loop:
         """Answer and settle."""
         reply = Reply(request.effect_id, request.replay_key, request.hash, done(text))
 
-        def settle() -> None:
+        def settle(_: object) -> None:
             delivery.ack()
             self.settled += 1
 
-        self.outbox.add(
+        sent = self.outbox.add(
             request.message.reply_to,
             MSGPACK,
             encode_reply(reply, MSGPACK),
             request.effect_id,
-            settle,
             out_of_line=request.hash,
         )
+        sent.add_done_callback(settle)
 
 
 @pytest.fixture
@@ -326,7 +326,8 @@ async def test_a_producer_that_cannot_fetch_gets_its_outcome_in_the_message(
     handle = await client.submit(code())
     delivery, request = await worker.take(claims)
     reply = Reply(request.effect_id, request.replay_key, request.hash, done("x" * 5_000))
-    worker.outbox.add("t.reply.me", MSGPACK, encode_reply(reply, MSGPACK), "1", delivery.ack)
+    sent = worker.outbox.add("t.reply.me", MSGPACK, encode_reply(reply, MSGPACK), "1")
+    sent.add_done_callback(lambda _: delivery.ack())
     assert await outcome(handle) == done("x" * 5_000)
     assert objects.objects == {}
 

@@ -191,7 +191,7 @@ async def test_copies_of_one_effect_share_their_deaths(stage: Stage, known: int)
 
     def told() -> list[int]:
         (job,) = running._inflight._leaders.values()
-        return [one._known().deaths for one in (job, *job._followers)]
+        return [one.known.deaths for one in (job, *job.followers)]
 
     await eventually(lambda: len(told()) == 2)
     assert told() == [known + 1] * 2

@@ -419,9 +419,9 @@ async def test_what_cannot_be_read_keeps_the_death_that_brought_it_back(
     heard: list[Message] = []
     delay = Settlement.delay
 
-    def note(self: Settlement, level_ms: int, route: str, copy: Message, *rest: Any) -> None:
+    async def note(self: Settlement, level_ms: int, route: str, copy: Message) -> None:
         heard.append(copy)
-        delay(self, level_ms, route, copy, *rest)
+        await delay(self, level_ms, route, copy)
 
     monkeypatch.setattr(Settlement, "delay", note)
     monkeypatch.setattr(Abilities, "known", lambda *_: "somebody")

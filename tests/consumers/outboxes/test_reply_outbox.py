@@ -41,9 +41,8 @@ class Outbox:
         """One answer; gives its size."""
         reply = Reply(effect_id, "k", "h", RuntimeEffectOutcomeSleep())
         encoded = encode_reply(reply, content_type)
-        self.outbox.add(
-            queue, content_type, encoded, effect_id, lambda: self.settled.append(effect_id)
-        )
+        sent = self.outbox.add(queue, content_type, encoded, effect_id)
+        sent.add_done_callback(lambda _: self.settled.append(effect_id))
         return len(encoded)
 
     def messages(self, queue: str = "a") -> list[list[str]]:

@@ -11,7 +11,7 @@ import pytest
 
 from effectmq.broker.dead_letters.edit import edit_letter
 from effectmq.broker.store.attachments.large_bodies import ClaimCheck
-from effectmq.consumers.pipeline.bodies import Postpone, read_stored
+from effectmq.consumers.pipeline.reading.bodies import Postpone, read_stored
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.limits import Limits
 from effectmq.protocol.encoding.model import to_tree

@@ -216,7 +216,7 @@ async def assert_free(stage: Stage, app: EffectWorker, client: EffectClient) -> 
         await stage.idle(app, route)
     running = app._running
     assert running is not None
-    await eventually(lambda: not any(lane.jobs for lane in running._lanes))
+    await eventually(lambda: not any(route.jobs for route in running._routes))
     again = [ended(client, code("", f"again-{n}")) for n in range(app.settings.concurrency)]
     assert set(await asyncio.gather(*again)) == {"done"}
 
@@ -282,8 +282,8 @@ async def test_what_is_unavailable_for_long_leaves_the_effect_unsettled_and_is_s
     assert stage.unsettled("exec_code") == 1
     running = app._running
     assert running is not None
-    records = running._records
-    assert isinstance(records, recording.JournalRecords)
+    records = running._leases
+    assert isinstance(records, recording.JournalLeases)
     assert "the disk is away" in records.down
     assert (app.health.state, app.ready) == ("waiting", False)
     assert app.health.detail.startswith("the journal: ")

@@ -17,7 +17,7 @@ import pytest
 
 from effectmq.consumers.handler import EffectContext, call
 from effectmq.consumers.runtime.abandoned import Abandoned
-from effectmq.consumers.runtime.threads import Seat, Threads, in_thread, seated
+from effectmq.consumers.runtime.threads import Seat, Threads, in_thread, take_seat
 from effectmq.consumers.sessions import CheckpointHandler
 from effectmq.consumers.tools.context import ToolContext
 from effectmq.consumers.worker import EffectWorker
@@ -87,8 +87,8 @@ def threads_of(app: EffectWorker) -> Threads:
 def waited_s(app: EffectWorker) -> float:
     """How long the effect has waited that waits longest for a thread."""
     assert app._running is not None
-    jobs = [job for lane in app._running._lanes for job in lane.jobs]
-    return max(job._attempt._seat.waited_s() for job in jobs if job._attempt is not None)
+    jobs = [job for route in app._running._routes for job in route.jobs]
+    return max(job.attempt._seat.waited_s() for job in jobs if job.attempt is not None)
 
 
 async def squeezed(stage: Stage, app: EffectWorker) -> EffectWorker:
@@ -111,8 +111,8 @@ async def test_a_body_sees_the_context_of_its_caller_and_changes_none() -> None:
         return found
 
     assert await in_thread(body) == "seen"
-    with seated(Seat(Threads(1))):
-        assert await in_thread(body) == "seen"
+    take_seat(Seat(Threads(1)))
+    assert await in_thread(body) == "seen"
     assert WORD.get() == "seen"
 
 

@@ -319,5 +319,5 @@ async def test_many_effects_at_their_limits_leave_nothing_behind(stage: Stage) -
     assert sum(reply.result == DONE for reply in replies) == 10
     await stage.idle(app, "exec_code")
     assert app._running is not None
-    await eventually(lambda: app._running is not None and not app._running._lanes[0].jobs)
+    await eventually(lambda: app._running is not None and not app._running._routes[0].jobs)
     assert len(app._running._inflight) == 0

@@ -214,7 +214,9 @@ async def test_a_worker_whose_permission_is_withdrawn_keeps_what_it_has_and_take
     first = await client.submit(code("one", "1"))
     running = app._running
     assert running is not None
-    await eventually(lambda: not running._serving.consuming, timeout_s=30)
+    # Its consumers are stopped one after the other.
+    await eventually(lambda: (task := running._serving._turning) and task.done(), timeout_s=30)
+    assert not running._serving.consuming
     assert app.health.state == "paused"
     assert "'amq.default'" in app.health.detail
     assert not app.ready

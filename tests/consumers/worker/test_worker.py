@@ -477,7 +477,7 @@ async def test_a_defect_of_ours_does_not_stop_a_lane(
     await stage.start(app)
     client = await stage.client()
     with monkeypatch.context() as broken:
-        broken.setattr("effectmq.consumers.pipeline.job.read_request", _raise_defect)
+        broken.setattr("effectmq.consumers.pipeline.reading.arrival.read_request", _raise_defect)
         with pytest.raises(EffectTimeoutError):
             await client.execute(code(effect_id="1"), timeout=0.05)
         # Nobody could read it, the collector of limbo neither: the broker keeps it as it came.

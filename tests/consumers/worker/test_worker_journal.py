@@ -462,8 +462,7 @@ async def test_sleeping_effects_leave_nothing_in_the_worker(stage: Stage, url: s
     running = worker._running
     assert running is not None
     assert len(running._inflight) == 0
-    assert [job for lane in running._lanes for job in lane.jobs] == []
-    assert running._settlement._tasks == set()
+    assert [job for route in running._routes for job in route.jobs] == []
     async with Journal(url, namespace="t") as journal:
         rows = await journal.database.read(
             lambda tx: tx.execute(

@@ -114,7 +114,7 @@ async def test_a_call_over_its_time_limit_is_cancelled_on_the_server(
     await told(note)
     running = app._running
     assert running is not None
-    (attempt,) = [job._attempt for lane in running._lanes for job in lane.jobs]
+    (attempt,) = [job.attempt for route in running._routes for job in route.jobs]
     assert attempt is not None
     # Its time is up now, and not when the machine has counted to it.
     attempt._limit_s = 0.0

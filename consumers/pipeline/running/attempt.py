@@ -11,20 +11,19 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.inheritance import Inheritance, carrying_out
 from effectmq.consumers.handler import EffectContext, NotHere, TryAgain, checked_outcome
-from effectmq.consumers.runtime.threads import Confirm, Seat, seated
+from effectmq.consumers.runtime.threads import Confirm, Seat, take_seat
 from effectmq.protocol.errors import HandlerError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 
 if TYPE_CHECKING:
-    from effectmq.consumers.pipeline.job import Job
-    from effectmq.consumers.pipeline.route import Lane
+    from effectmq.consumers.pipeline.route import Route
 
 __all__ = ["Attempt", "HandlerExitError", "Result"]
 
@@ -43,12 +42,11 @@ class HandlerExitError(HandlerError):
 
 class Attempt:
     """
-    Started by being made.
+    One run of a handler; started by being made.
 
     Args:
-        lane: The handler, and what all jobs of its route share.
+        route: The handler, and what all jobs of its route share.
         request: The effect.
-        ended: Called once with the result, and whether the attempt ran over its time.
         confirm: Finds out whether the effect is still this worker's, before a body begins that had
             to wait for a thread.
     """
@@ -57,45 +55,52 @@ class Attempt:
         "_called",
         "_counted",
         "_deadline_s",
-        "_ended",
-        "_lane",
         "_limit_s",
         "_overdue",
         "_request",
+        "_route",
         "_seat",
+        "_send",
         "_started_s",
         "_stopping",
         "_task",
         "_timer",
+        "ended",
     )
 
     def __init__(
         self,
-        lane: Lane[Job],
+        route: Route[Any],
         request: Request,
-        ended: Callable[[Result, bool], None],
         confirm: Confirm | None = None,
     ) -> None:
-        self._lane = lane
+        self._route = route
         self._request = request
-        self._ended: Callable[[Result, bool], None] | None = ended
+        #: The result, and whether the attempt ran over its time.
+        self.ended: asyncio.Future[tuple[Result, bool]] = route.loop.create_future()
         self._overdue = self._stopping = self._counted = self._called = False
-        self._seat = Seat(lane.threads, confirm)
-        limit_s = lane.handler.limit_s(request) or lane.settings.time_limit_s
+        self._send: Callable[[str], None] | None = None
+        self._seat = Seat(route.threads, confirm)
+        limit_s = route.handler.limit_s(request) or route.settings.time_limit_s
         left_s = math.inf
         if request.deadline_ms:
-            left_s = max(0.0, (request.deadline_ms - lane.now_ms()) / 1_000)
+            left_s = max(0.0, (request.deadline_ms - route.now_ms()) / 1_000)
         self._limit_s = min(limit_s, left_s)
-        self._started_s = lane.loop.time()
+        self._started_s = route.loop.time()
         self._deadline_s = self._started_s + left_s
-        lane.counters["started"] += 1
-        self._task = lane.loop.create_task(self._run())
+        route.counters["started"] += 1
+        self._task = route.loop.create_task(self._run())
         self._task.add_done_callback(self._done)
-        self._timer = lane.loop.call_later(self._limit_s, self._over)
+        self._timer = route.loop.call_later(self._limit_s, self._over)
+
+    @property
+    def over(self) -> bool:
+        """Whether the handler has come to its end; what it gave may be told a moment later."""
+        return self._task.done()
 
     def stop(self) -> bool:
         """
-        Cancel the handler; it still ends by calling ``ended``, at the latest when it is abandoned.
+        Cancel the handler; it still ends, at the latest when it is abandoned.
 
         Returns:
             Whether anything of it may have run. If not, nothing of it ever will.
@@ -112,9 +117,9 @@ class Attempt:
         self._timer.cancel()
         self._seat.take_back()
         self._task.cancel()
-        if not self._lane.leaving:
-            grace_s = self._lane.settings.kill_grace_s
-            self._timer = self._lane.loop.call_later(grace_s, self._abandon)
+        if not self._route.leaving:
+            grace_s = self._route.settings.kill_grace_s
+            self._timer = self._route.loop.call_later(grace_s, self._abandon)
 
     def _over(self) -> None:
         """It ran over its time: cancel it, and give it a moment to go."""
@@ -122,15 +127,15 @@ class Attempt:
             return
         left_s = self._left_s()
         if left_s > 0:
-            self._timer = self._lane.loop.call_later(left_s, self._over)
+            self._timer = self._route.loop.call_later(left_s, self._over)
             return
         self._overdue = True
-        self._lane.counters["timeouts"] += 1
+        self._route.counters["timeouts"] += 1
         self._cancel()
 
     def _left_s(self) -> float:
         """What is left of its limit, to which waiting for a thread does not count."""
-        now_s = self._lane.loop.time()
+        now_s = self._route.loop.time()
         left_s = self._started_s + self._limit_s + self._seat.waited_s() - now_s
         if self._seat.waits:
             left_s = max(left_s, _LOOK_AGAIN_S)
@@ -148,15 +153,15 @@ class Attempt:
         if not self._seat.abandon():
             # A coroutine that swallowed its cancellation; the threads count their own.
             self._counted = True
-            self._lane.abandoned.add()
-        self._end(self._timed_out())
+            self._route.abandoned.add()
+        self.ended.set_result((self._timed_out(), self._overdue))
 
     def _done(self, task: asyncio.Task[Result]) -> None:
         self._timer.cancel()
-        if self._ended is None:
+        if self.ended.done():
             # Abandoned before; the effect has gone on without it.
             if self._counted:
-                self._lane.abandoned.remove()
+                self._route.abandoned.remove()
             if not task.cancelled():
                 task.exception()
             return
@@ -166,23 +171,18 @@ class Attempt:
         else:
             error = task.exception()
             result = task.result() if error is None else error
-        self._end(self._timed_out() if self._overdue else result)
-
-    def _end(self, result: Result) -> None:
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended(result, self._overdue)
+        self.ended.set_result((self._timed_out() if self._overdue else result, self._overdue))
 
     def _timed_out(self) -> Result:
         try:
-            return self._lane.handler.timed_out(self._request, self._limit_s)
+            return self._route.handler.timed_out(self._request, self._limit_s)
         except Exception as problem:
             return problem
 
     async def _run(self) -> Result:
         """Run the handler once; whatever it raises is a value."""
         self._called = True
-        lane, request = self._lane, self._request
+        route, request = self._route, self._request
         reached("mid_effect")
         parent = Inheritance.of(request)
         context = EffectContext(
@@ -191,12 +191,13 @@ class Attempt:
             request.attempt,
             request.deadline_ms,
             parent.traceparent,
-            self._while_it_counts(lane.chunks.stream(request)),
+            self._stream,
             parent.tracestate,
         )
         try:
-            with seated(self._seat), carrying_out(parent):
-                result = await lane.handler.run(request, context)
+            take_seat(self._seat)
+            with carrying_out(parent):
+                result = await route.handler.run(request, context)
             if isinstance(result, (TryAgain, NotHere)):
                 return result
             # What is recorded is recorded for ever: no handler is trusted to give what it should.
@@ -208,11 +209,10 @@ class Attempt:
                 return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
             return problem
 
-    def _while_it_counts(self, send: Callable[[str], None]) -> Callable[[str], None]:
-        """The same, until the attempt has ended: an abandoned body must not speak for the next."""
-
-        def stream(text: str) -> None:
-            if self._ended is not None:
-                send(text)
-
-        return stream
+    def _stream(self, text: str) -> None:
+        """Send a piece of text while it counts: an abandoned body must not speak for the next."""
+        if self.ended.done():
+            return
+        if self._send is None:
+            self._send = self._route.chunks.stream(self._request)
+        self._send(text)

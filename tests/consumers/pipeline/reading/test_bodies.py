@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from effectmq.consumers.decisions.delivery import Park
-from effectmq.consumers.pipeline.bodies import (
+from effectmq.consumers.pipeline.reading.bodies import (
     PATIENCE_MS,
     Postpone,
     answer_limits,

@@ -8,11 +8,10 @@ out the call again finds them slept already.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from effectmq.broker.store.journal.records import ClaimAnswer, Granted, Record, Recorded
-from effectmq.consumers.pipeline.leases import Records
+from effectmq.broker.store.journal.records import Granted, Record, Recorded, WhenDoubtful
+from effectmq.consumers.pipeline.leases import JournalRefusalError, Leases
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.errors import InvalidEnvelopeError, PayloadTooLargeError
@@ -26,43 +25,39 @@ __all__ = ["note_sleep"]
 _SLEPT = canonical_json(to_tree(RuntimeEffectOutcomeSleep())).decode()
 
 
-def note_sleep(
-    records: Records,
-    parent: Request,
-    envelope: RuntimeEffectEnvelope,
-    then: Callable[[str], None],
-) -> None:
+def _always_again(request: Request) -> WhenDoubtful:
+    """Sleeping again does no harm."""
+    return "retry"
+
+
+async def note_sleep(leases: Leases, parent: Request, envelope: RuntimeEffectEnvelope) -> str:
     """
     Record a sleep of an effect that is held.
 
     Args:
-        records: Of the worker.
+        leases: Of the worker.
         parent: The effect that waits.
         envelope: The sleep.
-        then: Called with why there must be no sleep, or with nothing when the wait may begin.
+
+    Returns:
+        Why there must be no sleep; empty when the wait may begin.
     """
     try:
         sealed = Request.seal(envelope)
     except (InvalidEnvelopeError, PayloadTooLargeError) as problem:
-        then(describe(problem))
-        return
+        return describe(problem)
     # In the effect scope of the call, as everything that it leads to.
     identity = replace(sealed.identity, scope_id=parent.identity.scope_id)
     request = replace(sealed, identity=identity)
-
-    def failed(problem: Exception) -> None:
+    try:
+        found = await leases.claim(request, _always_again)
+        if isinstance(found, Granted):
+            said = Record(request.identity, found.fence, found.attempt, outcome_json=_SLEPT)
+            await leases.finish(said)
+    except JournalRefusalError as refusal:
         # Its name is longer than that of the call, and may be too long to be kept.
-        then(describe(problem))
-
-    def claimed(answer: ClaimAnswer) -> None:
-        match answer:
-            case Granted():
-                said = Record(request.identity, answer.fence, answer.attempt, outcome_json=_SLEPT)
-                records.finish(said, lambda _: then(""), failed)
-            case Recorded() if answer.error_json:
-                then(f"the sleep {request.effect_id!r} before it was cancelled")
-            case _:
-                # Noted before: a worker died between this and the wait, or notes it right now.
-                then("")
-
-    records.claim(request, "retry", claimed, failed)
+        return describe(refusal.problem)
+    if isinstance(found, Recorded) and found.error_json:
+        return f"the sleep {request.effect_id!r} before it was cancelled"
+    # Else it was noted before: a worker died between this and the wait, or notes it right now.
+    return ""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from effectmq.consumers.decisions.delivery import Known, elsewhere
-from effectmq.consumers.pipeline.bodies import Postpone, is_out_of_line
+from effectmq.consumers.pipeline.reading.bodies import Postpone, is_out_of_line
 from effectmq.protocol.errors import ProtocolError, UnsupportedVersionError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.message import Message

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from effectmq.consumers.pipeline.route import Lane
+from effectmq.consumers.pipeline.route import Route
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
@@ -28,20 +28,20 @@ class Due:
         self._due_ms = 0
         self._ends_s = 0.0
 
-    def note(self, due_ms: int, lane: Lane[Any]) -> None:
+    def note(self, due_ms: int, route: Route[Any]) -> None:
         """Begin to measure, unless this very moment is measured already."""
         if due_ms and due_ms != self._due_ms:
             self._due_ms = due_ms
-            self._ends_s = lane.loop.time() + max(0, due_ms - lane.now_ms()) / 1_000
+            self._ends_s = route.loop.time() + max(0, due_ms - route.now_ms()) / 1_000
 
-    def moved(self, request: Request, lane: Lane[Any]) -> Request:
+    def moved(self, request: Request, route: Route[Any]) -> Request:
         """The request, its due time where the wall clock has it by now."""
         if not request.due_ms:
             return request
         if request.due_ms != self._due_ms:
-            return _bounded(request, lane.now_ms())
-        left_s = max(0.0, self._ends_s - lane.loop.time())
-        self._due_ms = lane.now_ms() + round(left_s * 1_000)
+            return _bounded(request, route.now_ms())
+        left_s = max(0.0, self._ends_s - route.loop.time())
+        self._due_ms = route.now_ms() + round(left_s * 1_000)
         return replace(request, due_ms=self._due_ms)
 
 

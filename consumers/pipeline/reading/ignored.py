@@ -21,7 +21,7 @@ _MOST_PATHS = 100
 
 class IgnoredMembers:
     """
-    The members that the requests of one lane brought in vain.
+    The members that the requests of one route brought in vain.
 
     Args:
         counters: The worker's.

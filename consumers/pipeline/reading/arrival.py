@@ -1,0 +1,128 @@
+"""
+A message becomes a request, or what there is to do with one that cannot be read here.
+
+Another worker may be able to read it: of a newer version of the protocol, or with the store that
+its body is in. Then it goes there, for a while; otherwise it is parked.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from effectmq.consumers.decisions.delivery import Park, park_unreadable
+from effectmq.consumers.pipeline.reading.bodies import Postpone, is_out_of_line, read_stored
+from effectmq.consumers.pipeline.reading.unread import STORE, needs_of, passed_on
+from effectmq.consumers.pipeline.route import Route
+from effectmq.protocol.errors import HandlerError, ProtocolError
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.reply import is_kept_outcome
+from effectmq.protocol.messages.request import Request, read_request
+from effectmq.protocol.text import printable
+
+if TYPE_CHECKING:
+    from effectmq.consumers.pipeline.job import Job
+
+__all__ = ["KeptOutcome", "Oversize", "Unread", "fetch", "read"]
+
+logger = logging.getLogger("effectmq.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Oversize:
+    """Tell the sender why, then leave it to the broker: it is too large to be published again."""
+
+    why: Park
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOutcome:
+    """Not an effect, and nothing to run: an outcome that waited until its reply queue is there."""
+
+
+#: What is not read here, and what to do with it.
+Unread = Oversize | KeptOutcome | Postpone | Park
+
+
+def read(route: Route[Job], message: Message) -> Request | Unread | None:
+    """
+    Read a message.
+
+    Returns:
+        ``None`` when its body is to be fetched first.
+    """
+    if len(message.body) > route.limits.max_body_bytes:
+        return Oversize(_oversize(len(message.body), route.limits.max_body_bytes))
+    if is_kept_outcome(message):
+        return KeptOutcome()
+    if route.claims is not None and is_out_of_line(message):
+        return None
+    try:
+        return read_request(message, route.limits)
+    except ProtocolError as problem:
+        needs = needs_of(message, problem, store=route.claims is not None)
+        return _elsewhere(route, message, park_unreadable(problem), needs, "")
+
+
+def _oversize(size: int, limit: int) -> Park:
+    return Park(
+        "malformed",
+        "effectmq_malformed",
+        f"the body is {size} bytes and the limit of this worker is {limit}; keep large data "
+        "outside the effect and pass a reference, or raise the limit",
+    )
+
+
+async def fetch(route: Route[Job], message: Message) -> Request | Unread:
+    """
+    Get the body that is kept out of line, and read it.
+
+    Raises:
+        HandlerError: When this worker has no store.
+    """
+    if route.claims is None:
+        raise HandlerError("a body is out of line, and this worker has no attachment store")
+    found = await read_stored(
+        route.claims, message, route.limits, now_ms=route.now_ms(), levels_ms=route.levels_ms
+    )
+    if isinstance(found, Postpone):
+        route.counters["bodies_postponed"] += 1
+        effect_id = printable(message.correlation_id, 200)
+        logger.warning(
+            "the body of effect %s cannot be fetched, next try in %d ms: %s",
+            effect_id,
+            found.level_ms,
+            found.problem,
+            extra={"action": "body_postponed", "effect_id": effect_id},
+        )
+    elif isinstance(found, Park) and found.code == "effectmq_body_missing":
+        # There may be stores of two places, of which only one has it.
+        return _elsewhere(route, message, found, STORE, route.abilities.version(STORE))
+    return found
+
+
+def _elsewhere(
+    route: Route[Job], message: Message, why: Park, needs: str, version: str
+) -> Postpone | Park:
+    """Park what is not read, unless another worker has what is needed for it."""
+    known = route.abilities.known(needs, version, route.key) if needs else "nobody"
+    action = passed_on(
+        message,
+        why.message,
+        known,
+        now_ms=route.now_ms(),
+        levels_ms=route.levels_ms,
+        patience_ms=round(route.settings.elsewhere_s * 1_000),
+    )
+    if action is None:
+        return why
+    route.counters["elsewhere"] += 1
+    effect_id = printable(message.correlation_id, 200)
+    logger.warning(
+        "effect %s goes to another worker: %s",
+        effect_id,
+        action.problem,
+        extra={"action": "elsewhere", "effect_id": effect_id, "needs": needs},
+    )
+    return action

@@ -1,0 +1,325 @@
+"""
+The road of one delivery, from arrival to settlement.
+
+::
+
+    arrive ─▶ claim ─▶ work ─▶ conclude ─▶ settled
+      │         │        │         │
+      │         │        │         ├─ an outcome: record, answer
+      │         │        │         ├─ given up: record, dead letter, answer
+      │         │        │         └─ not now: release, delayed copy
+      │         │        └─ wait in place, run the handler, and again
+      │         └─ recorded: answer from the record; busy: look again
+      └─ cannot be read, or runs here already: conclude
+
+Each part gives an *end*, which says what the delivery comes to, or ``None`` to go on with the next
+part. What to do is decided in ``decisions.delivery`` and in the journal's rules, which know nothing
+of connections; the parts only do it.
+
+A job whose connection was lost goes on: the effect finishes and is answered, and settling the
+stale delivery does nothing. The broker gives the message out again, and the copy follows the job
+that is running or is answered by its own run. A job whose *lease* was lost does not: its result is
+discarded, and the answer is the one that stands in the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from effectmq.broker.crashpoints import reached
+from effectmq.broker.store.database.faults import verdict_of
+from effectmq.broker.store.journal.records import (
+    Busy,
+    ClaimAnswer,
+    Granted,
+    Mismatch,
+    Missing,
+    Recorded,
+)
+from effectmq.consumers.decisions.delivery import Delay, Park, busy, misrouted, unkept
+from effectmq.consumers.handler import Lack
+from effectmq.consumers.pipeline.answers import Reply, recorded_result, to_caller
+from effectmq.consumers.pipeline.ending import End, conclude
+from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
+from effectmq.consumers.pipeline.leases import JournalRefusalError, Lease, LeftError
+from effectmq.consumers.pipeline.reading.arrival import fetch, read
+from effectmq.consumers.pipeline.reading.unread import running
+from effectmq.consumers.pipeline.running.suspects import count_death, step_aside
+from effectmq.consumers.pipeline.running.work import sent_elsewhere, work
+from effectmq.protocol.encoding.differences import mismatch_sentence
+from effectmq.protocol.errors import TransportClosedError
+from effectmq.protocol.messages.reply import Answer
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.text import describe
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
+
+__all__ = ["carry_out", "read_request_of", "replay"]
+
+logger = logging.getLogger("effectmq.worker")
+
+Arrive = Callable[[Job], Awaitable[End | None]]
+Work = Callable[[Job], Awaitable[End]]
+
+
+# Arrival ---------------------------------------------------------------------------------------
+
+
+async def read_request_of(job: Job) -> Request | End:
+    """The effect that has arrived, or what a message that is none comes to."""
+    reached("after_deliver")
+    route, message = job.route, job.delivery.message
+    route.counters["delivered"] += 1
+    if route.witnesses is not None:
+        job.held_before = route.witnesses.deliver(message)
+    found = read(route, message) or await fetch(route, message)
+    if isinstance(found, Request):
+        job.request = found
+        if found.ignored:
+            route.ignored.note(found)
+    return found
+
+
+async def arrive(job: Job) -> End | None:
+    """Read it; then lead for the effect in this process, or follow whoever does."""
+    request = await read_request_of(job)
+    if not isinstance(request, Request):
+        return request
+    if request.kind != job.route.kind:
+        # By the queue, not by the key: a binding of somebody's own may bring anything here.
+        return misrouted(request, job.route.kind)
+    leader = job.route.inflight.claim(request.identity, job)
+    while leader is not job:
+        job.route.counters["joined"] += 1
+        if leader.known.hash != request.hash:
+            return conflict(job, leader.known.hash, leader.known.canonical.decode())
+        told = leader.told or await job.follow(leader)
+        if isinstance(told, Answer):
+            return Reply(told)
+        if told is not None:
+            # Wait as it does, and know of the same deaths.
+            deaths = max(request.deaths, leader.known.deaths)
+            job.request = replace(request, deaths=deaths)
+            return told
+        leader = job.route.inflight.claim(request.identity, job)
+    if job.delivery.message.returns and job.route.witnesses is not None:
+        return await count_death(job)
+    return None
+
+
+def conflict(job: Job, known_hash: str, known_envelope: str) -> Park:
+    """Another effect has this name."""
+    request = job.known
+    job.route.counters["conflicts"] += 1
+    sentence = mismatch_sentence(
+        request.identity.scope_id,
+        request.replay_key,
+        known_envelope,
+        request.canonical.decode(),
+        known_hash,
+        request.hash,
+    )
+    return Park("rejected", "effectmq_hash_conflict", sentence)
+
+
+# Claiming --------------------------------------------------------------------------------------
+
+
+async def claim(job: Job) -> End | None:
+    """Get the right to run it; ``None`` when this worker has it."""
+    route = job.route
+    while True:
+        if job.suspect:
+            job.leave_quarantine()
+        if route.quarantine.closed and not route.leaving:
+            # Somebody has its last chance: begin later, and have no part in what happens now.
+            if job.known.deaths and not route.leases.kept:
+                # What is only in our hands is counted when we die, and this one has been already.
+                return step_aside(job)
+            await job.wait(route.quarantine.hold)
+            continue
+        job.stage = Stage.CLAIMING
+        request = job.known
+        answer = await route.leases.claim(request, route.handler.on_uncertain)
+        if route.leaving:
+            hand_back(job, answer)
+        if isinstance(answer, Granted):
+            if route.leases.kept:
+                take(job, request, answer)
+            reached("after_claim")
+            return None
+        if not isinstance(answer, Busy):
+            return denied(job, answer)
+        route.counters["busy"] += 1
+        look = busy(answer.wait_ms, job.polls, route.levels_ms)
+        job.polls += 1
+        if isinstance(look, Delay):
+            return look
+        route.counters["paused"] += 1
+        await job.sleep(look.wait_ms / 1_000)
+
+
+def take(job: Job, request: Request, granted: Granted) -> None:
+    """Hold the lease, and know what the journal knows."""
+    due_ms = 0
+    if granted.due_in_ms or isinstance(request.envelope.command, RuntimeEffectCommandSleep):
+        due_ms = job.route.now_ms() + granted.due_in_ms
+    known = replace(
+        request,
+        attempt=granted.attempt,
+        due_ms=due_ms,
+        deaths=granted.deaths,
+        former_deaths=granted.former_deaths,
+    )
+    job.take(known, granted)
+    job.wait_until(due_ms)
+
+
+def hand_back(job: Job, answer: ClaimAnswer) -> None:
+    """
+    Granted to a worker that leaves: nothing ran, and whoever is next has to know that.
+
+    Raises:
+        LeftError: In any case.
+    """
+    leases = job.route.leases
+    if isinstance(answer, Granted) and not answer.uncertain and leases.kept:
+        leases.hand_back(Lease(job.known.identity, answer.fence), answer.attempt)
+    raise LeftError
+
+
+def denied(job: Job, answer: Recorded | Mismatch | Missing) -> End:
+    """What an effect comes to that must not run here, or need not."""
+    if isinstance(answer, Recorded):
+        return replay(job, answer)
+    if isinstance(answer, Mismatch):
+        return conflict(job, answer.hash, answer.envelope_json)
+    # Leave it to a worker that executes, if one is known.
+    needs = running(job.route.kind)
+    sentence = (
+        "this worker only replays (replay='strict') and the journal has no finished record of "
+        "the effect; run it with a worker that executes"
+    )
+    known = job.route.abilities.known(needs, "", job.route.key)
+    other = sent_elsewhere(job, Lack(needs, "", sentence), known) if known == "somebody" else None
+    return other or Park("rejected", "effectmq_replay_missing", sentence)
+
+
+def replay(job: Job, recorded: Recorded) -> Reply:
+    """Answer from the record; nothing runs."""
+    job.route.counters["replayed"] += 1
+    answer = to_caller(
+        job.known,
+        job.delivery.message,
+        recorded_result(recorded),
+        attempt=recorded.attempts,
+        replayed=True,
+    )
+    # Whoever parked it may have died before its dead letter was out.
+    return Reply(answer, recorded.park_reason, recorded.parks)
+
+
+# Trouble ---------------------------------------------------------------------------------------
+
+
+def trouble(job: Job, problem: Exception) -> Park | None:
+    """
+    What to do when something raised where nothing may.
+
+    The effect is parked, so that somebody looks at it. When even that fails, the broker gets the
+    message back; it comes out of limbo a few times, and is parked from there.
+
+    Returns:
+        ``None`` when it has been given back.
+    """
+    job.told = None
+    if isinstance(problem, JournalRefusalError):
+        again, job.refused = job.refused, True
+        if job.route.leaving:
+            return None
+        if again:
+            return unrecordable(job, problem.problem)
+        problem = problem.problem
+        if verdict_of(problem) != "defect":
+            return unkept(problem)
+    return defect(job, problem)
+
+
+def defect(job: Job, problem: Exception) -> Park | None:
+    """A mistake of ours, or of a database."""
+    route = job.route
+    route.counters["defects"] += 1
+    logger.error(
+        "effect %s cannot go on: %s",
+        job.effect_id,
+        describe(problem),
+        exc_info=problem,
+        extra={"action": "defect", "effect_id": job.effect_id},
+    )
+    first, job.defective = not job.defective, True
+    if first and job.request is not None and not route.leaving:
+        sentence = f"{describe(problem)}; the worker's log has the whole of it"
+        return Park("rejected", "effectmq_defect", sentence)
+    give_up(job)
+    return None
+
+
+def unrecordable(job: Job, problem: Exception) -> Park | None:
+    """Not even that it is given up can be recorded."""
+    if not job.from_limbo:
+        give_up(job)
+        return None
+    # It comes from where it would be given back to: its dead letter is the record.
+    lease = job.drop()
+    if lease is not None:
+        job.route.leases.abandon(lease)
+    return unkept(problem)
+
+
+def give_up(job: Job) -> None:
+    """Give the message back to the broker; those that follow look for themselves."""
+    lease = job.drop()
+    if lease is not None:
+        job.route.leases.abandon(lease)
+    job.delivery.reject()
+    job.tell(None)
+
+
+# The whole road --------------------------------------------------------------------------------
+
+
+async def carry_out(job: Job, arrive: Arrive = arrive, work: Work = work) -> None:
+    """
+    Carry out what a delivery asks for, and settle it.
+
+    Args:
+        job: The delivery.
+        arrive: Reads it, and ends what need not be claimed.
+        work: What to do with the lease.
+    """
+    end: End | None = None
+    arrived = False
+    try:
+        while True:
+            try:
+                if not arrived:
+                    arrived = True
+                    end = await arrive(job)
+                if end is None:
+                    end = await claim(job)
+                if end is None:
+                    end = await work(job)
+                await conclude(job, end)
+                return
+            except LeaseLostError:
+                end = None
+            except (LeftError, TransportClosedError):
+                # Not settled, so another worker gets it.
+                return
+            except Exception as problem:
+                end = trouble(job, problem)
+                if end is None:
+                    return
+    finally:
+        job.end()

@@ -1,0 +1,250 @@
+"""
+What a job does while the effect is its own: wait until it is due, run the handler, and again.
+
+A worker that has the lease may still not be the one to run it: it lacks something that another
+worker has, or workers have died of the effect and it has to run alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+
+from effectmq.broker.store.journal.records import Accepted
+from effectmq.consumers.decisions.delivery import Answer as AnswerNow
+from effectmq.consumers.decisions.delivery import (
+    Delay,
+    Known,
+    Park,
+    Pause,
+    Run,
+    after_error,
+    asked_elsewhere,
+    crash_looping,
+    elsewhere,
+    expired,
+    on_arrival,
+    retry_in,
+    uncertain,
+)
+from effectmq.consumers.handler import Lack, NotHere, TryAgain, lacks_of
+from effectmq.consumers.pipeline.ending import End
+from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
+from effectmq.consumers.pipeline.leases import LeftError
+from effectmq.consumers.pipeline.running.attempt import Attempt, Result
+from effectmq.consumers.pipeline.running.retry_sleeps import note_sleep
+from effectmq.consumers.pipeline.running.suspects import alone, dead_workers
+from effectmq.protocol.messages.request import Request
+from effectmq.protocol.text import describe, printable
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
+
+__all__ = ["sent_elsewhere", "work"]
+
+logger = logging.getLogger("effectmq.worker")
+
+
+async def work(job: Job) -> End:
+    """Do what is due, and again after every pause, until it comes to something."""
+    route = job.route
+    if job.granted is not None and job.granted.uncertain:
+        return uncertain()
+    while True:
+        request, now_ms = job.known, route.now_ms()
+        if request.due_ms:
+            request = job.by_its_clock(request)
+        action: End | Pause | Run | AnswerNow = on_arrival(
+            request,
+            now_ms=now_ms,
+            levels_ms=route.levels_ms,
+            max_deaths=route.settings.max_deaths,
+        )
+        if isinstance(action, Run):
+            aside = await alone(job) if action.alone else None
+            if aside is None and not (action.alone or route.abilities.alike):
+                aside = lacking(job)
+            if not request.first_seen_ms:
+                # Kept here only; it goes on the wire with a retry.
+                request = job.request = replace(request, first_seen_ms=now_ms)
+            action = aside or await after(job, request, *await run(job, request))
+        if isinstance(action, Pause):
+            await pause(job, action)
+        elif isinstance(action, AnswerNow):
+            return RuntimeEffectOutcomeSleep()
+        elif isinstance(action, Park) and action.reason == "crash_looping":
+            return crash_looping(job.known, dead_workers(job))
+        else:
+            return action
+
+
+async def pause(job: Job, action: Pause) -> None:
+    """Wait in place."""
+    request = job.request = job.known.changed(action.headers)
+    job.wait_until(request.due_ms)
+    job.route.counters["paused"] += 1
+    await job.sleep(action.wait_ms / 1_000)
+
+
+# Who runs it -----------------------------------------------------------------------------------
+
+
+def lacking(job: Job) -> Delay | None:
+    """The way to a worker that is known to have what would be missed here; ``None`` for here."""
+    route = job.route
+    for lack in lacks_of(route.handler, job.known):
+        known = route.abilities.known(lack.needs, lack.version, route.key)
+        action = sent_elsewhere(job, lack, known) if known == "somebody" else None
+        if action is not None:
+            return action
+    return None
+
+
+def sent_elsewhere(job: Job, missing: NotHere | Lack, known: Known) -> Delay | None:
+    """The way to whoever takes it next; ``None`` when that is not worth it, or no longer."""
+    route, request = job.route, job.known
+    action = elsewhere(
+        request.elsewhere,
+        request.elsewhere_since_ms,
+        known,
+        deadline_ms=request.deadline_ms,
+        now_ms=route.now_ms(),
+        levels_ms=route.levels_ms,
+        patience_ms=round(route.settings.elsewhere_s * 1_000),
+    )
+    if action is None:
+        return None
+    route.counters["elsewhere"] += 1
+    logger.warning(
+        "effect %s goes to another worker (handover %d): %s",
+        job.effect_id,
+        request.elsewhere + 1,
+        printable(missing.problem),
+        extra={"action": "elsewhere", "effect_id": job.effect_id, "needs": missing.needs},
+    )
+    return action
+
+
+# The run ---------------------------------------------------------------------------------------
+
+
+async def run(job: Job, request: Request) -> tuple[Result, bool]:
+    """
+    Run the handler once.
+
+    Raises:
+        LeaseLostError: When what it gave is not ours to tell.
+        LeftError: When the worker leaves. Whatever it made of being cancelled is no attempt.
+    """
+    route, lease = job.route, job.lease
+    if not job.begun and lease is not None:
+        await begin(job)
+    confirm = partial(route.leases.confirm, lease) if lease is not None else None
+    job.stage = Stage.RUNNING
+    route.quarantine.body_began()
+    attempt = job.attempt = Attempt(route, request, confirm)
+    try:
+        ended = await attempt.ended
+    finally:
+        job.attempt = None
+        route.quarantine.body_ended()
+        if job.suspect:
+            job.leave_quarantine()
+    if job.left:
+        raise LeftError
+    if job.lease is None and route.leases.kept:
+        route.counters["results_discarded"] += 1
+        raise LeaseLostError
+    return ended
+
+
+async def begin(job: Job) -> None:
+    """Let the journal know, before the body begins, that whoever dies now may have died of it."""
+    route, lease = job.route, job.lease
+    if lease is None:
+        return
+    job.stage = Stage.TELLING
+    answer = await route.leases.begin(lease)
+    if route.leaving:
+        # Known as begun, and yet it never was: whoever is next must not count us.
+        route.leases.hand_back(lease, job.known.attempt)
+        raise LeftError
+    if not isinstance(answer, Accepted) or job.lease is not lease:
+        route.leases.unwatch(lease)
+        job.lease = None
+        raise LeaseLostError
+    job.begun = True
+
+
+async def after(job: Job, request: Request, result: Result, overdue: bool) -> End | Pause:
+    """What an attempt comes to."""
+    route = job.route
+    now_ms = route.now_ms()
+    if not isinstance(result, NotHere) and request.elsewhere:
+        # Somebody could, so whatever may be lacking from now on is another matter.
+        request = job.request = replace(request, elsewhere=0, elsewhere_since_ms=0)
+    given = not isinstance(result, (TryAgain, NotHere, BaseException))
+    if request.deadline_ms and now_ms >= request.deadline_ms and (not given or overdue):
+        return expired(request, now_ms)
+    if isinstance(result, NotHere):
+        known = route.abilities.known(result.needs, result.version, route.key)
+        asked = asked_elsewhere(request, now_ms)
+        return sent_elsewhere(job, result, known) or result.otherwise(asked)
+    if isinstance(result, TryAgain):
+        return await try_again(job, result)
+    return failed(job, result, now_ms) if isinstance(result, BaseException) else result
+
+
+async def try_again(job: Job, again: TryAgain) -> End | Pause:
+    """The next attempt; the wait for it is written down first, where it counts as an effect."""
+    route, lease = job.route, job.lease
+    if again.sleep is not None and lease is not None:
+        job.stage = Stage.CLAIMING
+        refusal = await note_sleep(route.leases, job.known, again.sleep.envelope)
+        if route.leaving:
+            raise LeftError
+        if job.lease is not lease:
+            raise LeaseLostError
+        if refusal:
+            return again.sleep.refused(refusal)
+    action = retry_in(
+        job.known,
+        again.wait_ms,
+        now_ms=route.now_ms(),
+        levels_ms=route.levels_ms,
+        jitter=route.jitter,
+        at_least=again.promised,
+        counts=again.counts,
+    )
+    if again.counts:
+        note_retry(job, action, again.problem)
+    return action
+
+
+def failed(job: Job, error: BaseException, now_ms: int) -> Park | Pause | Delay:
+    """After an attempt that raised: again, or never."""
+    route = job.route
+    action = after_error(
+        job.known,
+        route.handler.retry,
+        error,
+        now_ms=now_ms,
+        levels_ms=route.levels_ms,
+        jitter=route.jitter,
+    )
+    if not isinstance(action, Park):
+        note_retry(job, action, describe(error))
+    return action
+
+
+def note_retry(job: Job, action: Pause | Delay, problem: str) -> None:
+    """Count and log it."""
+    job.route.counters["retried"] += 1
+    wait_ms = action.wait_ms if isinstance(action, Pause) else action.level_ms
+    logger.warning(
+        "attempt %d of effect %s failed, next in %d ms: %s",
+        job.known.attempt,
+        job.effect_id,
+        wait_ms,
+        problem,
+        extra={"action": "retry", "effect_id": job.effect_id, "wait_ms": wait_ms},
+    )
