@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_typ
 from effectmq.broker.store.database.port import Value
 from effectmq.protocol.errors import DatabaseError
 
-__all__ = ["Columns", "RowReader", "data", "number", "text"]
+__all__ = ["ColumnError", "Columns", "RowReader", "data", "number", "text"]
 
 R = TypeVar("R")
 
@@ -23,12 +23,29 @@ _Kind = type | UnionType
 _NAMES: dict[object, str] = {str: "text", int: "a whole number", bytes: "bytes"}
 
 
+class ColumnError(DatabaseError):
+    """
+    A column holds what effectmq does not write there.
+
+    Args:
+        problem: What was found and what was expected, as a phrase.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(
+            f"{problem}; something else than effectmq wrote to the database, or damaged it. "
+            "'effectmq journal verify' names the effects of a journal that are damaged; "
+            "restore the rest from a backup"
+        )
+
+
 def number(value: Value) -> int:
     """
     Read the whole number in a column.
 
     Raises:
-        DatabaseError: When something else stands there.
+        ColumnError: When something else stands there.
     """
     if not isinstance(value, int):
         raise _other(value, int)
@@ -40,7 +57,7 @@ def text(value: Value) -> str:
     Read the text in a column.
 
     Raises:
-        DatabaseError: When something else stands there.
+        ColumnError: When something else stands there.
     """
     if not isinstance(value, str):
         raise _other(value, str)
@@ -52,7 +69,7 @@ def data(value: Value) -> bytes:
     Read the bytes in a column.
 
     Raises:
-        DatabaseError: When something else stands there.
+        ColumnError: When something else stands there.
     """
     if not isinstance(value, bytes):
         raise _other(value, bytes)
@@ -86,7 +103,7 @@ class Columns:
         Return the row as it is, once each column was seen to hold what it should.
 
         Raises:
-            DatabaseError: When one does not.
+            ColumnError: When one does not.
         """
         for value, kind in zip(row, self._kinds, strict=True):
             if not isinstance(value, kind):
@@ -111,7 +128,7 @@ class RowReader(Generic[R]):
         Read one row.
 
         Raises:
-            DatabaseError: When a column holds something else than its field says.
+            ColumnError: When a column holds something else than its field says.
         """
         return self._make(*self._columns.checked(row))
 
@@ -127,11 +144,8 @@ def _kind(hint: Any) -> _Kind:
     return kind
 
 
-def _other(value: object, kind: _Kind) -> DatabaseError:
+def _other(value: object, kind: _Kind) -> ColumnError:
     # The value may be a payload; its type says enough.
     found = "nothing" if value is None else _NAMES.get(type(value), type(value).__name__)
     wanted = " or ".join(_NAMES.get(one, "nothing") for one in get_args(kind) or (kind,))
-    return DatabaseError(
-        f"a column of the database holds {found}, expected {wanted}; something else than effectmq "
-        "wrote to it: restore the database from a backup"
-    )
+    return ColumnError(f"a column of the database holds {found}, expected {wanted}")

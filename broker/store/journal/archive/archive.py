@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.port import Database, Transaction
-from effectmq.broker.store.database.rows import number, text
+from effectmq.broker.store.database.rows import ColumnError, number, text
 from effectmq.broker.store.journal.archive import summaries
 from effectmq.broker.store.journal.archive.lineage import Lineage, children_of, lineage_of
 from effectmq.broker.store.journal.archive.pruning import Candidate, Pruning, candidates, forget
@@ -297,7 +297,11 @@ def _checked(tx: Transaction, after: Identity) -> tuple[int, Identity | None, li
     found: list[Damage] = []
     for identity in identities:
         # One at a time: each may have an envelope and an outcome of megabytes.
-        effect = summaries.load_detail(tx, identity)
+        try:
+            effect = summaries.load_detail(tx, identity)
+        except ColumnError as damaged:
+            found.append(Damage(identity, damaged.problem))
+            continue
         if effect is not None:
             found += problems_of(effect)
     return len(keys), identities[-1] if len(keys) == _VERIFY_BATCH else None, found

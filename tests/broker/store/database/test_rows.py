@@ -8,8 +8,14 @@ from typing import Literal, NamedTuple
 import pytest
 
 from effectmq.broker.store.database import open_database
-from effectmq.broker.store.database.rows import Columns, RowReader, data, number, text
-from effectmq.protocol.errors import DatabaseError
+from effectmq.broker.store.database.rows import (
+    ColumnError,
+    Columns,
+    RowReader,
+    data,
+    number,
+    text,
+)
 
 
 class Thing(NamedTuple):
@@ -39,9 +45,9 @@ async def test_rows_of_a_database_become_records(database_url: str) -> None:
 
 
 def test_a_column_that_holds_something_else_is_refused() -> None:
-    with pytest.raises(DatabaseError, match="holds text, expected a whole number"):
+    with pytest.raises(ColumnError, match="holds text, expected a whole number"):
         RowReader(Thing).one(("a", "b", b""))
-    with pytest.raises(DatabaseError, match="holds text, expected bytes or nothing"):
+    with pytest.raises(ColumnError, match="holds text, expected bytes or nothing"):
         RowReader(Thing).one(("a", 1, "c"))
 
 
@@ -49,15 +55,15 @@ def test_the_kinds_come_from_the_fields_of_a_class() -> None:
     """A choice of names is text, and a truth value is kept as a number."""
     columns = Columns.of(Choice, without=1)
     assert columns.checked(("some other", 1)) == ("some other", 1)
-    with pytest.raises(DatabaseError, match="holds nothing, expected a whole number"):
+    with pytest.raises(ColumnError, match="holds nothing, expected a whole number"):
         columns.checked(("open", None))
 
 
 def test_one_column_is_read_as_what_it_is() -> None:
     assert (number(1), text("a"), data(b"a")) == (1, "a", b"a")
-    with pytest.raises(DatabaseError, match="holds text, expected a whole number"):
+    with pytest.raises(ColumnError, match="holds text, expected a whole number"):
         number("1")
-    with pytest.raises(DatabaseError, match="holds a whole number, expected text"):
+    with pytest.raises(ColumnError, match="holds a whole number, expected text"):
         text(1)
-    with pytest.raises(DatabaseError, match="holds nothing, expected bytes"):
+    with pytest.raises(ColumnError, match="holds nothing, expected bytes"):
         data(None)

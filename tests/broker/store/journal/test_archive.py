@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from effectmq.broker.store.database.port import Transaction
+from effectmq.broker.store.database.rows import ColumnError
 from effectmq.broker.store.journal.archive.archive import Archive, PruneReport, open_archive
 from effectmq.broker.store.journal.archive.lineage import parent_of
 from effectmq.broker.store.journal.archive.pruning import FORGOTTEN_CODE, candidates, forget
@@ -526,6 +527,25 @@ async def test_damage_is_found(
     await writer.complete(sleep("1"))
     await _change(journal, f"UPDATE effectmq_effects SET {damage}")
     assert any(_DAMAGE[damage][1] in problem for problem in await _problems(archive))
+
+
+async def test_a_column_of_another_kind_is_damage_like_any_other(tmp_path: Path) -> None:
+    """SQLite keeps text where a number belongs; looking says so, and the check goes on."""
+    url = f"sqlite:///{tmp_path / 'journal.db'}"
+    async with Journal(url) as journal:
+        writer = Writer(journal, "w")
+        await writer.complete(sleep("1"))
+        await writer.complete(sleep("2"))
+        await _change(
+            journal, "UPDATE effectmq_effects SET attempts = 'many' WHERE effect_id = '1'"
+        )
+        await _change(journal, "UPDATE effectmq_effects SET kind = 'direct' WHERE effect_id = '2'")
+    async with open_archive(url) as archive:
+        first, *rest = await _problems(archive)
+        assert first == "a column of the database holds text, expected a whole number"
+        assert any("its outcome is that of a sleep" in problem for problem in rest)
+        with pytest.raises(ColumnError, match="effectmq journal verify"):
+            await archive.find()
 
 
 # Opening ------------------------------------------------------------------------------------------
