@@ -64,14 +64,18 @@ def _owner(function: Any) -> Any:
 
 
 def documentation(function: object) -> str:
-    """The whole docstring of what is called; empty when it has none."""
+    """The whole docstring of what is called, as text that can be sent; empty when it has none."""
+    return _text_of(function).strip().encode(errors="backslashreplace").decode()
+
+
+def _text_of(function: object) -> str:
     owner: object = _owner(function)
     if inspect.isclass(owner):
-        return (inspect.getdoc(owner) or "").strip()
+        return inspect.getdoc(owner) or ""
     text = inspect.getdoc(target(called(owner)))
     if not text and not inspect.isroutine(owner):
         text = inspect.getdoc(type(owner))
-    return (text or "").strip()
+    return text or ""
 
 
 # Parameters ----------------------------------------------------------------------------------

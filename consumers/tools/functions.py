@@ -24,7 +24,7 @@ from effectmq.consumers.handler import (
 from effectmq.consumers.tools.callables import called, documentation
 from effectmq.consumers.tools.hints import result_hint
 from effectmq.consumers.tools.pieces import gathered
-from effectmq.consumers.tools.registry import Tool, ToolBody, is_tool_name
+from effectmq.consumers.tools.registry import Tool, ToolBody, check_choices, is_tool_name
 from effectmq.consumers.tools.results import (
     Attachment,
     FailTurn,
@@ -120,15 +120,13 @@ def tool_from(
         lane: The lane of ``tool_call`` that its calls take; the common one by default.
 
     Raises:
-        ConfigurationError: When the signature cannot be a tool's, or the time limit is none.
+        ConfigurationError: When the signature cannot be a tool's, or one of the others is not what
+            it is to be.
     """
-    tool_name = name or str(getattr(function, "__name__", ""))
+    tool_name = _name(function, name)
     check_time_limit(f"tool {tool_name!r}", time_limit_s)
     check_on_uncertain(f"tool {tool_name!r}", on_uncertain)
-    if not is_tool_name(tool_name):
-        raise ConfigurationError(
-            f"the tool's name is {printable(tool_name)!r}; expected letters, digits, _ - and ."
-        )
+    check_choices(f"tool {tool_name!r}", retry or ToolRetryPolicyNever(), lane or "")
     body, input_schema = _body(tool_name, function)
     return Tool(
         name=tool_name,
@@ -141,6 +139,27 @@ def tool_from(
         lane=lane or "",
         output_schema=_output_schema(result_hint(function)),
     )
+
+
+def _name(function: object, given: object) -> str:
+    if isinstance(function, str):
+        shown = printable(repr(function), 100)
+        raise ConfigurationError(
+            f"found the text {shown} where a function is expected; to name a tool write "
+            f"@app.tool(name={shown})"
+        )
+    name = given or getattr(function, "__name__", "")
+    if not given and not callable(function) and not name:
+        raise ConfigurationError(
+            f"found a Python {type(function).__name__} where a function is expected; a tool is "
+            "made of a function"
+        )
+    if not isinstance(name, str) or not is_tool_name(name):
+        raise ConfigurationError(
+            f"the tool's name is {printable(repr(name), 300)}; expected letters, digits, _ - and "
+            "., given by name= when the function has none"
+        )
+    return name
 
 
 def _body(tool: str, function: HandlerFunction) -> tuple[ToolBody, dict[str, Any]]:
@@ -163,9 +182,9 @@ def _body(tool: str, function: HandlerFunction) -> tuple[ToolBody, dict[str, Any
 
 def _output_schema(hint: Any) -> dict[str, Any]:
     """What a function says that it returns; empty when it says nothing that JSON could say."""
-    if hint is Any or _is_special(hint):
-        return {}
     try:
+        if hint is Any or _is_special(hint):
+            return {}
         schema = TypeAdapter(hint).json_schema(mode="serialization", schema_generator=Quiet)
         canonical_value(schema)
         return schema

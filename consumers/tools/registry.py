@@ -12,16 +12,21 @@ from typing import Any, Protocol
 
 from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.handler import EffectContext
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
+from effectmq.protocol.topology import check_name
 from effectmq.protocol.wire.llm_request import LlmToolSpec
 from effectmq.protocol.wire.tool_definitions import (
     ToolContract,
     ToolDefinition,
     ToolManifest,
     ToolRetryPolicy,
+    ToolRetryPolicyIdempotent,
     ToolRetryPolicyNever,
+    ToolRetryPolicySafe,
 )
 
-__all__ = ["BadArgumentsError", "Tool", "ToolBody", "is_tool_name"]
+__all__ = ["BadArgumentsError", "Tool", "ToolBody", "check_choices", "is_tool_name"]
 
 
 class BadArgumentsError(Exception):
@@ -123,6 +128,32 @@ class Tool:
             ),
             contract=ToolContract(input_schema=self.input_schema, output_schema=self.output_schema),
         )
+
+
+def check_choices(what: str, retry: object, lane: object) -> None:
+    """
+    Refuse a retry policy or a lane that a call could only find out to be none.
+
+    Args:
+        what: Whose they are, for the sentence.
+        retry: Its retry policy.
+        lane: Its lane; empty for the common one.
+
+    Raises:
+        ConfigurationError: With what was expected.
+    """
+    if not isinstance(retry, _POLICIES):
+        raise ConfigurationError(
+            f"the retry of {what} is {printable(repr(retry), 100)}; expected a retry policy: "
+            "ToolRetryPolicySafe(max_attempts=…, base_delay_ms=…, max_delay_ms=…)"
+        )
+    if not isinstance(lane, str):
+        raise ConfigurationError(f"the lane of {what} is {lane!r}; expected its name as text")
+    if lane:
+        check_name(f"the lane of {what}", lane)
+
+
+_POLICIES = (ToolRetryPolicyNever, ToolRetryPolicySafe, ToolRetryPolicyIdempotent)
 
 
 def is_tool_name(name: str) -> bool:

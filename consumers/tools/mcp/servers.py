@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.handler import check_on_uncertain, check_time_limit
-from effectmq.consumers.tools.registry import is_tool_name
+from effectmq.consumers.tools.registry import check_choices, is_tool_name
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
@@ -78,6 +78,7 @@ class McpServer:
         check_time_limit(str(self), self.time_limit_s)
         check_time_limit(f"the connection to {self}", self.connect_timeout_s)
         check_on_uncertain(str(self), self.on_uncertain)
+        check_choices(str(self), self.retry_policy, self.lane)
         if self.prefix and not is_tool_name(f"{self.prefix}x"):
             raise ConfigurationError(
                 f"the prefix {printable(self.prefix, 100)!r} of {self} does not begin a tool's "

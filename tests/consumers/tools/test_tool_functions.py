@@ -231,6 +231,58 @@ def test_a_time_limit_in_which_nothing_can_run_is_refused(limit_s: float) -> Non
         tool_from(add, time_limit_s=limit_s)
 
 
+@pytest.mark.parametrize(
+    ("function", "options", "words"),
+    [
+        (add, {"name": 5}, "name is 5.*expected letters"),
+        (add, {"name": ["add"]}, "name is .*expected letters"),
+        (add, {"retry": "safe"}, "retry of tool 'add' is 'safe'; expected a retry policy"),
+        (add, {"retry": {"type": "never"}}, "expected a retry policy"),
+        (add, {"lane": 5}, "lane of tool 'add' is 5"),
+        (add, {"lane": "a b"}, "lane of tool 'add' is 'a b'; expected 1 to 200 characters"),
+        ("add", {}, r"found the text 'add'.*@app.tool\(name='add'\)"),
+        (tool_from(add), {}, "found a Python Tool where a function is expected"),
+        (5, {}, "found a Python int where a function is expected"),
+    ],
+)
+def test_what_else_is_said_of_a_tool_is_checked_when_it_is_said(
+    function: Any, options: dict[str, Any], words: str
+) -> None:
+    """A call would find it out otherwise, or nothing would."""
+    with pytest.raises(ConfigurationError, match=words):
+        tool_from(function, **options)
+
+
+def test_a_text_that_cannot_be_sent_is_told_with_escapes() -> None:
+    """Half a surrogate pair in a docstring is no reason to do without the tool."""
+
+    def odd() -> None: ...
+
+    odd.__doc__ = "Do \ud800."
+    made = tool_from(odd)
+    assert made.spec().description == "Do \\ud800."
+    assert made.definition().manifest.description == made.description
+
+
+class NotComparable:
+    """As arrays are, for instance."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whatever."""
+        raise ValueError("ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_result_hint_may_be_anything() -> None:
+    """It is no promise, so nothing is refused because of it."""
+
+    def odd() -> None: ...
+
+    odd.__annotations__["return"] = NotComparable()
+    assert tool_from(odd).output_schema == {}
+
+
 def test_a_tool_is_described_for_models_and_for_sessions() -> None:
     """With the lane for producers; and what the hint of the result says."""
     made = tool_from(add, retry=SAFE, lane="gpu")

@@ -32,6 +32,8 @@ from effectmq.protocol.errors import ConfigurationError, MissingExtraError
         (["a"], {"time_limit_s": 0.0}, "time_limit_s"),
         (["a"], {"connect_timeout_s": -1.0}, "the connection to"),
         (["a"], {"on_uncertain": "hope"}, "on_uncertain"),
+        (["a"], {"lane": "a b"}, "lane"),
+        (["a"], {"retry_policy": "safe"}, "retry"),
     ],
 )
 def test_what_cannot_work_is_refused_with_a_sentence(
