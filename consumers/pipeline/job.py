@@ -275,6 +275,9 @@ class Job:
         route = self.route
         if self.suspect:
             self.leave_quarantine()
+        if self.followers:
+            # It came to nothing that could be told.
+            self.tell(None)
         if route.witnesses is not None:
             route.witnesses.settle(self.delivery.message)
         if self.request is not None:
@@ -311,6 +314,11 @@ class Job:
         route = self.route
         message = self.request.changed({}).message
         route.settlement.hand_on(route.levels_ms[0], self.home, message, self.delivery.ack)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its task is being cancelled, and not only something that it waits for."""
+        return self._task.cancelling() > 0
 
     def abort(self) -> None:
         """Wait for nothing more; the connection and the stores are closed."""

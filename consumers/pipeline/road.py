@@ -24,6 +24,7 @@ discarded, and the answer is the one that stands in the journal.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -49,7 +50,7 @@ from effectmq.consumers.pipeline.reading.unread import running
 from effectmq.consumers.pipeline.running.suspects import count_death, step_aside
 from effectmq.consumers.pipeline.running.work import sent_elsewhere, work
 from effectmq.protocol.encoding.differences import mismatch_sentence
-from effectmq.protocol.errors import TransportClosedError
+from effectmq.protocol.errors import HandlerError, TransportClosedError
 from effectmq.protocol.messages.reply import Answer
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe
@@ -223,7 +224,7 @@ def replay(job: Job, recorded: Recorded) -> Reply:
 # Trouble ---------------------------------------------------------------------------------------
 
 
-def trouble(job: Job, problem: Exception) -> Park | None:
+def trouble(job: Job, problem: Exception | asyncio.CancelledError) -> Park | None:
     """
     What to do when something raised where nothing may.
 
@@ -232,7 +233,14 @@ def trouble(job: Job, problem: Exception) -> Park | None:
 
     Returns:
         ``None`` when it has been given back.
+
+    Raises:
+        CancelledError: When the job itself is cancelled, because the worker leaves.
     """
+    if isinstance(problem, asyncio.CancelledError):
+        if job.cancelled:
+            raise problem
+        problem = HandlerError("something that the worker waited for was cancelled")
     job.told = None
     if isinstance(problem, JournalRefusalError):
         again, job.refused = job.refused, True
@@ -317,7 +325,7 @@ async def carry_out(job: Job, arrive: Arrive = arrive, work: Work = work) -> Non
             except (LeftError, TransportClosedError):
                 # Not settled, so another worker gets it.
                 return
-            except Exception as problem:
+            except (Exception, asyncio.CancelledError) as problem:
                 end = trouble(job, problem)
                 if end is None:
                     return

@@ -12,8 +12,10 @@ from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError
+from effectmq.consumers.outboxes.settlement import Settlement
 from effectmq.protocol.encoding.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode, RuntimeEffectOutcomeSleep
 from tests.consumers.stage import Stage, code, outcome, tool
@@ -196,3 +198,31 @@ async def test_claims_under_way_at_a_stop_are_handed_back(stage: Stage, url: str
         await outcome(handle)
     assert stage.letters() == []
     assert begun == 50
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_defect(
+    stage: Stage, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The delivery does not end with it: the effect is parked, and who waits is told."""
+    app = stage.worker(journal=url)
+    park = Settlement.park
+    times = iter(range(9))
+
+    async def cancelled_once(self: Settlement, reason: str, kind: str, message: Message) -> None:
+        if next(times) == 0:
+            raise asyncio.CancelledError
+        await park(self, reason, kind, message)
+
+    monkeypatch.setattr(Settlement, "park", cancelled_once)
+
+    @app.handler("exec_code", retry=NO_RETRY)
+    async def run(command: object) -> object:
+        raise OSError("no")
+
+    await stage.start(app)
+    client = await stage.client()
+    with pytest.raises(EffectFailedError, match=r"effectmq_defect.*was cancelled"):
+        await outcome(await client.submit(code("a")))
+    await stage.parked(1)
+    await stage.idle(app, "exec_code")
+    assert app.counters["defects"] == 1
