@@ -29,6 +29,7 @@ from effectmq.consumers.code.engine import (
     StateUnreadableError,
 )
 from effectmq.consumers.code.faults import OUT_OF_TIME, limit_reached, stopped
+from effectmq.consumers.code.monty.hints import hinted, refused
 from effectmq.consumers.code.monty.rlimits import confine
 from effectmq.consumers.code.monty.showing import shown
 from effectmq.consumers.code.settings import CodeSettings
@@ -118,6 +119,9 @@ class MontyEngine:
                 "the engine has not been started; use it inside 'async with', or start the worker "
                 "that it was added to"
             )
+        never = refused(program.code)
+        if never is not None:
+            return Ran(error=never, state=program.state)
         printed = CollectString(self._settings.output_bytes)
         policy = OSPolicy(
             datetime="call_host",
@@ -170,7 +174,7 @@ class MontyEngine:
         text = _traceback(problem)
         reached = limit_reached(str(problem), self._settings)
         if reached is None:
-            return text
+            return hinted(text, str(problem))
         if not reached.sound:
             raise BlockStoppedError(reached.sentence, text) from None
         return f"{reached.sentence}\n{text}"

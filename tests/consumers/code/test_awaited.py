@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from effectmq.consumers.code.cpython.inside.awaited import awaited_calls
+from effectmq.consumers.code.cpython.inside.awaited import awaited_calls, gathered_with
 
 
 def found(code: str) -> list[str]:
@@ -75,3 +75,23 @@ def test_what_is_awaited_somewhere_is_found(code: str, calls: list[str]) -> None
 def test_hostile_text_is_read_as_well(code: str) -> None:
     """It says something, and says it soon; whether it is a program is for the interpreter."""
     assert isinstance(awaited_calls(code, {"ask"}), frozenset)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("asyncio.gather(a, b, return_exceptions=True)", (1, "return_exceptions")),
+        ("x = 1\nasyncio.gather(\n  a,\n  return_exceptions = f)", (4, "return_exceptions")),
+        ("from asyncio import gather\ngather(*a, loop=None)", (2, "loop")),
+        ("asyncio.gather(a(x=1), b[c(y=2)])", None),
+        ("asyncio.gather(a == b)", None),
+        ("asyncio.gather()", None),
+        ("# asyncio\ndef gather(a, b=1): ...\ngather(1, b=2)", None),
+        ("'asyncio.gather(a, b=1)'", None),
+        ("asyncio.gather(a, b=1", None),
+        ("gather(a, b=1)", None),
+    ],
+)
+def test_keywords_of_gather_are_found(text: str, found: tuple[int, str] | None) -> None:
+    """Its own, and not those of what stands inside."""
+    assert gathered_with(text) == found

@@ -128,6 +128,83 @@ async def test_cpython_has_the_rest_of_asyncio(text: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "f = lambda n: ask(n)\nawait asyncio.gather(f(1), f(2))",
+        "def f(n):\n    return ask(n)\nawait asyncio.gather(f(1), f(2))",
+        "f = ask\nawait asyncio.gather(f(1), f(2), return_exceptions=True)",
+        "await asyncio.gather(*map(ask, [1, 2]))",
+        "async def f(a, b):\n    return await asyncio.gather(a, b)\nawait f(ask(1), ask(2))",
+        "async def f(a):\n    return await asyncio.gather(*a)\nawait f([ask(1), ask(2)])",
+        "f = lambda n: ask(n)\n[await f(1), await f(2)]",
+        "f = lambda n: ask(n)\n[await asyncio.wait_for(f(n), 5) for n in (1, 2)]",
+        "f = lambda n: ask(n)\n[await asyncio.shield(f(n)) for n in (1, 2)]",
+        "f = lambda n: ask(n)\n[await one for one in asyncio.as_completed([f(1), f(2)])]",
+        "f = lambda n: ask(n)\nt = [asyncio.create_task(f(n)) for n in (1, 2)]\n"
+        "[await a for a in t]",
+        "f = lambda n: ask(n)\nasync with asyncio.TaskGroup() as g:\n"
+        "    t = [g.create_task(f(n)) for n in (1, 2)]\n[a.result() for a in t]",
+    ],
+)
+async def test_cpython_waits_for_a_result_that_is_there_as_for_one_that_comes(text: str) -> None:
+    """For whoever wrote the block a call is a coroutine, by whatever way it reaches the wait."""
+    host = FakeHost("ask")
+    async with sandboxed() as engine:
+        found = await engine.run(Program(f"import asyncio\n{text}", None, "seed"), host)
+    assert (found.value, found.error) == ("[[1], [2]]", None)
+    assert [args for _, args, _ in host.asked] == [(1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    "text", ["await asyncio.gather(1)", "await 1", "x = ask(1)\nawait asyncio.gather(object())"]
+)
+async def test_what_is_no_result_of_a_call_is_nothing_to_wait_for(text: str) -> None:
+    """As Python says it."""
+    async with sandboxed() as engine:
+        found = await engine.run(Program(f"import asyncio\n{text}", None, "s"), FakeHost("ask"))
+    assert found.error is not None
+    assert "TypeError" in found.error
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("await asyncio.wait_for(ask(1), 5)", "Of asyncio there is gather"),
+        ("asyncio.create_task(ask(1))", "Of asyncio there is gather"),
+        ("from asyncio import TaskGroup", "Of asyncio there is gather"),
+        ("async with asyncio.timeout(1):\n    pass", "Of asyncio there is gather"),
+        ("async with asyncio.TaskGroup() as g:\n    pass", "Of asyncio there is gather"),
+        ("try:\n    pass\nexcept* ValueError:\n    pass", "Of asyncio there is gather"),
+        ("g = asyncio.gather(ask(1))\ng.cancel()", "Of asyncio there is gather"),
+        ("f = lambda n: ask(n)\nawait asyncio.gather(f(1))", "has its result at once"),
+        ("f = lambda n: ask(n)\nawait f(1)", "has its result at once"),
+        ("await asyncio.gather(*map(ask, [1]))", "Use a comprehension"),
+        ("r = await asyncio.gather(ask(1), return_exceptions=True)", "except Exception as e"),
+    ],
+)
+async def test_monty_says_what_to_write_instead(text: str, hint: str) -> None:
+    """Behind the error, for a model that asks again."""
+    async with MontyEngine(SETTINGS) as engine:
+        found = await engine.run(Program(f"import asyncio\n{text}", None, "s"), FakeHost("ask"))
+    assert found.error is not None
+    assert hint in found.error
+
+
+async def test_monty_does_not_begin_what_would_stop_after_its_calls() -> None:
+    """A tool that has run, of a block that failed, would run again with the next try."""
+    host = FakeHost("ask")
+    text = "import asyncio\nask(0)\nr = await asyncio.gather(\n    ask(1), return_exceptions=True)"
+    async with MontyEngine(SETTINGS) as engine:
+        before = await engine.run(Program("a = 1", None, "seed"), host)
+        found = await engine.run(Program(text, before.state, "seed"), host)
+        after = await engine.run(Program("a", found.state, "seed"), host)
+    assert found.error is not None
+    assert "line 4" in found.error
+    assert host.asked == []
+    assert after.value == "1"
+
+
+@pytest.mark.parametrize(
     ("text", "value", "slept_s"),
     [
         ("await asyncio.wait_for(asyncio.sleep(8), 1)", "late", [1.0]),

@@ -13,7 +13,7 @@ import tokenize
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-__all__ = ["CONCURRENT", "awaited_calls"]
+__all__ = ["CONCURRENT", "awaited_calls", "gathered_with"]
 
 #: What takes things to wait for, and runs them side by side.
 CONCURRENT = frozenset(
@@ -85,6 +85,29 @@ def awaited_calls(code: str, names: Collection[str]) -> frozenset[tuple[int, int
         and text.text(index - 1) not in (".", "def")
         and _is_awaited(text, index, waited)
     )
+
+
+def gathered_with(code: str) -> tuple[int, str] | None:
+    """
+    The first keyword that ``asyncio.gather`` is called with, and its line.
+
+    Args:
+        code: The block.
+    """
+    if not ("gather" in code and "asyncio" in code) or len(code) > _LONGEST:
+        return None
+    text = _read(code)
+    for index, token in enumerate(text.tokens):
+        if token.text != "gather" or text.text(index + 1) != "(":
+            continue
+        if text.text(index - 1) in ("def", "class"):
+            # The block has one of its own.
+            return None
+        for at in range(index + 2, text.tokens[index + 1].closed):
+            named = text.tokens[at]
+            if named.inside == index + 1 and named.is_name and text.text(at + 1) == "=":
+                return named.line, named.text
+    return None
 
 
 def _in_bytes(line: str, column: int) -> int:

@@ -15,13 +15,15 @@ from types import CodeType, TracebackType
 from effectmq.consumers.code.cpython.inside.awaited import awaited_calls
 from effectmq.consumers.code.cpython.inside.later import Calls
 
-__all__ = ["LATER", "evaluate", "explained"]
+__all__ = ["AWAITED", "LATER", "evaluate", "explained"]
 
 _FILE = "<block>"
 #: No name that a block can have by accident.
 _VALUE = "__value_of_the_block__"
 #: Likewise: calls a function of the worker's, to be waited for.
 LATER = "__later__"
+#: Likewise: what is awaited, should it be the result of such a call.
+AWAITED = "__awaited__"
 
 
 def evaluate(
@@ -51,7 +53,7 @@ def evaluate(
         tree = _Later(awaited).visit(tree)
     else:
         # Nothing can run side by side, and an event loop takes long to be there.
-        tree = _Awaits(functions).visit(tree)
+        tree = _Awaits(functions, AWAITED in variables).visit(tree)
     compiled = _compiled(tree)
     running = eval(compiled, variables)
     if inspect.iscoroutine(running):
@@ -85,15 +87,20 @@ def _awaited_at_once(tree: ast.Module) -> set[tuple[int, int]]:
 class _Awaits(ast.NodeTransformer):
     """Calls of the worker's functions have their result at once; there is nothing to await."""
 
-    def __init__(self, functions: Collection[str]) -> None:
+    def __init__(self, functions: Collection[str], of_results: bool) -> None:
         self._functions = functions
+        self._of_results = of_results
 
     def visit_Await(self, node: ast.Await) -> ast.AST:
         self.generic_visit(node)
         called = node.value
-        if isinstance(called, ast.Call) and isinstance(called.func, ast.Name):
-            return called if called.func.id in self._functions else node
-        return node
+        if isinstance(called, ast.Call) and _named(called.func) in self._functions:
+            return called
+        return _of_results(node) if self._of_results else node
+
+
+def _named(called: ast.expr) -> str:
+    return called.id if isinstance(called, ast.Name) else ""
 
 
 class _Later(ast.NodeTransformer):
@@ -109,6 +116,17 @@ class _Later(ast.NodeTransformer):
             later = ast.copy_location(ast.Name(LATER, ast.Load()), called)
             return ast.copy_location(ast.Call(later, [called, *node.args], node.keywords), node)
         return node
+
+    def visit_Await(self, node: ast.Await) -> ast.AST:
+        self.generic_visit(node)
+        return _of_results(node)
+
+
+def _of_results(node: ast.Await) -> ast.AST:
+    """Await what may be the result of a call."""
+    awaited = ast.copy_location(ast.Name(AWAITED, ast.Load()), node.value)
+    value = ast.copy_location(ast.Call(awaited, [node.value], []), node.value)
+    return ast.copy_location(ast.Await(value), node)
 
 
 def explained(error: BaseException, limit_chars: int) -> tuple[str, str]:

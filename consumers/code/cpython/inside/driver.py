@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from effectmq.consumers.code.cpython.inside import clock
-from effectmq.consumers.code.cpython.inside.block import LATER, evaluate, explained
+from effectmq.consumers.code.cpython.inside.block import AWAITED, LATER, evaluate, explained
 from effectmq.consumers.code.cpython.inside.kept import TooLargeError, remember, restore
 from effectmq.consumers.code.cpython.inside.later import Calls
 from effectmq.consumers.code.cpython.inside.timers import Timers
@@ -66,16 +66,17 @@ class _Block:
         self._state_bytes = program["state_bytes"]
         self._depth = program["depth"]
         limit_bytes = program["argument_bytes"]
+        self._calls = Calls(wire, limit_bytes, Timers(clock.install(wire)))
         self._functions = {
-            name: _function(wire, name, limit_bytes) for name in program["functions"]
+            name: _function(wire, name, limit_bytes, self._calls) for name in program["functions"]
         }
         # Code that looks itself up, as that of data classes does, finds itself.
         sys.modules["__main__"] = module = ModuleType("__main__")
         self._variables: dict[str, object] = vars(module)
         self._variables["__builtins__"] = builtins
-        self._calls = Calls(wire, limit_bytes, Timers(clock.install(wire)))
         names = {id(function): name for name, function in self._functions.items()}
         self._variables[LATER] = _later(self._calls, names)
+        self._variables[AWAITED] = self._calls.awaited
         self._own = set(self._variables)
         self._forgotten: dict[str, str] = {}
 
@@ -152,8 +153,9 @@ def _later(calls: Calls, names: dict[int, str]) -> object:
     return later
 
 
-def _function(wire: Wire, name: str, limit_bytes: int) -> object:
+def _function(wire: Wire, name: str, limit_bytes: int, calls: Calls) -> object:
     def function(*args: object, **kwargs: object) -> object:
+        calls.given = True
         return wire.call(name, args, kwargs, limit_bytes)
 
     function.__name__ = function.__qualname__ = name

@@ -9,7 +9,7 @@ order whenever it is run.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from effectmq.consumers.code.cpython.inside.timers import Timers
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Calls"]
+
+_Awaited = Callable[[object], object]
+#: What a call can give.
+_PLAIN: tuple[type, ...] = (type(None), bool, int, float, str, list, dict)
 
 
 class Calls:
@@ -37,6 +41,19 @@ class Calls:
         self._limit_bytes = limit_bytes
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[object]] = {}
+        #: Whether a call had its result at once.
+        self.given = False
+
+    def awaited(self, value: object) -> object:
+        """
+        What can be waited for in place of a value.
+
+        A call that has its result at once is a coroutine for whoever wrote the block, so its result
+        may be awaited and gathered as one.
+        """
+        if not self.given or hasattr(value, "__await__"):
+            return value
+        return _at_hand(value) if isinstance(value, _PLAIN) else value
 
     def begin(
         self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
@@ -83,6 +100,7 @@ class Calls:
             return Loop(Selector())
 
         self._timers.install()
+        _take(asyncio, self.awaited)
         asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
 
     def deliver(self) -> bool:
@@ -98,6 +116,54 @@ class Calls:
             # The end of the turn, too: it is raised where the code waits.
             future.set_exception(problem)
         return True
+
+
+def _take(asyncio: Any, awaited: _Awaited) -> None:
+    """Let what waits for something take results that are there."""
+    for name, taking in _WAITING:
+        setattr(asyncio, name, taking(getattr(asyncio, name), awaited))
+    create: Callable[..., object] = asyncio.TaskGroup.create_task
+
+    def create_task(group: object, one: object, **how: object) -> object:
+        return create(group, awaited(one), **how)
+
+    asyncio.TaskGroup.create_task = create_task
+
+
+def _of_one(function: Callable[..., object], awaited: _Awaited) -> Callable[..., object]:
+    def taking(one: object, *args: object, **how: object) -> object:
+        return function(awaited(one), *args, **how)
+
+    return taking
+
+
+def _of_each(function: Callable[..., object], awaited: _Awaited) -> Callable[..., object]:
+    def taking(*each: object, **how: object) -> object:
+        return function(*map(awaited, each), **how)
+
+    return taking
+
+
+def _of_many(function: Callable[..., object], awaited: _Awaited) -> Callable[..., object]:
+    def taking(many: Iterable[object], *args: object, **how: object) -> object:
+        return function([awaited(one) for one in many], *args, **how)
+
+    return taking
+
+
+_WAITING = (
+    ("gather", _of_each),
+    ("wait_for", _of_one),
+    ("shield", _of_one),
+    ("ensure_future", _of_one),
+    ("create_task", _of_one),
+    ("wait", _of_many),
+    ("as_completed", _of_many),
+)
+
+
+async def _at_hand(value: object) -> object:
+    return value
 
 
 async def _raising(problem: Exception) -> object:
