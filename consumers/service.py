@@ -30,7 +30,8 @@ from effectmq.consumers.permits import declare_and_check
 from effectmq.consumers.pipeline.collector import LIMBO_HANDLER, LIMBO_PREFETCH, collect
 from effectmq.consumers.pipeline.inflight import InFlight
 from effectmq.consumers.pipeline.job import Job
-from effectmq.consumers.pipeline.leases import JournalLeases, Leases, NoLeases
+from effectmq.consumers.pipeline.journal_leases import JournalLeases
+from effectmq.consumers.pipeline.leases import Leases, NoLeases
 from effectmq.consumers.pipeline.reading.unread import STORE, VERSION, running
 from effectmq.consumers.pipeline.road import carry_out
 from effectmq.consumers.pipeline.route import Route

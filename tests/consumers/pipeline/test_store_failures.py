@@ -31,7 +31,7 @@ from effectmq.broker.store.journal.records import (
     Renew,
 )
 from effectmq.consumers.decisions.retry import NO_RETRY
-from effectmq.consumers.pipeline import leases as recording
+from effectmq.consumers.pipeline import journal_leases as leases
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.tagging import Err
 from effectmq.protocol.errors import (
@@ -178,8 +178,8 @@ _CALLS: dict[type, str] = {
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     """Nothing is thrown before it is planned; an outage is asked about again at once."""
-    monkeypatch.setattr(recording, "_AGAIN_S", 0.001)
-    monkeypatch.setattr(recording, "_AGAIN_MAX_S", 0.002)
+    monkeypatch.setattr(leases, "_AGAIN_S", 0.001)
+    monkeypatch.setattr(leases, "_AGAIN_MAX_S", 0.002)
     hurry(monkeypatch)
     return Faults(monkeypatch)
 
@@ -282,14 +282,14 @@ async def test_what_is_unavailable_for_long_leaves_the_effect_unsettled_and_is_s
     assert stage.unsettled("exec_code") == 1
     running = app._running
     assert running is not None
-    records = running._leases
-    assert isinstance(records, recording.JournalLeases)
-    assert "the disk is away" in records.down
+    kept = running._leases
+    assert isinstance(kept, leases.JournalLeases)
+    assert "the disk is away" in kept.down
     assert (app.health.state, app.ready) == ("waiting", False)
     assert app.health.detail.startswith("the journal: ")
     assert "the disk is away" in app.health.detail
     assert await handle.outcome(PATIENCE_S) == DONE
-    assert records.down == ""
+    assert kept.down == ""
     assert app.ready
     actions = [getattr(one, "action", "") for one in caplog.records]
     assert actions.count("journal_down") == 1

@@ -1,0 +1,376 @@
+"""
+The leases of a worker that has a journal, which is asked for as long as it takes to get an answer.
+
+A journal that is unavailable is asked again, less and less often up to a limit, because nothing may
+run unclaimed and nothing may be acknowledged unrecorded. Deliveries that wait for it stay
+unsettled, so a worker whose journal is gone stops taking new ones by itself. Any other failure is
+not asked again: it would come back for ever. It is raised, and the job gives the effect up.
+
+Leases are renewed for all effects together, a few times within each lease. An effect whose lease
+was lost, to another worker or to a cancel, is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from effectmq.broker.store.database.faults import raisable, verdict_of
+from effectmq.broker.store.journal.journal import Journal, Look
+from effectmq.broker.store.journal.records import (
+    Abandon,
+    Accepted,
+    Begin,
+    Claim,
+    ClaimAnswer,
+    Letter,
+    Lost,
+    Record,
+    Release,
+    Renew,
+    WhenDoubtful,
+    effect_of,
+)
+from effectmq.consumers.decisions.retry import LONGEST_WAIT_MS
+from effectmq.consumers.pipeline.leases import JournalRefusalError, Lease, LeftError
+from effectmq.protocol.errors import DatabaseUnavailableError
+from effectmq.protocol.messages.request import Identity, Request
+from effectmq.protocol.text import describe, printable
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
+
+__all__ = ["JournalLeases"]
+
+logger = logging.getLogger("effectmq.worker")
+
+A = TypeVar("A")
+
+#: Between two tries to reach a journal that did not answer, in seconds.
+_AGAIN_S = 0.5
+_AGAIN_MAX_S = 5.0
+_DOUBLINGS = 10
+_MAX_NAME = 200
+#: How many times a lease is renewed before it would run out.
+_RENEWALS_PER_LEASE = 3
+
+
+class JournalLeases:
+    """
+    The leases of one worker, from its journal.
+
+    Args:
+        journal: Open.
+        worker: This worker's name, for people who look at the journal.
+        lease_ms: How long a lease lasts without being renewed.
+        strict: Never grant a claim.
+        counters: ``claims``, ``leases_lost``, ``journal_retries``, ``journal_refusals``.
+    """
+
+    kept = True
+
+    def __init__(
+        self,
+        journal: Journal,
+        worker: str,
+        lease_ms: int,
+        counters: Counter[str],
+        *,
+        strict: bool = False,
+    ) -> None:
+        self._journal = journal
+        # A name that no database keeps would be the end of every effect that it claims.
+        self._worker = printable(worker, _MAX_NAME)
+        self._lease_ms = lease_ms
+        self._strict = strict
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        # Fresh for every process: a claim of an earlier one under the same name is not ours.
+        self._instance = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+        self._watched: dict[Identity, tuple[Lease, Callable[[], None]]] = {}
+        self._left = False
+        self._down_since: float | None = None
+        self._problem = ""
+        #: What waits for an answer of the journal; not what waits to ask it again.
+        self._asked: set[asyncio.Future[Any]] = set()
+        self._said: set[asyncio.Task[None]] = set()
+        self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
+
+    @property
+    def _interval_s(self) -> float:
+        return self._lease_ms / 1_000 / _RENEWALS_PER_LEASE
+
+    @property
+    def down(self) -> str:
+        """What the journal said when it did not answer the last time; empty when it did."""
+        return self._problem if self._down_since is not None else ""
+
+    async def leave(self, timeout_s: float) -> None:
+        """
+        Renew no more, and wait for what was asked; then ask no more.
+
+        Args:
+            timeout_s: What a journal that does not answer may take of the way out, in seconds.
+        """
+        self._renewing.cancel()
+        self._watched.clear()
+        # What was said last is asked in the next turn of the loop.
+        await asyncio.sleep(0)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while self._asked:
+                        await asyncio.wait(self._asked)
+        finally:
+            self._left = True
+            for task in self._said:
+                task.cancel()
+
+    # Asking until there is an answer ---------------------------------------------------------
+
+    async def _ask(self, ask: Callable[[], asyncio.Future[A]]) -> A:
+        """
+        The answer of the journal, however long it is unavailable.
+
+        Raises:
+            JournalRefusalError: When asking again would give the same.
+            LeftError: When the worker has left.
+        """
+        tries = 0
+        while not self._left:
+            try:
+                asked = ask()
+            except Exception as refused:
+                asked = self._refused(refused)
+            self._asked.add(asked)
+            try:
+                answer = await asked
+            except BaseException as raised:
+                problem = _told(asked, raised)
+            else:
+                if self._down_since is not None:
+                    self._note_up()
+                return answer
+            finally:
+                self._asked.discard(asked)
+            if self._left:
+                break
+            if verdict_of(problem) != "unavailable":
+                self._note_failed(problem)
+                raise JournalRefusalError(problem)
+            self._counters["journal_retries"] += 1
+            self._note_down(problem)
+            await asyncio.sleep(min(_AGAIN_S * 2 ** min(tries, _DOUBLINGS), _AGAIN_MAX_S))
+            tries += 1
+        raise LeftError
+
+    def _refused(self, problem: Exception) -> asyncio.Future[Any]:
+        """The answer of a journal that refuses what it is asked before it is asked."""
+        refused: asyncio.Future[Any] = self._loop.create_future()
+        refused.set_exception(raisable(problem))
+        return refused
+
+    def _say(
+        self,
+        ask: Callable[[], asyncio.Future[Accepted | Lost]],
+        then: Callable[[Accepted | Lost | None], None] | None = None,
+    ) -> None:
+        """Tell the journal something; ``then`` hears its answer, or ``None`` when it refuses."""
+
+        async def said() -> None:
+            answer: Accepted | Lost | None = None
+            try:
+                answer = await self._ask(ask)
+            except JournalRefusalError:
+                pass
+            except LeftError:
+                return
+            if then is not None:
+                then(answer)
+
+        task = self._loop.create_task(said())
+        self._said.add(task)
+        task.add_done_callback(self._said.discard)
+
+    def _note_up(self) -> None:
+        if self._down_since is not None:
+            logger.info(
+                "the journal answers again, after %.1f s",
+                self._loop.time() - self._down_since,
+                extra={"action": "journal_up"},
+            )
+            self._down_since = None
+
+    def _note_down(self, problem: Exception) -> None:
+        self._problem = describe(problem)
+        if self._down_since is None:
+            # Once for each outage, not once for each effect that waits.
+            self._down_since = self._loop.time()
+            logger.error(
+                "%s. Effects wait, nothing is acknowledged",
+                self._problem,
+                extra={"action": "journal_down"},
+            )
+
+    def _note_failed(self, problem: Exception) -> None:
+        self._counters["journal_refusals"] += 1
+        logger.error(
+            "the journal does not take what an effect asks of it: %s",
+            describe(problem),
+            exc_info=problem if verdict_of(problem) == "defect" else None,
+            extra={"action": "journal_refusal"},
+        )
+
+    # The port --------------------------------------------------------------------------------
+
+    def claim(
+        self, request: Request, on_uncertain: Callable[[Request], WhenDoubtful]
+    ) -> Coroutine[object, object, ClaimAnswer]:
+        """Ask to run an effect."""
+        command = request.envelope.command
+        due_in_ms = 0
+        if isinstance(command, RuntimeEffectCommandSleep):
+            due_in_ms = min(command.duration_ms, LONGEST_WAIT_MS)
+        asked = Claim(
+            effect_of(request),
+            self._worker,
+            f"{self._instance}-{next(self._numbers)}",
+            self._lease_ms,
+            attempt=request.attempt,
+            due_in_ms=due_in_ms,
+            on_uncertain=on_uncertain(request),
+            parked_as=request.parked_as,
+            strict=self._strict,
+        )
+        self._counters["claims"] += 1
+        return self._ask(partial(self._journal.claim, asked))
+
+    def finish(self, said: Record) -> Coroutine[object, object, Accepted | Lost]:
+        """Record how it ended; durable when it is answered."""
+        return self._ask(partial(self._journal.record, said))
+
+    def release(
+        self, lease: Lease, attempts: int, due_in_ms: int | None
+    ) -> Coroutine[object, object, Accepted | Lost]:
+        """Let go of it until it is due."""
+        said = Release(lease.identity, lease.fence, attempts, due_in_ms)
+        return self._ask(partial(self._journal.hand_back, said))
+
+    def begin(self, lease: Lease) -> Coroutine[object, object, Accepted | Lost]:
+        """Say that its body begins now; durable when it is answered."""
+        return self._ask(partial(self._journal.hand_back, Begin(lease.identity, lease.fence)))
+
+    def hand_back(self, lease: Lease, attempts: int) -> None:
+        """Leave before a body has begun."""
+        said = Release(lease.identity, lease.fence, attempts, None)
+        self._say(partial(self._journal.hand_back, said))
+
+    def abandon(self, lease: Lease) -> None:
+        """Leave while a body may be half done: the lease ends now."""
+        self._say(partial(self._journal.hand_back, Abandon(lease.identity, lease.fence)))
+
+    def posted(self, identity: Identity, parks: int) -> None:
+        """The dead letter of this parking is out."""
+        self._say(partial(self._journal.hand_back, Letter(identity, parks)))
+
+    def look(self, request: Request) -> Coroutine[object, object, Look]:
+        """What is known of an effect, without asking to run it."""
+        return self._ask(partial(self._journal.look, request.identity, request.hash))
+
+    # Leases ----------------------------------------------------------------------------------
+
+    def watch(self, lease: Lease, on_lost: Callable[[], None]) -> None:
+        """Keep the lease renewed."""
+        self._watched[lease.identity] = lease, on_lost
+
+    def unwatch(self, lease: Lease) -> None:
+        """The lease has been given up, or is lost."""
+        watched = self._watched.get(lease.identity)
+        if watched is not None and watched[0] == lease:
+            del self._watched[lease.identity]
+
+    def check(self, identity: Identity) -> None:
+        """Somebody says that this lease is lost: find out now."""
+        watched = self._watched.get(identity)
+        if watched is not None:
+            self._renew(watched[0])
+
+    def confirm(self, lease: Lease, then: Callable[[bool], None]) -> None:
+        """Find out whether the lease is still ours."""
+        said = Renew(lease.identity, lease.fence, self._lease_ms)
+
+        def renewed(answer: Accepted | Lost | None) -> None:
+            if isinstance(answer, Lost):
+                self._lost(lease)
+            # When that cannot be asked at all, the fence decides at the end.
+            then(not isinstance(answer, Lost))
+
+        self._say(partial(self._journal.hand_back, said), renewed)
+
+    def _renew_all(self) -> None:
+        # First of all: whatever becomes of this round, there is a next one.
+        self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
+        for lease, _ in list(self._watched.values()):
+            self._renew(lease)
+
+    def _renew(self, lease: Lease) -> None:
+        said = Renew(lease.identity, lease.fence, self._lease_ms)
+
+        def renewed(done: asyncio.Future[Accepted | Lost]) -> None:
+            problem = _problem_of(done)
+            if problem is None:
+                self._note_up()
+                if isinstance(done.result(), Lost):
+                    self._lost(lease)
+            elif self._left:
+                return
+            elif verdict_of(problem) == "unavailable":
+                # Whoever holds the lease will ask for more, and find out when it is over.
+                self._note_down(problem)
+            else:
+                self._note_failed(problem)
+
+        # One that fails is not repeated by itself: the next round asks again.
+        try:
+            asked = self._journal.hand_back(said)
+        except Exception as problem:
+            asked = self._refused(problem)
+        asked.add_done_callback(renewed)
+
+    def _lost(self, lease: Lease) -> None:
+        watched = self._watched.get(lease.identity)
+        if watched is None or watched[0] != lease:
+            return
+        del self._watched[lease.identity]
+        self._counters["leases_lost"] += 1
+        watched[1]()
+
+
+def _told(asked: asyncio.Future[A], raised: BaseException) -> Exception:
+    """
+    What the journal answered with, when waiting for it raised.
+
+    Raises:
+        BaseException: When it was not the journal that raised: whoever asked is cancelled.
+    """
+    task = asyncio.current_task()
+    ours = task is not None and task.cancelling()
+    problem = None if ours or not asked.done() else _problem_of(asked)
+    if problem is None:
+        raise raised
+    return problem
+
+
+def _problem_of(future: asyncio.Future[A]) -> Exception | None:
+    """What it failed with, in a form that can be handed on."""
+    problem = asyncio.CancelledError() if future.cancelled() else future.exception()
+    if problem is None or isinstance(problem, Exception):
+        return problem
+    # As it is, it would pass for the end of the loop or of a task.
+    return DatabaseUnavailableError(f"the journal was interrupted: {describe(problem)}")
