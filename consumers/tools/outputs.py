@@ -4,13 +4,13 @@ From what a tool function returned or raised to the ``tool_call`` outcome on the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pydantic_core import PydanticSerializationError
 
-from effectmq.consumers.tools.plain_data import member_names, plain
+from effectmq.consumers.tools.plain_data import NotPlainError, member_names, plain
 from effectmq.consumers.tools.results import (
     Control,
     FailTurn,
@@ -44,6 +44,9 @@ from effectmq.protocol.wire.tools import (
     ToolRetryDispositionSafe,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
 __all__ = [
     "completed",
     "exhausted",
@@ -56,6 +59,7 @@ __all__ = [
 #: By their exact types: a member of a ``StrEnum`` is text only once it is taken for its value.
 _KEPT = frozenset((str, int, float, bool, type(None), AttachmentRef))
 _UNSENDABLE = (MalformedError, PydanticSerializationError, RecursionError, TypeError, ValueError)
+_WHOLE = (ToolReturn, FinishTurn, FailTurn, SwitchAgentFrame, ToolCallOutput)
 _MAX_U32 = 2**32 - 1
 
 
@@ -71,6 +75,7 @@ def output_from(result: object) -> ToolCallOutput:
         return result
     try:
         if isinstance(result, ToolReturn):
+            _check_control(result.control)
             control = None if result.control is None else _control(result.control)
             return ToolCallOutput(outcome=_success(result.value), control=control)
         if isinstance(result, FinishTurn | FailTurn | SwitchAgentFrame):
@@ -89,7 +94,7 @@ def _control(asked: Control) -> ToolControl:
         case SwitchAgentFrame():
             return ToolControlSwitchAgentFrame(
                 frame_id=asked.frame_id,
-                initial_nodes=[plain(node) for node in asked.initial_nodes],
+                initial_nodes=[plain(node) for node in _nodes(asked.initial_nodes)],
                 task=asked.task,
             )
         case FinishTurn():
@@ -99,6 +104,27 @@ def _control(asked: Control) -> ToolControl:
                 asked.message, code=asked.code, class_=asked.class_, raw=asked.raw
             )
             return ToolControlFail(failure=_failure_of(problem))
+
+
+def _check_control(asked: object) -> None:
+    if asked is not None and not isinstance(asked, Control):
+        raise NotPlainError(
+            f"found a Python {type(asked).__name__} as the control of a ToolReturn, expected a "
+            "FinishTurn, a FailTurn or a SwitchAgentFrame"
+        )
+
+
+def _nodes(nodes: object) -> Iterable[object]:
+    if isinstance(nodes, str) or not _is_iterable(nodes):
+        raise NotPlainError(
+            f"found a Python {type(nodes).__name__} as the initial nodes of a frame, expected a "
+            "list of plain data"
+        )
+    return nodes
+
+
+def _is_iterable(value: object) -> TypeIs[Iterable[object]]:
+    return isinstance(value, Iterable)
 
 
 def _by_itself(control: ToolControl) -> ToolCallOutput:
@@ -124,6 +150,11 @@ class _Lift:
             return dict(zip(member_names(value), map(self, value.values()), strict=True))
         if is_sequence(value):
             return [self(item) for item in value]
+        if isinstance(value, _WHOLE):
+            # As data it would be asked of nobody, and nobody would know.
+            raise NotPlainError(
+                f"found a {type(value).__name__} inside of a result; return it by itself"
+            )
         return plain(value)
 
 

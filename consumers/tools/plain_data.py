@@ -35,16 +35,20 @@ def plain(value: object) -> object:
     if hasattr(value, "__next__") and is_iterator(value):
         # It may have no end, and work to do for each piece.
         raise NotPlainError(f"found an iterator ({_kind(value)}), expected a list; write list(...)")
+    found = _jsonable(value)
+    if type(found) in (dict, list):
+        # In text they stand side by side still; what wrote the tree has dropped one.
+        json.loads(to_json(value, fallback=_unknown), object_pairs_hook=_all_different)
+    return found
+
+
+def _jsonable(value: object) -> Any:
     try:
-        found: object = to_jsonable_python(value, fallback=_unknown)
-        if type(found) in (dict, list):
-            # In text they stand side by side still; what wrote the tree has dropped one.
-            json.loads(to_json(value, fallback=_unknown), object_pairs_hook=_all_different)
+        return to_jsonable_python(value, fallback=_unknown)
     except UnicodeDecodeError:
         raise NotPlainError(
             "found bytes that are not UTF-8 text; return an Attachment, or base64 text"
         ) from None
-    return found
 
 
 def is_iterator(value: object) -> TypeIs[Iterator[object]]:
@@ -93,7 +97,7 @@ def _name(key: object) -> str:
     if isinstance(key, str):
         # The text of it: what a ``StrEnum`` shows is its business.
         return str.__str__(key)
-    members: dict[str, None] = to_jsonable_python({key: None}, fallback=_unknown)
+    members: dict[str, None] = _jsonable({key: None})
     (name,) = members
     return name
 

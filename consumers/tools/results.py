@@ -16,6 +16,7 @@ from effectmq.protocol.encoding.narrowing import is_dict, is_sequence
 from effectmq.protocol.errors import (
     AttachmentReferenceError,
     AttachmentStoreError,
+    MalformedError,
     PayloadTooLargeError,
     ToolCallError,
 )
@@ -202,6 +203,7 @@ def _replaced(value: object, references: dict[int, AttachmentRef]) -> object:
 async def _put(
     attachment: Attachment, store: AttachmentStore | None, repeatable: bool
 ) -> AttachmentRef:
+    _check(attachment.data, attachment.media_type)
     if store is None:
         raise ToolCallError(
             f"the tool gave an attachment of {len(attachment.data)} bytes, and its worker has no "
@@ -223,6 +225,8 @@ async def _put(
         raise ToolCallError(
             problem.message, code=problem.code, class_="internal", source="runtime"
         ) from None
+    except MalformedError as problem:
+        raise _no_attachment(describe(problem)) from None
     except PayloadTooLargeError as problem:
         raise ToolCallError(
             describe(problem), code=_STORE, class_="resource_limit", source="runtime"
@@ -235,6 +239,23 @@ async def _put(
             source="runtime",
             retry=repeatable,
         ) from None
+
+
+def _check(data: object, media_type: object) -> None:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise _no_attachment(f"its data is a Python {type(data).__name__}, expected bytes")
+    if not isinstance(media_type, str):
+        kind = type(media_type).__name__
+        raise _no_attachment(f"its media type is a Python {kind}, expected text as image/png")
+
+
+def _no_attachment(why: str) -> ToolCallError:
+    return ToolCallError(
+        f"the tool gave an attachment that is none: {why}",
+        code="invalid_tool_result",
+        class_="internal",
+        source="runtime",
+    )
 
 
 def _control(control: Control, references: dict[int, AttachmentRef]) -> Control:

@@ -13,12 +13,22 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
+from effectmq.broker.store.attachments import AttachmentStore
+from effectmq.broker.store.attachments.memory import MemoryObjects
 from effectmq.consumers.tools.outputs import (
     completed,
     exhausted,
     failure,
     failure_from,
     output_from,
+)
+from effectmq.consumers.tools.results import (
+    Attachment,
+    FailTurn,
+    FinishTurn,
+    SwitchAgentFrame,
+    ToolReturn,
+    stored,
 )
 from effectmq.protocol.encoding.codec import MSGPACK, encode_tree
 from effectmq.protocol.encoding.model import to_tree
@@ -274,3 +284,52 @@ def test_the_outcome_of_a_call_repeats_the_call() -> None:
     assert result.duration_ms == 12
     assert [part.type for part in result.model_return.parts] == ["text"]
     assert isinstance(result.output, ToolCallOutput)
+
+
+NO_CONTROL: Any = "finish"
+NO_NODES: Any = "nodes"
+NO_NUMBER: Any = 5
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (ToolReturn(1, NO_CONTROL), "found a Python str as the control"),
+        (ToolReturn(1, FinishTurn), "found a Python type as the control"),  # type: ignore[arg-type]
+        (ToolReturn(ToolReturn(1)), "found a ToolReturn inside of a result"),
+        ([FinishTurn(1)], "found a FinishTurn inside of a result"),
+        ({"a": (FailTurn("m"),)}, "found a FailTurn inside of a result"),
+        (FinishTurn(FailTurn("m")), "found a FailTurn inside of a result"),
+        ([failure("internal", "c", "m")], "found a ToolCallOutput inside of a result"),
+        (FailTurn("m", raw=[SwitchAgentFrame("f")]), "found a SwitchAgentFrame inside"),
+        (SwitchAgentFrame("f", initial_nodes=NO_NODES), "found a Python str as the initial nodes"),
+        (SwitchAgentFrame("f", initial_nodes=NO_NUMBER), "found a Python int as the initial nodes"),
+        ({b"\xff": 1}, "not UTF-8"),
+    ],
+)
+def test_what_is_asked_of_the_session_is_never_lost_in_silence(result: object, words: str) -> None:
+    """Where nobody would look for it, it is refused; and so is what is none."""
+    outcome = output_from(result).outcome
+    assert isinstance(outcome, ToolCallOutcomeFailure)
+    assert outcome.payload.code == "invalid_tool_result"
+    assert words in outcome.payload.message
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type", "options", "words"),
+    [
+        ("text", "image/png", {}, "its data is a Python str, expected bytes"),
+        (None, "image/png", {}, "its data is a Python NoneType"),
+        (b"1", None, {}, "its media type is a Python NoneType"),
+        (b"1", "image/png", {"width": -1}, "width"),
+        (b"1", "image/png", {"width": "a"}, "width"),
+    ],
+)
+async def test_an_attachment_that_is_none_is_named(
+    data: Any, media_type: Any, options: dict[str, Any], words: str
+) -> None:
+    """As a result that cannot be sent, and not as an error of what lies below."""
+    store = AttachmentStore(MemoryObjects("odd"))
+    with pytest.raises(ToolCallError, match=words) as found:
+        await stored([Attachment(data, media_type, **options)], store, repeatable=False)
+    assert found.value.code == "invalid_tool_result"
