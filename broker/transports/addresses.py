@@ -50,10 +50,17 @@ def split_addresses(broker: str) -> tuple[str, ...]:
     Each address as a URL of its own, once, in the order given.
 
     Raises:
-        ConfigurationError: When ``memory://`` stands beside another address, or a host is missing
-            between two commas.
+        ConfigurationError: When ``memory://`` stands beside another address, or a host or an
+            address is missing beside a comma.
     """
-    urls = [url for part in _BETWEEN.split(broker.strip()) for url in _each_host(part)]
+    whole = broker.strip()
+    if whole.startswith(",") or whole.endswith(","):
+        raise ConfigurationError(
+            f"the broker's addresses are {mask_url(whole)!r}, with a comma and no address beside "
+            "it; expected commas between addresses only. In the name of a virtual host it is "
+            "written as %2C"
+        )
+    urls = [url for part in _BETWEEN.split(whole) for url in _each_host(part)]
     schemes = {url.partition("://")[0].lower() for url in urls}
     if len(urls) > 1 and "memory" in schemes:
         raise ConfigurationError(

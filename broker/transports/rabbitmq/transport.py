@@ -20,7 +20,7 @@ from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
 from effectmq.broker.transports.rabbitmq.declaring import declare, missing_queues, restore
 from effectmq.broker.transports.rabbitmq.driver import Link
-from effectmq.broker.transports.rabbitmq.driver.address import read_address
+from effectmq.broker.transports.rabbitmq.driver.address import read_addresses
 from effectmq.broker.transports.rabbitmq.driver.errors import in_use_error
 from effectmq.broker.transports.rabbitmq.driver.waiting import seen
 from effectmq.broker.transports.rabbitmq.looking import Looker
@@ -115,7 +115,7 @@ class RabbitTransport:
     async def __aenter__(self) -> RabbitTransport:
         """Connect; see the port."""
         # All of them, so that a mistake in one does not wait for the day that it is needed.
-        for address in map(read_address, self._urls):
+        for address in read_addresses(self._urls):
             if not address.tls and address.host not in _LOOPBACK:
                 logger.warning(
                     "the connection to %s is not encrypted; use amqps:// outside this machine",

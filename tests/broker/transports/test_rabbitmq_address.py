@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.transports.rabbitmq.driver.address import Address, heartbeat_s, read_address
+from effectmq.broker.transports.rabbitmq.driver.address import (
+    Address,
+    heartbeat_s,
+    read_address,
+    read_addresses,
+)
 from effectmq.protocol.errors import ConfigurationError
 
 
@@ -43,6 +48,9 @@ def test_an_address_is_shown_without_login() -> None:
         "amqp://u:hun/ter2@h/",
         "amqp://u:hun#ter2@h/",
         "amqp://u:hunter2@[::1/",
+        "amqp://u:hunter2@h:0/",
+        "amqp://u:hunter2@h/#vhost",
+        "amqp://u:hunter2@h/v?heartbeat=5#vhost",
     ],
 )
 def test_an_address_that_no_parser_understands_is_refused(url: str) -> None:
@@ -53,6 +61,21 @@ def test_an_address_that_no_parser_understands_is_refused(url: str) -> None:
     assert "hun" not in str(raised.value)
     assert "ter2" not in str(raised.value)
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+def test_a_virtual_host_that_amqp_cannot_name_is_refused() -> None:
+    """The client library would send nothing, and wait for an answer."""
+    assert read_address(f"amqp://h/{'v' * 255}").vhost == "v" * 255
+    with pytest.raises(ConfigurationError, match="is 256 bytes long"):
+        read_address(f"amqp://h/{'v' * 256}")
+
+
+def test_nodes_of_one_cluster_have_one_virtual_host() -> None:
+    """Written in whatever way; with two, what was confirmed would be missing after a change."""
+    same = ["amqp://a", "amqp://b/", "amqps://c/%2F"]
+    assert [address.host for address in read_addresses(same)] == ["a", "b", "c"]
+    with pytest.raises(ConfigurationError, match="virtual hosts /, other; expected the same"):
+        read_addresses([*same, "amqp://d/other"])
 
 
 @pytest.mark.parametrize(

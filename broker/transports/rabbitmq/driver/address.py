@@ -7,18 +7,22 @@ without checking a certificate, or quote a piece of a password that no parser un
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import printable
 from effectmq.protocol.url_options import one_of, read_options, whole_number
 from effectmq.protocol.urls import mask_url
 
-__all__ = ["Address", "heartbeat_s", "read_address"]
+__all__ = ["Address", "heartbeat_s", "read_address", "read_addresses"]
 
 _PORT = 5672
 _TLS_PORT = 5671
+#: AMQP writes its length in one byte.
+_LONGEST_VHOST = 255
 _FILES = ("cafile", "certfile", "keyfile")
 
 
@@ -57,16 +61,37 @@ def read_address(url: str) -> Address:
     except ValueError:
         # Its own text can quote a piece of the password.
         raise _unreadable(url) from None
-    if not host:
+    if not host or port == 0 or "#" in url:
+        # To the client library port 0 is the usual one, and what follows a # is nothing.
         raise _unreadable(url)
     tls = parts.scheme == "amqps"
     _check_options(parts.query)
-    return Address(
-        host=host,
-        port=port or (_TLS_PORT if tls else _PORT),
-        vhost=unquote(parts.path[1:]) or "/",
-        tls=tls,
-    )
+    vhost = unquote(parts.path[1:]) or "/"
+    if len(vhost.encode()) > _LONGEST_VHOST:
+        raise ConfigurationError(
+            f"the virtual host in the broker's address is {len(vhost.encode())} bytes long; AMQP "
+            f"knows names of {_LONGEST_VHOST} bytes at most"
+        )
+    return Address(host=host, port=port or (_TLS_PORT if tls else _PORT), vhost=vhost, tls=tls)
+
+
+def read_addresses(urls: Sequence[str]) -> list[Address]:
+    """
+    Those of all nodes of one cluster.
+
+    Raises:
+        ConfigurationError: When one of them cannot be used, or when they name several virtual
+            hosts: after a change of the node everything would be missing.
+    """
+    addresses = [read_address(url) for url in urls]
+    vhosts = sorted({address.vhost for address in addresses})
+    if len(vhosts) > 1:
+        raise ConfigurationError(
+            f"the broker's addresses name the virtual hosts {printable(', '.join(vhosts), 200)}; "
+            "expected the same in all of them, because they are nodes of one cluster that stand in "
+            "for each other"
+        )
+    return addresses
 
 
 def _unreadable(url: str) -> ConfigurationError:
