@@ -14,8 +14,10 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from effectmq.protocol.errors import ConfigurationError, MalformedError, PayloadTooLargeError
 from effectmq.protocol.identity import invocations
-from effectmq.protocol.tool_calls.from_model import ModelToolCall, calls_from_model
+from effectmq.protocol.text import printable
+from effectmq.protocol.tool_calls.from_model import ModelToolCall, calls_from_model, too_much
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommand,
     RuntimeEffectCommandCheckpoint,
@@ -93,7 +95,13 @@ class ToolCall:
     call_id: str
 
     def prepared(self) -> PreparedToolCall:
-        """The call as an envelope carries it."""
+        """
+        The call as an envelope carries it.
+
+        Raises:
+            MalformedError: When the arguments, the name or the id cannot be sent.
+        """
+        _check(self.args, Mapping, "args", "a dict of arguments by name")
         return PreparedToolCall(
             call_id=self.call_id, tool_name=self.tool_name, args=dict(self.args)
         )
@@ -134,14 +142,27 @@ class Turn:
         )
 
     def tool_envelopes(self, calls: Sequence[ToolCall]) -> list[RuntimeEffectEnvelope]:
-        """The envelopes of a batch of calls, which takes one number together."""
+        """
+        The envelopes of a batch of calls, which takes one number together.
+
+        Raises:
+            ConfigurationError: When two of them have one id, for they would be one effect.
+            MalformedError: When one of them cannot be sent.
+        """
+        prepared = [call.prepared() for call in calls]
+        ids = [call.call_id for call in prepared]
+        for id_ in ids:
+            if ids.count(id_) > 1:
+                raise ConfigurationError(
+                    f"two calls of a batch have the id {printable(id_, 100)!r}; give each its own"
+                )
         batch = self.invocation("tool_call")
         return [
             RuntimeEffectEnvelope(
                 invocation=invocations.tool_call(batch, call.call_id),
-                command=RuntimeEffectCommandToolCall(call=call.prepared()),
+                command=RuntimeEffectCommandToolCall(call=call),
             )
-            for call in calls
+            for call in prepared
         ]
 
     def tool_call(
@@ -177,14 +198,18 @@ class Turn:
         """
         Call the tool that a model asks for, whatever it wrote as arguments.
 
-        Text that is no object of arguments, and a tool that was not on offer, are outcomes with a
-        failure for the model to read, like those of a tool; no worker is asked then.
+        Text that is no object of arguments, arguments that are too large to be sent, and a tool
+        that was not on offer, are outcomes with a failure for the model to read, like those of a
+        tool; no worker is asked then.
 
         Args:
             part: The call, out of the response of the model.
             tools: Those that were on offer; ``None`` leaves it to the worker to know them.
             lane: The lane of the tool, when it has one.
             timeout: How long to wait for the outcome, in seconds; None for no limit.
+
+        Raises:
+            ConfigurationError: When that is no call of a model, or these are no tools.
         """
         lanes = {part.tool_name: lane} if lane else None
         return _only(self.tool_calls_from_model([part], tools=tools, lanes=lanes, timeout=timeout))
@@ -208,10 +233,15 @@ class Turn:
 
         Returns:
             The outcomes in the order of the calls; see ``tool_call_from_model``.
+
+        Raises:
+            ConfigurationError: When these are no calls of a model, or no tools.
+            MalformedError: When these are no lanes.
         """
+        _check(lanes or {}, Mapping, "lanes", "a dict of lanes by the names of their tools")
         calls = calls_from_model(parts, tools)
         # Taken whatever the calls are like, so that the numbers after it are the same ones.
-        batch = self.invocation("tool_call") if parts else None
+        batch = self.invocation("tool_call") if calls else None
         return self._side_by_side(batch, calls, lanes or {}, timeout)
 
     async def _side_by_side(
@@ -232,7 +262,13 @@ class Turn:
                 command=RuntimeEffectCommandToolCall(call=call),
             )
             lane = lanes.get(call.tool_name)
-            outcome = await self._execute(envelope, lane=lane, timeout=timeout)
+            try:
+                outcome = await self._execute(envelope, lane=lane, timeout=timeout)
+            except (MalformedError, PayloadTooLargeError) as problem:
+                failed = too_much(call, problem)
+                if failed is None:
+                    raise
+                return failed
             assert isinstance(outcome, RuntimeEffectOutcomeToolCall)
             return outcome
 
@@ -292,7 +328,11 @@ class Turn:
             replay_key: Tells two equal requests apart.
             cause: On whose behalf.
             timeout: Seconds for everything together; None for no limit.
+
+        Raises:
+            MalformedError: When that is no request.
         """
+        _check(request, LlmRequestSpec, "request", "an LlmRequestSpec")
         invocation = invocations.direct(
             request,
             usage_source,
@@ -311,6 +351,11 @@ class Turn:
     ) -> Running:
         envelope = RuntimeEffectEnvelope(invocation=self.invocation(kind), command=command)
         return self._execute(envelope, timeout=timeout)
+
+
+def _check(value: object, kind: type[object], name: str, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise MalformedError(name, f"found a Python {type(value).__name__}, expected {expected}")
 
 
 async def _only(

@@ -264,7 +264,7 @@ def without_result(
 ) -> tuple[RuntimeEffectOutcomeToolCall, ...]:
     """
     What can be answered for a call whose outcome cannot be sent: that, with its host events if
-    possible, and else without.
+    possible, else without, and at last without the arguments, which may be what is too large.
 
     Args:
         outcome: What cannot be sent.
@@ -282,4 +282,9 @@ def without_result(
         replay=call.replay,
     )
     whole = RuntimeEffectOutcomeToolCall(result=result, host_events=outcome.host_events)
-    return whole, RuntimeEffectOutcomeToolCall(result=result)
+    bare = result.model_copy(update={"args": None})
+    return (
+        whole,
+        RuntimeEffectOutcomeToolCall(result=result),
+        RuntimeEffectOutcomeToolCall(result=bare),
+    )

@@ -3,18 +3,21 @@ From the tool calls that a model asks for to those that a turn runs. Pure.
 
 A model writes its arguments as text, and not every text is an object of arguments: it may be cut
 off, an array, two objects in a row. That is the model's mistake and nobody's error, so it becomes
-what a tool's failure is: an outcome that the model gets to read, under the id of its call.
+what a tool's failure is: an outcome that the model gets to read, under the id of its call. What
+is no call of a model at all is the caller's mistake, and an error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any, Never
+
+from pydantic import BaseModel
 
 from effectmq.protocol.encoding.narrowing import is_array, is_object
-from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.errors import ConfigurationError, MalformedError, PayloadTooLargeError
 from effectmq.protocol.text import printable
 from effectmq.protocol.tool_calls.to_model import model_tool_return
 from effectmq.protocol.wire.llm_request import LlmContentBlockToolCall, LlmToolSpec
@@ -30,13 +33,19 @@ from effectmq.protocol.wire.tools import (
     ToolRetryDispositionNever,
 )
 
-__all__ = ["ModelToolCall", "arguments_from_model", "calls_from_model"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+__all__ = ["ModelToolCall", "arguments_from_model", "calls_from_model", "too_much"]
 
 #: A tool call of a model, as a response has it, or as it stands in the conversation.
 ModelToolCall = LlmOutputPartToolCall | LlmContentBlockToolCall
 
-#: An envelope may be nested twice as deep, and so may the outcome, which has the arguments, too.
-_MAX_DEPTH = 64
+#: A body has 64 levels, and the outcome has the arguments a few of its own deeper than the call.
+_MAX_DEPTH = 56
+#: Python's own limit is a matter of Python; no number of the wire has as many.
+_MOST_DIGITS = 400
+_ARGUMENTS = "command.call.args"
 _EXPECTED = "expected one JSON object with the arguments by name"
 
 
@@ -49,12 +58,13 @@ def arguments_from_model(part: ModelToolCall) -> dict[str, Any]:
 
     Raises:
         MalformedError: When they are no object, or cannot be sent; a sentence for the model.
+        ConfigurationError: When the part is no call of a model.
     """
-    return _read(part)[1]
+    return _read(_checked(part))[1]
 
 
 def calls_from_model(
-    parts: Sequence[ModelToolCall], tools: Iterable[LlmToolSpec] | None = None
+    parts: Iterable[ModelToolCall], tools: Iterable[LlmToolSpec] | None = None
 ) -> list[PreparedToolCall | RuntimeEffectOutcomeToolCall]:
     """
     What becomes of the calls of one answer.
@@ -66,14 +76,17 @@ def calls_from_model(
 
     Returns:
         For each either the call, ready to be run, or the outcome that it has already.
+
+    Raises:
+        ConfigurationError: When they are no calls of a model, or no tools.
     """
-    offered = None if tools is None else [tool.name for tool in tools]
+    offered = None if tools is None else [_name(tool) for tool in _all(tools, "tools")]
     seen: set[str] = set()
     found: list[PreparedToolCall | RuntimeEffectOutcomeToolCall] = []
-    for part in parts:
+    for part in map(_checked, _all(parts, "parts")):
         if part.call_id in seen:
-            id_ = printable(part.call_id, 100)
-            message = f"another call of this answer has the id {id_!r}; expected one for each"
+            id_ = f"the id {printable(part.call_id, 100)!r}" if part.call_id else "no id either"
+            message = f"another call of this answer has {id_}; expected one for each"
             found.append(_failed(part, "invalid_request", "duplicate_call_id", message))
         else:
             found.append(_prepared(part, offered))
@@ -104,8 +117,36 @@ def _no_such_tool(part: ModelToolCall, offered: list[str]) -> str:
     )
 
 
+def too_much(
+    call: PreparedToolCall, problem: MalformedError | PayloadTooLargeError
+) -> RuntimeEffectOutcomeToolCall | None:
+    """
+    The outcome of a call that could not be sent because of what the model gave.
+
+    Args:
+        call: The call.
+        problem: Why no envelope could be made of it, or none that may be sent.
+
+    Returns:
+        ``None`` when it is something else that cannot be sent.
+    """
+    if isinstance(problem, MalformedError):
+        if not problem.path.startswith(_ARGUMENTS):
+            return None
+        found = f"found {printable(problem.problem, 300)}"
+    elif problem.what == "the envelope":
+        found = (
+            f"found a call of {problem.size_bytes} bytes, expected at most {problem.limit_bytes}; "
+            "give less, or a name for what is kept elsewhere"
+        )
+    else:
+        return None
+    message = f"invalid arguments for tool {printable(call.tool_name, 100)}: {found}"
+    return _failed(call, "invalid_request", "invalid_tool_args", message)
+
+
 def _failed(
-    part: ModelToolCall, class_: ToolFailureClass, code: str, message: str
+    part: ModelToolCall | PreparedToolCall, class_: ToolFailureClass, code: str, message: str
 ) -> RuntimeEffectOutcomeToolCall:
     failure = ToolFailure(
         class_=class_,
@@ -118,13 +159,54 @@ def _failed(
     result = CompletedToolCall(
         call_id=part.call_id,
         tool_name=part.tool_name,
-        args=part.input_json,
+        args=part.args if isinstance(part, PreparedToolCall) else part.input_json,
         output=output,
         model_return=model_tool_return(part.call_id, part.tool_name, output),
         duration_ms=0,
         replay=part.replay,
     )
     return RuntimeEffectOutcomeToolCall(result=result, host_events=[])
+
+
+# What the caller gives -------------------------------------------------------------------------
+
+
+def _all(given: object, name: str) -> Iterable[object]:
+    kind = type(given).__name__
+    if not _is_iterable(given) or isinstance(given, str | Mapping | BaseModel):
+        raise ConfigurationError(f"{name} is a Python {kind}; expected a list {_LISTS[name]}")
+    return given
+
+
+_LISTS = {
+    "parts": "of the parts of a response that are tool calls (for one call there is "
+    "tool_call_from_model)",
+    "tools": "of the tools of the request: [app.tools['name'].spec()]",
+}
+
+
+def _is_iterable(value: object) -> TypeIs[Iterable[object]]:
+    return isinstance(value, Iterable)
+
+
+def _checked(part: object) -> ModelToolCall:
+    if not isinstance(part, ModelToolCall):
+        raise ConfigurationError(
+            f"found a Python {type(part).__name__} among the calls of a model, expected an "
+            "LlmOutputPartToolCall or an LlmContentBlockToolCall; take the parts of the response "
+            "whose type is tool_call"
+        )
+    return part
+
+
+def _name(tool: object) -> str:
+    name = getattr(tool, "name", None)
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f"found {printable(repr(tool), 100)} among the tools on offer, expected an "
+            "LlmToolSpec: app.tools['name'].spec()"
+        )
+    return name
 
 
 # The text --------------------------------------------------------------------------------------
@@ -180,7 +262,28 @@ def _no_number(word: str) -> Never:
     raise ValueError(f"{word} is no number of JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise MalformedError("", f"found a number of {len(digits)} digits, {_EXPECTED}")
+    return int(digits)
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object; of two values for one name nobody knows which one is meant."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedError(
+            "",
+            f"found the name {printable(twice, 100)!r} twice in one object, {_EXPECTED}, each once",
+        )
+    return members
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_no_number, parse_int=_whole_number, object_pairs_hook=_members
+)
 
 
 def _deeper(value: object, levels: int) -> bool:

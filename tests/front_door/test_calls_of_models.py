@@ -112,3 +112,34 @@ async def test_numbers_after_a_bad_call_are_those_after_a_good_one() -> None:
         ]
         outcomes = await turn.tool_calls_from_model(parts, tools=[app.tools["get"].spec()])
         assert [one.result.output.outcome.payload for one in outcomes] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"a": "x" * 2_000_000}),
+        json.dumps({"a": [0] * 200_000}),
+        json.dumps({"a": "x" * (1024 * 1024 - 320)}),
+        json.dumps({"a": [0] * 99_980}),
+    ],
+    ids=["too large", "too many values", "too large to be said again", "too many to be said again"],
+)
+async def test_arguments_that_are_too_large_are_told_to_the_model(text: str) -> None:
+    """Whether the call or only its outcome has no room for them; nothing is raised, or parked."""
+    app = Worker("memory://large", journal="none")
+
+    @app.tool
+    def get(a: object = 0) -> str:
+        return "x"
+
+    async with app, Client("memory://large") as client:
+        turn = client.turn("s", "t")
+        part = LlmOutputPartToolCall(call_id="c1", tool_name="get", input_json=text)
+        outcome = await turn.tool_call_from_model(part, timeout=60)
+        failure = outcome.result.output.outcome.payload
+        assert isinstance(failure, ToolFailure)
+        assert failure.code in ("invalid_tool_args", "tool_result_too_large")
+        (read,) = outcome.result.model_return.parts
+        assert read.type == "text"
+        assert failure.message in read.text
+        assert len(read.text) < 1_000

@@ -9,6 +9,7 @@ import pytest
 
 from effectmq.broker.client.turns import ProcessScope, ToolCall, Turn
 from effectmq.protocol.encoding.model import stable_hash
+from effectmq.protocol.errors import ConfigurationError, MalformedError
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.tool_calls.from_model import calls_from_model
@@ -273,3 +274,30 @@ async def test_timeouts_are_passed_on(asked: Asked) -> None:
     await turn(asked).tool_call("t", {}, call_id="c", timeout=1.5)
     await scope(asked).wait("p", timeout=600)
     assert asked.timeouts == [30.0, 1.5, 600]
+
+
+@pytest.mark.parametrize("args", [None, [1], "a", 5])
+def test_arguments_that_are_no_dict_are_refused_with_a_sentence(asked: Asked, args: Any) -> None:
+    """Before a number is taken."""
+    turn = Turn(asked, "s", "t")
+    with pytest.raises(MalformedError, match="expected a dict of arguments"):
+        turn.tool_call("get", args, call_id="c")
+    assert turn.invocation("sleep") == Turn(asked, "s", "t").invocation("sleep")
+
+
+def test_a_batch_has_each_id_once(asked: Asked) -> None:
+    """Two calls with one would be one effect, with two contents."""
+    calls = [ToolCall("get", {"a": number}, "c") for number in range(2)]
+    with pytest.raises(ConfigurationError, match="two calls of a batch have the id 'c'"):
+        Turn(asked, "s", "t").tool_envelopes(calls)
+
+
+async def test_what_is_no_request_and_no_lanes_is_refused_with_a_sentence(asked: Asked) -> None:
+    """Never with an error of what lies below."""
+    turn = Turn(asked, "s", "t")
+    nothing: Any = {}
+    with pytest.raises(MalformedError, match="expected an LlmRequestSpec"):
+        await turn.direct(nothing, usage_source="x")
+    lanes: Any = ["gpu"]
+    with pytest.raises(MalformedError, match="lanes by the names"):
+        turn.tool_calls_from_model([], lanes=lanes)

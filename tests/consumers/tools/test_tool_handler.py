@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 import time
@@ -267,9 +268,30 @@ async def test_host_events_that_are_too_large_are_left_out_with_the_result() -> 
     ]
     prepared = PreparedToolCall(call_id="c", tool_name="t", args={})
     outcome = completed(prepared, output_from("x"), 1, events)
-    whole, short = without_result(outcome, "it is too large")
+    whole, short, shortest = without_result(outcome, "it is too large")
     assert (whole.host_events, short.host_events) == (events, [])
     assert whole.result == short.result
+    assert shortest.result == short.result.model_copy(update={"args": None})
+
+
+async def test_arguments_that_leave_no_room_for_an_outcome_are_left_out_of_it(
+    stage: Stage, app: EffectWorker
+) -> None:
+    """The tool has run, and what became of it cannot be said with them; nothing is parked."""
+
+    @app.tool
+    async def read(a: object) -> str:
+        return "x"
+
+    await stage.start(app)
+    client = await stage.client()
+    nested = json.loads("[" * 59 + "]" * 59)
+    outcome = await client.execute(tool("read", a=nested), timeout=PATIENCE_S)
+    assert isinstance(outcome, RuntimeEffectOutcomeToolCall)
+    assert payload(outcome).code == "tool_result_too_large"
+    assert "nested deeper" in payload(outcome).message
+    assert outcome.result.args is None
+    assert not stage.letters()
 
 
 async def test_a_tool_may_give_a_whole_output(stage: Stage, app: EffectWorker) -> None:

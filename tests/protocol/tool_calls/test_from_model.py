@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
-from effectmq.protocol.errors import MalformedError
-from effectmq.protocol.tool_calls.from_model import arguments_from_model, calls_from_model
+from effectmq.protocol.errors import ConfigurationError, MalformedError, PayloadTooLargeError
+from effectmq.protocol.tool_calls.from_model import arguments_from_model, calls_from_model, too_much
 from effectmq.protocol.wire.llm_request import LlmContentBlockToolCall, LlmToolSpec
-from effectmq.protocol.wire.llm_response import LlmOutputPartToolCall
+from effectmq.protocol.wire.llm_response import LlmOutputPartText, LlmOutputPartToolCall
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeToolCall
 from effectmq.protocol.wire.provider_meta import ProviderReplayMeta
 from effectmq.protocol.wire.tools import (
@@ -64,7 +66,7 @@ def failure(outcome: object, call_id: str = "c1", name: str = "get") -> ToolFail
         (' {"a": 1} ', {"a": 1}),
         ('{"a": "}{"}', {"a": "}{"}),
         ('{"a": "\\ud83d\\ude42"}', {"a": "🙂"}),
-        ('{"a":' + "[" * 63 + "]" * 63 + "}", None),
+        ('{"a":' + "[" * 55 + "]" * 55 + "}", None),
     ],
 )
 def test_an_object_is_the_arguments(text: str, args: dict[str, object] | None) -> None:
@@ -96,8 +98,18 @@ def test_an_object_is_the_arguments(text: str, args: dict[str, object] | None) -
         ('{"a": "\\ud83d"}', "surrogate"),
         ('{"\\ud83d": 1}', "surrogate"),
         ('{"a": 123456789012345678901234567890}', "outside"),
-        ('{"a": ' + "9" * 5_000 + "}", "not JSON"),
-        ('{"a":' + "[" * 65 + "]" * 65 + "}", "levels"),
+        ('{"a": ' + "9" * 5_000 + "}", "a number of 5000 digits"),
+        ('{"a": -' + "9" * 401 + "}", "a number of 402 digits"),
+        ('{"a":' + "[" * 57 + "]" * 57 + "}", "levels"),
+        ('{"a": 1, "a": 2}', "'a' twice"),
+        ('{"a": 1, "\\u0061": 1}', "'a' twice"),
+        ('{"a": [{"b": 1, "c": 2, "b": 3}]}', "'b' twice"),
+        ('{"a": 1}{"a": 1, "a": 2}', "twice"),
+        ('\ufeff{"a": 1}', "not JSON"),
+        ('{"a": 1}\ufeff', "more text after"),
+        ('"{\\"a\\": 1}"', "a text"),
+        ("```json\n{}\n```", "not JSON"),
+        ("\0", "not JSON"),
         ("[" * 100_000, "too deeply"),
         ('{"a":' + "[" * 100_000, "too deeply"),
     ],
@@ -132,3 +144,66 @@ def test_of_two_calls_with_one_id_the_second_is_told() -> None:
     first, second = calls_from_model([part("{}"), part('{"a": 1}')])
     assert isinstance(first, PreparedToolCall)
     assert failure(second).code == "duplicate_call_id"
+
+
+def test_of_two_calls_without_an_id_the_second_is_told() -> None:
+    """One without is none to be told from others."""
+    first, second = calls_from_model([part("{}", call_id=""), part("{}", call_id="")])
+    assert isinstance(first, PreparedToolCall)
+    found = failure(second, call_id="")
+    assert (found.code, "no id either" in found.message) == ("duplicate_call_id", True)
+
+
+NO_PARTS: list[Any] = [None, 5, "text", {}, part("{}"), [None], ["text"], [{"call_id": "c"}]]
+NO_PARTS += [[LlmOutputPartText(text="text")]]
+NO_TOOLS: list[Any] = [5, "get", {"get": spec("get")}, spec("get"), ["get"], [None], [object()]]
+
+
+@pytest.mark.parametrize("parts", NO_PARTS)
+def test_what_is_no_call_of_a_model_is_the_callers_mistake(parts: Any) -> None:
+    """An error with what to give; the model has nothing to do with it."""
+    with pytest.raises(ConfigurationError, match="expected"):
+        calls_from_model(parts)
+
+
+def test_the_arguments_of_no_call_are_the_callers_mistake() -> None:
+    """Likewise."""
+    nothing: Any = {"a": 1}
+    with pytest.raises(ConfigurationError, match="LlmOutputPartToolCall"):
+        arguments_from_model(nothing)
+
+
+@pytest.mark.parametrize("tools", NO_TOOLS)
+def test_what_is_no_tool_is_the_callers_mistake(tools: Any) -> None:
+    """Names are not enough to say so: they are easily another list's."""
+    with pytest.raises(ConfigurationError, match=r"\.spec\(\)"):
+        calls_from_model([part("{}")], tools)
+
+
+def test_calls_and_tools_may_come_one_by_one() -> None:
+    """From whatever can be gone through."""
+    parts = (part("{}", call_id=f"c{number}") for number in range(2))
+    assert len(calls_from_model(parts, iter([spec("get")]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (PayloadTooLargeError("the envelope", 9, 5), "a call of 9 bytes, expected at most 5"),
+        (MalformedError("command.call.args.a[0]", "nested deeper"), "found nested deeper"),
+        (PayloadTooLargeError("the effect scope", 9, 5), None),
+        (MalformedError("invocation", "found nothing"), None),
+    ],
+)
+def test_what_cannot_be_sent_is_told_to_the_model_when_it_is_its_own(
+    problem: MalformedError | PayloadTooLargeError, words: str | None
+) -> None:
+    """And to the caller otherwise."""
+    (call,) = calls_from_model([part('{"a": 1}')])
+    assert isinstance(call, PreparedToolCall)
+    outcome = too_much(call, problem)
+    assert (outcome is None) is (words is None)
+    if words is not None:
+        found = failure(outcome)
+        assert found.code == "invalid_tool_args"
+        assert words in found.message
