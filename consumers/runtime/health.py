@@ -33,6 +33,8 @@ T = TypeVar("T")
 #: How long a step may be under way before it counts as waiting, in seconds.
 _NOTICE_S = 2.0
 _LONGEST_WAIT_S = 5.0
+#: The reason while a step is under way.
+_SILENCE = "no answer so far"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Health:
 
 class Patience:
     """
-    Tries the steps of a start until they succeed; one line in the log for each outage.
+    Tries the steps of a start until they succeed; one line in the log for each outage, and another
+    one where the first could not say why.
 
     Args:
         name: The worker's.
@@ -61,7 +64,8 @@ class Patience:
     def __init__(self, name: str, tell: Callable[[Health], None]) -> None:
         self._name = name
         self._tell = tell
-        self._said = False
+        #: Why it waits, as it was logged; empty while it does not.
+        self._said = ""
 
     async def open(self, what: str, step: Callable[[], Awaitable[T]], *, quick: bool = True) -> T:
         """
@@ -80,7 +84,7 @@ class Patience:
         while True:
             notice = None
             if quick:
-                notice = loop.call_later(_NOTICE_S, self._wait_for, what, "no answer so far")
+                notice = loop.call_later(_NOTICE_S, self._wait_for, what, _SILENCE)
             try:
                 result = await step()
             except Exception as problem:
@@ -97,10 +101,12 @@ class Patience:
             await asyncio.sleep(wait_s)
 
     def _wait_for(self, what: str, why: str) -> None:
+        if why == _SILENCE and self._said:
+            return  # less than what is known already
         self._tell(Health("waiting", f"{what}: {why}"))
-        if self._said:
+        if self._said not in ("", _SILENCE):
             return
-        self._said = True
+        self._said = why
         logger.warning(
             "worker %s is not ready, it waits for %s (%s); it starts by itself when that is back",
             self._name,
@@ -112,7 +118,7 @@ class Patience:
     def _go_on(self, what: str) -> None:
         if not self._said:
             return
-        self._said = False
+        self._said = ""
         self._tell(Health("starting"))
         logger.info(
             "worker %s goes on: %s is back",

@@ -109,7 +109,7 @@ async def test_a_producer_starts_on_the_mute_reply_queue_of_one_that_died(
     await _leave_a_mute_reply_queue(private_broker)
 
     short = TransportSettings(connect_timeout_s=3)
-    with pytest.raises(BrokerUnreachableError, match=f"rabbitmqctl delete_queue {queue}"):
+    with pytest.raises(BrokerUnreachableError, match=f"rabbitmqctl delete_queue --vhost / {queue}"):
         async with EffectClient(
             private_broker.url, identity="p", topology=TOPOLOGY, transport=short
         ):

@@ -20,7 +20,7 @@ from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
 from effectmq.broker.transports.rabbitmq.declaring import declare, missing_queues, restore
 from effectmq.broker.transports.rabbitmq.driver import Link
-from effectmq.broker.transports.rabbitmq.driver.address import read_addresses
+from effectmq.broker.transports.rabbitmq.driver.address import read_address, read_addresses
 from effectmq.broker.transports.rabbitmq.driver.errors import in_use_error
 from effectmq.broker.transports.rabbitmq.driver.waiting import seen
 from effectmq.broker.transports.rabbitmq.looking import Looker
@@ -345,11 +345,12 @@ class RabbitTransport:
         """
         why = self._consuming.failure or "the connection to the broker did not come back"
         if mute:
+            vhost = read_address(self._urls[0]).vhost
+            command = f"rabbitmqctl delete_queue --vhost {vhost} {mute}"
             why = (
                 "the queue does not answer. Look whether a majority of the nodes that it is on is "
                 "running. If all of them are, it has no leader, because its broker was killed in "
-                f"its first second: delete it (rabbitmqctl delete_queue {mute}), which loses what "
-                "is in it"
+                f"its first second: delete it ({command}), which loses what is in it"
             )
         return BrokerUnreachableError(
             f"{doing}: no success within {self._settings.connect_timeout_s:g} s: {why}"
