@@ -18,7 +18,7 @@ workers died with it, and once more is one  ``Run``, alone
 too many
 workers died with it too often              ``Park`` as crash_looping
 otherwise                                   ``Run``
-gave an outcome                             ``Answer``
+its sleep is over                           ``Awake``
 gave a tool failure worth another try       ``Pause`` or ``Delay``, with the next attempt
 lacks what this worker lacks                ``Delay`` to another worker, for a stated time
 raised, and the policy has budget           ``Pause`` or ``Delay``, with the next attempt
@@ -60,7 +60,7 @@ from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
 __all__ = [
     "PARK_REASONS",
-    "Answer",
+    "Awake",
     "Delay",
     "Known",
     "Park",
@@ -136,8 +136,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Send the outcome, then settle."""
+class Awake:
+    """A sleep is over: answer, then settle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def misrouted(request: Request, queue_kind: str) -> Park | None:
 
 def on_arrival(
     request: Request, *, now_ms: int, levels_ms: Sequence[int], max_deaths: int
-) -> Run | Answer | Pause | Delay | Park:
+) -> Run | Awake | Pause | Delay | Park:
     """
     What to do with an effect that may be run.
 
@@ -204,7 +204,7 @@ def on_arrival(
     if due_ms > now_ms:
         return _step(request, due_ms, now_ms, levels_ms, {"due": due_ms})
     if isinstance(command, RuntimeEffectCommandSleep):
-        return Answer()
+        return Awake()
     if request.deaths >= max_deaths:
         return crash_looping(request)
     return Run(alone=0 < request.deaths == max_deaths - 1)

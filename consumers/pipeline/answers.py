@@ -22,8 +22,8 @@ from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 
 __all__ = [
+    "KnownAnswer",
     "Ready",
-    "Reply",
     "content_type_of",
     "encoded_answer",
     "error_json_of",
@@ -46,7 +46,7 @@ class Ready(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class KnownAnswer:
     """
     What a caller is told.
 

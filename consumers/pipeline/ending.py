@@ -21,7 +21,7 @@ from effectmq.consumers.decisions.deaths import (
 )
 from effectmq.consumers.decisions.delivery import Delay, Park
 from effectmq.consumers.pipeline.answers import (
-    Reply,
+    KnownAnswer,
     content_type_of,
     encoded_answer,
     error_json_of,
@@ -48,7 +48,7 @@ __all__ = ["End", "conclude"]
 logger = logging.getLogger("effectmq.worker")
 
 #: What a delivery comes to.
-End = RuntimeEffectOutcome | Park | Delay | Reply | Postpone | Oversize | KeptOutcome
+End = RuntimeEffectOutcome | Park | Delay | KnownAnswer | Postpone | Oversize | KeptOutcome
 
 
 def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
@@ -63,7 +63,7 @@ def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
             return delay(job, end)
         case Park():
             return park(job, end)
-        case Reply():
+        case KnownAnswer():
             return reply(job, end)
         case Postpone():
             return postpone(job, end)
@@ -114,7 +114,7 @@ async def park(job: Job, action: Park) -> None:
     attempt = job.request.attempt if job.request else 1
     told = to_caller(job.request, job.delivery.message, error, attempt=attempt)
     parks = await record(job, error_json=error_json_of(error), park_reason=action.reason)
-    await reply(job, Reply(told, action.reason, parks))
+    await reply(job, KnownAnswer(told, action.reason, parks))
 
 
 async def record(
@@ -148,14 +148,14 @@ async def record(
     return accepted.parks
 
 
-async def reply(job: Job, told: Reply) -> None:
+async def reply(job: Job, told: KnownAnswer) -> None:
     """Publish the dead letter of what was given up, if it may not be out; then answer."""
     if told.park_reason:
         await post(job, told)
     await answer(job, told.answer)
 
 
-async def post(job: Job, told: Reply) -> None:
+async def post(job: Job, told: KnownAnswer) -> None:
     """Publish a dead letter."""
     route, request = job.route, job.request
     code, detail = told.error

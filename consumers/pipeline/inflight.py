@@ -26,7 +26,7 @@ class InFlight(Generic[J]):
     def __len__(self) -> int:
         return len(self._leaders)
 
-    def claim(self, identity: Identity, job: J) -> J:
+    def lead(self, identity: Identity, job: J) -> J:
         """The job that leads for this effect: the given one, unless another came first."""
         return self._leaders.setdefault(identity, job)
 

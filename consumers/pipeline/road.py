@@ -41,7 +41,7 @@ from effectmq.broker.store.journal.records import (
 )
 from effectmq.consumers.decisions.delivery import Delay, Park, busy, misrouted, unkept
 from effectmq.consumers.handler import Lack
-from effectmq.consumers.pipeline.answers import Reply, recorded_result, to_caller
+from effectmq.consumers.pipeline.answers import KnownAnswer, recorded_result, to_caller
 from effectmq.consumers.pipeline.ending import End, conclude
 from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
 from effectmq.consumers.pipeline.leases import JournalRefusalError, Lease, LeftError
@@ -90,20 +90,20 @@ async def arrive(job: Job) -> End | None:
     if request.kind != job.route.kind:
         # By the queue, not by the key: a binding of somebody's own may bring anything here.
         return misrouted(request, job.route.kind)
-    leader = job.route.inflight.claim(request.identity, job)
+    leader = job.route.inflight.lead(request.identity, job)
     while leader is not job:
         job.route.counters["joined"] += 1
         if leader.known.hash != request.hash:
             return conflict(job, leader.known.hash, leader.known.canonical.decode())
         told = leader.told or await job.follow(leader)
         if isinstance(told, Answer):
-            return Reply(told)
+            return KnownAnswer(told)
         if told is not None:
             # Wait as it does, and know of the same deaths.
             deaths = max(request.deaths, leader.known.deaths)
             job.request = replace(request, deaths=deaths)
             return told
-        leader = job.route.inflight.claim(request.identity, job)
+        leader = job.route.inflight.lead(request.identity, job)
     if job.delivery.message.returns and job.route.witnesses is not None:
         return await count_death(job)
     return None
@@ -207,7 +207,7 @@ def denied(job: Job, answer: Recorded | Mismatch | Missing) -> End:
     return other or Park("rejected", "effectmq_replay_missing", sentence)
 
 
-def replay(job: Job, recorded: Recorded) -> Reply:
+def replay(job: Job, recorded: Recorded) -> KnownAnswer:
     """Answer from the record; nothing runs."""
     job.route.counters["replayed"] += 1
     answer = to_caller(
@@ -218,7 +218,7 @@ def replay(job: Job, recorded: Recorded) -> Reply:
         replayed=True,
     )
     # Whoever parked it may have died before its dead letter was out.
-    return Reply(answer, recorded.park_reason, recorded.parks)
+    return KnownAnswer(answer, recorded.park_reason, recorded.parks)
 
 
 # Trouble ---------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from effectmq.broker.store.journal import rules
 from effectmq.broker.store.journal.records import (
     Abandon,
     Accepted,
-    Answer,
     Begin,
     Cancel,
     Cancelled,
@@ -33,6 +32,7 @@ from effectmq.broker.store.journal.records import (
     Lost,
     Mismatch,
     Operation,
+    OperationAnswer,
     Record,
     Recorded,
     Release,
@@ -89,7 +89,7 @@ class Journal:
         except BaseException:
             await self.database.__aexit__()
             raise
-        self._writes: GroupCommit[Operation, Answer] = GroupCommit(self._commit)
+        self._writes: GroupCommit[Operation, OperationAnswer] = GroupCommit(self._commit)
         self._looks: GroupCommit[tuple[Identity, str], Look] = GroupCommit(self._read)
         return self
 
@@ -109,7 +109,7 @@ class Journal:
         """
         await self.database.write(_write_something)
 
-    def _commit(self, operations: list[Operation]) -> asyncio.Future[list[Answer]]:
+    def _commit(self, operations: list[Operation]) -> asyncio.Future[list[OperationAnswer]]:
         return self.database.write(lambda tx: apply(tx, operations))
 
     def _read(self, asked: list[tuple[Identity, str]]) -> asyncio.Future[list[Look]]:

@@ -21,7 +21,6 @@ __all__ = [
     "STATUSES",
     "Abandon",
     "Accepted",
-    "Answer",
     "Begin",
     "Busy",
     "Cancel",
@@ -38,6 +37,7 @@ __all__ = [
     "Missing",
     "OnUncertain",
     "Operation",
+    "OperationAnswer",
     "Record",
     "Recorded",
     "Release",
@@ -382,7 +382,7 @@ class Cancelled:
 
 
 ClaimAnswer = Granted | Recorded | Busy | Mismatch | Missing
-Answer = ClaimAnswer | Accepted | Lost | Cancelled
+OperationAnswer = ClaimAnswer | Accepted | Lost | Cancelled
 
 
 def effect_of(request: Request) -> Effect:

@@ -30,7 +30,6 @@ from effectmq.broker.store.journal.records import (
     STATUSES,
     Abandon,
     Accepted,
-    Answer,
     Begin,
     Busy,
     Cancel,
@@ -45,6 +44,7 @@ from effectmq.broker.store.journal.records import (
     Mismatch,
     Missing,
     Operation,
+    OperationAnswer,
     Record,
     Recorded,
     Release,
@@ -125,7 +125,9 @@ def sound(entry: Entry) -> Entry:
     return replace(entry, status="failed", outcome_json="", error_json=error)
 
 
-def decide(entry: Entry | None, operation: Operation, now: Now) -> tuple[Answer, Entry | None]:
+def decide(
+    entry: Entry | None, operation: Operation, now: Now
+) -> tuple[OperationAnswer, Entry | None]:
     """The answer to any operation, and the entry to write; ``None`` when nothing changes."""
     match operation:
         case Claim():

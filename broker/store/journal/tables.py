@@ -19,13 +19,13 @@ from effectmq.broker.store.journal import rules
 from effectmq.broker.store.journal.records import (
     FINISHED,
     Accepted,
-    Answer,
     Cancel,
     Claim,
     Effect,
     Entry,
     Mismatch,
     Operation,
+    OperationAnswer,
     Record,
     Status,
 )
@@ -66,7 +66,7 @@ _FINISH = (
 )
 
 
-def apply(tx: Transaction, operations: Sequence[Operation]) -> list[Answer]:
+def apply(tx: Transaction, operations: Sequence[Operation]) -> list[OperationAnswer]:
     """
     Carry out operations in one transaction; an answer for each.
 
@@ -75,7 +75,7 @@ def apply(tx: Transaction, operations: Sequence[Operation]) -> list[Answer]:
     circle.
     """
     now = Now(tx.now_ms(), tx.lease_time())
-    answers: dict[int, Answer] = {}
+    answers: dict[int, OperationAnswer] = {}
     rest = _first_claims(tx, _cases(operations), now, answers)
     if all(case.is_plain_record for case in rest):
         rest = _plain_records(tx, rest, now, answers)
@@ -142,7 +142,7 @@ def _cases(operations: Sequence[Operation]) -> list[_Case]:
 
 
 def _first_claims(
-    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, OperationAnswer]
 ) -> list[_Case]:
     """Insert what is claimed for the first time; the cases that are not done with that."""
     claims = [
@@ -164,7 +164,7 @@ def _first_claims(
 
 
 def _plain_records(
-    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, OperationAnswer]
 ) -> list[_Case]:
     """Write down what the holders of leases say; the cases whose lease is not as it should be."""
     rows: list[tuple[Value, ...]] = []
@@ -185,7 +185,7 @@ def _plain_records(
 
 
 def _ruled(
-    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, Answer]
+    tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, OperationAnswer]
 ) -> list[_Case]:
     """Read, apply the rules, and write; the cases that somebody else made in this very moment."""
     found = tx.execute_each(_SELECT + tx.for_update, [_key(tx, case.identity) for case in cases])
@@ -210,7 +210,7 @@ def _ruled(
     return [case for case, rows in zip(new, inserted, strict=True) if not rows]
 
 
-def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> Answer:
+def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> OperationAnswer:
     answer, made = rules.decide(case.entry, operation, now)
     if isinstance(answer, Mismatch):
         known = case.effect

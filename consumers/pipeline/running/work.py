@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import partial
 
 from effectmq.broker.store.journal.records import Accepted
-from effectmq.consumers.decisions.delivery import Answer as AnswerNow
 from effectmq.consumers.decisions.delivery import (
+    Awake,
     Delay,
     Known,
     Park,
@@ -53,7 +53,7 @@ async def work(job: Job) -> End:
         request, now_ms = job.known, route.now_ms()
         if request.due_ms:
             request = job.by_its_clock(request)
-        action: End | Pause | Run | AnswerNow = on_arrival(
+        action: End | Pause | Run | Awake = on_arrival(
             request,
             now_ms=now_ms,
             levels_ms=route.levels_ms,
@@ -69,7 +69,7 @@ async def work(job: Job) -> End:
             action = aside or await after(job, request, *await run(job, request))
         if isinstance(action, Pause):
             await pause(job, action)
-        elif isinstance(action, AnswerNow):
+        elif isinstance(action, Awake):
             return RuntimeEffectOutcomeSleep()
         elif isinstance(action, Park) and action.reason == "crash_looping":
             return crash_looping(job.known, dead_workers(job))

@@ -11,7 +11,7 @@ from tenacity import stop_after_attempt, stop_never, wait_fixed
 
 from effectmq.consumers.decisions.delivery import (
     PARK_REASONS,
-    Answer,
+    Awake,
     Delay,
     Park,
     ParkReason,
@@ -71,7 +71,7 @@ def sleep(duration_ms: int, **facts: int) -> Request:
     return replace(Request.seal(envelope), **facts)
 
 
-def arrive(request: Request, *, now_ms: int = NOW) -> Run | Answer | Pause | Delay | Park:
+def arrive(request: Request, *, now_ms: int = NOW) -> Run | Awake | Pause | Delay | Park:
     """On its own queue."""
     return on_arrival(request, now_ms=now_ms, levels_ms=LEVELS, max_deaths=3)
 
@@ -144,13 +144,13 @@ def test_the_due_time_of_a_sleep_is_fixed_once() -> None:
     assert isinstance(first, Delay)
     later = sleep(10_000, due_ms=first.headers["due"])
     assert arrive(later, now_ms=NOW + 9_500) == Pause(500, {"due": NOW + 10_000})
-    assert arrive(later, now_ms=NOW + 10_000) == Answer()
-    assert arrive(later, now_ms=NOW + 99_999) == Answer()
+    assert arrive(later, now_ms=NOW + 10_000) == Awake()
+    assert arrive(later, now_ms=NOW + 99_999) == Awake()
 
 
 def test_a_sleep_of_nothing_is_over_at_once() -> None:
     """It holds nothing, not even a turn of a queue."""
-    assert arrive(sleep(0)) == Answer()
+    assert arrive(sleep(0)) == Awake()
 
 
 def test_a_sleep_longer_than_time_itself_still_fits_a_header() -> None:

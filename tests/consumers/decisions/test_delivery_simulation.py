@@ -16,7 +16,7 @@ from tenacity import stop_after_attempt, wait_fixed, wait_random_exponential
 from tenacity.wait import wait_base
 
 from effectmq.consumers.decisions.delivery import (
-    Answer,
+    Awake,
     Delay,
     Park,
     Pause,
@@ -207,7 +207,7 @@ class Fleet:
                     self.publish(effect, request.changed(action.headers), now + action.level_ms)
                     self.may_die()
                     return
-                case Answer():
+                case Awake():
                     effect.ends.append(("answered", now))
                     self.may_die()
                     return
@@ -218,7 +218,7 @@ class Fleet:
 
     def attempt(
         self, effect: Effect, request: Request, now: int
-    ) -> tuple[Answer | Pause | Delay | Park, int]:
+    ) -> tuple[Awake | Pause | Delay | Park, int]:
         assert request.attempt <= effect.max_attempts
         assert not request.deadline_ms or now < request.deadline_ms
         if effect.poison:
@@ -229,7 +229,7 @@ class Fleet:
         self.may_die()
         result = effect.result(request.attempt)
         if result == "ok":
-            return Answer(), now
+            return Awake(), now
         if request.deadline_ms and now >= request.deadline_ms:
             return expired(request, now), now
         if result == "again":
@@ -244,7 +244,7 @@ class Fleet:
         )
         return action, now
 
-    def tool_again(self, effect: Effect, request: Request, now: int) -> Answer | Pause | Delay:
+    def tool_again(self, effect: Effect, request: Request, now: int) -> Awake | Pause | Delay:
         policy = ToolRetryPolicySafe(
             max_attempts=effect.max_attempts, base_delay_ms=900, max_delay_ms=0
         )
@@ -252,7 +252,7 @@ class Fleet:
             policy, attempt=request.attempt, after_ms=None, has_call_id=True
         )
         if wait_ms is None:
-            return Answer()
+            return Awake()
         return retry_in(request, wait_ms, now_ms=now, levels_ms=LEVELS, jitter=self.luck)
 
 

@@ -11,23 +11,23 @@ ONE = Identity("t1", "k")
 def test_the_first_job_leads_until_it_is_released() -> None:
     """Later ones are told who leads; another scope or key is another effect."""
     book: InFlight[str] = InFlight()
-    assert book.claim(ONE, "first") == "first"
-    assert book.claim(ONE, "second") == "first"
-    assert book.claim(ONE, "first") == "first", "a retry of the leader leads again"
-    assert book.claim(Identity("t2", "k"), "third") == "third"
-    assert book.claim(Identity("t1", "l"), "fourth") == "fourth"
+    assert book.lead(ONE, "first") == "first"
+    assert book.lead(ONE, "second") == "first"
+    assert book.lead(ONE, "first") == "first", "a retry of the leader leads again"
+    assert book.lead(Identity("t2", "k"), "third") == "third"
+    assert book.lead(Identity("t1", "l"), "fourth") == "fourth"
     assert len(book) == 3
     book.release(ONE, "first")
-    assert book.claim(ONE, "second") == "second"
+    assert book.lead(ONE, "second") == "second"
 
 
 def test_a_job_that_does_not_lead_releases_nothing() -> None:
     """A follower that ends must not free the way for a third."""
     book: InFlight[str] = InFlight()
-    book.claim(ONE, "first")
+    book.lead(ONE, "first")
     book.release(ONE, "second")
     book.release(Identity("t2", "k"), "second")
-    assert book.claim(ONE, "third") == "first"
+    assert book.lead(ONE, "third") == "first"
     book.release(ONE, "first")
     book.release(ONE, "first")
     assert len(book) == 0
