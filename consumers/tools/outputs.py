@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from pydantic_core import PydanticSerializationError
 
 from effectmq.consumers.tools.plain_data import NotPlainError, member_names, plain
+from effectmq.consumers.tools.references import references_in, with_references
 from effectmq.consumers.tools.results import (
     Control,
     FailTurn,
@@ -18,7 +19,7 @@ from effectmq.consumers.tools.results import (
     SwitchAgentFrame,
     ToolReturn,
 )
-from effectmq.protocol.encoding.narrowing import is_dict, is_sequence
+from effectmq.protocol.encoding.narrowing import is_array, is_dict, is_object, is_sequence
 from effectmq.protocol.errors import MalformedError, ToolCallError
 from effectmq.protocol.text import describe
 from effectmq.protocol.tool_calls.to_model import model_tool_return
@@ -155,7 +156,11 @@ class _Lift:
             raise NotPlainError(
                 f"found a {type(value).__name__} inside of a result; return it by itself"
             )
-        return plain(value)
+        found = plain(value)
+        if is_object(found) or is_array(found):
+            references = references_in(value)
+            return with_references(found, references) if references else found
+        return found
 
 
 _lifted = _Lift()

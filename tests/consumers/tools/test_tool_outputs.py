@@ -286,6 +286,52 @@ def test_the_outcome_of_a_call_repeats_the_call() -> None:
     assert isinstance(result.output, ToolCallOutput)
 
 
+class Report(BaseModel):
+    """A model with pictures."""
+
+    cover: AttachmentRef | None = None
+    pages: list[AttachmentRef] = []
+    by_name: dict[str, Any] = {}
+    inner: Report | None = None
+
+
+@dataclass
+class Shown:
+    """A dataclass with one."""
+
+    image: Any
+
+
+OTHER = IMAGE.model_copy(update={"id": "b" * 64, "label": "other"})
+
+
+@pytest.mark.parametrize(
+    ("result", "payload"),
+    [
+        (Shown(IMAGE), {"image": IMAGE}),
+        ([Shown([1, OTHER])], [{"image": [1, OTHER]}]),
+        (Shown({"a": {IMAGE.id, 1}}), None),
+        (
+            Report(cover=IMAGE, pages=[OTHER], by_name={"a": Shown(OTHER)}, inner=Report()),
+            {
+                "cover": IMAGE,
+                "pages": [OTHER],
+                "by_name": {"a": {"image": OTHER}},
+                "inner": {"cover": None, "pages": [], "by_name": {}, "inner": None},
+            },
+        ),
+    ],
+)
+def test_references_inside_of_models_and_dataclasses_stay_references(
+    result: object, payload: object
+) -> None:
+    """So that the model sees them; anything else becomes what it always did."""
+    output = output_from(result)
+    assert isinstance(output.outcome, ToolCallOutcomeSuccess)
+    assert payload is None or output.outcome.payload == payload
+    assert encode_tree(to_tree(output), MSGPACK)
+
+
 NO_CONTROL: Any = "finish"
 NO_NODES: Any = "nodes"
 NO_NUMBER: Any = 5
