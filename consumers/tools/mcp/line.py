@@ -172,6 +172,9 @@ class Line:
     async def close(self) -> None:
         """Leave, and wait until that is done; when there is no time for it, leave at once."""
         self.drop()
+        if not self._connected.done():
+            # A server that does not even answer that is not waited for.
+            self.task.cancel()
         try:
             await asyncio.wait({self.task})
         except asyncio.CancelledError:

@@ -21,7 +21,7 @@ from tests.waiting import eventually
 
 DONE = {"content": [{"type": "text", "text": "done"}]}
 #: For calls that end only by their limit; enough for those that end by themselves.
-LIMIT_S = 3.0
+LIMIT_S = 5.0
 
 
 def done(message: dict[str, Any]) -> Answer:
@@ -166,7 +166,7 @@ async def test_calls_that_hang_keep_neither_connections_nor_the_worker(
 
     async with OddHttp(play) as server:
         server.heard = lambda message: hang(message) if "params" in message else Answer(202)
-        app = stage.worker(concurrency=30, max_abandoned=1)
+        app = stage.worker(concurrency=30, max_abandoned=1, kill_grace_s=PATIENCE_S)
         client = await started(stage, app, server.url, time_limit_s=1.0)
         handles = [await client.submit(calling("other")) for _ in range(30)]
         ends = [payload(await handle.outcome(PATIENCE_S)).code for handle in handles]
@@ -202,6 +202,22 @@ async def test_a_worker_ends_beside_a_server_that_hears_nothing(stage: Stage) ->
         client = await started(stage, app, server.url)
         assert await called(client, "do") == "done"
         server.others = Answer(hold=asyncio.Event())
+        async with asyncio.timeout(PATIENCE_S):
+            await app.stop()
+
+
+async def test_a_worker_ends_while_a_server_does_not_even_answer_its_greeting(
+    stage: Stage,
+) -> None:
+    """Nothing is under way on a line that is not there yet."""
+    async with OddHttp(done) as server:
+        app = stage.worker()
+        client = await started(stage, app, server.url, time_limit_s=1.0, connect_timeout_s=3_600)
+        server.generation = 2
+        server._answer = lambda message, session: (  # type: ignore[method-assign]
+            hang(message) if message["method"] == "initialize" else Answer(404)
+        )
+        assert (await called(client, "do")).code == "timeout"
         async with asyncio.timeout(PATIENCE_S):
             await app.stop()
 
