@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -23,6 +24,8 @@ class Body(httpx2.AsyncByteStream):
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
         self.request = response.request
+        #: What its text is written in, when that is said and is not UTF-8; empty otherwise.
+        self.charset = _charset(response)
         self._pieces = _unpacked(response)
         self._start = b""
 
@@ -45,15 +48,16 @@ class Body(httpx2.AsyncByteStream):
 
     async def whole(self) -> bytes:
         """
-        All of it.
+        All of it, in UTF-8 if it says what it is written in.
 
         Raises:
             ModelCallError: When it cannot be unpacked.
         """
         try:
-            return b"".join([self._start, *[piece async for piece in self._pieces]])
+            content = b"".join([self._start, *[piece async for piece in self._pieces]])
         finally:
             await self.aclose()
+        return content.decode(self.charset, "replace").encode() if self.charset else content
 
     async def aclose(self) -> None:
         """Let go of the connection."""
@@ -65,6 +69,14 @@ class Body(httpx2.AsyncByteStream):
             yield piece
         # The last event counts, too, when a server leaves away the empty line behind it.
         yield b"\n\n"
+
+
+def _charset(response: httpx2.Response) -> str:
+    try:
+        name = codecs.lookup(response.charset_encoding or "utf-8").name
+    except LookupError:
+        return ""
+    return "" if name in ("utf-8", "ascii") else name
 
 
 async def _unpacked(response: httpx2.Response) -> AsyncIterator[bytes]:

@@ -86,7 +86,7 @@ def unreadable_as(form: Form, kind: str, content: bytes) -> ModelCallError:
             raw,
         )
     if form == "json":
-        return unreadable(f"it begins as JSON, {typed}, and is not whole", raw)
+        return unreadable(f"it begins as JSON, {typed}, and is not one whole document", raw)
     return unreadable(f"found text {typed}, expected JSON or events", raw)
 
 

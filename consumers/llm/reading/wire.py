@@ -181,9 +181,10 @@ class _Events(httpx2.AsyncByteStream):
 
     async def _each(self) -> AsyncIterator[httpx2.ServerSentEvent]:
         """The events that have data, up to the one that ends the stream."""
+        kind = f"{EVENTS}; charset={self._body.charset or 'utf-8'}"
         told = httpx2.Response(
             200,
-            headers={"content-type": EVENTS},
+            headers={"content-type": kind},
             stream=self._body,
             request=self._body.request,
         )

@@ -114,6 +114,19 @@ async def test_an_answer_is_read_as_what_it_is_and_not_as_what_was_asked_for(
     assert found.terminal_reason == "stop"
 
 
+@pytest.mark.parametrize("provider", SPEAKING)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_may_be_written_in_what_it_says(provider: str, stream: bool) -> None:
+    """Old servers say Latin-1, and mean it."""
+    for body, kind in ((whole(provider), JSON), (events(provider), EVENTS)):
+        told = body.replace(b'"lo"', b'"l\xf6"').replace(b"Hello", b"Hell\xf6")
+        found = await asked(
+            answer(told, f"{kind}; charset=iso-8859-1"), stream=stream, provider=provider
+        )
+        assert isinstance(found, LlmResponse), found
+        assert found.full_text == "Hell\xf6"
+
+
 async def test_nobody_is_asked_twice_for_an_answer_in_another_form() -> None:
     """The text goes out all the same."""
     async with FakeProvider(WHOLE["anthropic"]) as server:
@@ -165,7 +178,11 @@ FAILING: dict[str, tuple[Callable[[str], Answer], str, str]] = {
     "null": (lambda p: answer(b"null", JSON), "unreadable_response", "found text"),
     "a number": (lambda p: answer(b"7", JSON), "unreadable_response", "found text"),
     "an empty list": (lambda p: answer(b"[]", JSON), "unreadable_response", "no object"),
-    "half of it": (lambda p: answer(whole(p)[:-9], JSON), "unreadable_response", "not whole"),
+    "half of it": (
+        lambda p: answer(whole(p)[:-9], JSON),
+        "unreadable_response",
+        "not one whole document",
+    ),
     "not packed": (
         lambda p: answer(events(p), EVENTS, "gzip"),
         "unreadable_response",
