@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
@@ -100,7 +100,7 @@ class Service:
         self._journal = journal
         self._strict = strict
         self._attachments = attachments
-        self._claims: ClaimCheck | None = None
+        self._bodies: LargeBodies | None = None
         self._names = Names(topology.namespace)
         self._inflight: InFlight[Job] = InFlight()
         self._routes: list[Route[Job]] = []
@@ -187,7 +187,7 @@ class Service:
         if self._attachments is not None:
             store = self._attachments
             await patience.open(f"the attachment store {store.where}", store.__aenter__)
-            self._claims = ClaimCheck(store, max_inline_bytes=transport_settings.max_body_bytes)
+            self._bodies = LargeBodies(store, max_inline_bytes=transport_settings.max_body_bytes)
         self._topology = work_topology(self._levels, self._handlers) | shared_topology(self._levels)
         transport = self._transport = await patience.open(
             f"the broker {mask_url(broker)}", lambda: self._reach(broker, transport_settings)
@@ -195,7 +195,7 @@ class Service:
         most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
         serving = self._serving = Serving(self._name, transport, self._counters)
         replies = ReplyOutbox(
-            transport, most, self._counters, self._claims, serving, self._settings.reply_keep_s
+            transport, most, self._counters, self._bodies, serving, self._settings.reply_keep_s
         )
         self._settlement = Settlement(
             transport, self._names, self._topology, replies, self._counters, serving
@@ -256,8 +256,8 @@ class Service:
         return JournalLeases(journal, self._name, lease_ms, self._counters, strict=self._strict)
 
     async def _close_stores(self) -> None:
-        if self._claims is not None and self._attachments is not None:
-            self._claims = None
+        if self._bodies is not None and self._attachments is not None:
+            self._bodies = None
             await self._attachments.__aexit__()
         if isinstance(self._leases, JournalLeases):
             await self._leases.leave(_CLOSE_S)
@@ -344,7 +344,7 @@ class Service:
             self._chunks,
             self._inflight,
             self._leases,
-            self._claims,
+            self._bodies,
             self._settings,
             self._levels.delay_levels_ms,
             self._name,

@@ -22,7 +22,7 @@ from typing import Self, Unpack
 from effectmq.broker.client.asking_again import AskingAgain
 from effectmq.broker.client.cancelling import announce_cancel
 from effectmq.broker.client.handle import Handle
-from effectmq.broker.client.large_replies import ClaimedReplies
+from effectmq.broker.client.large_replies import LargeReplies
 from effectmq.broker.client.missing import Missing, MissingRoads, not_looked_up
 from effectmq.broker.client.replies import Asked, ReplyBook, ReplyKey
 from effectmq.broker.client.reply_queue import (
@@ -45,7 +45,7 @@ from effectmq.broker.place import (
     unfolded,
 )
 from effectmq.broker.store.attachments import open_attachments
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.journal.choice import open_journal
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.recall import Recall, cancel_error
@@ -183,15 +183,15 @@ class EffectClient:
             if isinstance(store, str)
             else store
         )
-        self._claims: ClaimCheck | None = None
+        self._bodies: LargeBodies | None = None
         self._sealing = self._limits
         if self.attachments is not None:
             most = self._transport_settings.max_body_bytes
-            self._claims = ClaimCheck(self.attachments, max_inline_bytes=most)
-            self._sealing = self._claims.limits(self._limits)
+            self._bodies = LargeBodies(self.attachments, max_inline_bytes=most)
+            self._sealing = self._bodies.limits(self._limits)
         self._book = ReplyBook(self.counters)
         self._asking = AskingAgain(self._book, self._ask_again, self.counters)
-        self._claimed = ClaimedReplies(self._claims, self._book, self._read_reply, self.counters)
+        self._large = LargeReplies(self._bodies, self._book, self._read_reply, self.counters)
         self._transport: Transport | None = None
         self._roads: MissingRoads | None = None
         self._consumer: Consumer | None = None
@@ -293,7 +293,7 @@ class EffectClient:
                 self._pump.cancel()
                 # Not suppress(CancelledError): that would swallow a cancellation of our caller.
                 await asyncio.gather(self._pump, return_exceptions=True)
-            await self._claimed.close()
+            await self._large.close()
         finally:
             self._book.close()
             if transport is not None:
@@ -314,7 +314,7 @@ class EffectClient:
 
     def _take(self, delivery: Delivery) -> None:
         if names.BODY in delivery.message.headers:
-            self._claimed.take(delivery)
+            self._large.take(delivery)
             return
         self._read_reply(delivery.message, self._limits)
         delivery.ack()
@@ -518,7 +518,7 @@ class EffectClient:
             timestamp_s=int(now),
             traceparent=traceparent,
             tracestate=tracestate,
-            out_of_line=self._claims is not None,
+            out_of_line=self._bodies is not None,
             limits=self._sealing,
         )
         # The place for the answer exists before the question is asked.
@@ -641,14 +641,14 @@ class EffectClient:
             return not_looked_up(route, problem)
 
     async def _outgoing(self, message: Message, end: float, limit_s: float) -> Message:
-        if self._claims is None:
+        if self._bodies is None:
             return message
         try:
             async with asyncio.timeout_at(end):
-                return await self._claims.outgoing(message)
+                return await self._bodies.outgoing(message)
         except TimeoutError:
             raise AttachmentStoreError(
-                f"the attachment store {self._claims.store.where} did not take the body within "
+                f"the attachment store {self._bodies.store.where} did not take the body within "
                 f"{limit_s:g} s; nothing was submitted"
             ) from None
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from effectmq.broker.client.replies import ReplyBook
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck, incoming_until_fetched
+from effectmq.broker.store.attachments.large_bodies import LargeBodies, incoming_until_fetched
 from effectmq.broker.transports.port import Delivery
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS, Limits
 from effectmq.protocol.errors import AttachmentError, ProtocolError
@@ -23,7 +23,7 @@ from effectmq.protocol.messages.body_reference import refuse_reference
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.text import describe, printable
 
-__all__ = ["UNFETCHED_CODE", "ClaimedReplies"]
+__all__ = ["UNFETCHED_CODE", "LargeReplies"]
 
 logger = logging.getLogger("effectmq.client")
 
@@ -31,12 +31,12 @@ logger = logging.getLogger("effectmq.client")
 UNFETCHED_CODE = "effectmq_outcome_unavailable"
 
 
-class ClaimedReplies:
+class LargeReplies:
     """
     Fetches the outcomes that are kept out of line, and settles each when it is read.
 
     Args:
-        claims: Fetches bodies; ``None`` when there is no store.
+        bodies: Fetches bodies; ``None`` when there is no store.
         book: Who waits.
         read: Reads a message that is whole.
         counters: ``fetched`` and ``unfetched``.
@@ -44,12 +44,12 @@ class ClaimedReplies:
 
     def __init__(
         self,
-        claims: ClaimCheck | None,
+        bodies: LargeBodies | None,
         book: ReplyBook,
         read: Callable[[Message, Limits], None],
         counters: Counter[str],
     ) -> None:
-        self._claims = claims
+        self._bodies = bodies
         self._book = book
         self._read = read
         self._counters = counters
@@ -57,10 +57,10 @@ class ClaimedReplies:
 
     def take(self, delivery: Delivery) -> None:
         """One outcome has arrived whose body is elsewhere."""
-        if self._claims is None:
+        if self._bodies is None:
             self._leave(delivery)
             return
-        task = asyncio.get_running_loop().create_task(self._fetch(self._claims, delivery))
+        task = asyncio.get_running_loop().create_task(self._fetch(self._bodies, delivery))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -70,14 +70,14 @@ class ClaimedReplies:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _fetch(self, claims: ClaimCheck, delivery: Delivery) -> None:
+    async def _fetch(self, bodies: LargeBodies, delivery: Delivery) -> None:
         try:
-            message = await incoming_until_fetched(claims, delivery.message)
+            message = await incoming_until_fetched(bodies, delivery.message)
         except (AttachmentError, ProtocolError) as problem:
             self._tell(delivery.message, describe(problem))
         else:
             self._counters["fetched"] += 1
-            self._read(message, claims.limits(DEFAULT_LIMITS))
+            self._read(message, bodies.limits(DEFAULT_LIMITS))
         delivery.ack()
 
     def _leave(self, delivery: Delivery) -> None:

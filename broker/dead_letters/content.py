@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.protocol.encoding.codec import MSGPACK, Limits, decode_tree
 from effectmq.protocol.encoding.limits import HARD_MAX_STORED_BODY_BYTES
 from effectmq.protocol.encoding.model import from_tree, to_tree
@@ -98,7 +98,7 @@ def read_content(letter: DeadLetter, limits: Limits | None = None) -> DeadConten
 
 
 async def fetch_content(
-    letter: DeadLetter, limits: Limits | None = None, claims: ClaimCheck | None = None
+    letter: DeadLetter, limits: Limits | None = None, bodies: LargeBodies | None = None
 ) -> DeadContent:
     """
     Decode a letter's body, which is fetched first when it is kept out of line.
@@ -106,15 +106,15 @@ async def fetch_content(
     Args:
         letter: Any dead letter, raw ones included.
         limits: What a worker accepts.
-        claims: Fetches bodies; without it those out of line cannot be looked at.
+        bodies: Fetches bodies; without it those out of line cannot be looked at.
     """
-    if claims is None or names.BODY not in letter.message.headers:
+    if bodies is None or names.BODY not in letter.message.headers:
         return read_content(letter, limits)
     try:
-        message = await claims.incoming(letter.message)
+        message = await bodies.incoming(letter.message)
     except (AttachmentError, ProtocolError) as problem:
         return DeadContent("bytes", None, None, describe(problem))
-    content = read_content(replace(letter, message=message), claims.limits(limits or Limits()))
+    content = read_content(replace(letter, message=message), bodies.limits(limits or Limits()))
     if content.request is None:
         return content
     # What a replay publishes is the small message.

@@ -35,7 +35,7 @@ from effectmq.broker.dead_letters.report import (
     not_as_it_is,
 )
 from effectmq.broker.dead_letters.settling import Act, Key, key_of, settle
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.transports.port import Delivery, Transport
 from effectmq.protocol.encoding.codec import Limits
 from effectmq.protocol.errors import (
@@ -83,7 +83,7 @@ class DeadLetters:
         transport: An open transport.
         topology: The namespace.
         limits: What a worker accepts, to tell what can be replayed.
-        claims: Fetches bodies that are kept out of line; without it their letters stay where they
+        bodies: Fetches bodies that are kept out of line; without it their letters stay where they
             are.
     """
 
@@ -92,12 +92,12 @@ class DeadLetters:
         transport: Transport,
         topology: TopologySettings,
         limits: Limits | None = None,
-        claims: ClaimCheck | None = None,
+        bodies: LargeBodies | None = None,
     ) -> None:
         self._transport = transport
         self._names = Names(topology.namespace)
         self._limits = limits or Limits()
-        self._claims = claims
+        self._bodies = bodies
 
     def browse(self, chosen: DeadFilter = EVERY_LETTER) -> DeadBrowser:
         """
@@ -116,7 +116,7 @@ class DeadLetters:
 
     async def content(self, letter: DeadLetter) -> DeadContent:
         """What is inside a letter, decoded as far as it goes."""
-        return await fetch_content(letter, self._limits, self._claims)
+        return await fetch_content(letter, self._limits, self._bodies)
 
     async def find(self, letter_id: str) -> DeadLetter:
         """
@@ -238,13 +238,13 @@ class DeadLetters:
             AttachmentStoreError: When it is large and could not be stored; likewise.
         """
         letter, pending, others = await self._find(letter_id)
-        limits, claims = self._limits, self._claims
-        edit = edit_letter(letter, document, claims.limits(limits) if claims else limits)
+        limits, bodies = self._limits, self._bodies
+        edit = edit_letter(letter, document, bodies.limits(limits) if bodies else limits)
         if dry_run:
             return edit
         message = self._addressed(edit.message, reply_to)
-        if claims is not None:
-            message = await claims.outgoing(message)
+        if bodies is not None:
+            message = await bodies.outgoing(message)
         published = False
 
         async def act(delivery: Delivery, letter: DeadLetter) -> bool:
@@ -387,7 +387,7 @@ class DeadLetters:
             return message
         headers = dict(message.headers)
         headers.pop(names.OUT_OF_LINE, None)
-        if self._claims is not None:
+        if self._bodies is not None:
             headers[names.OUT_OF_LINE] = True
         return replace(message, reply_to=reply_to, headers=headers)
 

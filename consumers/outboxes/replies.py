@@ -19,7 +19,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, replace
 
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck, outgoing_until_stored
+from effectmq.broker.store.attachments.large_bodies import LargeBodies, outgoing_until_stored
 from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.publishing import UNTAKEN, RefusalWatch, publish_until_known
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
@@ -61,19 +61,19 @@ class _Ready:
 class _Road:
     """The way to one producer: what is ready for it, and whether a message is under way."""
 
-    __slots__ = ("claims", "content_type", "ready", "reply_to", "sending")
+    __slots__ = ("bodies", "content_type", "ready", "reply_to", "sending")
 
-    def __init__(self, reply_to: str, content_type: str, claims: ClaimCheck | None) -> None:
+    def __init__(self, reply_to: str, content_type: str, bodies: LargeBodies | None) -> None:
         self.reply_to = reply_to
         self.content_type = content_type
-        self.claims = claims
+        self.bodies = bodies
         self.ready: deque[_Ready] = deque()
         self.sending: asyncio.Task[None] | None = None
 
     def take(self, max_bytes: int) -> list[_Ready]:
         """The next answers that fit into one message; at least one."""
         batch = [self.ready.popleft()]
-        if self.claims is not None:
+        if self.bodies is not None:
             # What goes out of line goes alone, so that its message can say whose it is.
             return batch
         held = _LIST_BYTES + len(batch[0].encoded)
@@ -92,7 +92,7 @@ class ReplyOutbox:
         transport: Where to publish.
         max_bytes: Size at which a message of several answers is split.
         counters: ``replies`` (outcomes), ``reply_messages``, ``replies_unroutable``.
-        claims: Keeps large answers out of line for producers that can fetch them.
+        bodies: Keeps large answers out of line for producers that can fetch them.
         watch: Hears of what waits for a permission.
         patience_s: For how long a reply queue may refuse an answer or leave it unconfirmed, in
             seconds, before it counts as one that does not exist.
@@ -103,14 +103,14 @@ class ReplyOutbox:
         transport: Transport,
         max_bytes: int,
         counters: Counter[str],
-        claims: ClaimCheck | None = None,
+        bodies: LargeBodies | None = None,
         watch: RefusalWatch | None = None,
         patience_s: float = math.inf,
     ) -> None:
         self._transport = transport
         self.patience_s = patience_s
         self._watch = watch
-        self._claims = claims
+        self._bodies = bodies
         self._max_bytes = min(max_bytes, _MAX_JOINED_BYTES)
         self._counters = counters
         self._loop = asyncio.get_running_loop()
@@ -143,13 +143,13 @@ class ReplyOutbox:
             it must be kept and its reply queue does not exist. Never done after ``abort``.
         """
         # Each way has its own pace: a store that is down must not hold up the small answers.
-        claims = self._claims if out_of_line else None
-        if claims is not None and len(encoded) + _LIST_BYTES <= claims.threshold_bytes:
-            claims = None
-        key = (reply_to, content_type, claims is not None)
+        bodies = self._bodies if out_of_line else None
+        if bodies is not None and len(encoded) + _LIST_BYTES <= bodies.threshold_bytes:
+            bodies = None
+        key = (reply_to, content_type, bodies is not None)
         road = self._roads.get(key)
         if road is None:
-            road = self._roads[key] = _Road(reply_to, content_type, claims)
+            road = self._roads[key] = _Road(reply_to, content_type, bodies)
         sent: asyncio.Future[Message | None] = self._loop.create_future()
         road.ready.append(_Ready(encoded, effect_id, sent, out_of_line, keep))
         if road.sending is None:
@@ -165,7 +165,7 @@ class ReplyOutbox:
         finally:
             road.sending = None
             if not road.ready:
-                del self._roads[road.reply_to, road.content_type, road.claims is not None]
+                del self._roads[road.reply_to, road.content_type, road.bodies is not None]
 
     async def _send(self, road: _Road, batch: list[_Ready]) -> None:
         reply_to = road.reply_to
@@ -176,8 +176,8 @@ class ReplyOutbox:
             correlation_id=correlation(batch[0].effect_id) if len(batch) == 1 else "",
         )
         try:
-            if road.claims is not None:
-                message = await outgoing_until_stored(road.claims, message)
+            if road.bodies is not None:
+                message = await outgoing_until_stored(road.bodies, message)
                 message.headers[names.HASH] = batch[0].hash
             await publish_until_known(
                 self._transport, "", reply_to, message, self._watch, self.patience_s

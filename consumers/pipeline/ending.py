@@ -82,8 +82,8 @@ async def give(job: Job, outcome: RuntimeEffectOutcome) -> None:
     """Record an outcome, then answer with it."""
     route, message = job.route, job.delivery.message
     limits = route.limits
-    if route.claims is not None:
-        limits = answer_limits(route.claims, message, limits)
+    if route.bodies is not None:
+        limits = answer_limits(route.bodies, message, limits)
     ready = ready_answer(job.known, message, outcome, limits, recorded=route.leases.kept)
     if isinstance(ready, Park) and isinstance(outcome, RuntimeEffectOutcomeToolCall):
         # A tool's failure is an outcome: that its result cannot be sent is one, too.
@@ -180,7 +180,7 @@ async def answer(job: Job, told: Answer, encoded: bytes | None = None) -> None:
     """Answer, if anybody wants to know, and those that follow as well; then settle."""
     message = job.delivery.message
     if encoded is None:
-        limits = answer_limits(job.route.claims, message, job.route.limits)
+        limits = answer_limits(job.route.bodies, message, job.route.limits)
         ready = encoded_answer(told, content_type_of(message), limits.max_body_bytes)
         if isinstance(ready, bytes):
             encoded = ready

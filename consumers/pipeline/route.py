@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from typing import Generic, TypeVar
 
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.consumers.fleet.abilities import Abilities
 from effectmq.consumers.fleet.quarantine import Quarantine
 from effectmq.consumers.fleet.witnesses import Witnesses
@@ -40,7 +40,7 @@ class Route(Generic[J]):
         chunks: The way of streamed text.
         inflight: Shared by all routes of the worker.
         leases: What is asked of the journal; shared, too.
-        claims: Keeps large bodies out of line; ``None`` without an attachment store.
+        bodies: Keeps large bodies out of line; ``None`` without an attachment store.
         settings: The worker's.
         levels_ms: The delay levels, ascending.
         worker_name: Noted on dead letters.
@@ -61,7 +61,7 @@ class Route(Generic[J]):
         chunks: ChunkOutbox,
         inflight: InFlight[J],
         leases: Leases,
-        claims: ClaimCheck | None,
+        bodies: LargeBodies | None,
         settings: WorkerSettings,
         levels_ms: tuple[int, ...],
         worker_name: str,
@@ -79,7 +79,7 @@ class Route(Generic[J]):
         self.chunks = chunks
         self.inflight = inflight
         self.leases = leases
-        self.claims = claims
+        self.bodies = bodies
         self.settings = settings
         self.levels_ms = levels_ms
         self.worker_name = worker_name

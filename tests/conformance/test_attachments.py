@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import (
     AttachmentCorruptError,
@@ -253,9 +253,9 @@ async def test_a_message_without_its_body_passes_every_broker(
 ) -> None:
     """Claimed, published, delivered and fetched, it is the message that it was."""
     store = opened(MemoryPlace(f"t-{secrets.token_hex(4)}"), body_threshold_bytes=10)
-    claims = ClaimCheck(store)
+    bodies = LargeBodies(store)
     original = Message(body=b"0123456789!", headers={"effect-hash": "h"}, reply_to="me")
-    small = await claims.outgoing(original)
+    small = await bodies.outgoing(original)
     await transport.publish(names.work_exchange, "tool_call", small)
     consumer = await transport.consume(names.work_queue("tool_call"), prefetch=1)
     async with asyncio.timeout(20):
@@ -263,6 +263,6 @@ async def test_a_message_without_its_body_passes_every_broker(
     delivery.ack()
     found = delivery.message
     assert (found.body, body_reference(found)) == (b"", body_reference(small))
-    whole = await claims.incoming(found)
+    whole = await bodies.incoming(found)
     assert (whole.body, whole.headers) == (original.body, original.headers)
     assert whole.reply_to == "me"

@@ -21,14 +21,14 @@ from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import body_reference, with_body, with_reference
 from effectmq.protocol.messages.message import Message
 
-__all__ = ["ClaimCheck", "incoming_until_fetched", "outgoing_until_stored"]
+__all__ = ["LargeBodies", "incoming_until_fetched", "outgoing_until_stored"]
 
 logger = logging.getLogger("effectmq.claimcheck")
 
 _LONGEST_WAIT_S = 15.0
 
 
-class ClaimCheck:
+class LargeBodies:
     """
     Puts large bodies into the store, and fetches them back.
 
@@ -80,7 +80,7 @@ class ClaimCheck:
             return with_body(message, await self.store.get_body(reference))
 
 
-async def outgoing_until_stored(claims: ClaimCheck, message: Message) -> Message:
+async def outgoing_until_stored(bodies: LargeBodies, message: Message) -> Message:
     """
     ``outgoing``, again and again while the store cannot be used. Cancel it to stop trying.
 
@@ -89,10 +89,10 @@ async def outgoing_until_stored(claims: ClaimCheck, message: Message) -> Message
     Raises:
         PayloadTooLargeError: When the body is too large even for the store.
     """
-    return await _until_usable(claims.outgoing, message)
+    return await _until_usable(bodies.outgoing, message)
 
 
-async def incoming_until_fetched(claims: ClaimCheck, message: Message) -> Message:
+async def incoming_until_fetched(bodies: LargeBodies, message: Message) -> Message:
     """
     ``incoming``, again and again while the store cannot be used. Cancel it to stop trying.
 
@@ -101,7 +101,7 @@ async def incoming_until_fetched(claims: ClaimCheck, message: Message) -> Messag
         AttachmentMissingError: When the body is not there.
         AttachmentCorruptError: When something else is in its place.
     """
-    return await _until_usable(claims.incoming, message)
+    return await _until_usable(bodies.incoming, message)
 
 
 async def _until_usable(move: Callable[[Message], Awaitable[Message]], message: Message) -> Message:

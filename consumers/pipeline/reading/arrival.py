@@ -56,12 +56,12 @@ def read(route: Route[Job], message: Message) -> Request | Unread | None:
         return Oversize(_oversize(len(message.body), route.limits.max_body_bytes))
     if is_kept_outcome(message):
         return KeptOutcome()
-    if route.claims is not None and is_out_of_line(message):
+    if route.bodies is not None and is_out_of_line(message):
         return None
     try:
         return read_request(message, route.limits)
     except ProtocolError as problem:
-        needs = needs_of(message, problem, store=route.claims is not None)
+        needs = needs_of(message, problem, store=route.bodies is not None)
         return _elsewhere(route, message, park_unreadable(problem), needs, "")
 
 
@@ -81,10 +81,10 @@ async def fetch(route: Route[Job], message: Message) -> Request | Unread:
     Raises:
         HandlerError: When this worker has no store.
     """
-    if route.claims is None:
+    if route.bodies is None:
         raise HandlerError("a body is out of line, and this worker has no attachment store")
     found = await read_stored(
-        route.claims, message, route.limits, now_ms=route.now_ms(), levels_ms=route.levels_ms
+        route.bodies, message, route.limits, now_ms=route.now_ms(), levels_ms=route.levels_ms
     )
     if isinstance(found, Postpone):
         route.counters["bodies_postponed"] += 1

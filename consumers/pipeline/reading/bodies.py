@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.consumers.decisions.delivery import Park, park_unreadable
 from effectmq.protocol.encoding.limits import Limits
 from effectmq.protocol.errors import (
@@ -49,13 +49,13 @@ def is_out_of_line(message: Message) -> bool:
 
 
 async def read_stored(
-    claims: ClaimCheck, message: Message, limits: Limits, *, now_ms: int, levels_ms: Sequence[int]
+    bodies: LargeBodies, message: Message, limits: Limits, *, now_ms: int, levels_ms: Sequence[int]
 ) -> Request | Postpone | Park:
     """
     Fetch the body of a request, and read it.
 
     Args:
-        claims: Fetches bodies.
+        bodies: Fetches bodies.
         message: What arrived; ``is_out_of_line`` says whether it is for here.
         limits: What this worker accepts; only the size is that of the store's settings instead.
         now_ms: Unix milliseconds.
@@ -65,8 +65,8 @@ async def read_stored(
         The request, whose message is the small one, for publishing it again; or what to do.
     """
     try:
-        whole = await claims.incoming(message)
-        request = read_request(whole, claims.limits(limits))
+        whole = await bodies.incoming(message)
+        request = read_request(whole, bodies.limits(limits))
     except ProtocolError as problem:
         return park_unreadable(problem)
     except AttachmentMissingError as problem:
@@ -102,18 +102,18 @@ def _later(
     )
 
 
-def answer_limits(claims: ClaimCheck | None, message: Message, limits: Limits) -> Limits:
+def answer_limits(bodies: LargeBodies | None, message: Message, limits: Limits) -> Limits:
     """
     What an answer may be.
 
     Args:
-        claims: Keeps bodies out of line, if this worker has a store.
+        bodies: Keeps bodies out of line, if this worker has a store.
         message: The request.
         limits: What an answer in a message may be.
     """
-    if claims is None or not _can_fetch(message):
+    if bodies is None or not _can_fetch(message):
         return limits
-    return claims.limits(limits)
+    return bodies.limits(limits)
 
 
 def _can_fetch(message: Message) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from effectmq.broker.store.attachments import open_attachments
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.cli.setting_options import add_named_options, place_of
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.text import printable
@@ -23,7 +23,7 @@ __all__ = [
     "add_journal_option",
     "add_json_option",
     "add_quiet_option",
-    "claims_of",
+    "bodies_of",
     "is_memory",
     "positive",
     "route",
@@ -102,13 +102,13 @@ def add_action(
     return parser
 
 
-def claims_of(args: argparse.Namespace) -> ClaimCheck | None:
+def bodies_of(args: argparse.Namespace) -> LargeBodies | None:
     """What fetches bodies out of line; ``None`` without an attachment store."""
     place = place_of(args)
     store = place.attachments
     if isinstance(store, str):
         store = open_attachments(store, namespace=place.topology.namespace)
-    return None if store is None else ClaimCheck(store)
+    return None if store is None else LargeBodies(store)
 
 
 def is_memory(broker: str) -> bool:

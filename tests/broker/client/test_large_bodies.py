@@ -12,7 +12,7 @@ import pytest
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.client.handle import Handle
 from effectmq.broker.client.large_replies import UNFETCHED_CODE
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.memory import MemoryObjects
 from effectmq.broker.transports.port import Consumer, Delivery
 from effectmq.broker.transports.settings import TransportSettings
@@ -34,7 +34,7 @@ from effectmq.protocol.messages.reply import Reply, encode_reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.topology import work_topology
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeExecCode
-from tests.consumers.pipeline.broken_store import BreakableObjects, make_claims
+from tests.consumers.pipeline.broken_store import BreakableObjects, make_bodies
 from tests.consumers.stage import NAMES, PATIENCE_S, Stage, code, logged
 from tests.waiting import eventually
 
@@ -56,12 +56,12 @@ class Loop:
         self.settled = 0
         self._deliveries = aiter(consumer)
 
-    async def take(self, claims: ClaimCheck) -> tuple[Delivery, Request]:
+    async def take(self, bodies: LargeBodies) -> tuple[Delivery, Request]:
         """The next effect."""
         async with asyncio.timeout(PATIENCE_S):
             delivery = await anext(self._deliveries)
         read = await read_stored(
-            claims, delivery.message, DEFAULT_LIMITS, now_ms=1, levels_ms=(1_000,)
+            bodies, delivery.message, DEFAULT_LIMITS, now_ms=1, levels_ms=(1_000,)
         )
         assert isinstance(read, Request)
         return delivery, read
@@ -85,19 +85,19 @@ class Loop:
 
 
 @pytest.fixture
-def made() -> tuple[ClaimCheck, BreakableObjects]:
+def made() -> tuple[LargeBodies, BreakableObjects]:
     """A store that both sides have."""
-    return make_claims(threshold_bytes=1_000)
+    return make_bodies(threshold_bytes=1_000)
 
 
 @pytest.fixture
-def claims(made: tuple[ClaimCheck, BreakableObjects]) -> ClaimCheck:
+def bodies(made: tuple[LargeBodies, BreakableObjects]) -> LargeBodies:
     """The claim check."""
     return made[0]
 
 
 @pytest.fixture
-def objects(made: tuple[ClaimCheck, BreakableObjects]) -> BreakableObjects:
+def objects(made: tuple[LargeBodies, BreakableObjects]) -> BreakableObjects:
     """What is below it."""
     return made[1]
 
@@ -114,11 +114,11 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 @pytest.fixture
-async def worker(stage: Stage, claims: ClaimCheck) -> Loop:
+async def worker(stage: Stage, bodies: LargeBodies) -> Loop:
     """Somebody at work."""
     transport = await stage.transport()
     consumer = await transport.consume(NAMES.work_queue("exec_code"), prefetch=10)
-    return Loop(stage, consumer, ReplyOutbox(transport, 10_000, Counter(), claims))
+    return Loop(stage, consumer, ReplyOutbox(transport, 10_000, Counter(), bodies))
 
 
 def waiting(stage: Stage) -> list[Message]:
@@ -128,9 +128,9 @@ def waiting(stage: Stage) -> list[Message]:
     return list(queue.ready)
 
 
-async def answered(worker: Loop, claims: ClaimCheck, text: str) -> Request:
+async def answered(worker: Loop, bodies: LargeBodies, text: str) -> Request:
     """Carry out the next effect."""
-    delivery, request = await worker.take(claims)
+    delivery, request = await worker.take(bodies)
     worker.answer(delivery, request, text)
     return request
 
@@ -141,12 +141,12 @@ async def outcome(handle: Handle) -> RuntimeEffectOutcome:
 
 
 async def test_a_large_effect_and_its_large_outcome_go_round_the_broker(
-    stage: Stage, claims: ClaimCheck, worker: Loop
+    stage: Stage, bodies: LargeBodies, worker: Loop
 ) -> None:
     """Both are over the limit of the broker's messages, and neither is in one."""
-    client = await stage.client("me", attachments=claims.store)
+    client = await stage.client("me", attachments=bodies.store)
     handle = await client.submit(code(LARGE))
-    delivery, request = await worker.take(claims)
+    delivery, request = await worker.take(bodies)
     assert request.envelope == code(LARGE)
     assert delivery.message.body == b""
     assert body_reference(delivery.message) is not None
@@ -158,13 +158,13 @@ async def test_a_large_effect_and_its_large_outcome_go_round_the_broker(
 
 
 async def test_small_ones_stay_in_their_messages(
-    stage: Stage, claims: ClaimCheck, objects: BreakableObjects, worker: Loop
+    stage: Stage, bodies: LargeBodies, objects: BreakableObjects, worker: Loop
 ) -> None:
     """With a store nothing else changes, but for the word that one is there."""
-    client = await stage.client("me", attachments=claims.store)
+    client = await stage.client("me", attachments=bodies.store)
     handle = await client.submit(code("1"))
     (message,) = waiting(stage) or (None,)
-    request = await answered(worker, claims, "small")
+    request = await answered(worker, bodies, "small")
     assert message is None or message.body
     assert request.message.headers[names.OUT_OF_LINE] is True
     assert await outcome(handle) == done("small")
@@ -184,8 +184,8 @@ async def test_without_a_store_nothing_changes(stage: Stage) -> None:
 
 async def test_an_effect_over_the_stores_own_limit_is_refused(stage: Stage) -> None:
     """Before anything is stored or sent."""
-    claims, objects = make_claims(max_body_bytes=1_000_000)
-    client = await stage.client(attachments=claims.store)
+    bodies, objects = make_bodies(max_body_bytes=1_000_000)
+    client = await stage.client(attachments=bodies.store)
     with pytest.raises(PayloadTooLargeError, match="the limit is 1000000"):
         await client.submit(code(LARGE))
     assert objects.objects == {}
@@ -194,18 +194,18 @@ async def test_an_effect_over_the_stores_own_limit_is_refused(stage: Stage) -> N
 
 async def test_what_the_transport_does_not_take_goes_to_the_store(stage: Stage) -> None:
     """Also below the threshold, since there is no other way."""
-    claims, objects = make_claims(threshold_bytes=1_000_000)
+    bodies, objects = make_bodies(threshold_bytes=1_000_000)
     settings = TransportSettings(max_body_bytes=5_000)
-    client = await stage.client(attachments=claims.store, transport=settings)
+    client = await stage.client(attachments=bodies.store, transport=settings)
     await client.submit(code("x" * 6_000))
     assert len(objects.objects) == 1
 
 
 async def test_a_store_that_is_down_refuses_the_effect_and_sends_nothing(
-    stage: Stage, claims: ClaimCheck, objects: BreakableObjects
+    stage: Stage, bodies: LargeBodies, objects: BreakableObjects
 ) -> None:
     """The caller hears of it; small effects go on."""
-    client = await stage.client(attachments=claims.store)
+    client = await stage.client(attachments=bodies.store)
     objects.broken = True
     with pytest.raises(AttachmentStoreError, match="the store is down"):
         await client.execute(code(LARGE), timeout=PATIENCE_S)
@@ -215,10 +215,10 @@ async def test_a_store_that_is_down_refuses_the_effect_and_sends_nothing(
 
 
 async def test_a_store_that_does_not_answer_takes_no_longer_than_the_caller_gives(
-    stage: Stage, claims: ClaimCheck, objects: BreakableObjects, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, bodies: LargeBodies, objects: BreakableObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing hangs."""
-    client = await stage.client(attachments=claims.store)
+    client = await stage.client(attachments=bodies.store)
 
     async def never(name: str, data: bytes) -> None:
         await asyncio.get_running_loop().create_future()
@@ -231,15 +231,15 @@ async def test_a_store_that_does_not_answer_takes_no_longer_than_the_caller_give
 
 async def test_an_outcome_waits_for_a_store_that_is_down_and_holds_up_no_other(
     stage: Stage,
-    claims: ClaimCheck,
+    bodies: LargeBodies,
     objects: BreakableObjects,
     worker: Loop,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """On the worker's side when it is sent, on the client's when it is read; nothing is lost."""
-    client = await stage.client("me", attachments=claims.store)
+    client = await stage.client("me", attachments=bodies.store)
     large, small = [await client.submit(code(text, text)) for text in ("large", "small")]
-    first, second = await worker.take(claims), await worker.take(claims)
+    first, second = await worker.take(bodies), await worker.take(bodies)
     objects.broken = True
     worker.answer(*first, LARGE)
     worker.answer(*second, "small")
@@ -253,36 +253,36 @@ async def test_an_outcome_waits_for_a_store_that_is_down_and_holds_up_no_other(
 
 
 async def test_an_outcome_that_is_being_fetched_comes_back_to_the_next_client(
-    stage: Stage, claims: ClaimCheck, objects: BreakableObjects, worker: Loop
+    stage: Stage, bodies: LargeBodies, objects: BreakableObjects, worker: Loop
 ) -> None:
     """It was not settled, because it was not read."""
     async with EffectClient(
-        stage.url, identity="me", topology=stage.topology, attachments=claims.store
+        stage.url, identity="me", topology=stage.topology, attachments=bodies.store
     ) as client:
         await client.submit(code())
-        delivery, request = await worker.take(claims)
+        delivery, request = await worker.take(bodies)
         objects.unreadable = True
         worker.answer(delivery, request, LARGE)
         await eventually(lambda: objects.refused)
         assert client.counters["fetched"] == 0
     objects.unreadable = False
-    again = await stage.client("me", attachments=claims.store)
+    again = await stage.client("me", attachments=bodies.store)
     assert await outcome(again.attach(code())) == done(LARGE)
 
 
 @pytest.mark.parametrize("damage", [None, b"something else"])
 async def test_an_outcome_that_is_gone_is_told_to_whoever_waits(
     stage: Stage,
-    claims: ClaimCheck,
+    bodies: LargeBodies,
     objects: BreakableObjects,
     worker: Loop,
     damage: bytes | None,
 ) -> None:
     """Missing and damaged ones; nobody waits in vain."""
-    sender = await stage.client("other", attachments=claims.store)
+    sender = await stage.client("other", attachments=bodies.store)
     handle = await sender.submit(code())
-    delivery, request = await worker.take(claims)
-    message = await claims.outgoing(
+    delivery, request = await worker.take(bodies)
+    message = await bodies.outgoing(
         Message(body=b"x" * 2_000, type="effect.outcome.v1", headers={names.HASH: request.hash})
     )
     (name,) = objects.objects
@@ -300,31 +300,31 @@ async def test_an_outcome_that_is_gone_is_told_to_whoever_waits(
 
 
 async def test_a_client_without_a_store_leaves_the_outcome_for_one_with(
-    stage: Stage, claims: ClaimCheck, worker: Loop, caplog: pytest.LogCaptureFixture
+    stage: Stage, bodies: LargeBodies, worker: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever waits hears what to do, and the outcome stays in the queue."""
     async with EffectClient(
-        stage.url, identity="me", topology=stage.topology, attachments=claims.store
+        stage.url, identity="me", topology=stage.topology, attachments=bodies.store
     ) as client:
         await client.submit(code())
-    await answered(worker, claims, LARGE)
+    await answered(worker, bodies, LARGE)
     await eventually(lambda: stage.ready(NAMES.reply_queue("me")) == 1)
     async with EffectClient(stage.url, identity="me", topology=stage.topology) as client:
         handle = client.attach(code())
         with pytest.raises(EffectFailedError, match="set EFFECTMQ_ATTACHMENTS"):
             await outcome(handle)
     assert logged(caplog, "reply_unfetched")
-    again = await stage.client("me", attachments=claims.store)
+    again = await stage.client("me", attachments=bodies.store)
     assert await outcome(again.attach(code())) == done(LARGE)
 
 
 async def test_a_producer_that_cannot_fetch_gets_its_outcome_in_the_message(
-    stage: Stage, claims: ClaimCheck, objects: BreakableObjects, worker: Loop
+    stage: Stage, bodies: LargeBodies, objects: BreakableObjects, worker: Loop
 ) -> None:
     """Over the threshold too; a producer in another language knows nothing of stores."""
     client = await stage.client("me")
     handle = await client.submit(code())
-    delivery, request = await worker.take(claims)
+    delivery, request = await worker.take(bodies)
     reply = Reply(request.effect_id, request.replay_key, request.hash, done("x" * 5_000))
     sent = worker.outbox.add("t.reply.me", MSGPACK, encode_reply(reply, MSGPACK), "1")
     sent.add_done_callback(lambda _: delivery.ack())
@@ -344,7 +344,7 @@ async def test_a_store_can_be_named_by_its_address(stage: Stage) -> None:
 
 
 async def test_a_client_does_not_open_with_a_store_that_cannot_be_used(
-    stage: Stage, objects: BreakableObjects, claims: ClaimCheck, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, objects: BreakableObjects, bodies: LargeBodies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mistake shows at start, not at the first large effect."""
 
@@ -353,12 +353,12 @@ async def test_a_client_does_not_open_with_a_store_that_cannot_be_used(
 
     monkeypatch.setattr(objects, "open", refuse)
     with pytest.raises(AttachmentStoreError, match="no such bucket"):
-        await stage.client("me", attachments=claims.store)
+        await stage.client("me", attachments=bodies.store)
     await stage.client("me")
 
 
 async def test_a_worker_without_a_store_parks_the_effect_and_says_what_to_do(
-    stage: Stage, claims: ClaimCheck
+    stage: Stage, bodies: LargeBodies
 ) -> None:
     """The letter has the reference, so that it can be replayed when the worker has a store."""
     app = stage.worker()
@@ -368,7 +368,7 @@ async def test_a_worker_without_a_store_parks_the_effect_and_says_what_to_do(
         raise AssertionError("it cannot be read")
 
     await stage.start(app)
-    client = await stage.client("me", attachments=claims.store)
+    client = await stage.client("me", attachments=bodies.store)
     with pytest.raises(EffectFailedError, match="set EFFECTMQ_ATTACHMENTS") as failed:
         await client.execute(code(LARGE), timeout=PATIENCE_S)
     assert failed.value.code == "effectmq_malformed"

@@ -15,7 +15,7 @@ from effectmq.broker.client import asking_again
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.client.reply_queue import may_be_replaced, replace_mute
 from effectmq.broker.store.attachments import open_attachments
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.settings import AttachmentSettings
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
@@ -142,7 +142,7 @@ async def test_outcomes_that_cannot_be_read_are_not_deleted(
     store = open_attachments(f"file://{tmp_path}", AttachmentSettings(body_threshold_bytes=1))
     assert store is not None
     async with store:
-        await transport.publish("", QUEUE, await ClaimCheck(store).outgoing(answer(client, "1")))
+        await transport.publish("", QUEUE, await LargeBodies(store).outgoing(answer(client, "1")))
 
     with pytest.raises(TopologyError, match="attachment store"):
         await client.__aenter__()

@@ -11,7 +11,7 @@ import pytest
 
 from effectmq.broker.dead_letters.content import dead_record
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.protocol.encoding.canonical import sha256_hex
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
 from effectmq.protocol.encoding.model import to_tree
@@ -21,35 +21,35 @@ from effectmq.protocol.messages.dead_letter import dead_message
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Request, read_request
 from tests.broker.dead_letters.stage import DeadStage, dead_stage
-from tests.consumers.pipeline.broken_store import BreakableObjects, make_claims
+from tests.consumers.pipeline.broken_store import BreakableObjects, make_bodies
 
 EVERY = DeadFilter()
 
 
 @pytest.fixture
-def made() -> tuple[ClaimCheck, BreakableObjects]:
+def made() -> tuple[LargeBodies, BreakableObjects]:
     """A store."""
-    return make_claims(threshold_bytes=1_000)
+    return make_bodies(threshold_bytes=1_000)
 
 
 @pytest.fixture
-async def stage(made: tuple[ClaimCheck, BreakableObjects]) -> AsyncIterator[DeadStage]:
+async def stage(made: tuple[LargeBodies, BreakableObjects]) -> AsyncIterator[DeadStage]:
     """A namespace whose letters are looked at with the store."""
     async with dead_stage(f"memory://{secrets.token_hex(4)}", "t") as opened:
-        opened.letters = DeadLetters(opened.transport, opened.topology, claims=made[0])
+        opened.letters = DeadLetters(opened.transport, opened.topology, bodies=made[0])
         yield opened
 
 
-async def park(stage: DeadStage, claims: ClaimCheck, size: int = 2_000_000) -> Request:
+async def park(stage: DeadStage, bodies: LargeBodies, size: int = 2_000_000) -> Request:
     """Park an effect as a worker does that fetched its body: the small message."""
     sealed = Request.seal(
         stage.code("x" * size),
         reply_to="me",
         out_of_line=True,
-        limits=claims.limits(DEFAULT_LIMITS),
+        limits=bodies.limits(DEFAULT_LIMITS),
     )
     letter = dead_message(
-        await claims.outgoing(sealed.message),
+        await bodies.outgoing(sealed.message),
         kind="exec_code",
         route="exec_code",
         reason="exhausted",
@@ -63,7 +63,7 @@ async def park(stage: DeadStage, claims: ClaimCheck, size: int = 2_000_000) -> R
 
 
 async def test_its_envelope_is_shown_with_size_and_hash_of_the_body(
-    stage: DeadStage, made: tuple[ClaimCheck, BreakableObjects]
+    stage: DeadStage, made: tuple[LargeBodies, BreakableObjects]
 ) -> None:
     """As if it were in the message, and ready to replay as the small one."""
     sealed = await park(stage, made[0])
@@ -80,7 +80,7 @@ async def test_its_envelope_is_shown_with_size_and_hash_of_the_body(
 
 
 async def test_a_replay_publishes_the_small_message(
-    stage: DeadStage, made: tuple[ClaimCheck, BreakableObjects]
+    stage: DeadStage, made: tuple[LargeBodies, BreakableObjects]
 ) -> None:
     """And its body is still where it was."""
     sealed = await park(stage, made[0])
@@ -103,11 +103,11 @@ async def test_a_replay_publishes_the_small_message(
     ],
 )
 async def test_a_letter_whose_body_cannot_be_had_stays_where_it_is(
-    stage: DeadStage, made: tuple[ClaimCheck, BreakableObjects], trouble: str, problem: str
+    stage: DeadStage, made: tuple[LargeBodies, BreakableObjects], trouble: str, problem: str
 ) -> None:
     """With the reason; looking at it says the same."""
-    claims, objects = made
-    await park(stage, claims)
+    bodies, objects = made
+    await park(stage, bodies)
     (name,) = objects.objects
     letters = stage.letters
     if trouble == "no store":
@@ -130,7 +130,7 @@ async def test_a_letter_whose_body_cannot_be_had_stays_where_it_is(
 
 
 async def test_an_edited_letter_goes_out_of_line_again_when_it_is_large(
-    stage: DeadStage, made: tuple[ClaimCheck, BreakableObjects]
+    stage: DeadStage, made: tuple[LargeBodies, BreakableObjects]
 ) -> None:
     """The reference is that of the new body."""
     sealed = await park(stage, made[0])
@@ -147,7 +147,7 @@ async def test_an_edited_letter_goes_out_of_line_again_when_it_is_large(
 
 
 async def test_an_edited_letter_that_became_small_has_its_body_again(
-    stage: DeadStage, made: tuple[ClaimCheck, BreakableObjects]
+    stage: DeadStage, made: tuple[LargeBodies, BreakableObjects]
 ) -> None:
     """Without any reference."""
     sealed = await park(stage, made[0])
@@ -161,7 +161,7 @@ async def test_an_edited_letter_that_became_small_has_its_body_again(
 
 @pytest.mark.parametrize("with_store", [True, False])
 async def test_another_receiver_gets_what_it_can_fetch(
-    stage: DeadStage, made: tuple[ClaimCheck, BreakableObjects], with_store: bool
+    stage: DeadStage, made: tuple[LargeBodies, BreakableObjects], with_store: bool
 ) -> None:
     """Whoever replays to a queue of its own speaks for itself, not for the first producer."""
     sealed = Request.seal(stage.code("1"), reply_to="me", out_of_line=not with_store)

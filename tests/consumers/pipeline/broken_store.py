@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 
 from effectmq.broker.store.attachments import AttachmentSettings, AttachmentStore
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.memory import MemoryObjects
 from effectmq.protocol.errors import AttachmentStoreError
 
-__all__ = ["BreakableObjects", "make_claims"]
+__all__ = ["BreakableObjects", "make_bodies"]
 
 
 class BreakableObjects(MemoryObjects):
@@ -42,12 +42,12 @@ class BreakableObjects(MemoryObjects):
         return await super().get(name, max_bytes)
 
 
-def make_claims(
+def make_bodies(
     threshold_bytes: int = 200, max_body_bytes: int = 4_000_000
-) -> tuple[ClaimCheck, BreakableObjects]:
+) -> tuple[LargeBodies, BreakableObjects]:
     """A claim check with a low threshold, and what is below it."""
     objects = BreakableObjects()
     settings = AttachmentSettings(
         body_threshold_bytes=threshold_bytes, max_body_bytes=max_body_bytes
     )
-    return ClaimCheck(AttachmentStore(objects, settings)), objects
+    return LargeBodies(AttachmentStore(objects, settings)), objects

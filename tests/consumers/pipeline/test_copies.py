@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from effectmq.broker.dead_letters.edit import edit_letter
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.consumers.pipeline.reading.bodies import Postpone, read_stored
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.limits import Limits
@@ -120,7 +120,7 @@ async def test_a_body_that_cannot_be_fetched_yet_keeps_every_count() -> None:
             raise AttachmentStoreError("down")
 
     found = await read_stored(
-        cast("ClaimCheck", Down()), worn().message, Limits(), now_ms=FAR_MS - 2, levels_ms=(1,)
+        cast("LargeBodies", Down()), worn().message, Limits(), now_ms=FAR_MS - 2, levels_ms=(1,)
     )
     assert isinstance(found, Postpone)
     assert said(found.message) == all_headers()

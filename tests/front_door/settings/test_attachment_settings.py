@@ -9,7 +9,7 @@ import pytest
 
 from effectmq import Client
 from effectmq.broker.store.attachments import open_attachments
-from effectmq.cli.options import claims_of
+from effectmq.cli.options import bodies_of
 from effectmq.protocol.errors import ConfigurationError
 
 
@@ -21,7 +21,7 @@ def where(client: Client) -> str | None:
 def test_nothing_set_is_no_store() -> None:
     """As before there were any."""
     assert where(Client()) is None
-    assert claims_of(argparse.Namespace(namespace=None)) is None
+    assert bodies_of(argparse.Namespace(namespace=None)) is None
 
 
 def test_an_argument_beats_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -31,9 +31,9 @@ def test_an_argument_beats_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert where(Client(attachments="memory://a")) == "memory://a"
     assert where(Client(attachments=open_attachments("memory://b"))) == "memory://b"
     assert where(Client(attachments="none")) is None
-    claims = claims_of(argparse.Namespace(namespace=None))
-    assert claims is not None
-    assert claims.store.where == f"file://{tmp_path}"
+    bodies = bodies_of(argparse.Namespace(namespace=None))
+    assert bodies is not None
+    assert bodies.store.where == f"file://{tmp_path}"
 
 
 def test_a_variable_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from effectmq.cli.dead.choice import chosen_by
 from effectmq.cli.dead.options import DESCRIPTION, add_actions
 from effectmq.cli.dead.view import letter_table, letter_text, report_lines, tally_line
 from effectmq.cli.dead.waiting import replay_and_wait
-from effectmq.cli.options import Commands, add_command, claims_of, is_memory
+from effectmq.cli.options import Commands, add_command, bodies_of, is_memory
 from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
@@ -222,7 +222,7 @@ async def _replay_and_wait(
         transport,
         letter_id,
         document=document,
-        claims=claims_of(args),
+        bodies=bodies_of(args),
         timeout_s=args.timeout,
     )
     tree = reply.tree()
@@ -306,7 +306,7 @@ async def _opened(args: argparse.Namespace) -> AsyncGenerator[Transport]:
 
 
 def _letters(args: argparse.Namespace, transport: Transport) -> DeadLetters:
-    return DeadLetters(transport, place_of(args).topology, claims=claims_of(args))
+    return DeadLetters(transport, place_of(args).topology, bodies=bodies_of(args))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from effectmq.broker.client.client import EffectClient
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
 from effectmq.broker.dead_letters.edit import edit_letter
 from effectmq.broker.place import Place
-from effectmq.broker.store.attachments.large_bodies import ClaimCheck
+from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.encoding.codec import JSON, MSGPACK
 from effectmq.protocol.errors import EffectmqError, UnroutableError
@@ -38,7 +38,7 @@ async def replay_and_wait(
     *,
     document: bytes | None,
     timeout_s: float,
-    claims: ClaimCheck | None = None,
+    bodies: LargeBodies | None = None,
 ) -> tuple[Reply, bool]:
     """
     Replay a letter, edited or not, and wait.
@@ -49,7 +49,7 @@ async def replay_and_wait(
         letter_id: The letter's id or the beginning of it.
         document: The edited envelope as JSON; ``None`` replays it as it is.
         timeout_s: How long to wait, in seconds.
-        claims: Fetches bodies that are kept out of line, and keeps them there.
+        bodies: Fetches bodies that are kept out of line, and keeps them there.
 
     Returns:
         The answer, and whether its producer has it too.
@@ -59,10 +59,10 @@ async def replay_and_wait(
         NotReplayedError: When the letter cannot be replayed.
         EffectTimeoutError: When no answer came in time; the effect goes on.
     """
-    letters = DeadLetters(transport, place.topology, claims=claims)
+    letters = DeadLetters(transport, place.topology, bodies=bodies)
     letter = await letters.find(letter_id)
     envelope = await _envelope(letters, letter, document)
-    store = claims.store if claims is not None else None
+    store = bodies.store if bodies is not None else None
     place = replace(place, journal=None, attachments=store, replay="execute")
     async with EffectClient(place=place) as client:
         handle = client.attach(envelope)
@@ -72,7 +72,7 @@ async def replay_and_wait(
         else:
             await _replay(letters, letter, reply_to)
         reply = await handle.reply(timeout_s)
-    return reply, await _pass_on(transport, letter, reply, claims)
+    return reply, await _pass_on(transport, letter, reply, bodies)
 
 
 async def _envelope(
@@ -97,7 +97,7 @@ async def _replay(letters: DeadLetters, letter: DeadLetter, reply_to: str) -> No
 
 
 async def _pass_on(
-    transport: Transport, letter: DeadLetter, reply: Reply, claims: ClaimCheck | None
+    transport: Transport, letter: DeadLetter, reply: Reply, bodies: LargeBodies | None
 ) -> bool:
     old = letter.message
     if not old.reply_to:
@@ -110,8 +110,8 @@ async def _pass_on(
         correlation_id=old.correlation_id,
         headers={names.HASH: reply.hash},
     )
-    if claims is not None and old.headers.get(names.OUT_OF_LINE) is True:
-        message = await claims.outgoing(message)
+    if bodies is not None and old.headers.get(names.OUT_OF_LINE) is True:
+        message = await bodies.outgoing(message)
     try:
         await transport.publish("", old.reply_to, message)
     except UnroutableError:

@@ -20,7 +20,7 @@ from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import body_reference
 from effectmq.protocol.messages.message import HeaderValue, Message
 from effectmq.protocol.messages.request import Request, read_request
-from tests.consumers.pipeline.broken_store import BreakableObjects, make_claims
+from tests.consumers.pipeline.broken_store import BreakableObjects, make_bodies
 from tests.consumers.stage import code
 
 NOW_MS = 1_790_000_000_000
@@ -31,10 +31,10 @@ SMALL_LIMITS = replace(DEFAULT_LIMITS, max_body_bytes=1_000)
 async def claimed(size: int = 5_000, **options: int) -> tuple[Message, Request]:
     """A request of some size as it is published, and as it was sealed."""
     sealed = Request.seal(code("x" * size), reply_to="me", out_of_line=True, **options)
-    return await CLAIMS.outgoing(sealed.message), sealed
+    return await BODIES.outgoing(sealed.message), sealed
 
 
-CLAIMS, OBJECTS = make_claims()
+BODIES, OBJECTS = make_bodies()
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def objects() -> BreakableObjects:
 
 async def read(message: Message, now_ms: int = NOW_MS) -> Request | Postpone | Park:
     """Read it with small limits of the worker's own."""
-    return await read_stored(CLAIMS, message, SMALL_LIMITS, now_ms=now_ms, levels_ms=LEVELS_MS)
+    return await read_stored(BODIES, message, SMALL_LIMITS, now_ms=now_ms, levels_ms=LEVELS_MS)
 
 
 async def test_it_is_the_request_that_was_sealed_with_the_small_message() -> None:
@@ -91,10 +91,10 @@ async def test_what_was_put_in_place_of_the_envelope_is_parked() -> None:
     """The hash of the body is right and the envelope is not: the usual checks follow."""
     _, sealed = await claimed()
     other = replace(sealed.message, body=Request.seal(code("y" * 5_000)).message.body)
-    found = await read(await CLAIMS.outgoing(other))
+    found = await read(await BODIES.outgoing(other))
     assert isinstance(found, Park)
     assert (found.reason, found.code) == ("tampered", "effectmq_tampered")
-    nothing = await CLAIMS.outgoing(replace(sealed.message, body=b"\xc1" * 5_000))
+    nothing = await BODIES.outgoing(replace(sealed.message, body=b"\xc1" * 5_000))
     found = await read(nothing)
     assert isinstance(found, Park)
     assert found.reason == "malformed"
@@ -156,7 +156,7 @@ async def test_long_levels_only_are_better_than_none(objects: BreakableObjects) 
     message, _ = await claimed()
     objects.broken = True
     found = await read_stored(
-        CLAIMS, message, DEFAULT_LIMITS, now_ms=NOW_MS, levels_ms=(60_000, 90_000)
+        BODIES, message, DEFAULT_LIMITS, now_ms=NOW_MS, levels_ms=(60_000, 90_000)
     )
     assert isinstance(found, Postpone)
     assert found.level_ms == 60_000
@@ -167,20 +167,20 @@ async def test_answers_may_be_large_for_those_who_can_fetch_them() -> None:
     message, _ = await claimed()
     plain = Request.seal(code()).message
     hostile = replace(message, headers={names.OUT_OF_LINE: "x"})
-    assert answer_limits(CLAIMS, message, SMALL_LIMITS).max_body_bytes == 4_000_000
-    for claims, request in ((None, message), (CLAIMS, plain), (CLAIMS, hostile)):
-        assert answer_limits(claims, request, SMALL_LIMITS) == SMALL_LIMITS
+    assert answer_limits(BODIES, message, SMALL_LIMITS).max_body_bytes == 4_000_000
+    for bodies, request in ((None, message), (BODIES, plain), (BODIES, hostile)):
+        assert answer_limits(bodies, request, SMALL_LIMITS) == SMALL_LIMITS
 
 
 async def test_a_small_body_stays_in_its_message(objects: BreakableObjects) -> None:
     """And without a reference nothing is fetched."""
     sealed = Request.seal(code("x"))
     small = replace(sealed.message, body=b"x" * 200)
-    assert await CLAIMS.outgoing(small) is small
-    assert await CLAIMS.incoming(small) is small
+    assert await BODIES.outgoing(small) is small
+    assert await BODIES.incoming(small) is small
     assert objects.objects == {}
     message, _ = await claimed()
-    assert await CLAIMS.outgoing(message) is message
+    assert await BODIES.outgoing(message) is message
     (name,) = objects.objects
     assert name.endswith(sha256_hex(objects.objects[name]))
-    assert read_request(await CLAIMS.incoming(message)).envelope == code("x" * 5_000)
+    assert read_request(await BODIES.incoming(message)).envelope == code("x" * 5_000)
