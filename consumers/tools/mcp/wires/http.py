@@ -99,10 +99,11 @@ class HttpWire(httpx2.AsyncClient):
             with asked.waiting():
                 response = await super().send(request, stream=True, **options)
                 response = await self._read(id_, asked, response, request)
-        except httpx2.TransportError as problem:
-            return self._failed(id_, _broken(problem), request)
         except AbandonedError:
             return self._failed(id_, Trouble("lost", "nobody waits for it"), request)
+        except Exception as problem:
+            # Whatever it is, it ends this call; the library would give up the line.
+            return self._failed(id_, _broken(problem), request)
         except BaseException:
             self._asked.pop(str(id_), None)
             raise
@@ -148,7 +149,7 @@ class HttpWire(httpx2.AsyncClient):
         return httpx2.Response(HTTPStatus.ACCEPTED, request=request)
 
     async def _tell(self, request: httpx2.Request, options: Mapping[str, Any]) -> None:
-        with suppress(httpx2.TransportError), anyio.move_on_after(_COURTESY_S):
+        with suppress(httpx2.RequestError), anyio.move_on_after(_COURTESY_S):
             response = await super().send(request, stream=True, **options)
             await response.aclose()
 
@@ -172,7 +173,7 @@ class HttpWire(httpx2.AsyncClient):
             if response.status_code >= 400:
                 trouble, error = _refusal(response, body, request)
             elif response.status_code == HTTPStatus.ACCEPTED or not _is_json(response):
-                kind = printable(response.headers.get("content-type", "none"), 60)
+                kind = printable(response.headers.get("content-type") or "none", 60)
                 trouble = Trouble(
                     "unreadable",
                     f"it answered HTTP {response.status_code} with content of the type {kind}, "
@@ -181,8 +182,6 @@ class HttpWire(httpx2.AsyncClient):
             else:
                 message = _answer_to(id_, read_messages(body))
                 return _response(self._checked(message, request), request, _session(response))
-        except httpx2.TransportError as problem:
-            trouble = _broken(problem)
         except UnreadableMessageError as problem:
             trouble = Trouble("unreadable", problem.reason)
         finally:
@@ -247,10 +246,10 @@ class HttpWire(httpx2.AsyncClient):
                 yield _event(data, event)
         except httpx2.SSEError as problem:
             trouble = Trouble("unreadable", printable(str(problem), 100))
-        except httpx2.TransportError as problem:
-            trouble = _broken(problem)
         except AbandonedError:
             trouble, last_id = Trouble("lost", "nobody waits for it"), ""
+        except Exception as problem:
+            trouble = _broken(problem)
         if id_ is not None and (not last_id or trouble.origin == "unreadable"):
             # With an id of an event the library takes the stream up where it broke off.
             self._asked.pop(str(id_), None)
@@ -373,11 +372,15 @@ async def _body(response: httpx2.Response) -> bytes:
     return b"".join(pieces)
 
 
-def _broken(problem: httpx2.TransportError) -> Trouble:
+def _broken(problem: Exception) -> Trouble:
     """Texts of the library tell addresses; the name of the class is enough."""
     if isinstance(problem, _NEVER_SENT):
         return Trouble("not_called", "no connection could be made")
-    return Trouble("lost", f"its connection broke ({type(problem).__name__})")
+    if isinstance(problem, httpx2.DecodingError):
+        return Trouble("unreadable", "its body is not packed as its content-encoding says")
+    if isinstance(problem, httpx2.TransportError):
+        return Trouble("lost", f"its connection broke ({type(problem).__name__})")
+    return Trouble("unreadable", f"reading it failed ({type(problem).__name__})")
 
 
 def _response(
