@@ -121,7 +121,8 @@ async def test_a_tool_that_nobody_has_fails_after_the_stated_time(
 
 async def _many(client: Client, ask: Callable[[Turn], Awaitable[Any]]) -> list[Any]:
     """What the same question gives in many turns."""
-    turns = [client.turn("rolling", f"t{n}", n) for n in range(2 * _CALLS)]
+    # A session each: blocks of code of one session run one after another.
+    turns = [client.turn(f"rolling-{n}", "t") for n in range(2 * _CALLS)]
     return await asyncio.gather(*(ask(turn) for turn in turns))
 
 
@@ -154,11 +155,16 @@ async def test_what_an_old_process_lacks_is_carried_out_by_a_new_one(
     await fleet.ready(new, timeout_s=_PATIENCE_S)
 
     count = 2 * _CALLS
-    assert await _told_of_tool(client, "refund", n=7) == [7] * count
-    assert await _told_of_tool(client, "pay", n=7, currency="CHF") == ["CHF 7"] * count
-    assert await _told_of_tool(client, "far.say", text="hello") == ["hello"] * count
     asked = spec("hello", model="m2")
-    answers = await _many(client, lambda turn: turn.llm_call(asked, timeout=_PATIENCE_S))
+    refunds, payments, said, answers = await asyncio.gather(
+        _told_of_tool(client, "refund", n=7),
+        _told_of_tool(client, "pay", n=7, currency="CHF"),
+        _told_of_tool(client, "far.say", text="hello"),
+        _many(client, lambda turn: turn.llm_call(asked, timeout=_PATIENCE_S)),
+    )
+    assert refunds == [7] * count
+    assert payments == ["CHF 7"] * count
+    assert said == ["hello"] * count
     assert {answer.result.ok.full_text for answer in answers} == {"hello"}
     if kept:
         code = "print(refund(n=7))"
