@@ -402,13 +402,39 @@ for task in left:
 for one in asyncio.as_completed([ask(n) for n in range(3)]):
     await ask(200 + (await one)["n"])
 """
+_SETS = """
+tasks = [asyncio.create_task(ask(n)) for n in range(25)]
+done, _ = await asyncio.wait(tasks)
+for task in done:
+    await ask((await task)["n"] + 100)
+async def held(n):
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await ask(n + 200)
+try:
+    async with asyncio.TaskGroup() as group:
+        for n in range(25):
+            group.create_task(held(n))
+        await ask(99)
+        raise ValueError
+except* ValueError:
+    pass
+"""
+_COMPLETED = """
+async def one(n):
+    a = await ask(n)
+    return (await ask(a["n"] + 10))["n"]
+for each in asyncio.as_completed([one(n) for n in range(12)]):
+    await ask(100 + await each)
+"""
 _EACH = """
 r = await asyncio.gather(ask(1), bad(2), asyncio.gather(ask(3), bad(4)), return_exceptions=True)
 await ask(sum(isinstance(one, Exception) for one in r))
 """
 
 
-@pytest.mark.parametrize("text", [_LIMITED, _GROUPED, _CANCELLED, _FIRST, _EACH])
+@pytest.mark.parametrize("text", [_LIMITED, _GROUPED, _CANCELLED, _FIRST, _SETS, _COMPLETED, _EACH])
 async def test_tasks_limits_and_groups_ask_for_the_same_when_they_are_run_again(text: str) -> None:
     """Whatever is ready first, and though the second run has its answers at once."""
     whole: set[tuple[bytes, ...]] = set()

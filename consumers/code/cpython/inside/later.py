@@ -96,8 +96,12 @@ class Calls:
             def time(self) -> float:
                 return calls._timers.now_s()
 
+        make_task = _tasks()
+
         def new_event_loop() -> asyncio.AbstractEventLoop:
-            return Loop(Selector())
+            loop = Loop(Selector())
+            loop.set_task_factory(make_task)
+            return loop
 
         self._timers.install()
         _take(asyncio, self.awaited)
@@ -116,6 +120,30 @@ class Calls:
             # The end of the turn, too: it is raised where the code waits.
             future.set_exception(problem)
         return True
+
+
+def _tasks() -> Callable[..., asyncio.Task[Any]]:
+    """
+    Makes tasks that are numbered.
+
+    So sets of them, as ``wait`` gives and groups keep, are in one order in every run.
+    """
+    import asyncio
+
+    numbers = itertools.count(1)
+
+    class Task(asyncio.Task[Any]):
+        def __init__(self, *args: Any, **how: Any) -> None:
+            self._number = next(numbers)
+            super().__init__(*args, **how)
+
+        def __hash__(self) -> int:
+            return self._number
+
+    def make(loop: object, coroutine: object, **how: Any) -> asyncio.Task[Any]:
+        return Task(coroutine, loop=loop, **how)
+
+    return make
 
 
 def _take(asyncio: Any, awaited: _Awaited) -> None:
@@ -151,6 +179,18 @@ def _of_many(function: Callable[..., object], awaited: _Awaited) -> Callable[...
     return taking
 
 
+def _in_order(function: Callable[..., object], awaited: _Awaited) -> Callable[..., object]:
+    def taking(many: Iterable[Any], *args: object, **how: object) -> object:
+        import asyncio
+
+        # It would begin them in the order of a set of coroutines, which is none.
+        each: dict[Any, None] = dict.fromkeys(awaited(one) for one in many)
+        begun = [asyncio.ensure_future(one) for one in each]
+        return function(begun, *args, **how)
+
+    return taking
+
+
 _WAITING = (
     ("gather", _of_each),
     ("wait_for", _of_one),
@@ -158,7 +198,7 @@ _WAITING = (
     ("ensure_future", _of_one),
     ("create_task", _of_one),
     ("wait", _of_many),
-    ("as_completed", _of_many),
+    ("as_completed", _in_order),
 )
 
 
