@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 # Loaded ahead: whom the process is later may not read where Python is.
 from effectmq.broker.store.database import sqlite
 from effectmq.broker.store.journal.journal import Journal
-from effectmq.consumers.pipeline import leases as recording
+from effectmq.consumers.pipeline import journal_leases as recording
 from effectmq.protocol.encoding.tagging import Err
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
@@ -24,6 +25,7 @@ from tests.databases.cluster import Cluster, somebody
 from tests.waiting import eventually
 
 assert sqlite
+assert sqlite3
 DONE = RuntimeEffectOutcomeExecCode(result=Err("done"))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from effectmq.broker.client.handle import Handle
-from effectmq.consumers.pipeline import leases as recording
+from effectmq.consumers.pipeline import journal_leases as recording
 from effectmq.protocol.encoding.tagging import Err
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import Stage, code, gathered, logged
