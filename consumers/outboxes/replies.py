@@ -17,6 +17,7 @@ import logging
 import math
 from collections import Counter, deque
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
 from effectmq.broker.store.attachments.large_bodies import LargeBodies, outgoing_until_stored
@@ -56,6 +57,9 @@ class _Ready:
         """Wake who waits; with the message, when it is not delivered and has to be kept."""
         if not self.sent.done():
             self.sent.set_result(undelivered)
+
+
+_encoded = attrgetter("encoded")
 
 
 class _Road:
@@ -170,7 +174,7 @@ class ReplyOutbox:
     async def _send(self, road: _Road, batch: list[_Ready]) -> None:
         reply_to = road.reply_to
         message = Message(
-            body=join_replies([answer.encoded for answer in batch], road.content_type),
+            body=join_replies(list(map(_encoded, batch)), road.content_type),
             content_type=road.content_type,
             type=OUTCOME_TYPE,
             correlation_id=correlation(batch[0].effect_id) if len(batch) == 1 else "",

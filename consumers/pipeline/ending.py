@@ -84,14 +84,13 @@ async def give(job: Job, outcome: RuntimeEffectOutcome) -> None:
     limits = route.limits
     if route.bodies is not None:
         limits = answer_limits(route.bodies, message, limits)
-    ready = ready_answer(job.known, message, outcome, limits, recorded=route.leases.kept)
+    request = job.request or job.known
+    ready = ready_answer(request, message, outcome, limits, recorded=route.leases.kept)
     if isinstance(ready, Park) and isinstance(outcome, RuntimeEffectOutcomeToolCall):
         # A tool's failure is an outcome: that its result cannot be sent is one, too.
         for shorter in without_result(outcome, ready.message):
             if isinstance(ready, Park):
-                ready = ready_answer(
-                    job.known, message, shorter, limits, recorded=route.leases.kept
-                )
+                ready = ready_answer(request, message, shorter, limits, recorded=route.leases.kept)
     if isinstance(ready, Park):
         await park(job, ready)
         return
@@ -129,13 +128,13 @@ async def record(
     Raises:
         LeaseLostError: When somebody else has recorded another end, or will.
     """
-    lease = job.lease
-    if lease is None:
+    lease, request = job.lease, job.request
+    if lease is None or request is None:
         return 0
     leases = job.route.leases
     job.stage = Stage.TELLING
     said = Record(
-        lease.identity, lease.fence, job.known.attempt, outcome_json, error_json, park_reason
+        lease.identity, lease.fence, request.attempt, outcome_json, error_json, park_reason
     )
     accepted = await leases.finish(said)
     leases.unwatch(lease)

@@ -138,7 +138,7 @@ class Job:
     @property
     def known(self) -> Request:
         """
-        The effect.
+        The effect; ``job.request or job.known`` where each call counts.
 
         Raises:
             HandlerExitError: When the message has not been read.

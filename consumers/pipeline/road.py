@@ -141,7 +141,7 @@ async def claim(job: Job) -> End | None:
             await job.wait(route.quarantine.hold)
             continue
         job.stage = Stage.CLAIMING
-        request = job.known
+        request = job.request or job.known
         answer = await route.leases.claim(request, route.handler.on_uncertain)
         if route.leaving:
             hand_back(job, answer)

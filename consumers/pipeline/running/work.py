@@ -50,7 +50,7 @@ async def work(job: Job) -> End:
     if job.granted is not None and job.granted.uncertain:
         return uncertain()
     while True:
-        request, now_ms = job.known, route.now_ms()
+        request, now_ms = job.request or job.known, route.now_ms()
         if request.due_ms:
             request = job.by_its_clock(request)
         action: End | Pause | Run | Awake = on_arrival(
@@ -177,13 +177,14 @@ async def begin(job: Job) -> None:
 
 async def after(job: Job, request: Request, result: Result, overdue: bool) -> End | Pause:
     """What an attempt comes to."""
-    route = job.route
-    now_ms = route.now_ms()
     if not isinstance(result, NotHere) and request.elsewhere:
         # Somebody could, so whatever may be lacking from now on is another matter.
         request = job.request = replace(request, elsewhere=0, elsewhere_since_ms=0)
-    given = not isinstance(result, (TryAgain, NotHere, BaseException))
-    if request.deadline_ms and now_ms >= request.deadline_ms and (not given or overdue):
+    if not (overdue or isinstance(result, (TryAgain, NotHere, BaseException))):
+        return result
+    route = job.route
+    now_ms = route.now_ms()
+    if request.deadline_ms and now_ms >= request.deadline_ms:
         return expired(request, now_ms)
     if isinstance(result, NotHere):
         known = route.abilities.known(result.needs, result.version, route.key)

@@ -19,7 +19,7 @@ from effectmq.broker.client.client import EffectClient
 from tests.consumers.stage import PATIENCE_S, Stage, payload, tool
 
 #: Calls a warm effect; resuming a coroutine counts as a call of it.
-_CEILING = {"none": 82, "sqlite": 100}
+_CEILING = {"none": 77, "sqlite": 94}
 _EFFECTS = 40
 
 
