@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
-from effectmq.protocol.encoding.codec import MSGPACK, Limits, decode_tree
+from effectmq.protocol.encoding.codec import Limits, decode_tree
+from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.limits import HARD_MAX_STORED_BODY_BYTES
 from effectmq.protocol.encoding.model import from_tree, to_tree
 from effectmq.protocol.encoding.opaque import JsonValue
@@ -126,7 +127,7 @@ def _outcome(letter: DeadLetter) -> DeadContent:
     """An outcome is replayed by delivering it, as it is."""
     message = letter.message
     try:
-        tree = decode_tree(message.body, message.content_type or MSGPACK, _LOOKING)
+        tree = decode_tree(message.body, message.content_type or recognised(message.body), _LOOKING)
     except ProtocolError:
         return DeadContent("bytes", None, None, "")
     return DeadContent("outcome", tree, None, "")
@@ -135,7 +136,7 @@ def _outcome(letter: DeadLetter) -> DeadContent:
 def _not_an_effect(letter: DeadLetter, problem: str) -> DeadContent:
     message = letter.message
     try:
-        tree = decode_tree(message.body, message.content_type or MSGPACK, _LOOKING)
+        tree = decode_tree(message.body, message.content_type or recognised(message.body), _LOOKING)
     except ProtocolError:
         return DeadContent("bytes", None, None, problem)
     try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from effectmq.broker.dead_letters.content import read_content
-from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits
+from effectmq.protocol.encoding.codec import Limits
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.model import from_tree
 from effectmq.protocol.errors import MalformedError
@@ -20,7 +20,7 @@ from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import known_body
 from effectmq.protocol.messages.dead_letter import DeadLetter
-from effectmq.protocol.messages.message import HeaderValue, Message
+from effectmq.protocol.messages.message import HeaderValue, Message, content_type_of
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.scopes import EffectScope
@@ -77,7 +77,7 @@ def edit_letter(
     request = Request.seal(
         envelope,
         reply_to=old.reply_to,
-        content_type=old.content_type if old.content_type in (MSGPACK, JSON) else MSGPACK,
+        content_type=content_type_of(old),
         scope=_kept_scope(letter, envelope),
         timestamp_s=old.timestamp,
         traceparent=_text(old, names.TRACEPARENT),

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from effectmq.broker.transports.port import Transport
-from effectmq.protocol.encoding.codec import MSGPACK
 from effectmq.protocol.errors import BrokerError, ProtocolError, PublishError
 from effectmq.protocol.messages.chunk import Chunk, chunk_message
+from effectmq.protocol.messages.message import content_type_of
 from effectmq.protocol.messages.request import Request
 
 __all__ = ["ChunkOutbox"]
@@ -72,7 +72,7 @@ class ChunkOutbox:
             await self._transport.publish(
                 "",
                 message.reply_to,
-                chunk_message(chunk, message.content_type or MSGPACK),
+                chunk_message(chunk, content_type_of(message)),
                 timeout=_TIMEOUT_S,
             )
         except (PublishError, BrokerError, ProtocolError):

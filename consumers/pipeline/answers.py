@@ -8,14 +8,13 @@ from typing import NamedTuple, cast
 from effectmq.broker.store.journal.records import Recorded
 from effectmq.consumers.decisions.delivery import Park
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.codec import JSON, MSGPACK
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.limits import Limits
 from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages import headers as names
-from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.message import Message, content_type_of
 from effectmq.protocol.messages.reply import Answer, encode_reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
@@ -24,7 +23,6 @@ from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 __all__ = [
     "KnownAnswer",
     "Ready",
-    "content_type_of",
     "encoded_answer",
     "error_json_of",
     "error_of",
@@ -116,11 +114,6 @@ def to_caller(
         str(known.get(names.HASH, "")),
         result,
     )
-
-
-def content_type_of(message: Message) -> str:
-    """That of the answer: the same as the request's, when that is one of ours."""
-    return JSON if message.content_type == JSON else MSGPACK
 
 
 def ready_answer(

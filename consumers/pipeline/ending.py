@@ -22,7 +22,6 @@ from effectmq.consumers.decisions.deaths import (
 from effectmq.consumers.decisions.delivery import Delay, Park
 from effectmq.consumers.pipeline.answers import (
     KnownAnswer,
-    content_type_of,
     encoded_answer,
     error_json_of,
     error_of,
@@ -38,7 +37,7 @@ from effectmq.consumers.tools.outputs import without_result
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.messages.body_reference import accepts_out_of_line
 from effectmq.protocol.messages.dead_letter import dead_message
-from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.message import Message, content_type_of
 from effectmq.protocol.messages.reply import Answer
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeToolCall

@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 import msgpack  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
 from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.content_types import JSON, MSGPACK
 from effectmq.protocol.encoding.jsontext import Members, parse_json
 from effectmq.protocol.encoding.limits import (
     DEFAULT_LIMITS,
@@ -57,9 +58,6 @@ __all__ = [
     "encode_tree",
     "parse_within",
 ]
-
-MSGPACK: Final = "application/msgpack"
-JSON: Final = "application/json"
 
 # The library has no annotations.
 _packb = cast("Callable[[object], bytes]", msgpack.packb)  # pyright: ignore[reportUnknownMemberType]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from effectmq.protocol.encoding.codec import JSON, Limits, decode_tree, encode_tree
+from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages.message import Message
@@ -132,7 +133,8 @@ def read_notice(
     Raises:
         MalformedError: When it names none; carries the path.
     """
-    tree = decode_tree(message.body, message.content_type or JSON, limits or Limits())
+    content_type = message.content_type or recognised(message.body)
+    tree = decode_tree(message.body, content_type, limits or Limits())
     fields = members_of(tree)
     if message.type == ASKED_TYPE:
         match fields:

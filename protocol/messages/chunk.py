@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from effectmq.protocol.encoding.codec import MSGPACK, Limits, decode_tree, encode_tree
+from effectmq.protocol.encoding.codec import Limits, decode_tree, encode_tree
+from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages.message import Message
@@ -67,7 +68,8 @@ def read_chunk(message: Message, limits: Limits | None = None) -> Chunk:
     Raises:
         MalformedError: When it is not one; carries the path.
     """
-    tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
+    content_type = message.content_type or recognised(message.body)
+    tree = decode_tree(message.body, content_type, limits or Limits())
     if not is_object(tree):
         raise MalformedError("", f"found {type(tree).__name__}, expected a chunk")
     return Chunk(

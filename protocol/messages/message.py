@@ -1,7 +1,7 @@
 """
 One message as every transport carries it: a body, a few AMQP properties, our own headers.
 
-The names are those of AMQP 0-9-1's ``basic`` properties. Nothing here knows what the body says;
+The names are those of AMQP 0-9-1's ``basic`` properties. Nothing here reads the body;
 ``protocol.codec`` does.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["HeaderValue", "Message"]
+from effectmq.protocol.encoding.content_types import JSON, MSGPACK, recognised
+
+__all__ = ["HeaderValue", "Message", "content_type_of"]
 
 #: What a header may hold. RabbitMQ knows more types, but pamqp writes floats in 32 bits and
 #: decodes nested tables recursively, so we neither send nor read anything else.
@@ -23,7 +25,8 @@ class Message:
 
     Attributes:
         body: The payload, as encoded by ``protocol.codec``.
-        content_type: ``application/msgpack`` or ``application/json``.
+        content_type: ``application/msgpack`` or ``application/json``; empty on a delivery that came
+            without one, which is then recognised by the body's first byte.
         type: What the body is and in which version, for instance ``effect.envelope.v1``.
         correlation_id: The effect id; empty on messages that carry several effects.
         reply_to: The queue that wants the outcome; empty when nobody does.
@@ -44,3 +47,14 @@ class Message:
     timestamp: int = 0
     headers: dict[str, HeaderValue] = field(default_factory=dict[str, HeaderValue])
     returns: int = 0
+
+
+def content_type_of(message: Message) -> str:
+    """
+    The content type for whatever answers a message or takes its place: the message's own.
+
+    One that is neither of the two cannot be written, and is answered in MessagePack.
+    """
+    if message.content_type:
+        return JSON if message.content_type == JSON else MSGPACK
+    return recognised(message.body)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits, decode_tree, encode_plain
+from effectmq.protocol.encoding.codec import JSON, Limits, decode_tree, encode_plain
+from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
 from effectmq.protocol.encoding.model import from_tree, to_tree
 from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of
@@ -159,7 +160,8 @@ def read_replies(message: Message, limits: Limits | None = None) -> list[Reply]:
     if message.type not in ("", OUTCOME_TYPE):
         raise UnsupportedVersionError(message.type, OUTCOME_TYPE)
     refuse_reference(message)
-    tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
+    content_type = message.content_type or recognised(message.body)
+    tree = decode_tree(message.body, content_type, limits or Limits())
     if not is_array(tree) or not tree:
         raise MalformedError("", f"found {type(tree).__name__}, expected a list of answers")
     return [_read(index, item) for index, item in enumerate(tree)]

@@ -14,6 +14,7 @@ from typing import Any
 
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex, tree_of
 from effectmq.protocol.encoding.codec import MSGPACK, Limits, decode_tree, encode_plain
+from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.errors import (
@@ -234,7 +235,8 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     if message.type not in ("", ENVELOPE_TYPE):
         raise UnsupportedVersionError(message.type, ENVELOPE_TYPE)
     refuse_reference(message)
-    tree = decode_tree(message.body, message.content_type or MSGPACK, limits or Limits())
+    content_type = message.content_type or recognised(message.body)
+    tree = decode_tree(message.body, content_type, limits or Limits())
     envelope = from_tree(RuntimeEffectEnvelope, tree)
     validate_envelope(envelope)
     # The hash is that of the canonical form, so it is taken of what was understood, not of what

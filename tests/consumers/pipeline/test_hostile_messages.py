@@ -98,6 +98,22 @@ async def test_a_json_producer_without_any_header_is_served_in_json(
     assert queue.ready[0].body.startswith(b'[{"effect_id":"1"')
 
 
+@pytest.mark.parametrize("content_type", [JSON, MSGPACK])
+async def test_a_producer_that_names_no_content_type_is_served_in_the_one_it_sent(
+    stage: Stage, app: EffectWorker, content_type: str
+) -> None:
+    """The body says by its first byte what it is, whatever becomes of it."""
+    await stage.publish("exec_code", replace(raw(code("hi"), content_type), content_type=""))
+    await answered(stage)
+    await stage.publish(
+        "exec_code", replace(raw(envelope(replay=None), content_type), content_type="")
+    )
+    await answered(stage, 2)
+    queue = stage.broker.queue("answers")
+    assert queue is not None
+    assert [message.content_type for message in queue.ready] == [content_type] * 2
+
+
 @pytest.mark.parametrize(
     ("message", "reason", "park_code"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, encode_tree
@@ -18,6 +20,7 @@ def test_a_chunk_comes_back_as_it_was_sent(content_type: str) -> None:
     message = chunk_message(CHUNK, content_type)
     assert message.type == CHUNK_TYPE
     assert read_chunk(message) == CHUNK
+    assert read_chunk(replace(message, content_type="")) == CHUNK
 
 
 @pytest.mark.parametrize(

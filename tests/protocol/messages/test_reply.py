@@ -67,9 +67,11 @@ def test_any_number_of_answers_joins_into_one_list(count: int, content_type: str
     assert read_replies(message(answers, content_type)) == answers
 
 
-def test_an_empty_type_and_an_empty_content_type_are_forgiven() -> None:
+@pytest.mark.parametrize("content_type", [MSGPACK, JSON])
+def test_an_empty_type_and_an_empty_content_type_are_forgiven(content_type: str) -> None:
     """A foreign worker may leave both out."""
-    assert read_replies(Message(body=message([SLEPT]).body, content_type="")) == [SLEPT]
+    body = message([SLEPT], content_type).body
+    assert read_replies(Message(body=body, content_type="")) == [SLEPT]
 
 
 def test_attempt_and_replayed_have_defaults() -> None:

@@ -149,10 +149,18 @@ def test_a_producer_needs_no_header(content_type: str, type_: str) -> None:
     assert (found.attempt, found.deadline_ms, found.due_ms, found.crashes) == (1, 0, 0, 0)
 
 
-def test_an_empty_content_type_is_messagepack() -> None:
-    """A producer that says nothing about its encoding uses the default one."""
-    message = replace(raw(sleep_envelope()), content_type="")
-    assert read_request(message).effect_id == "1"
+@pytest.mark.parametrize("content_type", [MSGPACK, JSON])
+def test_an_envelope_without_a_content_type_is_recognised(content_type: str) -> None:
+    """Several AMQP libraries send none unless they are told to."""
+    message = replace(raw(sleep_envelope(), content_type), content_type="")
+    assert read_request(message).envelope == sleep_envelope()
+
+
+@pytest.mark.parametrize(("said", "sent"), [(JSON, MSGPACK), (MSGPACK, JSON), ("text/json", JSON)])
+def test_a_content_type_that_is_wrong_is_not_corrected(said: str, sent: str) -> None:
+    """Who says what it sends is taken at its word."""
+    with pytest.raises(MalformedError):
+        read_request(replace(raw(sleep_envelope(), sent), content_type=said))
 
 
 def test_an_effect_outside_of_a_turn_has_its_session_as_scope() -> None:

@@ -15,11 +15,10 @@ from effectmq.broker.dead_letters.edit import edit_letter
 from effectmq.broker.place import Place
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.transports.port import Transport
-from effectmq.protocol.encoding.codec import JSON, MSGPACK
 from effectmq.protocol.errors import EffectmqError, UnroutableError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.dead_letter import DeadLetter
-from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.message import Message, content_type_of
 from effectmq.protocol.messages.reply import OUTCOME_TYPE, Reply, encode_reply, join_replies
 from effectmq.protocol.topology import Names
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
@@ -102,7 +101,7 @@ async def _pass_on(
     old = letter.message
     if not old.reply_to:
         return False
-    content_type = old.content_type if old.content_type in (MSGPACK, JSON) else MSGPACK
+    content_type = content_type_of(old)
     message = Message(
         body=join_replies([encode_reply(reply, content_type)], content_type),
         content_type=content_type,
