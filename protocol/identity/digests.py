@@ -7,8 +7,6 @@ make one differently do not recognise each other's records. ``H(x)`` is SHA-256 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from effectmq.protocol.encoding.canonical import digest, sha256_hex
 from effectmq.protocol.encoding.model import stable_hash
 from effectmq.protocol.encoding.opaque import canonical_value
@@ -25,15 +23,7 @@ from effectmq.protocol.wire.invocation import (
     RuntimeSubjectEffect,
 )
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
-from effectmq.protocol.wire.process_commands import (
-    ProcessCommand,
-    ProcessCommandAwait,
-    ProcessCommandCancel,
-    ProcessCommandDeleteSession,
-    ProcessCommandList,
-    ProcessCommandStart,
-    ProcessCommandTransfer,
-)
+from effectmq.protocol.wire.process_commands import ProcessCommand, transfer_digest
 from effectmq.protocol.wire.process_event_types import STANDARD_EVENT_TYPES
 from effectmq.protocol.wire.process_events import ProcessEventAppendRequest
 from effectmq.protocol.wire.process_registration import ProcessRegistration, ProcessScope
@@ -126,9 +116,7 @@ def scope_session_id(scope: EffectScope) -> str | None:
 
 def process_scope_id(scope: ProcessScope) -> str:
     """Return the id of a session or agent frame as an owner of processes; nothing is escaped."""
-    if scope.agent_frame_id:
-        return f"session:{scope.session_id}/frame:{scope.agent_frame_id}"
-    return f"session:{scope.session_id}"
+    return scope.id()
 
 
 def tool_host_event_id(source_type: str, payload: object, call_id: str | None = None) -> str:
@@ -153,29 +141,7 @@ def tool_host_event_id(source_type: str, payload: object, call_id: str | None = 
 
 def process_operation_id(command: ProcessCommand) -> str:
     """Return the effect id of an operation on processes."""
-    match command:
-        case ProcessCommandStart():
-            return f"process:start:{command.registration.id}"
-        case ProcessCommandList():
-            return f"process:list:{process_scope_id(command.owner_scope)}:{command.mode}"
-        case ProcessCommandTransfer():
-            source = process_scope_id(command.from_scope)
-            target = process_scope_id(command.to_scope)
-            return f"process:transfer:{source}:{target}:{transfer_digest(command.process_ids)}"
-        case ProcessCommandDeleteSession():
-            # A hyphen here, an underscore in the tag.
-            return f"process:delete-session:{command.session_id}"
-        case ProcessCommandAwait():
-            return f"process:await:{command.process_id}"
-        case ProcessCommandCancel():
-            return f"process:cancel:{command.process_id}"
-        case _:
-            return f"process:signal:{command.process_id}:{command.signal_id}"
-
-
-def transfer_digest(process_ids: Iterable[str]) -> str:
-    """Return the digest of the ids of a transfer, in the order given."""
-    return digest(list(process_ids))
+    return command.effect_id()
 
 
 def direct_discriminator(

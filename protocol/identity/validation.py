@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from effectmq.protocol.encoding.rust_text import is_blank
 from effectmq.protocol.errors import InvalidEnvelopeError
-from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
-from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope, envelope_problem
 from effectmq.protocol.wire.scopes import EffectScope
 
 __all__ = [
@@ -20,34 +19,8 @@ __all__ = [
     "wrong_outcome",
 ]
 
-_SUBJECT = "runtime_effect_invocation_subject"
-_KIND = "runtime_effect_invocation_kind"
-_REPLAY = "runtime_effect_replay_required"
 _SCOPE = "missing_effect_scope_id"
 _OUTCOME = "runtime_effect_wrong_outcome"
-
-
-def envelope_problem(envelope: RuntimeEffectEnvelope) -> tuple[str, str] | None:
-    """
-    Find the first rule that an envelope breaks.
-
-    Returns:
-        Code and message as the wire format fixes them, or None when all rules are kept.
-    """
-    subject = envelope.invocation.subject
-    if not isinstance(subject, RuntimeSubjectEffect):
-        return _SUBJECT, "runtime effect envelope subject must be an effect"
-    if is_blank(subject.effect_id):
-        return _SUBJECT, "runtime effect envelope effect id must be non-empty"
-    kind = envelope.command.type
-    if subject.kind != kind:
-        return _KIND, (
-            f"runtime effect invocation kind {subject.kind} does not match command kind {kind}"
-        )
-    # Only the empty key is refused; a blank one is a key like any other.
-    if envelope.invocation.replay is None or not envelope.invocation.replay.key:
-        return _REPLAY, "runtime effect envelope requires replay.key"
-    return None
 
 
 def validate_envelope(envelope: RuntimeEffectEnvelope) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field
 
 from effectmq.protocol.encoding.jsontext import Members
-from effectmq.protocol.encoding.model import U64, WireModel
+from effectmq.protocol.encoding.model import U64, Err, Ok, WireModel, stable_hash
+from effectmq.protocol.encoding.rust_text import is_blank
+from effectmq.protocol.errors import InvalidEnvelopeError, MalformedError
 from effectmq.protocol.wire.execution import CheckpointKind
-from effectmq.protocol.wire.invocation import RuntimeInvocation, RuntimeReplay, RuntimeScope
+from effectmq.protocol.wire.invocation import (
+    OfAKind,
+    RuntimeInvocation,
+    RuntimeReplay,
+    RuntimeScope,
+    RuntimeSubjectEffect,
+)
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
+from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
 from effectmq.protocol.wire.process_commands import ProcessCommand
 from effectmq.protocol.wire.tools import PreparedToolCall
 
@@ -26,17 +35,22 @@ __all__ = [
     "RuntimeEffectCommandSyncExecutionSurface",
     "RuntimeEffectCommandToolCall",
     "RuntimeEffectEnvelope",
+    "envelope_problem",
 ]
 
+_SUBJECT = "runtime_effect_invocation_subject"
+_KIND = "runtime_effect_invocation_kind"
+_REPLAY = "runtime_effect_replay_required"
 
-class RuntimeEffectCommandLlmCall(WireModel):
+
+class RuntimeEffectCommandLlmCall(OfAKind):
     """Ask the model of a turn, with streaming."""
 
     type: Literal["llm_call"] = "llm_call"
     request: LlmRequestSpec
 
 
-class RuntimeEffectCommandDirect(WireModel):
+class RuntimeEffectCommandDirect(OfAKind):
     """
     Ask a model outside of the turn's own conversation.
 
@@ -49,35 +63,35 @@ class RuntimeEffectCommandDirect(WireModel):
     usage_source: str
 
 
-class RuntimeEffectCommandToolCall(WireModel):
+class RuntimeEffectCommandToolCall(OfAKind):
     """Run one tool call."""
 
     type: Literal["tool_call"] = "tool_call"
     call: PreparedToolCall
 
 
-class RuntimeEffectCommandProcess(WireModel):
+class RuntimeEffectCommandProcess(OfAKind):
     """Operate on background processes."""
 
     type: Literal["process"] = "process"
     command: ProcessCommand
 
 
-class RuntimeEffectCommandExecCode(WireModel):
+class RuntimeEffectCommandExecCode(OfAKind):
     """Run a block of code."""
 
     type: Literal["exec_code"] = "exec_code"
     code: str
 
 
-class RuntimeEffectCommandCheckpoint(WireModel):
+class RuntimeEffectCommandCheckpoint(OfAKind):
     """Deliver what has come in for the session meanwhile."""
 
     type: Literal["checkpoint"] = "checkpoint"
     checkpoint: CheckpointKind
 
 
-class RuntimeEffectCommandSyncExecutionSurface(WireModel):
+class RuntimeEffectCommandSyncExecutionSurface(OfAKind):
     """
     Bring prompt and tools up to date.
 
@@ -89,7 +103,7 @@ class RuntimeEffectCommandSyncExecutionSurface(WireModel):
     update_machine_config: bool
 
 
-class RuntimeEffectCommandSleep(WireModel):
+class RuntimeEffectCommandSleep(OfAKind):
     """
     Wait.
 
@@ -118,12 +132,76 @@ class RuntimeEffectEnvelope(WireModel):
     """
     One effect, ready to be carried out.
 
-    Decoding and building do not check the rules between the two halves:
-    ``validation.validate_envelope`` does.
+    Decoding does not check the rules between the two halves, nor does the class itself when it is
+    called: ``new`` and ``try_new`` do, and ``validation.validate_envelope`` does it later.
     """
 
     invocation: RuntimeInvocation
     command: RuntimeEffectCommand
+
+    @classmethod
+    def new(cls, invocation: RuntimeInvocation, command: RuntimeEffectCommand) -> Self:
+        """
+        Build an envelope that keeps the rules.
+
+        Raises:
+            InvalidEnvelopeError: With the code and message of the first rule that is broken.
+        """
+        envelope = cls(invocation=invocation, command=command)
+        problem = envelope_problem(envelope)
+        if problem is not None:
+            raise InvalidEnvelopeError(*problem)
+        return envelope
+
+    @classmethod
+    def try_new(
+        cls, invocation: RuntimeInvocation, command: RuntimeEffectCommand
+    ) -> Ok[Self] | Err[RuntimeEffectControllerError]:
+        """Build an envelope, or return the first rule that is broken as a controller error."""
+        envelope = cls(invocation=invocation, command=command)
+        problem = envelope_problem(envelope)
+        if problem is None:
+            return Ok(envelope)
+        code, message = problem
+        return Err(RuntimeEffectControllerError(code=code, message=message))
+
+    def stable_hash(self) -> str:
+        """
+        Return the SHA-256 of the envelope's canonical JSON, 64 lowercase hex digits.
+
+        Raises:
+            InvalidEnvelopeError: When it has no wire form, with ``runtime_effect_envelope_hash``.
+        """
+        try:
+            return stable_hash(self)
+        except MalformedError as problem:
+            raise InvalidEnvelopeError(
+                "runtime_effect_envelope_hash",
+                f"failed to serialize runtime effect envelope: {problem}",
+            ) from None
+
+
+def envelope_problem(envelope: RuntimeEffectEnvelope) -> tuple[str, str] | None:
+    """
+    Find the first rule that an envelope breaks.
+
+    Returns:
+        Code and message as the wire format fixes them, or None when all rules are kept.
+    """
+    subject = envelope.invocation.subject
+    if not isinstance(subject, RuntimeSubjectEffect):
+        return _SUBJECT, "runtime effect envelope subject must be an effect"
+    if is_blank(subject.effect_id):
+        return _SUBJECT, "runtime effect envelope effect id must be non-empty"
+    kind = envelope.command.type
+    if subject.kind != kind:
+        return _KIND, (
+            f"runtime effect invocation kind {subject.kind} does not match command kind {kind}"
+        )
+    # Only the empty key is refused; a blank one is a key like any other.
+    if envelope.invocation.replay is None or not envelope.invocation.replay.key:
+        return _REPLAY, "runtime effect envelope requires replay.key"
+    return None
 
 
 #: What serde reads of an envelope without buffering it: other members here are skipped.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import U64, UNIT, OrAbsent, Usize, WireModel
+from effectmq.protocol.encoding.model import U64, UNIT, OrAbsent, Usize, WireModel, from_tree
 
 __all__ = [
     "CausalRef",
@@ -16,6 +16,7 @@ __all__ = [
     "CausalRefSessionNode",
     "CausalRefToolCall",
     "CausalRefTurn",
+    "OfAKind",
     "RuntimeEffectKind",
     "RuntimeInvocation",
     "RuntimeReplay",
@@ -42,6 +43,19 @@ RuntimeEffectKind = Annotated[
 ]
 
 
+class _HasKind(Protocol):
+    @property
+    def type(self) -> RuntimeEffectKind: ...
+
+
+class OfAKind(WireModel):
+    """Base of what is tagged with the kind of an effect: commands and outcomes."""
+
+    def kind(self: _HasKind) -> RuntimeEffectKind:
+        """Return the kind of effect, which is the tag on the wire."""
+        return self.type
+
+
 class RuntimeScope(WireModel):
     """
     Where in a session's life something happens.
@@ -56,6 +70,31 @@ class RuntimeScope(WireModel):
     turn_id: OrAbsent[str] = None
     turn_index: OrAbsent[Usize] = None
     protocol_iteration: OrAbsent[Usize] = None
+
+    @classmethod
+    def new(cls, session_id: str) -> Self:
+        """Return the scope of a session outside of any turn."""
+        return cls(session_id=session_id)
+
+    @classmethod
+    def for_turn(
+        cls, session_id: str, turn_id: str, turn_index: int, protocol_iteration: int
+    ) -> Self:
+        """
+        Return the scope of one model call of a turn.
+
+        Args:
+            session_id: The session.
+            turn_id: The turn.
+            turn_index: Counts the turns of the session from 0.
+            protocol_iteration: Counts the model calls of the turn from 0.
+        """
+        return cls(
+            session_id=session_id,
+            turn_id=turn_id,
+            turn_index=turn_index,
+            protocol_iteration=protocol_iteration,
+        )
 
 
 class RuntimeReplay(WireModel):
@@ -191,3 +230,74 @@ class RuntimeInvocation(WireModel):
     subject: RuntimeSubject
     caused_by: OrAbsent[CausalRef] = None
     replay: OrAbsent[RuntimeReplay] = None
+
+    @classmethod
+    def effect(
+        cls,
+        scope: RuntimeScope,
+        effect_id: str,
+        kind: RuntimeEffectKind,
+        replay_key: str,
+        caused_by: CausalRef | None = None,
+    ) -> Self:
+        """
+        Return the invocation of an effect.
+
+        Args:
+            scope: Where in the session's life it happens.
+            effect_id: Names the effect inside the scope.
+            kind: The effect's kind.
+            replay_key: Names the effect for ever.
+            caused_by: What led to it.
+
+        Raises:
+            MalformedError: When an argument is not of its type.
+        """
+        # Read as one document: a quarter of the time that building each part by itself takes, and
+        # every effect of a producer is built here.
+        return from_tree(
+            cls,
+            {
+                "scope": scope,
+                "subject": {"type": "effect", "effect_id": effect_id, "kind": kind},
+                "caused_by": caused_by,
+                "replay": {"key": replay_key},
+            },
+        )
+
+    def with_caused_by(self, caused_by: CausalRef | None) -> Self:
+        """Return the same invocation with another cause, or without one."""
+        return type(self)(
+            scope=self.scope, subject=self.subject, caused_by=caused_by, replay=self.replay
+        )
+
+    def effect_id(self) -> str | None:
+        """Return the effect id, or None when the invocation is not about an effect."""
+        subject = self.subject
+        return subject.effect_id if isinstance(subject, RuntimeSubjectEffect) else None
+
+    def effect_kind(self) -> RuntimeEffectKind | None:
+        """Return the effect's kind, or None when the invocation is not about an effect."""
+        subject = self.subject
+        return subject.kind if isinstance(subject, RuntimeSubjectEffect) else None
+
+    def replay_key(self) -> str | None:
+        """Return the replay key, if there is one."""
+        return self.replay.key if self.replay is not None else None
+
+    def causal_ref(self) -> CausalRef:
+        """Return the reference by which this invocation is named as the cause of another."""
+        subject, scope = self.subject, self.scope
+        match subject:
+            case RuntimeSubjectEffect():
+                return CausalRefEffect(
+                    session_id=scope.session_id, turn_id=scope.turn_id, effect_id=subject.effect_id
+                )
+            case RuntimeSubjectProcess():
+                return CausalRefProcess(process_id=subject.process_id)
+            case RuntimeSubjectProcessEvent():
+                return CausalRefProcessEvent(
+                    process_id=subject.process_id, sequence=subject.sequence
+                )
+            case RuntimeSubjectSessionNode():
+                return CausalRefSessionNode(session_id=scope.session_id, node_id=subject.node_id)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from effectmq.protocol.encoding.canonical import digest
 from effectmq.protocol.encoding.model import OrAbsent, WireModel
+from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.process_events import (
     ProcessAwaitOutput,
     ProcessEvent,
@@ -39,7 +42,18 @@ __all__ = [
     "ProcessEffectOutcomeSignal",
     "ProcessEffectOutcomeStart",
     "ProcessEffectOutcomeTransfer",
+    "transfer_digest",
 ]
+
+
+def transfer_digest(process_ids: Iterable[str]) -> str:
+    """
+    Return the digest of the ids of a transfer, in the order given.
+
+    Raises:
+        MalformedError: When one of them is no text that JSON can hold.
+    """
+    return digest(list(process_ids))
 
 
 def _is_empty_context(value: ProcessExecutionContext) -> bool:
@@ -62,6 +76,10 @@ class ProcessCommandStart(WireModel):
         Field(default_factory=ProcessExecutionContext)
     )
 
+    def effect_id(self) -> str:
+        """Return the effect id of the operation."""
+        return f"process:start:{self.registration.id}"
+
 
 class ProcessCommandList(WireModel):
     """List the handles of a scope."""
@@ -69,6 +87,10 @@ class ProcessCommandList(WireModel):
     op: Literal["list"] = "list"
     owner_scope: ProcessScope
     mode: ProcessListMode = "live"
+
+    def effect_id(self) -> str:
+        """Return the effect id of the operation."""
+        return f"process:list:{self.owner_scope.id()}:{self.mode}"
 
 
 class ProcessCommandTransfer(WireModel):
@@ -79,12 +101,25 @@ class ProcessCommandTransfer(WireModel):
     to_scope: ProcessScope
     process_ids: list[str]
 
+    def effect_id(self) -> str:
+        """Return the effect id; ``unhashable`` stands in it for ids that have no JSON form."""
+        try:
+            named = transfer_digest(self.process_ids)
+        except MalformedError:
+            named = "unhashable"
+        return f"process:transfer:{self.from_scope.id()}:{self.to_scope.id()}:{named}"
+
 
 class ProcessCommandDeleteSession(WireModel):
     """Drop every handle of a session and cancel what nobody else holds."""
 
     op: Literal["delete_session"] = "delete_session"
     session_id: str
+
+    def effect_id(self) -> str:
+        """Return the effect id of the operation."""
+        # A hyphen here, an underscore in the tag.
+        return f"process:delete-session:{self.session_id}"
 
 
 class ProcessCommandAwait(WireModel):
@@ -93,6 +128,10 @@ class ProcessCommandAwait(WireModel):
     op: Literal["await"] = "await"
     process_id: str
 
+    def effect_id(self) -> str:
+        """Return the effect id of the operation."""
+        return f"process:await:{self.process_id}"
+
 
 class ProcessCommandCancel(WireModel):
     """Ask a process to stop."""
@@ -100,6 +139,10 @@ class ProcessCommandCancel(WireModel):
     op: Literal["cancel"] = "cancel"
     process_id: str
     reason: str | None = None
+
+    def effect_id(self) -> str:
+        """Return the effect id of the operation; the reason is not part of it."""
+        return f"process:cancel:{self.process_id}"
 
 
 class ProcessCommandSignal(WireModel):
@@ -114,6 +157,10 @@ class ProcessCommandSignal(WireModel):
     process_id: str
     signal_id: str
     request: ProcessEventAppendRequest
+
+    def effect_id(self) -> str:
+        """Return the effect id of the operation."""
+        return f"process:signal:{self.process_id}:{self.signal_id}"
 
 
 ProcessCommand = Annotated[

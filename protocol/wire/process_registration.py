@@ -39,7 +39,7 @@ ModuleRef = str
 #: ``lashlang-surface:v1:sha256:{hex}``.
 RequiredSurfaceRef = str
 
-#: As made by ``digests.process_scope_id``.
+#: As made by ``ProcessScope.id``.
 ProcessScopeId = str
 
 
@@ -53,6 +53,12 @@ class ProcessScope(WireModel):
 
     session_id: str
     agent_frame_id: OrAbsent[str] = None
+
+    def id(self) -> ProcessScopeId:
+        """Return the scope's id as an owner of processes; nothing is escaped."""
+        if self.agent_frame_id:
+            return f"session:{self.session_id}/frame:{self.agent_frame_id}"
+        return f"session:{self.session_id}"
 
 
 class LashlangProcessRef(WireModel):
