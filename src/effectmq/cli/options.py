@@ -20,6 +20,7 @@ __all__ = [
     "add_action",
     "add_broker_options",
     "add_command",
+    "add_full_option",
     "add_journal_option",
     "add_json_option",
     "add_quiet_option",
@@ -46,6 +47,13 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line, for scripts; keys are stable"
+    )
+
+
+def add_full_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--full``."""
+    parser.add_argument(
+        "--full", action="store_true", help="values as long as they are, and every column"
     )
 
 

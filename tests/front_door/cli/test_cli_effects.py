@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -20,6 +20,7 @@ from effectmq.broker.store.journal.archive.tail import News
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Recorded
 from effectmq.cli.effects import command as effects_command
+from effectmq.cli.terminal import tables
 from effectmq.protocol.errors import DatabaseUnavailableError
 from effectmq.protocol.messages.request import Identity
 from tests.broker.store.journal.effects import Writer, sleep, tool
@@ -59,6 +60,21 @@ def test_a_list_is_a_table_for_people(effects: Command) -> None:
     (parked,) = [row for row in rows if "2:call-1" in row]
     assert parked.split()[2:4] == ["failed", "tool_call"]
     assert "rejected: no_money: it broke" in parked
+
+
+def test_tables_fit_the_terminal(effects: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns ids still say session, turn, effect and hash; ``--full`` shows the rest."""
+    monkeypatch.setattr(tables, "_on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in (["list"], ["tree", "2:call-1"], ["get", "2:call-1", "--lineage"]):
+        shown = effects(*words).out
+        table = shown.split("lineage:\n")[-1].splitlines()
+        assert max(map(tables.width, table)) <= 80
+    header, *rows = effects("list").out.splitlines()
+    assert {"hash", "status", "session", "turn", "effect"} <= set(header.split())
+    (parked,) = [row for row in rows if "2:call-1" in row]
+    assert len(parked.split()[0]) == 8
+    assert "rejected: no_money: it broke" in effects("list", "--full").out
 
 
 def test_a_list_has_stable_keys_for_scripts(effects: Command) -> None:
@@ -341,7 +357,7 @@ def test_what_is_still_queued_is_cancelled_by_its_name(url: str, effects: Comman
 
 
 @contextmanager
-def _tailing(*words: str) -> Iterator[tuple[subprocess.Popen[str], IO[str], IO[str]]]:
+def _tailing(*words: str) -> Generator[tuple[subprocess.Popen[str], IO[str], IO[str]]]:
     """A process that follows a journal, with its stdout and stderr; it is gone afterwards."""
     with subprocess.Popen(
         [sys.executable, "-m", "effectmq", "effects", "tail", *words],

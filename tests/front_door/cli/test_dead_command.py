@@ -85,16 +85,19 @@ async def only_id(stage: DeadStage) -> str:
 async def test_a_list_has_a_row_for_each_letter_and_a_count_for_each_reason(
     stage: DeadStage, command: Command
 ) -> None:
-    """Id, age, reason, kind, attempts, effect, error; then how many of what."""
+    """Id, age, reason, kind, attempts, the ids, error; then how many of what."""
     now_ms = round(time.time() * 1_000)
     await stage.park(parked_ms=now_ms - 7_200_000, headers={names.ATTEMPT: 5})
     await stage.park(reason="rejected", code="no_money", detail="the account is empty")
     await stage.raw(Message(body=b"\xc1"))
     result = await command("list")
     lines = result.out.splitlines()
-    assert lines[0].split() == ["id", "parked", "reason", "kind", "attempts", "effect", "error"]
+    assert lines[0].split() == [
+        "id", "parked", "reason", "kind", "attempts", "effect", "session", "turn", "hash", "error",
+    ]  # fmt: skip
+    (first, *_) = await stage.listed()
     assert lines[1].split() == [
-        (await stage.listed())[0].id, "2h", "exhausted", "exec_code", "5", "1", "gave", "up",
+        first.id, "2h", "exhausted", "exec_code", "5", "1", "s", "t", first.hash[:12], "gave", "up",
     ]  # fmt: skip
     assert "no_money: the account is empty" in lines[2]
     assert "raw" in lines[3]

@@ -28,6 +28,7 @@ from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
+from effectmq.cli.terminal.tables import room_of
 from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.errors import ConfigurationError, PayloadTooLargeError, ProtocolError
 from effectmq.protocol.messages.dead_letter import DeadLetter
@@ -93,7 +94,7 @@ async def _list(args: argparse.Namespace) -> int:
             lost = problem
     if not args.json:
         if rows:
-            write_text(f"{letter_table(rows, _now_ms())}\n")
+            write_text(f"{letter_table(rows, _now_ms(), room_of(args))}\n")
         write_text(tally_line(tally, found.seen))
     if lost is not None:
         raise lost
@@ -125,7 +126,7 @@ async def _show(args: argparse.Namespace) -> int:
     elif args.json:
         write_json(record)
     else:
-        write_text(letter_text(letter, content, record, _now_ms()))
+        write_text(letter_text(letter, content, record, _now_ms(), room_of(args)))
     _say_unfound(args.redact, found, 1)
     return 0
 

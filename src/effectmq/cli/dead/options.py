@@ -10,6 +10,7 @@ from effectmq.cli.dead.choice import add_choice_options, add_ids, rate
 from effectmq.cli.options import (
     add_action,
     add_broker_options,
+    add_full_option,
 )
 from effectmq.cli.terminal.times import seconds
 
@@ -53,9 +54,11 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     listing = _action(actions, "list", "one row a letter, and how many for each reason")
     add_choice_options(listing)
+    add_full_option(listing)
     show = _action(actions, "show", "everything about one letter")
     show.add_argument("letter", metavar="ID", help="the letter's id, or enough of it")
     show.add_argument("--envelope", action="store_true", help="only the envelope, to edit it")
+    add_full_option(show)
     _add_redact(show)
     replay = _action(actions, "replay", "send letters back to their workers", _REPLAY)
     _add_replay_options(replay)

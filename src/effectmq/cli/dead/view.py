@@ -14,7 +14,7 @@ from typing import Any
 from effectmq.broker.dead_letters.content import DeadContent, read_content
 from effectmq.broker.dead_letters.dead_letters import DeadReport
 from effectmq.cli.dead.choice import REASONS
-from effectmq.cli.terminal.tables import pairs, table
+from effectmq.cli.terminal.tables import Column, Room, pairs, table
 from effectmq.cli.terminal.texts import pretty, short
 from effectmq.cli.terminal.times import age, when
 from effectmq.protocol.messages.dead_letter import DeadLetter
@@ -25,24 +25,42 @@ __all__ = ["letter_table", "letter_text", "report_lines", "tally_line"]
 _MAX_EFFECT = 40
 _MAX_ERROR = 72
 _MAX_DETAIL = 2_000
+_HASH_DIGITS = 12
+
+_COLUMNS = (
+    Column("id", least=12, priority=9),
+    Column("parked", priority=7),
+    Column("reason", least=13, priority=6, most=_MAX_EFFECT),
+    Column("kind", least=9, priority=4, most=_MAX_EFFECT),
+    Column("attempts", priority=0),
+    Column("effect", priority=8, most=_MAX_EFFECT),
+    Column("session", least=6, priority=3, most=_MAX_EFFECT),
+    Column("turn", least=6, priority=2, most=_MAX_EFFECT),
+    Column("hash", least=12, priority=1),
+    Column("error", least=20, priority=5, most=_MAX_ERROR),
+)
 
 
-def letter_table(letters: Iterable[DeadLetter], now_ms: int) -> str:
+def letter_table(letters: Iterable[DeadLetter], now_ms: int, room: Room) -> str:
     """One row a letter."""
-    return table(
-        ("id", "parked", "reason", "kind", "attempts", "effect", "error"),
-        [
-            (
-                letter.id,
-                age(letter.parked_ms, now_ms),
-                short(letter.reason, _MAX_EFFECT),
-                short(letter.kind, _MAX_EFFECT),
-                letter.attempts or None,
-                short(_effect_id(letter), _MAX_EFFECT),
-                short(_error(letter), _MAX_ERROR),
-            )
-            for letter in letters
-        ],
+    return table(_COLUMNS, [_row(letter, now_ms) for letter in letters], room)
+
+
+def _row(letter: DeadLetter, now_ms: int) -> tuple[object, ...]:
+    request = read_content(letter).request
+    scope = request.envelope.invocation.scope if request is not None else None
+    return (
+        letter.id,
+        age(letter.parked_ms, now_ms),
+        letter.reason,
+        letter.kind,
+        letter.attempts or None,
+        # A producer in another language need not send it; the body has it.
+        letter.effect_id or (request.effect_id if request is not None else ""),
+        scope.session_id if scope is not None else "",
+        scope.turn_id if scope is not None else "",
+        letter.hash[:_HASH_DIGITS],
+        _error(letter),
     )
 
 
@@ -56,7 +74,11 @@ def tally_line(reasons: Counter[str], seen: int) -> str:
 
 
 def letter_text(
-    letter: DeadLetter, content: DeadContent, record: Mapping[str, Any], now_ms: int
+    letter: DeadLetter,
+    content: DeadContent,
+    record: Mapping[str, Any],
+    now_ms: int,
+    room: Room,
 ) -> str:
     """Everything about one letter."""
     message = letter.message
@@ -83,7 +105,7 @@ def letter_text(
         *((name, value) for name, value in record["headers"].items()),
         ("body", f"{record['body_bytes']} bytes, sha256 {record['body_sha256']}"),
     ]
-    parts = [pairs((name, value) for name, value in values if value not in (None, ""))]
+    parts = [pairs(((name, value) for name, value in values if value not in (None, "")), room)]
     parts.append(f"error: {printable(str(record['detail']), _MAX_DETAIL)}")
     if record["envelope"] is not None:
         title = _TITLES.get(content.form, "body (JSON, but no envelope)")

@@ -28,8 +28,8 @@ from effectmq.cli.dead.choice import REASONS
 from effectmq.cli.dead.view import letter_table, tally_line
 from effectmq.cli.demo.stage import Stage
 from effectmq.cli.demo.worker import RETRY_WAIT_MS, Attempt, demo_worker
-from effectmq.cli.options import Commands, add_command
-from effectmq.cli.terminal.tables import table
+from effectmq.cli.options import Commands, add_command, add_full_option
+from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.terminal.texts import pretty
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.canonical import canonical_json
@@ -64,6 +64,14 @@ __all__ = ["configure", "run"]
 _PATIENCE_S = 5.0
 _LONGEST_S = 60.0
 
+_ANSWERS = (
+    Column("kind", least=9, priority=3),
+    Column("effect", priority=4),
+    Column("hash", least=12, priority=1),
+    Column("ms", priority=0),
+    Column("outcome", least=20, priority=2),
+)
+
 _SLEEP_MS = 300
 _WRONG, _RIGHT = "price * quantiy - discount", "price * quantity - discount"
 
@@ -78,6 +86,7 @@ Exit code: 0 when everything that was to be shown happened, 1 otherwise."""
 def configure(commands: Commands) -> None:
     """Add the parser."""
     parser = add_command(commands, "demo", "show effectmq at work, in this process", _DESCRIPTION)
+    add_full_option(parser)
     # The demo tells of its failures itself; a log of them would read as if something were wrong.
     parser.set_defaults(run=run, log_level="CRITICAL")
 
@@ -85,7 +94,7 @@ def configure(commands: Commands) -> None:
 async def run(args: argparse.Namespace) -> int:
     """Tell the story; 1 when something in it did not happen."""
     started = time.monotonic()
-    stage = Stage()
+    stage = Stage(room=room_of(args))
     # A name of its own, and the levels of the story: nothing of the environment applies here.
     broker = f"memory://demo-{secrets.token_hex(4)}"
     topology = TopologySettings(namespace="demo", delay_levels_ms=(_SLEEP_MS, RETRY_WAIT_MS))
@@ -181,7 +190,7 @@ class _Story:
             )
             for envelope, (reply, took_s) in zip(envelopes, answers, strict=True)
         ]
-        self.stage.show(table(("kind", "effect", "hash", "ms", "outcome"), rows))
+        self.stage.show(table(_ANSWERS, rows, self.stage.room))
         self.answered += [
             (envelope, reply) for envelope, (reply, _) in zip(envelopes, answers, strict=True)
         ]
@@ -255,7 +264,7 @@ class _Story:
         async with self.letters.browse() as found:
             letters = [letter async for letter in found]
         now_ms = round(time.time() * 1_000)
-        self.stage.show(letter_table(letters, now_ms))
+        self.stage.show(letter_table(letters, now_ms, self.stage.room))
         mine = [letter for letter in letters if letter.hash == handle.hash]
         self.stage.expect(
             f"{len(letters)} dead letter, for effect {handle.effect_id}",

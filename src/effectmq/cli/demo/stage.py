@@ -6,11 +6,14 @@ import os
 import sys
 
 from effectmq.cli.terminal.output import write_text
+from effectmq.cli.terminal.tables import WIDE, Room
 from effectmq.protocol.text import printable
 
 __all__ = ["Stage"]
 
 _BOLD, _DIM, _GREEN, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
+
+_INDENT = "   "
 
 
 class Stage:
@@ -19,9 +22,12 @@ class Stage:
 
     Args:
         coloured: Whether to use colours; by default only on a terminal that wants them.
+        room: The room on the terminal.
     """
 
-    def __init__(self, coloured: bool | None = None) -> None:
+    def __init__(self, coloured: bool | None = None, room: Room = WIDE) -> None:
+        #: For what is shown as a block, which is indented.
+        self.room = room.less(len(_INDENT))
         self._coloured = _wants_colours() if coloured is None else coloured
         self._scenes = 0
         self.met = 0
@@ -38,12 +44,12 @@ class Stage:
 
     def say(self, text: str) -> None:
         """One line of what happened; made printable, whatever is in it."""
-        write_text(f"   {printable(text, 2_000)}".rstrip())
+        write_text(f"{_INDENT}{printable(text, 2_000)}".rstrip())
 
     def show(self, block: str) -> None:
         """A block that is printable already, for instance a table."""
         for line in block.splitlines():
-            write_text(f"   {self._in(_DIM, line)}" if line else "")
+            write_text(f"{_INDENT}{self._in(_DIM, line)}" if line else "")
 
     def expect(self, what: str, happened: bool) -> None:
         """Say whether something that was to be shown did happen."""

@@ -40,6 +40,7 @@ from effectmq.cli.options import Commands, add_command, is_memory
 from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import flush, note, write_json, write_text
+from effectmq.cli.terminal.tables import room_of
 from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.encoding.differences import Difference, differences
 from effectmq.protocol.encoding.jsontext import parse_json
@@ -113,7 +114,7 @@ async def _list(args: argparse.Namespace) -> int:
     if not found:
         write_text("no effects" if chosen == EffectFilter() else "no such effects")
         return 0
-    write_text(effect_table(found[:most], now_ms))
+    write_text(effect_table(found[:most], now_ms, room_of(args)))
     if len(found) > most:
         note(f"the last {most} are shown; --limit N shows more", quiet=args.quiet)
     return 0
@@ -145,9 +146,10 @@ async def _get(args: argparse.Namespace) -> int:
         tree = [lineage_facts(node, effect) for node in lineage.nodes] if lineage else None
         write_json({**detail_facts(effect), **({"lineage": tree} if lineage else {})})
     else:
-        write_text(detail_text(effect, now_ms))
+        write_text(detail_text(effect, now_ms, room_of(args)))
         if lineage is not None:
-            write_text(f"\nlineage:\n{lineage_text(lineage, effect, now_ms)}")
+            tree_shown = lineage_text(lineage, effect, now_ms, room_of(args))
+            write_text(f"\nlineage:\n{tree_shown}")
     return 0
 
 
@@ -170,7 +172,7 @@ async def _tree(args: argparse.Namespace) -> int:
         for node in lineage.nodes:
             write_json(lineage_facts(node, effect))
     else:
-        write_text(lineage_text(lineage, effect, now_ms))
+        write_text(lineage_text(lineage, effect, now_ms, room_of(args)))
     if lineage.more:
         note(f"the first {args.limit} are shown; --limit N shows more", quiet=args.quiet)
     return 0
@@ -197,7 +199,7 @@ async def _tail(args: argparse.Namespace) -> int:
                 if args.json:
                     write_json(effect_facts(effect))
                 else:
-                    write_text(news_line(effect))
+                    write_text(news_line(effect, room_of(args)))
             flush()
             if not news.more or lost:
                 await asyncio.sleep(_POLL_S)

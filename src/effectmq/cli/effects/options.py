@@ -8,7 +8,7 @@ from functools import partial
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.broker.store.journal.records import STATUSES
 from effectmq.cli.journal_options import add_journal_options
-from effectmq.cli.options import add_action, positive
+from effectmq.cli.options import add_action, add_full_option, positive
 from effectmq.cli.terminal.times import moment
 from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.protocol.errors import ConfigurationError
@@ -60,16 +60,20 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     _add_choice(listing)
     listing.add_argument("--until", type=moment, metavar="TIME", help="changed before then")
     listing.add_argument("--limit", type=positive, metavar="N", help="at most so many")
+    add_full_option(listing)
     get = _action(actions, "get", "everything about one effect", _GET)
     _add_name(get)
     get.add_argument("--lineage", action="store_true", help="also the tree that it belongs to")
     get.add_argument("--envelope", action="store_true", help="only the envelope")
     get.add_argument("--outcome", action="store_true", help="only the outcome")
+    add_full_option(get)
     tail = _action(actions, "tail", "follow what happens", _TAIL)
     _add_choice(tail)
+    add_full_option(tail)
     tree = _action(actions, "tree", "who led to whom, from the root")
     _add_name(tree)
     tree.add_argument("--limit", type=positive, default=500, metavar="N", help="default: 500")
+    add_full_option(tree)
     diff = _action(actions, "diff", "what differs between two effects", _DIFF)
     for name in ("a", "b"):
         diff.add_argument(name, metavar=name.upper(), help="an effect, or a file with an envelope")

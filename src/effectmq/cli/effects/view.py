@@ -13,7 +13,7 @@ from typing import Any
 from effectmq.broker.store.journal.archive.lineage import Lineage, LineageNode
 from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
 from effectmq.broker.store.journal.records import STATUSES
-from effectmq.cli.terminal.tables import pairs, table
+from effectmq.cli.terminal.tables import Column, Room, cut, pairs, table
 from effectmq.cli.terminal.texts import pretty, short
 from effectmq.cli.terminal.times import age, when
 from effectmq.protocol.encoding.differences import Difference
@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _HASH_DIGITS = 12
+#: Where there is little room; still enough to name an effect.
+_FEWER_DIGITS = 8
 _MAX_NAME = 40
 _MAX_NOTE = 72
 _MAX_VALUE = 60
@@ -87,39 +89,72 @@ def payload(text: str) -> Any:
         return text
 
 
-def effect_table(effects: Iterable[EffectSummary], now_ms: int) -> str:
+#: What a list says; what is left out first on a narrow terminal has the lowest priority.
+_LIST = (
+    Column("hash", least=_HASH_DIGITS, priority=8),
+    Column("changed", priority=3),
+    Column("status", least=11, priority=7),
+    Column("kind", least=9, priority=5),
+    Column("attempts", priority=0),
+    Column("session", least=6, priority=2, most=_MAX_NAME),
+    Column("turn", least=6, priority=1, most=_MAX_NAME),
+    Column("effect", priority=6, most=_MAX_NAME),
+    Column("note", least=10, priority=4, most=_MAX_NOTE),
+)
+#: The same of a tree.
+_TREE = (
+    Column("effect", least=16, priority=5),
+    Column("kind", least=9, priority=3),
+    Column("status", least=11, priority=4),
+    Column("hash", least=_HASH_DIGITS, priority=2),
+    Column("changed", priority=0),
+    Column("note", least=10, priority=1, most=_MAX_NOTE),
+)
+
+
+def effect_table(effects: Iterable[EffectSummary], now_ms: int, room: Room) -> str:
     """One row an effect."""
-    return table(
-        ("hash", "changed", "status", "kind", "attempts", "session", "turn", "effect", "note"),
-        [
-            (
-                effect.hash[:_HASH_DIGITS],
-                age(effect.updated_ms, now_ms),
-                effect.status,
-                effect.kind,
-                effect.attempts or None,
-                short(effect.session_id, _MAX_NAME),
-                short(effect.turn_id, _MAX_NAME),
-                short(_name(effect), _MAX_NAME),
-                _note(effect),
-            )
-            for effect in effects
-        ],
-    )
+    rows = [
+        (
+            _short_hash(effect, room),
+            age(effect.updated_ms, now_ms),
+            effect.status,
+            effect.kind,
+            effect.attempts or None,
+            effect.session_id,
+            effect.turn_id,
+            _name(effect),
+            _note(effect),
+        )
+        for effect in effects
+    ]
+    return table(_LIST, rows, room)
 
 
-def news_line(effect: EffectSummary) -> str:
+def news_line(effect: EffectSummary, room: Room) -> str:
     """One change, on one line."""
     moment = datetime.fromtimestamp(effect.updated_ms / 1_000).astimezone()
-    name = short(_name(effect), _MAX_NAME)
+    most = None if room.full else _MAX_NAME
+    turn = f" turn {_shortened(effect.turn_id, most)}" if effect.turn_id else ""
     line = (
-        f"{moment:%H:%M:%S}  {effect.hash[:_HASH_DIGITS]:<{_HASH_DIGITS}}  {effect.status:<11}  "
-        f"{effect.kind:<9}  {name}  {_note(effect)}"
+        f"{moment:%H:%M:%S}  {_short_hash(effect, room):<{_FEWER_DIGITS}}  {effect.status:<11}  "
+        f"{effect.kind:<9}  {_shortened(_name(effect), most)}  "
+        f"session {_shortened(effect.session_id, most)}{turn}  "
+        f"{_shortened(_note(effect), None if room.full else _MAX_NOTE)}"
     )
-    return printable(line.rstrip())
+    shown = printable(line.rstrip())
+    return shown if room.columns is None else cut(shown, room.columns)
 
 
-def detail_text(effect: EffectDetail, now_ms: int) -> str:
+def _short_hash(effect: EffectSummary, room: Room) -> str:
+    return effect.hash[: _FEWER_DIGITS if room.narrow else _HASH_DIGITS]
+
+
+def _shortened(text: str, most: int | None) -> str:
+    return text if most is None else short(text, most)
+
+
+def detail_text(effect: EffectDetail, now_ms: int, room: Room) -> str:
     """Everything about one effect."""
     code, message = effect.error
     values: list[tuple[str, object]] = [
@@ -142,7 +177,7 @@ def detail_text(effect: EffectDetail, now_ms: int) -> str:
         ("first claimed", when(effect.created_ms, now_ms)),
         ("last change", when(effect.updated_ms, now_ms)),
     ]
-    parts = [pairs((name, value) for name, value in values if value not in (None, ""))]
+    parts = [pairs(((name, value) for name, value in values if value not in (None, "")), room)]
     if effect.error_json:
         parts.append(f"error: {printable(f'{code}: {message}', _MAX_ERROR)}")
     for title, text in (("envelope", effect.envelope_json), ("outcome", effect.outcome_json)):
@@ -159,10 +194,11 @@ def lineage_facts(node: LineageNode, asked: EffectSummary) -> dict[str, Any]:
     return {"depth": node.depth, "focus": focus, **effect_facts(node.effect)}
 
 
-def lineage_text(lineage: Lineage, asked: EffectSummary, now_ms: int) -> str:
+def lineage_text(lineage: Lineage, asked: EffectSummary, now_ms: int, room: Room) -> str:
     """A tree for people; the effect that was asked for is marked with ``*``."""
     rows: list[tuple[object, ...]] = []
     top = 0
+    most = None if room.full else _MAX_NAME
     if lineage.cause:
         rows.append((_cause(lineage.cause), "", "", "", "", "not in the journal"))
         top = 1
@@ -172,15 +208,15 @@ def lineage_text(lineage: Lineage, asked: EffectSummary, now_ms: int) -> str:
         mark = " *" if effect.identity == asked.identity else ""
         rows.append(
             (
-                f"{_branch(depths[index:])}{short(_name(effect), _MAX_NAME)}{mark}",
+                f"{_branch(depths[index:])}{_shortened(_name(effect), most)}{mark}",
                 effect.kind,
                 effect.status,
-                effect.hash[:_HASH_DIGITS],
+                _short_hash(effect, room),
                 age(effect.updated_ms, now_ms),
                 _note(effect),
             )
         )
-    return table(("effect", "kind", "status", "hash", "changed", "note"), rows)
+    return table(_TREE, rows, room)
 
 
 def difference_lines(found: Iterable[Difference], *, values: bool) -> list[str]:
@@ -234,13 +270,13 @@ def _note(effect: EffectSummary) -> str:
     code, message = effect.error
     if effect.status in ("in_progress", "waiting"):
         deaths = f"{effect.deaths} died: " if effect.deaths else ""
-        return short(f"{deaths}{effect.worker}", _MAX_NOTE)
+        return f"{deaths}{effect.worker}"
     if effect.status == "forgotten":
         return ""
     parked = f"{effect.park_reason}: " if effect.park_reason else ""
     # Our own codes say no more than their message.
     said = message if code.startswith("effectmq_") or not code else f"{code}: {message}"
-    return short(f"{parked}{said}", _MAX_NOTE)
+    return f"{parked}{said}"
 
 
 def _deaths(effect: EffectSummary) -> str | None:

@@ -1,42 +1,130 @@
-"""Tables for people: plain text, aligned, and safe to show whatever is in the cells."""
+"""
+Tables for people: plain text, aligned, and safe to show whatever is in the cells.
+
+On a terminal a table is as wide as the terminal and no wider: what matters least is cut first, and
+left out when even its beginning has no room. In a pipe nothing is cut for want of room.
+"""
 
 from __future__ import annotations
 
+import argparse
+import shutil
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from effectmq.protocol.text import printable
 
-__all__ = ["pairs", "table", "width"]
+__all__ = ["WIDE", "Column", "Room", "cut", "pairs", "room_of", "table", "width"]
 
 _GAP = "  "
+_CUT = "…"
 _MAX_CELL = 200
+#: With ``--full`` a cell is as long as it is; this only keeps a terminal from being flooded.
+_FULL_CELL = 1_000_000
+_USUAL_SIZE = (80, 24)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """
+    How much room there is to show something.
+
+    Attributes:
+        columns: Columns of the terminal; ``None`` when it is none, and nothing is cut to fit.
+        full: Show values whole, however long they are.
+    """
+
+    columns: int | None = None
+    full: bool = False
+
+    @property
+    def narrow(self) -> bool:
+        """Whether this is a terminal on which a long table has no room."""
+        return self.columns is not None and self.columns < 120
+
+    def less(self, columns: int) -> Room:
+        """The room that is left beside an indent."""
+        left = None if self.columns is None else max(1, self.columns - columns)
+        return Room(left, self.full)
+
+
+#: Where nothing has to fit.
+WIDE = Room()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """
+    A column of a table.
+
+    Attributes:
+        name: Its header.
+        least: The columns of a terminal below which it is left out and not cut any more; never less
+            than its name has.
+        priority: Who is cut and left out last; the lowest goes first.
+        most: What is longer is cut whatever room there is, unless all is shown.
+    """
+
+    name: str
+    least: int = 8
+    priority: int = 0
+    most: int = _MAX_CELL
+
+
+def room_of(args: argparse.Namespace) -> Room:
+    """The room of stdout; a command without ``--full`` shows values cut."""
+    full: bool = getattr(args, "full", False)
+    if full or not _on_terminal():
+        return Room(full=full)
+    return Room(shutil.get_terminal_size(_USUAL_SIZE).columns)
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def table(
+    headers: Sequence[str | Column],
+    rows: Iterable[Sequence[object]],
+    room: Room = WIDE,
+) -> str:
     """
     Lay out rows under their headers; numbers stand on the right, everything else on the left.
 
     Args:
         headers: One for each column.
         rows: Cells of any type; ``None`` is shown as nothing.
+        room: What the table must fit into.
     """
+    columns = [Column(one) if isinstance(one, str) else one for one in headers]
     kept = [tuple(row) for row in rows]
-    texts = [[_cell(value) for value in row] for row in kept]
-    widths = [
-        max([width(header), *(width(row[column]) for row in texts)])
-        for column, header in enumerate(headers)
+    texts = [[one.name for one in columns]]
+    texts += [
+        [_cell(value, room, one.most) for value, one in zip(row, columns, strict=True)]
+        for row in kept
     ]
     numeric = [
-        bool(kept) and all(_is_number(row[column]) or row[column] is None for row in kept)
-        for column in range(len(headers))
+        bool(kept) and all(_is_number(row[place]) or row[place] is None for row in kept)
+        for place in range(len(columns))
     ]
-    return "\n".join(_line(row, widths, numeric) for row in [list(headers), *texts])
+    natural = [max(width(row[place]) for row in texts) for place in range(len(columns))]
+    least = [
+        wanted if number else min(wanted, max(one.least, width(one.name)))
+        for one, wanted, number in zip(columns, natural, numeric, strict=True)
+    ]
+    widths = _fitted(columns, natural, least, room)
+    lines = [_line(row, widths, numeric) for row in texts]
+    hidden = [one.name for place, one in enumerate(columns) if place not in widths]
+    if hidden:
+        lines.append(f"(no room for: {', '.join(hidden)}; --full shows all)")
+    return "\n".join(lines)
 
 
-def pairs(values: Iterable[tuple[str, object]]) -> str:
-    """Lay out names and values, one pair a line."""
-    kept = [(name, _cell(value)) for name, value in values]
+def pairs(values: Iterable[tuple[str, object]], room: Room = WIDE) -> str:
+    """Lay out names and values, one pair a line; a terminal goes on with long ones in its next."""
+    kept = [(name, _value(value, room)) for name, value in values]
     longest = max((width(name) for name, _ in kept), default=0)
     return "\n".join(f"{_padded(name, longest)}{_GAP}{value}".rstrip() for name, value in kept)
 
@@ -46,24 +134,69 @@ def width(text: str) -> int:
     return sum(_columns(character) for character in text)
 
 
+def cut(text: str, room: int) -> str:
+    """A text in at most so many columns; an ellipsis stands for what is cut off."""
+    if width(text) <= room:
+        return text
+    used = 0
+    for place, character in enumerate(text):
+        used += _columns(character)
+        if used > room - 1:
+            return text[:place] + _CUT
+    return text
+
+
 def _columns(character: str) -> int:
-    if unicodedata.combining(character):
+    # Marks that stand above, below or around the character before them, and the vowels and final
+    # consonants that a terminal draws into a Korean syllable.
+    if unicodedata.category(character) in ("Mn", "Me") or "\u1160" <= character <= "\u11ff":
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else printable(str(value), _MAX_CELL)
+def _fitted(
+    columns: Sequence[Column], natural: Sequence[int], least: Sequence[int], room: Room
+) -> dict[int, int]:
+    """The widths of the columns that are shown, by their places."""
+    if room.columns is None:
+        return dict(enumerate(natural))
+    by_priority = sorted(range(len(columns)), key=lambda place: (-columns[place].priority, place))
+    while len(by_priority) > 1 and _total(least[place] for place in by_priority) > room.columns:
+        by_priority.pop()
+    left = room.columns - _total(least[place] for place in by_priority)
+    widths: dict[int, int] = {}
+    for place in by_priority:
+        more = min(left, natural[place] - least[place])
+        widths[place] = max(1, least[place] + more)
+        left -= max(0, more)
+    return dict(sorted(widths.items()))
+
+
+def _total(widths: Iterable[int]) -> int:
+    return sum(each + len(_GAP) for each in widths) - len(_GAP)
+
+
+def _cell(value: object, room: Room, most: int) -> str:
+    if value is None:
+        return ""
+    if room.full:
+        return printable(str(value), _FULL_CELL)
+    # Escapes are longer than what they stand for, and are cut as well.
+    return cut(printable(str(value), 10 * most), most)
+
+
+def _value(value: object, room: Room) -> str:
+    return "" if value is None else printable(str(value), _FULL_CELL if room.full else _MAX_CELL)
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _line(texts: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+def _line(texts: Sequence[str], widths: dict[int, int], numeric: Sequence[bool]) -> str:
     cells = (
-        _padded(text, wanted, right=right)
-        for text, wanted, right in zip(texts, widths, numeric, strict=True)
+        _padded(cut(texts[place], wanted), wanted, right=numeric[place])
+        for place, wanted in widths.items()
     )
     return _GAP.join(cells).rstrip()
 

@@ -7,10 +7,17 @@ from collections.abc import Collection, Iterator
 
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
-from effectmq.cli.options import Commands, add_command, add_json_option, add_quiet_option, route
+from effectmq.cli.options import (
+    Commands,
+    add_command,
+    add_full_option,
+    add_json_option,
+    add_quiet_option,
+    route,
+)
 from effectmq.cli.setting_options import add_setting_options, place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.tables import table
+from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.topology.bindings import try_binding
 from effectmq.cli.topology.inventory import full_topology
 from effectmq.protocol.kinds import EFFECT_KINDS
@@ -50,6 +57,7 @@ def configure(commands: Commands) -> None:
             "eight kinds",
         )
         add_json_option(action)
+        add_full_option(action)
         add_setting_options(action, "place")
         add_quiet_option(action)
     parser.set_defaults(run=run)
@@ -129,13 +137,21 @@ def _rows(
         yield "binding", binding.queue, state, source
 
 
+_SHOWN = (
+    Column("object", priority=1),
+    Column("name", least=16, priority=3),
+    Column("state", priority=2),
+    Column("detail", least=12, priority=0),
+)
+
+
 def _show(args: argparse.Namespace, rows: list[_Row]) -> None:
     if args.json:
         for row in rows:
             write_json(dict(zip(("object", "name", "state", "arguments"), row, strict=True)))
     else:
         shown = [(what, name, state, _detail(what, found)) for what, name, state, found in rows]
-        write_text(table(("object", "name", "state", "detail"), shown))
+        write_text(table(_SHOWN, shown, room_of(args)))
 
 
 def _detail(what: str, arguments: dict[str, str | int]) -> str:

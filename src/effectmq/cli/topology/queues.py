@@ -9,13 +9,14 @@ from effectmq.cli.options import (
     Commands,
     add_broker_options,
     add_command,
+    add_full_option,
     add_json_option,
     add_quiet_option,
     route,
 )
 from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.tables import table
+from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.topology.inventory import Seen, all_routes, inventory
 from effectmq.protocol.urls import mask_url
 
@@ -43,6 +44,7 @@ def configure(commands: Commands) -> None:
         help="also look for this lane (kind.lane); AMQP cannot list them; may be repeated",
     )
     add_json_option(parser)
+    add_full_option(parser)
     add_broker_options(parser)
     add_quiet_option(parser)
     parser.set_defaults(run=run)
@@ -71,7 +73,7 @@ async def run(args: argparse.Namespace) -> int:
         )
         return 0
     rows = [[document[name] for name in _COLUMNS] for document in map(_document, found)]
-    write_text(table(_COLUMNS, rows))
+    write_text(table(_SHOWN, rows, room_of(args)))
     note(
         "ready: waiting to be taken. What workers hold at the moment is not visible over AMQP.",
         quiet=args.quiet,
@@ -80,6 +82,13 @@ async def run(args: argparse.Namespace) -> int:
 
 
 _COLUMNS = ("queue", "role", "route", "ready", "consumers")
+_SHOWN = (
+    Column("queue", least=16, priority=4),
+    Column("role", priority=1),
+    Column("route", priority=0),
+    Column("ready", priority=3),
+    Column("consumers", priority=2),
+)
 
 
 def _document(one: Seen) -> dict[str, object]:
