@@ -9,6 +9,7 @@ The one error tree of the project.
     ├── ProtocolError                  bytes or values that break the wire contract
     │   ├── MalformedError             not an envelope or outcome; carries the path
     │   ├── InvalidEnvelopeError       decodes, but breaks a rule of the envelope; carries the code
+    │   ├── WrongOutcomeError          an outcome of another kind than its command; carries the code
     │   ├── HashMismatchError          the hash that was sent is not the hash of what was sent
     │   └── UnsupportedVersionError    a message type of another version
     ├── PublishError                   what became of one publish, when it was not confirmed
@@ -100,6 +101,7 @@ __all__ = [
     "UnroutableError",
     "UnsupportedVersionError",
     "VirtualHostError",
+    "WrongOutcomeError",
 ]
 
 
@@ -154,6 +156,21 @@ class InvalidEnvelopeError(ProtocolError):
     Args:
         code: The wire format's code, for instance ``runtime_effect_replay_required``.
         message: The wire format's fixed message for it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{code}: {message}")
+
+
+class WrongOutcomeError(ProtocolError):
+    """
+    An outcome of another kind than was expected.
+
+    Args:
+        code: The wire format's code, ``runtime_effect_wrong_outcome``.
+        message: The wire format's message for it; names both kinds.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from effectmq.protocol.encoding.rust_text import is_blank
 from effectmq.protocol.errors import InvalidEnvelopeError
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope, envelope_problem
+from effectmq.protocol.wire.outcome import wrong_outcome
 from effectmq.protocol.wire.scopes import EffectScope
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
 ]
 
 _SCOPE = "missing_effect_scope_id"
-_OUTCOME = "runtime_effect_wrong_outcome"
 
 
 def validate_envelope(envelope: RuntimeEffectEnvelope) -> None:
@@ -58,8 +58,3 @@ def validate_scope(scope: EffectScope) -> None:
     problem = scope_problem(scope)
     if problem is not None:
         raise InvalidEnvelopeError(*problem)
-
-
-def wrong_outcome(expected_kind: str, got_kind: str) -> tuple[str, str]:
-    """Return code and message for an outcome of another kind than its command."""
-    return _OUTCOME, f"expected {expected_kind} outcome, got {got_kind}"

@@ -16,6 +16,7 @@ __all__ = [
     "CausalRefSessionNode",
     "CausalRefToolCall",
     "CausalRefTurn",
+    "HasKind",
     "OfAKind",
     "RuntimeEffectKind",
     "RuntimeInvocation",
@@ -43,15 +44,19 @@ RuntimeEffectKind = Annotated[
 ]
 
 
-class _HasKind(Protocol):
+class HasKind(Protocol):
+    """What has the kind of an effect as its tag."""
+
     @property
-    def type(self) -> RuntimeEffectKind: ...
+    def type(self) -> RuntimeEffectKind:
+        """The kind."""
+        ...
 
 
 class OfAKind(WireModel):
     """Base of what is tagged with the kind of an effect: commands and outcomes."""
 
-    def kind(self: _HasKind) -> RuntimeEffectKind:
+    def kind(self: HasKind) -> RuntimeEffectKind:
         """Return the kind of effect, which is the tag on the wire."""
         return self.type
 

@@ -7,7 +7,9 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from effectmq.protocol.encoding.model import OmitEmpty, Result, WireModel
+from effectmq.protocol.errors import WrongOutcomeError
 from effectmq.protocol.wire.execution import CheckpointDelivery, ExecResponse, ExecutionSurfaceSync
+from effectmq.protocol.wire.invocation import HasKind, OfAKind
 from effectmq.protocol.wire.llm_response import LlmCallError, LlmResponse
 from effectmq.protocol.wire.process_commands import ProcessEffectOutcome
 from effectmq.protocol.wire.tools import CompletedToolCall, ToolHostEventEffectOutcome
@@ -26,7 +28,13 @@ __all__ = [
     "RuntimeEffectOutcomeSyncExecutionSurface",
     "RuntimeEffectOutcomeToolCall",
     "ToolCallEffectOutcome",
+    "wrong_outcome",
 ]
+
+
+def wrong_outcome(expected_kind: str, got_kind: str) -> tuple[str, str]:
+    """Return code and message for an outcome of another kind than its command."""
+    return "runtime_effect_wrong_outcome", f"expected {expected_kind} outcome, got {got_kind}"
 
 
 class RuntimeEffectControllerError(WireModel):
@@ -44,7 +52,68 @@ class RuntimeEffectControllerError(WireModel):
         return f"{self.code}: {self.message}"
 
 
-class RuntimeEffectOutcomeLlmCall(WireModel):
+class ToolCallEffectOutcome(WireModel):
+    """
+    The outcome of a tool call as its host sees it, without the tag.
+
+    Attributes:
+        host_events: What the tool told its host while it ran.
+    """
+
+    result: CompletedToolCall
+    host_events: OmitEmpty[list[ToolHostEventEffectOutcome]] = Field(
+        default_factory=list[ToolHostEventEffectOutcome]
+    )
+
+
+class _Outcome(OfAKind):
+    """
+    Base of the outcomes: conversions into what the outcome of one kind holds.
+
+    Each kind overrides its own conversion. All others end here, in the error that names both kinds.
+
+    Raises:
+        WrongOutcomeError: By each conversion, for an outcome of another kind.
+    """
+
+    def into_llm_call(self: HasKind) -> tuple[Result[LlmResponse, LlmCallError], bool]:
+        """Return what the model gave, and whether some of its text was streamed."""
+        raise WrongOutcomeError(*wrong_outcome("llm_call", self.type))
+
+    def into_direct_response(self: HasKind) -> Result[LlmResponse, LlmCallError]:
+        """Return what the model gave outside of the turn's conversation."""
+        raise WrongOutcomeError(*wrong_outcome("direct", self.type))
+
+    def into_tool_call(self: HasKind) -> CompletedToolCall:
+        """Return the completed tool call."""
+        raise WrongOutcomeError(*wrong_outcome("tool_call", self.type))
+
+    def into_tool_call_effect(self: HasKind) -> ToolCallEffectOutcome:
+        """Return the completed tool call with what the tool told its host."""
+        raise WrongOutcomeError(*wrong_outcome("tool_call", self.type))
+
+    def into_process(self: HasKind) -> ProcessEffectOutcome:
+        """Return what the operation on processes gave."""
+        raise WrongOutcomeError(*wrong_outcome("process", self.type))
+
+    def into_exec_code(self: HasKind) -> Result[ExecResponse, str]:
+        """Return what the block of code gave."""
+        raise WrongOutcomeError(*wrong_outcome("exec_code", self.type))
+
+    def into_checkpoint(self: HasKind) -> Result[CheckpointDelivery, RuntimeEffectControllerError]:
+        """Return what the checkpoint brought."""
+        raise WrongOutcomeError(*wrong_outcome("checkpoint", self.type))
+
+    def into_sync_execution_surface(self: HasKind) -> Result[ExecutionSurfaceSync | None, str]:
+        """Return the new surface, if it changed."""
+        raise WrongOutcomeError(*wrong_outcome("sync_execution_surface", self.type))
+
+    def into_sleep(self: HasKind) -> None:
+        """Return nothing: the time is over."""
+        raise WrongOutcomeError(*wrong_outcome("sleep", self.type))
+
+
+class RuntimeEffectOutcomeLlmCall(_Outcome):
     """
     The model answered, or its provider failed.
 
@@ -56,15 +125,23 @@ class RuntimeEffectOutcomeLlmCall(WireModel):
     result: Result[LlmResponse, LlmCallError]
     text_streamed: bool
 
+    def into_llm_call(self) -> tuple[Result[LlmResponse, LlmCallError], bool]:
+        """Return what the model gave, and whether some of its text was streamed."""
+        return self.result, self.text_streamed
 
-class RuntimeEffectOutcomeDirect(WireModel):
+
+class RuntimeEffectOutcomeDirect(_Outcome):
     """The model answered, or its provider failed."""
 
     type: Literal["direct"] = "direct"
     result: Result[LlmResponse, LlmCallError]
 
+    def into_direct_response(self) -> Result[LlmResponse, LlmCallError]:
+        """Return what the model gave outside of the turn's conversation."""
+        return self.result
 
-class RuntimeEffectOutcomeToolCall(WireModel):
+
+class RuntimeEffectOutcomeToolCall(_Outcome):
     """
     The tool ran; how it went is in its output.
 
@@ -78,39 +155,66 @@ class RuntimeEffectOutcomeToolCall(WireModel):
         default_factory=list[ToolHostEventEffectOutcome]
     )
 
+    def into_tool_call(self) -> CompletedToolCall:
+        """Return the completed tool call."""
+        return self.result
 
-class RuntimeEffectOutcomeProcess(WireModel):
+    def into_tool_call_effect(self) -> ToolCallEffectOutcome:
+        """Return the completed tool call with what the tool told its host."""
+        return ToolCallEffectOutcome(result=self.result, host_events=self.host_events)
+
+
+class RuntimeEffectOutcomeProcess(_Outcome):
     """The registry did what was asked of it."""
 
     type: Literal["process"] = "process"
     result: ProcessEffectOutcome
 
+    def into_process(self) -> ProcessEffectOutcome:
+        """Return what the operation on processes gave."""
+        return self.result
 
-class RuntimeEffectOutcomeExecCode(WireModel):
+
+class RuntimeEffectOutcomeExecCode(_Outcome):
     """The code ran, or there was nobody to run it."""
 
     type: Literal["exec_code"] = "exec_code"
     result: Result[ExecResponse, str]
 
+    def into_exec_code(self) -> Result[ExecResponse, str]:
+        """Return what the block of code gave."""
+        return self.result
 
-class RuntimeEffectOutcomeCheckpoint(WireModel):
+
+class RuntimeEffectOutcomeCheckpoint(_Outcome):
     """What the checkpoint brought, or why it failed."""
 
     type: Literal["checkpoint"] = "checkpoint"
     result: Result[CheckpointDelivery, RuntimeEffectControllerError]
 
+    def into_checkpoint(self) -> Result[CheckpointDelivery, RuntimeEffectControllerError]:
+        """Return what the checkpoint brought."""
+        return self.result
 
-class RuntimeEffectOutcomeSyncExecutionSurface(WireModel):
+
+class RuntimeEffectOutcomeSyncExecutionSurface(_Outcome):
     """The new surface; ``Ok(None)`` when nothing changed."""
 
     type: Literal["sync_execution_surface"] = "sync_execution_surface"
     result: Result[ExecutionSurfaceSync | None, str]
 
+    def into_sync_execution_surface(self) -> Result[ExecutionSurfaceSync | None, str]:
+        """Return the new surface, if it changed."""
+        return self.result
 
-class RuntimeEffectOutcomeSleep(WireModel):
+
+class RuntimeEffectOutcomeSleep(_Outcome):
     """The time is over."""
 
     type: Literal["sleep"] = "sleep"
+
+    def into_sleep(self) -> None:
+        """Return nothing: the time is over."""
 
 
 RuntimeEffectOutcome = Annotated[
@@ -137,20 +241,6 @@ OUTCOME_CLASSES: Final = (
     RuntimeEffectOutcomeSyncExecutionSurface,
     RuntimeEffectOutcomeSleep,
 )
-
-
-class ToolCallEffectOutcome(WireModel):
-    """
-    The outcome of a tool call as its host sees it, without the tag.
-
-    Attributes:
-        host_events: What the tool told its host while it ran.
-    """
-
-    result: CompletedToolCall
-    host_events: OmitEmpty[list[ToolHostEventEffectOutcome]] = Field(
-        default_factory=list[ToolHostEventEffectOutcome]
-    )
 
 
 class RecordedRuntimeEffect(WireModel):
