@@ -1,0 +1,1 @@
+"""The schemas for other languages."""
