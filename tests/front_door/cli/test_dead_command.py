@@ -97,7 +97,8 @@ async def test_a_list_has_a_row_for_each_letter_and_a_count_for_each_reason(
     ]  # fmt: skip
     (first, *_) = await stage.listed()
     assert lines[1].split() == [
-        first.id, "2h", "exhausted", "exec_code", "5", "1", "s", "t", first.hash[:12], "gave", "up",
+        first.id, "2h", "exhausted", "exec_code", "5", "1", "session", "turn", first.hash[:12],
+        "gave", "up",
     ]  # fmt: skip
     assert "no_money: the account is empty" in lines[2]
     assert "raw" in lines[3]
