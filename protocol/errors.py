@@ -41,7 +41,8 @@ The one error tree of the project.
     ├── EffectError                    what became of one effect
     │   ├── EffectFailedError          a controller error came back: ``code`` and ``message``
     │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
-    │   │   └── EffectCancelledError   it was cancelled before it had an outcome
+    │   │   ├── EffectCancelledError   it was cancelled before it had an outcome
+    │   │   └── OutcomeFailedError     its outcome is a failure, and its ``value`` was asked for
     │   ├── EffectTimeoutError         no outcome within the caller's time
     │   └── RecordMissingError         strict replay, and nothing is recorded
     └── HandlerError                   raised *by* a handler, to say what to do with its effect
@@ -81,6 +82,7 @@ __all__ = [
     "MalformedError",
     "MissingExtraError",
     "NotStorableError",
+    "OutcomeFailedError",
     "ParentExpiredError",
     "PayloadTooLargeError",
     "ProcessLeaseLostError",
@@ -524,6 +526,26 @@ class EffectMismatchError(EffectFailedError):
 
 class EffectCancelledError(EffectFailedError):
     """It was cancelled before it had an outcome; it will never have one."""
+
+
+class OutcomeFailedError(EffectFailedError):
+    """
+    There is an outcome, it is a failure, and its ``value`` was asked for.
+
+    An outcome does not say which effect it is of, so ``effect_id`` is empty.
+
+    Args:
+        what: What failed, as a phrase: a tool with its name, the model, the block.
+        class_: The sort of failure: of a tool and a process a ``ToolFailureClass`` or
+            ``cancelled``, of a model its terminal reason.
+        code: A short stable name for a program to branch on.
+        message: A sentence for people.
+    """
+
+    def __init__(self, what: str, class_: str, code: str, message: str) -> None:
+        super().__init__("", code, message)
+        self.class_ = class_
+        self.args = (f"{what} failed with {code} ({class_}): {message}",)
 
 
 class RecordMissingError(EffectError):

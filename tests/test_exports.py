@@ -23,6 +23,7 @@ PUBLIC = [
     "FailTurn",
     "FinishTurn",
     "Handle",
+    "OutcomeFailedError",
     "Place",
     "ProcessScope",
     "RejectEffectError",

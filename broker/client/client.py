@@ -24,6 +24,7 @@ from effectmq.broker.client.cancelling import announce_cancel
 from effectmq.broker.client.handle import Handle
 from effectmq.broker.client.large_replies import LargeReplies
 from effectmq.broker.client.missing import Missing, MissingRoads, not_looked_up
+from effectmq.broker.client.options import OnChunk
 from effectmq.broker.client.replies import Asked, ReplyBook, ReplyKey
 from effectmq.broker.client.reply_queue import (
     declare_reply_queue,
@@ -424,6 +425,7 @@ class EffectClient:
         lane: str | None = None,
         scope: EffectScope | None = None,
         deadline_s: float | None = None,
+        on_chunk: OnChunk | None = None,
         traceparent: str = "",
         tracestate: str = "",
     ) -> RuntimeEffectOutcome:
@@ -437,6 +439,8 @@ class EffectClient:
             scope: The effect scope, when it is not the one derived from the invocation.
             deadline_s: Seconds from now after which nobody wants the outcome; inside of a handler
                 or a tool never later than the deadline of its effect, which is the default.
+            on_chunk: Is called with each piece that the effect streams while it runs; may be a
+                coroutine function. Nothing is streamed of what was recorded before.
             traceparent: W3C trace context to pass on.
             tracestate: What belongs to it.
 
@@ -464,7 +468,7 @@ class EffectClient:
             await self._publish(request, route_of(request.kind, lane), end, limit_s)
         try:
             left_s = None if timeout is None else max(0.0, end - loop.time())
-            return await handle.outcome(left_s)
+            return await handle.outcome(left_s, on_chunk=on_chunk)
         except EffectTimeoutError:
             if await self._recalled_late(request):
                 return await handle.outcome(0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+from effectmq.broker.client.options import OnChunk
 from effectmq.broker.client.replies import ReplyBook, Waiter
 from effectmq.broker.client.timeouts import checked_timeout
 from effectmq.broker.store.journal.recall import failure_of
@@ -80,9 +82,16 @@ class Handle:
             named_s = timeout if given is None else given
             raise EffectTimeoutError(self.effect_id, named_s or 0.0) from None
 
-    async def outcome(self, timeout: float | None = None) -> RuntimeEffectOutcome:
+    async def outcome(
+        self, timeout: float | None = None, *, on_chunk: OnChunk | None = None
+    ) -> RuntimeEffectOutcome:
         """
         Wait for the outcome.
+
+        Args:
+            timeout: Seconds to wait; without limit when not given.
+            on_chunk: Is called with each piece that the effect streams meanwhile; may be a
+                coroutine function. An error of it ends the waiting, and not the effect.
 
         Raises:
             EffectFailedError: When a controller error came back instead; ``EffectMismatchError``
@@ -90,7 +99,26 @@ class Handle:
             EffectTimeoutError: When neither came within ``timeout`` seconds.
             TransportClosedError: When the client is not open, so that nothing can arrive.
         """
-        result = (await self.reply(timeout)).result
-        if isinstance(result, RuntimeEffectControllerError):
-            raise failure_of(self.effect_id, result)
-        return result
+        if on_chunk is None:
+            reply = await self.reply(timeout)
+        else:
+            await self._read_along(checked_timeout(timeout), on_chunk)
+            reply = await self.reply(0, given=timeout)
+        if isinstance(reply.result, RuntimeEffectControllerError):
+            raise failure_of(self.effect_id, reply.result)
+        return reply.result
+
+    async def _read_along(self, timeout: float | None, on_chunk: OnChunk) -> None:
+        """Pass on what is streamed until the outcome is here, or the time is over."""
+        self._book.check_open(self._waiter)
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                async for chunk in self.chunks():
+                    taken = on_chunk(chunk)
+                    if taken is not None:
+                        await taken
+        except TimeoutError:
+            # One of the caller's own is an error like any other.
+            if not limit.expired():
+                raise

@@ -12,10 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeVar, Unpack
 
-from effectmq.protocol.errors import ConfigurationError, MalformedError, PayloadTooLargeError
+from effectmq.broker.client.options import CallOptions, Execute, StreamOptions, WaitOptions
+from effectmq.broker.place import refuse_unknown
+from effectmq.protocol.encoding.model import WireModel
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    MalformedError,
+    PayloadTooLargeError,
+    WrongOutcomeError,
+)
 from effectmq.protocol.identity import invocations
+from effectmq.protocol.identity.validation import wrong_outcome
 from effectmq.protocol.text import printable
 from effectmq.protocol.tool_calls.from_model import ModelToolCall, calls_from_model, too_much
 from effectmq.protocol.wire.envelope import (
@@ -38,7 +47,13 @@ from effectmq.protocol.wire.invocation import (
 )
 from effectmq.protocol.wire.llm_request import LlmRequestSpec, LlmToolSpec
 from effectmq.protocol.wire.outcome import (
-    RuntimeEffectOutcome,
+    RuntimeEffectOutcomeCheckpoint,
+    RuntimeEffectOutcomeDirect,
+    RuntimeEffectOutcomeExecCode,
+    RuntimeEffectOutcomeLlmCall,
+    RuntimeEffectOutcomeProcess,
+    RuntimeEffectOutcomeSleep,
+    RuntimeEffectOutcomeSyncExecutionSurface,
     RuntimeEffectOutcomeToolCall,
 )
 from effectmq.protocol.wire.process_commands import (
@@ -65,18 +80,28 @@ __all__ = ["Execute", "ProcessScope", "ToolCall", "Turn"]
 
 _DEFAULT_TIMEOUT_S = 30.0
 
+Outcome = TypeVar("Outcome", bound=WireModel)
 #: An effect whose number is taken, to be awaited or made a task of.
-Running = Coroutine[Any, Any, RuntimeEffectOutcome]
+Running = Coroutine[Any, Any, Outcome]
 
 
-class Execute(Protocol):
-    """``EffectClient.execute``."""
+async def _execute(
+    execute: Execute,
+    expected: type[Outcome],
+    envelope: RuntimeEffectEnvelope,
+    options: WaitOptions,
+) -> Outcome:
+    """
+    The outcome of an effect.
 
-    async def __call__(
-        self, envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float | None
-    ) -> RuntimeEffectOutcome:
-        """Submit an envelope and wait for its outcome."""
-        ...
+    Raises:
+        WrongOutcomeError: When a worker answered with an outcome of another kind.
+    """
+    options.setdefault("timeout", _DEFAULT_TIMEOUT_S)
+    outcome = await execute(envelope, **options)
+    if not isinstance(outcome, expected):
+        raise WrongOutcomeError(*wrong_outcome(envelope.command.type, outcome.type))
+    return outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,21 +196,20 @@ class Turn:
         args: Mapping[str, Any],
         *,
         call_id: str,
-        lane: str | None = None,
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
-    ) -> Running:
+        **options: Unpack[StreamOptions],
+    ) -> Running[RuntimeEffectOutcomeToolCall]:
         """
-        Call one tool; see ``Client.execute`` for timeout and errors.
+        Call one tool; see ``Client.execute`` for the errors.
 
         Args:
             tool_name: The tool.
             args: Its arguments by name.
             call_id: The call's id, given by the model.
-            lane: The lane of the tool, when it has one.
-            timeout: How long to wait for the outcome, in seconds; None for no limit.
+            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``: see ``StreamOptions``.
         """
+        _check_options("tool_call", options, StreamOptions)
         (envelope,) = self.tool_envelopes([ToolCall(tool_name, args, call_id)])
-        return self._execute(envelope, lane=lane, timeout=timeout)
+        return _execute(self._execute, RuntimeEffectOutcomeToolCall, envelope, options)
 
     def tool_call_from_model(
         self,
@@ -193,8 +217,8 @@ class Turn:
         *,
         tools: Iterable[LlmToolSpec] | None = None,
         lane: str | None = None,
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
-    ) -> Coroutine[Any, Any, RuntimeEffectOutcomeToolCall]:
+        **options: Unpack[WaitOptions],
+    ) -> Running[RuntimeEffectOutcomeToolCall]:
         """
         Call the tool that a model asks for, whatever it wrote as arguments.
 
@@ -206,13 +230,13 @@ class Turn:
             part: The call, out of the response of the model.
             tools: Those that were on offer; ``None`` leaves it to the worker to know them.
             lane: The lane of the tool, when it has one.
-            timeout: How long to wait for the outcome, in seconds; None for no limit.
+            options: ``timeout`` and ``deadline_s``: see ``WaitOptions``.
 
         Raises:
             ConfigurationError: When that is no call of a model, or these are no tools.
         """
         lanes = {part.tool_name: lane} if lane else None
-        return _only(self.tool_calls_from_model([part], tools=tools, lanes=lanes, timeout=timeout))
+        return _only(self.tool_calls_from_model([part], tools=tools, lanes=lanes, **options))
 
     def tool_calls_from_model(
         self,
@@ -220,7 +244,7 @@ class Turn:
         *,
         tools: Iterable[LlmToolSpec] | None = None,
         lanes: Mapping[str, str] | None = None,
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
+        **options: Unpack[WaitOptions],
     ) -> Coroutine[Any, Any, list[RuntimeEffectOutcomeToolCall]]:
         """
         Call all tools that one answer of a model asks for, side by side, as one batch.
@@ -229,7 +253,7 @@ class Turn:
             parts: The calls, out of the response of the model.
             tools: Those that were on offer; ``None`` leaves it to the worker to know them.
             lanes: The lanes of the tools that have one, by name.
-            timeout: How long to wait for the outcomes, in seconds.
+            options: ``timeout`` and ``deadline_s``: see ``WaitOptions``.
 
         Returns:
             The outcomes in the order of the calls; see ``tool_call_from_model``.
@@ -238,18 +262,19 @@ class Turn:
             ConfigurationError: When these are no calls of a model, or no tools.
             MalformedError: When these are no lanes.
         """
+        _check_options("tool_calls_from_model", options, WaitOptions)
         _check(lanes or {}, Mapping, "lanes", "a dict of lanes by the names of their tools")
         calls = calls_from_model(parts, tools)
         # Taken whatever the calls are like, so that the numbers after it are the same ones.
         batch = self.invocation("tool_call") if calls else None
-        return self._side_by_side(batch, calls, lanes or {}, timeout)
+        return self._side_by_side(batch, calls, lanes or {}, options)
 
     async def _side_by_side(
         self,
         batch: RuntimeInvocation | None,
         calls: Sequence[PreparedToolCall | RuntimeEffectOutcomeToolCall],
         lanes: Mapping[str, str],
-        timeout: float | None,
+        options: WaitOptions,
     ) -> list[RuntimeEffectOutcomeToolCall]:
         async def carried_out(
             call: PreparedToolCall | RuntimeEffectOutcomeToolCall,
@@ -261,16 +286,14 @@ class Turn:
                 invocation=invocations.tool_call(batch, call.call_id),
                 command=RuntimeEffectCommandToolCall(call=call),
             )
-            lane = lanes.get(call.tool_name)
+            how: CallOptions = {**options, "lane": lanes.get(call.tool_name)}
             try:
-                outcome = await self._execute(envelope, lane=lane, timeout=timeout)
+                return await _execute(self._execute, RuntimeEffectOutcomeToolCall, envelope, how)
             except (MalformedError, PayloadTooLargeError) as problem:
                 failed = too_much(call, problem)
                 if failed is None:
                     raise
                 return failed
-            assert isinstance(outcome, RuntimeEffectOutcomeToolCall)
-            return outcome
 
         tasks = [asyncio.ensure_future(carried_out(call)) for call in calls]
         try:
@@ -280,34 +303,46 @@ class Turn:
                 task.cancel()
 
     def llm_call(
-        self, request: LlmRequestSpec, *, timeout: float | None = _DEFAULT_TIMEOUT_S
-    ) -> Running:
-        """Ask the turn's model."""
-        return self._run("llm_call", RuntimeEffectCommandLlmCall(request=request), timeout)
+        self, request: LlmRequestSpec, **options: Unpack[StreamOptions]
+    ) -> Running[RuntimeEffectOutcomeLlmCall]:
+        """Ask the turn's model; with ``on_chunk`` its text comes while it speaks."""
+        _check_options("llm_call", options, StreamOptions)
+        command = RuntimeEffectCommandLlmCall(request=request)
+        return self._run(RuntimeEffectOutcomeLlmCall, command, options)
 
-    def exec_code(self, code: str, *, timeout: float | None = _DEFAULT_TIMEOUT_S) -> Running:
-        """Run a block of code."""
-        return self._run("exec_code", RuntimeEffectCommandExecCode(code=code), timeout)
+    def exec_code(
+        self, code: str, **options: Unpack[StreamOptions]
+    ) -> Running[RuntimeEffectOutcomeExecCode]:
+        """Run a block of code; with ``on_chunk`` what it prints comes while it runs."""
+        _check_options("exec_code", options, StreamOptions)
+        command = RuntimeEffectCommandExecCode(code=code)
+        return self._run(RuntimeEffectOutcomeExecCode, command, options)
 
     def checkpoint(
-        self, checkpoint: CheckpointKind, *, timeout: float | None = _DEFAULT_TIMEOUT_S
-    ) -> Running:
+        self, checkpoint: CheckpointKind, **options: Unpack[CallOptions]
+    ) -> Running[RuntimeEffectOutcomeCheckpoint]:
         """Take what has come in for the session."""
+        _check_options("checkpoint", options, CallOptions)
         command = RuntimeEffectCommandCheckpoint(checkpoint=checkpoint)
-        return self._run("checkpoint", command, timeout)
+        return self._run(RuntimeEffectOutcomeCheckpoint, command, options)
 
     def sync_execution_surface(
-        self, *, update_machine_config: bool, timeout: float | None = _DEFAULT_TIMEOUT_S
-    ) -> Running:
+        self, *, update_machine_config: bool, **options: Unpack[CallOptions]
+    ) -> Running[RuntimeEffectOutcomeSyncExecutionSurface]:
         """Ask for system prompt and tools anew."""
+        _check_options("sync_execution_surface", options, CallOptions)
         command = RuntimeEffectCommandSyncExecutionSurface(
             update_machine_config=update_machine_config
         )
-        return self._run("sync_execution_surface", command, timeout)
+        return self._run(RuntimeEffectOutcomeSyncExecutionSurface, command, options)
 
-    def sleep(self, duration_ms: int, *, timeout: float | None = _DEFAULT_TIMEOUT_S) -> Running:
+    def sleep(
+        self, duration_ms: int, **options: Unpack[WaitOptions]
+    ) -> Running[RuntimeEffectOutcomeSleep]:
         """Wait for ``duration_ms`` milliseconds without holding anything."""
-        return self._run("sleep", RuntimeEffectCommandSleep(duration_ms=duration_ms), timeout)
+        _check_options("sleep", options, WaitOptions)
+        command = RuntimeEffectCommandSleep(duration_ms=duration_ms)
+        return self._run(RuntimeEffectOutcomeSleep, command, options)
 
     async def direct(
         self,
@@ -316,8 +351,8 @@ class Turn:
         usage_source: str,
         replay_key: str | None = None,
         cause: CausalRef | None = None,
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
-    ) -> RuntimeEffectOutcome:
+        **options: Unpack[StreamOptions],
+    ) -> RuntimeEffectOutcomeDirect:
         """
         Ask a model outside of the turn's own conversation.
 
@@ -327,11 +362,12 @@ class Turn:
             usage_source: Under which name its tokens are booked.
             replay_key: Tells two equal requests apart.
             cause: On whose behalf.
-            timeout: Seconds for everything together; None for no limit.
+            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``: see ``StreamOptions``.
 
         Raises:
             MalformedError: When that is no request.
         """
+        _check_options("direct", options, StreamOptions)
         _check(request, LlmRequestSpec, "request", "an LlmRequestSpec")
         invocation = invocations.direct(
             request,
@@ -342,15 +378,19 @@ class Turn:
             cause=cause,
         )
         command = RuntimeEffectCommandDirect(request=request, usage_source=usage_source)
-        return await self._execute(
-            RuntimeEffectEnvelope(invocation=invocation, command=command), timeout=timeout
-        )
+        envelope = RuntimeEffectEnvelope(invocation=invocation, command=command)
+        return await _execute(self._execute, RuntimeEffectOutcomeDirect, envelope, options)
 
     def _run(
-        self, kind: RuntimeEffectKind, command: RuntimeEffectCommand, timeout: float | None
-    ) -> Running:
-        envelope = RuntimeEffectEnvelope(invocation=self.invocation(kind), command=command)
-        return self._execute(envelope, timeout=timeout)
+        self, expected: type[Outcome], command: RuntimeEffectCommand, options: WaitOptions
+    ) -> Running[Outcome]:
+        envelope = RuntimeEffectEnvelope(invocation=self.invocation(command.type), command=command)
+        return _execute(self._execute, expected, envelope, options)
+
+
+def _check_options(method: str, options: WaitOptions, known: Any) -> None:
+    """Refuse what is misspelt before a number is taken."""
+    refuse_unknown(f"turn.{method}", options, known.__optional_keys__)
 
 
 def _check(value: object, kind: type[object], name: str, expected: str) -> None:
@@ -390,8 +430,8 @@ class ProcessScope:
         *,
         grant: ProcessStartGrant | None = None,
         context: ProcessExecutionContext | None = None,
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
-    ) -> RuntimeEffectOutcome:
+        **options: Unpack[CallOptions],
+    ) -> RuntimeEffectOutcomeProcess:
         """
         Register and start a process.
 
@@ -399,74 +439,75 @@ class ProcessScope:
             registration: The process.
             grant: Who gets a handle to it.
             context: What it takes along: the invocation that starts it, and who its wakes go to.
-            timeout: How long to wait, in seconds; None for no limit.
+            options: ``timeout``, ``deadline_s``, ``lane``: see ``CallOptions``.
         """
         command = ProcessCommandStart(
             registration=registration,
             grant=grant,
             execution_context=context or ProcessExecutionContext(),
         )
-        return await self._run(command, timeout)
+        return await self._run(command, options)
 
     async def list(
         self,
         owner_scope: Owner | None = None,
         *,
         mode: ProcessListMode = "live",
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
-    ) -> RuntimeEffectOutcome:
+        **options: Unpack[CallOptions],
+    ) -> RuntimeEffectOutcomeProcess:
         """List the processes of a scope; the live ones of the session's own by default."""
         scope = owner_scope or Owner(session_id=self.session_id)
-        return await self._run(ProcessCommandList(owner_scope=scope, mode=mode), timeout)
+        return await self._run(ProcessCommandList(owner_scope=scope, mode=mode), options)
 
     async def transfer(
         self,
         from_scope: Owner,
         to_scope: Owner,
         process_ids: Sequence[str],
-        *,
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
-    ) -> RuntimeEffectOutcome:
+        **options: Unpack[CallOptions],
+    ) -> RuntimeEffectOutcomeProcess:
         """Move handles from one scope to another."""
         command = ProcessCommandTransfer(
             from_scope=from_scope, to_scope=to_scope, process_ids=[*process_ids]
         )
-        return await self._run(command, timeout)
+        return await self._run(command, options)
 
     async def wait(
-        self, process_id: str, *, timeout: float | None = _DEFAULT_TIMEOUT_S
-    ) -> RuntimeEffectOutcome:
+        self, process_id: str, **options: Unpack[CallOptions]
+    ) -> RuntimeEffectOutcomeProcess:
         """Await a process's terminal output (the operation ``await``)."""
-        return await self._run(ProcessCommandAwait(process_id=process_id), timeout)
+        return await self._run(ProcessCommandAwait(process_id=process_id), options)
 
     async def cancel(
         self,
         process_id: str,
         reason: str | None = None,
-        *,
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
-    ) -> RuntimeEffectOutcome:
+        **options: Unpack[CallOptions],
+    ) -> RuntimeEffectOutcomeProcess:
         """Ask a process to stop."""
-        return await self._run(ProcessCommandCancel(process_id=process_id, reason=reason), timeout)
+        return await self._run(ProcessCommandCancel(process_id=process_id, reason=reason), options)
 
     async def signal(
         self,
         process_id: str,
         signal_id: str,
         request: ProcessEventAppendRequest,
-        *,
-        timeout: float | None = _DEFAULT_TIMEOUT_S,
-    ) -> RuntimeEffectOutcome:
+        **options: Unpack[CallOptions],
+    ) -> RuntimeEffectOutcomeProcess:
         """Append an event to a process."""
         command = ProcessCommandSignal(process_id=process_id, signal_id=signal_id, request=request)
-        return await self._run(command, timeout)
+        return await self._run(command, options)
 
     async def delete_session(
-        self, session_id: str | None = None, *, timeout: float | None = _DEFAULT_TIMEOUT_S
-    ) -> RuntimeEffectOutcome:
+        self, session_id: str | None = None, **options: Unpack[CallOptions]
+    ) -> RuntimeEffectOutcomeProcess:
         """Give up the handles of a session; this one by default."""
         command = ProcessCommandDeleteSession(session_id=session_id or self.session_id)
-        return await self._run(command, timeout)
+        return await self._run(command, options)
 
-    async def _run(self, command: ProcessCommand, timeout: float | None) -> RuntimeEffectOutcome:
-        return await self._execute(self.envelope(command), timeout=timeout)
+    async def _run(
+        self, command: ProcessCommand, options: CallOptions
+    ) -> RuntimeEffectOutcomeProcess:
+        refuse_unknown(f"process_scope.{command.op}", options, CallOptions.__optional_keys__)
+        envelope = self.envelope(command)
+        return await _execute(self._execute, RuntimeEffectOutcomeProcess, envelope, options)

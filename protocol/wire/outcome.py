@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import OmitEmpty, Result, WireModel
+from effectmq.protocol.encoding.model import Err, Ok, OmitEmpty, Result, WireModel
 from effectmq.protocol.errors import WrongOutcomeError
 from effectmq.protocol.wire.execution import CheckpointDelivery, ExecResponse, ExecutionSurfaceSync
 from effectmq.protocol.wire.invocation import HasKind, OfAKind
 from effectmq.protocol.wire.llm_response import LlmCallError, LlmResponse
+from effectmq.protocol.wire.outcome_values import (
+    OutcomeFailure,
+    Valued,
+    block_value,
+    model_value,
+    operation_value,
+    result_value,
+    tool_value,
+)
 from effectmq.protocol.wire.process_commands import ProcessEffectOutcome
 from effectmq.protocol.wire.tools import CompletedToolCall, ToolHostEventEffectOutcome
 
@@ -113,7 +122,7 @@ class _Outcome(OfAKind):
         raise WrongOutcomeError(*wrong_outcome("sleep", self.type))
 
 
-class RuntimeEffectOutcomeLlmCall(_Outcome):
+class RuntimeEffectOutcomeLlmCall(_Outcome, Valued[str]):
     """
     The model answered, or its provider failed.
 
@@ -125,23 +134,29 @@ class RuntimeEffectOutcomeLlmCall(_Outcome):
     result: Result[LlmResponse, LlmCallError]
     text_streamed: bool
 
+    def _given(self) -> Ok[str] | Err[OutcomeFailure]:
+        return model_value(self.result)
+
     def into_llm_call(self) -> tuple[Result[LlmResponse, LlmCallError], bool]:
         """Return what the model gave, and whether some of its text was streamed."""
         return self.result, self.text_streamed
 
 
-class RuntimeEffectOutcomeDirect(_Outcome):
+class RuntimeEffectOutcomeDirect(_Outcome, Valued[str]):
     """The model answered, or its provider failed."""
 
     type: Literal["direct"] = "direct"
     result: Result[LlmResponse, LlmCallError]
+
+    def _given(self) -> Ok[str] | Err[OutcomeFailure]:
+        return model_value(self.result)
 
     def into_direct_response(self) -> Result[LlmResponse, LlmCallError]:
         """Return what the model gave outside of the turn's conversation."""
         return self.result
 
 
-class RuntimeEffectOutcomeToolCall(_Outcome):
+class RuntimeEffectOutcomeToolCall(_Outcome, Valued[Any]):
     """
     The tool ran; how it went is in its output.
 
@@ -155,6 +170,9 @@ class RuntimeEffectOutcomeToolCall(_Outcome):
         default_factory=list[ToolHostEventEffectOutcome]
     )
 
+    def _given(self) -> Ok[Any] | Err[OutcomeFailure]:
+        return tool_value(self.result)
+
     def into_tool_call(self) -> CompletedToolCall:
         """Return the completed tool call."""
         return self.result
@@ -164,54 +182,72 @@ class RuntimeEffectOutcomeToolCall(_Outcome):
         return ToolCallEffectOutcome(result=self.result, host_events=self.host_events)
 
 
-class RuntimeEffectOutcomeProcess(_Outcome):
+class RuntimeEffectOutcomeProcess(_Outcome, Valued[Any]):
     """The registry did what was asked of it."""
 
     type: Literal["process"] = "process"
     result: ProcessEffectOutcome
+
+    def _given(self) -> Ok[Any] | Err[OutcomeFailure]:
+        return operation_value(self.result)
 
     def into_process(self) -> ProcessEffectOutcome:
         """Return what the operation on processes gave."""
         return self.result
 
 
-class RuntimeEffectOutcomeExecCode(_Outcome):
+class RuntimeEffectOutcomeExecCode(_Outcome, Valued[Any]):
     """The code ran, or there was nobody to run it."""
 
     type: Literal["exec_code"] = "exec_code"
     result: Result[ExecResponse, str]
+
+    def _given(self) -> Ok[Any] | Err[OutcomeFailure]:
+        return block_value(self.result)
 
     def into_exec_code(self) -> Result[ExecResponse, str]:
         """Return what the block of code gave."""
         return self.result
 
 
-class RuntimeEffectOutcomeCheckpoint(_Outcome):
+class RuntimeEffectOutcomeCheckpoint(_Outcome, Valued[CheckpointDelivery]):
     """What the checkpoint brought, or why it failed."""
 
     type: Literal["checkpoint"] = "checkpoint"
     result: Result[CheckpointDelivery, RuntimeEffectControllerError]
+
+    def _given(self) -> Ok[CheckpointDelivery] | Err[OutcomeFailure]:
+        if isinstance(self.result, Ok):
+            return self.result
+        error = self.result.err
+        return Err(OutcomeFailure("the checkpoint", "execution", error.code, error.message))
 
     def into_checkpoint(self) -> Result[CheckpointDelivery, RuntimeEffectControllerError]:
         """Return what the checkpoint brought."""
         return self.result
 
 
-class RuntimeEffectOutcomeSyncExecutionSurface(_Outcome):
+class RuntimeEffectOutcomeSyncExecutionSurface(_Outcome, Valued[ExecutionSurfaceSync | None]):
     """The new surface; ``Ok(None)`` when nothing changed."""
 
     type: Literal["sync_execution_surface"] = "sync_execution_surface"
     result: Result[ExecutionSurfaceSync | None, str]
+
+    def _given(self) -> Ok[ExecutionSurfaceSync | None] | Err[OutcomeFailure]:
+        return result_value("the surface", "surface_failed", self.result)
 
     def into_sync_execution_surface(self) -> Result[ExecutionSurfaceSync | None, str]:
         """Return the new surface, if it changed."""
         return self.result
 
 
-class RuntimeEffectOutcomeSleep(_Outcome):
+class RuntimeEffectOutcomeSleep(_Outcome, Valued[None]):
     """The time is over."""
 
     type: Literal["sleep"] = "sleep"
+
+    def _given(self) -> Ok[None] | Err[OutcomeFailure]:
+        return Ok(None)
 
     def into_sleep(self) -> None:
         """Return nothing: the time is over."""

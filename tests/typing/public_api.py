@@ -17,6 +17,7 @@ from effectmq import (
     EffectTimeoutError,
     FinishTurn,
     Handle,
+    OutcomeFailedError,
     Place,
     ProcessScope,
     RejectEffectError,
@@ -39,12 +40,18 @@ from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.monty.engine import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.protocol import (
+    CheckpointDelivery,
+    ExecutionSurfaceSync,
     LlmOutputPartToolCall,
+    LlmRequestSpec,
     LlmToolSpec,
     RuntimeEffectCommandExecCode,
     RuntimeEffectControllerError,
     RuntimeEffectOutcome,
+    RuntimeEffectOutcomeDirect,
     RuntimeEffectOutcomeExecCode,
+    RuntimeEffectOutcomeLlmCall,
+    RuntimeEffectOutcomeProcess,
     RuntimeEffectOutcomeToolCall,
     arguments_from_model,
 )
@@ -134,18 +141,27 @@ async def produce(envelope: RuntimeEffectEnvelope) -> None:
         assert_type(client.counters["late"], int)
 
 
-async def turns(client: Client) -> None:
+async def turns(client: Client, request: LlmRequestSpec) -> None:
     """Invocations and replay keys are built for the caller."""
     turn = client.turn(session_id="s1", turn_id="t1", turn_index=0)
     assert_type(turn, Turn)
-    assert_type(await turn.tool_call("add", {"a": 1}, call_id="c"), RuntimeEffectOutcome)
-    assert_type(
-        await turn.tool_call("draw", {}, call_id="c", lane=app.tools["draw"].lane),
-        RuntimeEffectOutcome,
-    )
+    called = await turn.tool_call("add", {"a": 1}, call_id="c", deadline_s=5)
+    assert_type(called, RuntimeEffectOutcomeToolCall)
+    assert_type(called.value, Any)
+    assert_type(called.failed, bool)
+    await turn.tool_call("draw", {}, call_id="c", lane=app.tools["draw"].lane)
     assert_type(app.tools["draw"].spec(), LlmToolSpec)
     assert_type(app.tools["draw"].definition(), ToolDefinition)
-    assert_type(await turn.exec_code("1 + 1", timeout=5), RuntimeEffectOutcome)
+    assert_type(await turn.exec_code("1 + 1", timeout=5), RuntimeEffectOutcomeExecCode)
+    answer = await turn.llm_call(request, on_chunk=lambda chunk: print(chunk.text), lane="big")
+    assert_type(answer, RuntimeEffectOutcomeLlmCall)
+    assert_type(answer.value, str)
+    assert_type(answer.value_or(None), str | None)
+    assert_type(await turn.direct(request, usage_source="t"), RuntimeEffectOutcomeDirect)
+    assert_type((await turn.checkpoint("after_work")).value, CheckpointDelivery)
+    surface = await turn.sync_execution_surface(update_machine_config=False)
+    assert_type(surface.value, ExecutionSurfaceSync | None)
+    assert_type((await turn.sleep(5)).value, None)
     part = LlmOutputPartToolCall(call_id="c2", tool_name="add", input_json="{}")
     tools = [app.tools["add"].spec()]
     asked = await turn.tool_call_from_model(part, tools=tools, lane="gpu", timeout=5)
@@ -157,7 +173,7 @@ async def turns(client: Client) -> None:
     assert_type(envelopes, list[RuntimeEffectEnvelope])
     scope = client.process_scope("s1", parent=turn.invocation("exec_code"))
     assert_type(scope, ProcessScope)
-    assert_type(await scope.wait("p1"), RuntimeEffectOutcome)
+    assert_type(await scope.wait("p1", timeout=60), RuntimeEffectOutcomeProcess)
 
 
 async def failures(handle: Handle) -> str:
@@ -166,6 +182,8 @@ async def failures(handle: Handle) -> str:
         await handle.outcome(1.0)
     except EffectTimeoutError as error:
         assert_type(error.timeout_s, float)
+    except OutcomeFailedError as error:
+        assert_type(error.class_, str)
     except EffectFailedError as error:
         assert_type(error.code, str)
         return error.message

@@ -9,8 +9,9 @@ import pytest
 
 from effectmq.broker.client.turns import ProcessScope, ToolCall, Turn
 from effectmq.protocol.encoding.model import stable_hash
-from effectmq.protocol.errors import ConfigurationError, MalformedError
+from effectmq.protocol.errors import ConfigurationError, MalformedError, WrongOutcomeError
 from effectmq.protocol.identity import invocations
+from effectmq.protocol.messages.chunk import Chunk
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.tool_calls.from_model import calls_from_model
 from effectmq.protocol.wire.envelope import (
@@ -30,6 +31,12 @@ from effectmq.protocol.wire.process_commands import ProcessCommandSignal, Proces
 from effectmq.protocol.wire.process_registration import ProcessScope as Owner
 from tests.protocol.documents import example, examples
 
+#: An outcome of every kind.
+OUTCOMES: dict[str, RuntimeEffectOutcome] = {
+    outcome.type: outcome
+    for outcome in (example(label) for label in examples() if label.startswith("O"))
+}
+
 
 class Asked:
     """What would be executed, instead of executing it."""
@@ -37,16 +44,23 @@ class Asked:
     def __init__(self) -> None:
         self.envelopes: list[RuntimeEffectEnvelope] = []
         self.lanes: list[str | None] = []
-        self.timeouts: list[float] = []
+        self.timeouts: list[float | None] = []
+        self.others: list[dict[str, Any]] = []
 
     async def __call__(
-        self, envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        timeout: float | None = -1,
+        lane: str | None = None,
+        **others: Any,
     ) -> RuntimeEffectOutcome:
         Request.seal(envelope)
         self.lanes.append(lane)
         self.envelopes.append(envelope)
         self.timeouts.append(timeout)
-        return RuntimeEffectOutcomeSleep()
+        self.others.append(others)
+        return OUTCOMES[envelope.command.type]
 
     def check(self, *labels: str) -> None:
         """The envelopes are those examples of the contract, to the last byte."""
@@ -115,10 +129,8 @@ async def test_a_call_of_a_model_is_the_call_that_it_asks_for(asked: Asked) -> N
     bad = LlmOutputPartToolCall(call_id="call-2", tool_name="echo", input_json="[]")
     (told,) = calls_from_model([bad])
 
-    async def execute(
-        envelope: RuntimeEffectEnvelope, *, lane: str | None = None, timeout: float
-    ) -> RuntimeEffectOutcome:
-        await asked(envelope, lane=lane, timeout=timeout)
+    async def execute(envelope: RuntimeEffectEnvelope, **options: Any) -> RuntimeEffectOutcome:
+        await asked(envelope, **options)
         assert isinstance(told, RuntimeEffectOutcomeToolCall)
         return told
 
@@ -274,6 +286,60 @@ async def test_timeouts_are_passed_on(asked: Asked) -> None:
     await turn(asked).tool_call("t", {}, call_id="c", timeout=1.5)
     await scope(asked).wait("p", timeout=600)
     assert asked.timeouts == [30.0, 1.5, 600]
+
+
+async def test_each_method_gives_the_outcome_of_its_own_kind(asked: Asked) -> None:
+    """So that nobody has to tell eight of them apart."""
+    made, processes = turn(asked), scope(asked)
+    request = command("C1").request
+    given = [
+        await made.tool_call("t", {}, call_id="c"),
+        await made.llm_call(request),
+        await made.direct(request, usage_source="x"),
+        await made.exec_code("x"),
+        await made.checkpoint("after_work"),
+        await made.sync_execution_surface(update_machine_config=True),
+        await made.sleep(1),
+        await processes.list(),
+    ]
+    assert [one.type for one in given] == [one.command.type for one in asked.envelopes]
+    assert len({one.type for one in given}) == 8
+
+
+async def test_an_outcome_of_another_kind_is_an_error_that_names_both(asked: Asked) -> None:
+    """Somebody else's worker may answer with anything."""
+
+    async def execute(envelope: RuntimeEffectEnvelope, **options: Any) -> RuntimeEffectOutcome:
+        return RuntimeEffectOutcomeSleep()
+
+    with pytest.raises(WrongOutcomeError, match=r"expected tool_call outcome, got sleep"):
+        await Turn(execute, "s", "t").tool_call("t", {}, call_id="c")
+    with pytest.raises(WrongOutcomeError, match=r"process.*sleep"):
+        await ProcessScope(execute, "s").list()
+
+
+async def test_how_to_wait_is_said_to_every_method(asked: Asked) -> None:
+    """Deadline everywhere, a lane where a kind may have some, chunks where something streams."""
+    made = turn(asked)
+    chunks: list[Chunk] = []
+    await made.llm_call(command("C1").request, lane="big", deadline_s=5, on_chunk=chunks.append)
+    await made.checkpoint("after_work", lane="a", deadline_s=6, timeout=None)
+    await made.sleep(1, deadline_s=7)
+    await scope(asked).list(lane="b", deadline_s=8)
+    assert asked.lanes == ["big", "a", None, "b"]
+    assert [one["deadline_s"] for one in asked.others] == [5, 6, 7, 8]
+    assert [one.get("on_chunk") for one in asked.others] == [chunks.append, None, None, None]
+    assert asked.timeouts == [30.0, None, 30.0, 30.0]
+
+
+@pytest.mark.parametrize("wrong", ["tiemout", "lane"])
+async def test_an_option_that_does_not_exist_takes_no_number(asked: Asked, wrong: str) -> None:
+    """As Python says it of any function."""
+    made = turn(asked)
+    options: Any = {wrong: 1}
+    with pytest.raises(TypeError, match=rf"sleep\(\) got an unexpected keyword argument '{wrong}'"):
+        made.sleep(1, **options)
+    assert made.invocation("sleep") == turn(asked).invocation("sleep")
 
 
 @pytest.mark.parametrize("args", [None, [1], "a", 5])

@@ -12,8 +12,8 @@ from effectmq.broker.client.turns import Turn
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.outboxes.chunks import ChunkOutbox
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.errors import RetryEffectError
-from effectmq.protocol.messages.chunk import CHUNK_TYPE
+from effectmq.protocol.errors import EffectTimeoutError, RetryEffectError
+from effectmq.protocol.messages.chunk import CHUNK_TYPE, Chunk
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names
 from effectmq.protocol.wire.envelope import (
@@ -75,6 +75,54 @@ async def test_a_second_attempt_starts_the_text_again(url: str) -> None:
         async with asyncio.timeout(10):
             found = [(chunk.attempt, chunk.number, chunk.text) async for chunk in handle.chunks()]
     assert found == [(1, 0, "attempt 1"), (2, 0, "attempt 2")]
+
+
+async def test_a_turn_reads_along_while_it_waits(url: str) -> None:
+    """With a function or a coroutine function; the outcome comes after the last piece."""
+    worker = EffectWorker(url)
+
+    @worker.handler("exec_code")
+    async def tell(command: object, context: EffectContext) -> object:
+        for word in WORDS:
+            context.stream(word)
+        return DONE
+
+    found: list[str] = []
+
+    async def later(chunk: Chunk) -> None:
+        await asyncio.sleep(0)
+        found.append(chunk.text)
+
+    async with worker, EffectClient(url) as client:
+        turn = client.turn("s", "t")
+        outcome = await turn.exec_code("tell", on_chunk=lambda chunk: found.append(chunk.text))
+        assert outcome.failed
+        await turn.exec_code("tell", on_chunk=later, timeout=None)
+    assert found == [*WORDS, *WORDS]
+
+
+async def test_who_reads_along_waits_no_longer_than_it_says(url: str) -> None:
+    """And an error of its own, even a timeout, is its own."""
+    worker = EffectWorker(url)
+    hold = asyncio.Event()
+
+    @worker.handler("exec_code")
+    async def tell(command: object, context: EffectContext) -> object:
+        context.stream("one")
+        await hold.wait()
+        return DONE
+
+    def fail(chunk: Chunk) -> None:
+        raise TimeoutError("mine")
+
+    async with worker, EffectClient(url) as client:
+        turn = client.turn("s", "t")
+        found: list[Chunk] = []
+        with pytest.raises(EffectTimeoutError, match=r"within 0\.2 s"):
+            await turn.exec_code("tell", on_chunk=found.append, timeout=0.2)
+        with pytest.raises(TimeoutError, match=r"^mine$"):
+            await turn.exec_code("tell", on_chunk=fail)
+        hold.set()
 
 
 async def test_text_that_nobody_waits_for_is_dropped_and_counted(url: str) -> None:

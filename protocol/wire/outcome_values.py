@@ -1,0 +1,177 @@
+"""
+What an outcome gave, without digging: one rule for all kinds. Pure.
+
+``value`` is the result, and raises ``OutcomeFailedError`` when the outcome is a failure; ``failed``
+asks first, ``value_or`` gives something else instead. Nothing here is written to the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from effectmq.protocol.encoding.model import Err, Ok
+from effectmq.protocol.errors import OutcomeFailedError
+from effectmq.protocol.text import printable
+from effectmq.protocol.wire.execution import ExecResponse
+from effectmq.protocol.wire.llm_response import LlmCallError, LlmResponse
+from effectmq.protocol.wire.process_commands import (
+    ProcessEffectOutcome,
+    ProcessEffectOutcomeAwait,
+    ProcessEffectOutcomeCancel,
+    ProcessEffectOutcomeDeleteSession,
+    ProcessEffectOutcomeList,
+    ProcessEffectOutcomeSignal,
+    ProcessEffectOutcomeStart,
+)
+from effectmq.protocol.wire.process_events import (
+    ProcessAwaitOutput,
+    ProcessAwaitOutputFailure,
+    ProcessAwaitOutputSuccess,
+)
+from effectmq.protocol.wire.tools import (
+    CompletedToolCall,
+    ToolCallOutcomeFailure,
+    ToolCallOutcomeSuccess,
+)
+
+__all__ = [
+    "OutcomeFailure",
+    "Valued",
+    "block_value",
+    "model_value",
+    "operation_value",
+    "result_value",
+    "tool_value",
+]
+
+V = TypeVar("V", covariant=True)
+D = TypeVar("D")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeFailure:
+    """
+    How an outcome failed, in the same words for all kinds.
+
+    Attributes:
+        what: What failed, as a phrase.
+        class_: The sort of failure.
+        code: For programs.
+        message: For people.
+    """
+
+    what: str
+    class_: str
+    code: str
+    message: str
+
+
+class Valued(Generic[V]):
+    """What all outcomes have in common: each is a value or a failure."""
+
+    __slots__ = ()
+
+    def _given(self) -> Ok[V] | Err[OutcomeFailure]:
+        raise NotImplementedError
+
+    @property
+    def failed(self) -> bool:
+        """Whether the outcome is a failure, so that ``value`` raises."""
+        return isinstance(self._given(), Err)
+
+    @property
+    def value(self) -> V:
+        """
+        What the effect gave.
+
+        Raises:
+            OutcomeFailedError: When the outcome is a failure; with its class, code and message.
+        """
+        given = self._given()
+        if isinstance(given, Ok):
+            return given.ok
+        failure = given.err
+        raise OutcomeFailedError(failure.what, failure.class_, failure.code, failure.message)
+
+    def value_or(self, default: D) -> V | D:
+        """What the effect gave, or the default when the outcome is a failure."""
+        given = self._given()
+        return given.ok if isinstance(given, Ok) else default
+
+
+def tool_value(call: CompletedToolCall) -> Ok[Any] | Err[OutcomeFailure]:
+    """The payload of a tool, which is plain JSON data with ``AttachmentRef`` objects in it."""
+    outcome = call.output.outcome
+    if isinstance(outcome, ToolCallOutcomeSuccess):
+        return Ok(outcome.payload)
+    what = f"tool {printable(call.tool_name, 100)!r}"
+    if isinstance(outcome, ToolCallOutcomeFailure):
+        failure = outcome.payload
+        return Err(OutcomeFailure(what, failure.class_, failure.code, failure.message))
+    return Err(OutcomeFailure(what, "cancelled", "cancelled", outcome.payload.message))
+
+
+def model_value(result: Ok[LlmResponse] | Err[LlmCallError]) -> Ok[str] | Err[OutcomeFailure]:
+    """The text of a model; empty when it only asked for tools."""
+    if isinstance(result, Ok):
+        return Ok(result.ok.full_text)
+    error = result.err
+    code = error.code or error.terminal_reason
+    return Err(OutcomeFailure("the model", error.terminal_reason, code, error.message))
+
+
+def block_value(result: Ok[ExecResponse] | Err[str]) -> Ok[Any] | Err[OutcomeFailure]:
+    """
+    What a block of code gave: the value of ``finish``, else its last value as Python shows it.
+
+    The latter is the last of its observations, and so what it printed when it has no last value.
+    """
+    if isinstance(result, Err):
+        return Err(OutcomeFailure("the block", "unavailable", "code_unavailable", result.err))
+    response = result.ok
+    if response.error is not None:
+        return Err(OutcomeFailure("the block", "execution", "code_failed", response.error))
+    if response.terminal_finish is None and response.observations:
+        return Ok(response.observations[-1])
+    return Ok(response.terminal_finish)
+
+
+def operation_value(outcome: ProcessEffectOutcome) -> Ok[Any] | Err[OutcomeFailure]:
+    """What an operation on processes gave: a record, entries, a report, an event, an output."""
+    match outcome:
+        case ProcessEffectOutcomeAwait():
+            return _awaited(outcome.output)
+        case ProcessEffectOutcomeStart() | ProcessEffectOutcomeCancel():
+            return Ok(outcome.record)
+        case ProcessEffectOutcomeList():
+            return Ok(outcome.entries)
+        case ProcessEffectOutcomeDeleteSession():
+            return Ok(outcome.report)
+        case ProcessEffectOutcomeSignal():
+            return Ok(outcome.event)
+        case _:
+            return Ok(None)
+
+
+def _awaited(output: ProcessAwaitOutput) -> Ok[Any] | Err[OutcomeFailure]:
+    if isinstance(output, ProcessAwaitOutputSuccess):
+        return Ok(output.value)
+    if isinstance(output, ProcessAwaitOutputFailure):
+        return Err(OutcomeFailure("the process", output.class_, output.code, output.message))
+    return Err(OutcomeFailure("the process", "cancelled", "cancelled", output.message))
+
+
+def result_value(what: str, code: str, result: Ok[T] | Err[str]) -> Ok[T] | Err[OutcomeFailure]:
+    """
+    What a result gave whose failure is a sentence.
+
+    Args:
+        what: What fails, as a phrase.
+        code: What such a failure is called.
+        result: The result.
+    """
+    if isinstance(result, Ok):
+        return result
+    return Err(OutcomeFailure(what, "execution", code, result.err))
