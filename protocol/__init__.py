@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from effectmq.protocol.wire.envelope import *
     from effectmq.protocol.wire.execution import *
     from effectmq.protocol.wire.invocation import *
+    from effectmq.protocol.wire.live_attachments import *
+    from effectmq.protocol.wire.llm_events import *
     from effectmq.protocol.wire.llm_request import *
     from effectmq.protocol.wire.llm_response import *
     from effectmq.protocol.wire.messages import *
@@ -47,12 +49,16 @@ __all__ = [
     "EffectScopeCron", "EffectScopeHostEvent", "EffectScopeProcess", "EffectScopeQueueDrain",
     "EffectScopeRuntimeOperation", "EffectScopeSessionDelete", "EffectScopeTurn", "Err",
     "ExecImage", "ExecResponse", "ExecutionSurfaceSync", "GenerationOptions", "ImageMediaType",
-    "Json", "JsonValue", "LashlangProcessRef", "LlmAttachmentSpec", "LlmCallError",
+    "Json", "JsonValue", "LashlangProcessRef", "LiveAttachment", "LlmAttachmentSpec",
+    "LlmCallError",
     "LlmContentBlock", "LlmContentBlockImage", "LlmContentBlockReasoning",
-    "LlmContentBlockText", "LlmContentBlockToolCall", "LlmContentBlockToolResult",
+    "LlmContentBlockText", "LlmContentBlockToolCall", "LlmContentBlockToolResult", "LlmEventSender",
     "LlmJsonSchema", "LlmMessage", "LlmOutputPart", "LlmOutputPartReasoning",
     "LlmOutputPartText", "LlmOutputPartToolCall", "LlmOutputSpec", "LlmOutputSpecJsonSchema",
-    "LlmRequestSpec", "LlmResponse", "LlmRole", "LlmTerminalReason", "LlmToolChoice",
+    "LlmProviderTraceEvent", "LlmProviderTraceSender", "LlmRequest",
+    "LlmRequestSpec", "LlmResponse", "LlmRole", "LlmStreamEvent", "LlmStreamEventDelta",
+    "LlmStreamEventPart", "LlmStreamEventReasoningDelta", "LlmStreamEventRetryStatus",
+    "LlmStreamEventUsage", "LlmTerminalReason", "LlmToolChoice",
     "LlmToolSpec", "LlmUsage", "MediaType", "MediaTypeImage", "MessageOrigin",
     "MessageOriginPlugin", "MessageOriginProcess", "MessageRole", "ModelToolCall",
     "ModelToolReturn",
@@ -118,6 +124,8 @@ _MODULES = (
     "wire.envelope",
     "wire.execution",
     "wire.invocation",
+    "wire.live_attachments",
+    "wire.llm_events",
     "wire.llm_request",
     "wire.llm_response",
     "wire.messages",

@@ -1,8 +1,14 @@
-"""What a language model is asked: model, messages, tools, limits."""
+"""
+What a language model is asked: model, messages, tools, limits.
+
+``LlmRequest`` is the request as a program has it, ``LlmRequestSpec`` the same on the wire.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field
 
@@ -17,6 +23,9 @@ from effectmq.protocol.encoding.model import (
     WireModel,
 )
 from effectmq.protocol.wire.attachments import AttachmentRef
+from effectmq.protocol.wire.live_attachments import AttachmentSink, LiveAttachment, reference_of
+from effectmq.protocol.wire.llm_events import LlmEventSender, LlmProviderTraceSender
+from effectmq.protocol.wire.media_types import mime_of
 from effectmq.protocol.wire.provider_meta import (
     ProviderReasoningReplay,
     ProviderReplayMeta,
@@ -37,10 +46,12 @@ __all__ = [
     "LlmMessage",
     "LlmOutputSpec",
     "LlmOutputSpecJsonSchema",
+    "LlmRequest",
     "LlmRequestSpec",
     "LlmRole",
     "LlmToolChoice",
     "LlmToolSpec",
+    "attachment_specs",
 ]
 
 LlmRole = Annotated[Literal["User", "Assistant", "System"], UNIT]
@@ -52,6 +63,29 @@ class LlmAttachmentSpec(WireModel):
     """An attachment of a request, by reference."""
 
     reference: AttachmentRef
+
+    def into_attachment(self) -> LiveAttachment:
+        """Return the attachment as a program has it; its bytes are still in the store."""
+        return LiveAttachment(mime=mime_of(self.reference.media_type), reference=self.reference)
+
+
+async def attachment_specs(
+    store: AttachmentSink | None, attachments: Sequence[LiveAttachment]
+) -> list[LlmAttachmentSpec]:
+    """
+    Return the attachments of a request, with references in place of bytes.
+
+    Args:
+        store: Where bytes go; without one only references can be sent.
+        attachments: In the order that ``Image.attachment_idx`` counts.
+
+    Raises:
+        AttachmentReferenceError: When one cannot be sent; carries the wire's code and message.
+    """
+    return [
+        LlmAttachmentSpec(reference=await reference_of(store, attachment))
+        for attachment in attachments
+    ]
 
 
 class LlmContentBlockText(ExternalVariant):
@@ -185,6 +219,38 @@ class LlmOutputSpecJsonSchema(WireModel):
 LlmOutputSpec = Annotated[Literal["JsonObject"] | LlmOutputSpecJsonSchema, EXTERNAL]
 
 
+@dataclass(frozen=True, slots=True)
+class LlmRequest:
+    """
+    One request to a language model as a program has it, with bytes and callbacks.
+
+    Attributes:
+        model: The model's name.
+        messages: The conversation.
+        attachments: What the image blocks of the messages point to.
+        tools: What the model may call.
+        tool_choice: Whether it may, must or must not call one.
+        model_variant: For instance a reasoning effort.
+        generation: Limits for the answer.
+        session_id: For providers that cache by conversation.
+        output_spec: The form of the answer, when it is not plain text.
+        stream_events: Called with what the answer brings while it arrives.
+        provider_trace: Called with what the provider sends, word for word.
+    """
+
+    model: str
+    messages: Sequence[LlmMessage]
+    attachments: Sequence[LiveAttachment] = ()
+    tools: Sequence[LlmToolSpec] = ()
+    tool_choice: LlmToolChoice = "Auto"
+    model_variant: str | None = None
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    session_id: str | None = None
+    output_spec: LlmOutputSpec | None = None
+    stream_events: LlmEventSender | None = field(default=None, compare=False, repr=False)
+    provider_trace: LlmProviderTraceSender | None = field(default=None, compare=False, repr=False)
+
+
 class LlmRequestSpec(WireModel):
     """
     One request to a language model.
@@ -204,3 +270,54 @@ class LlmRequestSpec(WireModel):
     generation: GenerationOptions = Field(default_factory=GenerationOptions)
     session_id: str | None = None
     output_spec: LlmOutputSpec | None = None
+
+    @classmethod
+    async def from_request(cls, request: LlmRequest, store: AttachmentSink | None) -> Self:
+        """
+        Return the wire form of a request: callbacks are dropped, bytes become references.
+
+        Args:
+            request: The request as a program has it.
+            store: Where bytes of attachments go; without one only references can be sent.
+
+        Raises:
+            AttachmentReferenceError: When an attachment cannot be sent; carries the wire's code.
+            MalformedError: When a member is not of its type.
+        """
+        return cls(
+            model=request.model,
+            messages=list(request.messages),
+            attachments=await attachment_specs(store, request.attachments),
+            tools=list(request.tools),
+            tool_choice=request.tool_choice,
+            model_variant=request.model_variant,
+            generation=request.generation,
+            session_id=request.session_id,
+            output_spec=request.output_spec,
+        )
+
+    def into_request(
+        self,
+        stream_events: LlmEventSender | None = None,
+        provider_trace: LlmProviderTraceSender | None = None,
+    ) -> LlmRequest:
+        """
+        Return the request as a program has it; bytes of attachments are still in the store.
+
+        Args:
+            stream_events: Called with what the answer brings while it arrives.
+            provider_trace: Called with what the provider sends, word for word.
+        """
+        return LlmRequest(
+            model=self.model,
+            messages=self.messages,
+            attachments=[attachment.into_attachment() for attachment in self.attachments],
+            tools=self.tools,
+            tool_choice=self.tool_choice,
+            model_variant=self.model_variant,
+            generation=self.generation,
+            session_id=self.session_id,
+            output_spec=self.output_spec,
+            stream_events=stream_events,
+            provider_trace=provider_trace,
+        )
