@@ -1,0 +1,1 @@
+"""Producers that do not know effectmq."""

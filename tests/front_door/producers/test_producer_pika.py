@@ -1,0 +1,32 @@
+"""A program that knows pika and not effectmq asks for a tool call on a real broker."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.brokers.provide import Broker
+from tests.front_door.producers.stage import PRODUCERS, outcome_of, serving
+
+_PROGRAM = PRODUCERS / "producer_pika.py"
+_COMMAND = (sys.executable, _PROGRAM, "add", '{"b": 2, "a": 1}')
+
+
+@pytest.mark.one_broker
+@pytest.mark.skipif(
+    find_spec("pika") is None, reason="pika is not installed; it comes with the group dev"
+)
+async def test_it_gets_its_outcome_and_the_recorded_one_when_it_asks_again(
+    broker: Broker, namespace: str, tmp_path: Path
+) -> None:
+    """The second run finds the queue of the first, and the key names the same effect."""
+    async with serving(broker.url, namespace, tmp_path) as sums:
+        for _ in range(2):
+            result = await outcome_of(_COMMAND, broker.url, namespace)
+            completed = result["Ok"]["result"]
+            assert completed["args"] == {"a": 1, "b": 2}
+            assert completed["output"]["outcome"] == {"status": "success", "payload": 3}
+        assert sums == [3]
