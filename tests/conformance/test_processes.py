@@ -10,6 +10,7 @@ import pytest
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.port import Database
 from effectmq.broker.store.processes.registry import ProcessRegistry
+from effectmq.broker.store.sessions import SessionInbox
 from effectmq.protocol.errors import ConfigurationError, ProcessLeaseLostError, ProcessRegistryError
 from effectmq.protocol.identity.digests import cancel_request, wake_id
 from effectmq.protocol.wire.invocation import CausalRefProcess, CausalRefTurn
@@ -777,3 +778,26 @@ async def test_whoever_waits_in_a_registry_that_is_closed_is_told(database: Data
         await eventually(lambda: registry._bells._bells)
     with pytest.raises(Exception, match="was closed while process `p1` was waited for"):
         await waiting
+
+
+# 37
+
+
+async def test_a_wake_is_one_entry_of_the_inbox_and_taken_once(database: Database) -> None:
+    """It is kept with its event, and delivered again it is the same entry."""
+    async with (
+        SessionInbox(database) as inbox,
+        ProcessRegistry(database, on_wake=inbox.deliver_wake) as registry,
+    ):
+        await registry.register(registration("p1", waking("note", TEXT)))
+        note = request("note", {"text": "hi"}, key="k1", target=TARGET)
+        first = await registry.append_event("p1", note)
+        assert await registry.append_event("p1", note) == first
+        wake = first.wake_delivery
+        assert wake is not None
+        await database.write(lambda tx: inbox.deliver_wake(tx, wake))
+        assert await inbox.waiting("s1") == 1
+        delivery = await inbox.claim("s1", "first")
+        assert [cause.id for cause in delivery.turn_causes] == [wake.wake_id]
+        assert (await inbox.claim("s1", "second")).turn_causes == []
+        assert await registry.wake_events_after("p1", 0) == []
