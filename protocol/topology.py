@@ -142,6 +142,14 @@ class Topology:
             tuple(each for each in self.bindings if each.queue != queue),
         )
 
+    def without_exchange(self, exchange: str) -> Topology:
+        """All but one exchange and its bindings."""
+        return Topology(
+            tuple(each for each in self.exchanges if each.name != exchange),
+            self.queues,
+            tuple(each for each in self.bindings if each.exchange != exchange),
+        )
+
 
 #: Declares nothing.
 NOTHING = Topology()

@@ -267,6 +267,19 @@ class Transport(Protocol):
         """
         ...
 
+    async def delete_exchange(self, exchange: str, *, if_unused: bool = False) -> bool:
+        """
+        Delete an exchange with its bindings; deleting what does not exist is no error.
+
+        Args:
+            exchange: Its name.
+            if_unused: Only when no queue is bound to it.
+
+        Returns:
+            Whether it is gone; ``False`` when a queue is bound to it.
+        """
+        ...
+
     async def stats(self, queue: str) -> QueueStats | None:
         """
         What the broker says about a queue; ``None`` when it does not exist.

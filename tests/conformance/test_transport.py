@@ -527,6 +527,26 @@ async def test_a_queue_is_deleted(
     assert await transport.stats(queue) is not None
 
 
+async def test_an_exchange_is_deleted(
+    adapter: Adapter, transport: Transport, settings: TopologySettings, names: Names
+) -> None:
+    """With its bindings, or only when nothing is bound to it; it does not come back by itself."""
+    await adapter.declare(transport, shared_topology(settings))
+    assert not await transport.delete_exchange(names.dead, if_unused=True)
+    assert await transport.has_exchange(names.dead)
+
+    assert await transport.delete_exchange(names.dead)
+    assert await transport.delete_exchange(names.dead)
+    assert await transport.delete(names.limbo)
+    assert await transport.delete_exchange(names.limbo, if_unused=True)
+
+    adapter.lose_connection(transport)
+    await eventually(lambda: transport.counters["reconnects"] > 0)
+    assert not await transport.has_exchange(names.dead)
+    assert not await transport.has_exchange(names.limbo)
+    assert await transport.stats(names.dead) is not None
+
+
 async def test_a_transport_that_is_not_open_says_so(
     connect: Connect, transport: Transport, names: Names
 ) -> None:

@@ -192,6 +192,10 @@ class MemoryBroker:
         """Whether it was declared, and not deleted since."""
         return name in self._exchanges
 
+    def is_bound(self, name: str) -> bool:
+        """Whether a queue is bound to an exchange."""
+        return name in self._exchanges and self._exchanges[name].bound
+
     def queue(self, queue_name: str) -> QueueSnapshot | None:
         """Everything about a queue, for tests; ``None`` when it does not exist."""
         queue = self._queues.get(queue_name)

@@ -17,6 +17,11 @@ class MemoryExchange:
         # Dictionaries as ordered sets: queues get a message in the order of their bindings.
         self._bindings: dict[str, dict[str, None]] = {}
 
+    @property
+    def bound(self) -> bool:
+        """Whether there is a binding."""
+        return bool(self._bindings)
+
     def bind(self, routing_key: str, queue: str) -> None:
         """Add a binding; adding it again changes nothing."""
         self._bindings.setdefault(routing_key, {})[queue] = None

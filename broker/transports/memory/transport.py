@@ -220,6 +220,15 @@ class MemoryTransport:
         broker.delete_queue(queue)
         return True
 
+    async def delete_exchange(self, exchange: str, *, if_unused: bool = False) -> bool:
+        """Delete an exchange; see the port."""
+        broker = await self._turn()
+        if if_unused and broker.is_bound(exchange):
+            return False
+        self._declared = self._declared.without_exchange(exchange)
+        broker.delete_exchange(exchange)
+        return True
+
     async def stats(self, queue: str) -> QueueStats | None:
         """What the broker says about a queue; ``None`` when it does not exist."""
         broker = await self._turn()

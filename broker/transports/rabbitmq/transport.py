@@ -305,6 +305,19 @@ class RabbitTransport:
         self._topology = self._topology.without(queue)
         return True
 
+    async def delete_exchange(self, exchange: str, *, if_unused: bool = False) -> bool:
+        """See the port."""
+        self._check_open()
+        channel = await (await self._link()).channel(confirms=False)
+        try:
+            await channel.delete_exchange(exchange, if_unused=if_unused)
+        except TopologyError:
+            return not await self.has_exchange(exchange)
+        finally:
+            await channel.close()
+        self._topology = self._topology.without_exchange(exchange)
+        return True
+
     async def stats(self, queue: str) -> QueueStats | None:
         """See the port."""
         self._check_open()

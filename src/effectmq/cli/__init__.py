@@ -77,7 +77,7 @@ COMMANDS = {
     "dead": "list, show, replay, export and purge dead letters",
     "effects": "list, show, follow, compare and cancel effects of the journal",
     "journal": "statistics, pruning, migration and verification of the journal",
-    "topology": "plan or apply the exchanges and queues on the broker",
+    "topology": "plan, apply or remove exchanges and queues on the broker",
     "doctor": "check broker, topology, consumers and delivery",
     "bench": "measure throughput and latency",
 }

@@ -475,6 +475,13 @@ class Channel:
             self._channel.queue_delete(queue, if_empty=if_empty), f"deleting queue {queue!r}"
         )
 
+    async def delete_exchange(self, exchange: str, *, if_unused: bool) -> None:
+        """Delete it; ``if_unused`` closes the channel when something is bound to it."""
+        await self._call(
+            self._channel.exchange_delete(exchange, if_unused=if_unused),
+            f"deleting exchange {exchange!r}",
+        )
+
     async def bind(self, binding: Binding) -> None:
         """Bind a queue to an exchange."""
         await self._call(

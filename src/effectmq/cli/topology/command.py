@@ -1,8 +1,9 @@
-"""``effectmq topology plan|apply``: the exchanges, queues and bindings on the broker."""
+"""``effectmq topology plan|apply|remove``: the exchanges, queues and bindings on the broker."""
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Collection, Iterator
 
 from effectmq.broker.transports import open_transport
@@ -17,11 +18,13 @@ from effectmq.cli.options import (
 )
 from effectmq.cli.setting_options import add_setting_options, place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
+from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.topology.bindings import try_binding
-from effectmq.cli.topology.inventory import full_topology
+from effectmq.cli.topology.inventory import all_routes, full_topology
+from effectmq.cli.topology.removal import Removed, remove
 from effectmq.protocol.kinds import EFFECT_KINDS
-from effectmq.protocol.topology import Binding, Topology
+from effectmq.protocol.topology import Binding, Topology, reply_topology
 
 __all__ = ["configure", "run"]
 
@@ -34,18 +37,28 @@ is only known by applying, which then changes nothing and names the difference. 
 show bindings over AMQP: apply tries them with a message that workers settle unread, where it can.
 
 With --json: {"object","name","state","arguments"}, one object a line; "state" is exists, missing,
-created or, for what cannot be seen, unknown."""
+created or, for what cannot be seen, unknown.
+
+remove takes a namespace away, its queues first and then its exchanges. It is refused while messages
+wait in a queue or somebody consumes one, unless --force, which throws the messages away. AMQP does
+not list queues: name lanes with --kind and producers with --reply. An exchange with a queue that
+was not named stays, and the journal is not touched. With --json: {"object","name","state","ready"};
+"state" is removed, missing or left. Exit code 1 when something is left."""
 
 
 def configure(commands: Commands) -> None:
     """Add the parsers."""
     parser = add_command(
-        commands, "topology", "plan or apply the exchanges and queues on the broker", _DESCRIPTION
+        commands,
+        "topology",
+        "plan, apply or remove exchanges and queues on the broker",
+        _DESCRIPTION,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, summary in (
         ("plan", "show what would be declared, and what exists"),
         ("apply", "declare it"),
+        ("remove", "take queues and exchanges away, unless messages wait"),
     ):
         action = actions.add_parser(name, help=summary, description=summary)
         action.add_argument(
@@ -60,17 +73,35 @@ def configure(commands: Commands) -> None:
         add_full_option(action)
         add_setting_options(action, "place")
         add_quiet_option(action)
+        if name == "remove":
+            _add_removal(action)
     parser.set_defaults(run=run)
+
+
+def _add_removal(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "--reply",
+        action="append",
+        default=[],
+        metavar="IDENTITY",
+        help="also the reply queue of this producer; others go by themselves when nobody has read "
+        "them for a week; may be repeated",
+    )
+    action.add_argument("--force", action="store_true", help="with the messages that wait there")
+    action.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
 async def run(args: argparse.Namespace) -> int:
     """
-    Plan or apply.
+    Plan, apply or remove.
 
     Raises:
+        NamespaceInUseError: When something that is to be removed is used.
         TopologyError: When something exists with other arguments.
         BrokerError: When the broker cannot be used.
     """
+    if args.action == "remove":
+        return await _remove(args)
     place = place_of(args)
     topology = full_topology(place.topology, args.kind or EFFECT_KINDS)
     applying = args.action == "apply"
@@ -90,6 +121,61 @@ async def run(args: argparse.Namespace) -> int:
         summary = f"{missing} queue(s) to create, {len(before)} exist"
     note(summary, quiet=args.quiet or args.json)
     return 0
+
+
+async def _remove(args: argparse.Namespace) -> int:
+    place = place_of(args)
+    topology = full_topology(place.topology, all_routes(args.kind))
+    for producer in args.reply:
+        topology |= reply_topology(place.topology, producer)
+    done: list[Removed] = []
+    total = len(topology.queues) + len(topology.exchanges)
+    connection = place.connection_of("effectmq topology")
+    try:
+        async with open_transport(place.broker, connection) as transport:
+            with Progress("queues and exchanges", total, quiet=args.quiet) as progress:
+
+                def tell(one: Removed) -> None:
+                    done.append(one)
+                    progress.advance()
+
+                await remove(
+                    transport, topology, force=args.force, dry_run=args.dry_run, on_done=tell
+                )
+    finally:
+        # What is gone is said, also when the rest was not to be had.
+        _show_removed(args, done)
+    return int(any(one.fate == "left" for one in done))
+
+
+def _show_removed(args: argparse.Namespace, done: list[Removed]) -> None:
+    if args.json:
+        for one in done:
+            write_json(
+                {"object": one.object, "name": one.name, "state": one.fate, "ready": one.ready}
+            )
+        return
+    found = [one for one in done if one.fate != "missing"]
+    if found:
+        rows = [(one.object, one.name, one.fate, one.ready or None) for one in found]
+        write_text(table(_REMOVED, rows, room_of(args)))
+    if done:
+        note(_removal_summary(done, dry_run=args.dry_run), quiet=args.quiet)
+
+
+def _removal_summary(done: list[Removed], *, dry_run: bool) -> str:
+    count = Counter(one.fate for one in done)
+    lost = sum(one.ready for one in done if one.fate == "removed")
+    verb = "would be removed" if dry_run else "removed"
+    said = f"{count['removed']} {verb}, {count['missing']} were not there, {count['left']} left"
+    if lost:
+        said += f"; {lost} message(s) {'would go' if dry_run else 'are gone'} with them"
+    if any(one.fate == "left" and one.object == "exchange" for one in done):
+        said += (
+            ". To an exchange that is left, something is bound that was not named: a lane (--kind "
+            "KIND.LANE), or a worker or client that is connected"
+        )
+    return f"{said}. Not looked for: lanes and reply queues that were not named, and the journal"
 
 
 async def _existing(transport: Transport, topology: Topology) -> set[str]:
@@ -137,6 +223,12 @@ def _rows(
         yield "binding", binding.queue, state, source
 
 
+_REMOVED = (
+    Column("object", priority=1),
+    Column("name", least=16, priority=3),
+    Column("state", priority=2),
+    Column("ready", priority=0),
+)
 _SHOWN = (
     Column("object", priority=1),
     Column("name", least=16, priority=3),
