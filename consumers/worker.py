@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar, Unpack, overload
 
+from effectmq.broker.client.functions import remember_tool
 from effectmq.broker.place import (
     Place,
     Said,
@@ -40,6 +41,7 @@ from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.sleep import SleepHandler
 from effectmq.consumers.tools.functions import tool_from
 from effectmq.consumers.tools.handler import ToolHandler
+from effectmq.consumers.tools.reading_back import function_tool
 from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
@@ -224,17 +226,17 @@ class EffectWorker:
         """
 
         def register(target: F) -> F:
-            self._tool_handler().add(
-                tool_from(
-                    target,
-                    name=name,
-                    retry=retry,
-                    time_limit_s=time_limit_s,
-                    on_uncertain=on_uncertain,
-                    lane=lane,
-                )
+            tool = tool_from(
+                target,
+                name=name,
+                retry=retry,
+                time_limit_s=time_limit_s,
+                on_uncertain=on_uncertain,
+                lane=lane,
             )
+            self._tool_handler().add(tool)
             self._handlers["tool_call"] = self._tools
+            remember_tool(target, function_tool(tool, target))
             return target
 
         return register if function is None else register(function)

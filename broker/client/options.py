@@ -9,7 +9,7 @@ from effectmq.protocol.messages.chunk import Chunk
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 
-__all__ = ["CallOptions", "Execute", "OnChunk", "StreamOptions", "WaitOptions"]
+__all__ = ["CallOptions", "Execute", "OnChunk", "StreamOptions", "ToolOptions", "WaitOptions"]
 
 #: Takes what an effect streams, piece by piece; its errors end the waiting, not the effect.
 OnChunk = Callable[[Chunk], Awaitable[None] | None]
@@ -51,6 +51,17 @@ class StreamOptions(CallOptions, total=False):
     """
 
     on_chunk: OnChunk | None
+
+
+class ToolOptions(StreamOptions, total=False):
+    """
+    All that can be said of one call of a tool.
+
+    Attributes:
+        call_id: The call's id; the name of the tool by default.
+    """
+
+    call_id: str
 
 
 class Execute(Protocol):

@@ -10,11 +10,18 @@ order every time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
-from effectmq.broker.client.options import CallOptions, Execute, StreamOptions, WaitOptions
+from effectmq.broker.client.functions import arguments_of, tool_of
+from effectmq.broker.client.options import (
+    CallOptions,
+    Execute,
+    StreamOptions,
+    ToolOptions,
+    WaitOptions,
+)
 from effectmq.broker.place import refuse_unknown
 from effectmq.protocol.encoding.model import WireModel
 from effectmq.protocol.errors import (
@@ -76,13 +83,15 @@ from effectmq.protocol.wire.processes import (
 )
 from effectmq.protocol.wire.tools import PreparedToolCall
 
-__all__ = ["Execute", "ProcessScope", "ToolCall", "Turn"]
+__all__ = ["Calls", "Execute", "ProcessScope", "ToolCall", "Turn"]
 
 _DEFAULT_TIMEOUT_S = 30.0
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Outcome = TypeVar("Outcome", bound=WireModel)
 #: An effect whose number is taken, to be awaited or made a task of.
-Running = Coroutine[Any, Any, Outcome]
+Running = Coroutine[Any, Any, R]
 
 
 async def _execute(
@@ -210,6 +219,45 @@ class Turn:
         _check_options("tool_call", options, StreamOptions)
         (envelope,) = self.tool_envelopes([ToolCall(tool_name, args, call_id)])
         return _execute(self._execute, RuntimeEffectOutcomeToolCall, envelope, options)
+
+    @overload
+    def call(
+        self, tool: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Running[R]: ...
+    @overload
+    def call(self, tool: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Running[R]: ...
+    def call(self, tool: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Running[Any]:
+        """
+        Call a tool by its function, which is registered in this program, for its value.
+
+        Its name and lane are those it is registered with; arguments and result have the types of
+        its signature. ``with_options`` says how long to wait.
+
+        Args:
+            tool: The decorated function; the worker may run in another program.
+            args: Arguments by place.
+            kwargs: Arguments by name.
+
+        Raises:
+            OutcomeFailedError: When the tool failed.
+            MalformedError: When an argument has no JSON form, or the value is not what the
+                function says that it returns.
+            ConfigurationError: When it is no tool, or returns what has a form of its own as a value
+                (an attachment for instance).
+            TypeError: When the arguments do not fit the signature.
+        """
+        return self.with_options().call(tool, *args, **kwargs)
+
+    def with_options(self, **options: Unpack[ToolOptions]) -> Calls:
+        """
+        Say how the next ``call`` is made: ``turn.with_options(timeout=90).call(add, a=1, b=2)``.
+
+        Args:
+            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, ``call_id``: see
+                ``ToolOptions``.
+        """
+        _check_options("with_options", options, ToolOptions)
+        return Calls(self, options)
 
     def tool_call_from_model(
         self,
@@ -403,6 +451,40 @@ async def _only(
 ) -> RuntimeEffectOutcomeToolCall:
     (outcome,) = await outcomes
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """
+    Calls of tools by their functions; made by ``Turn.with_options``.
+
+    Attributes:
+        turn: Whose effects they are.
+        options: How they are made.
+    """
+
+    turn: Turn
+    options: ToolOptions
+
+    @overload
+    def call(
+        self, tool: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Running[R]: ...
+    @overload
+    def call(self, tool: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Running[R]: ...
+    def call(self, tool: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Running[Any]:
+        """Call a tool by its function; see ``Turn.call``."""
+        known = tool_of(tool)
+        read = known.reader()
+        arguments = arguments_of(known, tool, args, kwargs)
+        options: ToolOptions = {"call_id": known.name, "lane": known.lane or None, **self.options}
+        return _value(self.turn.tool_call(known.name, arguments, **options), read)
+
+
+async def _value(
+    called: Running[RuntimeEffectOutcomeToolCall], read: Callable[[object], Any]
+) -> Any:
+    return read((await called).value)
 
 
 class ProcessScope:

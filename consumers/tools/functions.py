@@ -47,7 +47,7 @@ from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
 from effectmq.protocol.wire.tools import ToolCallOutput
 
-__all__ = ["TypedFunction", "tool_from"]
+__all__ = ["TypedFunction", "is_special", "tool_from"]
 
 _SPECIAL = (
     Attachment,
@@ -183,7 +183,7 @@ def _body(tool: str, function: HandlerFunction) -> tuple[ToolBody, dict[str, Any
 def _output_schema(hint: Any) -> dict[str, Any]:
     """What a function says that it returns; empty when it says nothing that JSON could say."""
     try:
-        if hint is Any or _is_special(hint):
+        if hint is Any or is_special(hint):
             return {}
         schema = TypeAdapter(hint).json_schema(mode="serialization", schema_generator=Quiet)
         canonical_value(schema)
@@ -193,6 +193,6 @@ def _output_schema(hint: Any) -> dict[str, Any]:
         return {}
 
 
-def _is_special(hint: Any) -> bool:
+def is_special(hint: Any) -> bool:
     """Whether a value of the type is on the wire in a form of its own."""
-    return hint in _SPECIAL or any(map(_is_special, get_args(hint)))
+    return hint in _SPECIAL or any(map(is_special, get_args(hint)))

@@ -90,6 +90,12 @@ def greet(name: str, context: EffectContext) -> str:
     return name
 
 
+@app.tool
+def shorten(text: str, to: int = 10) -> str:
+    """Not ``async`` either."""
+    return text[:to]
+
+
 @app.handler("exec_code", retry=RetryPolicy(never_on=(ValueError,)), time_limit_s=60)
 async def run(command: RuntimeEffectCommandExecCode, context: EffectContext) -> object:
     """A handler may return the outcome or plain data."""
@@ -153,6 +159,9 @@ async def turns(client: Client, request: LlmRequestSpec) -> None:
     assert_type(app.tools["draw"].spec(), LlmToolSpec)
     assert_type(app.tools["draw"].definition(), ToolDefinition)
     assert_type(await turn.exec_code("1 + 1", timeout=5), RuntimeEffectOutcomeExecCode)
+    assert_type(await turn.call(add, 1, b=2), int)
+    assert_type(await turn.call(shorten, text="a", to=1), str)
+    assert_type(await turn.with_options(timeout=90, call_id="c").call(add, a=1, b=2), int)
     answer = await turn.llm_call(request, on_chunk=lambda chunk: print(chunk.text), lane="big")
     assert_type(answer, RuntimeEffectOutcomeLlmCall)
     assert_type(answer.value, str)
