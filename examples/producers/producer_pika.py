@@ -117,6 +117,9 @@ def main(tool: str, args: Any) -> int:
         result = wait_for(channel, queue, envelope)["result"]
     except pika.exceptions.UnroutableError:
         sys.exit(f"no worker has ever served tool calls in the namespace {namespace}")
+    except pika.exceptions.ChannelClosedByBroker as problem:
+        # No worker has ever made the exchange, or this user may not use it.
+        sys.exit(f"the broker refused: {problem.reply_text}")
     except TimeoutError as problem:
         sys.exit(str(problem))
     finally:
