@@ -62,6 +62,7 @@ from effectmq.protocol.wire.outcome import (
     RuntimeEffectOutcomeSleep,
     RuntimeEffectOutcomeSyncExecutionSurface,
     RuntimeEffectOutcomeToolCall,
+    wrong_process_outcome,
 )
 from effectmq.protocol.wire.process_commands import (
     ProcessCommand,
@@ -592,4 +593,7 @@ class ProcessScope:
     ) -> RuntimeEffectOutcomeProcess:
         refuse_unknown(f"process_scope.{command.op}", options, CallOptions.__optional_keys__)
         envelope = self.envelope(command)
-        return await _execute(self._execute, RuntimeEffectOutcomeProcess, envelope, options)
+        outcome = await _execute(self._execute, RuntimeEffectOutcomeProcess, envelope, options)
+        if outcome.result.op != command.op:
+            raise WrongOutcomeError(*wrong_process_outcome(command.op))
+        return outcome

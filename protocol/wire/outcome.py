@@ -38,12 +38,18 @@ __all__ = [
     "RuntimeEffectOutcomeToolCall",
     "ToolCallEffectOutcome",
     "wrong_outcome",
+    "wrong_process_outcome",
 ]
 
 
 def wrong_outcome(expected_kind: str, got_kind: str) -> tuple[str, str]:
     """Return code and message for an outcome of another kind than its command."""
     return "runtime_effect_wrong_outcome", f"expected {expected_kind} outcome, got {got_kind}"
+
+
+def wrong_process_outcome(op: str) -> tuple[str, str]:
+    """Return code and message for the outcome of another operation on processes."""
+    return "runtime_effect_wrong_outcome", f"process {op} returned the wrong outcome"
 
 
 class RuntimeEffectControllerError(WireModel):

@@ -24,6 +24,7 @@ from effectmq.protocol.wire.invocation import CausalRefToolCall
 from effectmq.protocol.wire.llm_response import LlmOutputPartToolCall
 from effectmq.protocol.wire.outcome import (
     RuntimeEffectOutcome,
+    RuntimeEffectOutcomeProcess,
     RuntimeEffectOutcomeSleep,
     RuntimeEffectOutcomeToolCall,
 )
@@ -35,6 +36,13 @@ from tests.protocol.documents import example, examples
 OUTCOMES: dict[str, RuntimeEffectOutcome] = {
     outcome.type: outcome
     for outcome in (example(label) for label in examples() if label.startswith("O"))
+}
+
+#: An outcome of every operation on processes.
+PROCESS_OUTCOMES: dict[str, RuntimeEffectOutcome] = {
+    outcome.result.op: outcome
+    for outcome in (example(label) for label in examples() if label.startswith("O"))
+    if isinstance(outcome, RuntimeEffectOutcomeProcess)
 }
 
 
@@ -60,7 +68,10 @@ class Asked:
         self.envelopes.append(envelope)
         self.timeouts.append(timeout)
         self.others.append(others)
-        return OUTCOMES[envelope.command.type]
+        command = envelope.command
+        if isinstance(command, RuntimeEffectCommandProcess):
+            return PROCESS_OUTCOMES[command.command.op]
+        return OUTCOMES[command.type]
 
     def check(self, *labels: str) -> None:
         """The envelopes are those examples of the contract, to the last byte."""
@@ -316,6 +327,18 @@ async def test_an_outcome_of_another_kind_is_an_error_that_names_both(asked: Ask
         await Turn(execute, "s", "t").tool_call("t", {}, call_id="c")
     with pytest.raises(WrongOutcomeError, match=r"process.*sleep"):
         await ProcessScope(execute, "s").list()
+
+
+async def test_an_outcome_of_another_operation_is_an_error_with_the_wires_words() -> None:
+    """It is of the right kind, and still not what was asked for."""
+
+    async def execute(envelope: RuntimeEffectEnvelope, **options: Any) -> RuntimeEffectOutcome:
+        return PROCESS_OUTCOMES["transfer"]
+
+    with pytest.raises(WrongOutcomeError) as refused:
+        await ProcessScope(execute, "s").list()
+    assert refused.value.code == "runtime_effect_wrong_outcome"
+    assert refused.value.message == "process list returned the wrong outcome"
 
 
 async def test_how_to_wait_is_said_to_every_method(asked: Asked) -> None:
