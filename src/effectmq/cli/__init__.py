@@ -31,10 +31,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from effectmq.cli.suggestions import did_you_mean
 from effectmq.cli.terminal.logs import add_logging_options, logging_to_stderr
 from effectmq.cli.terminal.output import complain, flush, make_streams_safe, version
+from effectmq.protocol.encoding.narrowing import is_dict
 from effectmq.protocol.errors import (
     AccessRefusedError,
     ConfigurationError,
@@ -186,6 +188,47 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
 
+    def parse_whole(self, words: list[str]) -> argparse.Namespace:
+        """Parse, and refuse what is left with what was probably meant."""
+        args, left = self.parse_known_args(words)
+        if left:
+            chosen = self._chosen(words)
+            meant = "".join(did_you_mean(word, chosen.options) for word in left[:1])
+            chosen.error(f"unrecognized arguments: {' '.join(left)}{meant}")
+        return args
+
+    @property
+    def options(self) -> list[str]:
+        """Its options, as they are typed."""
+        return [option for action in self._actions for option in action.option_strings]
+
+    @property
+    def nested(self) -> dict[str, _Parser]:
+        """The parsers of its commands or actions, by their names."""
+        found = [action.choices for action in self._actions if is_dict(action.choices)]
+        return {
+            str(name): parser
+            for choices in found
+            for name, parser in choices.items()
+            if isinstance(parser, _Parser)
+        }
+
+    def _chosen(self, words: list[str]) -> _Parser:
+        """The parser of the command, and of its action, that these words name."""
+        for place, word in enumerate(words):
+            if word in self.nested:
+                return self.nested[word]._chosen(words[place + 1 :])
+        return self
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(each) for each in action.choices]
+            word = printable(str(value), 40)
+            raise argparse.ArgumentError(
+                action,
+                f"found {word!r}, expected one of {', '.join(known)}{did_you_mean(word, known)}",
+            )
+
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         # The library's own passes over what cannot be written, and says that all is well.
         if message:
@@ -211,7 +254,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
             add_logging_options(commands.choices[name])
         else:
             commands.add_parser(name, help=summary)
-    args = parser.parse_args(words)
+    args = parser.parse_whole(words)
     vars(args).update(vars(logging_args))
     if args.command is None:
         parser.print_help(sys.stderr)

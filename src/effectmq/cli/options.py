@@ -9,6 +9,7 @@ from typing import TypeAlias
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.cli.setting_options import add_named_options, place_of
+from effectmq.cli.suggestions import did_you_mean
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.text import printable
 
@@ -140,7 +141,7 @@ def route(text: str) -> str:
     """A kind, or ``kind.lane``."""
     if kind_of(text) not in EFFECT_KINDS:
         raise argparse.ArgumentTypeError(
-            f"there is no effect kind {kind_of(text)!r}; expected one of "
-            f"{', '.join(EFFECT_KINDS)}, or kind.lane"
+            f"there is no effect kind {kind_of(text)!r}, expected one of "
+            f"{', '.join(EFFECT_KINDS)}, or kind.lane{did_you_mean(kind_of(text), EFFECT_KINDS)}"
         )
     return text

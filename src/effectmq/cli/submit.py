@@ -5,20 +5,29 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+from contextlib import suppress
 
+from effectmq.broker.transports import open_transport
 from effectmq.cli.options import Commands, add_command, add_json_option, is_memory
 from effectmq.cli.setting_options import add_setting_options, place_of, said_of
+from effectmq.cli.suggestions import did_you_mean
 from effectmq.cli.terminal.lines import whole
-from effectmq.cli.terminal.output import json_line, stdout_bytes, write_json, write_text
+from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
 from effectmq.cli.terminal.tables import pairs
 from effectmq.cli.terminal.times import seconds
+from effectmq.cli.tool_names import tools_of_workers
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.model import from_tree, to_tree
 from effectmq.protocol.encoding.opaque import JsonValue
-from effectmq.protocol.errors import ConfigurationError, EffectFailedError, MalformedError
+from effectmq.protocol.errors import (
+    ConfigurationError,
+    EffectFailedError,
+    EffectmqError,
+    MalformedError,
+)
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.kinds import EFFECT_KINDS
-from effectmq.protocol.text import describe
+from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommand,
     RuntimeEffectCommandDirect,
@@ -43,7 +52,8 @@ Submit one effect: an envelope document out of a file or stdin, or a command mad
 Prints effect id, replay key and hash once the broker has the effect; with --wait also the outcome.
 With --json one object: {"effect_id","replay_key","hash"}, and with --wait "attempt","replayed",
 "result" as in effectmq run. Without --turn every call is a new effect; with the same --session,
---turn and --call-id it is the same one.
+--turn and --call-id it is the same one. A tool that no running worker has is submitted, and said
+to be none with what is near.
 
 Exit code: 0 when it was submitted (with --wait: when it has an outcome), 1 when not."""
 
@@ -106,6 +116,7 @@ async def run(args: argparse.Namespace) -> int:
         elif not args.wait:
             write_json(identity)
         if not args.wait:
+            await _hint_at_tool(args)
             return 0
         reply = await handle.reply(args.timeout)
     result = reply.result
@@ -116,6 +127,28 @@ async def run(args: argparse.Namespace) -> int:
     else:
         stdout_bytes().write(b"outcome     " + json_line(to_tree(result)))
     return 1 if isinstance(result, RuntimeEffectControllerError) else 0
+
+
+async def _hint_at_tool(args: argparse.Namespace) -> None:
+    """
+    Say so when no worker has the tool, because nobody waits for the outcome that would.
+
+    It is submitted all the same: a worker that has it may be about to start.
+    """
+    if args.tool is None or args.json:
+        return
+    place = place_of(args)
+    # Whoever may not listen among the workers has no hint, and nothing else to miss.
+    with suppress(EffectmqError):
+        connection = place.connection_of("effectmq submit")
+        async with open_transport(place.broker, connection) as transport:
+            known = await tools_of_workers(transport, place.topology.namespace, args.tool)
+        if known and args.tool not in known:
+            note(
+                f"no running worker has said that it has a tool {printable(args.tool, 100)!r}"
+                f"{did_you_mean(args.tool, known) or '.'} They have: "
+                f"{printable(', '.join(sorted(known)), 300)}"
+            )
 
 
 def _envelope(args: argparse.Namespace) -> RuntimeEffectEnvelope:

@@ -177,3 +177,17 @@ def test_two_calls_without_a_turn_are_two_effects(
         for words in ((), (), ("--turn", "t"), ("--turn", "t"))
     ]
     assert len(set(keys)) == 3
+
+
+def test_a_tool_that_no_worker_has_is_said_to_be_none(
+    broker: Broker, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is submitted all the same; a right name, and JSON for a script, get no hint."""
+    at = _at(broker, namespace)
+    with _working(broker, namespace):
+        slip = effectmq(capsys, "submit", "--tool", "ad", *at)
+        right = effectmq(capsys, "submit", "--tool", "add", *at)
+        script = effectmq(capsys, "submit", "--tool", "ad", "--json", *at)
+    assert (slip.code, right.code, script.code) == (0, 0, 0)
+    assert "did you mean 'add'?" in slip.err
+    assert "no running worker" not in right.err + script.err
