@@ -110,7 +110,13 @@ def _replies() -> _Tree:
             "answers": {"$ref": "#/components/messages/answers"},
             "chunk": {"$ref": "#/components/messages/chunk"},
         },
-        "bindings": {"amqp": {"is": "queue", "bindingVersion": _BINDING}},
+        "bindings": {
+            "amqp": {
+                "is": "queue",
+                "queue": {"durable": True, "exclusive": False, "autoDelete": False},
+                "bindingVersion": _BINDING,
+            }
+        },
     }
 
 

@@ -185,5 +185,8 @@ def test_the_asyncapi_document_has_the_names_of_the_topology() -> None:
     assert document["asyncapi"] == "3.0.0"
     exchange = document["channels"]["work"]["bindings"]["amqp"]["exchange"]
     assert exchange["name"] == Names().work_exchange
+    replies = document["channels"]["replies"]["bindings"]["amqp"]
+    # The schema of AsyncAPI wants the member that ``is`` names.
+    assert replies["is"] in replies
     named = [each["name"] for each in document["components"]["messages"].values()]
     assert named == ["effect.envelope.v1", "effect.outcome.v1", "effect.chunk.v1"]
