@@ -25,6 +25,7 @@ from effectmq.broker.client.handle import Handle
 from effectmq.broker.client.large_replies import LargeReplies
 from effectmq.broker.client.missing import Missing, MissingRoads, not_looked_up
 from effectmq.broker.client.options import OnChunk
+from effectmq.broker.client.process_scope import ProcessScope
 from effectmq.broker.client.replies import Asked, ReplyBook, ReplyKey
 from effectmq.broker.client.reply_queue import (
     declare_reply_queue,
@@ -33,7 +34,7 @@ from effectmq.broker.client.reply_queue import (
     replace_mute,
 )
 from effectmq.broker.client.timeouts import FOREVER_S, checked_timeout
-from effectmq.broker.client.turns import ProcessScope, Turn
+from effectmq.broker.client.turns import Turn
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.inheritance import inherited
 from effectmq.broker.opening import opened_by

@@ -1,5 +1,5 @@
 """
-Build envelopes the way a runtime does: turns and process operations.
+Build envelopes the way a runtime does: the effects of a turn.
 
 Every effect gets the invocation and the replay key of the wire format, section 4, so the same
 program run again asks for the same effects. A turn counts its effects from 1 in the order in
@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
+from effectmq.broker.client.executing import Outcome, Running, execute_as
 from effectmq.broker.client.functions import arguments_of, tool_of
 from effectmq.broker.client.options import (
     CallOptions,
@@ -23,15 +24,12 @@ from effectmq.broker.client.options import (
     WaitOptions,
 )
 from effectmq.broker.place import refuse_unknown
-from effectmq.protocol.encoding.model import WireModel
 from effectmq.protocol.errors import (
     ConfigurationError,
     MalformedError,
     PayloadTooLargeError,
-    WrongOutcomeError,
 )
 from effectmq.protocol.identity import invocations
-from effectmq.protocol.identity.validation import wrong_outcome
 from effectmq.protocol.text import printable
 from effectmq.protocol.tool_calls.from_model import ModelToolCall, calls_from_model, too_much
 from effectmq.protocol.wire.envelope import (
@@ -40,7 +38,6 @@ from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandDirect,
     RuntimeEffectCommandExecCode,
     RuntimeEffectCommandLlmCall,
-    RuntimeEffectCommandProcess,
     RuntimeEffectCommandSleep,
     RuntimeEffectCommandSyncExecutionSurface,
     RuntimeEffectCommandToolCall,
@@ -58,60 +55,16 @@ from effectmq.protocol.wire.outcome import (
     RuntimeEffectOutcomeDirect,
     RuntimeEffectOutcomeExecCode,
     RuntimeEffectOutcomeLlmCall,
-    RuntimeEffectOutcomeProcess,
     RuntimeEffectOutcomeSleep,
     RuntimeEffectOutcomeSyncExecutionSurface,
     RuntimeEffectOutcomeToolCall,
-    wrong_process_outcome,
-)
-from effectmq.protocol.wire.process_commands import (
-    ProcessCommand,
-    ProcessCommandAwait,
-    ProcessCommandCancel,
-    ProcessCommandDeleteSession,
-    ProcessCommandList,
-    ProcessCommandSignal,
-    ProcessCommandStart,
-    ProcessCommandTransfer,
-)
-from effectmq.protocol.wire.process_events import ProcessEventAppendRequest
-from effectmq.protocol.wire.process_registration import ProcessRegistration
-from effectmq.protocol.wire.process_registration import ProcessScope as Owner
-from effectmq.protocol.wire.processes import (
-    ProcessExecutionContext,
-    ProcessListMode,
-    ProcessStartGrant,
 )
 from effectmq.protocol.wire.tools import PreparedToolCall
 
-__all__ = ["Calls", "Execute", "ProcessScope", "ToolCall", "Turn"]
-
-_DEFAULT_TIMEOUT_S = 30.0
+__all__ = ["Calls", "Execute", "ToolCall", "Turn"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Outcome = TypeVar("Outcome", bound=WireModel)
-#: An effect whose number is taken, to be awaited or made a task of.
-Running = Coroutine[Any, Any, R]
-
-
-async def _execute(
-    execute: Execute,
-    expected: type[Outcome],
-    envelope: RuntimeEffectEnvelope,
-    options: WaitOptions,
-) -> Outcome:
-    """
-    The outcome of an effect.
-
-    Raises:
-        WrongOutcomeError: When a worker answered with an outcome of another kind.
-    """
-    options.setdefault("timeout", _DEFAULT_TIMEOUT_S)
-    outcome = await execute(envelope, **options)
-    if not isinstance(outcome, expected):
-        raise WrongOutcomeError(*wrong_outcome(envelope.command.type, outcome.type))
-    return outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +172,7 @@ class Turn:
         """
         _check_options("tool_call", options, StreamOptions)
         (envelope,) = self.tool_envelopes([ToolCall(tool_name, args, call_id)])
-        return _execute(self._execute, RuntimeEffectOutcomeToolCall, envelope, options)
+        return execute_as(self._execute, RuntimeEffectOutcomeToolCall, envelope, options)
 
     @overload
     def call(
@@ -337,7 +290,7 @@ class Turn:
             )
             how: CallOptions = {**options, "lane": lanes.get(call.tool_name)}
             try:
-                return await _execute(self._execute, RuntimeEffectOutcomeToolCall, envelope, how)
+                return await execute_as(self._execute, RuntimeEffectOutcomeToolCall, envelope, how)
             except (MalformedError, PayloadTooLargeError) as problem:
                 failed = too_much(call, problem)
                 if failed is None:
@@ -428,13 +381,13 @@ class Turn:
         )
         command = RuntimeEffectCommandDirect(request=request, usage_source=usage_source)
         envelope = RuntimeEffectEnvelope(invocation=invocation, command=command)
-        return await _execute(self._execute, RuntimeEffectOutcomeDirect, envelope, options)
+        return await execute_as(self._execute, RuntimeEffectOutcomeDirect, envelope, options)
 
     def _run(
         self, expected: type[Outcome], command: RuntimeEffectCommand, options: WaitOptions
     ) -> Running[Outcome]:
         envelope = RuntimeEffectEnvelope(invocation=self.invocation(command.type), command=command)
-        return _execute(self._execute, expected, envelope, options)
+        return execute_as(self._execute, expected, envelope, options)
 
 
 def _check_options(method: str, options: WaitOptions, known: Any) -> None:
@@ -486,114 +439,3 @@ async def _value(
     called: Running[RuntimeEffectOutcomeToolCall], read: Callable[[object], Any]
 ) -> Any:
     return read((await called).value)
-
-
-class ProcessScope:
-    """Operations on background processes; made by ``Client.process_scope``."""
-
-    def __init__(
-        self, execute: Execute, session_id: str, parent: RuntimeInvocation | None = None
-    ) -> None:
-        self.session_id = session_id
-        self.parent = parent
-        self._execute = execute
-
-    def envelope(self, command: ProcessCommand) -> RuntimeEffectEnvelope:
-        """The envelope of one operation; its id is derived from what it does."""
-        return RuntimeEffectEnvelope(
-            invocation=invocations.process_op(
-                command, session_id=self.session_id, parent=self.parent
-            ),
-            command=RuntimeEffectCommandProcess(command=command),
-        )
-
-    async def start(
-        self,
-        registration: ProcessRegistration,
-        *,
-        grant: ProcessStartGrant | None = None,
-        context: ProcessExecutionContext | None = None,
-        **options: Unpack[CallOptions],
-    ) -> RuntimeEffectOutcomeProcess:
-        """
-        Register and start a process.
-
-        Args:
-            registration: The process.
-            grant: Who gets a handle to it.
-            context: What it takes along: the invocation that starts it, and who its wakes go to.
-            options: ``timeout``, ``deadline_s``, ``lane``: see ``CallOptions``.
-        """
-        command = ProcessCommandStart(
-            registration=registration,
-            grant=grant,
-            execution_context=context or ProcessExecutionContext(),
-        )
-        return await self._run(command, options)
-
-    async def list(
-        self,
-        owner_scope: Owner | None = None,
-        *,
-        mode: ProcessListMode = "live",
-        **options: Unpack[CallOptions],
-    ) -> RuntimeEffectOutcomeProcess:
-        """List the processes of a scope; the live ones of the session's own by default."""
-        scope = owner_scope or Owner(session_id=self.session_id)
-        return await self._run(ProcessCommandList(owner_scope=scope, mode=mode), options)
-
-    async def transfer(
-        self,
-        from_scope: Owner,
-        to_scope: Owner,
-        process_ids: Sequence[str],
-        **options: Unpack[CallOptions],
-    ) -> RuntimeEffectOutcomeProcess:
-        """Move handles from one scope to another."""
-        command = ProcessCommandTransfer(
-            from_scope=from_scope, to_scope=to_scope, process_ids=[*process_ids]
-        )
-        return await self._run(command, options)
-
-    async def wait(
-        self, process_id: str, **options: Unpack[CallOptions]
-    ) -> RuntimeEffectOutcomeProcess:
-        """Await a process's terminal output (the operation ``await``)."""
-        return await self._run(ProcessCommandAwait(process_id=process_id), options)
-
-    async def cancel(
-        self,
-        process_id: str,
-        reason: str | None = None,
-        **options: Unpack[CallOptions],
-    ) -> RuntimeEffectOutcomeProcess:
-        """Ask a process to stop."""
-        return await self._run(ProcessCommandCancel(process_id=process_id, reason=reason), options)
-
-    async def signal(
-        self,
-        process_id: str,
-        signal_id: str,
-        request: ProcessEventAppendRequest,
-        **options: Unpack[CallOptions],
-    ) -> RuntimeEffectOutcomeProcess:
-        """Append an event to a process."""
-        command = ProcessCommandSignal(process_id=process_id, signal_id=signal_id, request=request)
-        return await self._run(command, options)
-
-    async def delete_session(
-        self, session_id: str | None = None, **options: Unpack[CallOptions]
-    ) -> RuntimeEffectOutcomeProcess:
-        """Give up the handles of a session; this one by default."""
-        command = ProcessCommandDeleteSession(session_id=session_id or self.session_id)
-        return await self._run(command, options)
-
-    async def _run(
-        self, command: ProcessCommand, options: CallOptions
-    ) -> RuntimeEffectOutcomeProcess:
-        refuse_unknown(f"process_scope.{command.op}", options, CallOptions.__optional_keys__)
-        envelope = self.envelope(command)
-        outcome = await _execute(self._execute, RuntimeEffectOutcomeProcess, envelope, options)
-        if outcome.result.op != command.op:
-            raise WrongOutcomeError(*wrong_process_outcome(command.op))
-        return outcome

@@ -18,7 +18,8 @@ from effectmq import moved
 
 if TYPE_CHECKING:
     from effectmq.broker.client.handle import Handle
-    from effectmq.broker.client.turns import ProcessScope, ToolCall, Turn
+    from effectmq.broker.client.process_scope import ProcessScope
+    from effectmq.broker.client.turns import ToolCall, Turn
     from effectmq.broker.place import Place
     from effectmq.broker.transports.settings import TransportSettings
     from effectmq.consumers.decisions.retry import RetryPolicy
@@ -84,7 +85,7 @@ _HOMES = {
     "FinishTurn": "consumers.tools.results",
     "Handle": "broker.client.handle",
     "Place": "broker.place",
-    "ProcessScope": "broker.client.turns",
+    "ProcessScope": "broker.client.process_scope",
     "RetryPolicy": "consumers.decisions.retry",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",
     "SwitchAgentFrame": "consumers.tools.results",

@@ -1,0 +1,46 @@
+"""An effect is asked for, and gives the outcome of its own kind."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from effectmq.broker.client.options import Execute, WaitOptions
+from effectmq.protocol.encoding.model import WireModel
+from effectmq.protocol.errors import WrongOutcomeError
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+from effectmq.protocol.wire.outcome import wrong_outcome
+
+__all__ = ["Outcome", "Running", "execute_as"]
+
+_DEFAULT_TIMEOUT_S = 30.0
+
+R = TypeVar("R")
+Outcome = TypeVar("Outcome", bound=WireModel)
+#: An effect whose number is taken, to be awaited or made a task of.
+Running = Coroutine[Any, Any, R]
+
+
+async def execute_as(
+    execute: Execute,
+    expected: type[Outcome],
+    envelope: RuntimeEffectEnvelope,
+    options: WaitOptions,
+) -> Outcome:
+    """
+    The outcome of an effect.
+
+    Args:
+        execute: Carries it out.
+        expected: The class of the outcomes of its kind.
+        envelope: The effect.
+        options: How to wait; 30 seconds when they do not say.
+
+    Raises:
+        WrongOutcomeError: When a worker answered with an outcome of another kind.
+    """
+    options.setdefault("timeout", _DEFAULT_TIMEOUT_S)
+    outcome = await execute(envelope, **options)
+    if not isinstance(outcome, expected):
+        raise WrongOutcomeError(*wrong_outcome(envelope.command.type, outcome.type))
+    return outcome
