@@ -15,6 +15,7 @@ import effectmq
 PUBLIC = [
     "AccessRefusedError",
     "Attachment",
+    "Chunk",
     "Client",
     "EffectContext",
     "EffectFailedError",

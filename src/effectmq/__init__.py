@@ -44,12 +44,14 @@ if TYPE_CHECKING:
         ToolCallError,
         UnroutableError,
     )
+    from effectmq.protocol.messages.chunk import Chunk
     from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
     from effectmq.wiring import Client, Worker
 
 __all__ = [
     "AccessRefusedError",
     "Attachment",
+    "Chunk",
     "Client",
     "EffectContext",
     "EffectFailedError",
@@ -79,6 +81,7 @@ __all__ = [
 
 _HOMES = {
     "Attachment": "consumers.tools.results",
+    "Chunk": "protocol.messages.chunk",
     "Client": "wiring",
     "EffectContext": "consumers.handler",
     "FailTurn": "consumers.tools.results",

@@ -10,6 +10,7 @@ from typing import Any, assert_type
 
 from effectmq import (
     Attachment,
+    Chunk,
     Client,
     EffectContext,
     EffectFailedError,
@@ -147,6 +148,11 @@ async def produce(envelope: RuntimeEffectEnvelope) -> None:
         assert_type(client.counters["late"], int)
 
 
+async def show(chunk: Chunk) -> None:
+    """What an effect streams is taken by a function, or by a coroutine function."""
+    assert_type((chunk.attempt, chunk.text), tuple[int, str])
+
+
 async def turns(client: Client, request: LlmRequestSpec) -> None:
     """Invocations and replay keys are built for the caller."""
     turn = client.turn(session_id="s1", turn_id="t1", turn_index=0)
@@ -158,7 +164,9 @@ async def turns(client: Client, request: LlmRequestSpec) -> None:
     await turn.tool_call("draw", {}, call_id="c", lane=app.tools["draw"].lane)
     assert_type(app.tools["draw"].spec(), LlmToolSpec)
     assert_type(app.tools["draw"].definition(), ToolDefinition)
-    assert_type(await turn.exec_code("1 + 1", timeout=5), RuntimeEffectOutcomeExecCode)
+    assert_type(
+        await turn.exec_code("1 + 1", timeout=5, on_chunk=show), RuntimeEffectOutcomeExecCode
+    )
     assert_type(await turn.call(add, 1, b=2), int)
     assert_type(await turn.call(shorten, text="a", to=1), str)
     assert_type(await turn.with_options(timeout=90, call_id="c").call(add, a=1, b=2), int)
