@@ -389,6 +389,12 @@ class Service:
         finally:
             await self._leave()
 
+    async def _tell_what_is_done(self) -> None:
+        """A handler that had ended when time was up has not run in vain, if telling is quick."""
+        done = [job.task for route in self._routes for job in route.jobs if not job.left]
+        if done:
+            await asyncio.wait(done, timeout=_HAND_ON_S)
+
     async def _say_goodbye(self) -> None:
         if self._routes and self._transport.server:
             with suppress(TimeoutError):
@@ -420,6 +426,7 @@ class Service:
         self._threads.close()
         if self._refusing is not None:
             self._refusing.cancel()
+        await self._tell_what_is_done()
         await self._settlement.handed_on(_HAND_ON_S)
         await self._say_goodbye()
         self._settlement.abort()
@@ -439,3 +446,5 @@ class Service:
             for route in self._routes:
                 for job in list(route.jobs):
                     job.abort()
+            # They hear of it in the next turn of the loop, which may be its last.
+            await asyncio.sleep(0)

@@ -143,7 +143,8 @@ class ReplyOutbox:
             keep: Whether nothing else remembers the answer.
 
         Returns:
-            Done when the answer is confirmed, or need not be. A message of this answer alone when
+            Done when the answer is confirmed, or need not be; cancelled when what sends it is,
+            and nobody knows what has become of it. A message of this answer alone when
             it must be kept and its reply queue does not exist. Never done after ``abort``.
         """
         # Each way has its own pace: a store that is down must not hold up the small answers.
@@ -165,7 +166,16 @@ class ReplyOutbox:
         """Send what is ready, and what became ready meanwhile, until nothing is."""
         try:
             while road.ready:
-                await self._send(road, road.take(self._max_bytes))
+                batch = road.take(self._max_bytes)
+                try:
+                    await self._send(road, batch)
+                except asyncio.CancelledError:
+                    task = asyncio.current_task()
+                    if task is not None and task.cancelling():
+                        raise
+                    # By something below, and not by us. Who waits for it hears of it.
+                    for answer in batch:
+                        answer.sent.cancel()
         finally:
             road.sending = None
             if not road.ready:

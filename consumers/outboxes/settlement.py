@@ -86,7 +86,10 @@ class Settlement:
         road = self._level(level_ms, route)
 
         async def run() -> None:
-            await self._publish_surely(road, message)
+            try:
+                await self._publish_surely(road, message)
+            except TransportClosedError:
+                return
             self._counters["handed_on"] += 1
             settle()
 

@@ -86,10 +86,10 @@ class Job:
         refused: Whether the journal has refused to take how it goes on.
         defective: Whether something raised where nothing may.
         left: Whether it was told to stop here, because the worker leaves.
+        task: What carries it out.
     """
 
     __slots__ = (
-        "_task",
         "_waiter",
         "attempt",
         "begun",
@@ -108,6 +108,7 @@ class Job:
         "route",
         "stage",
         "suspect",
+        "task",
         "told",
     )
 
@@ -131,7 +132,7 @@ class Job:
     def start(self, road: Callable[[Job], Coroutine[object, object, None]]) -> None:
         """Set out; the job ends by itself."""
         self.route.jobs.add(self)
-        self._task = self.route.loop.create_task(road(self))
+        self.task: asyncio.Task[None] = self.route.loop.create_task(road(self))
 
     # What it is --------------------------------------------------------------------------------
 
@@ -179,13 +180,14 @@ class Job:
             What the wait was ended with.
 
         Raises:
-            LeaseLostError: When that is lost meanwhile.
+            LeaseLostError: When the lease is lost meanwhile.
             LeftError: When the worker leaves already.
         """
         if self.route.leaving:
             self.leave()
             raise LeftError
         self.stage = stage
+        lease = self.lease
         waiter: asyncio.Future[object] = self.route.loop.create_future()
         self._waiter = waiter
 
@@ -193,13 +195,18 @@ class Job:
             if not waiter.done():
                 waiter.set_result(told)
 
-        arranged = arrange(wake)
+        arranged: object = None
         try:
-            return await waiter
+            arranged = arrange(wake)
+            told = await waiter
         finally:
             self._waiter = None
             if isinstance(arranged, asyncio.TimerHandle):
                 arranged.cancel()
+        if self.lease is not lease:
+            # The wait had ended already, and yet this goes on only a turn of the loop later.
+            raise LeaseLostError
+        return told
 
     async def sleep(self, wait_s: float) -> None:
         """Wait so long, in seconds; as ``wait``."""
@@ -273,6 +280,11 @@ class Job:
     def end(self) -> None:
         """Nothing is left to do."""
         route = self.route
+        if self.lease is not None:
+            # Left in the middle. Nobody is to renew a lease for a job that is gone.
+            route.leases.unwatch(self.lease)
+            route.leases.abandon(self.lease)
+            self.lease = None
         if self.suspect:
             self.leave_quarantine()
         if self.followers:
@@ -300,7 +312,7 @@ class Job:
         elif lease is not None and self.stage is not Stage.TELLING:
             leases.hand_back(lease, self.known.attempt)
         if self.stage in _IDLE:
-            self._task.cancel()
+            self.task.cancel()
 
     def _hand_on(self) -> None:
         """
@@ -318,8 +330,8 @@ class Job:
     @property
     def cancelled(self) -> bool:
         """Whether its task is being cancelled, and not only something that it waits for."""
-        return self._task.cancelling() > 0
+        return self.task.cancelling() > 0
 
     def abort(self) -> None:
         """Wait for nothing more; the connection and the stores are closed."""
-        self._task.cancel()
+        self.task.cancel()

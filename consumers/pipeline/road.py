@@ -232,13 +232,16 @@ def trouble(job: Job, problem: Exception | asyncio.CancelledError) -> Park | Non
     message back; it comes out of limbo a few times, and is parked from there.
 
     Returns:
-        ``None`` when it has been given back.
+        ``None`` when the broker gives it out again.
 
     Raises:
         CancelledError: When the job itself is cancelled, because the worker leaves.
     """
+    if isinstance(problem, TransportClosedError) and job.route.leaving:
+        # Not settled, so another worker gets it.
+        return None
     if isinstance(problem, asyncio.CancelledError):
-        if job.cancelled:
+        if job.cancelled or job.route.leaving:
             raise problem
         problem = HandlerError("something that the worker waited for was cancelled")
     job.told = None
@@ -322,7 +325,7 @@ async def carry_out(job: Job, arrive: Arrive = arrive, work: Work = work) -> Non
                 return
             except LeaseLostError:
                 end = None
-            except (LeftError, TransportClosedError):
+            except LeftError:
                 # Not settled, so another worker gets it.
                 return
             except (Exception, asyncio.CancelledError) as problem:

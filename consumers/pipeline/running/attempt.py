@@ -96,7 +96,7 @@ class Attempt:
     @property
     def over(self) -> bool:
         """Whether the handler has come to its end; what it gave may be told a moment later."""
-        return self._task.done()
+        return self._task.done() or self.ended.done()
 
     def stop(self) -> bool:
         """
@@ -142,7 +142,8 @@ class Attempt:
         return min(left_s, self._deadline_s - now_s)
 
     def _abandon(self) -> None:
-        if self._task.done():
+        if self._task.done() or self.ended.done():
+            # It went after all, or the worker has left without it.
             return
         effect_id = printable(self._request.effect_id, 200)
         logger.error(

@@ -35,7 +35,6 @@ from effectmq.consumers.pipeline.leases import LeftError
 from effectmq.consumers.pipeline.running.attempt import Attempt, Result
 from effectmq.consumers.pipeline.running.retry_sleeps import note_sleep
 from effectmq.consumers.pipeline.running.suspects import alone, dead_workers
-from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
 
@@ -50,9 +49,10 @@ async def work(job: Job) -> End:
     if job.granted is not None and job.granted.uncertain:
         return uncertain()
     while True:
-        request, now_ms = job.request or job.known, route.now_ms()
+        request = job.request or job.known
         if request.due_ms:
             request = job.by_its_clock(request)
+        now_ms = route.now_ms()
         action: End | Pause | Run | Awake = on_arrival(
             request,
             now_ms=now_ms,
@@ -60,13 +60,12 @@ async def work(job: Job) -> End:
             max_deaths=route.settings.max_deaths,
         )
         if isinstance(action, Run):
-            aside = await alone(job) if action.alone else None
-            if aside is None and not (action.alone or route.abilities.alike):
+            aside = None
+            if action.alone:
+                aside = await alone(job)
+            elif not route.abilities.alike:
                 aside = lacking(job)
-            if not request.first_seen_ms:
-                # Kept here only; it goes on the wire with a retry.
-                request = job.request = replace(request, first_seen_ms=now_ms)
-            action = aside or await after(job, request, *await run(job, request))
+            action = aside or await after(job, *await run(job, now_ms))
         if isinstance(action, Pause):
             await pause(job, action)
         elif isinstance(action, Awake):
@@ -127,9 +126,16 @@ def sent_elsewhere(job: Job, missing: NotHere | Lack, known: Known) -> Delay | N
 # The run ---------------------------------------------------------------------------------------
 
 
-async def run(job: Job, request: Request) -> tuple[Result, bool]:
+async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
     """
     Run the handler once.
+
+    Args:
+        job: It is this one's turn.
+        now_ms: When that was found out; Unix milliseconds.
+
+    Returns:
+        What it gave, and whether it ran over its time.
 
     Raises:
         LeaseLostError: When what it gave is not ours to tell.
@@ -138,10 +144,14 @@ async def run(job: Job, request: Request) -> tuple[Result, bool]:
     route, lease = job.route, job.lease
     if not job.begun and lease is not None:
         await begin(job)
+    request = job.request or job.known
+    if not request.first_seen_ms:
+        # Kept here only; it goes on the wire with a retry.
+        request = job.request = replace(request, first_seen_ms=now_ms)
     confirm = partial(route.leases.confirm, lease) if lease is not None else None
     job.stage = Stage.RUNNING
-    route.quarantine.body_began()
     attempt = job.attempt = Attempt(route, request, confirm)
+    route.quarantine.body_began()
     try:
         ended = await attempt.ended
     finally:
@@ -175,8 +185,9 @@ async def begin(job: Job) -> None:
     job.begun = True
 
 
-async def after(job: Job, request: Request, result: Result, overdue: bool) -> End | Pause:
+async def after(job: Job, result: Result, overdue: bool) -> End | Pause:
     """What an attempt comes to."""
+    request = job.request or job.known
     if not isinstance(result, NotHere) and request.elsewhere:
         # Somebody could, so whatever may be lacking from now on is another matter.
         request = job.request = replace(request, elsewhere=0, elsewhere_since_ms=0)
@@ -202,6 +213,7 @@ async def try_again(job: Job, again: TryAgain) -> End | Pause:
         job.stage = Stage.CLAIMING
         refusal = await note_sleep(route.leases, job.known, again.sleep.envelope)
         if route.leaving:
+            job.leave()
             raise LeftError
         if job.lease is not lease:
             raise LeaseLostError
