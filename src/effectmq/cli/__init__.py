@@ -28,15 +28,13 @@ import asyncio
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
 
-from effectmq.cli.suggestions import did_you_mean
+from effectmq.cli.parsers import Parser
 from effectmq.cli.terminal.logs import add_logging_options, logging_to_stderr
 from effectmq.cli.terminal.output import complain, flush, make_streams_safe, version
-from effectmq.protocol.encoding.narrowing import is_dict
 from effectmq.protocol.errors import (
     AccessRefusedError,
     ConfigurationError,
@@ -45,12 +43,9 @@ from effectmq.protocol.errors import (
     TopologyError,
     VirtualHostError,
 )
-from effectmq.protocol.text import is_group, printable
+from effectmq.protocol.text import is_group
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
-__all__ = ["COMMANDS", "EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "module_of"]
+__all__ = ["COMMANDS", "EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "module_of", "parser_of"]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -82,6 +77,7 @@ COMMANDS = {
     "topology": "plan, apply or remove exchanges and queues on the broker",
     "doctor": "check broker, topology, consumers and delivery",
     "bench": "measure throughput and latency",
+    "completion": "print a script that completes in your shell",
 }
 
 #: Commands that need more than one file have a folder; the others are modules here.
@@ -182,84 +178,42 @@ def _write_failure(problem: BaseException) -> OSError | None:
     return None
 
 
-class _Parser(argparse.ArgumentParser):
-    """Its complaints repeat what was typed, which may be an address with a password."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
-
-    def parse_whole(self, words: list[str]) -> argparse.Namespace:
-        """Parse, and refuse what is left with what was probably meant."""
-        args, left = self.parse_known_args(words)
-        if left:
-            chosen = self._chosen(words)
-            meant = "".join(did_you_mean(word, chosen.options) for word in left[:1])
-            chosen.error(f"unrecognized arguments: {' '.join(left)}{meant}")
-        return args
-
-    @property
-    def options(self) -> list[str]:
-        """Its options, as they are typed."""
-        return [option for action in self._actions for option in action.option_strings]
-
-    @property
-    def nested(self) -> dict[str, _Parser]:
-        """The parsers of its commands or actions, by their names."""
-        found = [action.choices for action in self._actions if is_dict(action.choices)]
-        return {
-            str(name): parser
-            for choices in found
-            for name, parser in choices.items()
-            if isinstance(parser, _Parser)
-        }
-
-    def _chosen(self, words: list[str]) -> _Parser:
-        """The parser of the command, and of its action, that these words name."""
-        for place, word in enumerate(words):
-            if word in self.nested:
-                return self.nested[word]._chosen(words[place + 1 :])
-        return self
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            known = [str(each) for each in action.choices]
-            word = printable(str(value), 40)
-            raise argparse.ArgumentError(
-                action,
-                f"found {word!r}, expected one of {', '.join(known)}{did_you_mean(word, known)}",
-            )
-
-    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        # The library's own passes over what cannot be written, and says that all is well.
-        if message:
-            (file or sys.stderr).write(message)
-
-
 def _parse(words: list[str]) -> argparse.Namespace:
     # Logging options may stand anywhere, also behind the action of a command.
-    logging_parser = _Parser(prog="effectmq", add_help=False, allow_abbrev=False)
+    logging_parser = Parser(prog="effectmq", add_help=False, allow_abbrev=False)
     add_logging_options(logging_parser)
     logging_args, words = logging_parser.parse_known_args(words)
-    parser = _Parser(
-        prog="effectmq",
-        description="The effect broker for agent runtimes and worker fleets.",
-        epilog="exit codes: 0 ok, 1 a check or an effect failed, 2 usage or configuration",
-    )
-    parser.add_argument("--version", action="version", version=f"effectmq {version()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     asked = next((word for word in words if not word.startswith("-")), "")
-    for name, summary in COMMANDS.items():
-        if name == asked:
-            import_module(module_of(name)).configure(commands)
-            add_logging_options(commands.choices[name])
-        else:
-            commands.add_parser(name, help=summary)
+    parser = parser_of((asked,))
     args = parser.parse_whole(words)
     vars(args).update(vars(logging_args))
     if args.command is None:
         parser.print_help(sys.stderr)
         raise SystemExit(EXIT_USAGE)
     return args
+
+
+def parser_of(asked: Collection[str]) -> Parser:
+    """
+    The parser of the whole command line.
+
+    Args:
+        asked: The commands whose own options are wanted; each costs the import of its module.
+    """
+    parser = Parser(
+        prog="effectmq",
+        description="The effect broker for agent runtimes and worker fleets.",
+        epilog="exit codes: 0 ok, 1 a check or an effect failed, 2 usage or configuration",
+    )
+    parser.add_argument("--version", action="version", version=f"effectmq {version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        if name in asked:
+            import_module(module_of(name)).configure(commands)
+            add_logging_options(commands.choices[name])
+        else:
+            commands.add_parser(name, help=summary)
+    return parser
 
 
 def _forget_stdout() -> None:
