@@ -116,15 +116,20 @@ async function main(tool: string, args: Json): Promise<number> {
   const place = { session: "example", turn: "turn-1", number: 2 };
   const envelope = toolCall(place, "call-2", tool, args);
   const connection = await amqp.connect(address);
+  let refused: Error | undefined;
   try {
     const channel = await connection.createConfirmChannel();
-    // Whoever waits is told as well; without a listener the process would end here.
-    channel.on("error", (problem: Error) => console.error(problem.message));
+    // What the broker refused comes as an event: a promise that waits only hears "channel closed".
+    channel.on("error", (problem: Error) => {
+      refused = problem;
+    });
     const queue = await replyQueue(channel, namespace, "producer-amqplib");
     await submit(channel, namespace, envelope, queue);
     const { result } = await waitFor(channel, queue, envelope);
     console.log(JSON.stringify(result));
     return "Ok" in result ? 0 : 1;
+  } catch (problem) {
+    throw refused ?? problem;
   } finally {
     await connection.close();
   }

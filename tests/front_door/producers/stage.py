@@ -15,7 +15,7 @@ from typing import Any
 
 from effectmq import Worker
 
-__all__ = ["PRODUCERS", "example_module", "outcome_of", "serving"]
+__all__ = ["PRODUCERS", "example_module", "outcome_of", "ran", "serving"]
 
 PRODUCERS = Path(__file__).parents[3] / "examples" / "producers"
 _PATIENCE_S = 60.0
@@ -52,8 +52,10 @@ async def serving(broker: str, namespace: str, folder: Path) -> AsyncIterator[li
         yield sums
 
 
-async def outcome_of(command: Sequence[str | Path], broker: str, namespace: str) -> Any:
-    """Run a producer until it has printed its outcome."""
+async def ran(
+    command: Sequence[str | Path], broker: str, namespace: str
+) -> tuple[int | None, str, str]:
+    """Run a producer to its end; gives its exit code and what it wrote."""
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         stdout=asyncio.subprocess.PIPE,
@@ -66,5 +68,11 @@ async def outcome_of(command: Sequence[str | Path], broker: str, namespace: str)
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert process.returncode == 0, err.decode()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def outcome_of(command: Sequence[str | Path], broker: str, namespace: str) -> Any:
+    """Run a producer until it has printed its outcome."""
+    code, out, err = await ran(command, broker, namespace)
+    assert code == 0, err
     return json.loads(out)

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.brokers.provide import Broker
-from tests.front_door.producers.stage import PRODUCERS, outcome_of, serving
+from tests.front_door.producers.stage import PRODUCERS, outcome_of, ran, serving
 
 _PROGRAM = PRODUCERS / "producer_pika.py"
 _COMMAND = (sys.executable, _PROGRAM, "add", '{"b": 2, "a": 1}')
 
-
-@pytest.mark.one_broker
-@pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     find_spec("pika") is None, reason="pika is not installed; it comes with the group dev"
 )
+
+
+@pytest.mark.one_broker
 async def test_it_gets_its_outcome_and_the_recorded_one_when_it_asks_again(
     broker: Broker, namespace: str, tmp_path: Path
 ) -> None:
@@ -30,3 +31,13 @@ async def test_it_gets_its_outcome_and_the_recorded_one_when_it_asks_again(
             assert completed["args"] == {"a": 1, "b": 2}
             assert completed["output"]["outcome"] == {"status": "success", "payload": 3}
         assert sums == [3]
+
+
+@pytest.mark.one_broker
+async def test_a_namespace_without_workers_is_a_sentence(broker: Broker, namespace: str) -> None:
+    """The exchange is not there, and the broker says which one."""
+    code, out, err = await ran(_COMMAND, broker.url, namespace)
+    assert code == 1
+    assert out == ""
+    assert f"no exchange '{namespace}.work'" in err
+    assert len(err.splitlines()) == 1
