@@ -10,7 +10,6 @@ from effectmq.broker.store.journal.records import (
     FINISHED,
     Abandon,
     Accepted,
-    Answer,
     Begin,
     Cancel,
     Cancelled,
@@ -18,6 +17,7 @@ from effectmq.broker.store.journal.records import (
     Entry,
     Granted,
     Operation,
+    OperationAnswer,
     Record,
     Recorded,
     Release,
@@ -27,7 +27,7 @@ from effectmq.broker.store.journal.rules import Now
 
 __all__ = ["BROKEN"]
 
-Decision = tuple[Answer, Entry | None]
+Decision = tuple[OperationAnswer, Entry | None]
 Decide = Callable[[Entry | None, Operation, Now], Decision]
 
 

@@ -27,7 +27,6 @@ from effectmq.broker.store.journal.records import (
     FINISHED,
     Abandon,
     Accepted,
-    Answer,
     Begin,
     Busy,
     Cancel,
@@ -41,6 +40,7 @@ from effectmq.broker.store.journal.records import (
     Mismatch,
     OnUncertain,
     Operation,
+    OperationAnswer,
     Record,
     Recorded,
     Release,
@@ -60,7 +60,7 @@ HOUR_MS = 3_600_000
 #: An effect that takes more steps than this never ends.
 MAX_STEPS = 5_000
 
-Decide = Callable[[Entry | None, Operation, Now], tuple[Answer, Entry | None]]
+Decide = Callable[[Entry | None, Operation, Now], tuple[OperationAnswer, Entry | None]]
 
 
 class Violation(AssertionError):
@@ -118,7 +118,7 @@ class Body:
 
 
 Step = Ask | Wait | Publish | Tell | Body
-Steps = Generator[Step, Answer | None, None]
+Steps = Generator[Step, OperationAnswer | None, None]
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ class Fleet:
         self.boot = 0
         self.booted_at_ms = 0
         self.entries: dict[Identity, Entry] = {}
-        self.events: list[tuple[int, int, Task, Answer | Exception | None]] = []
+        self.events: list[tuple[int, int, Task, OperationAnswer | Exception | None]] = []
         self.numbers = 0
         self.tasks: list[Task] = []
         self.pending: Counter[Identity] = Counter()
@@ -218,7 +218,7 @@ class Fleet:
         self.tasks.append(task)
         self.later(task, None, delay_ms)
 
-    def later(self, task: Task, answer: Answer | Exception | None, delay_ms: int) -> None:
+    def later(self, task: Task, answer: OperationAnswer | Exception | None, delay_ms: int) -> None:
         """Go on with a task."""
         self.numbers += 1
         heapq.heappush(self.events, (self.now_ms + delay_ms, self.numbers, task, answer))
@@ -241,7 +241,7 @@ class Fleet:
         for story in self.stories.values():
             self.check_end(story)
 
-    def go_on(self, task: Task, answer: Answer | Exception | None) -> None:
+    def go_on(self, task: Task, answer: OperationAnswer | Exception | None) -> None:
         """One step of one task, with whatever may happen to it."""
         if task.message is not None:
             if self.bad_luck(0.05):
@@ -267,7 +267,7 @@ class Fleet:
 
     def carry_out(self, task: Task, step: Step) -> None:
         delay_ms = self.luck.randint(0, 30)
-        answer: Answer | Exception | None = None
+        answer: OperationAnswer | Exception | None = None
         match step:
             case Ask(operation):
                 answer = self.ask(operation)
@@ -338,7 +338,7 @@ class Fleet:
 
     # The journal -----------------------------------------------------------------------------
 
-    def ask(self, operation: Operation) -> Answer | Exception:
+    def ask(self, operation: Operation) -> OperationAnswer | Exception:
         """One transaction; it may fail before its commit, or after."""
         if self.bad_luck(0.06):
             return JournalFailed()
@@ -352,7 +352,12 @@ class Fleet:
 
     # One case for each answer.
     def watch(  # noqa: C901
-        self, story: Story, operation: Operation, answer: Answer, entry: Entry | None, now: Now
+        self,
+        story: Story,
+        operation: Operation,
+        answer: OperationAnswer,
+        entry: Entry | None,
+        now: Now,
     ) -> None:
         """Compare an answer with what has really happened."""
         match operation, answer:
@@ -469,7 +474,9 @@ class Fleet:
             elif chance < 0.8 and effect.identity in self.entries:
                 yield Publish(Message(replace(effect, hash="changed")))
 
-    def asked(self, operation: Operation) -> Generator[Step, Answer | None, Answer]:
+    def asked(
+        self, operation: Operation
+    ) -> Generator[Step, OperationAnswer | None, OperationAnswer]:
         """Ask, and ask again for as long as the journal does not answer."""
         while True:
             try:
@@ -520,7 +527,7 @@ class Fleet:
     # An attempt as it goes, from top to bottom.
     def attempt(  # noqa: C901
         self, message: Message, story: Story, held: Granted
-    ) -> Generator[Step, Answer | None, bool]:
+    ) -> Generator[Step, OperationAnswer | None, bool]:
         """With a lease in hand; false when it was lost on the way."""
         if held.uncertain:
             return (yield from self.park(message, held, "uncertain"))
@@ -563,7 +570,7 @@ class Fleet:
 
     def finish(
         self, message: Message, held: Granted, outcome: str
-    ) -> Generator[Step, Answer | None, bool]:
+    ) -> Generator[Step, OperationAnswer | None, bool]:
         identity = message.effect.identity
         record = Record(identity, held.fence, held.attempt, outcome_json=outcome)
         if isinstance((yield from self.asked(record)), Lost):
@@ -573,7 +580,7 @@ class Fleet:
 
     def let_go(
         self, message: Message, held: Granted, attempt: int, wait_ms: int
-    ) -> Generator[Step, Answer | None, bool]:
+    ) -> Generator[Step, OperationAnswer | None, bool]:
         release = Release(message.effect.identity, held.fence, attempt, wait_ms)
         if isinstance((yield from self.asked(release)), Lost):
             return False
@@ -582,7 +589,7 @@ class Fleet:
 
     def park(
         self, message: Message, held: Granted, reason: str
-    ) -> Generator[Step, Answer | None, bool]:
+    ) -> Generator[Step, OperationAnswer | None, bool]:
         identity = message.effect.identity
         record = Record(
             identity, held.fence, held.attempt, error_json=self.unique(), park_reason=reason

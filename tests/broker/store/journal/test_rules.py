@@ -13,7 +13,6 @@ from effectmq.broker.store.journal.records import (
     STATUSES,
     Abandon,
     Accepted,
-    Answer,
     Begin,
     Busy,
     Cancel,
@@ -27,6 +26,7 @@ from effectmq.broker.store.journal.records import (
     Mismatch,
     Missing,
     Operation,
+    OperationAnswer,
     Record,
     Recorded,
     Release,
@@ -69,7 +69,7 @@ CANCEL = Cancel(EFFECT, "2")
 #: What a worker is told that takes over after a first death.
 TAKEN = Granted(5, 2, deaths=1, dead_workers=("first",), begun=False)
 OUTCOME = Recorded("completed", 2, "1", "")
-TABLE: list[tuple[Entry | None, Operation, Answer]] = [
+TABLE: list[tuple[Entry | None, Operation, OperationAnswer]] = [
     (None, CLAIM, Granted(1, 1)),
     (None, replace(CLAIM, due_in_ms=70), Granted(1, 1, 70, begun=False)),
     (None, STRICT, Missing()),
@@ -168,7 +168,7 @@ TABLE: list[tuple[Entry | None, Operation, Answer]] = [
 
 @pytest.mark.parametrize(("entry", "asked", "expected"), TABLE)
 def test_each_entry_answers_what_the_table_says(
-    entry: Entry | None, asked: Operation, expected: Answer
+    entry: Entry | None, asked: Operation, expected: OperationAnswer
 ) -> None:
     """And what changes nothing writes nothing."""
     answer, made = rules.decide(entry, asked, NOW)
