@@ -1,5 +1,5 @@
 """
-The Python blocks of the README and of the pages: type checkers read them, the first one runs.
+The Python blocks of the README and of the pages: checked and, where they can be, run.
 
 A block is a module of its own. One that awaits is the body of a coroutine function. What it uses
 and does not show is given in a comment above it, as the lines of a stub::
@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from effectmq.protocol.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -128,6 +130,29 @@ def test_pyright_takes_every_block(written: Path) -> None:
     settings = {"include": ["."], "typeCheckingMode": "strict", "extraPaths": [str(ROOT / "src")]}
     (written / "pyrightconfig.json").write_text(json.dumps(settings))
     check("pyright", "--pythonpath", sys.executable, folder=written)
+
+
+#: Those that make what they show and start nothing.
+STANDALONE = [
+    block
+    for page in PAGES
+    for block in blocks(page)
+    if not block.given and not awaits(block.code) and "asyncio.run(" not in block.code
+]
+
+
+@pytest.mark.parametrize("block", STANDALONE, ids=lambda block: block.name)
+def test_a_block_that_needs_nothing_runs(
+    block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Names exist, arguments are taken, tools and handlers can be registered."""
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.chdir(tmp_path)
+    code = compile(block.code, block.name, "exec", dont_inherit=True)
+    try:
+        exec(code, {"__name__": block.name})
+    except MissingExtraError as problem:
+        pytest.skip(str(problem))
 
 
 def test_the_first_block_of_the_readme_says_what_it_says(tmp_path: Path) -> None:
