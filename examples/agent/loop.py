@@ -19,7 +19,6 @@ from typing import Any
 
 from effectmq import Client, EffectFailedError
 from effectmq.protocol import (
-    CheckpointDelivery,
     Err,
     LlmContentBlock,
     LlmContentBlockText,
@@ -92,13 +91,15 @@ class Agent:
         Answer a question.
 
         Raises:
-            AgentError: When the model, a checkpoint or the surface says no.
-            EffectmqError: When an effect cannot be submitted or carried out.
+            AgentError: When the model says no, the turn comes to no end, or there is no surface.
+            EffectmqError: When an effect cannot be submitted or carried out, or failed.
         """
         outcome = await self._turn.sync_execution_surface(
             update_machine_config=True, timeout=_PATIENCE_S
         )
-        surface = _good(outcome.result)
+        surface = outcome.value
+        if surface is None:
+            raise AgentError("the workers tell of no prompt and no tools; give them a surface")
         self._say("surface", ", ".join(tool.name for tool in surface.tool_specs))
         tools = [*surface.tool_specs, *OWN_TOOLS]
         messages = [_text("System", surface.system_prompt), _text("User", question)]
@@ -119,9 +120,8 @@ class Agent:
         """Give the conversation a title, with a model call outside of it."""
         request = self._request([_text("User", f"Title: {question}")], [])
         outcome = await self._turn.direct(request, usage_source="title", timeout=_PATIENCE_S)
-        title: str = _good(outcome.result).full_text
-        self._say("direct", title)
-        return title
+        self._say("direct", outcome.value)
+        return outcome.value
 
     # The model ---------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Agent:
     async def _checkpoint(self, kind: Any) -> list[LlmMessage]:
         """What has come in for the session meanwhile, as messages."""
         outcome = await self._turn.checkpoint(kind, timeout=_PATIENCE_S)
-        delivery: CheckpointDelivery = _good(outcome.result)
+        delivery = outcome.value
         texts = [message.content for message in delivery.messages + delivery.transient_messages]
         texts += [cause.text for cause in delivery.turn_causes]
         self._say("checkpoint", "; ".join(texts).replace("\n", " ") or "nothing new")
