@@ -16,7 +16,8 @@ from effectmq.broker.place import Place, first_said, unfolded
 from effectmq.cli.loading import load_worker
 from effectmq.cli.options import Commands, add_command, add_quiet_option, is_memory, positive
 from effectmq.cli.setting_options import add_setting_options, place_of, said_of
-from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, count_lines, lines, opened
+from effectmq.cli.terminal.documents import count_documents, documents, hint
+from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, lines, opened
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.times import seconds
@@ -47,8 +48,9 @@ _Begun: TypeAlias = "asyncio.Queue[asyncio.Task[Answer] | ConfigurationError | N
 _WINDOW = 16
 
 _DESCRIPTION = """\
-Read envelopes, one JSON document a line, execute them, and write one JSON object a line in the
-order of the input:
+Read envelopes as JSON Lines (one JSON document a line), or pretty-printed one behind the other
+(each from a line that is { to a line that is }), execute them, and write one JSON object a line in
+the order of the input:
 
   {"effect_id","replay_key","hash","attempt","replayed","result":{"Ok":outcome}}
   the same with "result":{"Err":{"code","message"}}, when it could not be carried out
@@ -100,7 +102,7 @@ async def run(args: argparse.Namespace) -> int:
     """
     tally: Counter[str] = Counter()
     worker = _worker(args)
-    total = count_lines(args.file) if _shows_progress(args) else None
+    total = count_documents(args.file) if _shows_progress(args) else None
     async with AsyncExitStack() as stack:
         source = stack.enter_context(opened(args.file))
         output = stack.enter_context(_output(args))
@@ -118,7 +120,7 @@ async def run(args: argparse.Namespace) -> int:
                 output.flush()
             progress.advance()
 
-        await runner.execute(lines(source), write)
+        await runner.execute(documents(lines(source)), write)
     note(_summary(tally), quiet=args.quiet)
     return 1 if tally["failed"] or tally["unanswered"] else 0
 
@@ -200,7 +202,7 @@ class _Runner:
             left_s = max(0.0, end - loop.time())
             return (await handle.reply(left_s, given=self.timeout_s)).tree()
         except (MalformedError, InvalidEnvelopeError) as problem:
-            return {**failed, "error": f"not a valid envelope: {describe(problem)}"}
+            return {**failed, "error": f"not a valid envelope: {describe(problem)}{hint(line)}"}
         except EffectmqError as problem:
             return {**failed, "error": describe(problem)}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.cli.terminal.lines import Line, batches, count_lines, lines, whole
+from effectmq.cli.terminal.lines import Line, batches, lines, whole
 from effectmq.protocol.errors import ConfigurationError
 
 
@@ -58,13 +58,6 @@ def test_a_line_that_is_too_long_is_passed_over_and_not_kept() -> None:
             (3, False, b"b"),
             (4, True, b""),
         ]
-
-
-def test_counting_lines_agrees_with_reading_them(tmp_path: Path) -> None:
-    """For the progress line's total."""
-    path = tmp_path / "lines"
-    path.write_bytes(b"a\nb\n\nc")
-    assert count_lines(str(path)) == 4
 
 
 async def test_lines_come_before_the_pipe_is_closed() -> None:

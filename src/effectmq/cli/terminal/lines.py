@@ -25,7 +25,6 @@ __all__ = [
     "Line",
     "Source",
     "batches",
-    "count_lines",
     "lines",
     "opened",
     "whole",
@@ -159,12 +158,6 @@ def without_mark(start: bytes) -> bytes:
             "iconv -f UTF-16 -t UTF-8, or unpack it"
         )
     return start.removeprefix(codecs.BOM_UTF8)
-
-
-def count_lines(path: str) -> int:
-    """How many lines a file has."""
-    with opened(path) as source:
-        return sum(len(batch) for batch in batches(source))
 
 
 def batches(source: Source, limit: int = MAX_LINE_BYTES) -> Iterator[list[Line]]:
