@@ -31,6 +31,9 @@ logger = logging.getLogger("effectmq.worker")
 
 #: How long the others may take to answer, in seconds.
 ANSWER_S = 1.0
+#: For so long after this worker's own connection was away the others are asked again: what took its
+#: connection may have taken theirs, and they come back a little later.
+_SETTLING_S = 10.0
 #: So many messages that were settled are remembered: their acknowledgements may have been lost.
 _MOST_SETTLED = 4_096
 
@@ -43,10 +46,18 @@ def message_key(message: Message) -> str:
 
 @dataclass(slots=True)
 class _Open:
+    """A question, and what was heard so far."""
+
     key: str
     own: int
+    returns: int
     then: Callable[[int], None]
     heard: int = 0
+
+    @property
+    def explained(self) -> bool:
+        """Whether somebody alive has had it each time that it came back."""
+        return self.own + self.heard >= self.returns
 
 
 class Witnesses:
@@ -69,6 +80,7 @@ class Witnesses:
         self._numbers = itertools.count(1)
         self._open: dict[int, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._settled_s = 0.0
 
     def deliver(self, message: Message) -> int:
         """Note a delivery; how often this process had the message before."""
@@ -99,7 +111,7 @@ class Witnesses:
             own: How often this process had it before.
             then: Called with that and what the others said, when they have had time to.
         """
-        self._ask(_Open(message_key(message), own, then))
+        self._ask(_Open(message_key(message), own, message.returns, then))
 
     def _ask(self, question: _Open) -> None:
         number = next(self._numbers)
@@ -109,8 +121,12 @@ class Witnesses:
 
     def _close(self, number: int) -> None:
         question = self._open.pop(number, None)
-        if question is not None:
+        if question is None:
+            return
+        if question.explained or self._loop.time() >= self._settled_s:
             question.then(question.own + question.heard)
+        else:
+            self._ask_anew(question)
 
     def renew(self, queue: str) -> None:
         """
@@ -120,11 +136,15 @@ class Witnesses:
             queue: The control queue from now on.
         """
         self._queue = queue
+        self._settled_s = self._loop.time() + _SETTLING_S
         asked, self._open = self._open, {}
         for question in asked.values():
-            # Under another number, so that who had answered already is not counted twice.
-            question.heard = 0
-            self._ask(question)
+            self._ask_anew(question)
+
+    def _ask_anew(self, question: _Open) -> None:
+        """Under another number, so that who had answered already is not counted twice."""
+        question.heard = 0
+        self._ask(question)
 
     def heed(self, said: Asked | Answered) -> None:
         """Answer a question of another worker, or take an answer to one of ours."""
@@ -132,6 +152,8 @@ class Witnesses:
             question = self._open.get(said.number)
             if question is not None:
                 question.heard += said.times
+                if question.explained:
+                    self._close(said.number)
         elif said.reply_to != self._queue and said.key in self._held:
             answer = Answered(said.number, self._held[said.key])
             self._send("", said.reply_to, answered_notice(answer))
