@@ -33,6 +33,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from effectmq.cli.parsers import Parser
+from effectmq.cli.terminal.colours import add_colour_option
 from effectmq.cli.terminal.logs import add_logging_options, logging_to_stderr
 from effectmq.cli.terminal.output import complain, flush, make_streams_safe, version
 from effectmq.protocol.errors import (
@@ -179,9 +180,10 @@ def _write_failure(problem: BaseException) -> OSError | None:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    # Logging options may stand anywhere, also behind the action of a command.
+    # Logging and colour options may stand anywhere, also behind the action of a command.
     logging_parser = Parser(prog="effectmq", add_help=False, allow_abbrev=False)
     add_logging_options(logging_parser)
+    add_colour_option(logging_parser)
     logging_args, words = logging_parser.parse_known_args(words)
     asked = next((word for word in words if not word.startswith("-")), "")
     parser = parser_of((asked,))
@@ -211,6 +213,7 @@ def parser_of(asked: Collection[str]) -> Parser:
         if name in asked:
             import_module(module_of(name)).configure(commands)
             add_logging_options(commands.choices[name])
+            add_colour_option(commands.choices[name])
         else:
             commands.add_parser(name, help=summary)
     return parser

@@ -152,6 +152,7 @@ def test_the_room_is_that_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "__stdout__", None)
     monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
     assert (room_of(whole), room_of(cut_off)) == (Room(full=True), Room(80))
     monkeypatch.setenv("COLUMNS", "132")
     assert room_of(cut_off) == Room(132)

@@ -29,6 +29,7 @@ from effectmq.cli.dead.view import letter_table, tally_line
 from effectmq.cli.demo.stage import Stage
 from effectmq.cli.demo.worker import RETRY_WAIT_MS, Attempt, demo_worker
 from effectmq.cli.options import Commands, add_command, add_full_option
+from effectmq.cli.terminal.colours import wants_colours
 from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.terminal.texts import pretty
 from effectmq.consumers.worker import EffectWorker
@@ -94,7 +95,7 @@ def configure(commands: Commands) -> None:
 async def run(args: argparse.Namespace) -> int:
     """Tell the story; 1 when something in it did not happen."""
     started = time.monotonic()
-    stage = Stage(room=room_of(args))
+    stage = Stage(wants_colours(args), room_of(args))
     # A name of its own, and the levels of the story: nothing of the environment applies here.
     broker = f"memory://demo-{secrets.token_hex(4)}"
     topology = TopologySettings(namespace="demo", delay_levels_ms=(_SLEEP_MS, RETRY_WAIT_MS))

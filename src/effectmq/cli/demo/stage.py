@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from dataclasses import replace
 
+from effectmq.cli.terminal.colours import Colour, painted
 from effectmq.cli.terminal.output import write_text
 from effectmq.cli.terminal.tables import WIDE, Room
 from effectmq.protocol.text import printable
 
 __all__ = ["Stage"]
 
-_BOLD, _DIM, _GREEN, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
 _INDENT = "   "
 
@@ -21,14 +20,14 @@ class Stage:
     Prints scenes and counts expectations.
 
     Args:
-        coloured: Whether to use colours; by default only on a terminal that wants them.
+        coloured: Whether to use colours.
         room: The room on the terminal.
     """
 
-    def __init__(self, coloured: bool | None = None, room: Room = WIDE) -> None:
+    def __init__(self, coloured: bool = False, room: Room = WIDE) -> None:
         #: For what is shown as a block, which is indented.
-        self.room = room.less(len(_INDENT))
-        self._coloured = _wants_colours() if coloured is None else coloured
+        self.room = replace(room.less(len(_INDENT)), coloured=False)
+        self._coloured = coloured
         self._scenes = 0
         self.met = 0
         self.unmet: list[str] = []
@@ -40,7 +39,7 @@ class Stage:
     def scene(self, title: str) -> None:
         """Begin a scene."""
         self._scenes += 1
-        write_text(f"\n{self._in(_BOLD, f'{self._scenes}. {title}')}")
+        write_text(f"\n{self._in(Colour.BOLD, f'{self._scenes}. {title}')}")
 
     def say(self, text: str) -> None:
         """One line of what happened; made printable, whatever is in it."""
@@ -49,17 +48,17 @@ class Stage:
     def show(self, block: str) -> None:
         """A block that is printable already, for instance a table."""
         for line in block.splitlines():
-            write_text(f"{_INDENT}{self._in(_DIM, line)}" if line else "")
+            write_text(f"{_INDENT}{self._in(Colour.DIM, line)}" if line else "")
 
     def expect(self, what: str, happened: bool) -> None:
         """Say whether something that was to be shown did happen."""
         text = printable(what, 2_000)
         if happened:
             self.met += 1
-            write_text(f"   {self._in(_GREEN, 'ok')}  {text}")
+            write_text(f"   {self._in(Colour.GREEN, 'ok')}  {text}")
         else:
             self.unmet.append(text)
-            write_text(f"   {self._in(_RED, 'FAILED')}  {text}")
+            write_text(f"   {self._in(Colour.RED, 'FAILED')}  {text}")
 
     def close(self, elapsed_s: float) -> int:
         """
@@ -71,25 +70,17 @@ class Stage:
         total = self.met + len(self.unmet)
         write_text("")
         if not self.unmet:
-            write_text(self._in(_GREEN, f"all {total} expectations met in {elapsed_s:.1f} s"))
+            write_text(self._in(Colour.GREEN, f"all {total} expectations met in {elapsed_s:.1f} s"))
             write_text(
                 "next: a worker of your own (effectmq worker module:app), effects for it (effectmq "
                 "submit, effectmq run), and what it gives up on (effectmq dead list)"
             )
             return 0
         write_text(
-            self._in(_RED, f"{len(self.unmet)} of {total} expectations not met:")
+            self._in(Colour.RED, f"{len(self.unmet)} of {total} expectations not met:")
             + "".join(f"\n   {what}" for what in self.unmet)
         )
         return 1
 
-    def _in(self, colour: str, text: str) -> str:
-        return f"{colour}{text}{_PLAIN}" if self._coloured else text
-
-
-def _wants_colours() -> bool:
-    return (
-        sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "dumb") != "dumb"
-    )
+    def _in(self, colour: Colour, text: str) -> str:
+        return painted(text, colour if self._coloured else None)

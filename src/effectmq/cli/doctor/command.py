@@ -24,6 +24,7 @@ from effectmq.cli.options import (
     route,
 )
 from effectmq.cli.setting_options import add_setting_options, place_of, said_of
+from effectmq.cli.terminal.colours import Colour, painted, wants_colours
 from effectmq.cli.terminal.output import flush, write_json, write_text
 from effectmq.cli.terminal.times import seconds
 from effectmq.cli.topology.inventory import all_routes
@@ -87,7 +88,7 @@ async def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: When the command line cannot be used.
     """
-    failed = False
+    failed, coloured = False, wants_colours(args)
     # Closed at once when nothing can be written, or its connections would end with the loop.
     async with aclosing(_findings(args)) as findings:
         async for finding in findings:
@@ -95,7 +96,7 @@ async def run(args: argparse.Namespace) -> int:
             if args.json:
                 write_json(_document(finding))
             elif finding.status != "OK" or not args.quiet:
-                write_text(_line(finding))
+                write_text(_line(finding, coloured=coloured))
             flush()
     return 1 if failed else 0
 
@@ -137,6 +138,10 @@ def _document(finding: Finding) -> dict[str, str]:
     }
 
 
-def _line(finding: Finding) -> str:
+_COLOURS = {"OK": Colour.GREEN, "WARN": Colour.YELLOW, "FAIL": Colour.RED}
+
+
+def _line(finding: Finding, *, coloured: bool) -> str:
     detail = printable(finding.detail, _MAX_DETAIL)
-    return f"{finding.status:<4}  {finding.check:<{_NAME_WIDTH}}  {detail}"
+    status = painted(f"{finding.status:<4}", _COLOURS.get(finding.status) if coloured else None)
+    return f"{status}  {finding.check:<{_NAME_WIDTH}}  {detail}"

@@ -13,6 +13,7 @@ from typing import Any
 from effectmq.broker.store.journal.archive.lineage import Lineage, LineageNode
 from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
 from effectmq.broker.store.journal.records import STATUSES
+from effectmq.cli.terminal.colours import Colour
 from effectmq.cli.terminal.tables import Column, Room, cut, pairs, table
 from effectmq.cli.terminal.texts import pretty, short
 from effectmq.cli.terminal.times import age, when
@@ -89,11 +90,17 @@ def payload(text: str) -> Any:
         return text
 
 
+_STATUS_COLOURS = {
+    "completed": Colour.GREEN,
+    "failed": Colour.RED,
+    "cancelled": Colour.YELLOW,
+    "forgotten": Colour.DIM,
+}
 #: What a list says; what is left out first on a narrow terminal has the lowest priority.
 _LIST = (
     Column("hash", least=_HASH_DIGITS, priority=8),
     Column("changed", priority=3),
-    Column("status", least=11, priority=7),
+    Column("status", least=11, priority=7, colours=_STATUS_COLOURS),
     Column("kind", least=9, priority=5),
     Column("attempts", priority=0),
     Column("session", least=6, priority=2, most=_MAX_NAME),
@@ -105,7 +112,7 @@ _LIST = (
 _TREE = (
     Column("effect", least=16, priority=5),
     Column("kind", least=9, priority=3),
-    Column("status", least=11, priority=4),
+    Column("status", least=11, priority=4, colours=_STATUS_COLOURS),
     Column("hash", least=_HASH_DIGITS, priority=2),
     Column("changed", priority=0),
     Column("note", least=10, priority=1, most=_MAX_NOTE),

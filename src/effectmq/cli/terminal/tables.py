@@ -11,9 +11,10 @@ import argparse
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from effectmq.cli.terminal.colours import Colour, painted, wants_colours
 from effectmq.protocol.text import printable
 
 __all__ = ["WIDE", "Column", "Room", "cut", "pairs", "room_of", "table", "width"]
@@ -34,10 +35,12 @@ class Room:
     Attributes:
         columns: Columns of the terminal; ``None`` when it is none, and nothing is cut to fit.
         full: Show values whole, however long they are.
+        coloured: Show headers, and words that mean something, in colours.
     """
 
     columns: int | None = None
     full: bool = False
+    coloured: bool = False
 
     @property
     def narrow(self) -> bool:
@@ -47,7 +50,7 @@ class Room:
     def less(self, columns: int) -> Room:
         """The room that is left beside an indent."""
         left = None if self.columns is None else max(1, self.columns - columns)
-        return Room(left, self.full)
+        return Room(left, self.full, self.coloured)
 
 
 #: Where nothing has to fit.
@@ -65,20 +68,23 @@ class Column:
             than its name has.
         priority: Who is cut and left out last; the lowest goes first.
         most: What is longer is cut whatever room there is, unless all is shown.
+        colours: By what a cell says, how it is shown.
     """
 
     name: str
     least: int = 8
     priority: int = 0
     most: int = _MAX_CELL
+    colours: Mapping[str, Colour] = field(default_factory=dict[str, Colour])
 
 
 def room_of(args: argparse.Namespace) -> Room:
     """The room of stdout; a command without ``--full`` shows values cut."""
     full: bool = getattr(args, "full", False)
+    coloured = wants_colours(args)
     if full or not _on_terminal():
-        return Room(full=full)
-    return Room(shutil.get_terminal_size(_USUAL_SIZE).columns)
+        return Room(full=full, coloured=coloured)
+    return Room(shutil.get_terminal_size(_USUAL_SIZE).columns, coloured=coloured)
 
 
 def _on_terminal() -> bool:
@@ -115,7 +121,10 @@ def table(
         for one, wanted, number in zip(columns, natural, numeric, strict=True)
     ]
     widths = _fitted(columns, natural, least, room)
-    lines = [_line(row, widths, numeric) for row in texts]
+    lines = [_line(texts[0], widths, numeric, Colour.BOLD if room.coloured else None)]
+    lines += [
+        _line(row, widths, numeric, None, columns if room.coloured else ()) for row in texts[1:]
+    ]
     hidden = [one.name for place, one in enumerate(columns) if place not in widths]
     if hidden:
         lines.append(f"(no room for: {', '.join(hidden)}; --full shows all)")
@@ -193,12 +202,25 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _line(texts: Sequence[str], widths: dict[int, int], numeric: Sequence[bool]) -> str:
-    cells = (
+def _line(
+    texts: Sequence[str],
+    widths: dict[int, int],
+    numeric: Sequence[bool],
+    whole: Colour | None = None,
+    columns: Sequence[Column] = (),
+) -> str:
+    cells = [
         _padded(cut(texts[place], wanted), wanted, right=numeric[place])
         for place, wanted in widths.items()
-    )
-    return _GAP.join(cells).rstrip()
+    ]
+    cells[-1] = cells[-1].rstrip()
+    if columns:
+        # A colour takes no room, so it comes last.
+        cells = [
+            painted(cell, columns[place].colours.get(texts[place]))
+            for cell, place in zip(cells, widths, strict=True)
+        ]
+    return painted(_GAP.join(cells).rstrip(), whole)
 
 
 def _padded(text: str, wanted: int, *, right: bool = False) -> str:

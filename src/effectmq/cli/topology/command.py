@@ -17,6 +17,7 @@ from effectmq.cli.options import (
     route,
 )
 from effectmq.cli.setting_options import add_setting_options, place_of
+from effectmq.cli.terminal.colours import Colour
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import Column, room_of, table
@@ -223,16 +224,22 @@ def _rows(
         yield "binding", binding.queue, state, source
 
 
+_STATE_COLOURS = {
+    "missing": Colour.YELLOW,
+    "created": Colour.GREEN,
+    "removed": Colour.GREEN,
+    "left": Colour.RED,
+}
 _REMOVED = (
     Column("object", priority=1),
     Column("name", least=16, priority=3),
-    Column("state", priority=2),
+    Column("state", priority=2, colours=_STATE_COLOURS),
     Column("ready", priority=0),
 )
 _SHOWN = (
     Column("object", priority=1),
     Column("name", least=16, priority=3),
-    Column("state", priority=2),
+    Column("state", priority=2, colours=_STATE_COLOURS),
     Column("detail", least=12, priority=0),
 )
 
