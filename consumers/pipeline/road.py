@@ -210,14 +210,22 @@ def denied(job: Job, answer: Recorded | Mismatch | Missing) -> End:
 def replay(job: Job, recorded: Recorded) -> KnownAnswer:
     """Answer from the record; nothing runs."""
     job.route.counters["replayed"] += 1
+    request = job.known
+    if recorded.park_reason:
+        # Whoever parked it may have died before its dead letter was out: the same is written again.
+        request = job.request = replace(
+            request,
+            attempt=recorded.attempts,
+            deaths=recorded.deaths,
+            former_deaths=recorded.former_deaths,
+        )
     answer = to_caller(
-        job.known,
+        request,
         job.delivery.message,
         recorded_result(recorded),
         attempt=recorded.attempts,
         replayed=True,
     )
-    # Whoever parked it may have died before its dead letter was out.
     return KnownAnswer(answer, recorded.park_reason, recorded.parks)
 
 

@@ -318,6 +318,8 @@ class Recorded:
         error_json: Or the controller error.
         park_reason: Why it was parked, when its dead letter may not be out yet; else empty.
         parks: The number of that parking.
+        deaths: How many workers had died while they held it, for that dead letter.
+        former_deaths: How many before an earlier replay.
     """
 
     status: Status
@@ -326,6 +328,8 @@ class Recorded:
     error_json: str
     park_reason: str = ""
     parks: int = 0
+    deaths: int = 0
+    former_deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)

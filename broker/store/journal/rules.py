@@ -366,4 +366,6 @@ def _recorded(entry: Entry) -> Recorded:
         entry.error_json,
         entry.park_reason if unsent else "",
         entry.parks,
+        entry.deaths if unsent else 0,
+        entry.former_deaths if unsent else 0,
     )

@@ -12,7 +12,6 @@ from effectmq import Client, Worker
 from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.reading import failures
 from effectmq.consumers.llm.script import ScriptFailure, ScriptRule
-from effectmq.protocol.encoding.tagging import Ok
 
 _PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 
@@ -31,9 +30,8 @@ async def test_the_worker_and_the_producer_of_the_page_work_together(
     for snippet in snippets():
         exec(compile(snippet, "docs/models.md", "exec"), names)
     async with names["app"], Client() as client:
-        outcome = await names["ask"](client, "hello there")
-    assert isinstance(outcome.result, Ok)
-    assert outcome.result.ok.full_text == "Hello from hello there"
+        text = await names["ask"](client, "hello there")
+    assert text == "Hello from hello there"
     assert capsys.readouterr().out == "Hello from hello there"
     other = Worker()
     names["add_models"](other, {"demo": {"provider": "scripted"}}, {})

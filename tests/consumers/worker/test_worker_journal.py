@@ -150,15 +150,16 @@ async def test_a_failure_is_recorded_and_a_replayed_dead_letter_runs_again(
 async def test_a_dead_letter_that_was_lost_with_its_worker_is_written_again(
     stage: Stage, url: str
 ) -> None:
-    """A worker recorded the parking and died before the letter was out."""
+    """A worker recorded the parking and died before the letter was out; with every count."""
     request = Request.seal(code("a"))
     async with Journal(url, namespace="t") as journal:
-        granted = await journal.claim(Claim(effect_of(request), "dead", "t1", 60_000))
-        assert isinstance(granted, Granted)
+        effect = effect_of(request)
+        granted = await journal.claim(Claim(effect, "dead", "t1", 1))
+        while not (isinstance(granted, Granted) and granted.deaths == 1):
+            granted = await journal.claim(Claim(effect, "second", "t2", 60_000))
         error = '{"code":"no_good","message":"not today"}'
-        await journal.record(
-            Record(request.identity, 1, 1, error_json=error, park_reason="rejected")
-        )
+        said = Record(request.identity, granted.fence, 2, error_json=error, park_reason="rejected")
+        await journal.record(said)
     runs = Runs()
     await stage.start(runs.on(stage.worker(journal=url)))
     client = await stage.client()
@@ -168,6 +169,7 @@ async def test_a_dead_letter_that_was_lost_with_its_worker_is_written_again(
         client = await stage.client()
     (letter,) = await stage.parked()
     assert (letter.reason, letter.code, letter.detail) == ("rejected", "no_good", "not today")
+    assert (letter.attempts, letter.deaths) == (2, 1)
     assert runs.count == 0
 
 

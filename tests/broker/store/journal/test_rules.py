@@ -101,6 +101,11 @@ TABLE: list[tuple[Entry | None, Operation, OperationAnswer]] = [
     (FAILED, CLAIM, Recorded("failed", 2, "", "2")),
     (FAILED, replace(CLAIM, parked_as=0), Recorded("failed", 2, "", "2")),
     (PARKED, CLAIM, Recorded("failed", 2, "", "2", "exhausted", 3)),
+    (
+        replace(PARKED, deaths=2, former_deaths=1),
+        CLAIM,
+        Recorded("failed", 2, "", "2", "exhausted", 3, 2, 1),
+    ),
     (SENT, CLAIM, Recorded("failed", 2, "", "2", "", 3)),
     (PARKED, REPLAY, Granted(5, 1)),
     (SENT, REPLAY, Granted(5, 1)),
