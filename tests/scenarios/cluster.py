@@ -39,7 +39,9 @@ Fault = Literal["kill", "freeze"]
 
 #: Notices a dead line within six seconds, and comes back soon.
 ATTENTIVE = TransportSettings(heartbeat_s=3, reconnect_max_s=1.0, connect_timeout_s=6.0)
-_PATIENCE_S = 150.0
+#: What waits on a delay level when a node freezes comes home when the broker tries again to move
+#: it, which it does after three minutes.
+_PATIENCE_S = 240.0
 _PAUSE_S = 0.02
 _AT_A_TIME = 20
 

@@ -12,7 +12,7 @@ from tests.brokers.provide import Brokers
 from tests.conftest import _have
 from tests.scenarios.cluster import Load, strike
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(420)]
 
 
 @pytest.fixture
