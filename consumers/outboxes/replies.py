@@ -218,9 +218,10 @@ class ReplyOutbox:
                 exc_info=problem,
                 extra={"action": "reply_unsendable"},
             )
-        else:
-            self._counters["replies"] += len(batch)
-            self._counters["reply_messages"] += 1
+            _hand_out(road, message, batch)
+            return
+        self._counters["replies"] += len(batch)
+        self._counters["reply_messages"] += 1
         reached("after_reply")
         for answer in batch:
             if not answer.sent.done():
@@ -247,17 +248,7 @@ class ReplyOutbox:
                 "effect_ids": [printable(answer.effect_id, 200) for answer in batch],
             },
         )
-        for answer in batch:
-            if not answer.kept:
-                answer.tell(None)
-                continue
-            if len(batch) > 1:
-                message = replace(
-                    message,
-                    body=join_replies([answer.encoded], road.content_type),
-                    correlation_id=correlation(answer.effect_id),
-                )
-            answer.tell(message)
+        _hand_out(road, message, batch)
 
     def abort(self) -> None:
         """Stop trying; what was not settled comes back."""
@@ -269,3 +260,18 @@ class ReplyOutbox:
         """Wait until everything queued has been sent and settled."""
         while tasks := [road.sending for road in self._roads.values() if road.sending]:
             await asyncio.wait(tasks)
+
+
+def _hand_out(road: _Road, message: Message, batch: list[_Ready]) -> None:
+    """Give each answer that did not go out, and that nothing else remembers, to who keeps it."""
+    for answer in batch:
+        if not answer.kept:
+            answer.tell(None)
+            continue
+        if len(batch) > 1:
+            message = replace(
+                message,
+                body=join_replies([answer.encoded], road.content_type),
+                correlation_id=correlation(answer.effect_id),
+            )
+        answer.tell(message)

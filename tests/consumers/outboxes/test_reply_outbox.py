@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.outboxes import replies
 from effectmq.consumers.outboxes.replies import ReplyOutbox
 from effectmq.protocol.encoding.codec import JSON, MSGPACK
 from effectmq.protocol.encoding.tagging import Err
@@ -284,3 +286,31 @@ async def test_what_became_ready_after_an_abort_stays_unsettled(stage: Stage) ->
     await box.outbox.drain()
     box.outbox.abort()
     assert box.settled == []
+
+
+async def test_without_a_journal_an_answer_that_fails_in_an_unknown_way_is_kept(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else remembers it, so it is sent again and never settled away."""
+    real, failures = replies.publish_until_known, iter([ValueError("nobody has listed this")])
+
+    async def failing_once(*args: Any, **options: Any) -> None:
+        for failure in failures:
+            raise failure
+        await real(*args, **options)
+
+    monkeypatch.setattr(replies, "publish_until_known", failing_once)
+    app = stage.worker()
+    runs: list[object] = []
+
+    @app.handler("exec_code")
+    async def run(command: object) -> object:
+        runs.append(command)
+        return DONE
+
+    await stage.start(app)
+    client = await stage.client()
+    assert await client.execute(code(), timeout=PATIENCE_S) == DONE
+    await stage.idle(app, "exec_code")
+    assert (len(runs), app.counters["outcomes_kept"]) == (1, 1)
+    assert app.counters["replies_unsendable"] == 1
