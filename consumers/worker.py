@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Self, TypeVar, Unpack, overload
 
-from effectmq.broker.client.functions import remember_tool
+from effectmq.broker.client.turns.functions import remember_tool
 from effectmq.broker.place import (
     Place,
     Said,

@@ -13,6 +13,8 @@ from effectmq.moved import MOVED
 #: Packages that were modules: their path stayed.
 PACKAGES = {
     "effectmq.broker.client": "EffectClient",
+    "effectmq.broker.client.replies": "ReplyBook",
+    "effectmq.broker.client.turns": "Turn",
     "effectmq.consumers.tools": "Tool",
     "effectmq.consumers.llm.hosted": "HostedModel",
     "effectmq.consumers.code.monty": "MontyEngine",

@@ -19,22 +19,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self, Unpack
 
-from effectmq.broker.client.asking_again import AskingAgain
-from effectmq.broker.client.cancelling import announce_cancel
+from effectmq.broker.client.asking.again import AskingAgain
+from effectmq.broker.client.asking.cancelling import announce_cancel
+from effectmq.broker.client.asking.missing import Missing, MissingRoads, not_looked_up
+from effectmq.broker.client.asking.timeouts import FOREVER_S, checked_timeout
 from effectmq.broker.client.handle import Handle
-from effectmq.broker.client.large_replies import LargeReplies
-from effectmq.broker.client.missing import Missing, MissingRoads, not_looked_up
-from effectmq.broker.client.options import OnChunk
-from effectmq.broker.client.process_scope import ProcessScope
-from effectmq.broker.client.replies import Asked, ReplyBook, ReplyKey
-from effectmq.broker.client.reply_queue import (
+from effectmq.broker.client.replies.book import Asked, ReplyBook, ReplyKey
+from effectmq.broker.client.replies.large import LargeReplies
+from effectmq.broker.client.replies.queue import (
     declare_reply_queue,
     delete_reply_queue,
     may_be_replaced,
     replace_mute,
 )
-from effectmq.broker.client.timeouts import FOREVER_S, checked_timeout
-from effectmq.broker.client.turns import Turn
+from effectmq.broker.client.turns.options import OnChunk
+from effectmq.broker.client.turns.process_scope import ProcessScope
+from effectmq.broker.client.turns.turn import Turn
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.inheritance import inherited
 from effectmq.broker.opening import opened_by

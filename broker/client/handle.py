@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from effectmq.broker.client.options import OnChunk
-from effectmq.broker.client.replies import ReplyBook, Waiter
-from effectmq.broker.client.timeouts import checked_timeout
+from effectmq.broker.client.asking.timeouts import checked_timeout
+from effectmq.broker.client.replies.book import ReplyBook, Waiter
+from effectmq.broker.client.turns.options import OnChunk
 from effectmq.broker.store.journal.recall import failure_of
 from effectmq.protocol.errors import EffectTimeoutError
 from effectmq.protocol.messages.chunk import Chunk

@@ -18,8 +18,8 @@ from effectmq import moved
 
 if TYPE_CHECKING:
     from effectmq.broker.client.handle import Handle
-    from effectmq.broker.client.process_scope import ProcessScope
-    from effectmq.broker.client.turns import ToolCall, Turn
+    from effectmq.broker.client.turns.process_scope import ProcessScope
+    from effectmq.broker.client.turns.turn import ToolCall, Turn
     from effectmq.broker.place import Place
     from effectmq.broker.transports.settings import TransportSettings
     from effectmq.consumers.decisions.retry import RetryPolicy
@@ -88,15 +88,15 @@ _HOMES = {
     "FinishTurn": "consumers.tools.results",
     "Handle": "broker.client.handle",
     "Place": "broker.place",
-    "ProcessScope": "broker.client.process_scope",
+    "ProcessScope": "broker.client.turns.process_scope",
     "RetryPolicy": "consumers.decisions.retry",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",
     "SwitchAgentFrame": "consumers.tools.results",
-    "ToolCall": "broker.client.turns",
+    "ToolCall": "broker.client.turns.turn",
     "ToolContext": "consumers.tools.context",
     "ToolReturn": "consumers.tools.results",
     "TransportSettings": "broker.transports.settings",
-    "Turn": "broker.client.turns",
+    "Turn": "broker.client.turns.turn",
     "Worker": "wiring",
     "WorkerSettings": "consumers.settings",
 }

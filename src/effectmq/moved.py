@@ -23,12 +23,18 @@ __all__ = ["MOVED", "install", "names_of"]
 #: (old package, new package, modules): a module that got another name is written ``old=new``.
 _ROOMS = (
     ("", "settings", "environment journal_place=default_journal"),
+    ("broker", "broker.client", "handle"),
     (
         "broker",
-        "broker.client",
-        "asking_again claimed_replies=large_replies handle missing notices=cancelling replies "
-        "reply_queue scopes=turns timeouts",
+        "broker.client.asking",
+        "asking_again=again missing notices=cancelling timeouts",
     ),
+    (
+        "broker",
+        "broker.client.replies",
+        "claimed_replies=large replies=book reply_queue=queue",
+    ),
+    ("broker", "broker.client.turns", "scopes=turn"),
     (
         "broker",
         "broker.dead_letters",
@@ -41,6 +47,13 @@ _ROOMS = (
     ("broker", "broker.store.database", "database=port schema"),
     ("broker", "broker.transports", "addresses limits publishing refusals settings transport=port"),
     ("broker", "protocol", "url_options urls"),
+    (
+        "broker.client",
+        "broker.client.asking",
+        "asking_again=again cancelling missing timeouts",
+    ),
+    ("broker.client", "broker.client.replies", "large_replies=large reply_queue=queue"),
+    ("broker.client", "broker.client.turns", "executing functions options process_scope"),
     (
         "broker.attachments",
         "broker.store.attachments",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from effectmq.broker.client.turns import ToolCall
+from effectmq.broker.client.turns.turn import ToolCall
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
 from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.identity.invocations import tool_call, turn_effect

@@ -30,7 +30,7 @@ from typing import IO, Any, TypedDict, TypeVar
 
 from effectmq import Client, EffectTimeoutError, TransportSettings
 from effectmq.broker.client.handle import Handle
-from effectmq.broker.client.replies import ReplyBook
+from effectmq.broker.client.replies.book import ReplyBook
 from effectmq.protocol.errors import BrokerError, PublishError
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope

@@ -16,7 +16,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from effectmq.broker.client.turns import ToolCall, Turn
+from effectmq.broker.client.turns.turn import ToolCall, Turn
 from effectmq.cli.options import (
     Commands,
     add_broker_options,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from effectmq.broker.client.turns import ToolCall, Turn
+from effectmq.broker.client.turns.turn import ToolCall, Turn
 from effectmq.broker.dead_letters.dead_letters import DeadLetters
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.client.turns import ToolCall, Turn
+from effectmq.broker.client.turns.turn import ToolCall, Turn
 from effectmq.broker.dead_letters.content import MASK, dead_record, read_content
 from effectmq.broker.dead_letters.edit import edit_letter
 from effectmq.protocol.encoding.canonical import sha256_hex

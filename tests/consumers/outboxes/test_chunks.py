@@ -8,7 +8,7 @@ import secrets
 import pytest
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.client.turns import Turn
+from effectmq.broker.client.turns.turn import Turn
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.outboxes.chunks import ChunkOutbox
 from effectmq.consumers.worker import EffectWorker

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.client.process_scope import ProcessScope as Processes
+from effectmq.broker.client.turns.process_scope import ProcessScope as Processes
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.consumers.handler import EffectContext

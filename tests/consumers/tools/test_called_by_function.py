@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.client.turns import Turn
+from effectmq.broker.client.turns.turn import Turn
 from effectmq.consumers.tools.context import ToolContext
 from effectmq.consumers.tools.results import Attachment
 from effectmq.consumers.worker import EffectWorker

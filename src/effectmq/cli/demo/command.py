@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.client.handle import Handle
-from effectmq.broker.client.turns import ToolCall, Turn
+from effectmq.broker.client.turns.turn import ToolCall, Turn
 from effectmq.broker.dead_letters.content import read_content
 from effectmq.broker.dead_letters.dead_letters import DeadLetters
 from effectmq.broker.transports import open_transport

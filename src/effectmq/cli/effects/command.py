@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import islice
 
-from effectmq.broker.client.cancelling import announce_cancel
+from effectmq.broker.client.asking.cancelling import announce_cancel
 from effectmq.broker.store.journal.archive.archive import Archive, open_archive
 from effectmq.broker.store.journal.archive.summaries import (
     EffectDetail,

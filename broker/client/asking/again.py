@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from effectmq.broker.client.replies import Asked, ReplyBook, Waiter
+from effectmq.broker.client.replies.book import Asked, ReplyBook, Waiter
 from effectmq.protocol.errors import EffectmqError
 from effectmq.protocol.text import describe, printable
 

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from effectmq.broker.client import replies
-from effectmq.broker.client.replies import ReplyBook, ReplyKey, Waiter
+from effectmq.broker.client.replies import book as answers
+from effectmq.broker.client.replies.book import ReplyBook, ReplyKey, Waiter
 from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
@@ -145,8 +145,8 @@ async def test_a_caller_that_goes_leaves_nothing_behind(book: Book) -> None:
 
 async def test_what_is_remembered_is_bounded(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are kept; nothing grows without bound."""
-    monkeypatch.setattr(replies, "_MAX_UNCLAIMED", 3)
-    monkeypatch.setattr(replies, "_MAX_REMEMBERED", 3)
+    monkeypatch.setattr(answers, "_MAX_UNCLAIMED", 3)
+    monkeypatch.setattr(answers, "_MAX_REMEMBERED", 3)
     keys = [ReplyKey(str(number), "k", "h") for number in range(5)]
     for key in keys:
         book.take(reply(key))
@@ -164,7 +164,7 @@ async def test_a_timeout_that_comes_too_late_changes_nothing(book: Book) -> None
     task = await waiting(waiter, 0.0)
     (future,) = waiter._waiting
     book.take(reply())
-    replies._expire(future)
+    answers._expire(future)
     assert await task == reply()
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
-from effectmq.broker.client.executing import Outcome, Running, execute_as
-from effectmq.broker.client.functions import arguments_of, tool_of
-from effectmq.broker.client.options import (
+from effectmq.broker.client.turns.executing import Outcome, Running, execute_as
+from effectmq.broker.client.turns.functions import arguments_of, tool_of
+from effectmq.broker.client.turns.options import (
     CallOptions,
     Execute,
     StreamOptions,

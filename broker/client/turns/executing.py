@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from effectmq.broker.client.options import Execute, WaitOptions
+from effectmq.broker.client.turns.options import Execute, WaitOptions
 from effectmq.protocol.encoding.model import WireModel
 from effectmq.protocol.errors import WrongOutcomeError
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope

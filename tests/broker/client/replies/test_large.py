@@ -11,7 +11,7 @@ import pytest
 
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.client.handle import Handle
-from effectmq.broker.client.large_replies import UNFETCHED_CODE
+from effectmq.broker.client.replies.large import UNFETCHED_CODE
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.memory import MemoryObjects
 from effectmq.broker.transports.port import Consumer, Delivery

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.client.process_scope import ProcessScope
-from effectmq.broker.client.turns import ToolCall, Turn
+from effectmq.broker.client.turns.process_scope import ProcessScope
+from effectmq.broker.client.turns.turn import ToolCall, Turn
 from effectmq.protocol.encoding.model import stable_hash
 from effectmq.protocol.errors import ConfigurationError, MalformedError, WrongOutcomeError
 from effectmq.protocol.identity import invocations

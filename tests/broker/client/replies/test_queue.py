@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.client import asking_again
+from effectmq.broker.client.asking import again
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.client.reply_queue import may_be_replaced, replace_mute
+from effectmq.broker.client.replies.queue import may_be_replaced, replace_mute
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.settings import AttachmentSettings
@@ -135,7 +135,7 @@ async def test_outcomes_that_cannot_be_read_are_not_deleted(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their bodies are out of line and this client has no store: it says so, and leaves them."""
-    monkeypatch.setattr("effectmq.broker.client.reply_queue._READ_S", 0.3)
+    monkeypatch.setattr("effectmq.broker.client.replies.queue._READ_S", 0.3)
     transport = await stage.transport()
     client = EffectClient(stage.url, identity="p", topology=stage.topology)
     await transport.declare(Topology(queues=(classic(stage.topology),)))
@@ -362,7 +362,7 @@ async def test_without_a_journal_in_reach_the_workers_are_asked(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They have one, perhaps; the client waits for a kept outcome first."""
-    monkeypatch.setattr(asking_again, "_KEPT_ARRIVES_S", 0.05)
+    monkeypatch.setattr(again, "_KEPT_ARRIVES_S", 0.05)
     client = await stage.client("p")
     worker = await napping(stage, journal=f"sqlite:///{tmp_path}/j.db")
     await freeze(client)

@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from effectmq.broker.client.replies import ReplyBook
+from effectmq.broker.client.replies.book import ReplyBook
 from effectmq.broker.store.attachments.large_bodies import LargeBodies, incoming_until_fetched
 from effectmq.broker.transports.port import Delivery
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS, Limits

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-from effectmq.broker.client.executing import execute_as
-from effectmq.broker.client.options import (
+from effectmq.broker.client.turns.executing import execute_as
+from effectmq.broker.client.turns.options import (
     CallOptions,
     Execute,
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.client.timeouts import FOREVER_S, checked_timeout
+from effectmq.broker.client.asking.timeouts import FOREVER_S, checked_timeout
 from effectmq.protocol.encoding.tagging import Err
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import work_topology
