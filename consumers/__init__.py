@@ -1,1 +1,1 @@
-"""Who carries effects out."""
+"""The workers: they carry effects out."""

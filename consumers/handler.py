@@ -1,8 +1,8 @@
 """
 What runs one kind of effect: the port between the pipeline and the user's functions.
 
-A handler is given a request and gives an outcome, or asks for another try, or raises. Everything
-else (deadlines, waiting, answering, parking, settling) is the pipeline's business.
+A handler gets a request and returns an outcome, or asks for another attempt, or raises. The
+pipeline does everything else: deadlines, waiting, answering, parking, settling.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ __all__ = [
 
 
 def _to_nobody(text: str) -> None:
-    """Where streamed text goes when nobody waits for it."""
+    """Discard streamed text: no caller waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class EffectContext:
     """
-    What a handler or a tool may want to know of the effect it carries out.
+    What a handler or a tool may need to know about the effect that it carries out.
 
     Attributes:
         envelope: The whole envelope.
@@ -70,8 +70,8 @@ class EffectContext:
         attempt: Which attempt this is, from 1.
         deadline_ms: When nobody wants the outcome any more, Unix milliseconds; 0 for never.
         traceparent: W3C trace context of the producer, or empty.
-        stream: Sends a piece of text to whoever waits, while the outcome is still being made. It
-            returns at once, and a piece may get lost: the outcome must be whole without them. Call
+        stream: Sends a piece of text to the waiting caller before the outcome is complete. It
+            returns at once, and a piece may get lost, so the outcome must contain everything. Call
             it on the event loop.
         tracestate: What belongs to the trace context, or empty.
     """
@@ -86,18 +86,18 @@ class EffectContext:
 
     @property
     def invocation(self) -> RuntimeInvocation:
-        """Who asked for it, and why."""
+        """The invocation of the envelope: which effect this is, and what caused it."""
         return self.envelope.invocation
 
 
 @dataclass(frozen=True, slots=True)
 class RetrySleep:
     """
-    The wait before another try as an effect of its own, for the journal.
+    The wait before another attempt, as a sleep effect for the journal.
 
     Attributes:
         envelope: The sleep.
-        refused: The outcome when the sleep was cancelled beforehand; is given the reason.
+        refused: Makes the outcome when the sleep was cancelled beforehand; it is given the reason.
     """
 
     envelope: RuntimeEffectEnvelope
@@ -107,14 +107,15 @@ class RetrySleep:
 @dataclass(frozen=True, slots=True)
 class TryAgain:
     """
-    Not an outcome yet: run again after a while.
+    Asks for another attempt after a wait, in place of an outcome.
 
     Attributes:
         wait_ms: How long to wait.
         problem: What went wrong, for the log.
         promised: Whether the wait must not be shortened.
-        counts: Whether this was an attempt. Not when nothing failed, and what is waited for goes
-            on elsewhere: the next run then has the same attempt number, and nothing is logged.
+        counts: Whether this run was an attempt. ``False`` when nothing failed and the handler waits
+            for something else: the next run then has the same attempt number, and nothing is
+            logged.
         sleep: What to write down of the wait, when it counts as an effect.
     """
 
@@ -127,14 +128,14 @@ class TryAgain:
 
 class Lack(NamedTuple):
     """
-    What a worker had better have for an effect that it can carry out as well.
+    Something that this worker lacks for an effect, although it can carry the effect out.
 
-    A handler with a method ``lacks(request)`` gives some of these. While another living worker is
-    known to have one of them the effect goes there; otherwise it is carried out here.
+    A handler with a method ``lacks(request)`` returns some of these. While another living worker is
+    known to have one of them, the effect goes there; otherwise it is carried out here.
 
     Attributes:
-        needs: What is needed, as workers tell each other.
-        version: The version in which this worker has it; empty when it has not.
+        needs: The ability that is needed, in the words that workers use among each other.
+        version: This worker's version of it; empty when the worker does not have it.
         problem: What is wrong here, for the log.
     """
 
@@ -146,16 +147,18 @@ class Lack(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class NotHere:
     """
-    Not by this worker: it lacks something, or has it in a version that refuses.
+    Says that this worker cannot carry the effect out: it lacks something, or has another version.
 
-    Workers of two versions run side by side while a deployment rolls, so the effect goes to
-    another one for a while, which is no attempt.
+    Workers of two versions run side by side during a rolling deployment, so the effect goes to
+    another worker for a while. That is no attempt.
 
     Attributes:
-        needs: What is needed, as workers tell each other, for instance ``tool refund``.
-        version: The version in which this worker has it; empty when it has not.
+        needs: The ability that is needed, in the words that workers use among each other, for
+            instance ``tool refund``.
+        version: This worker's version of it; empty when the worker does not have it.
         problem: What is wrong here, for the log.
-        otherwise: What it comes to when nobody else can; is given what was tried, to be told.
+        otherwise: Makes the result when no other worker can do it; it is given a sentence about
+            what was tried.
     """
 
     needs: str
@@ -165,7 +168,7 @@ class NotHere:
 
 
 def cannot_execute(executor: str, command: RuntimeEffectCommand) -> RejectEffectError:
-    """The refusal of an effect whose command is another kind's than its message says."""
+    """The refusal of an effect whose command is of another kind than its message says."""
     return RejectEffectError(
         "runtime_effect_local_executor_mismatch",
         f"{executor} executor cannot execute {command.type} command",
@@ -203,8 +206,8 @@ class Handler(Protocol):
     """
     Runs the effects of one kind.
 
-    One that is an asynchronous context manager as well is entered when its worker starts, and left
-    when it stops.
+    A handler that is also an asynchronous context manager is entered when its worker starts, and
+    left when the worker stops.
     """
 
     @property
@@ -223,22 +226,23 @@ class Handler(Protocol):
 
     def on_uncertain(self, request: Request) -> WhenDoubtful:
         """
-        What to do when a worker died while it ran: ``retry``, or ``park`` for at most once.
+        What to do when a worker died while it ran the effect: ``retry``, or ``park`` for at most
+        once.
 
-        ``undecided`` when that is not known here, because what would run it is not.
+        ``undecided`` when this worker cannot know that, because it does not have the code to run.
         """
         ...
 
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcome | TryAgain | NotHere:
-        """One attempt. Whatever it raises is decided by ``retry``."""
+        """Run one attempt. When it raises, ``retry`` decides what happens."""
         ...
 
     def timed_out(
         self, request: Request, limit_s: float
     ) -> RuntimeEffectOutcome | TryAgain | HandlerTimeoutError:
-        """What an attempt that ran over its limit comes to."""
+        """The result of an attempt that ran over its time limit."""
         ...
 
 
@@ -246,22 +250,22 @@ class RepeatableHandler:
     """
     The base of handlers whose effects do no harm when they run again.
 
-    They have no time limit of their own, and an attempt that ran over the worker's is an error
-    like another, for the retry policy to decide.
+    They have no time limit of their own. An attempt over the worker's limit is an error like any
+    other, and the retry policy decides.
     """
 
     def limit_s(self, request: Request) -> float | None:
-        """None of its own."""
+        """``None``: the worker's limit applies."""
         return None
 
     def on_uncertain(self, request: Request) -> OnUncertain:
-        """Running it again does no harm."""
+        """``retry``: running the effect again does no harm."""
         return "retry"
 
     def timed_out(
         self, request: Request, limit_s: float
     ) -> RuntimeEffectOutcome | TryAgain | HandlerTimeoutError:
-        """A timeout is an error like another."""
+        """A timeout is an error like any other."""
         return HandlerTimeoutError(limit_s)
 
 
@@ -290,7 +294,7 @@ class FunctionHandler:
         return self.time_limit_s
 
     def on_uncertain(self, request: Request) -> OnUncertain:
-        """What was said at registration."""
+        """The choice made at registration."""
         return self.when_uncertain
 
     async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcome:
@@ -306,7 +310,7 @@ class FunctionHandler:
         return checked_outcome(self.kind, result)
 
     def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:
-        """A timeout is an error like another, for the retry policy to decide."""
+        """A timeout is an error like any other, for the retry policy to decide."""
         return HandlerTimeoutError(limit_s)
 
 
@@ -321,8 +325,8 @@ def function_handler(
     Make a handler of a function.
 
     Raises:
-        ConfigurationError: When it does not take one or two positional arguments, or the time limit
-            is none, or there is no such thing to do with an uncertain effect.
+        ConfigurationError: When the function does not take one or two positional arguments, the
+            time limit is not above 0 seconds, or ``on_uncertain`` is unknown.
     """
     check_time_limit(f"the handler of {kind}", time_limit_s)
     check_on_uncertain(f"the handler of {kind}", on_uncertain)
@@ -348,7 +352,7 @@ def function_handler(
 
 
 def lacks_of(handler: Handler, request: Request) -> list[Lack]:
-    """What a handler says that it lacks; nothing for those that say nothing."""
+    """What a handler says that it lacks; empty for a handler without ``lacks``."""
     ask: Callable[[Request], list[Lack]] | None = getattr(handler, "lacks", None)
     return [] if ask is None else ask(request)
 
@@ -369,7 +373,7 @@ def check_time_limit(what: str, limit_s: float | None) -> None:
 
 def check_on_uncertain(what: str, on_uncertain: str) -> None:
     """
-    Refuse a word that means nothing.
+    Refuse an unknown value of ``on_uncertain``.
 
     Raises:
         ConfigurationError: When it is neither ``retry`` nor ``park``.
@@ -388,9 +392,9 @@ async def call(
     Call a user's function: on the loop when it is ``async``, else in a thread; see ``threads``.
 
     Args:
-        function: What to call; what it returns is awaited when it can be.
-        arguments: By place.
-        keywords: By name.
+        function: What to call; an awaitable result is awaited.
+        arguments: The positional arguments.
+        keywords: The keyword arguments.
     """
     if is_async(function):
         return await function(*arguments, **keywords)
@@ -411,8 +415,8 @@ def _in_thread(
     try:
         return function(*arguments, **keywords)
     except (StopIteration, GeneratorExit, KeyboardInterrupt) as odd:
-        # A coroutine cannot raise the first; the others would mean that the worker is to end, and
-        # no signal of its arrives in this thread.
+        # A coroutine cannot raise StopIteration. The other two would stop the worker, and no signal
+        # for the worker arrives in this thread.
         raise RuntimeError(f"the function raised {type(odd).__name__}") from odd
 
 
@@ -421,8 +425,8 @@ def checked_outcome(kind: str, result: object) -> RuntimeEffectOutcome:
     The outcome of a kind, from what a handler returned.
 
     Raises:
-        RejectEffectError: When it is something else; trying again would do everything again, and
-            give the same.
+        RejectEffectError: When it is something else; another attempt would run the body again and
+            return the same.
     """
     if is_object(result):
         try:

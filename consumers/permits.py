@@ -1,9 +1,9 @@
 """
 What a worker may do on the broker, checked before it takes work.
 
-A worker that cannot answer, delay or park would run bodies whose outcomes go nowhere. So it asks
-at the start for everything that it will need, and names all that is missing at once. Nothing is
-published or consumed for it.
+A worker that cannot answer, delay or park would run bodies and lose their outcomes. So it tests
+every permission that it will need at the start, and one error names all that are missing. Nothing
+is published or consumed for this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from effectmq.protocol.topology import Names, Topology, TopologySettings
 
 __all__ = ["declare_and_check"]
 
-#: The reason of a dead letter that stands for all of them; they share an exchange.
+#: One reason of a dead letter stands for all of them: they share an exchange.
 _REASON = "exhausted"
 
 
@@ -38,7 +38,7 @@ async def declare_and_check(
         settings: The namespace and its delay levels.
         topology: What to declare.
         routes: The kinds and lanes that the worker takes.
-        control_queue: Gives the name of a control queue.
+        control_queue: Makes the name of a new control queue.
 
     Raises:
         AccessRefusedError: When permissions are missing; names all of them.
@@ -53,13 +53,13 @@ async def declare_and_check(
     kept = {names.dead, *map(names.delay, settings.delay_levels_ms)}
     found = await transport.refusals(
         publishes=[
-            # A reply queue that nobody has: it is the permission that is asked for.
+            # A reply queue that does not exist: only the permission is tested.
             ("", names.reply_queue("nobody")),
             (names.control, ""),
             *((names.delay(level), routes[0]) for level in settings.delay_levels_ms),
             *((names.dead, f"{kind}.{_REASON}") for kind in dict.fromkeys(map(kind_of, routes))),
         ],
-        # The work queues and limbo: all but where others read.
+        # The work queues and limbo; the worker does not read delay queues and dead letters.
         consumes=[queue.name for queue in topology.queues if queue.name not in kept],
     )
     try:

@@ -59,7 +59,7 @@ __all__ = ["Service"]
 logger = logging.getLogger("effectmq.worker")
 
 _CLOSE_S = 10.0
-#: Who leaves now does not wait for a broker that is gone.
+#: How long a leaving worker waits for a broker that may be gone, in seconds.
 _HAND_ON_S = 2.0
 _NOTICE_PREFETCH = 100
 _NO_JOURNAL = "no journal, so effects are at-least-once and outcomes live in the reply queue only"
@@ -141,10 +141,10 @@ class Service:
             BrokerError: When the broker cannot be used, and trying again would not help.
             DatabaseError: When the journal cannot be used; likewise.
         """
-        # One for every effect that may run: a slot is never held by a wait for a thread.
+        # One thread for each effect that may run, so that no slot is held by a wait for a thread.
         self._threads = Threads(self._settings.slots(self._handlers), self._abandoned)
         self._quarantine = Quarantine()
-        #: In memory all workers there can be are in this process.
+        #: With a broker in memory, every worker is in this process.
         self._alone = broker.startswith("memory:")
         self._witnesses: Witnesses | None = None
         self._leases: Leases = NoLeases()
@@ -203,7 +203,9 @@ class Service:
         self._chunks = ChunkOutbox(transport, self._counters)
 
     async def _reach(self, broker: str, transport_settings: TransportSettings) -> Transport:
-        """A connection on which everything is declared and permitted, or none."""
+        """
+        Connect, declare everything and check permissions; on failure no connection stays open.
+        """
         transport = open_transport(broker, transport_settings)
         await transport.__aenter__()
         try:
@@ -241,7 +243,7 @@ class Service:
                     await journal.__aexit__()
                     raise
         except DatabaseReadOnlyError as problem:
-            # A mistake, and not an outage that is waited for.
+            # A mistake in the configuration: waiting would not mend it.
             raise ConfigurationError(str(problem)) from None
 
     def _open_leases(self, journal: Journal) -> Leases:
@@ -266,10 +268,10 @@ class Service:
 
     async def _listen(self) -> None:
         """
-        Hear what is said to all workers.
+        Listen to the control exchange.
 
-        With a journal, of cancelled effects before the next renewal of their leases; without one,
-        who asks about messages that came back.
+        With a journal: for cancelled effects, before the next renewal of their leases. Without one:
+        for questions about messages that came back.
         """
         consumer = await self._transport.listen(
             self._names.control,
@@ -290,15 +292,15 @@ class Service:
         await self._abilities.announce()
 
     def _control_queue(self) -> str:
-        """The name of another control queue."""
+        """The name of a new control queue."""
         return self._names.control_queue(f"worker-{secrets.token_hex(6)}")
 
     def _heard_nothing(self, queue: str) -> None:
         """
-        The connection was away, and the control queue is another one.
+        The connection was lost, and the control queue is a new one.
 
-        What others said meanwhile is asked for again. A cancellation that was missed is found at
-        the next renewal of the effect's lease.
+        What others said meanwhile is asked for again. A missed cancellation is found at the next
+        renewal of the effect's lease.
         """
         self._abilities.renew(queue)
         if self._witnesses is not None:
@@ -326,10 +328,10 @@ class Service:
                 elif self._witnesses is not None:
                     self._witnesses.heed(said)
             except Exception as problem:
-                # Anybody may write here, and one bad notice must not end the hearing.
+                # Anybody may publish here, and one bad notice must not end the listening.
                 self._counters["notices_unreadable"] += 1
                 logger.warning(
-                    "a notice to all workers cannot be read: %s",
+                    "a notice on the control exchange cannot be read and is ignored: %s",
                     describe(problem),
                     extra={"action": "notice_unreadable"},
                 )
@@ -362,7 +364,7 @@ class Service:
         return [job.effect_id for route in self._routes for job in list(route.jobs)][:20]
 
     def _get_stuck(self) -> None:
-        """Too much runs on that cannot be stopped: others shall have what comes."""
+        """Too many handlers run on that cannot be stopped: leave new effects to other workers."""
         if self.stuck.is_set():
             return
         self.stuck.set()
@@ -390,7 +392,7 @@ class Service:
             await self._leave()
 
     async def _tell_what_is_done(self) -> None:
-        """A handler that had ended when time was up has not run in vain, if telling is quick."""
+        """Send the outcomes of handlers that had ended in time, if that is quick."""
         done = [job.task for route in self._routes for job in route.jobs if not job.left]
         if done:
             await asyncio.wait(done, timeout=_HAND_ON_S)
@@ -435,7 +437,8 @@ class Service:
         self._chunks.abort()
         for pump in self._pumps:
             pump.cancel()
-        # Whatever fails, and whoever stops waiting: leases must not be renewed by nobody for ever.
+        # Also when this fails or is cancelled: no lease may be renewed for ever after the worker
+        # left.
         try:
             await asyncio.gather(*self._pumps, *self._serving.abort(), return_exceptions=True)
             with suppress(TimeoutError):
@@ -446,5 +449,5 @@ class Service:
             for route in self._routes:
                 for job in list(route.jobs):
                     job.abort()
-            # They hear of it in the next turn of the loop, which may be its last.
+            # The jobs end in the next turn of the loop, which may be its last.
             await asyncio.sleep(0)

@@ -1,8 +1,8 @@
 """
-The routes that a worker takes effects from: opened, stopped, and paused while it may not publish.
+The consumers of a worker's routes: opened, stopped, and paused while it may not publish.
 
-What a paused worker holds stays its own: the deliveries are not settled and not given back, so no
-body runs a second time. Everything that waits in the queues is for other workers meanwhile.
+A paused worker keeps what it holds: the deliveries are neither settled nor given back, so no body
+runs a second time. Other workers take what waits in the queues meanwhile.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["Serving", "Source"]
 
 logger = logging.getLogger("effectmq.worker")
 
-#: How long to wait before consuming again is tried again, in seconds.
+#: The pause before the worker tries to consume again, in seconds.
 _AGAIN_S = 1.0
 
 
 class Source(NamedTuple):
     """
-    One queue, and what to do with what comes out of it.
+    One queue, and how its deliveries are carried out.
 
     Attributes:
         route: What its jobs share.
         queue: Its name.
-        prefetch: How many deliveries are under way at a time.
+        prefetch: How many of its deliveries may be unsettled at a time.
         road: Carries out one delivery.
-        limbo: Whether it has what the broker gave up on.
+        limbo: Whether it is limbo, the queue of what the broker gave up on.
     """
 
     route: Route[Job]
@@ -66,7 +66,7 @@ class Serving:
         self._refused = 0
         self._turning: asyncio.Task[None] | None = None
         self._stopped = False
-        #: Why no effects are taken at the moment.
+        #: The refusal that pauses the worker; ``None`` while it takes effects.
         self.paused: AccessRefusedError | None = None
 
     @property
@@ -79,7 +79,7 @@ class Serving:
         Take effects from one more queue.
 
         Raises:
-            BrokerError: When the broker does not let us.
+            BrokerError: When the broker refuses it.
         """
         await self._consume(source)
         self._sources.append(source)
@@ -94,7 +94,7 @@ class Serving:
         )
 
     async def stop(self) -> None:
-        """Take nothing more, for good."""
+        """Stop consuming, for good."""
         self._stopped = True
         if self._turning is not None:
             self._turning.cancel()
@@ -106,7 +106,7 @@ class Serving:
             await consumer.stop()
 
     def abort(self) -> list[asyncio.Task[None]]:
-        """Leave everything as it is; the tasks that end now."""
+        """Stop at once and settle nothing; returns the tasks that are ending."""
         self._stopped = True
         tasks = [*self._pumps, *([self._turning] if self._turning is not None else [])]
         for task in tasks:
@@ -131,13 +131,13 @@ class Serving:
             self._turn()
 
     def relieved(self) -> None:
-        """One of them waits no more."""
+        """One publish less waits for a permission."""
         self._refused -= 1
         if not self._refused:
             self._turn()
 
     def _turn(self) -> None:
-        """One task at a time follows what has changed."""
+        """Start the task that follows the change, unless it runs already."""
         if not self._stopped and (self._turning is None or self._turning.done()):
             self._turning = asyncio.get_running_loop().create_task(
                 self._follow(), name="effectmq permits"
@@ -163,12 +163,12 @@ class Serving:
                 "worker %s takes effects again", self._name, extra={"action": "worker_resumed"}
             )
             if self._refused:
-                # Refused again while it was opening, when nobody could be told.
+                # Refused again while the routes were opening, when ``refused`` started no task.
                 self.paused = AccessRefusedError("a publish is refused again")
                 await self._stop_consumers()
 
     async def _serve_again(self) -> None:
-        # The former ones are stopped; what they handed out can be settled until the worker leaves.
+        # The former consumers are stopped; their deliveries can be settled until the worker leaves.
         self._consumers = []
         for source in self._sources:
             await self._consume(source)
@@ -177,7 +177,7 @@ class Serving:
 async def _pump(source: Source, consumer: Consumer) -> None:
     async for delivery in consumer:
         if is_probe(delivery.message):
-            # It arrived, which is all that its sender wants to know.
+            # Its sender only asks whether messages arrive here.
             source.route.counters["probes"] += 1
             delivery.ack()
         else:

@@ -45,17 +45,17 @@ class WorkerSettings:
         max_deaths: How many workers may die while they run an effect before it is parked; the last
             of them runs it alone.
         max_body_bytes: The largest envelope accepted and the largest answer sent.
-        max_reply_bytes: When several outcomes are ready together, how large a message of them gets;
-            100 kB at most, so that any reader takes it.
+        max_reply_bytes: How large a message of several outcomes gets; at most 100 kB, so that any
+            reader takes it.
         blocked_loop_s: A handler that blocks the event loop this long is named in the log.
         lease_s: How long the journal's lease of a running effect lasts without being renewed; it is
             renewed three times as often. When a worker dies, another one takes over after it.
         reply_keep_s: How long a reply queue may be full, or leave an outcome unconfirmed, before it
             counts as one that does not exist. And without a journal: how long an outcome without a
             reply queue is sent again before it is parked, with itself inside.
-        max_abandoned: With this many handlers of the worker that run on although they could not be
-            stopped, it takes no more effects, and ``run`` ends with an error, so that whoever
-            supervises it starts a clean one.
+        max_abandoned: How many handlers may run on although they could not be stopped. At this
+            number the worker takes no more effects and ``run`` ends with an error, so that a
+            supervisor starts a new process.
     """
 
     concurrency: int = 16

@@ -1,6 +1,6 @@
 """
-The handler of ``sleep``. All of the waiting is decided in ``decisions.delivery`` and done by delay
-queues and timers, so nothing is ever left for ``run`` to wait for.
+The handler of ``sleep``. ``decisions.delivery`` decides all of the waiting, and delay queues and
+timers do it, so ``run`` never waits.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["SleepHandler"]
 
 
 class SleepHandler(RepeatableHandler):
-    """Sleeps hold no slot: see ``lifecycle.on_arrival``."""
+    """Answers sleeps that are over. They hold no slot: see ``decisions.delivery.on_arrival``."""
 
     kind = "sleep"
     retry: RetryPolicy = DEFAULT_RETRY
 
     async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcomeSleep:
-        """The time is over."""
+        """Answer that the time is over."""
         return RuntimeEffectOutcomeSleep()

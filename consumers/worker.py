@@ -54,7 +54,7 @@ __all__ = ["EffectWorker", "WorkerStuckError"]
 
 logger = logging.getLogger("effectmq.worker")
 
-#: Kinds that have to know which tools there are, also where no tool is run.
+#: Kinds that must know the tools even where no tool is run.
 _TELL_TOOLS = {"sync_execution_surface", "exec_code"}
 
 F = TypeVar("F", bound=HandlerFunction)
@@ -66,13 +66,13 @@ class WorkerStuckError(EffectmqError):
 
 class EffectWorker:
     """
-    Carries out effects.
+    A worker: takes effects from the broker and carries them out.
 
     Args:
         broker: The broker's address, ``amqp://…`` or ``memory://…``; several of a cluster in
             a list, or separated by commas.
-        place: Broker, namespace, journal, store and connection together; what is given beside it
-            counts more.
+        place: Broker, namespace, journal, store and connection together; an argument beside it
+            wins.
         settings: Concurrency, limits and times together.
         topology: Namespace, delay levels and limits together; the same for all of an installation.
         transport: Timeouts and limits of the connection together.
@@ -126,7 +126,7 @@ class EffectWorker:
 
     @staticmethod
     def _resolve(arguments: Said) -> Said:
-        """What counts; the front door asks command line and environment, too."""
+        """The arguments that count; the front door also reads command line and environment."""
         return arguments
 
     @property
@@ -157,12 +157,12 @@ class EffectWorker:
 
     @property
     def tools(self) -> dict[str, Tool]:
-        """The registered tools by name; those of MCP servers while the worker runs."""
+        """The registered tools by name; those of MCP servers only while the worker runs."""
         return self._tools.tools
 
     @property
     def mcp_servers(self) -> tuple[str, ...]:
-        """The MCP servers whose tools it has, as phrases for people."""
+        """The MCP servers whose tools it has, each as a phrase for people."""
         return tuple(str(source) for source in self._tools.sources)
 
     @property
@@ -172,7 +172,7 @@ class EffectWorker:
 
     @property
     def routes(self) -> tuple[str, ...]:
-        """What it consumes unless told otherwise: its kinds, and the lanes of its tools."""
+        """The routes that it consumes by default: its kinds, and the lanes of its tools."""
         return (*self._handlers, *self._tools.routes)
 
     @property
@@ -361,7 +361,7 @@ class EffectWorker:
         self, resource: AbstractAsyncContextManager[object], *, kinds: Iterable[str] = EFFECT_KINDS
     ) -> None:
         """
-        Open something together with the worker, and close it after it.
+        Open something when the worker starts, and close it when the worker stops.
 
         For what handlers need while they run: a session inbox, a process registry, a process
         runner. Resources are entered in the order in which they were given, before the first effect
@@ -375,7 +375,7 @@ class EffectWorker:
             ConfigurationError: When the worker runs already, or a kind does not exist.
         """
         if self._running is not None:
-            raise ConfigurationError("the worker has been started already; give it resources first")
+            raise ConfigurationError("the worker runs already; call use() before it starts")
         wanted = frozenset(kinds)
         unknown = sorted(wanted.difference(EFFECT_KINDS))
         if unknown:
@@ -444,7 +444,7 @@ class EffectWorker:
                     await patience.open(
                         "what it uses", partial(opening.enter_async_context, resource), quick=False
                     )
-            # Tools first: those who tell of them want to know them all when they are entered.
+            # Tools first: a handler that lists them needs all of them when it is entered.
             needed: list[Handler] = [self._tools] if _TELL_TOOLS & taken else []
             needed += handlers.values()
             # By identity: one handler may serve several routes.
@@ -514,12 +514,12 @@ class EffectWorker:
         """
         loop = asyncio.get_running_loop()
         chosen = tuple(routes or self.routes)
-        # For ``asyncio.to_thread`` in bodies of the user's; plain functions have threads of ours.
+        # For ``asyncio.to_thread`` in user code; plain functions run in the worker's threads.
         loop.set_default_executor(
             ThreadPoolExecutor(self.settings.slots(chosen), "effectmq to_thread")
         )
         with stop_signals(lambda line: logger.warning("%s", line)) as signals:
-            # It may wait for a broker or a journal, and a signal ends the waiting.
+            # The start may wait for a broker or a journal, and a signal must end that wait.
             await _first(self.start(chosen), signals.graceful.wait())
             running = self._running
             if running is None:
@@ -529,7 +529,7 @@ class EffectWorker:
                 await _first(signals.graceful.wait(), stuck.wait())
                 await _first(self.stop(), signals.immediate.wait())
             finally:
-                # When this task itself was cancelled: leave nothing behind that works on.
+                # When this task itself was cancelled: no task may stay behind.
                 await self.stop(0.0)
             if stuck.is_set():
                 raise WorkerStuckError(

@@ -1,12 +1,11 @@
 """
 Outcomes whose reply queue does not exist, while nothing else remembers them.
 
-A queue that is not there does not mean that nobody waits: it may be made anew in a moment, by a
-producer that was away or lost it. An outcome that is neither in a journal nor among the dead
-letters would be lost with its delivery. So it travels on by itself, as a message of its own:
-through the delay levels, back to a worker, to the reply queue; and after a stated time to the dead
-letters, where it can be read, and from where a replay delivers it. It holds no worker meanwhile,
-and survives everything that an effect survives.
+A missing queue does not mean that nobody waits: a producer that was away, or that lost its queue,
+may declare it again in a moment. An outcome that is neither in a journal nor in a dead letter would
+be lost with its delivery. So it becomes a message: it goes through the delay levels, back to a
+worker, and to the reply queue. After a stated time it goes to the dead letters, where it can be
+read, and a replay delivers it. Meanwhile it holds no worker, and it is as durable as an effect.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ __all__ = [
 UNDELIVERED_CODE = "effectmq_undelivered"
 
 _FIRST_WAIT_MS = 1_000
-#: A producer that comes back asks again after a little more than this, so that its effect is not
-#: carried out a second time while its outcome is on the way.
+#: The longest wait between two tries. A producer that comes back asks again a little later than
+#: this, so that its effect is not carried out twice while its outcome is on the way.
 _LONGEST_WAIT_MS = 5_000
 
 
@@ -48,14 +47,14 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Surrender:
-    """The time is over: to the dead letters with it."""
+    """Give up, because the time is over: the outcome goes to the dead letters."""
 
     detail: str
 
 
 def undelivered_message(message: Message, answer: Answer, reply_to: str) -> Message:
     """
-    The outcome as a message that says by itself whose it is, and where it wants to go.
+    The outcome as a message that names its effect and its reply queue.
 
     Args:
         message: What was sent to the reply queue.
@@ -90,20 +89,19 @@ def after_undelivered(
     Args:
         message: From ``undelivered_message``, or as it came back from a delay level.
         now_ms: Unix milliseconds.
-        keep_ms: For how long to try.
+        keep_ms: How long to try, in milliseconds.
         levels_ms: The delay levels, ascending.
-        jitter: Spreads what failed together.
+        jitter: Spreads outcomes that failed together.
     """
     found = message.headers.get(names.FIRST_SEEN)
     since_ms = found if isinstance(found, int) and 0 < found <= now_ms else now_ms
     elapsed_ms = now_ms - since_ms
     if elapsed_ms >= keep_ms:
         return Surrender(
-            f"its reply queue {message.reply_to!r} did not exist, or took nothing, for "
+            f"its reply queue {message.reply_to!r} did not exist or took nothing for "
             f"{elapsed_ms / 1_000:.0f} s: its producer is gone and the queue has expired, or "
-            "somebody deleted it, or it is full. The outcome "
-            "is inside; start the producer under its identity, then replay this letter, which "
-            "delivers the outcome and runs nothing"
+            "somebody deleted it, or it is full. The outcome is inside; start the producer under "
+            "its identity, then replay this letter, which delivers the outcome and runs nothing"
         )
     wait_ms = min(max(_FIRST_WAIT_MS, elapsed_ms), _LONGEST_WAIT_MS)
     headers = {**names.carried(message.headers), names.FIRST_SEEN: since_ms}

@@ -1,5 +1,5 @@
 """
-What to do with an effect: facts in, one action out. No I/O, no clock, no randomness of its own.
+What to do with an effect: facts in, one action out. No I/O, no clock, no randomness.
 
 ==========================================  =====================================================
 fact                                        action
@@ -9,20 +9,20 @@ another kind than its queue                 ``Park`` as tampered
 held by another worker                      ``Pause``, later ``Delay``, then ask again
 a worker died with it, and it must not run  ``Park`` as uncertain
 twice
-the journal cannot keep what it is told     ``Park`` as rejected
+the journal refuses to keep its record      ``Park`` as rejected
 deadline passed                             ``Park`` as expired
 not due yet, more than a second away        ``Delay`` to the longest level that does not overshoot
 not due yet, a second or less               ``Pause``, then go on
 a sleep seen for the first time             its due time is fixed, then as above
-workers died with it, and once more is one  ``Run``, alone
-too many
+workers died with it, and one more death    ``Run``, alone
+parks it
 workers died with it too often              ``Park`` as crash_looping
 otherwise                                   ``Run``
 its sleep is over                           ``Awake``
-gave a tool failure worth another try       ``Pause`` or ``Delay``, with the next attempt
-lacks what this worker lacks                ``Delay`` to another worker, for a stated time
-raised, and the policy has budget           ``Pause`` or ``Delay``, with the next attempt
-raised, and the budget is spent             ``Park`` as exhausted (rejected, when it said so)
+its tool failed and may be tried again      ``Pause`` or ``Delay``, with the next attempt
+needs what this worker does not have        ``Delay`` to another worker, for a stated time
+raised, and the policy allows a retry       ``Pause`` or ``Delay``, with the next attempt
+raised, and the policy allows none          ``Park`` as exhausted (rejected, when it said so)
 the broker gave up on it, again             ``Delay``, counted; past the limit ``Park``
 ==========================================  =====================================================
 
@@ -82,17 +82,17 @@ __all__ = [
     "unkept",
 ]
 
-#: Looks in place, the first after so many milliseconds, each next one after twice the time.
+#: How many looks are made in place; the wait before each is twice the one before.
 _PATIENT_POLLS = 4
 _FIRST_POLL_MS = 25
-#: No longer than this until the next look, whatever is left of a lease: a clock that was set back
-#: makes it look long, and who holds it may be done in a moment.
+#: The longest wait until the next look, however long the lease is: a clock that was set back makes
+#: it look longer, and its holder may be done in a moment.
 _LONGEST_LOOK_MS = 60_000
 
 #: Whether another worker can do what this one cannot.
 Known = Literal["somebody", "nobody", "unsure"]
 
-#: An effect that nobody is known for is given back so often at the shortest level, then rarer.
+#: How many times an effect without a known worker is given back at the shortest level; then rarer.
 _EAGER_TRIES = 5
 _KNOWN_PATIENCE = 10
 
@@ -108,7 +108,7 @@ ParkReason = Literal[
     "undelivered",
 ]
 
-#: Why an effect can be given up on, with what each means.
+#: The reasons for which an effect is given up, and what each means.
 PARK_REASONS: dict[str, str] = {
     "exhausted": "every attempt of its retry policy failed",
     "rejected": "its handler, or the rules of the envelope, refused it",
@@ -129,7 +129,7 @@ class Run:
     Execute it now.
 
     Attributes:
-        alone: Whether nothing else may begin beside it, because one more death would decide.
+        alone: Whether nothing else may begin beside it, because one more death would park it.
     """
 
     alone: bool = False
@@ -167,7 +167,7 @@ class Park:
 
 def misrouted(request: Request, queue_kind: str) -> Park | None:
     """
-    The action for an effect on the queue of another kind; ``None`` when it is where it belongs.
+    The action for an effect on the queue of another kind; ``None`` when the queue is right.
 
     Args:
         request: What arrived.
@@ -216,7 +216,7 @@ def _step(
     """
     One step of waiting for a moment.
 
-    Whoever has a deadline gets an answer at it, not when a long level happens to end.
+    A deadline is answered when it passes, not when a long delay level happens to end.
     """
     wanted_ms = min(due_ms, request.deadline_ms) if request.deadline_ms else due_ms
     remaining_ms = max(0, wanted_ms - now_ms)
@@ -236,11 +236,11 @@ def expired(request: Request, now_ms: int) -> Park:
 
 def crash_looping(request: Request, dead_workers: Sequence[str] = ()) -> Park:
     """
-    The action for an effect that workers kept dying with.
+    The action for an effect with which too many workers died.
 
     Args:
-        request: With its deaths.
-        dead_workers: The names of those that died last, where they are known.
+        request: The effect, with its deaths.
+        dead_workers: The names of the workers that died last, where they are known.
     """
     who = f" ({', '.join(dead_workers)})" if dead_workers else ""
     former = (
@@ -255,7 +255,7 @@ def crash_looping(request: Request, dead_workers: Sequence[str] = ()) -> Park:
         "crash_looping",
         "effectmq_crash_looping",
         f"{what} while running it{who}{former}; look for what ends the process (memory, a crash "
-        "in native code, os._exit, a blocked loop) and replay it when that is mended",
+        "in native code, os._exit, a blocked loop), mend it, then replay this letter",
     )
 
 
@@ -264,14 +264,14 @@ def uncertain() -> Park:
     return Park(
         "uncertain",
         "effectmq_uncertain",
-        "a worker stopped while it ran this effect, so that nobody knows how far it came, and its "
-        "handler asks never to run one twice (on_uncertain='park'); find out what happened, then "
-        "replay or purge the dead letter",
+        "a worker stopped while it ran this effect, so it is unknown how far it came, and its "
+        "handler must never run an effect twice (on_uncertain='park'); find out what happened, "
+        "then replay or purge the dead letter",
     )
 
 
 def unkept(problem: Exception) -> Park:
-    """The action for an effect that the journal does not take, however often it is asked."""
+    """The action for an effect whose record the journal refuses, and would refuse again."""
     if isinstance(problem, InvalidEnvelopeError):
         return Park("rejected", problem.code, problem.message)
     return Park("rejected", NotStorableError.code, describe(problem))
@@ -288,19 +288,20 @@ def elsewhere(
     patience_ms: int,
 ) -> Delay | None:
     """
-    The way to another worker, for an effect that this one cannot carry out.
+    The delay that brings an effect, which this worker cannot carry out, to another worker.
 
     Args:
-        tried: How often it has been given back.
-        since_ms: Since when, Unix milliseconds; 0 for now.
-        known: Whether another worker is known to be able to.
-        deadline_ms: When nobody wants it any more; 0 for never.
+        tried: How many times it has been given back.
+        since_ms: The time of the first time, Unix milliseconds; 0 for now.
+        known: Whether another worker is known that can carry it out.
+        deadline_ms: The deadline of the effect, Unix milliseconds; 0 for none.
         now_ms: Unix milliseconds.
         levels_ms: The delay levels, ascending.
-        patience_ms: For how long it is given back; ten times as long while somebody is known.
+        patience_ms: How long it is given back, in milliseconds; ten times as long while a worker is
+            known.
 
     Returns:
-        ``None`` when it is not worth it, or no longer.
+        ``None`` when that is useless, or the time for it is over.
     """
     if known == "nobody":
         return None
@@ -309,7 +310,7 @@ def elsewhere(
     since_ms = since_ms or now_ms
     end_ms = since_ms + patience_ms * (_KNOWN_PATIENCE if known == "somebody" else 1)
     if deadline_ms:
-        # Time enough for an answer that says why, rather than that it is too late.
+        # Leave time for an answer that says why, rather than only that it is too late.
         end_ms = min(end_ms, deadline_ms)
     if not patience_ms or now_ms + level_ms > end_ms:
         return None
@@ -317,7 +318,7 @@ def elsewhere(
 
 
 def asked_elsewhere(request: Request, now_ms: int) -> str:
-    """What was tried before nobody was found, as the end of a sentence; empty for nothing."""
+    """What was tried before no worker was found, as a last sentence; empty when nothing was."""
     if not request.elsewhere:
         return ""
     waited_s = (now_ms - request.elsewhere_since_ms) / 1_000
@@ -331,11 +332,11 @@ def busy(wait_ms: int, polls: int, levels_ms: Sequence[int]) -> Pause | Delay:
     """
     How to wait for an effect that another worker holds.
 
-    It may be done in a moment, so the first looks are close together. A long wait goes over a
-    delay level like every other, where it holds no slot; of a minute at most.
+    It may be done in a moment, so the first looks are close together. A long wait goes over a delay
+    level, where it holds no slot, for at most a minute.
 
     Args:
-        wait_ms: How long the lease of the other one lasts.
+        wait_ms: How long the lease of the other worker still lasts.
         polls: How many looks there have been.
         levels_ms: The delay levels, ascending.
     """
@@ -375,14 +376,14 @@ def retry_in(
         levels_ms: The delay levels, ascending.
         jitter: Draws between two neighbouring levels.
         at_least: Whether the wait is a promise that must not be shortened.
-        counts: Whether what was just done was an attempt.
+        counts: Whether the run that ended counts as an attempt.
     """
     wait_ms = min(wait_ms, LONGEST_WAIT_MS)
     due_ms = now_ms + wait_ms
     headers: dict[str, int] = {
         "attempt": request.attempt + 1 if counts else request.attempt,
         "first_seen": request.first_seen_ms or now_ms,
-        # A retry is not a sleep: what it waited for is over when it comes back.
+        # A retry is not a sleep: when it comes back, its wait is over.
         "due": 0,
     }
     if wait_ms > IN_PLACE_LIMIT_MS:
@@ -411,12 +412,13 @@ def after_error(
     try:
         wait_ms = retry_wait_ms(policy, error, attempt=request.attempt, elapsed_ms=elapsed_ms)
     except Exception as problem:
-        # A rule of the user's own; without an action the effect would hang between all chairs.
+        # A rule of the user's raised; without an action the effect would never end.
         return Park(
             "exhausted",
             "effectmq_exhausted",
-            f"the retry policy failed with {describe(problem)}, asked about attempt "
-            f"{request.attempt}, which failed with {describe(error)}",
+            f"the retry policy raised {describe(problem)} when it was asked about attempt "
+            f"{request.attempt}, which failed with {describe(error)}; mend the policy, then replay "
+            "this letter",
         )
     if wait_ms is not None:
         promised = isinstance(error, RetryEffectError) and error.after_s is not None
@@ -435,14 +437,14 @@ def after_error(
 
 
 def after_crash(request: Request, *, max_crashes: int, levels_ms: Sequence[int]) -> Delay | Park:
-    """What to do with an effect that the broker gave up on, because it kept coming back."""
+    """The action for an effect that came out of limbo: the broker gave up on it."""
     crashes = request.crashes + 1
     if crashes > max_crashes:
         return Park(
             "crash_looping",
             "effectmq_crash_looping",
-            f"workers stopped while holding it until the broker gave up, {crashes} times over; "
-            "look for what ends the process (memory, a crash in native code, os._exit) and replay "
-            "it when that is mended",
+            "workers stopped while they held it until the broker gave up on it, "
+            f"{crashes} times over; look for what ends the process (memory, a crash in native "
+            "code, os._exit), mend it, then replay this letter",
         )
     return Delay(levels_ms[0], {"crashes": crashes})

@@ -1,8 +1,8 @@
 """
 Whether to try again, and when: values in, a value out.
 
-Rules are tenacity's wait and stop rules, used as the pure functions they are and never through
-its loop: waiting is done by a delay queue, not by a worker.
+Rules are tenacity's wait and stop rules, used as pure functions and never through its loop: a delay
+queue does the waiting, not a worker.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ __all__ = [
 ]
 
 #: A wait up to this long is slept in place; a longer one is published to a delay level, where it
-#: holds no worker and survives everything.
+#: holds no worker and survives a crash.
 IN_PLACE_LIMIT_MS = 1_000
 
-#: More than anybody waits, and still 63 bits when it is added to the time of day: the wire allows
-#: sleeps of 2^64-1 ms, and handlers may ask for anything.
+#: Longer than any useful wait, and still below 64 bits when it is added to the time of day: the
+#: wire allows sleeps of 2^64-1 ms, and handlers may ask for anything.
 LONGEST_WAIT_MS = 2**60
 
 _MAX_U64 = 2**64 - 1
@@ -69,7 +69,7 @@ class RetryPolicy:
             effect. Default: 5 attempts or an hour.
         wait: A tenacity wait rule, in seconds. Default: exponential with full jitter, from 1 s,
             at most 5 min.
-        never_on: Exceptions that trying again cannot mend.
+        never_on: Exceptions after which another attempt is useless.
     """
 
     stop: stop_base = field(default_factory=_default_stop)
@@ -77,7 +77,7 @@ class RetryPolicy:
     never_on: tuple[type[BaseException], ...] = ()
 
 
-#: What a handler gets that does not choose.
+#: For a handler without a policy.
 DEFAULT_RETRY = RetryPolicy()
 #: One attempt.
 NO_RETRY = RetryPolicy(stop=stop_after_attempt(1))
@@ -90,10 +90,10 @@ def retry_wait_ms(
     How long to wait before the next attempt.
 
     Args:
-        policy: The handler's.
+        policy: The handler's policy.
         error: What the attempt raised.
-        attempt: Which attempt it was, from 1.
-        elapsed_ms: Since a worker first saw the effect.
+        attempt: The number of the attempt, from 1.
+        elapsed_ms: The time since a worker first saw the effect, in milliseconds.
 
     Returns:
         Milliseconds, or ``None`` to give up.
@@ -101,7 +101,7 @@ def retry_wait_ms(
     if isinstance(error, (RejectEffectError, *policy.never_on)):
         return None
     state = RetryCallState(Retrying(), None, (), {})
-    # Some rules look at what went wrong.
+    # Some rules look at the error.
     state.set_exception((type(error), error, error.__traceback__))
     state.attempt_number = attempt
     state.start_time = 0.0
@@ -115,7 +115,7 @@ def retry_wait_ms(
 
 
 def _milliseconds(seconds: float) -> int:
-    """Whole milliseconds from 0 on; what is not a number is none at all."""
+    """Whole milliseconds from 0 on; 0 for what is not a number."""
     wait_ms = seconds * 1_000
     return round(min(wait_ms, LONGEST_WAIT_MS)) if wait_ms > 0 else 0
 
@@ -124,12 +124,12 @@ def tool_retry_wait_ms(
     policy: ToolRetryPolicy, *, attempt: int, after_ms: int | None, has_call_id: bool
 ) -> int | None:
     """
-    The wire format's rule for a tool failure whose disposition is ``safe``.
+    The wait after a tool failure whose disposition is ``safe``, by the rule of the wire format.
 
     Args:
-        policy: The tool's.
-        attempt: Which attempt failed, from 1.
-        after_ms: What the failure asked for, if it did.
+        policy: The tool's policy.
+        attempt: The number of the attempt that failed, from 1.
+        after_ms: The wait that the failure asked for, if any, in milliseconds.
         has_call_id: Whether the call carries an id; ``idempotent`` needs one.
 
     Returns:
@@ -141,7 +141,7 @@ def tool_retry_wait_ms(
         return None
     if attempt >= max(1, policy.max_attempts):
         return None
-    # Saturating, as in 64 bits: the exponent comes from a header.
+    # Saturating, as 64 bits would: the exponent comes from a header.
     doubled = min(policy.base_delay_ms * 2 ** min(attempt - 1, 64), _MAX_U64)
     wait_ms: int = doubled if after_ms is None else after_ms
     return min(wait_ms, policy.max_delay_ms) if policy.max_delay_ms else wait_ms
@@ -153,14 +153,15 @@ def delay_level(
     """
     The delay level for a retry.
 
-    The wait is rounded up to a level. Between two levels the choice is drawn in proportion, so
-    that effects which failed together do not all come back together; never below the lower one.
+    The wait is rounded up to a level. A wait between two levels takes one of them by chance, in
+    proportion, so that effects that failed together do not all come back together.
 
     Args:
-        levels_ms: Ascending.
-        wait_ms: What the policy wants.
-        jitter: The source of the draw.
-        at_least: The wait is a promise (``Retry-After``), so never draw the lower level.
+        levels_ms: The delay levels, ascending.
+        wait_ms: The wait of the policy.
+        jitter: The source of randomness.
+        at_least: Whether the wait is a promise (``Retry-After``), so that the lower level is too
+            short.
     """
     upper = next((level for level in levels_ms if level >= wait_ms), levels_ms[-1])
     index = levels_ms.index(upper)

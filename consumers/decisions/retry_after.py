@@ -1,10 +1,10 @@
 """
-How long a server asks to be left alone, in every form in which servers say it. Pure.
+How long a server asks to wait before the next request, in every form that servers use. Pure.
 
-The standard has one header in two forms, and nobody keeps to it: milliseconds, durations such as
+The standard has one header in two forms, but servers use many: milliseconds, durations such as
 ``6m0s``, moments as Unix seconds, Unix milliseconds or RFC 3339, headers that tell when a limit is
-full again, and fields in the body. A moment is compared with the server's own clock when the answer
-has a ``Date``.
+reset, and fields in the body. A moment is compared with the server's own clock when the answer has
+a ``Date``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from effectmq.protocol.encoding.narrowing import is_array, is_dict, is_object
 
 __all__ = ["LONGEST_S", "wait_asked_for"]
 
-#: Nobody is waited for longer, whatever was asked for, in seconds.
+#: The longest wait, whatever the server asks for, in seconds.
 LONGEST_S = 86_400.0
 
 _NUMBER = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
@@ -39,13 +39,13 @@ _UNITS = {
     "µs": 1e-6,
     "ns": 1e-9,
 }
-#: Numbers from here on are moments: seconds, milliseconds, and microseconds, since 1970.
+#: Numbers from here on are moments since 1970: in seconds, milliseconds or microseconds.
 _UNIX_S = 1e9
 _UNIX_MS = 1e11
 _UNIX_US = 1e14
-#: A number that would be a moment further back than this is none, but a very long wait.
+#: A number that would be a moment longer ago than this is taken as a very long wait.
 _LONG_AGO_S = 10 * 366 * 86_400.0
-#: Of a header that was sent twice, and became one.
+#: The value of a header that was sent twice and joined into one.
 _LIST = re.compile(r"[\d.]+(?:\s*,\s*[\d.]*)+", re.ASCII)
 #: ``x-ratelimit-reset-tokens``, ``anthropic-ratelimit-requests-reset``, ``x-rate-limit-reset`` …
 _RESET = re.compile(r"(?:[a-z0-9]+-)*rate-?limit-(?:.*-)?reset(?:-.*)?")
@@ -56,17 +56,17 @@ def wait_asked_for(
     headers: Mapping[str, str], body: object = None, *, now_s: float, limited: bool = True
 ) -> float | None:
     """
-    How long to wait.
+    How long the server asks to wait.
 
     Args:
-        headers: Of the answer.
-        body: Of the answer, as plain data.
+        headers: Those of the answer.
+        body: That of the answer, as plain data.
         now_s: The time of day, Unix seconds.
-        limited: Whether it was refused because of a limit; only then do the headers count that
-            tell when limits are full again, because many servers send them with every answer.
+        limited: Whether the request was refused because of a limit. Only then do the headers count
+            that tell when limits are reset, because many servers send them with every answer.
 
     Returns:
-        Seconds from 0 to ``LONGEST_S``; ``None`` when nothing was said that can be read.
+        Seconds from 0 to ``LONGEST_S``; ``None`` when nothing readable was found.
     """
     named = {name.lower(): value for name, value in headers.items()}
     now_s = _date(named.get("date", "")) or now_s
@@ -86,7 +86,7 @@ def wait_asked_for(
 
 
 def _seconds(value: object, now_s: float) -> float | None:
-    """A number of seconds, a duration or a moment; a moment that has passed is no wait at all."""
+    """A number of seconds, a duration or a moment; 0 for a moment that has passed."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).strip(' \t"')[:_MAX_TEXT]
@@ -102,7 +102,7 @@ def _seconds(value: object, now_s: float) -> float | None:
 
 
 def _unit_s(unit: str) -> float:
-    """Of a unit in its short form or in words; only the short forms of some end with an s."""
+    """The seconds of a unit, in its short form or in words; some short forms end with an s."""
     small = unit.lower()
     return _UNITS["ms" if small.startswith("milli") else small if small in _UNITS else small[0]]
 
@@ -126,7 +126,7 @@ def _scaled(value: object, factor: float) -> float | None:
 
 
 def _date(text: str) -> float | None:
-    """The three forms of HTTP, and RFC 3339; without a zone it is GMT."""
+    """A date in one of the three forms of HTTP, or RFC 3339; GMT without a zone."""
     for read in (parsedate_to_datetime, _rfc3339):
         try:
             found = read(text)
@@ -143,15 +143,15 @@ def _rfc3339(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-# Where they stand ------------------------------------------------------------------------------
+# Where they are found --------------------------------------------------------------------------
 
 
 def _from_limits(headers: Mapping[str, str], now_s: float) -> float | None:
     """
-    When the limits are full again.
+    When the limits are reset.
 
-    The one that is used up counts, and the longest of several. When none of them is said to be,
-    the shortest counts: trying once too often costs less than waiting for the wrong limit.
+    A limit that is used up counts; of several, the longest wait. When the headers name no such
+    limit, the shortest counts: one attempt too early costs less than waiting for the wrong limit.
     """
     used_up: list[float] = []
     others: list[float] = []
@@ -169,13 +169,13 @@ def _from_limits(headers: Mapping[str, str], now_s: float) -> float | None:
 
 
 def _structured(field: str, now_s: float) -> float | None:
-    """``RateLimit: limit=10, remaining=0, reset=7``, and the newer ``"default";r=0;t=7``."""
+    """Values of ``RateLimit: limit=10, remaining=0, reset=7``, or of ``"default";r=0;t=7``."""
     found = re.search(r"(?:^|[\s,;])(?:reset|t)=\"?([^\s,;\"]+)", field)
     return _seconds(found[1], now_s) if found else None
 
 
 def _from_body(body: object, now_s: float) -> float | None:
-    """The first wait that a body tells, in the places where providers put one."""
+    """The first wait in a body, in the places where providers put one."""
     for members in _objects(body):
         delay = members.get("retryDelay")
         if is_object(delay):
@@ -192,7 +192,7 @@ def _from_body(body: object, now_s: float) -> float | None:
             return found
         headers = members.get("headers")
         if is_dict(headers):
-            # A gateway passes on what the provider behind it said.
+            # A gateway puts the headers of the provider behind it into its body.
             named = {str(name): str(value) for name, value in headers.items()}
             found = wait_asked_for(named, now_s=now_s)
             if found is not None:

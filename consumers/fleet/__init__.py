@@ -1,1 +1,1 @@
-"""What workers tell each other: what they can do, and which effects killed a worker."""
+"""What workers tell each other: what they can do, and which messages they have held."""

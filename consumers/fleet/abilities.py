@@ -1,10 +1,10 @@
 """
-What the other workers can do: told by each when it starts, over the control exchange.
+What the other workers can do. Each worker tells it over the control exchange when it starts.
 
-While a deployment rolls, workers of two versions take from one queue, and what one of them lacks
-may be there at its neighbour. So each says which tools and models it has, and in which version; one
-that hears a newcomer answers with its own. Nobody depends on it: what is not known is waited for,
-and who is gone without a word is found out by looking at its queue.
+During a rolling deployment, workers of two versions take from one queue, and one of them may have
+what the other lacks. So each announces its tools and models with their versions, and answers a new
+worker with its own. No correctness depends on it: an effect waits for an ability that is not
+known, and a worker that is gone without a notice is found by looking at its queue.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ _DIGITS = 12
 
 
 def version_of(schema: dict[str, Any]) -> str:
-    """Tells one version of a tool's arguments from another; ``schema`` is their JSON Schema."""
+    """A short name for the version of a tool's arguments; ``schema`` is their JSON Schema."""
     return sha256_hex(canonical_json(schema))[:_DIGITS]
 
 
 def taking(route: str) -> str:
-    """What workers tell each other that take effects from a route."""
+    """The ability of a worker that takes effects from a route."""
     return f"route {route}"
 
 
 class Abilities:
     """
-    What this worker and its neighbours can do, as far as they have said so.
+    What this worker and the others can do, as far as they have announced it.
 
     Args:
-        transport: Where to tell and to look.
+        transport: Where to publish and to look.
         exchange: The control exchange.
         queue: This worker's own control queue, which names it.
-        own: What it has, with versions.
-        alone: Whether whoever could have it is in this process, and has been heard.
+        own: This worker's abilities, with their versions.
+        alone: Whether every worker is in this process, so that all have been heard.
     """
 
     def __init__(
@@ -71,31 +71,32 @@ class Abilities:
         self._tasks: set[asyncio.Task[None]] = set()
         self._absent: set[str] = set()
         self._looking = False
-        #: Whether whoever has been heard of has the same, so that nobody has anything else.
+        #: Whether all known workers have the same abilities, so that no other one can have more.
         self.alike = True
 
     def renew(self, queue: str) -> None:
         """
-        Nothing was heard for a while, and nobody can answer under the former name: ask again.
+        Ask again under a new name: notices may have been missed, and answers to the old name are
+        lost.
 
         Args:
-            queue: The control queue from now on.
+            queue: The new control queue.
         """
         self._queue = queue
         self._spawn(self.announce())
 
     async def announce(self) -> None:
-        """Tell everybody, who will answer."""
+        """Tell every worker; each answers."""
         await self._tell(self._exchange, "", Able(self._queue, self._own, asks=True))
 
     async def leave(self) -> None:
-        """Tell everybody that this worker is gone."""
+        """Tell every worker that this one is leaving."""
         await self._tell(self._exchange, "", Able(self._queue, None))
         for task in self._tasks:
             task.cancel()
 
     def heed(self, said: Able) -> None:
-        """Somebody else has come or gone."""
+        """Another worker has started or is leaving."""
         if said.queue == self._queue:
             return
         self._absent.discard(said.queue)
@@ -117,7 +118,7 @@ class Abilities:
         self.alike = all(able == self._own for able in self._peers.values())
 
     def version(self, needs: str) -> str:
-        """The version in which this worker has something; empty when it has not."""
+        """This worker's version of an ability; empty when it does not have it."""
         return self._own.get(needs, "")
 
     def known(self, needs: str, version: str, route: str) -> Known:
@@ -125,9 +126,9 @@ class Abilities:
         Whether another worker can do what this one cannot.
 
         Args:
-            needs: What for.
-            version: The version in which this worker has it, when it has and that does not do.
-            route: Where the effect waits: who never takes from there is of no help.
+            needs: The ability.
+            version: This worker's version of it, when that is the wrong one.
+            route: Where the effect waits: a worker that does not take from there cannot help.
         """
         found = [
             queue
@@ -141,7 +142,7 @@ class Abilities:
         return "nobody" if version or self._alone else "unsure"
 
     def _look(self) -> None:
-        """Find out who is gone, or away for the moment; for the next time."""
+        """Find out which workers are gone or away, for the next question."""
         if self._looking:
             return
         self._looking = True
@@ -154,10 +155,12 @@ class Abilities:
                     if stats is None:
                         self._forget(queue)
                     elif not stats.locked and not stats.consumers:
-                        # Of an earlier release, whose control queues outlive their workers.
+                        # A control queue of an earlier release, which outlives its worker.
                         self._absent.add(queue)
             except EffectmqError as problem:
-                logger.info("the other workers cannot be looked at: %s", describe(problem))
+                logger.info(
+                    "the control queues of the other workers cannot be read: %s", describe(problem)
+                )
             finally:
                 self._looking = False
 
@@ -168,7 +171,7 @@ class Abilities:
         try:
             await self._transport.publish(exchange, key, message, timeout=_SEND_S)
         except UnroutableError:
-            # Nobody is there to be told: the last worker leaves, or who asked has gone.
+            # There is no other worker: this one was the last, or the one that asked has gone.
             return
         except EffectmqError as problem:
             logger.info(
@@ -184,5 +187,5 @@ class Abilities:
 
 
 def _takes(able: Mapping[str, str], route: str) -> bool:
-    """Workers of an earlier release say of no route that they take it; of them it is believed."""
+    """Whether a worker takes from a route; one of an earlier release does not say, and may."""
     return taking(route) in able or not any(each.startswith(taking("")) for each in able)

@@ -1,12 +1,12 @@
 """
-An effect that has taken workers with it gets its last chance alone.
+Run an effect alone when one more death would park it.
 
-When a worker dies, nobody knows which of the effects that it held has killed it, so all of them are
-counted, the innocent ones too. Before the count decides it has to be certain: whoever is one death
-short of being parked runs while no other body begins in this process. If the process dies then, it
-died of this one. That costs the others a moment, and only where workers have died again and again:
-bodies that run already are waited for a few seconds, and a suspect that has lived for some seconds
-is beside others again, because what ends a process does it early.
+When a worker dies, it is unknown which of its effects ended it, so a death is counted for all of
+them, the harmless ones too. Before the count decides, it must be certain: an effect that is one
+death short of being parked (a suspect) runs while no other body begins in this process. If the
+process dies then, this effect ended it. That delays the others a little, and only where workers
+died again and again: running bodies are waited for a few seconds, and a suspect that has run for
+some seconds is beside others again, because what ends a process does so early.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 __all__ = ["Quarantine"]
 
-#: How long the bodies that run already are waited for, and how long others wait to begin.
+#: How long to wait for running bodies, and how long others wait to begin, in seconds.
 _DRAIN_S = 5.0
 _ALONE_S = 10.0
 
@@ -31,7 +31,9 @@ class _Suspect:
 
 
 class Quarantine:
-    """Shared by all routes of a worker."""
+    """
+    The state that all routes of a worker share: who runs, who is held, and who must run alone.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -40,18 +42,18 @@ class Quarantine:
         self._waiting: deque[_Suspect] = deque()
         self._held: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
-        #: Whether nobody else may begin now.
+        #: Whether no other body may begin now.
         self.closed = False
 
     @property
     def taken(self) -> bool:
-        """Whether there is a suspect already, running or about to."""
+        """Whether there is a suspect already, running or about to run."""
         return self._inside is not None or bool(self._waiting)
 
     # Everybody ---------------------------------------------------------------------------------
 
     def hold(self, then: Callable[[], None]) -> None:
-        """Call this when others may begin again."""
+        """Call ``then`` when others may begin again."""
         self._held.append(then)
 
     def body_began(self) -> None:
@@ -59,7 +61,7 @@ class Quarantine:
         self._bodies += 1
 
     def body_ended(self) -> None:
-        """One has ended, or has been given up."""
+        """One body has ended, or has been given up."""
         self._bodies -= 1
         if self._inside is not None:
             self._begin_if_alone()
@@ -68,7 +70,7 @@ class Quarantine:
 
     def enter(self, who: object, begin: Callable[[], None]) -> None:
         """
-        Wait for a turn; ``begin`` is called when nobody else runs, or has run for long.
+        Wait for a turn; ``begin`` is called when no other body runs, or when all have run for long.
 
         Args:
             who: Names the suspect when it leaves.
@@ -78,16 +80,16 @@ class Quarantine:
         self._loop.call_soon(self._admit)
 
     def waits(self, who: object) -> bool:
-        """Whether it is not its turn yet."""
+        """Whether this suspect still waits for its turn."""
         return any(suspect.who is who for suspect in self._waiting)
 
     def leave(self, who: object) -> None:
-        """Its body has ended, or it goes elsewhere; nothing happens when it was not here."""
+        """Its body has ended, or it goes elsewhere; does nothing when it was not here."""
         inside = self._inside
         if inside is not None and inside.who is who:
             self._inside = None
             self._open()
-            # Who was held begins first: suspects one after the other must not keep everybody out.
+            # Those that were held begin first: a row of suspects must not keep the others out.
             self._loop.call_soon(self._admit)
         elif self._waiting:
             self._waiting = deque(one for one in self._waiting if one.who is not who)

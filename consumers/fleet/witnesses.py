@@ -1,12 +1,11 @@
 """
-Without a journal: who of the living has held a message that came back?
+Without a journal: which living worker has held a message that came back?
 
-The broker counts how often a message came back, and says nothing of why: the worker that held it
-died, or only lost its connection. A worker that lives knows that it is not dead of it. So each
-remembers what was delivered to it, and when a message comes back more often than this process
-itself can explain, all workers are asked how often they had it. What nobody alive explains was a
-death. Who does not answer in time counts among the dead, as one that lets its lease run out does
-with a journal.
+The broker counts how often a message came back, but not why: the worker that held it died, or only
+lost its connection. A living worker knows that it did not die. So each remembers its deliveries.
+When a message comes back more often than this process can explain, it asks all workers how often
+they had it. A return that no living worker explains was a death. A worker that does not answer in
+time counts as dead, as one whose lease runs out does with a journal.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ logger = logging.getLogger("effectmq.worker")
 
 #: How long the others may take to answer, in seconds.
 ANSWER_S = 1.0
-#: For so long after this worker's own connection was away the others are asked again: what took its
-#: connection may have taken theirs, and they come back a little later.
+#: For this long after its own connection was lost, this worker asks again: the others may have lost
+#: theirs for the same reason, and come back a little later.
 _SETTLING_S = 10.0
-#: So many messages that were settled are remembered: their acknowledgements may have been lost.
+#: How many settled messages are remembered: their acknowledgements may have been lost.
 _MOST_SETTLED = 4_096
 
 
 def message_key(message: Message) -> str:
-    """What stays the same of a message when it comes back, and is another for every copy."""
+    """A key that stays the same when a message comes back, and differs for every copy."""
     # A producer in another language may have given it no id.
     return message.message_id or f"{message.correlation_id} {crc32(message.body):08x}"
 
@@ -56,13 +55,13 @@ class _Open:
 
     @property
     def explained(self) -> bool:
-        """Whether somebody alive has had it each time that it came back."""
+        """Whether a living worker has had it each time that it came back."""
         return self.own + self.heard >= self.returns
 
 
 class Witnesses:
     """
-    Shared by all routes of a worker.
+    Remembers which messages this worker has held, and asks the others; shared by all its routes.
 
     Args:
         transport: Where to ask.
@@ -83,7 +82,7 @@ class Witnesses:
         self._settled_s = 0.0
 
     def deliver(self, message: Message) -> int:
-        """Note a delivery; how often this process had the message before."""
+        """Note a delivery; returns how often this process had the message before."""
         key = message.message_id or message_key(message)
         before = self._held.pop(key, 0)
         self._held[key] = before + 1
@@ -91,7 +90,7 @@ class Witnesses:
         return before
 
     def settle(self, message: Message) -> None:
-        """It is dealt with; remembered a while, in case that the broker did not hear of it."""
+        """Note that it is settled; remembered for a while, because the broker may not know that."""
         key = message.message_id or message_key(message)
         left = self._in_hand.pop(key, 0) - 1
         if left > 0:
@@ -104,12 +103,12 @@ class Witnesses:
 
     def ask(self, message: Message, own: int, then: Callable[[int], None]) -> None:
         """
-        Ask everybody how often they had a message.
+        Ask all workers how often they had a message.
 
         Args:
-            message: Which.
+            message: The message.
             own: How often this process had it before.
-            then: Called with that and what the others said, when they have had time to.
+            then: Called with the sum of that and all answers that came in time.
         """
         self._ask(_Open(message_key(message), own, message.returns, then))
 
@@ -130,10 +129,10 @@ class Witnesses:
 
     def renew(self, queue: str) -> None:
         """
-        Answers may have been missed: ask what is open again, with the whole time for it.
+        Ask the open questions again, with the whole time for each: answers may have been missed.
 
         Args:
-            queue: The control queue from now on.
+            queue: The new control queue.
         """
         self._queue = queue
         self._settled_s = self._loop.time() + _SETTLING_S
@@ -142,7 +141,7 @@ class Witnesses:
             self._ask_anew(question)
 
     def _ask_anew(self, question: _Open) -> None:
-        """Under another number, so that who had answered already is not counted twice."""
+        """Ask under a new number, so that no earlier answer is counted twice."""
         question.heard = 0
         self._ask(question)
 
@@ -163,7 +162,7 @@ class Witnesses:
             try:
                 await self._transport.publish(exchange, key, message, timeout=ANSWER_S)
             except EffectmqError as problem:
-                # As if nobody had heard it: who asks decides by what it hears in time.
+                # As if no worker had heard it: the answers that come in time decide.
                 logger.warning(
                     "the other workers could not be asked what they hold: %s",
                     describe(problem),
@@ -175,6 +174,6 @@ class Witnesses:
         task.add_done_callback(self._tasks.discard)
 
     def abort(self) -> None:
-        """The worker leaves."""
+        """Stop, because the worker leaves."""
         for task in self._tasks:
             task.cancel()

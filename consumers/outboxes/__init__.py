@@ -1,1 +1,1 @@
-"""What a worker sends: replies, chunks, delays and parked effects."""
+"""What a worker sends: answers, chunks, delayed copies and dead letters."""

@@ -1,9 +1,8 @@
 """
 Send pieces of an outcome while it is made.
 
-Nothing waits for a chunk: a handler hands it over and goes on, a chunk that cannot be sent is
-dropped and counted, and so is every one beyond a bounded number under way. The outcome is whole
-without them.
+A handler never waits for a chunk. A chunk that cannot be sent is dropped and counted, and so is
+every chunk beyond a bounded number under way. The outcome is complete without them.
 """
 
 from __future__ import annotations
@@ -81,6 +80,6 @@ class ChunkOutbox:
             self._counters["chunks"] += 1
 
     def abort(self) -> None:
-        """Send no more."""
+        """Send nothing more."""
         for task in self._sending:
             task.cancel()

@@ -1,12 +1,12 @@
 """
-Send outcomes back, many in one message, and settle what was answered.
+Send outcomes back, many in one message, and settle their deliveries.
 
-One message to a producer is under way at a time. Outcomes that become ready meanwhile collect, and
-leave together when it is confirmed: the group commit of databases, and most of what makes one
-Python process fast. A lone outcome waits for nobody. An effect is settled only after the broker
-has confirmed its answer; an unconfirmed one is sent again until it is, unless its queue alone has
-taken nothing for long. A reply queue that does not exist does not mean that nobody waits: an answer
-that nothing else remembers goes to whoever keeps it, and one that a journal or a dead letter holds
+One message to a producer is under way at a time. Outcomes that become ready meanwhile are sent
+together when it is confirmed, as in the group commit of a database; this is the main reason why one
+Python process is fast. A single outcome is sent at once. An effect is settled only after the broker
+has confirmed its answer. An unconfirmed answer is sent again until it is confirmed, unless only its
+queue has taken nothing for long. A missing reply queue does not mean that nobody waits: an answer
+that nothing else remembers is given back, to be kept, and one that a journal or a dead letter holds
 is settled.
 """
 
@@ -35,8 +35,8 @@ __all__ = ["ReplyOutbox"]
 
 logger = logging.getLogger("effectmq.worker")
 
-#: A reader counts the elements of a whole message, and every element takes a byte: several
-#: answers together stay below its limit when their bytes do.
+#: A reader limits the elements of a whole message, and every element takes at least a byte: answers
+#: that together have fewer bytes than that limit stay below it.
 _MAX_JOINED_BYTES = DEFAULT_LIMITS.max_elements
 
 #: What the list around the answers adds, at most.
@@ -45,7 +45,7 @@ _LIST_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """One encoded answer, and who waits until it has arrived."""
+    """One encoded answer, and what waits until it has arrived."""
 
     encoded: bytes
     effect_id: str
@@ -54,7 +54,7 @@ class _Ready:
     kept: bool
 
     def tell(self, undelivered: Message | None) -> None:
-        """Wake who waits; with the message, when it is not delivered and has to be kept."""
+        """End the wait; with the message when it was not delivered and must be kept."""
         if not self.sent.done():
             self.sent.set_result(undelivered)
 
@@ -63,7 +63,7 @@ _encoded = attrgetter("encoded")
 
 
 class _Road:
-    """The way to one producer: what is ready for it, and whether a message is under way."""
+    """The way to one producer: the answers ready for it, and whether a message is under way."""
 
     __slots__ = ("bodies", "content_type", "ready", "reply_to", "sending")
 
@@ -78,12 +78,12 @@ class _Road:
         """The next answers that fit into one message; at least one."""
         batch = [self.ready.popleft()]
         if self.bodies is not None:
-            # What goes out of line goes alone, so that its message can say whose it is.
+            # A body out of line is sent alone, so that its message can say whose it is.
             return batch
         held = _LIST_BYTES + len(batch[0].encoded)
         while self.ready and held + len(self.ready[0].encoded) < max_bytes:
             batch.append(self.ready.popleft())
-            # A comma in JSON.
+            # One byte more for the comma in JSON.
             held += len(batch[-1].encoded) + 1
         return batch
 
@@ -94,10 +94,10 @@ class ReplyOutbox:
 
     Args:
         transport: Where to publish.
-        max_bytes: Size at which a message of several answers is split.
+        max_bytes: The size at which a message of several answers is split.
         counters: ``replies`` (outcomes), ``reply_messages``, ``replies_unroutable``.
         bodies: Keeps large answers out of line for producers that can fetch them.
-        watch: Hears of what waits for a permission.
+        watch: Hears of publishes that wait for a permission.
         patience_s: For how long a reply queue may refuse an answer or leave it unconfirmed, in
             seconds, before it counts as one that does not exist.
     """
@@ -143,11 +143,11 @@ class ReplyOutbox:
             keep: Whether nothing else remembers the answer.
 
         Returns:
-            Done when the answer is confirmed, or need not be; cancelled when what sends it is,
-            and nobody knows what has become of it. A message of this answer alone when
-            it must be kept and its reply queue does not exist. Never done after ``abort``.
+            Done when the answer is confirmed, or need not be. Cancelled when the task that sends it
+            is cancelled, so that its state is unknown. The result is a message of this answer alone
+            when it must be kept and its reply queue does not exist. Never done after ``abort``.
         """
-        # Each way has its own pace: a store that is down must not hold up the small answers.
+        # Each way has its own queue: a store that is down must not hold up the small answers.
         bodies = self._bodies if out_of_line else None
         if bodies is not None and len(encoded) + _LIST_BYTES <= bodies.threshold_bytes:
             bodies = None
@@ -163,7 +163,7 @@ class ReplyOutbox:
         return sent
 
     async def _drive(self, road: _Road) -> None:
-        """Send what is ready, and what became ready meanwhile, until nothing is."""
+        """Send what is ready, and what becomes ready meanwhile, until nothing is left."""
         try:
             while road.ready:
                 batch = road.take(self._max_bytes)
@@ -173,7 +173,7 @@ class ReplyOutbox:
                     task = asyncio.current_task()
                     if task is not None and task.cancelling():
                         raise
-                    # By something below, and not by us. Who waits for it hears of it.
+                    # Something below cancelled it, not the worker; those that wait are told.
                     for answer in batch:
                         answer.sent.cancel()
         finally:
@@ -200,15 +200,15 @@ class ReplyOutbox:
             self._undeliverable(road, message, batch, "does not exist")
             return
         except UNTAKEN as problem:
-            # A queue that is full for good, or that a broken broker left behind: it must not hold
-            # up the effects of everybody else.
+            # A queue that stays full, or that a broken broker left behind, must not hold up the
+            # effects of other producers.
             self._undeliverable(road, message, batch, f"takes nothing ({describe(problem)})")
             return
         except TransportClosedError:
-            # The worker has left; unsettled effects come back to another one.
+            # The worker has left; another one gets the unsettled effects.
             return
         except Exception as problem:
-            # Nothing that trying again can mend, and nothing that may keep the rest from going.
+            # Trying again would not help, and the other answers must go on.
             self._counters["replies_unsendable"] += len(batch)
             logger.error(
                 "%d outcome(s) for %s cannot be sent: %s",
@@ -227,7 +227,7 @@ class ReplyOutbox:
             if not answer.sent.done():
                 answer.sent.set_result(None)
         if armed("after_ack"):
-            # In the next turn each of them is acknowledged by who waits for it.
+            # In the next turn of the loop each delivery is acknowledged by its job.
             await asyncio.sleep(0)
             await reached_when_written("after_ack")
 
@@ -238,7 +238,7 @@ class ReplyOutbox:
         self._counters["replies_unroutable"] += len(batch)
         logger.warning(
             "reply queue %s %s; of %d outcome(s) %d are kept and sent again, the "
-            "others are on record, where their producer finds them when it asks again",
+            "others are on record, and their producer gets them when it asks again",
             road.reply_to,
             state,
             len(batch),
@@ -251,7 +251,7 @@ class ReplyOutbox:
         _hand_out(road, message, batch)
 
     def abort(self) -> None:
-        """Stop trying; what was not settled comes back."""
+        """Stop sending; unsettled deliveries come back."""
         for road in list(self._roads.values()):
             if road.sending is not None:
                 road.sending.cancel()
@@ -263,7 +263,7 @@ class ReplyOutbox:
 
 
 def _hand_out(road: _Road, message: Message, batch: list[_Ready]) -> None:
-    """Give each answer that did not go out, and that nothing else remembers, to who keeps it."""
+    """Give back each answer that was not sent and that nothing else remembers."""
     for answer in batch:
         if not answer.kept:
             answer.tell(None)

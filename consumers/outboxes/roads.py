@@ -1,10 +1,10 @@
 """
-Keep the ways of effects to a worker in place while it is connected.
+Keep the exchanges, queues and bindings of a worker in place while it is connected.
 
-A consumer hears when its queue is deleted. Of an exchange or a binding that is deleted nobody
-hears but the producers, who may not be permitted to mend it, and messages that come home from a
-delay level, which wait then. Binding again what is bound changes nothing, so the worker does it
-every few seconds; when that shows that something is missing, it declares everything.
+A consumer is told when its queue is deleted. Nobody is told when an exchange or a binding is
+deleted: producers notice it, but may not be permitted to declare it again, and messages that come
+home from a delay level wait. Binding again what is bound changes nothing, so the
+worker does it every few seconds. When that shows that something is missing, it declares everything.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ async def keep_roads(
     transport: Transport, topology: Topology, *, every_s: float = _EVERY_S
 ) -> None:
     """
-    Look after a topology until cancelled.
+    Check a topology and repair it, until cancelled.
 
     Args:
-        transport: An open one, which has declared it.
+        transport: An open transport that has declared it.
         topology: The worker's.
-        every_s: Seconds between two looks.
+        every_s: The time between two checks, in seconds.
     """
     loop = asyncio.get_running_loop()
     bindings = Topology(bindings=topology.bindings)
@@ -66,5 +66,5 @@ async def keep_roads(
                     extra={"action": "roads_refused"},
                 )
         except BrokerError:
-            # The connection is away; who keeps it says so.
+            # The connection is lost; the transport logs that.
             continue

@@ -1,9 +1,9 @@
 """
 The messages that end a delivery: an answer, a delayed copy, a dead letter.
 
-The order is what makes nothing get lost: first the broker confirms the new message (the answer,
-the delayed copy, the dead letter), only then is the old one settled. Whatever happens in between
-leaves two copies, never none.
+The order keeps every effect: first the broker confirms the new message (the answer, the delayed
+copy, the dead letter), only then is the old one settled. A crash in between leaves two copies,
+never none.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REDECLARE_WAIT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Road:
-    """Where a message goes, in words for the log."""
+    """Where a message is published, with words for the log."""
 
     exchange: str
     routing_key: str
@@ -40,15 +40,15 @@ class _Road:
 
 class Settlement:
     """
-    Publishes what must be out before a delivery is acknowledged.
+    Publishes what must be confirmed before a delivery is acknowledged.
 
     Args:
         transport: Where to publish.
         names: The namespace.
-        topology: What to declare again when a delay or dead queue has gone missing.
+        topology: What to declare again when a delay queue or the dead queue is missing.
         replies: Where answers are collected.
         counters: ``delayed``, ``parked`` and ``parked_<reason>``, ``roads_missing``.
-        watch: Hears of what waits for a permission.
+        watch: Hears of publishes that wait for a permission.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Settlement:
     def hand_on(
         self, level_ms: int, route: str, message: Message, settle: Callable[[], None]
     ) -> None:
-        """As ``delay``, while the worker leaves: what is not done by ``handed_on`` is given up."""
+        """``delay`` in the background, while the worker leaves; ``handed_on`` waits for it."""
         road = self._level(level_ms, route)
 
         async def run() -> None:
@@ -96,7 +96,7 @@ class Settlement:
         self._handing.append(asyncio.get_running_loop().create_task(run()))
 
     async def handed_on(self, timeout_s: float) -> None:
-        """Wait for what is handed on, but not for long."""
+        """Wait for what is handed on, for a limited time; then give the rest up."""
         if self._handing:
             await asyncio.wait(self._handing, timeout=timeout_s)
         for task in self._handing:
@@ -122,7 +122,7 @@ class Settlement:
         Send an outcome that was kept to its reply queue.
 
         Returns:
-            ``False`` while that does not exist, or takes nothing.
+            ``False`` while that queue does not exist, or takes nothing.
 
         Raises:
             TransportClosedError: When the worker has left.
@@ -146,7 +146,7 @@ class Settlement:
         return _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
 
     async def _publish_surely(self, road: _Road, message: Message) -> None:
-        """Publish where there must be a queue; when there is none, declare it and try again."""
+        """Publish to a queue that must exist; when it does not, declare it and try again."""
         while True:
             try:
                 await publish_until_known(
@@ -166,16 +166,16 @@ class Settlement:
         try:
             await self._transport.declare(self._topology)
         except TransportClosedError:
-            # The worker has left. Never settle: the original comes back to another one.
+            # The worker has left. Do not settle: another worker gets the original.
             raise
         except BrokerError as problem:
             logger.error("%s", problem, extra={"action": "declare_failed"})
         await asyncio.sleep(_REDECLARE_WAIT_S)
 
     async def drain(self) -> None:
-        """Wait until every answer is out."""
+        """Wait until every answer is sent."""
         await self.replies.drain()
 
     def abort(self) -> None:
-        """Stop trying; what was not settled comes back."""
+        """Stop sending; unsettled deliveries come back."""
         self.replies.abort()

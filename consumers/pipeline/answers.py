@@ -31,12 +31,12 @@ __all__ = [
     "to_caller",
 ]
 
-#: What a message of one answer adds to it.
+#: What a message adds to the one answer in it, in bytes.
 _LIST_BYTES = 8
 
 
 class Ready(NamedTuple):
-    """An outcome that can be sent: as an answer, as its bytes, and as its record."""
+    """An outcome that is ready to be sent: as an answer, as bytes, and as its record."""
 
     answer: Answer
     encoded: bytes
@@ -46,7 +46,7 @@ class Ready(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
     """
-    What a caller is told.
+    An answer that can be given now, with its parking when the effect was given up.
 
     Attributes:
         answer: The answer.
@@ -94,14 +94,14 @@ def to_caller(
     replayed: bool = False,
 ) -> Answer:
     """
-    The answer for whoever sent a message, who is found even when its body cannot be read.
+    The answer for the sender of a message, who is known even when the body cannot be read.
 
     Args:
         request: What was read of it, if it could be read.
         message: The message.
         result: ``{"Ok": …}`` or ``{"Err": …}``.
-        attempt: Which attempt gave it.
-        replayed: Whether it comes out of the journal.
+        attempt: The number of the attempt that gave the result.
+        replayed: Whether the result comes from the journal.
     """
     if request is not None:
         return Answer(
@@ -125,7 +125,7 @@ def ready_answer(
     recorded: bool,
 ) -> Ready | Park:
     """
-    An outcome as it is sent and recorded, or why it cannot be.
+    An outcome in the forms in which it is sent and recorded, or why it cannot be sent.
 
     Args:
         request: The effect.
@@ -149,8 +149,8 @@ def encoded_answer(answer: Answer, content_type: str, limit: int) -> bytes | Par
     The answer as bytes, or what to do when it cannot be sent.
 
     Args:
-        answer: What to say.
-        content_type: How.
+        answer: The answer.
+        content_type: Its encoding.
         limit: The largest body, in bytes.
     """
     try:

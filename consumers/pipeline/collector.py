@@ -1,10 +1,10 @@
 """
 The collector: what the broker gave up on gets another chance, a limited number of times.
 
-The broker moves a message to limbo when it came back too often without being settled. That can be
-an effect that kills its worker, or an innocent one that was in flight while the network failed
-twenty times. So it is counted and sent home over the shortest delay; past ``max_crashes`` it is
-parked as *crash_looping*, and whoever waits for it is told.
+The broker moves a message to limbo when it came back too often without being settled. The cause
+may be an effect that kills its worker, or a network that failed again and again while a harmless
+effect was in flight. So each visit is counted, and the message is sent home over the shortest
+delay. Past ``max_crashes`` the effect is parked as *crash_looping*, and its caller is told.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from effectmq.protocol.messages.request import Request
 
 __all__ = ["LIMBO_HANDLER", "LIMBO_PREFETCH", "collect"]
 
-#: Collecting is publishing and settling; a few at a time are plenty.
+#: Collecting only publishes and settles, so a few at a time are enough.
 LIMBO_PREFETCH = 16
 
 
@@ -31,17 +31,17 @@ def _refuse(command: object) -> object:
     raise RejectEffectError("effectmq_limbo", "effects are sent home from limbo, not run there")
 
 
-#: Nothing runs in limbo; its route has a handler all the same.
+#: Nothing runs in limbo, but a route needs a handler.
 LIMBO_HANDLER = FunctionHandler("limbo", _refuse, wants_context=False)
 
 
 def collect(job: Job) -> Coroutine[object, object, None]:
-    """Carry one message out of limbo: home, or to the dead letters."""
+    """Take one message out of limbo: home, or to the dead letters."""
     return carry_out(job, look, give_up)
 
 
 async def look(job: Job) -> End | None:
-    """Answer what is finished; the rest goes home, or is given up."""
+    """Answer what is finished; send the rest home, or give it up."""
     request = await read_request_of(job)
     if not isinstance(request, Request):
         return request
@@ -54,17 +54,17 @@ async def look(job: Job) -> End | None:
     if isinstance(found, Recorded):
         return replay(job, found)
     action = next_chance(job)
-    # Without a claim: whoever takes it next must still see that its lease ran out. Only who gives
-    # it up has to have the lease, to write that down.
+    # Without a claim: the next worker must still see that the lease ran out. Only giving up needs
+    # the lease, to record it.
     return action if isinstance(action, Delay) else None
 
 
 def next_chance(job: Job) -> Delay | Park:
-    """Home again, while it has not been here too often."""
+    """Send it home again, unless it has been here too often."""
     settings = job.route.settings
     return after_crash(job.known, max_crashes=settings.max_crashes, levels_ms=job.route.levels_ms)
 
 
 async def give_up(job: Job) -> End:
-    """The lease is ours: say that it is given up."""
+    """Give the effect up; this worker has the lease."""
     return next_chance(job)

@@ -1,7 +1,7 @@
 """
 How a delivery ends: recorded, told, and settled, in this order.
 
-A message that could not even be read ends here as well: parked, its sender told as far as its
+A message that could not be read ends here as well: it is parked, and its sender is told when the
 headers say who that is.
 """
 
@@ -46,16 +46,16 @@ __all__ = ["End", "conclude"]
 
 logger = logging.getLogger("effectmq.worker")
 
-#: What a delivery comes to.
+#: How a delivery ends.
 End = RuntimeEffectOutcome | Park | Delay | KnownAnswer | Postpone | Oversize | KeptOutcome
 
 
 def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
     """
-    Do what a delivery comes to, and settle it.
+    Carry out the end of a delivery, and settle it.
 
     Raises:
-        LeaseLostError: When awaited, if it is not this worker's to end.
+        LeaseLostError: When awaited, if this worker no longer has the right to end it.
     """
     match end:
         case Delay():
@@ -78,7 +78,7 @@ def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
 
 
 async def give(job: Job, outcome: RuntimeEffectOutcome) -> None:
-    """Record an outcome, then answer with it."""
+    """Record an outcome, then send it."""
     route, message = job.route, job.delivery.message
     limits = route.limits
     if route.bodies is not None:
@@ -86,7 +86,7 @@ async def give(job: Job, outcome: RuntimeEffectOutcome) -> None:
     request = job.request or job.known
     ready = ready_answer(request, message, outcome, limits, recorded=route.leases.kept)
     if isinstance(ready, Park) and isinstance(outcome, RuntimeEffectOutcomeToolCall):
-        # A tool's failure is an outcome: that its result cannot be sent is one, too.
+        # For a tool, a result that cannot be sent is a failure, and that is an outcome, too.
         for shorter in without_result(outcome, ready.message):
             if isinstance(ready, Park):
                 ready = ready_answer(request, message, shorter, limits, recorded=route.leases.kept)
@@ -125,7 +125,7 @@ async def record(
         The number of the parking; 0 when it is none, or when nothing is recorded.
 
     Raises:
-        LeaseLostError: When somebody else has recorded another end, or will.
+        LeaseLostError: When another worker has recorded another end, or will.
     """
     lease, request = job.lease, job.request
     if lease is None or request is None:
@@ -147,7 +147,7 @@ async def record(
 
 
 async def reply(job: Job, told: KnownAnswer) -> None:
-    """Publish the dead letter of what was given up, if it may not be out; then answer."""
+    """Publish the dead letter of a parking, if it may not be out; then answer."""
     if told.park_reason:
         await post(job, told)
     await answer(job, told.answer)
@@ -175,7 +175,7 @@ async def post(job: Job, told: KnownAnswer) -> None:
 
 
 async def answer(job: Job, told: Answer, encoded: bytes | None = None) -> None:
-    """Answer, if anybody wants to know, and those that follow as well; then settle."""
+    """Answer the caller, if there is one, and the followers; then settle."""
     message = job.delivery.message
     if encoded is None:
         limits = answer_limits(job.route.bodies, message, job.route.limits)
@@ -183,7 +183,7 @@ async def answer(job: Job, told: Answer, encoded: bytes | None = None) -> None:
         if isinstance(ready, bytes):
             encoded = ready
         elif told.failed:
-            # It is parked already; only telling its caller cannot be done.
+            # It is parked already; only its caller cannot be told.
             note_unsendable(job, ready)
         else:
             await park(job, ready)
@@ -198,7 +198,7 @@ async def answer(job: Job, told: Answer, encoded: bytes | None = None) -> None:
 
 
 def sent(job: Job, told: Answer, encoded: bytes) -> asyncio.Future[Message | None]:
-    """Send an answer; gives it back when its reply queue is away and nothing else remembers it."""
+    """Send an answer; gives its message when it has no reply queue and must be kept."""
     route, message, request = job.route, job.delivery.message, job.request
     fetches = request is not None and accepts_out_of_line(request.message)
     job.stage = Stage.SENDING
@@ -208,13 +208,13 @@ def sent(job: Job, told: Answer, encoded: bytes) -> asyncio.Future[Message | Non
         encoded,
         told.effect_id,
         out_of_line=told.hash if fetches else "",
-        # From the journal, or as a dead letter, it can be had without its reply.
+        # The outcome is in the journal or in a dead letter, so this message need not be kept.
         keep=not route.leases.kept and not told.failed,
     )
 
 
 def note_unsendable(job: Job, why: Park) -> None:
-    """Count and log it."""
+    """Count and log an error that its caller cannot be told."""
     job.route.counters["replies_unsendable"] += 1
     logger.error(
         "effect %s: its caller cannot be told that it failed: %s",
@@ -228,12 +228,12 @@ def note_unsendable(job: Job, why: Park) -> None:
 
 
 async def delay(job: Job, action: Delay) -> None:
-    """Let go of the lease, then send a copy to wait, so that its next holder is sure."""
+    """Release the lease first, then publish the copy: its next holder must find it free."""
     fixed_ms = job.known.due_ms
     request = job.request = job.known.changed(action.headers)
     job.told = action
     if job.lease is not None:
-        # A moment that was fixed before stays what it is, and does not move with every hop.
+        # A due time that was fixed before stays; it does not move with every hop.
         kept = request.due_ms and request.due_ms == fixed_ms
         await release(job, None if kept else _due_in_ms(job, action))
     job.tell(action)
@@ -247,10 +247,10 @@ def _due_in_ms(job: Job, action: Delay) -> int:
 
 async def release(job: Job, due_in_ms: int | None) -> None:
     """
-    Let go of the lease until it is due; ``None`` for the moment that was fixed before.
+    Release the lease until the effect is due; ``None`` keeps the due time that was fixed before.
 
     Raises:
-        LeaseLostError: When it was ours no longer.
+        LeaseLostError: When this worker no longer held it.
     """
     lease = job.lease
     if lease is None:
@@ -266,7 +266,7 @@ async def release(job: Job, due_in_ms: int | None) -> None:
 
 
 async def publish_delayed(job: Job, level_ms: int, message: Message) -> None:
-    """Send a message home over a delay level; then settle."""
+    """Publish a message to a delay level, which brings it home; then settle."""
     job.stage = Stage.SENDING
     await job.route.settlement.delay(level_ms, job.home, message)
     job.delivery.ack()
@@ -280,7 +280,7 @@ async def postpone(job: Job, unread: Postpone) -> None:
 
 
 async def turn_away(job: Job, oversize: Oversize) -> None:
-    """Too large to publish again: the broker dead-letters it as it is."""
+    """Tell the sender that the message is too large; the broker dead-letters it unchanged."""
     route, message = job.route, job.delivery.message
     route.counters["rejected_oversize"] += 1
     logger.error(
@@ -292,7 +292,7 @@ async def turn_away(job: Job, oversize: Oversize) -> None:
     )
     told = to_caller(None, message, error_of(oversize.why))
     encoded = encoded_answer(told, content_type_of(message), route.limits.max_body_bytes)
-    # What comes from limbo was told when it was on its queue.
+    # The sender of a message from limbo was told when it was on its own queue.
     if message.reply_to and not job.from_limbo and isinstance(encoded, bytes):
         await sent(job, told, encoded)
     job.delivery.reject()
@@ -302,7 +302,7 @@ async def turn_away(job: Job, oversize: Oversize) -> None:
 
 
 async def deliver(job: Job) -> None:
-    """Send an outcome that was kept; while its reply queue is away it is kept on."""
+    """Send an outcome that was kept; keep it on while its reply queue is missing."""
     job.stage = Stage.SENDING
     if await job.route.settlement.deliver(job.delivery.message):
         job.delivery.ack()
@@ -311,7 +311,7 @@ async def deliver(job: Job) -> None:
 
 
 async def keep(job: Job, message: Message) -> None:
-    """An outcome has no reply queue: send it again later, or park it with itself inside."""
+    """Keep an outcome without a reply queue: send it again later, or park it with itself inside."""
     route = job.route
     step = after_undelivered(
         message,

@@ -1,5 +1,5 @@
 """
-Effects that this process is busy with, so that the same one is not run twice side by side.
+Effects that run in this process, so that the same effect does not run twice at a time.
 
 The same effect arrives again while it runs: it was submitted twice at once, or the connection was
 lost and the broker gave it out again. The second arrival waits for the first and is answered with
@@ -18,7 +18,7 @@ J = TypeVar("J")
 
 
 class InFlight(Generic[J]):
-    """Which job leads for which effect."""
+    """A table of the job that leads for each effect."""
 
     def __init__(self) -> None:
         self._leaders: dict[Identity, J] = {}
@@ -31,6 +31,6 @@ class InFlight(Generic[J]):
         return self._leaders.setdefault(identity, job)
 
     def release(self, identity: Identity, job: J) -> None:
-        """The job has settled; the next arrival leads again."""
+        """Forget a job that has settled; the next arrival leads again."""
         if self._leaders.get(identity) is job:
             del self._leaders[identity]

@@ -1,8 +1,8 @@
 """
-One delivery on its way through a worker: what is known of it, and where it waits.
+One delivery on its way through a worker: its state, and where it waits.
 
-The way itself is ``road.carry_out``. A job only has the state, and what can happen to it from
-outside while it waits: its lease is lost, another job tells it an answer, the worker leaves.
+``road.carry_out`` is the way itself. A job holds the state, and what can happen to it from outside
+while it waits: its lease is lost, another job tells it an answer, the worker leaves.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ __all__ = ["Job", "LeaseLostError", "Stage", "Told", "Wake"]
 
 logger = logging.getLogger("effectmq.worker")
 
-#: What a job tells those that follow it: the answer, how long to wait, or to look for themselves.
+#: What a job tells its followers: the answer, how long to wait, or ``None`` to look for themselves.
 Told = Answer | Delay | None
 
 
 class Wake(Protocol):
-    """Ends a wait, once."""
+    """A function that ends a wait; only its first call counts."""
 
     def __call__(self, told: object = None, /) -> None:
-        """Give this to who waits."""
+        """End the wait with this result."""
         ...
 
 
 class LeaseLostError(Exception):
-    """Somebody else has the effect now, or it was cancelled: the journal's record decides."""
+    """Another worker has the effect now, or it was cancelled: the journal's record decides."""
 
 
 class Stage(Enum):
-    """Where a job is. What it means that the worker leaves depends on it."""
+    """Where a job is. It decides what happens when the worker leaves."""
 
     READING = "its body is fetched"
     FOLLOWING = "another job of this process runs the same effect"
@@ -68,24 +68,24 @@ class Job:
     Args:
         route: What all jobs of one route share.
         delivery: What arrived.
-        from_limbo: Whether the broker had given up on it.
+        from_limbo: Whether it came from limbo.
 
     Attributes:
         stage: Where it is.
         request: The effect, once it has been read, with every count that is known by now.
         lease: The right to run it, while this worker has it.
-        granted: What the journal knew when it gave the lease.
+        granted: The journal's answer to the claim.
         attempt: The handler's run, while it runs.
-        told: What it has come to, for other deliveries of the same effect.
-        followers: These deliveries.
+        told: The end of the effect, as other deliveries of the same effect are told.
+        followers: The jobs of these deliveries.
         due: Its due time, by a clock that does not jump; ``None`` while it waits for none.
         begun: Whether the journal knows that its body has begun.
         polls: How often another worker was found to have the lease.
         held_before: How often this process had the message before.
         suspect: Whether it is in quarantine, or waits for its turn there.
-        refused: Whether the journal has refused to take how it goes on.
-        defective: Whether something raised where nothing may.
-        left: Whether it was told to stop here, because the worker leaves.
+        refused: Whether the journal has refused to record how the effect goes on.
+        defective: Whether there was an error where none is expected.
+        left: Whether it was told to stop, because the worker leaves.
         task: What carries it out.
     """
 
@@ -130,7 +130,7 @@ class Job:
         self._waiter: asyncio.Future[object] | None = None
 
     def start(self, road: Callable[[Job], Coroutine[object, object, None]]) -> None:
-        """Set out; the job ends by itself."""
+        """Start the task of the job; the job ends by itself."""
         self.route.jobs.add(self)
         self.task: asyncio.Task[None] = self.route.loop.create_task(road(self))
 
@@ -169,11 +169,11 @@ class Job:
 
     async def wait(self, arrange: Callable[[Wake], object], stage: Stage = Stage.WAITING) -> object:
         """
-        Wait where nothing is lost when the worker leaves.
+        Wait at a point where nothing is lost when the worker leaves.
 
         Args:
-            arrange: Called at once with what ends the wait. A timer that it returns is cancelled
-                when the wait ends in another way.
+            arrange: Called at once with the function that ends the wait. If it returns a timer,
+                that is cancelled when the wait ends in another way.
             stage: What it waits for.
 
         Returns:
@@ -181,7 +181,7 @@ class Job:
 
         Raises:
             LeaseLostError: When the lease is lost meanwhile.
-            LeftError: When the worker leaves already.
+            LeftError: When the worker is leaving.
         """
         if self.route.leaving:
             self.leave()
@@ -204,21 +204,21 @@ class Job:
             if isinstance(arranged, asyncio.TimerHandle):
                 arranged.cancel()
         if self.lease is not lease:
-            # The wait had ended already, and yet this goes on only a turn of the loop later.
+            # The wait had ended already, but this code continues one turn of the loop later.
             raise LeaseLostError
         return told
 
     async def sleep(self, wait_s: float) -> None:
-        """Wait so long, in seconds; as ``wait``."""
+        """Wait for so many seconds; see ``wait``."""
         await self.wait(lambda wake: self.route.loop.call_later(wait_s, wake))
 
     async def follow(self, leader: Job) -> Told:
-        """Wait for what another job tells that runs the same effect."""
+        """Wait for what the leading job of the same effect tells."""
         told = await self.wait(lambda _: leader.followers.append(self), Stage.FOLLOWING)
         return told if isinstance(told, (Answer, Delay)) else None
 
     def tell(self, told: Told) -> None:
-        """Let those that follow know what the effect has come to."""
+        """Tell the followers how the effect ended."""
         self.told = told
         followers, self.followers = self.followers, []
         for follower in followers:
@@ -242,25 +242,25 @@ class Job:
             self.due.note(due_ms, self.route)
 
     def by_its_clock(self, request: Request) -> Request:
-        """The effect, its due time where the wall clock has it by now."""
+        """The effect, with its due time moved along with the wall clock."""
         self.due = self.due or Due()
         self.request = self.due.moved(request, self.route)
         return self.request
 
     def drop(self) -> Lease | None:
-        """The lease is given up, or is lost; gives what it was."""
+        """Forget the lease, which was given up or lost; returns it."""
         lease, self.lease = self.lease, None
         if lease is not None:
             self.route.leases.unwatch(lease)
         return lease
 
     def _lost(self) -> None:
-        """Somebody else has the effect now, or it was cancelled: the journal knows."""
+        """Another worker has the effect now, or it was cancelled: the journal knows."""
         self.lease = None
         if self.route.leaving:
             return
         logger.warning(
-            "the lease of effect %s is lost; what it gives here is discarded",
+            "the lease of effect %s is lost; the result of this run is discarded",
             self.effect_id,
             extra={"action": "lease_lost", "effect_id": self.effect_id},
         )
@@ -272,23 +272,23 @@ class Job:
     # The end -----------------------------------------------------------------------------------
 
     def leave_quarantine(self) -> None:
-        """Let the others begin again, if they were kept away for this one."""
+        """Let other effects begin again, if this one kept them waiting."""
         if self.suspect:
             self.suspect = False
             self.route.quarantine.leave(self)
 
     def end(self) -> None:
-        """Nothing is left to do."""
+        """End the job: give back what it still holds."""
         route = self.route
         if self.lease is not None:
-            # Left in the middle. Nobody is to renew a lease for a job that is gone.
+            # It was stopped in the middle: no lease may be renewed for a job that is gone.
             route.leases.unwatch(self.lease)
             route.leases.abandon(self.lease)
             self.lease = None
         if self.suspect:
             self.leave_quarantine()
         if self.followers:
-            # It came to nothing that could be told.
+            # There is no end to tell.
             self.tell(None)
         if route.witnesses is not None:
             route.witnesses.settle(self.delivery.message)
@@ -297,9 +297,11 @@ class Job:
         route.discard(self)
 
     def leave(self) -> None:
-        """The worker shuts down and time is up: stop here and leave the effect unsettled."""
+        """
+        The worker shuts down and its grace is over: stop here, and leave the effect unsettled.
+        """
         if self.attempt is not None and self.attempt.over:
-            # What it gave is told in one of the next turns of the loop.
+            # Its result is told in one of the next turns of the loop.
             return
         self.left = True
         leases = self.route.leases
@@ -316,10 +318,9 @@ class Job:
 
     def _hand_on(self) -> None:
         """
-        Without a journal: send the effect home, because what just comes back counts as a death.
+        Without a journal: send the effect home, because coming back unsettled counts as a death.
 
-        When even that cannot be done in time, it just comes back. What is in limbo is counted
-        there.
+        When there is no time for that, it comes back unsettled. What is in limbo is counted there.
         """
         if self.request is None or self.from_limbo or self.stage is Stage.SENDING:
             return
@@ -329,9 +330,9 @@ class Job:
 
     @property
     def cancelled(self) -> bool:
-        """Whether its task is being cancelled, and not only something that it waits for."""
+        """Whether the job's own task is being cancelled, not only something that it waits for."""
         return self.task.cancelling() > 0
 
     def abort(self) -> None:
-        """Wait for nothing more; the connection and the stores are closed."""
+        """End all waits; the connection and the stores are closed."""
         self.task.cancel()

@@ -1,10 +1,10 @@
 """
-The leases of a worker that has a journal, which is asked for as long as it takes to get an answer.
+The leases of a worker that has a journal. A question to the journal is repeated until it answers.
 
 A journal that is unavailable is asked again, less and less often up to a limit, because nothing may
 run unclaimed and nothing may be acknowledged unrecorded. Deliveries that wait for it stay
 unsettled, so a worker whose journal is gone stops taking new ones by itself. Any other failure is
-not asked again: it would come back for ever. It is raised, and the job gives the effect up.
+not retried, because it would come again. It is raised, and the job gives the effect up.
 
 Leases are renewed for all effects together, a few times within each lease. An effect whose lease
 was lost, to another worker or to a cancel, is told at once.
@@ -51,7 +51,7 @@ logger = logging.getLogger("effectmq.worker")
 
 A = TypeVar("A")
 
-#: Between two tries to reach a journal that did not answer, in seconds.
+#: The pause before a journal that did not answer is asked again, in seconds.
 _AGAIN_S = 0.5
 _AGAIN_MAX_S = 5.0
 _DOUBLINGS = 10
@@ -65,7 +65,7 @@ class JournalLeases:
     The leases of one worker, from its journal.
 
     Args:
-        journal: Open.
+        journal: An open journal.
         worker: This worker's name, for people who look at the journal.
         lease_ms: How long a lease lasts without being renewed.
         strict: Never grant a claim.
@@ -84,7 +84,7 @@ class JournalLeases:
         strict: bool = False,
     ) -> None:
         self._journal = journal
-        # A name that no database keeps would be the end of every effect that it claims.
+        # A name that no database can keep would fail every claim.
         self._worker = printable(worker, _MAX_NAME)
         self._lease_ms = lease_ms
         self._strict = strict
@@ -97,7 +97,7 @@ class JournalLeases:
         self._left = False
         self._down_since: float | None = None
         self._problem = ""
-        #: What waits for an answer of the journal; not what waits to ask it again.
+        #: The questions under way to the journal; not those that wait to be asked again.
         self._asked: set[asyncio.Future[Any]] = set()
         self._said: set[asyncio.Task[None]] = set()
         self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
@@ -108,19 +108,19 @@ class JournalLeases:
 
     @property
     def down(self) -> str:
-        """What the journal said when it did not answer the last time; empty when it did."""
+        """The journal's error when it did not answer the last time; empty when it did."""
         return self._problem if self._down_since is not None else ""
 
     async def leave(self, timeout_s: float) -> None:
         """
-        Renew no more, and wait for what was asked; then ask no more.
+        Stop renewing, wait for the questions under way, then ask no more.
 
         Args:
-            timeout_s: What a journal that does not answer may take of the way out, in seconds.
+            timeout_s: How long to wait at most for a journal that does not answer, in seconds.
         """
         self._renewing.cancel()
         self._watched.clear()
-        # What was said last is asked in the next turn of the loop.
+        # The last questions are asked in the next turn of the loop.
         await asyncio.sleep(0)
         try:
             with suppress(TimeoutError):
@@ -136,7 +136,7 @@ class JournalLeases:
 
     async def _ask(self, ask: Callable[[], asyncio.Future[A]]) -> A:
         """
-        The answer of the journal, however long it is unavailable.
+        The journal's answer, after any time for which the journal is unavailable.
 
         Raises:
             JournalRefusalError: When asking again would give the same.
@@ -171,7 +171,7 @@ class JournalLeases:
         raise LeftError
 
     def _refused(self, problem: Exception) -> asyncio.Future[Any]:
-        """The answer of a journal that refuses what it is asked before it is asked."""
+        """A failed answer, for a journal that raised before it was asked."""
         refused: asyncio.Future[Any] = self._loop.create_future()
         refused.set_exception(raisable(problem))
         return refused
@@ -181,7 +181,7 @@ class JournalLeases:
         ask: Callable[[], asyncio.Future[Accepted | Lost]],
         then: Callable[[Accepted | Lost | None], None] | None = None,
     ) -> None:
-        """Tell the journal something; ``then`` hears its answer, or ``None`` when it refuses."""
+        """Tell the journal something; ``then`` gets its answer, or ``None`` when it refuses."""
 
         async def said() -> None:
             answer: Accepted | Lost | None = None
@@ -221,7 +221,7 @@ class JournalLeases:
     def _note_failed(self, problem: Exception) -> None:
         self._counters["journal_refusals"] += 1
         logger.error(
-            "the journal does not take what an effect asks of it: %s",
+            "the journal refused a request for an effect, and would refuse it again: %s",
             describe(problem),
             exc_info=problem if verdict_of(problem) == "defect" else None,
             extra={"action": "journal_refusal"},
@@ -276,7 +276,7 @@ class JournalLeases:
         self._say(partial(self._journal.hand_back, Abandon(lease.identity, lease.fence)))
 
     def posted(self, identity: Identity, parks: int) -> None:
-        """The dead letter of this parking is out."""
+        """Record that the dead letter of this parking is out."""
         self._say(partial(self._journal.hand_back, Letter(identity, parks)))
 
     def look(self, request: Request) -> Coroutine[object, object, Look]:
@@ -290,31 +290,31 @@ class JournalLeases:
         self._watched[lease.identity] = lease, on_lost
 
     def unwatch(self, lease: Lease) -> None:
-        """The lease has been given up, or is lost."""
+        """Stop renewing a lease that was given up or lost."""
         watched = self._watched.get(lease.identity)
         if watched is not None and watched[0] == lease:
             del self._watched[lease.identity]
 
     def check(self, identity: Identity) -> None:
-        """Somebody says that this lease is lost: find out now."""
+        """Find out now whether this lease is lost, because a notice says so."""
         watched = self._watched.get(identity)
         if watched is not None:
             self._renew(watched[0])
 
     def confirm(self, lease: Lease, then: Callable[[bool], None]) -> None:
-        """Find out whether the lease is still ours."""
+        """Find out whether this worker still holds the lease."""
         said = Renew(lease.identity, lease.fence, self._lease_ms)
 
         def renewed(answer: Accepted | Lost | None) -> None:
             if isinstance(answer, Lost):
                 self._lost(lease)
-            # When that cannot be asked at all, the fence decides at the end.
+            # When the journal cannot be asked, the fence decides at the end.
             then(not isinstance(answer, Lost))
 
         self._say(partial(self._journal.hand_back, said), renewed)
 
     def _renew_all(self) -> None:
-        # First of all: whatever becomes of this round, there is a next one.
+        # First: whatever happens in this round, there is a next one.
         self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
         for lease, _ in list(self._watched.values()):
             self._renew(lease)
@@ -331,12 +331,12 @@ class JournalLeases:
             elif self._left:
                 return
             elif verdict_of(problem) == "unavailable":
-                # Whoever holds the lease will ask for more, and find out when it is over.
+                # The job asks the journal again later, and learns then when its lease is over.
                 self._note_down(problem)
             else:
                 self._note_failed(problem)
 
-        # One that fails is not repeated by itself: the next round asks again.
+        # A renewal that fails is not repeated: the next round asks again.
         try:
             asked = self._journal.hand_back(said)
         except Exception as problem:
@@ -354,10 +354,10 @@ class JournalLeases:
 
 def _told(asked: asyncio.Future[A], raised: BaseException) -> Exception:
     """
-    What the journal answered with, when waiting for it raised.
+    The journal's error, when waiting for its answer raised.
 
     Raises:
-        BaseException: When it was not the journal that raised: whoever asked is cancelled.
+        BaseException: When the journal did not raise it: the task that asked is being cancelled.
     """
     task = asyncio.current_task()
     ours = task is not None and task.cancelling()
@@ -368,9 +368,9 @@ def _told(asked: asyncio.Future[A], raised: BaseException) -> Exception:
 
 
 def _problem_of(future: asyncio.Future[A]) -> Exception | None:
-    """What it failed with, in a form that can be handed on."""
+    """The error of a future, as an exception that can be raised again; ``None`` for none."""
     problem = asyncio.CancelledError() if future.cancelled() else future.exception()
     if problem is None or isinstance(problem, Exception):
         return problem
-    # As it is, it would pass for the end of the loop or of a task.
+    # Raised as it is, it would end the loop or a task.
     return DatabaseUnavailableError(f"the journal was interrupted: {describe(problem)}")

@@ -1,8 +1,8 @@
 """
-What a job asks of the journal: the port, and what it is without one.
+The port through which a job asks the journal, and its adapter for workers without a journal.
 
-``Leases`` is what a job talks to: claim, finish, release. ``journal_leases`` asks a journal.
-``NoLeases`` is the same without one: everything is granted, nothing is remembered.
+``Leases`` is the port: claim, finish, release. ``journal_leases`` asks a journal. ``NoLeases``
+grants everything and remembers nothing.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["JournalRefusalError", "Lease", "Leases", "LeftError", "NoLeases"]
 
 
 class LeftError(Exception):
-    """The worker leaves: the delivery stays unsettled, and the effect goes to another worker."""
+    """The worker is leaving: the delivery stays unsettled, and another worker gets the effect."""
 
 
 class JournalRefusalError(Exception):
     """
-    The journal does not take what it is told, and would not if it were told again.
+    The journal refused what it was told, and would refuse it again.
 
     Args:
-        problem: What it raised.
+        problem: The journal's error.
     """
 
     def __init__(self, problem: Exception) -> None:
@@ -59,20 +59,20 @@ class Lease:
 
 class Leases(Protocol):
     """
-    What a job asks of the journal.
+    The port through which a job asks the journal.
 
-    What is awaited raises ``JournalRefusalError`` when asking again would give the same, and
+    An awaitable raises ``JournalRefusalError`` when asking again would give the same, and
     ``LeftError`` when the worker has left.
     """
 
     @property
     def kept(self) -> bool:
-        """Whether anything is remembered at all."""
+        """Whether outcomes are remembered at all."""
         ...
 
     @property
     def down(self) -> str:
-        """What the journal said when it did not answer the last time; empty when it did."""
+        """The journal's error when it did not answer the last time; empty when it did."""
         ...
 
     def claim(
@@ -82,45 +82,49 @@ class Leases(Protocol):
         ...
 
     def watch(self, lease: Lease, on_lost: Callable[[], None]) -> None:
-        """Keep the lease renewed; ``on_lost`` when somebody else has the effect now."""
+        """Keep the lease renewed; ``on_lost`` is called when another worker has the effect."""
         ...
 
     def unwatch(self, lease: Lease) -> None:
-        """The lease has been given up, or is lost."""
+        """Stop renewing a lease that was given up or lost."""
         ...
 
     def check(self, identity: Identity) -> None:
-        """Somebody says that this lease is lost: find out now."""
+        """Find out now whether this lease is lost, because a notice says so."""
         ...
 
     def confirm(self, lease: Lease, then: Callable[[bool], None]) -> None:
-        """Find out whether the lease is still ours; ``on_lost`` comes first when it is not."""
+        """
+        Find out whether this worker still holds the lease; if not, ``on_lost`` is called first.
+        """
         ...
 
     def finish(self, said: Record) -> Awaitable[Accepted | Lost]:
-        """Record how it ended; durable when it is answered."""
+        """Record how the effect ended; durable when it answers."""
         ...
 
     def release(
         self, lease: Lease, attempts: int, due_in_ms: int | None
     ) -> Awaitable[Accepted | Lost]:
-        """Let go of it until it is due; ``None`` for the moment that was fixed before."""
+        """
+        Release the lease until the effect is due; ``None`` for the due time that was fixed before.
+        """
         ...
 
     def begin(self, lease: Lease) -> Awaitable[Accepted | Lost]:
-        """Say that its body begins now; durable when it is answered."""
+        """Record that the body begins now; durable when it answers."""
         ...
 
     def hand_back(self, lease: Lease, attempts: int) -> None:
-        """Leave before a body has begun: whoever is next need not count this worker."""
+        """Give the lease back before a body has begun, so that it counts as no death."""
         ...
 
     def abandon(self, lease: Lease) -> None:
-        """Leave while a body may be half done: the lease ends now."""
+        """End the lease now, on leaving while a body may be half done."""
         ...
 
     def posted(self, identity: Identity, parks: int) -> None:
-        """The dead letter of this parking is out."""
+        """Record that the dead letter of this parking is out."""
         ...
 
     def look(self, request: Request) -> Awaitable[Look]:
@@ -129,7 +133,7 @@ class Leases(Protocol):
 
 
 class NoLeases:
-    """No journal: bodies may run again after a crash, outcomes are not remembered."""
+    """The leases without a journal: bodies may run again after a crash, outcomes are forgotten."""
 
     kept = False
     down = ""
@@ -137,7 +141,7 @@ class NoLeases:
     async def claim(
         self, request: Request, on_uncertain: Callable[[Request], WhenDoubtful]
     ) -> ClaimAnswer:
-        """Granted."""
+        """Grant it."""
         return Granted(0, request.attempt)
 
     def watch(self, lease: Lease, on_lost: Callable[[], None]) -> None:
@@ -158,21 +162,21 @@ class NoLeases:
         return Accepted()
 
     async def release(self, lease: Lease, attempts: int, due_in_ms: int | None) -> Accepted | Lost:
-        """Go on."""
+        """Accept it."""
         return Accepted()
 
     async def begin(self, lease: Lease) -> Accepted | Lost:
-        """Go on."""
+        """Accept it."""
         return Accepted()
 
     def hand_back(self, lease: Lease, attempts: int) -> None:
-        """Nobody has to know."""
+        """Do nothing: nothing is recorded."""
 
     def abandon(self, lease: Lease) -> None:
-        """Nobody has to know."""
+        """Do nothing: nothing is recorded."""
 
     def posted(self, identity: Identity, parks: int) -> None:
-        """Nobody has to know."""
+        """Do nothing: nothing is recorded."""
 
     async def look(self, request: Request) -> Look:
         """Nothing is known."""

@@ -12,14 +12,14 @@ The road of one delivery, from arrival to settlement.
       │         └─ recorded: answer from the record; busy: look again
       └─ cannot be read, or runs here already: conclude
 
-Each part gives an *end*, which says what the delivery comes to, or ``None`` to go on with the next
-part. What to do is decided in ``decisions.delivery`` and in the journal's rules, which know nothing
-of connections; the parts only do it.
+Each part returns an *end*, which says how the delivery ends, or ``None`` to go on with the next
+part. ``decisions.delivery`` and the journal's rules decide what to do and know nothing of
+connections; the parts carry it out.
 
 A job whose connection was lost goes on: the effect finishes and is answered, and settling the
-stale delivery does nothing. The broker gives the message out again, and the copy follows the job
-that is running or is answered by its own run. A job whose *lease* was lost does not: its result is
-discarded, and the answer is the one that stands in the journal.
+stale delivery does nothing. The broker delivers the message again, and the copy follows the job
+that is running, or is answered by its own run. A job whose *lease* was lost does not go on: its
+result is discarded, and the answer is the one in the journal.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ Work = Callable[[Job], Awaitable[End]]
 
 
 async def read_request_of(job: Job) -> Request | End:
-    """The effect that has arrived, or what a message that is none comes to."""
+    """The effect that has arrived, or the end of a message that cannot be read."""
     reached("after_deliver")
     route, message = job.route, job.delivery.message
     route.counters["delivered"] += 1
@@ -83,12 +83,12 @@ async def read_request_of(job: Job) -> Request | End:
 
 
 async def arrive(job: Job) -> End | None:
-    """Read it; then lead for the effect in this process, or follow whoever does."""
+    """Read it; then lead for the effect in this process, or follow the job that leads."""
     request = await read_request_of(job)
     if not isinstance(request, Request):
         return request
     if request.kind != job.route.kind:
-        # By the queue, not by the key: a binding of somebody's own may bring anything here.
+        # By the queue, not by the routing key: somebody's own binding may bring anything here.
         return misrouted(request, job.route.kind)
     leader = job.route.inflight.lead(request.identity, job)
     while leader is not job:
@@ -99,7 +99,7 @@ async def arrive(job: Job) -> End | None:
         if isinstance(told, Answer):
             return KnownAnswer(told)
         if told is not None:
-            # Wait as it does, and know of the same deaths.
+            # Wait as the leader does, and know of the same deaths.
             deaths = max(request.deaths, leader.known.deaths)
             job.request = replace(request, deaths=deaths)
             return told
@@ -110,7 +110,7 @@ async def arrive(job: Job) -> End | None:
 
 
 def conflict(job: Job, known_hash: str, known_envelope: str) -> Park:
-    """Another effect has this name."""
+    """Park an effect whose replay key belongs to another effect already."""
     request = job.known
     job.route.counters["conflicts"] += 1
     sentence = mismatch_sentence(
@@ -128,15 +128,16 @@ def conflict(job: Job, known_hash: str, known_envelope: str) -> Park:
 
 
 async def claim(job: Job) -> End | None:
-    """Get the right to run it; ``None`` when this worker has it."""
+    """Claim the effect; ``None`` when this worker may run it."""
     route = job.route
     while True:
         if job.suspect:
             job.leave_quarantine()
         if route.quarantine.closed and not route.leaving:
-            # Somebody has its last chance: begin later, and have no part in what happens now.
+            # A suspect runs alone now: begin later, so that its death is not this effect's death.
             if job.known.deaths and not route.leases.kept:
-                # What is only in our hands is counted when we die, and this one has been already.
+                # Without a journal, a dying worker adds a death to all that it holds. This effect
+                # has one already, so it waits outside of the worker.
                 return step_aside(job)
             await job.wait(route.quarantine.hold)
             continue
@@ -162,7 +163,7 @@ async def claim(job: Job) -> End | None:
 
 
 def take(job: Job, request: Request, granted: Granted) -> None:
-    """Hold the lease, and know what the journal knows."""
+    """Hold the lease, and take over what the journal knows."""
     due_ms = 0
     if granted.due_in_ms or isinstance(request.envelope.command, RuntimeEffectCommandSleep):
         due_ms = job.route.now_ms() + granted.due_in_ms
@@ -179,10 +180,10 @@ def take(job: Job, request: Request, granted: Granted) -> None:
 
 def hand_back(job: Job, answer: ClaimAnswer) -> None:
     """
-    Granted to a worker that leaves: nothing ran, and whoever is next has to know that.
+    Give back a lease that was granted to a leaving worker: nothing ran, and the journal must know.
 
     Raises:
-        LeftError: In any case.
+        LeftError: Always.
     """
     leases = job.route.leases
     if isinstance(answer, Granted) and not answer.uncertain and leases.kept:
@@ -191,12 +192,12 @@ def hand_back(job: Job, answer: ClaimAnswer) -> None:
 
 
 def denied(job: Job, answer: Recorded | Mismatch | Missing) -> End:
-    """What an effect comes to that must not run here, or need not."""
+    """The end of an effect that must not run here, or need not."""
     if isinstance(answer, Recorded):
         return replay(job, answer)
     if isinstance(answer, Mismatch):
         return conflict(job, answer.hash, answer.envelope_json)
-    # Leave it to a worker that executes, if one is known.
+    # Give it to a worker that executes, if one is known.
     needs = running(job.route.kind)
     sentence = (
         "this worker only replays (replay='strict') and the journal has no finished record of "
@@ -208,11 +209,11 @@ def denied(job: Job, answer: Recorded | Mismatch | Missing) -> End:
 
 
 def replay(job: Job, recorded: Recorded) -> KnownAnswer:
-    """Answer from the record; nothing runs."""
+    """Answer from the record, without another run."""
     job.route.counters["replayed"] += 1
     request = job.known
     if recorded.park_reason:
-        # Whoever parked it may have died before its dead letter was out: the same is written again.
+        # The worker that parked it may have died before its dead letter was out: write it again.
         request = job.request = replace(
             request,
             attempt=recorded.attempts,
@@ -234,13 +235,13 @@ def replay(job: Job, recorded: Recorded) -> KnownAnswer:
 
 def trouble(job: Job, problem: Exception | asyncio.CancelledError) -> Park | None:
     """
-    What to do when something raised where nothing may.
+    Decide what to do after an error where none is expected.
 
-    The effect is parked, so that somebody looks at it. When even that fails, the broker gets the
-    message back; it comes out of limbo a few times, and is parked from there.
+    The effect is parked, so that somebody looks at it. When parking fails as well, the broker gets
+    the message back; it comes out of limbo a few times, and is parked from there.
 
     Returns:
-        ``None`` when the broker gives it out again.
+        ``None`` when the broker delivers it again.
 
     Raises:
         CancelledError: When the job itself is cancelled, because the worker leaves.
@@ -266,7 +267,7 @@ def trouble(job: Job, problem: Exception | asyncio.CancelledError) -> Park | Non
 
 
 def defect(job: Job, problem: Exception) -> Park | None:
-    """A mistake of ours, or of a database."""
+    """Park an effect after a defect of effectmq or of a database."""
     route = job.route
     route.counters["defects"] += 1
     logger.error(
@@ -278,18 +279,18 @@ def defect(job: Job, problem: Exception) -> Park | None:
     )
     first, job.defective = not job.defective, True
     if first and job.request is not None and not route.leaving:
-        sentence = f"{describe(problem)}; the worker's log has the whole of it"
+        sentence = f"{describe(problem)}; the worker's log has the traceback"
         return Park("rejected", "effectmq_defect", sentence)
     give_up(job)
     return None
 
 
 def unrecordable(job: Job, problem: Exception) -> Park | None:
-    """Not even that it is given up can be recorded."""
+    """The end when the journal does not even record that the effect is given up."""
     if not job.from_limbo:
         give_up(job)
         return None
-    # It comes from where it would be given back to: its dead letter is the record.
+    # It came from limbo and would only go back there: its dead letter is the record.
     lease = job.drop()
     if lease is not None:
         job.route.leases.abandon(lease)
@@ -297,7 +298,7 @@ def unrecordable(job: Job, problem: Exception) -> Park | None:
 
 
 def give_up(job: Job) -> None:
-    """Give the message back to the broker; those that follow look for themselves."""
+    """Give the message back to the broker; the followers look for themselves."""
     lease = job.drop()
     if lease is not None:
         job.route.leases.abandon(lease)
@@ -310,12 +311,12 @@ def give_up(job: Job) -> None:
 
 async def carry_out(job: Job, arrive: Arrive = arrive, work: Work = work) -> None:
     """
-    Carry out what a delivery asks for, and settle it.
+    Carry out the effect of a delivery, and settle the delivery.
 
     Args:
         job: The delivery.
-        arrive: Reads it, and ends what need not be claimed.
-        work: What to do with the lease.
+        arrive: Reads it, and ends what needs no claim.
+        work: Runs the effect under the lease.
     """
     end: End | None = None
     arrived = False

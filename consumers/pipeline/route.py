@@ -1,4 +1,4 @@
-"""What all jobs of one route share: the handler, the settings, the ways out, and the counters."""
+"""What all jobs of one route share: handler, settings, settlement and counters."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Route(Generic[J]):
         kind: The effect kind.
         key: The routing key of its queue: the kind, or ``kind.lane``.
         handler: What runs the effects.
-        settlement: The roads out.
-        chunks: The way of streamed text.
+        settlement: Publishes answers, delayed copies and dead letters.
+        chunks: Publishes streamed text.
         inflight: Shared by all routes of the worker.
-        leases: What is asked of the journal; shared, too.
+        leases: The port to the journal; shared, too.
         bodies: Keeps large bodies out of line; ``None`` without an attachment store.
         settings: The worker's.
         levels_ms: The delay levels, ascending.
         worker_name: Noted on dead letters.
         counters: The worker's.
-        threads: Run what is not ``async``; shared by all routes.
-        abandoned: Counts what cannot be stopped; shared, too.
-        quarantine: Keeps what may end the process away from the rest; shared, too.
+        threads: Run functions that are not ``async``; shared by all routes.
+        abandoned: Counts handlers that cannot be stopped; shared, too.
+        quarantine: Runs an effect alone that may end the process; shared, too.
         abilities: What the other workers can do.
-        witnesses: Without a journal, knows who has held what; with one nobody has to.
+        witnesses: Without a journal, knows which worker has held which message.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Route(Generic[J]):
         return time.time_ns() // 1_000_000
 
     def discard(self, job: J) -> None:
-        """A job has ended."""
+        """Forget a job that has ended."""
         self.jobs.discard(job)
         if not self.jobs:
             self._emptied.set()

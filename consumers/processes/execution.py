@@ -1,7 +1,7 @@
 """
-From the input of a process to its output: who carries it out, and what going wrong comes to.
+From the input of a process to its output: who runs it, and the output after an error.
 
-Nothing raised in here ends a runner; whatever goes wrong is the output of the one process.
+No error in here ends a runner; every error becomes the output of its process.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _CANCELLED = {
 @dataclass(frozen=True, slots=True)
 class Executors:
     """
-    What carries out each kind of input.
+    What runs each kind of input.
 
     Attributes:
         host_profile_id: Which processes may run here.
@@ -62,7 +62,7 @@ class Executors:
     lashlang_process: Program | None = None
 
     def lacks(self, record: ProcessRecord) -> bool:
-        """Whether another runner may be able to carry out what this one cannot."""
+        """Whether another runner may be able to run a process that this one cannot."""
         if is_blank(record.id):
             return False
         if record.provenance.host_profile_id != self.host_profile_id:
@@ -75,7 +75,7 @@ class Executors:
         return self._program(input_.type) is None
 
     async def output(self, process: RunningProcess) -> ProcessAwaitOutput:
-        """Carry a process out. It is cancelled to stop it."""
+        """Run a process to its output; cancel it to stop the process."""
         input_ = process.record.input
         problem = self._setup_problem(process.record)
         if problem is not None:
@@ -97,10 +97,10 @@ class Executors:
         except asyncio.CancelledError as problem_:
             if _being_cancelled():
                 raise
-            # Something that it waited for was cancelled, and not the process.
+            # Something that it waited for was cancelled, not the process.
             return _raised(input_.type, problem_)
         except BaseException as problem_:
-            # ``sys.exit`` and groups of exceptions included.
+            # Also ``sys.exit`` and groups of exceptions.
             return _raised(input_.type, problem_)
 
     def _program(self, input_type: str) -> Program | None:
@@ -128,7 +128,7 @@ class Executors:
 
 
 def failed(class_: ToolFailureClass, code: str, message: str) -> ProcessAwaitOutputFailure:
-    """A failure as output."""
+    """A failure as the output of a process."""
     return ProcessAwaitOutputFailure(class_=class_, code=code, message=message)
 
 
@@ -138,7 +138,7 @@ def recovery_failure(message: str) -> ProcessAwaitOutputFailure:
 
 
 def cancelled(record: ProcessRecord) -> ProcessAwaitOutput:
-    """The output of a process that was asked to stop, and did."""
+    """The output of a process that was asked to stop, and stopped."""
     message = _CANCELLED.get(record.input.type, "process was cancelled")
     return ProcessAwaitOutputCancelled(message=message)
 

@@ -1,13 +1,13 @@
 """
 The handler of ``process``: seven operations on the registry.
 
-``await`` holds no slot for long. It looks, lingers for a moment in case the process is a quick one,
-and otherwise asks to be called again; that call waits on a delay level of the broker, where it
-costs nothing and survives everything. The longer a process has been waited for, the rarer the
-looks, so that the answer is late by a fraction of the time that was waited anyway.
+``await`` holds no slot for long. It looks, waits a moment because many processes are quick, and
+otherwise asks to be called again. That call waits on a delay level of the broker, where it costs
+nothing and is not lost. The longer the wait so far, the rarer the looks, so that the answer is late
+only by a fraction of that wait.
 
-What is asked of a process that nobody has registered waits in the same way, for a stated time: its
-start may have been submitted before and be delayed, and "there is none" would be recorded for ever.
+An operation on a process that is not registered waits in the same way, for a stated time: the start
+may be delayed, and the answer "there is none" would be recorded for ever.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = ["ProcessHandler"]
 
 #: The reason of the cancel requests that deleting a session sends.
 _SESSION_DELETED = "session deleted"
-#: Just too long to be waited for in place.
+#: A little too long to be waited for in place.
 _FIRST_WAIT_MS = IN_PLACE_LIMIT_MS + 1
 _LONGEST_WAIT_MS = 30_000
 #: Looks are at least this far apart, also when a deadline is near.
@@ -57,7 +57,7 @@ _SHORTEST_WAIT_MS = 50
 _LINGER_S = 0.2
 _START_WAIT_S = 10.0
 
-#: What can be tried again is a database out of reach: nothing of the operation was kept then.
+#: The only error to retry is a database out of reach: then nothing of the operation was kept.
 _RETRY = RetryPolicy(stop=stop_after_attempt(10))
 
 
@@ -69,10 +69,10 @@ class ProcessHandler(RepeatableHandler):
         registry: The processes.
         poke: Called after a start, so that the process runs at once: ``ProcessRunner.poke``.
             Without it, a runner finds the process at its next sweep.
-        linger_s: How long an ``await`` that has just arrived waits in its slot, in seconds.
-        first_wait_ms: After that, how soon to look for the first time; more than a second, or the
-            wait would hold the slot.
-        longest_wait_ms: And how far apart the looks become.
+        linger_s: How long a new ``await`` waits in its slot, in seconds.
+        first_wait_ms: The wait before the next look, in milliseconds; more than a second, or it
+            would hold the slot.
+        longest_wait_ms: The longest wait between two looks, in milliseconds.
         start_wait_s: How long an ``await``, ``cancel`` or ``signal`` waits for a process that is
             not registered, in seconds, before it is refused.
     """
@@ -101,7 +101,7 @@ class ProcessHandler(RepeatableHandler):
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeProcess | TryAgain:
         """
-        One operation.
+        Carry out one operation.
 
         Raises:
             RejectEffectError: When the registry refuses it, with code ``plugin``.
@@ -173,7 +173,7 @@ class ProcessHandler(RepeatableHandler):
         waited_ms = _now_ms() - request.first_seen_ms
         wait_ms = min(max(waited_ms // 4, self._first_wait_ms), self._longest_wait_ms)
         if request.deadline_ms:
-            # Whoever has a deadline wants the last look to be close to it.
+            # With a deadline, the last look is shortly before it.
             left_ms = request.deadline_ms - _now_ms()
             wait_ms = max(min(wait_ms, left_ms // 2), _SHORTEST_WAIT_MS)
         return TryAgain(wait_ms, why, counts=False)

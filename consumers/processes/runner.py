@@ -1,5 +1,5 @@
 """
-The worker that runs processes: it sweeps the registry and runs what nobody else runs.
+The runner of processes: it sweeps the registry and runs what no other runner has.
 
 ::
 
@@ -8,8 +8,8 @@ The worker that runs processes: it sweeps the registry and runs what nobody else
                ▼        ▼        ▼
               skip    cancel   lease lost: stop, write nothing
 
-What ends a process is written in the transaction that checks the lease. So a runner that was cut
-off, and whose process another one has taken over, cannot write into it when it comes back.
+The end of a process is written in the transaction that checks the lease. So a runner that lost its
+connection, and its process to another runner, writes nothing when it comes back.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ __all__ = ["ProcessRunner"]
 logger = logging.getLogger("effectmq.processes")
 
 _CANCEL_REQUESTED = "process.cancel_requested"
-#: How soon to ask a database again that could not be used, in seconds.
+#: The pause before a database that could not be used is asked again, in seconds.
 _OUTAGE_S = 1.0
 
 
 class ProcessRunner:
     """
-    Runs processes until it is stopped. Use as an asynchronous context manager.
+    Runs processes until it is stopped. Use it as an asynchronous context manager.
 
     Args:
-        registry: The processes; open for as long as this runs.
+        registry: The processes; it must be open while this runs.
         run_tool: Runs ``tool_call`` processes, for instance ``tools_as_effects(client)``.
         session_turn: Runs ``session_turn`` processes.
-        lashlang_process: Runs ``lashlang_process`` processes. A process that there is nothing for
-            fails, and its failure says so.
-        owner_id: Names this runner on its leases; unique, and made up by default.
+        lashlang_process: Runs ``lashlang_process`` processes. A process of a kind that has no
+            argument here fails, and its failure says so.
+        owner_id: The unique name of this runner on its leases; made up by default.
         settings: Times and limits.
     """
 
@@ -74,7 +74,8 @@ class ProcessRunner:
         settings: ProcessRunnerSettings | None = None,
     ) -> None:
         self.settings = settings or ProcessRunnerSettings()
-        # Not host and process id alone: two runners of one program must not share their leases.
+        # Host and process id are not enough: two runners of one program must not share their
+        # leases.
         self.owner_id = owner_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._registry = registry
         self._executors = Executors(
@@ -84,11 +85,12 @@ class ProcessRunner:
         self._poked = asyncio.Event()
         self._sweeping: asyncio.Task[None] | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
-        #: Processes whose end the registry does not take; running them again would not help.
+        #: Processes whose end the registry refuses; running them again would not help.
         self._hopeless: set[str] = set()
-        #: Processes left to other runners, and since when by the clock of the loop.
+        #: Processes left to other runners, and since when, by the clock of the loop.
         self._left: dict[str, float] = {}
-        #: What was asked to stop and has not; kept so that it is not collected half-way.
+        #: Tasks that were asked to stop and still run; kept so that none is collected while it
+        #: runs.
         self._stubborn: set[asyncio.Task[ProcessAwaitOutput]] = set()
 
     @property
@@ -99,7 +101,7 @@ class ProcessRunner:
     # Life --------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Begin to sweep."""
+        """Start sweeping."""
         self._sweeping = asyncio.get_running_loop().create_task(
             self._sweep_for_ever(), name="effectmq process sweep"
         )
@@ -111,7 +113,8 @@ class ProcessRunner:
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """
-        Stop sweeping, and give back what runs here: another runner starts it from its beginning.
+        Stop sweeping, and give back the running processes: another runner starts them from the
+        beginning.
 
         Args:
             grace_s: How long running processes may take to end by themselves, in seconds.
@@ -128,7 +131,7 @@ class ProcessRunner:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def poke(self) -> None:
-        """There may be something to run: sweep now."""
+        """Sweep now, because there may be a new process."""
         self._poked.set()
 
     # Sweeping ----------------------------------------------------------------------------------
@@ -141,9 +144,12 @@ class ProcessRunner:
                 await self._sweep()
                 reached = True
             except Exception as problem:
-                # Whatever it is, it must not end the sweeping; said once, not at every sweep.
+                # No error may end the sweeping; it is logged once, not at every sweep.
                 if reached:
-                    logger.error("no processes are started: %s", describe(problem))
+                    logger.error(
+                        "the process registry cannot be read, so no process is started: %s",
+                        describe(problem),
+                    )
                 reached = False
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.sweep_s):
@@ -153,7 +159,7 @@ class ProcessRunner:
         free = self.settings.concurrency - len(self._running)
         if free <= 0:
             return
-        # What runs here is listed while its claim is still under way.
+        # A process whose claim is under way is in the list already.
         self._forget_left()
         known = len(self._running) + len(self._hopeless) + len(self._left)
         for process_id in await self._registry.claimable(free + known):
@@ -174,7 +180,7 @@ class ProcessRunner:
         if not task.cancelled() and (problem := task.exception()) is not None:
             logger.error("process %s was left: %s", printable(process_id, 200), describe(problem))
         if len(self._running) == self.settings.concurrency - 1:
-            # Others may have waited for the place.
+            # Another process may have waited for the slot.
             self.poke()
 
     # One process -------------------------------------------------------------------------------
@@ -193,16 +199,16 @@ class ProcessRunner:
                     gone = await self._carry_out(process)
         finally:
             if not gone:
-                # Left before its end: it need not wait for the lease to run out. When this cannot
-                # be written either, it does.
+                # It was left before its end, so its lease need not run out. If this cannot be
+                # written either, the lease runs out.
                 with suppress(DatabaseError):
                     await self._registry.complete_lease(process_id, lease.lease_token)
 
     def _leaves_to_others(self, record: ProcessRecord) -> bool:
         """
-        Whether a process that cannot be carried out here is left to other runners for now.
+        Whether a process that cannot run here is left to other runners for now.
 
-        While a deployment rolls, what this runner has nothing for may be at home in a newer one.
+        During a rolling deployment, a newer runner may have what this one lacks.
         """
         if not self._executors.lacks(record):
             return False
@@ -221,19 +227,19 @@ class ProcessRunner:
         return True
 
     def _is_left(self, process_id: str) -> bool:
-        """Whether it is not its time yet to be looked at again here."""
+        """Whether the process is still left to other runners."""
         since_s = self._left.get(process_id)
         if since_s is None:
             return False
         return asyncio.get_running_loop().time() - since_s < self.settings.elsewhere_s
 
     def _forget_left(self) -> None:
-        """Those that others have taken meanwhile are no longer of interest."""
+        """Forget processes that other runners have taken meanwhile."""
         before_s = asyncio.get_running_loop().time() - 2 * self.settings.elsewhere_s
         self._left = {id_: since_s for id_, since_s in self._left.items() if since_s >= before_s}
 
     async def _claim(self, process_id: str) -> ProcessLease | None:
-        """The lease of a process, or None when it is not to be had."""
+        """The lease of a process; ``None`` when another runner has it."""
         claiming = asyncio.ensure_future(
             self._registry.claim_lease(process_id, self.owner_id, self._lease_ms)
         )
@@ -243,14 +249,14 @@ class ProcessRunner:
             logger.debug("process %s is skipped: %s", printable(process_id), describe(problem))
             return None
         except asyncio.CancelledError:
-            # A transaction that has begun is not stopped, and nobody else would give this back.
+            # A transaction that has begun goes on, and no other code would give its lease back.
             with suppress(ProcessRegistryError, DatabaseError):
                 lease = await claiming
                 await self._registry.complete_lease(process_id, lease.lease_token)
             raise
 
     async def _carry_out(self, process: RunningProcess) -> bool:
-        """Run a process to its end; whether its lease is gone with it."""
+        """Run a process to its end; returns whether its lease is gone, too."""
         if isinstance(process.record.input, ProcessInputExternal):
             output: ProcessAwaitOutput | None = await self._executors.output(process)
         elif await self._is_cancelled(process.record.id):
@@ -259,7 +265,7 @@ class ProcessRunner:
             output = await self._watched(process)
         if output is None:
             logger.warning(
-                "process %s runs elsewhere by now; nothing is written from here",
+                "process %s runs in another runner by now; nothing is written from here",
                 printable(process.record.id, 200),
                 extra={"action": "process_lease_lost"},
             )
@@ -270,7 +276,7 @@ class ProcessRunner:
         return await self._registry.event_after(process_id, _CANCEL_REQUESTED, 0) is not None
 
     async def _watched(self, process: RunningProcess) -> ProcessAwaitOutput | None:
-        """The output of a process, or None when the lease was lost first."""
+        """The output of a process; ``None`` when the lease was lost first."""
         loop = asyncio.get_running_loop()
         work = loop.create_task(self._executors.output(process))
         cancelling = loop.create_task(self._cancel_request(process.record.id))
@@ -291,7 +297,7 @@ class ProcessRunner:
                 await self._stopped(work)
 
     async def _stopped(self, work: asyncio.Task[ProcessAwaitOutput]) -> ProcessAwaitOutput | None:
-        """Cancel it; the output that it ends with, if it has one within the grace time."""
+        """Cancel it; returns the output that it ends with within the grace time, if any."""
         work.cancel()
         await asyncio.wait((work,), timeout=self.settings.cancel_grace_s)
         if not work.done():
@@ -301,7 +307,7 @@ class ProcessRunner:
         return None if work.cancelled() else work.result()
 
     async def _cancel_request(self, process_id: str) -> None:
-        """Return when the process is asked to stop."""
+        """Return when somebody asks the process to stop."""
         while True:
             try:
                 await self._registry.wait_event_after(process_id, _CANCEL_REQUESTED, 0)
@@ -321,7 +327,7 @@ class ProcessRunner:
                 logger.warning("a lease could not be renewed: %s", describe(problem))
 
     async def _end(self, process: RunningProcess, output: ProcessAwaitOutput) -> bool:
-        """Write the end, unless the lease is lost; wait for a database that cannot be used."""
+        """Write the end, unless the lease is lost; waits for a database that cannot be used."""
         while True:
             try:
                 return await self._complete(process, output)
@@ -345,13 +351,15 @@ class ProcessRunner:
             )
         except (ProcessRegistryError, MalformedError, NotStorableError) as problem:
             if is_terminal(await self._registry.get(id_)):
-                # Its host ended it meanwhile.
+                # Its host has ended it meanwhile.
                 return False
             return await self._complete_otherwise(process, describe(problem))
         return True
 
     async def _complete_otherwise(self, process: RunningProcess, problem: str) -> bool:
-        """The registry does not take the output; without an end it would run again for ever."""
+        """
+        Write a failure instead of an output that the registry refuses, or it would run for ever.
+        """
         id_ = process.record.id
         failure = recovery_failure(f"the output of the process cannot be recorded: {problem}")
         try:

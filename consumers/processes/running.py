@@ -1,4 +1,4 @@
-"""What a running process gets to work with, and what carries it out."""
+"""What a running process can use, and the functions that run one."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class RunningProcess:
     A process while it runs here.
 
     Args:
-        registry: Where its events go.
+        registry: Where its events are appended.
         record: The process.
-        context: What it took along from where it was started.
+        context: The context of its start.
         lease: The right to run it.
     """
 
@@ -50,15 +50,15 @@ class RunningProcess:
 
     async def emit(self, event_type: str, payload: JsonValue) -> ProcessEventAppendResult:
         """
-        Append an event; its wakes go to whom the process was started for.
+        Append an event; its wakes go to the session for which the process was started.
 
-        Events are numbered in the order of these calls, and a run that starts again must emit the
-        same ones in the same order: those that are there already are then not appended again.
+        Events are numbered in the order of these calls. A run that starts again must emit the same
+        events in the same order: those that exist already are not appended again.
 
         Raises:
-            ProcessRegistryError: When the event breaks a rule of its type, or is another than the
-                one of an earlier run.
-            ProcessLeaseLostError: When the process runs elsewhere by now; nothing was appended.
+            ProcessRegistryError: When the event breaks a rule of its type, or differs from that of
+                an earlier run.
+            ProcessLeaseLostError: When another runner has the process by now; nothing was appended.
         """
         request = ProcessEventAppendRequest(
             event_type=event_type,
@@ -69,8 +69,8 @@ class RunningProcess:
         return await self._registry.append_event(self.record.id, request, lease=self.lease)
 
 
-#: Runs the tool of a ``tool_call`` process, in a thread when it is not ``async``. What it raises
-#: becomes the process's failure.
+#: Runs the tool of a ``tool_call`` process, in a thread when it is not ``async``. An exception
+#: becomes the failure of the process.
 RunTool = Callable[[PreparedToolCall, RunningProcess], Awaitable[ToolCallOutput] | ToolCallOutput]
 
 #: Runs a ``session_turn`` or a ``lashlang_process``. It is cancelled when the process is asked to

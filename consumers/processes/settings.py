@@ -1,4 +1,4 @@
-"""What can be chosen for the runner of processes."""
+"""The settings of the runner of processes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class ProcessRunnerSettings:
     The settings of a runner of processes.
 
     Attributes:
-        host_profile_id: Which processes are this host's, by their provenance.
-        lease_s: How long a process belongs to a runner that says nothing; so long it stands still
-            when the runner's host is lost.
-        renew_s: How often a runner says that it is still there.
+        host_profile_id: The profile of this host; processes of another profile do not run here.
+        lease_s: How long a lease lasts without being renewed. When a runner's host is lost, its
+            processes stand still for as long.
+        renew_s: How often a runner renews its leases.
         sweep_s: How often to look for processes that nobody runs.
         cancel_grace_s: How long a process that was asked to stop may take to end.
         shutdown_grace_s: How long running processes may take to end when the runner is left; what
             has not ended then is given back, and runs again elsewhere.
         concurrency: Processes that run at a time.
-        elsewhere_s: How long a process that this runner has nothing for, or whose host profile is
-            another, is left to other runners before it fails here; 0 for not at all.
+        elsewhere_s: How long a process that this runner cannot run (no function for its kind, or
+            another host profile) is left to other runners before it fails here; 0 for not at all.
     """
 
     host_profile_id: str = "default"

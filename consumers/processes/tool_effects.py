@@ -1,9 +1,9 @@
 """
-The tools of processes as effects: each call goes to whichever worker has the tool.
+The tools of processes as effects: each call goes to a worker that has the tool.
 
-The call has a replay key of its own, made of the process and the call. So a process that another
-runner starts again after a crash asks for the same effect, and where effects are recorded it gets
-the recorded answer instead of a second execution.
+The replay key of a call is made of the process and the call. So a process that another runner
+starts again after a crash asks for the same effect, and with a journal it gets the recorded answer
+instead of a second execution.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def process_tool_call(owner: ProcessScope, process_id: str, call_id: str) -> Run
     Invoke the tool of a process.
 
     Args:
-        owner: Whose process it is.
+        owner: The scope that owns the process.
         process_id: The process.
         call_id: The call.
     """

@@ -1,1 +1,1 @@
-"""What a worker needs of its process: threads, signals, health and the watchdog."""
+"""What a worker needs from its process: threads, signals, health and the watchdog."""

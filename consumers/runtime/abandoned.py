@@ -1,4 +1,4 @@
-"""What runs on although nobody waits for it: how much of it there is, and when it is too much."""
+"""Abandoned handlers, which still run: how many there are, and when there are too many."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Abandoned"]
 
 class Abandoned:
     """
-    The bodies of one worker that ran over their time and could not be stopped.
+    Counts the bodies of one worker that ran over their time and could not be stopped.
 
     Args:
-        limit: With so many at a time the worker is stuck.
+        limit: The number at which the worker is stuck.
         counters: ``abandoned`` counts all of them, ``abandoned_ended`` those that ended after all.
         on_stuck: Called each time the limit is reached.
 
@@ -35,6 +35,6 @@ class Abandoned:
             self._on_stuck()
 
     def remove(self) -> None:
-        """One has ended after all."""
+        """One has ended late."""
         self.now -= 1
         self._counters["abandoned_ended"] += 1

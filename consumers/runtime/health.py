@@ -1,5 +1,5 @@
 """
-What a worker is doing as a whole, and the wait at its start for what will be there again.
+The state of a worker as a whole, and the wait at its start for what is away.
 
 ::
 
@@ -8,7 +8,7 @@ What a worker is doing as a whole, and the wait at its start for what will be th
                 waiting
 
 Only ``ready`` takes work. A worker that starts while its broker or its database restarts waits as
-long as it would if it ran already. What trying again cannot mend ends the start at once.
+long as a running one would. An error that will not pass ends the start at once.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _SILENCE = "no answer so far"
 @dataclass(frozen=True, slots=True)
 class Health:
     """
-    What a worker is doing as a whole.
+    The state of a worker as a whole.
 
     Attributes:
-        state: Where the worker is; only ``ready`` takes work.
-        detail: What a worker that is ``waiting`` or ``paused`` waits for; else empty.
+        state: The state; only ``ready`` takes work.
+        detail: What it waits for when it is ``waiting`` or ``paused``; else empty.
     """
 
     state: State
@@ -53,8 +53,8 @@ class Health:
 
 class Patience:
     """
-    Tries the steps of a start until they succeed; one line in the log for each outage, and another
-    one where the first could not say why.
+    Tries the steps of a start until they succeed. It logs one line for each outage, and a second
+    one when the first could not say why.
 
     Args:
         name: The worker's.
@@ -73,11 +73,11 @@ class Patience:
 
         Args:
             what: What is opened, as a noun phrase.
-            step: What opens it; leaves nothing behind when it fails.
-            quick: Whether it takes no time when all is well, so that a slow one counts as waiting.
+            step: Opens it; leaves nothing behind when it fails.
+            quick: Whether it usually takes no time, so that a slow one counts as waiting.
 
         Raises:
-            EffectmqError: What trying again cannot mend.
+            EffectmqError: An error that will not pass.
         """
         backoff = Backoff(_LONGEST_WAIT_S)
         loop = asyncio.get_running_loop()

@@ -1,11 +1,11 @@
 """
 Signals: the first asks for a graceful stop, the second for an immediate one.
 
-What is peculiar about signals under asyncio: handlers installed with ``signal.signal`` run between
-two byte codes of the main thread and must not touch the loop, so ``loop.add_signal_handler`` is
-used; it works in the main thread only, and a program that embeds a worker elsewhere keeps its own
-handling. When the worker has stopped, the signal is raised again with its previous handling, so
-that the parent sees the true reason of the exit.
+Signals under asyncio: handlers installed with ``signal.signal`` run between two byte codes of the
+main thread and must not touch the loop, so ``loop.add_signal_handler`` is used. It works in the
+main thread only; a program that embeds a worker elsewhere keeps its own handling. When the worker
+has stopped, the signal is raised again with its previous handling, so that the parent sees the true
+reason of the exit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """What has been asked for so far."""
+    """The stop signals that have arrived so far."""
 
     def __init__(self) -> None:
         self.graceful = asyncio.Event()

@@ -1,13 +1,12 @@
 """
 Threads for functions that are not ``async``.
 
-A thread cannot be stopped, and what follows from it is settled here. A call that waits for a thread
-can always be taken back, and then never begins. One that has begun and is given up is *abandoned*:
-another thread takes its place at once, and what it gives is dropped. All are daemon threads, so
-none keeps the process from ending.
+A thread cannot be stopped. A call that waits for a thread can always be taken back, and then never
+begins. A call that has begun and is given up is *abandoned*: another thread takes its place at
+once, and its result is dropped. All are daemon threads, so none keeps the process from ending.
 
-Everything but the bodies happens on the event loop. Only whether a call has begun is decided
-between loop and thread, under a lock.
+Everything but the bodies runs on the event loop. Only whether a call has begun is decided between
+loop and thread, under a lock.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ __all__ = ["Confirm", "Seat", "Threads", "in_thread", "take_seat", "waited_s"]
 
 logger = logging.getLogger("effectmq.worker")
 
-#: How soon to try again when the system gives no thread, in seconds.
+#: The pause before another try when the system gives no thread, in seconds.
 _AGAIN_S = 1.0
 
 Body = Callable[[], object]
-#: Finds out whether a call that had to wait is still wanted, and says so.
+#: Finds out whether a call that had to wait is still wanted; calls back with the answer.
 Confirm = Callable[[Callable[[bool], None]], None]
 
 
 class _Call:
-    """One call: waits, then has begun or was taken back, then is over."""
+    """One call: it waits, then has begun or was taken back, then is over."""
 
     __slots__ = (
         "_began_s",
@@ -71,11 +70,11 @@ class _Call:
         return self._began_s is None and not self._taken_back
 
     def waited_s(self) -> float:
-        """How long it waited for a thread, or has until now."""
+        """How long it waited for a thread, or has waited until now, in seconds."""
         return (self._began_s or time.monotonic()) - self._queued_s
 
     def take_back(self) -> bool:
-        """Keep it from beginning; whether it does not."""
+        """Keep it from beginning; returns whether that succeeded."""
         with self._lock:
             self._taken_back = self._began_s is None
             return self._taken_back
@@ -103,7 +102,7 @@ class _Call:
 
 class Seat:
     """
-    What one attempt has among the threads.
+    The calls of one attempt in the threads of the worker.
 
     Args:
         threads: The worker's.
@@ -115,52 +114,54 @@ class Seat:
     def __init__(self, threads: Threads, confirm: Confirm | None = None) -> None:
         self.threads = threads
         self.confirm = confirm
-        #: Whether any call of the attempt has ever begun, as far as those that are over tell.
+        #: Whether any finished call of the attempt had begun.
         self.begun = False
         self._waited_s = 0.0
         self._calls: set[_Call] = set()
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for a thread now."""
+        """Whether a call waits for a thread now."""
         return any(call.waits for call in self._calls)
 
     @property
     def untouched(self) -> bool:
-        """Whether all that it asked for are calls that have not begun."""
+        """Whether it has made calls, of which none has begun."""
         return bool(self._calls) and not self.begun and not any(one.begun for one in self._calls)
 
     def waited_s(self) -> float:
-        """How long it has waited for threads, which is nobody's fault in it, in seconds."""
+        """
+        How long the attempt has waited for threads, in seconds; it does not count as its time.
+        """
         # A call to a function that is ``async`` has none.
         now_s = sum(call.waited_s() for call in self._calls) if self._calls else 0.0
         return self._waited_s + now_s
 
     def take_back(self) -> None:
-        """What waits for a thread never begins."""
+        """Take back all calls that wait for a thread: they never begin."""
         for call in self._calls:
             call.take_back()
 
     def abandon(self) -> bool:
-        """Give up what runs in threads; whether there was any."""
+        """Give up the calls that run in threads; returns whether there were any."""
         running = [call for call in self._calls if call.begun and not call.over]
         for call in running:
             self.threads.abandon(call)
         return bool(running)
 
     def add(self, call: _Call) -> None:
-        """A call of the attempt."""
+        """Add a call of the attempt."""
         self._calls.add(call)
 
     def remove(self, call: _Call) -> None:
-        """The attempt waits for it no more."""
+        """Remove a call; the attempt no longer waits for it."""
         self._calls.discard(call)
         self.begun = self.begun or call.begun
         self._waited_s += call.waited_s()
 
 
 class _Thread(threading.Thread):
-    """Takes one call after the other, until it is given none."""
+    """A thread that takes one call after the other, until it gets ``None``."""
 
     def __init__(self, pool: Threads, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(name="effectmq tool", daemon=True)
@@ -180,9 +181,9 @@ class _Thread(threading.Thread):
             try:
                 self._loop.call_soon_threadsafe(self._pool.returned, self, call, given)
             except RuntimeError:
-                # The loop is closed: nobody waits for anything any more.
+                # The loop is closed: nobody waits for a result.
                 return
-            # Nothing is kept alive by a thread that is idle.
+            # An idle thread must keep no object alive.
             del call, given
 
 
@@ -191,8 +192,8 @@ class Threads:
     As many threads as bodies may run at a time, started when they are needed.
 
     Args:
-        size: How many; those that are abandoned do not count.
-        abandoned: Counts these.
+        size: How many; abandoned ones do not count.
+        abandoned: Counts the abandoned ones.
     """
 
     def __init__(self, size: int, abandoned: Abandoned | None = None) -> None:
@@ -207,18 +208,20 @@ class Threads:
 
     async def run(self, body: Body, seat: Seat | None = None) -> object:
         """
-        Run a body in a thread, in the order in which they come.
+        Run a body in a thread, in the order of the calls.
 
-        Cancelled while it waits, it never begins. Cancelled while it runs, this waits for its end
-        all the same, so that whoever cancelled sees that it goes on; cancelled again, or abandoned
-        by its seat, it is left alone.
+        A call that is cancelled while it waits never begins. When it is cancelled while it runs,
+        this still waits for its end, so that the caller sees that it goes on. Cancelled again, or
+        abandoned by its seat, it is left alone.
 
         Raises:
             BaseException: Whatever the body raises.
             RuntimeError: When the threads have been closed.
         """
         if self._closed:
-            raise RuntimeError("the worker has been stopped, so nothing begins in a thread of its")
+            raise RuntimeError(
+                "the worker has been stopped, and its threads take no more calls; start it first"
+            )
         call = _Call(body, seat.confirm if seat is not None else None)
         call.waiter = self.loop.create_future()
         if seat is not None:
@@ -249,7 +252,7 @@ class Threads:
             self.abandon(call)
 
     def abandon(self, call: _Call) -> None:
-        """Give up a call that runs: another thread takes the place of its own."""
+        """Give up a call that runs: another thread takes its place."""
         thread = next((one for one in self._threads if one.call is call), None)
         if thread is None or call.over:
             return
@@ -261,7 +264,7 @@ class Threads:
         self._serve()
 
     def close(self) -> None:
-        """Begin nothing more; the threads end when they are idle."""
+        """Begin no more calls; the threads end when they are idle."""
         self._closed = True
         if self._again is not None:
             self._again.cancel()
@@ -276,7 +279,7 @@ class Threads:
     def returned(
         self, thread: _Thread, call: _Call, given: tuple[object, BaseException | None] | None
     ) -> None:
-        """A thread is done with a call; it says so through the loop."""
+        """Called by a thread that is done with a call; it reports through the loop."""
         thread.call = None
         call.end(given)
         if thread.abandoned:
@@ -304,7 +307,7 @@ class Threads:
             self._give(thread, self._waiting.popleft(), waited=waited)
 
     def _give(self, thread: _Thread, call: _Call, *, waited: bool) -> None:
-        """Begin a call; first ask about one that had to wait, for much may have happened."""
+        """Begin a call; first confirm one that had to wait, because it may no longer be wanted."""
         if call.confirm is None or not waited:
             thread.give(call)
             return
@@ -335,7 +338,7 @@ class Threads:
         return thread
 
     def _try_again(self, problem: BaseException) -> None:
-        """The system gives no more threads: those that there are must do, or it may later."""
+        """The system gives no more threads: use those that exist, and try again later."""
         if self._again is not None:
             return
         logger.error(
@@ -357,19 +360,19 @@ _SEAT: contextvars.ContextVar[Seat | None] = contextvars.ContextVar("effectmq_se
 
 
 def take_seat(seat: Seat) -> None:
-    """What this task calls from now on takes its threads from this seat."""
+    """Let the calls of this task take their threads from this seat."""
     _SEAT.set(seat)
 
 
 def waited_s() -> float:
-    """How long the attempt that this is part of has waited for threads, in seconds."""
+    """How long the current attempt has waited for threads, in seconds."""
     seat = _SEAT.get()
     return seat.waited_s() if seat is not None else 0.0
 
 
 async def in_thread(body: Body) -> object:
     """
-    Run a body in a thread of the attempt that this is part of, or in a new one outside of any.
+    Run a body in a thread of the current attempt; outside of an attempt, in a new thread.
 
     The body sees the context variables of its caller.
 

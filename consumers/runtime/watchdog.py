@@ -1,8 +1,8 @@
 """
 Notice a handler that blocks the event loop, and name it while it does.
 
-A blocked loop cannot log anything itself, and after three missed heartbeats the broker hangs up.
-So a small thread looks at the loop's pulse.
+A blocked loop cannot log anything itself, and after three missed heartbeats the broker closes the
+connection. So a small thread checks that the loop still runs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class LoopWatchdog:
     A thread that notices when the event loop is blocked.
 
     Args:
-        limit_s: How long the loop may be silent.
-        running: Gives the ids of the effects that run; read from the thread, so keep it simple.
+        limit_s: How long the loop may be silent, in seconds.
+        running: Returns the ids of the running effects; called in the thread, so keep it simple.
     """
 
     def __init__(self, limit_s: float, running: Callable[[], list[str]]) -> None:
@@ -39,7 +39,7 @@ class LoopWatchdog:
         )
 
     def start(self) -> None:
-        """Begin to watch the running loop."""
+        """Start watching the running loop."""
         self._pulse()
         self._thread.start()
 

@@ -1,8 +1,8 @@
 """
-The handler of ``checkpoint``: what tools left, what was queued, what the host's hooks add.
+The handler of ``checkpoint``: what tools left, what was queued, and what the host's hooks add.
 
-In this order, as the wire format wants it. What fails is an outcome, not a parked effect: the turn
-that asked gets an error that it can act on. Only a database that cannot be reached is tried again.
+The wire format requires this order. A failure is an outcome, not a parked effect: the turn that
+asked gets an error that it can handle. Only a database that cannot be reached is tried again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ logger = logging.getLogger("effectmq.sessions")
 
 class CheckpointAbortError(HandlerError):
     """
-    A hook wants the turn to stop here; raised by it.
+    A hook raises this to stop the turn here.
 
     Args:
         code: For programs; becomes the code of the outcome's error.
@@ -53,13 +53,13 @@ class CheckpointAbortError(HandlerError):
 @dataclass(frozen=True, slots=True)
 class CheckpointContext:
     """
-    What a hook may want to know.
+    What a hook may need to know.
 
     Attributes:
         session_id: The session.
         turn_id: The turn, or empty.
         checkpoint: ``after_work`` or ``before_completion``.
-        delivered: What the inbox brings; a hook adds to it by what it returns.
+        delivered: What the inbox delivers; a hook returns what it adds.
         effect: Everything else about the effect.
     """
 
@@ -82,7 +82,7 @@ class CheckpointHandler(RepeatableHandler):
 
     Args:
         inbox: What waits for sessions; without one only hooks deliver.
-        hooks: Called in order, each time, also when a checkpoint runs again after a crash.
+        hooks: Called in order at every run, also when a checkpoint runs again after a crash.
         retry: What to do when the inbox cannot be reached.
     """
 
@@ -106,7 +106,7 @@ class CheckpointHandler(RepeatableHandler):
 
     async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcomeCheckpoint:
         """
-        One checkpoint.
+        Carry out one checkpoint.
 
         Raises:
             RejectEffectError: When the effect is of another kind.
@@ -137,7 +137,7 @@ class CheckpointHandler(RepeatableHandler):
     async def _claimed(self, request: Request, session_id: str) -> CheckpointDelivery:
         if self._inbox is None:
             return CheckpointDelivery(messages=[], transient_messages=[], turn_causes=[])
-        # The name of the effect for ever, so that a second run takes the same entries.
+        # The permanent name of the effect, so that a second run takes the same entries.
         identity = request.identity
         claimant = f"{identity.scope_id}\n{identity.replay_key}"
         return await self._inbox.claim(session_id, claimant)

@@ -1,8 +1,8 @@
 """
-The handler of ``sync_execution_surface``: what the model is told about itself and its tools.
+The handler of ``sync_execution_surface``: the system prompt and the tools of the model.
 
-The tools are the worker's own, so a worker of this kind has to register the same tools as those
-that run them: the same module, started with another ``--kind``.
+The tools are those of this worker, so a worker of this kind must register the same tools as the
+workers that run them: the same module, started with another ``--kind``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["PromptProvider", "SurfaceHandler"]
 
 logger = logging.getLogger("effectmq.sessions")
 
-#: Gives the system prompt of a session; a function that is not ``async`` runs in a thread.
+#: Returns the system prompt of a session; a function that is not ``async`` runs in a thread.
 PromptProvider = Callable[[EffectContext], Awaitable[str] | str]
 
 
@@ -34,7 +34,7 @@ class SurfaceHandler(RepeatableHandler):
 
     Args:
         tools: The tools by name, asked for each time: ``lambda: worker.tools``.
-        prompt: The system prompt, or what gives it.
+        prompt: The system prompt, or a function that returns it.
         retry: What to do when an attempt runs over its time.
     """
 
@@ -55,7 +55,7 @@ class SurfaceHandler(RepeatableHandler):
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeSyncExecutionSurface:
         """
-        The surface, or nothing when nothing is to be updated.
+        The surface, or nothing when there is nothing to update.
 
         Raises:
             RejectEffectError: When the effect is of another kind.

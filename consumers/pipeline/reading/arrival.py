@@ -1,8 +1,8 @@
 """
-A message becomes a request, or what there is to do with one that cannot be read here.
+Turns a message into a request, or decides what to do with one that cannot be read here.
 
-Another worker may be able to read it: of a newer version of the protocol, or with the store that
-its body is in. Then it goes there, for a while; otherwise it is parked.
+Another worker may be able to read it: one of a newer version of the protocol, or one that has the
+store of its body. Then it goes there, for a while; otherwise it is parked.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ logger = logging.getLogger("effectmq.worker")
 
 @dataclass(frozen=True, slots=True)
 class Oversize:
-    """Tell the sender why, then leave it to the broker: it is too large to be published again."""
+    """A message too large to publish again: its sender is told, and the broker dead-letters it."""
 
     why: Park
 
 
 @dataclass(frozen=True, slots=True)
 class KeptOutcome:
-    """Not an effect, and nothing to run: an outcome that waited until its reply queue is there."""
+    """An outcome that was kept until its reply queue exists; it is no effect, and nothing runs."""
 
 
-#: What is not read here, and what to do with it.
+#: What to do with a message that is not read here.
 Unread = Oversize | KeptOutcome | Postpone | Park
 
 
@@ -50,7 +50,7 @@ def read(route: Route[Job], message: Message) -> Request | Unread | None:
     Read a message.
 
     Returns:
-        ``None`` when its body is to be fetched first.
+        ``None`` when its body must be fetched first.
     """
     if len(message.body) > route.limits.max_body_bytes:
         return Oversize(_oversize(len(message.body), route.limits.max_body_bytes))
@@ -76,13 +76,16 @@ def _oversize(size: int, limit: int) -> Park:
 
 async def fetch(route: Route[Job], message: Message) -> Request | Unread:
     """
-    Get the body that is kept out of line, and read it.
+    Fetch a body that is kept out of line, and read it.
 
     Raises:
         HandlerError: When this worker has no store.
     """
     if route.bodies is None:
-        raise HandlerError("a body is out of line, and this worker has no attachment store")
+        raise HandlerError(
+            "the body of the message is kept in an attachment store, and this worker has none; "
+            "give it the store of the producer (attachments=)"
+        )
     found = await read_stored(
         route.bodies, message, route.limits, now_ms=route.now_ms(), levels_ms=route.levels_ms
     )
@@ -97,7 +100,7 @@ async def fetch(route: Route[Job], message: Message) -> Request | Unread:
             extra={"action": "body_postponed", "effect_id": effect_id},
         )
     elif isinstance(found, Park) and found.code == "effectmq_body_missing":
-        # There may be stores of two places, of which only one has it.
+        # Two installations may have different stores, of which only one has the body.
         return _elsewhere(route, message, found, STORE, route.abilities.version(STORE))
     return found
 
@@ -105,7 +108,7 @@ async def fetch(route: Route[Job], message: Message) -> Request | Unread:
 def _elsewhere(
     route: Route[Job], message: Message, why: Park, needs: str, version: str
 ) -> Postpone | Park:
-    """Park what is not read, unless another worker has what is needed for it."""
+    """Send on what is not read here while another worker may read it; otherwise park it."""
     known = route.abilities.known(needs, version, route.key) if needs else "nobody"
     action = passed_on(
         message,

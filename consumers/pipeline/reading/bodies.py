@@ -1,9 +1,9 @@
 """
 Requests whose bodies are kept out of line: fetch, check, read, and what to do when that fails.
 
-Nothing is known of such an effect before its body is here, so what is decided rests on headers
-alone. A store that is down is waited for on a delay level, where it holds no slot; a body that is
-gone or damaged is parked, from where a replay finds it once somebody has put it back.
+Before the body of such an effect is here, only its headers are known, and decisions rest on them. A
+store that is down is waited for on a delay level, where the effect holds no slot. An effect whose
+body is missing or damaged is parked; a replay works once somebody has put the body back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["PATIENCE_MS", "Postpone", "answer_limits", "is_out_of_line", "read_s
 
 #: How long an effect waits for a store that cannot be used before it is parked.
 PATIENCE_MS = 3_600_000
-#: How long until it is tried again; the store has been asked several times by then.
+#: The wait before the next try; within a try the store is asked several times.
 _AGAIN_MS = 15_000
 
 
@@ -56,13 +56,13 @@ async def read_stored(
 
     Args:
         bodies: Fetches bodies.
-        message: What arrived; ``is_out_of_line`` says whether it is for here.
-        limits: What this worker accepts; only the size is that of the store's settings instead.
+        message: What arrived; see ``is_out_of_line``.
+        limits: What this worker accepts; the limit of size is that of the store's settings instead.
         now_ms: Unix milliseconds.
         levels_ms: The delay levels, ascending.
 
     Returns:
-        The request, whose message is the small one, for publishing it again; or what to do.
+        The request, whose message is still the small one, for publishing it again; or what to do.
     """
     try:
         whole = await bodies.incoming(message)
@@ -104,7 +104,7 @@ def _later(
 
 def answer_limits(bodies: LargeBodies | None, message: Message, limits: Limits) -> Limits:
     """
-    What an answer may be.
+    The limits of an answer.
 
     Args:
         bodies: Keeps bodies out of line, if this worker has a store.

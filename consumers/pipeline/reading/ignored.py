@@ -1,7 +1,7 @@
 """
-Members that a request brought and that this version does not know: counted, and told once.
+Members of a request that this version does not know: counted, and logged once.
 
-A newer producer that sends no hash means them, and here they are not part of the effect.
+A newer producer that sends no hash may rely on them, and here they are not part of the effect.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["IgnoredMembers"]
 
 logger = logging.getLogger("effectmq.worker")
 
-#: Paths that are remembered; a stranger may send a new one with every message.
+#: How many paths are remembered: a stranger may send a new one with every message.
 _MOST_PATHS = 100
 
 
 class IgnoredMembers:
     """
-    The members that the requests of one route brought in vain.
+    The unknown members in the requests of one route.
 
     Args:
         counters: The worker's.
@@ -32,7 +32,7 @@ class IgnoredMembers:
         self._told: set[str] = set()
 
     def note(self, request: Request) -> None:
-        """Count a request that has some, and log those that were not logged before."""
+        """Count a request that has unknown members, and log those that were not logged before."""
         if not request.ignored:
             return
         self._counters["members_ignored"] += 1

@@ -1,8 +1,8 @@
 """
-Messages that this worker cannot even read, and another one may: of a newer version of the protocol,
+Messages that this worker cannot read, but another worker may: of a newer version of the protocol,
 or with a body in a store that this worker does not have.
 
-Nothing is known of such an effect but its headers, which are copied as for any other.
+Only the headers of such an effect are known; they are copied as for any other.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from effectmq.protocol.messages.request import ENVELOPE_TYPE
 
 __all__ = ["STORE", "VERSION", "needs_of", "passed_on", "running", "with_death"]
 
-#: What workers tell each other that they have.
+#: The ability of a worker that has an attachment store.
 STORE = "store of bodies"
 VERSION = f"protocol {ENVELOPE_TYPE}"
 
 
 def running(kind: str) -> str:
-    """What workers tell each other that carry out effects of a kind, rather than replay them."""
+    """The ability of a worker that executes effects of a kind, rather than replays them."""
     return f"running {kind}"
 
 
 def needs_of(message: Message, problem: ProtocolError, *, store: bool) -> str:
     """
-    What another worker needs to have in order to read a message; empty when nobody can.
+    The ability that another worker needs to read a message; empty when no worker can.
 
     Args:
         message: What arrived.
@@ -53,15 +53,15 @@ def passed_on(
     patience_ms: int,
 ) -> Postpone | None:
     """
-    The copy for another worker; ``None`` when it is not worth it, or no longer.
+    The copy for another worker; ``None`` when that is useless, or the time for it is over.
 
     Args:
         message: What arrived.
         problem: Why it cannot be read here.
-        known: Whether another worker is known to be able to.
+        known: Whether another worker is known that can read it.
         now_ms: Unix milliseconds.
         levels_ms: The delay levels, ascending.
-        patience_ms: For how long it is given back.
+        patience_ms: For how long it is given back, in milliseconds.
     """
     try:
         action = elsewhere(
@@ -87,7 +87,7 @@ def passed_on(
 
 
 def with_death(message: Message) -> Message:
-    """The message with one death more; one whose count cannot be read is left to its reader."""
+    """The message with one more death; unchanged when its count cannot be read."""
     try:
         deaths = names.integer(message.headers, names.DEATHS, 0)
     except ProtocolError:

@@ -1,8 +1,8 @@
 """
-One attempt: a handler that runs in a task of its own, under its time limit.
+One attempt: a handler that runs in its own task, under its time limit.
 
-A handler that runs over its time is cancelled and given a moment to go. One that swallows the
-cancellation is abandoned: its effect goes on without it, and whatever it gives later is ignored.
+A handler that runs over its limit is cancelled and gets a short time to end. One that swallows the
+cancellation is abandoned: its effect goes on without it, and its late result is ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger("effectmq.worker")
 #: How often to look whether an attempt whose time is up still waits for a thread, in seconds.
 _LOOK_AGAIN_S = 0.05
 
-#: What an attempt comes to; errors are values here, so that nothing reaches the loop.
+#: The result of an attempt; errors are values here, so that no exception reaches the loop.
 Result = RuntimeEffectOutcome | TryAgain | NotHere | BaseException
 
 
@@ -42,12 +42,12 @@ class HandlerExitError(HandlerError):
 
 class Attempt:
     """
-    One run of a handler; started by being made.
+    One run of a handler; it starts when the object is made.
 
     Args:
         route: The handler, and what all jobs of its route share.
         request: The effect.
-        confirm: Finds out whether the effect is still this worker's, before a body begins that had
+        confirm: Finds out whether this worker still holds the effect, before a body begins that had
             to wait for a thread.
     """
 
@@ -95,7 +95,7 @@ class Attempt:
 
     @property
     def over(self) -> bool:
-        """Whether the handler has come to its end; what it gave may be told a moment later."""
+        """Whether the handler has ended; its result may be told a moment later."""
         return self._task.done() or self.ended.done()
 
     def stop(self) -> bool:
@@ -103,9 +103,9 @@ class Attempt:
         Cancel the handler; it still ends, at the latest when it is abandoned.
 
         Returns:
-            Whether anything of it may have run. If not, nothing of it ever will.
+            Whether any part of it may have run. If not, none ever will.
         """
-        # First of all: a thread may begin at any moment, and after this none does.
+        # First: a thread may begin at any moment, and after this none does.
         self._seat.take_back()
         begun = self._called and not self._seat.untouched
         if not self._stopping:
@@ -122,7 +122,7 @@ class Attempt:
             self._timer = self._route.loop.call_later(grace_s, self._abandon)
 
     def _over(self) -> None:
-        """It ran over its time: cancel it, and give it a moment to go."""
+        """Cancel a handler that ran over its time, and give it a moment to end."""
         if self._task.done():
             return
         left_s = self._left_s()
@@ -134,7 +134,7 @@ class Attempt:
         self._cancel()
 
     def _left_s(self) -> float:
-        """What is left of its limit, to which waiting for a thread does not count."""
+        """The rest of its time limit, in seconds; waiting for a thread does not count."""
         now_s = self._route.loop.time()
         left_s = self._started_s + self._limit_s + self._seat.waited_s() - now_s
         if self._seat.waits:
@@ -143,7 +143,7 @@ class Attempt:
 
     def _abandon(self) -> None:
         if self._task.done() or self.ended.done():
-            # It went after all, or the worker has left without it.
+            # It ended after all, or the worker has left without it.
             return
         effect_id = printable(self._request.effect_id, 200)
         logger.error(
@@ -181,7 +181,7 @@ class Attempt:
             return problem
 
     async def _run(self) -> Result:
-        """Run the handler once; whatever it raises is a value."""
+        """Run the handler once; an exception is returned as a value."""
         self._called = True
         route, request = self._route, self._request
         reached("mid_effect")
@@ -201,7 +201,7 @@ class Attempt:
                 result = await route.handler.run(request, context)
             if isinstance(result, (TryAgain, NotHere)):
                 return result
-            # What is recorded is recorded for ever: no handler is trusted to give what it should.
+            # A record stays for ever, so the result of every handler is checked.
             return checked_outcome(request.kind, result)
         except asyncio.CancelledError:
             raise
@@ -211,7 +211,9 @@ class Attempt:
             return problem
 
     def _stream(self, text: str) -> None:
-        """Send a piece of text while it counts: an abandoned body must not speak for the next."""
+        """
+        Send a piece of text, unless the attempt was abandoned: its text is not the next one's.
+        """
         if self.ended.done():
             return
         if self._send is None:

@@ -1,10 +1,10 @@
 """
 When an effect is due, by a clock that does not jump.
 
-On the wire and in the journal a due time is a moment of the wall clock, which whoever administers a
-host may set while an effect waits. Within one worker the wait is measured by the clock of the loop,
-and the moment is moved along with the wall clock: a sleep neither ends early when that is set
-forward nor lasts longer when it is set back.
+On the wire and in the journal a due time is a moment of the wall clock, which an administrator may
+set while an effect waits. Within one worker the wait is measured by the clock of the loop, and the
+due time is moved along with the wall clock: a sleep neither ends early when that is set forward
+nor lasts longer when it is set back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Due"]
 
 
 class Due:
-    """A due time as it was noted last; nothing before that."""
+    """A due time and its measure by the loop's clock; empty until one is noted."""
 
     __slots__ = ("_due_ms", "_ends_s")
 
@@ -29,13 +29,13 @@ class Due:
         self._ends_s = 0.0
 
     def note(self, due_ms: int, route: Route[Any]) -> None:
-        """Begin to measure, unless this very moment is measured already."""
+        """Begin to measure, unless this due time is measured already."""
         if due_ms and due_ms != self._due_ms:
             self._due_ms = due_ms
             self._ends_s = route.loop.time() + max(0, due_ms - route.now_ms()) / 1_000
 
     def moved(self, request: Request, route: Route[Any]) -> Request:
-        """The request, its due time where the wall clock has it by now."""
+        """The request, with its due time moved along with the wall clock."""
         if not request.due_ms:
             return request
         if request.due_ms != self._due_ms:
@@ -46,7 +46,7 @@ class Due:
 
 
 def _bounded(request: Request, now_ms: int) -> Request:
-    """A sleep has never more left than its length, which a clock set back makes it look like."""
+    """Limit what is left of a sleep to its length; a clock set back makes it look longer."""
     command = request.envelope.command
     if not isinstance(command, RuntimeEffectCommandSleep):
         return request

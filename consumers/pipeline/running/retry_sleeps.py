@@ -1,9 +1,9 @@
 """
 The wait before a tool runs again, written down as the sleep effect that it is.
 
-The wait itself goes the way of every wait, over a delay level or in place. What is written down is
-for whoever reads the journal: the lineage of the call shows the pauses, and a host that carries
-out the call again finds them slept already.
+The wait itself goes over a delay level or is slept in place, like every wait. The record is for
+readers of the journal: the lineage of the call shows the pauses, and a host that carries out the
+call again finds them slept already.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _always_again(request: Request) -> WhenDoubtful:
 
 async def note_sleep(leases: Leases, parent: Request, envelope: RuntimeEffectEnvelope) -> str:
     """
-    Record a sleep of an effect that is held.
+    Record a sleep of an effect whose lease is held.
 
     Args:
         leases: Of the worker.
@@ -46,7 +46,7 @@ async def note_sleep(leases: Leases, parent: Request, envelope: RuntimeEffectEnv
         sealed = Request.seal(envelope)
     except (InvalidEnvelopeError, PayloadTooLargeError) as problem:
         return describe(problem)
-    # In the effect scope of the call, as everything that it leads to.
+    # In the effect scope of the call, like everything that the call causes.
     identity = replace(sealed.identity, scope_id=parent.identity.scope_id)
     request = replace(sealed, identity=identity)
     try:
@@ -55,7 +55,7 @@ async def note_sleep(leases: Leases, parent: Request, envelope: RuntimeEffectEnv
             said = Record(request.identity, found.fence, found.attempt, outcome_json=_SLEPT)
             await leases.finish(said)
     except JournalRefusalError as refusal:
-        # Its name is longer than that of the call, and may be too long to be kept.
+        # Its name is longer than that of the call, and may be too long for the journal.
         return describe(refusal.problem)
     if isinstance(found, Recorded) and found.error_json:
         return f"the sleep {request.effect_id!r} before it was cancelled"

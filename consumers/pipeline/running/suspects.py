@@ -1,5 +1,6 @@
 """
-Effects that workers have died of: counted where no journal does, and run alone before the end.
+Effects that workers died with: deaths are counted here when no journal does, and the last run is
+alone.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ __all__ = ["alone", "count_death", "dead_workers", "step_aside", "who_died"]
 
 logger = logging.getLogger("effectmq.worker")
 
-#: How long a suspect waits for the others to get away, where no journal knows which bodies began.
+#: How long a suspect waits for the others to leave the worker, where no journal knows which bodies
+#: began.
 _SCATTER_S = 0.3
 
 
 async def alone(job: Job) -> Delay | None:
-    """Take the last chance, when it is its turn; ``None`` when it may run."""
+    """Run the effect alone, when it is its turn; ``None`` when it may run now."""
     route = job.route
     logger.warning(
         "effect %s was running when %d worker(s) died%s; it runs alone, and is parked if it "
@@ -40,14 +42,14 @@ async def alone(job: Job) -> Delay | None:
             return step_aside(job)
     else:
         await job.wait(lambda wake: route.quarantine.enter(job, wake))
-        # Let the other suspects get away first: those that came together with this one are in our
-        # hands until they are on a delay level, and would be counted with it.
+        # Let the other suspects leave first: those that came together with this one are held by
+        # this worker until they are on a delay level, and would be counted with it.
         await job.sleep(_SCATTER_S)
     return None
 
 
 def turn_or_time(job: Job, wake: Wake) -> object:
-    """Wait for a turn in quarantine, but not for long: gives the timer."""
+    """Wait a limited time for a turn in quarantine; returns the timer."""
     quarantine = job.route.quarantine
 
     def time_is_up() -> None:
@@ -59,37 +61,37 @@ def turn_or_time(job: Job, wake: Wake) -> object:
 
 
 def step_aside(job: Job) -> Delay:
-    """Wait where nothing can happen to it, and where it holds no slot."""
+    """Send it to a delay level, where it holds no slot and no worker's death counts for it."""
     job.leave_quarantine()
     return Delay(job.route.levels_ms[0], {})
 
 
 def dead_workers(job: Job) -> tuple[str, ...]:
-    """The names of those that died with it last, where a journal knows them."""
+    """The workers that died with it last, where a journal knows their names."""
     return job.granted.dead_workers if job.granted is not None else ()
 
 
 async def who_died(job: Job) -> int:
-    """Without a journal: how many died holding it since that was asked last, one or nobody."""
+    """Without a journal: how many workers died with it since the last question, one or none."""
     witnesses, message = job.route.witnesses, job.delivery.message
     if witnesses is None or message.returns <= job.held_before:
         return 0
     times = await job.wait(lambda wake: witnesses.ask(message, job.held_before, wake))
-    # What nobody alive explains was a death.
+    # A return that no living worker explains was a death.
     return int(isinstance(times, int) and message.returns > times)
 
 
 async def count_death(job: Job) -> Delay | None:
     """
-    Without a journal: find out whether somebody died of it; then come back with the count.
+    Without a journal: find out whether a worker died with it; then come back with the count.
 
-    Only one: no body begins before this has been asked, and what is found out is put into the
-    message, so that it is asked once.
+    No body begins before this question is answered, and the answer is put into the message, so that
+    each death is counted once.
     """
     if job.delivery.message.returns <= job.held_before:
         return None
     died = await who_died(job)
-    # Who asks again sends a copy that knows of no deaths: what the best of them knows counts.
+    # A copy from a producer that asks again knows of no deaths: the highest count is used.
     deaths = max(each.known.deaths for each in (job, *job.followers)) + died
     job.request = replace(job.known, deaths=deaths)
     return None if deaths >= job.route.settings.max_deaths else step_aside(job)

@@ -1,8 +1,8 @@
 """
-What a job does while the effect is its own: wait until it is due, run the handler, and again.
+What a job does while it holds the lease: wait until the effect is due, run the handler, and again.
 
-A worker that has the lease may still not be the one to run it: it lacks something that another
-worker has, or workers have died of the effect and it has to run alone.
+A worker that holds the lease may still not be the right one to run the effect: it may lack
+something that another worker has, or the effect must run alone because workers died with it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ logger = logging.getLogger("effectmq.worker")
 
 
 async def work(job: Job) -> End:
-    """Do what is due, and again after every pause, until it comes to something."""
+    """Do what is due, and again after every pause, until there is an end."""
     route = job.route
     if job.granted is not None and job.granted.uncertain:
         return uncertain()
@@ -88,7 +88,7 @@ async def pause(job: Job, action: Pause) -> None:
 
 
 def lacking(job: Job) -> Delay | None:
-    """The way to a worker that is known to have what would be missed here; ``None`` for here."""
+    """The way to a worker that has what is missing here; ``None`` to run it here."""
     route = job.route
     for lack in lacks_of(route.handler, job.known):
         known = route.abilities.known(lack.needs, lack.version, route.key)
@@ -99,7 +99,7 @@ def lacking(job: Job) -> Delay | None:
 
 
 def sent_elsewhere(job: Job, missing: NotHere | Lack, known: Known) -> Delay | None:
-    """The way to whoever takes it next; ``None`` when that is not worth it, or no longer."""
+    """The way to another worker; ``None`` when that is useless, or the time for it is over."""
     route, request = job.route, job.known
     action = elsewhere(
         request.elsewhere,
@@ -131,22 +131,23 @@ async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
     Run the handler once.
 
     Args:
-        job: It is this one's turn.
-        now_ms: When that was found out; Unix milliseconds.
+        job: A job whose turn it is.
+        now_ms: The time of that decision, Unix milliseconds.
 
     Returns:
-        What it gave, and whether it ran over its time.
+        The result, and whether the handler ran over its time.
 
     Raises:
-        LeaseLostError: When what it gave is not ours to tell.
-        LeftError: When the worker leaves. Whatever it made of being cancelled is no attempt.
+        LeaseLostError: When this worker no longer holds the lease, so that the result does not
+            count.
+        LeftError: When the worker leaves. A result after the cancellation is no attempt.
     """
     route, lease = job.route, job.lease
     if not job.begun and lease is not None:
         await begin(job)
     request = job.request or job.known
     if not request.first_seen_ms:
-        # Kept here only; it goes on the wire with a retry.
+        # In memory only; a retry puts it on the wire.
         request = job.request = replace(request, first_seen_ms=now_ms)
     confirm = partial(route.leases.confirm, lease) if lease is not None else None
     job.stage = Stage.RUNNING
@@ -168,14 +169,14 @@ async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
 
 
 async def begin(job: Job) -> None:
-    """Let the journal know, before the body begins, that whoever dies now may have died of it."""
+    """Record that the body begins, so that a death of this worker counts for the effect."""
     route, lease = job.route, job.lease
     if lease is None:
         return
     job.stage = Stage.TELLING
     answer = await route.leases.begin(lease)
     if route.leaving:
-        # Known as begun, and yet it never was: whoever is next must not count us.
+        # The journal has it as begun, but no body ran: the next holder must count no death.
         route.leases.hand_back(lease, job.known.attempt)
         raise LeftError
     if not isinstance(answer, Accepted) or job.lease is not lease:
@@ -186,10 +187,10 @@ async def begin(job: Job) -> None:
 
 
 async def after(job: Job, result: Result, overdue: bool) -> End | Pause:
-    """What an attempt comes to."""
+    """The next step after an attempt."""
     request = job.request or job.known
     if not isinstance(result, NotHere) and request.elsewhere:
-        # Somebody could, so whatever may be lacking from now on is another matter.
+        # A worker could run it: when something else is missing later, handovers are counted anew.
         request = job.request = replace(request, elsewhere=0, elsewhere_since_ms=0)
     if not (overdue or isinstance(result, (TryAgain, NotHere, BaseException))):
         return result
@@ -207,7 +208,7 @@ async def after(job: Job, result: Result, overdue: bool) -> End | Pause:
 
 
 async def try_again(job: Job, again: TryAgain) -> End | Pause:
-    """The next attempt; the wait for it is written down first, where it counts as an effect."""
+    """The next attempt; its wait is recorded first, when the wait counts as an effect."""
     route, lease = job.route, job.lease
     if again.sleep is not None and lease is not None:
         job.stage = Stage.CLAIMING
@@ -234,7 +235,7 @@ async def try_again(job: Job, again: TryAgain) -> End | Pause:
 
 
 def failed(job: Job, error: BaseException, now_ms: int) -> Park | Pause | Delay:
-    """After an attempt that raised: again, or never."""
+    """The next step after an attempt that raised: retry, or park."""
     route = job.route
     action = after_error(
         job.known,
@@ -250,7 +251,7 @@ def failed(job: Job, error: BaseException, now_ms: int) -> Park | Pause | Delay:
 
 
 def note_retry(job: Job, action: Pause | Delay, problem: str) -> None:
-    """Count and log it."""
+    """Count and log a retry."""
     job.route.counters["retried"] += 1
     wait_ms = action.wait_ms if isinstance(action, Pause) else action.level_ms
     logger.warning(
