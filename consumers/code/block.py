@@ -1,5 +1,5 @@
 """
-One block: what it can reach while it runs, and what its outcome says afterwards.
+One block: what it can use while it runs, and its outcome.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ __all__ = ["Block"]
 
 class Block:
     """
-    One block of a session.
+    One block of code of a session.
 
     Args:
         functions: The tools that it may call, by their names in code.
-        calls: Carries them out.
-        images: Takes what it shows.
-        started_ms: Finds out when it was started for the first time, Unix milliseconds.
+        calls: Carries out its calls.
+        images: Keeps the images that it shows.
+        started_ms: Returns when it was started for the first time, Unix milliseconds.
         settings: The limits.
 
     Attributes:
-        host: What it can reach.
-        calls: Carries its calls out.
+        host: What the block can use.
+        calls: Carries out its calls.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Block:
 
     def response(self, ran: Ran, duration_ms: int) -> ExecResponse:
         """
-        What the model gets to see, and what the runtime does with it.
+        What the model is shown, and what the runtime does next.
 
         Args:
-            ran: What became of the block.
+            ran: How the block ended.
             duration_ms: How long it took, waiting included.
         """
         settings = self._settings
@@ -65,7 +65,7 @@ class Block:
             for text in (ran.printed, ran.value)
             if text
         ]
-        # Ending the turn is an exception to the engine, and none to anybody else.
+        # The engine sees the end of the turn as an exception; for everybody else it is none.
         ended = self.host.finished and ran.state is not None
         error = None if ended else ran.error
         return ExecResponse(
@@ -81,12 +81,12 @@ class Block:
 
 
 def _sendable(text: str) -> str:
-    """The same, with halves of surrogate pairs written out: they are no text on the wire."""
+    """The text, with halves of surrogate pairs written out: the wire cannot carry them."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def _shortened(text: str, limit: int) -> str:
-    """Its beginning and its end: a traceback has what matters in the last line."""
+    """The beginning and the end of a text: the last line of a traceback is the important one."""
     if len(text) <= limit:
         return text
     end = limit * 2 // 3

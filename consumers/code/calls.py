@@ -1,10 +1,9 @@
 """
-Tool calls and sleeps that code asks for, as effects of their own.
+The tool calls and sleeps of a block, each as an effect.
 
-Each gets a number in the order in which the code asks, whatever is ready first, and its identity is
-made of the block's own and this number. So a block that is run again asks for byte-identical
-envelopes, and whoever carries them out (a client with a journal) answers those that have been
-carried out before.
+Each gets a number in the order in which the code asks, whatever is ready first. Its identity is
+made of the block's identity and this number. So a block that is run again asks for byte-identical
+envelopes, and a client with a journal answers those that have been carried out before.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from effectmq.protocol.wire.tools import (
 
 __all__ = ["CodeCalls", "Execute"]
 
-#: Carries an effect out and gives its outcome, as ``EffectClient.execute`` does.
+#: Carries an effect out and returns its outcome, as ``EffectClient.execute`` does.
 Execute = Callable[[RuntimeEffectEnvelope], Awaitable[RuntimeEffectOutcome]]
 
 _LONGEST_SLEEP_S = 366 * 86_400.0
@@ -54,9 +53,9 @@ class CodeCalls:
     The effects of one block.
 
     Args:
-        invocation: The block's own; the parent of everything it asks for.
+        invocation: That of the block, which is the parent of its effects.
         block_hash: The hash of the block's envelope, which makes the call ids unique.
-        execute: Carries out an effect; ``None`` when there is nobody who could.
+        execute: Carries out an effect; ``None`` when effects cannot be carried out here.
         settings: The limits.
     """
 
@@ -84,11 +83,11 @@ class CodeCalls:
         Call a tool.
 
         Returns:
-            What the code gets, and the whole output.
+            The value for the code, and the whole output.
 
         Raises:
             CodeError: When the arguments cannot be sent, or the call failed.
-            BlockStoppedError: When it is one call too many.
+            BlockStoppedError: When the block makes more calls than its limit.
             RejectEffectError: When the block, run again, asks for something else than before.
         """
         number, arguments = self._numbered(function, args, kwargs)
@@ -98,39 +97,39 @@ class CodeCalls:
         self, function: Function, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Awaitable[tuple[object, ToolCallOutput]]:
         """
-        Call a tool, to be waited for later; it has its number now, and goes on meanwhile.
+        Begin a tool call, whose result is awaited later; it gets its number now.
 
         Raises:
             CodeError: When the arguments cannot be sent.
-            BlockStoppedError: When it is one call too many.
+            BlockStoppedError: When the block makes more calls than its limit.
         """
         number, arguments = self._numbered(function, args, kwargs)
         task = asyncio.ensure_future(self._carried_out(function, number, arguments))
         self._under_way.append(task)
-        # Whoever does not wait for it does not hear of its error either, as with any task.
+        # An error that the code does not await is not raised, as with any task.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
     async def finish(self) -> None:
         """
-        Wait for what the code has begun and not waited for: it is recorded, too.
+        Wait for the calls that the code has begun and not awaited: they are recorded as well.
 
         Raises:
-            Exception: Whatever fails the attempt, of the first call for which something does.
+            Exception: The error of the first call whose error fails the attempt.
         """
         for task in self._under_way:
             with suppress(CodeError):
                 await task
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Cancel the calls under way."""
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     @property
     def records(self) -> list[ToolCallRecord]:
-        """The calls that were made, in the order in which the code asked for them."""
+        """The calls, in the order in which the code made them."""
         found: list[ToolCallRecord] = []
         room_bytes = self._settings.records_bytes
         for _, result in sorted(self._made.items()):
@@ -164,14 +163,14 @@ class CodeCalls:
 
     async def sleep(self, duration_s: float) -> int:
         """
-        Sleep, as an effect; not at all when it is for no time.
+        Sleep, as an effect; a sleep of 0 s is none.
 
         Returns:
-            How long, in milliseconds.
+            The length of the sleep, in milliseconds.
 
         Raises:
-            CodeError: When that is no time to sleep, or the sleep was cancelled.
-            BlockStoppedError: When it is one sleep too many.
+            CodeError: When the length is not allowed, or the sleep was cancelled.
+            BlockStoppedError: When the block sleeps more often than its limit.
         """
         if not 0 <= duration_s <= _LONGEST_SLEEP_S:
             raise CodeError(
@@ -210,11 +209,11 @@ class CodeCalls:
                 "effectmq_code_diverged",
                 "the block was run again and asked for something else than the first time "
                 f"({printable(problem.message, 300)}); a block must do the same when its tools "
-                "answer the same, so look for what it depends on besides them",
+                "answer the same: look for other things that it depends on",
             ) from None
         except EffectFailedError as problem:
-            # Recorded, so it is the same when the block is run again. What else can be raised
-            # here (no answer in time, no broker) is not, and fails the attempt.
+            # Recorded, so it is the same when the block is run again. Other errors (no answer in
+            # time, no broker) are not recorded, and fail the attempt.
             raise CodeError(
                 "RuntimeError", f"{problem.code}: {printable(problem.message)}"
             ) from None
@@ -222,9 +221,9 @@ class CodeCalls:
 
 def _record(result: CompletedToolCall, room_bytes: int) -> tuple[ToolCallRecord, int]:
     """
-    What the block's outcome says of a call, and what that takes of the room.
+    The record of a call in the block's outcome, and how many bytes of the limit it takes.
 
-    Short, and taking nothing, when there is no room for all of it.
+    When the limit has no room for all of it, the record is short and takes none.
     """
     record = ToolCallRecord(
         call_id=result.call_id,

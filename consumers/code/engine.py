@@ -1,9 +1,9 @@
 """
-The port between a session of code and whatever interprets it.
+The port between a session of code and its interpreter.
 
-An engine runs one block: it begins with a session's state, asks its host for everything that lies
-outside (tools, time, sleep), and gives what was printed, the last value, and the new state. It
-runs in processes of its own; nothing that a block does may harm the worker.
+An engine runs one block. It begins with the state of the session, asks its host for everything
+outside (tools, time, sleep), and returns what was printed, the last value, and the new state. It
+uses its own processes; nothing that a block does may harm the worker.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ __all__ = [
 
 class EngineCrashedError(HandlerError):
     """
-    The interpreter's process ended in the middle of a block; trying again starts a new one.
+    The interpreter's process ended while it ran a block; another attempt starts a new one.
 
     Args:
-        problem: What is known of it.
+        problem: What is known about the end.
     """
 
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(
             f"the process that ran the block ended: {problem}. Nothing of the block is kept; look "
-            "for what ended it (the system's memory killer, a signal)"
+            "for what ended the process (the memory killer of the system, a signal)"
         )
 
 
 class StateUnreadableError(Exception):
     """
-    A state that this engine cannot begin with.
+    A state that this engine cannot read.
 
     Args:
-        problem: What the engine says about it.
+        problem: The reason, in the engine's words.
     """
 
     def __init__(self, problem: str) -> None:
@@ -57,11 +57,11 @@ class StateUnreadableError(Exception):
 
 class BlockStoppedError(Exception):
     """
-    Raised to end a block where it is; a limit that the code cannot catch.
+    Ends a block where it is, because of a limit; the code cannot catch it.
 
     Args:
-        sentence: Which limit it was.
-        details: Where in the code it happened, when that is known.
+        sentence: The limit.
+        details: The place in the code, when it is known.
     """
 
     def __init__(self, sentence: str, details: str = "") -> None:
@@ -72,10 +72,10 @@ class BlockStoppedError(Exception):
 
 class Later:
     """
-    Something to wait for later, or never: a coroutine that is made only when it is awaited.
+    Something to await later, or never: its coroutine is made only when it is awaited.
 
     Args:
-        make: Makes it.
+        make: Makes the coroutine.
     """
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -87,9 +87,10 @@ class Later:
 
 class Host(Protocol):
     """
-    What a block can reach outside of itself.
+    What a block can use from outside of itself.
 
-    A block that is run again gets the same answers in the same order; so these are the only ways.
+    A block that is run again gets the same answers in the same order, so there must be no other way
+    out.
     """
 
     def knows(self, name: str) -> bool:
@@ -97,7 +98,7 @@ class Host(Protocol):
         ...
 
     def names(self) -> Collection[str]:
-        """The functions that ``knows`` knows, for engines that must name them beforehand."""
+        """The names that ``knows`` knows, for engines that must have them beforehand."""
         ...
 
     async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
@@ -114,13 +115,14 @@ class Host(Protocol):
         self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Awaitable[object]:
         """
-        Call a function that is waited for later; its number is that of this moment.
+        Begin a call whose result is awaited later; it gets its number now.
 
-        What engines wait for first they must choose by the order of these calls, never by what is
-        ready first: what the code does then has to be the same when it is run again.
+        An engine must choose what it awaits first by the order of these calls, never by what is
+        ready
+        first: the code has to do the same when it is run again.
 
         Returns:
-            What ``call`` would give, or raise, when it is awaited.
+            An awaitable that returns or raises what ``call`` would.
 
         Raises:
             CodeError: As ``call``.
@@ -130,7 +132,7 @@ class Host(Protocol):
 
     async def sleep(self, duration_s: float) -> None:
         """
-        Wait.
+        Sleep for a time, in seconds.
 
         Raises:
             CodeError: To be raised in the code, where it slept.
@@ -139,19 +141,19 @@ class Host(Protocol):
         ...
 
     async def now_ms(self) -> int:
-        """The time, Unix milliseconds. It moves only when the block sleeps."""
+        """The time, Unix milliseconds; it moves only when the block sleeps."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """
-    What to run.
+    A block to run.
 
     Attributes:
         code: The block.
-        state: What the session's blocks before it left behind; ``None`` for a new session.
-        seed: Where the random numbers of a new session begin.
+        state: The state after the earlier blocks of the session; ``None`` for a new session.
+        seed: The seed of the random numbers of a new session.
     """
 
     code: str
@@ -162,13 +164,13 @@ class Program:
 @dataclass(frozen=True, slots=True)
 class Ran:
     """
-    What became of a block.
+    The result of a block.
 
     Attributes:
         printed: What it printed, output and errors together.
         value: Its last value as text; empty when there is none, or it is ``None``.
-        error: Why it stopped, when it did not get to its end.
-        state: What it leaves behind; ``None`` when that must not be kept.
+        error: Why it stopped before its end; ``None`` when it did not.
+        state: The state after it; ``None`` when that must not be kept.
     """
 
     printed: str = ""
@@ -178,11 +180,11 @@ class Ran:
 
 
 class Engine(Protocol):
-    """Runs blocks. Use as an asynchronous context manager."""
+    """Runs blocks. Use it as an asynchronous context manager."""
 
     @property
     def name(self) -> str:
-        """Engine and version, as ``monty 1.4.0``; kept with each state it made."""
+        """Engine and version, as ``monty 1.4.0``; kept with each state that it made."""
         ...
 
     async def __aenter__(self) -> Engine:
@@ -204,7 +206,7 @@ class Engine(Protocol):
 
         Raises:
             EngineCrashedError: When its process ended.
-            StateUnreadableError: When the state is none of this engine's.
-            Exception: Whatever the host raises that is neither for the code nor to stop it.
+            StateUnreadableError: When this engine cannot read the state.
+            Exception: An error of the host that is neither for the code nor to stop it.
         """
         ...

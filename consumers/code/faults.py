@@ -1,5 +1,5 @@
 """
-What stopped a block, in words: which limit it ran into, and how to raise it. Pure.
+The limits that stop a block, in words: which one, and how to raise it. Pure.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = [
     "stopped",
 ]
 
-#: What the interpreter says when a process had to be killed because it computed on.
+#: The interpreter's text when a process was killed because it computed too long.
 OUT_OF_TIME = "TimeoutError: feed time limit exceeded"
 
-#: The sentence for questions without end.
+#: The sentence for a block with too many questions.
 OVER_QUESTIONS = "the block asked for the time, files or names too often; ask once and keep it"
 
 _HEAP = re.compile(r"MemoryError: memory limit exceeded: \d+ bytes > (\d+) bytes")
@@ -38,11 +38,11 @@ _SUSPENSIONS = "RuntimeError: suspension limit"
 @dataclass(frozen=True, slots=True)
 class Limit:
     """
-    A limit that was reached.
+    A limit that a block reached.
 
     Attributes:
-        sentence: Which one, and how to raise it.
-        sound: Whether what the block has changed can be trusted and kept.
+        sentence: The limit, and how to raise it.
+        sound: Whether the changes of the block can be trusted and kept.
     """
 
     sentence: str
@@ -51,14 +51,14 @@ class Limit:
 
 def limit_reached(error: str, settings: CodeSettings) -> Limit | None:
     """
-    The limit that an error of the interpreter tells of.
+    The limit that an error of the interpreter is about.
 
     Args:
         error: The error as ``Type: message``.
         settings: The limits.
 
     Returns:
-        The limit; ``None`` when it is an error of the code's own.
+        The limit; ``None`` when it is an error of the code.
     """
     if error.startswith(OUT_OF_TIME):
         return Limit(over_time(settings))
@@ -114,6 +114,6 @@ def over_state(size_bytes: int, settings: CodeSettings) -> str:
 
 
 def stopped(sentence: str, details: str = "") -> str:
-    """The error of a block that ran into a limit and of which nothing is kept."""
+    """The error of a block that reached a limit, so that nothing of it is kept."""
     whole = f"{sentence}. What it changed is not kept; the session is as it was before"
     return f"{whole}\n{details}" if details else whole

@@ -1,5 +1,5 @@
 """
-The functions that code can call: which tools they are, and how arguments find their names. Pure.
+The functions that code can call: their tools, and the names of their arguments. Pure.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = [
     "usable",
 ]
 
-#: Ends the block, and the turn with this value.
+#: Ends the block and the turn, with a value.
 FINISH = "finish"
 #: Puts an image into the outcome.
 SHOW_IMAGE = "show_image"
-#: What every block can call.
+#: The functions of every block.
 OWN_NAMES = frozenset((FINISH, SHOW_IMAGE))
 
-#: Without what ``site`` adds for people at a prompt, which no block has.
+#: Without the names that ``site`` adds for people at a prompt.
 _BUILTINS = frozenset(dir(builtins)) - {"copyright", "credits", "exit", "help", "license", "quit"}
 
 #: The names of a tool's parameters, in order, by the tool's name.
@@ -57,7 +57,7 @@ class Function:
 
     def bind(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:
         """
-        The arguments of a call by name. Whether they are right is for the tool to say.
+        The arguments of a call by name. The tool checks whether they are right.
 
         Raises:
             CodeError: When there are too many, or one is given twice.
@@ -79,9 +79,9 @@ class Function:
 
 def signatures(tools: Mapping[str, Tool]) -> dict[str, tuple[str, ...]]:
     """
-    The parameters of registered tools, for instance of ``worker.tools``.
+    The parameters of registered tools, for instance those of ``worker.tools``.
 
-    The ``EffectContext`` of a tool is none of them.
+    The ``EffectContext`` of a tool is not one of them.
     """
     return {name: tool.parameters for name, tool in tools.items()}
 
@@ -91,7 +91,8 @@ def functions_of(tools: Signatures) -> dict[str, Function]:
     The functions for tools, by their names in code: ``-`` and ``.`` become ``_``.
 
     Raises:
-        ConfigurationError: When two tools would have one name, or one could not be called by it.
+        ConfigurationError: When two tools would have the same name, or a name cannot be used in
+            code.
     """
     found, problems = usable(tools)
     if problems:
@@ -105,9 +106,9 @@ def functions_of(tools: Signatures) -> dict[str, Function]:
 
 def usable(tools: Signatures) -> tuple[dict[str, Function], list[str]]:
     """
-    The functions that code can call, and a sentence for each tool that is none of them.
+    The functions that code can call, and a sentence for each tool that cannot be one.
 
-    Of two with one name it is the first, so that a tool that comes later changes nothing.
+    Of two tools with the same name the first is taken, so that a later tool changes nothing.
     """
     found: dict[str, Function] = {}
     problems: list[str] = []
@@ -126,7 +127,7 @@ def usable(tools: Signatures) -> tuple[dict[str, Function], list[str]]:
 
 
 def _name_in_code(tool: str) -> str:
-    # As Python itself reads names: letters that only look different are the same.
+    # As Python reads names: letters that only look different are the same.
     return unicodedata.normalize("NFKC", tool.replace("-", "_").replace(".", "_"))
 
 

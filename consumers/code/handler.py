@@ -1,9 +1,9 @@
 """
-The handler of ``exec_code``: a block of code, with the session's variables before and after.
+The handler of ``exec_code``: runs a block of code with the variables of its session.
 
-Not there unless it is added: ``worker.add(CodeHandler(...))``. A failing block is an outcome, with
-the error for the model to read; only what goes wrong around the block (its process died, the
-database cannot be reached, a tool did not answer in time) fails the attempt.
+A worker has it only when it is added: ``worker.add(CodeHandler(...))``. A failing block is an
+outcome, with an error that the model can read. Only errors around the block (its process died, the
+database cannot be reached, a tool did not answer in time) fail the attempt.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ def _no_tools() -> Signatures:
 
 class CodeHandler(RepeatableHandler):
     """
-    Runs ``exec_code`` effects. The worker that it is added to starts and ends it.
+    Runs ``exec_code`` effects. Its worker starts and stops it.
 
     Args:
         settings: The limits.
-        database: Where the sessions' variables are kept, already open; without one they are kept
-            in this worker only.
-        tools: The parameters of the tools that code may call, by name; asked anew for each block.
+        database: An open database for the variables of sessions; without one, this worker keeps
+            them in memory.
+        tools: The parameters of the tools that code may call, by name; read anew for each block.
             For the tools of a worker: ``lambda: signatures(app.tools)``.
         execute: Carries out the calls, each of which is an effect; without it there are no tools
             and no sleeps.
-        images: Where images are kept; without one, small ones travel in the outcome.
+        images: Keeps images; without it, small ones are sent in the outcome.
         retry: What to do with an attempt that failed.
-        engine: What interprets the code, instead of the backend that the settings name.
+        engine: Interprets the code, in place of the backend in the settings.
 
     Raises:
         MissingExtraError: When Monty is the backend and is not installed.
@@ -97,18 +97,18 @@ class CodeHandler(RepeatableHandler):
 
     def adopt(self, namespace: str) -> None:
         """
-        Keep the variables of one namespace, as its worker asks before it enters this.
+        Use the variables of one namespace; the worker calls this before it enters the handler.
 
         Raises:
-            ConfigurationError: When a worker of another namespace uses it, and they are in memory,
-                where sessions have no namespace.
+            ConfigurationError: When a worker of another namespace uses the handler and the
+                variables are in memory, where sessions have no namespace.
         """
         if isinstance(self.sessions, MemorySessions):
             self._belonging.adopt(namespace, "of code variables in memory")
 
     async def __aenter__(self) -> CodeHandler:
         """
-        Make the tables and start the interpreter's processes.
+        Make the tables, and start the processes of the interpreter.
 
         Raises:
             ConfigurationError: When code cannot be run here, or a tool cannot be called from it.
@@ -125,16 +125,16 @@ class CodeHandler(RepeatableHandler):
         await self._engine.__aexit__()
 
     def limit_s(self, request: Request) -> float | None:
-        """How long an attempt may take, waiting included, in seconds."""
+        """How long an attempt may take, waits included, in seconds."""
         return self.time_limit_s
 
     @property
     def abilities(self) -> dict[str, str]:
-        """Whose variables it reads, and what code can call, as workers tell each other."""
+        """The abilities: the engine whose variables it reads, and the functions of its code."""
         return {_variables_of(self._engine.name): "1", **function_abilities(self._functions())}
 
     def lacks(self, request: Request) -> list[Lack]:
-        """Functions that the block calls, and another worker may have."""
+        """Functions that the block calls and that another worker may have."""
         command = request.envelope.command
         if self._execute is None or not isinstance(command, RuntimeEffectCommandExecCode):
             return []
@@ -143,12 +143,12 @@ class CodeHandler(RepeatableHandler):
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeExecCode | NotHere:
-        """One attempt at one block."""
+        """Make one attempt at one block."""
         session_id = context.invocation.scope.session_id
         start = await self.sessions.start(session_id, request.hash)
         began = time.monotonic()
         block = self._block(request, session_id)
-        # A new session's random numbers begin with its name.
+        # The seed of a new session's random numbers is its name.
         program = Program(_code(request), start.state, session_id)
         try:
             ran = await self._engine.run(program, block.host)
@@ -163,7 +163,7 @@ class CodeHandler(RepeatableHandler):
         return RuntimeEffectOutcomeExecCode(result=Ok(ok=block.response(ran, duration_ms)))
 
     def _unreadable(self, start: Start, problem: StateUnreadableError) -> NotHere:
-        """A worker whose interpreter kept the variables can go on with them."""
+        """Send the block to a worker whose interpreter can read the variables."""
         needs = _variables_of(start.engine)
         sentence = _unreadable(start, self._engine.name, problem)
         return NotHere(
@@ -186,7 +186,7 @@ class CodeHandler(RepeatableHandler):
         )
 
     def _functions(self) -> Mapping[str, Function]:
-        """What a block can call. Tools that came after the start may not fit; blocks run on."""
+        """The functions of a block. Tools added after the start may not fit; they are left out."""
         if self._execute is None:
             return {}
         found, problems = usable(self._tools())
@@ -197,7 +197,7 @@ class CodeHandler(RepeatableHandler):
         return found
 
     def _within(self, ran: Ran) -> Ran:
-        """The same, or what it comes to when the state is too large to keep."""
+        """The result, or an error in place of it when the state is too large to keep."""
         size_bytes = len(ran.state or b"")
         if size_bytes <= self.settings.state_bytes:
             return ran
@@ -206,13 +206,13 @@ class CodeHandler(RepeatableHandler):
     async def _keep(self, session_id: str, effect_hash: str, start: Start, ran: Ran) -> None:
         state, engine = ran.state, self._engine.name
         if state is None:
-            # The block counts all the same: what comes after it must not be run before it.
+            # The block counts nevertheless: no later block may be run before it.
             state, engine = start.state, start.engine
         await self.sessions.keep(session_id, effect_hash, start, state, engine)
 
 
 def _engine(settings: CodeSettings) -> Engine:
-    # Only who runs code needs one, and nobody needs both.
+    # Each backend is imported only where it is used, and no worker needs both.
     if settings.backend == "cpython":
         from effectmq.consumers.code.cpython.engine import CPythonEngine
 

@@ -1,5 +1,5 @@
 """
-What one block can reach: tools, sleep, a clock, images, and the way to end the turn.
+What one block can use: tools, sleep, a clock, images, and the way to end the turn.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class BlockHost:
 
     Args:
         functions: The tools that the code may call, by their names in it.
-        calls: Carries them out.
-        images: Takes what is shown.
-        started_ms: Finds out when the block was started for the first time, Unix milliseconds.
+        calls: Carries out its calls.
+        images: Keeps the images that it shows.
+        started_ms: Returns when the block was started for the first time, Unix milliseconds.
         settings: The limits.
 
     Attributes:
         finished: Whether the code ended the turn.
-        result: With what, as JSON.
+        result: The value of that end, as JSON.
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class BlockHost:
         self._settings = settings
 
     def knows(self, name: str) -> bool:
-        """Whether it is a tool, or one of our own; see the port."""
+        """Whether it is a tool, or a function of every block; see the port."""
         return name in self._functions or name in _OWN
 
     def names(self) -> frozenset[str]:
-        """All of these; see the port."""
+        """All names that ``knows`` knows; see the port."""
         return frozenset(self._functions) | frozenset(_OWN)
 
     async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        """Call it; see the port."""
+        """Call a function; see the port."""
         if self.finished:
-            # It caught the exception that was to end it.
+            # The code caught the exception that should have ended it.
             raise _end()
         function = self._functions.get(name)
         if function is not None:
@@ -86,7 +86,7 @@ class BlockHost:
     def begin(
         self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Awaitable[object]:
-        """Call it, to be waited for later; see the port."""
+        """Begin a call that is awaited later; see the port."""
         function = self._functions.get(name)
         if function is None or self.finished:
             return Later(partial(self.call, name, args, kwargs))
@@ -96,17 +96,17 @@ class BlockHost:
     async def _waited_for(
         self, function: Function, begun: Awaitable[tuple[object, ToolCallOutput]]
     ) -> object:
-        # What it does to the turn is done here and not when it is ready, which is any moment.
+        # It acts on the turn when it is awaited, not when it is ready, which may be at any time.
         value, output = await begun
         self._obey(function, output)
         return value
 
     async def sleep(self, duration_s: float) -> None:
-        """Sleep, and let the clock go on by as much; see the port."""
+        """Sleep, and move the clock by the same time; see the port."""
         self._slept_ms += await self._calls.sleep(duration_s)
 
     async def now_ms(self) -> int:
-        """When the block was first started, and what it has slept since; see the port."""
+        """The first start of the block plus its sleeps so far; see the port."""
         if not self._start_ms:
             self._start_ms = await self._find_start()
         return self._start_ms + self._slept_ms
@@ -119,7 +119,7 @@ class BlockHost:
         self._end_with(result)
 
     def _obey(self, function: Function, output: ToolCallOutput) -> None:
-        """What a tool wants to happen to the turn."""
+        """Do what the output of a tool asks for the turn."""
         control = output.control
         if isinstance(control, ToolControlFinish):
             self._end_with(encode_tool_value(control.value))

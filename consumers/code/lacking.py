@@ -1,9 +1,9 @@
 """
 Functions that a block calls, and that its worker lacks or has with other parameters. Pure.
 
-Another worker may have them, while a deployment rolls. Read off the tokens and never by parsing,
-because the text is hostile: what looks like a call inside of other text costs nothing, as long as
-no other worker is known to have a function of that name.
+During a rolling deployment another worker may have them. This looks at the tokens and does not
+parse, because the text is hostile: what only looks like a call does no harm as long as no other
+worker is known to have a function of that name.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from effectmq.consumers.handler import Lack
 
 __all__ = ["function_abilities", "lacking"]
 
-#: Reading a longer text would hold the worker up; nothing that a model writes is as long.
+#: A longer text is not read, because that would block the worker; no model writes that much.
 _LONGEST = 50_000
-#: Python's own tokenizer takes half a minute for a string of escapes that never ends. Here each
-#: character is read once: what was matched is not given back (``*+``), and text may lack its end.
+#: Python's own tokenizer takes half a minute for an endless string of escapes. This pattern reads
+#: each character once: matches are possessive (``*+``), and text may lack its end.
 _PIECE = re.compile(
     r"""
     (?P<layout> [^\S\n]++ | \#[^\n]*+ | \\\n )
@@ -37,17 +37,17 @@ _PIECE = re.compile(
 
 
 def function_abilities(functions: Mapping[str, Function]) -> dict[str, str]:
-    """What workers tell each other about the functions that code can call."""
+    """The abilities of a worker for the functions that its code can call."""
     return {_needs(name): _version(function) for name, function in functions.items()}
 
 
 def lacking(code: str, functions: Mapping[str, Function]) -> list[Lack]:
     """
-    Find them.
+    Find the functions that this worker lacks.
 
     Args:
         code: The block.
-        functions: What its worker has, by their names in code.
+        functions: The functions of this worker, by their names in code.
     """
     if len(code) > _LONGEST:
         return []
@@ -74,7 +74,7 @@ def _version(function: Function) -> str:
 
 
 def _calls(code: str) -> Iterator[tuple[str, str]]:
-    """The name of each call, then again with each of its keywords."""
+    """The name of each call, and again with each of its keywords."""
     opened: list[str] = []
     before = last = ""
     for text in _words(code):
@@ -94,7 +94,7 @@ def _calls(code: str) -> Iterator[tuple[str, str]]:
 
 
 def _words(code: str) -> Iterator[str]:
-    """The text in pieces, without blanks and comments; every piece is looked at once."""
+    """The tokens of a text, without blanks and comments; each character is read once."""
     for found in _PIECE.finditer(code):
         if found.lastgroup != "layout":
             yield found[0]

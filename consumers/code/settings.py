@@ -1,4 +1,4 @@
-"""What can be chosen for running code: one frozen value, with the units in the names."""
+"""The settings for running code: one frozen value, with units in the names."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ __all__ = ["CodeSettings"]
 @dataclass(frozen=True, slots=True)
 class CodeSettings:
     """
-    Limits of one block of code, and of the processes that run it.
+    The limits of one block of code, and of the processes that run it.
 
     Attributes:
         time_limit_s: How long a block may compute. Waiting for tools and sleeping does not count.
-        wait_limit_s: How long one attempt at a block may take, waiting included; then it is an
-            error like another, for the retry policy to decide.
+        wait_limit_s: How long one attempt at a block may take, waits included; after that it is an
+            error like any other, for the retry policy to decide.
         memory_bytes: How large a session's heap may get.
         max_recursion_depth: How deep calls may be nested.
         output_bytes: How much a block may print.
-        observation_chars: How much of what it printed, and of its last value, goes into the
-            outcome.
-        observation_lines: The same in lines.
+        observation_chars: How many characters of the printed text, and of the last value, go into
+            the outcome.
+        observation_lines: How many lines of them do.
         error_chars: How much of an error's text goes into the outcome.
         max_tool_calls: How many tools a block may call.
-        parallel_calls: How many calls that a block gathers are under way at a time.
-        argument_bytes: How large the arguments of one call may be, and what ``finish`` gets.
-        records_bytes: How much the outcome may say of the calls that were made; what is over it is
-            left out there, and the calls' own outcomes have it.
+        parallel_calls: How many gathered calls of a block are under way at a time.
+        argument_bytes: How large the arguments of one call may be, and the value of ``finish``.
+        records_bytes: How large the records of calls in the outcome may be; records beyond it are
+            left out, but the outcomes of the calls have them.
         max_sleeps: How often it may sleep; each sleep is an effect.
         max_images: How many images it may show.
         image_bytes: How large one of them may be.
@@ -40,9 +40,9 @@ class CodeSettings:
         processes: How many blocks run at a time; each has an interpreter process of its own.
         warm_processes: How many interpreter processes wait for work.
         blocks_per_process: After how many blocks an interpreter process is replaced.
-        backend: What interprets the code. ``monty``, a subset of Python with nothing to reach;
-            ``cpython``, the Python of the worker in a sandbox of bubblewrap's, with a new process
-            for each block.
+        backend: The interpreter. ``monty`` is a subset of Python without access to anything;
+            ``cpython`` is the worker's Python in a sandbox of bubblewrap, with a new process for
+            each block.
     """
 
     time_limit_s: float = 10.0
@@ -80,7 +80,7 @@ class CodeSettings:
                 least = "0 or more" if field.name in none_allowed else "more than 0"
                 raise ConfigurationError(f"{field.name} is {value}; expected {least}")
         if self.output_bytes >= self.memory_bytes:
-            # The interpreter tells of both in the same words, apart from the number.
+            # The interpreter reports both with the same words; only the number differs.
             raise ConfigurationError(
                 f"output_bytes is {self.output_bytes} and memory_bytes is {self.memory_bytes}; "
                 "expected room for less output than memory"

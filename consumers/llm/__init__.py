@@ -1,9 +1,9 @@
 """
 The kinds ``llm_call`` and ``direct``: language models behind one port.
 
-``read_models`` makes the table of models out of plain data, ``llm_handlers`` makes the two handlers
-of it, and ``ScriptedModel`` answers without a network. Real providers need the extra ``llm``; their
-libraries are loaded when a model of theirs is configured, and never before.
+``read_models`` reads a table of models from plain data, ``llm_handlers`` makes the two handlers of
+it, and ``ScriptedModel`` answers without a network. Real providers need the extra ``llm``; the
+library of a provider is imported only when a model of that provider is configured.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-One call of a model, whatever kind of effect asks for it: check, load, ask, and judge a failure.
+One call of a model, for both kinds of effect: check, load, ask, and judge a failure.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from effectmq.protocol.wire.llm_response import LlmResponse
 
 __all__ = ["AttachmentSource", "ConfiguredModel", "ModelCalls", "too_slow"]
 
-#: The pipeline's own limit comes this much after the model's, so that the model's is the one that
-#: strikes: only in here it is known whether text was streamed.
+#: The pipeline's limit is this much longer than the model's, in seconds, so that the model's limit
+#: ends the call: only this module knows whether text was streamed.
 _MARGIN_S = 5.0
 
 
 class AttachmentSource(Protocol):
-    """Where the bytes of attachments are."""
+    """Loads the bytes of attachments."""
 
     async def get(self, attachment_id: str) -> bytes:
         """
@@ -47,27 +47,27 @@ class AttachmentSource(Protocol):
 @dataclass(frozen=True, slots=True)
 class ConfiguredModel:
     """
-    A row of the table, and who answers for it.
+    A row of the table of models, with the provider that answers for it.
 
     Attributes:
         settings: The row.
-        provider: The model behind it.
+        provider: The provider.
     """
 
     settings: ModelSettings
     provider: ModelProvider
 
 
-#: What a worker that can load attachments for models says of itself.
+#: The ability of a worker that can load attachments for models.
 _ATTACHMENTS = "attachments of model requests"
 
 
 class ModelCalls:
     """
-    The models of a worker. As a context manager it closes their connections at the end.
+    The models of a worker. As a context manager it closes their connections on exit.
 
     Args:
-        models: By the names that requests use.
+        models: The models, by the names that requests use.
         attachments: Where the bytes of attachments are; without it a request may have none.
         now_s: The time of day, Unix seconds.
     """
@@ -90,7 +90,7 @@ class ModelCalls:
 
     @property
     def abilities(self) -> dict[str, str]:
-        """Its models, and whether it can load attachments."""
+        """The abilities: its models, and whether it can load attachments."""
         able = {f"model {name}": "1" for name in self._models}
         return able if self._attachments is None else {**able, _ATTACHMENTS: "1"}
 
@@ -119,12 +119,12 @@ class ModelCalls:
 
         Args:
             spec: The request.
-            attempt: Which attempt this is, from 1.
-            hear: Gets the text as it arrives, when the model can stream; may answer how long the
+            attempt: The number of the attempt, from 1.
+            hear: Gets the text as it arrives, when the model can stream; may return how long the
                 call may still take, in seconds.
 
         Raises:
-            ModelCallError: When there is no answer, for whatever reason.
+            ModelCallError: When there is no answer, for any reason.
         """
         model = self._models.get(spec.model)
         if model is None:
@@ -142,7 +142,7 @@ class ModelCalls:
         except asyncio.CancelledError as problem:
             if _being_cancelled():
                 raise
-            # Something that the provider waited for was cancelled, and not the effect.
+            # Something that the provider waited for was cancelled, not the effect.
             raise ModelCallError(_died(problem)) from None
         except Exception as problem:
             raise ModelCallError(_died(problem)) from None
@@ -168,12 +168,12 @@ class ModelCalls:
 
     def again(self, request: Request, name: str, failure: CallFailure) -> TryAgain | None:
         """
-        Another try, when the failure and the model's policy both allow it.
+        Another attempt, when both the failure and the model's policy allow it.
 
         Args:
             request: The attempt that failed.
-            name: The model that was asked.
-            failure: What happened.
+            name: The model.
+            failure: The failure.
         """
         model = self._models.get(name)
         if model is None or not failure.retryable:
@@ -216,7 +216,7 @@ def _shortening(
 def _check_cap(spec: LlmRequestSpec, settings: ModelSettings) -> None:
     cap, capacity = spec.generation.output_token_cap, settings.output_token_capacity
     if cap is not None and capacity is not None and cap > capacity:
-        # The wire format's own words.
+        # The sentence is part of the wire format.
         raise ModelCallError(
             CallFailure(
                 "output_token_cap_exceeds_model_capacity",

@@ -1,8 +1,8 @@
 """
 The handlers of ``llm_call`` and ``direct``.
 
-What a provider does wrong is an *outcome*, after the retry policy of its model is spent; nothing of
-it parks an effect. The waiting between attempts is the pipeline's, so it holds no slot.
+A provider's failure is an *outcome*, once the retry policy of its model is spent; it never parks an
+effect. The pipeline waits between attempts, so the wait holds no slot.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _NO_VARIABLES: Mapping[str, str] = {}
 
 
 class _ModelHandler(RepeatableHandler):
-    """What both handlers of models share: asking a model again changes nothing in the world."""
+    """The base of both handlers of models: asking a model again changes nothing outside."""
 
-    #: Only for what goes wrong around a model; its own failures follow the model's policy.
+    #: For errors around a model only; failures of the model follow its own policy.
     retry: RetryPolicy = NO_RETRY
 
-    #: What the other side calls the one that carries out effects of this kind.
+    #: The name of the executor in errors, as the wire format has it.
     _executor = ""
 
     def __init__(self, calls: ModelCalls) -> None:
@@ -56,7 +56,7 @@ class _ModelHandler(RepeatableHandler):
 
     @property
     def abilities(self) -> dict[str, str]:
-        """What it can do, as workers tell each other."""
+        """The abilities of this worker, as it announces them."""
         return self.calls.abilities
 
     @property
@@ -74,8 +74,8 @@ class LlmCallHandler(_ModelHandler):
     Runs ``llm_call`` effects, streaming the text as it arrives.
 
     Args:
-        calls: The models, and how they are asked; to be given to ``worker.use``, too, so that their
-            connections are closed with the worker.
+        calls: The models. Give it to ``worker.use`` as well, so that its connections are closed
+            with the worker.
         hooks: What the host does with an answer.
     """
 
@@ -89,7 +89,7 @@ class LlmCallHandler(_ModelHandler):
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeLlmCall | TryAgain | NotHere:
-        """One attempt at one call."""
+        """Make one attempt at one call."""
         spec = _spec(request, self._executor)
         listening = Listening(self._hooks, context.stream)
         try:
@@ -103,7 +103,7 @@ class LlmCallHandler(_ModelHandler):
         return RuntimeEffectOutcomeLlmCall(result=Ok(response), text_streamed=listening.streamed)
 
     def timed_out(self, request: Request, limit_s: float) -> RuntimeEffectOutcomeLlmCall | TryAgain:
-        """A call that outlived even its model's limit."""
+        """The result of a call that ran even over the pipeline's limit."""
         return self._judge(request, too_slow(limit_s), False)
 
     def _judge(
@@ -123,8 +123,8 @@ class DirectHandler(_ModelHandler):
     Runs ``direct`` effects: one call for one whole answer, without a stream.
 
     Args:
-        calls: The models, and how they are asked; to be given to ``worker.use``, too, so that their
-            connections are closed with the worker.
+        calls: The models. Give it to ``worker.use`` as well, so that its connections are closed
+            with the worker.
     """
 
     kind = "direct"
@@ -133,7 +133,7 @@ class DirectHandler(_ModelHandler):
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeDirect | TryAgain | NotHere:
-        """One attempt at one call."""
+        """Make one attempt at one call."""
         spec = _spec(request, self._executor)
         try:
             response = await self.calls.complete(spec, request.attempt, None)
@@ -144,7 +144,7 @@ class DirectHandler(_ModelHandler):
         return RuntimeEffectOutcomeDirect(result=Ok(response))
 
     def timed_out(self, request: Request, limit_s: float) -> RuntimeEffectOutcomeDirect | TryAgain:
-        """A call that outlived even its model's limit."""
+        """The result of a call that ran even over the pipeline's limit."""
         return self._judge(request, too_slow(limit_s))
 
     def _judge(
@@ -160,7 +160,7 @@ class DirectHandler(_ModelHandler):
 def _not_here(
     problem: ModelCallError, outcome: Callable[[CallFailure], RuntimeEffectOutcome]
 ) -> NotHere:
-    """Another worker may have the row of the table, or the store, that this one lacks."""
+    """Send the effect to a worker that may have the model, or the store, that this one lacks."""
     failure = problem.failure
     return NotHere(
         needs=problem.lacks,
@@ -182,18 +182,20 @@ def llm_handlers(
     """
     Make the handlers of a table of models, to be registered with ``worker.add``.
 
-    Both have the same ``calls``; give it to ``worker.use``, and connections are closed with the
-    worker.
+    Both share one ``calls``; give that to ``worker.use``, so that its connections are closed with
+    the worker.
 
     Args:
-        models: By the names that requests use; ``read_models`` makes them of plain data.
-        attachments: Where the bytes of attachments are; without it a request may have none.
+        models: The models, by the names that requests use; ``read_models`` reads them from plain
+            data.
+        attachments: Loads the bytes of attachments; without it a request may have none.
         hooks: What the host does with the answers to ``llm_call``.
-        variables: Where the API keys are, by the names in the table; usually ``os.environ``.
+        variables: The variables that hold the API keys, by the names in the table; usually
+            ``os.environ``.
 
     Raises:
         MissingExtraError: When a model needs the extra ``llm`` and it is not installed.
-        ConfigurationError: When a model's key is not among the variables; names both.
+        ConfigurationError: When the variable of a model's key is not set; names both.
     """
     calls = ModelCalls(
         {

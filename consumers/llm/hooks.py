@@ -1,8 +1,8 @@
 """
-What a host may do with an answer while it arrives, and when it is whole.
+What a host may do with an answer while it arrives, and when it is complete.
 
-Hooks belong to turns, so only ``llm_call`` has them. One that fails ends the call with an outcome
-that says so; the provider is not asked again, because the hook would see the same.
+Hooks belong to turns, so only ``llm_call`` has them. A hook that fails ends the call with an
+outcome that says so. The provider is not asked again, because the hook would see the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from effectmq.protocol.wire.llm_response import LlmOutputPartText, LlmResponse, 
 
 __all__ = ["NO_HOOKS", "Listening", "TurnHooks"]
 
-#: How long a call that a hook ended may still take, for its usage to arrive.
+#: How long a call that a hook ended may still take, so that its usage can arrive, in seconds.
 _USAGE_S = 2.0
 
 _NO_USAGE = LlmUsage(input_tokens=0, output_tokens=0, cached_input_tokens=0, reasoning_tokens=0)
@@ -26,13 +26,13 @@ _NO_USAGE = LlmUsage(input_tokens=0, output_tokens=0, cached_input_tokens=0, rea
 @dataclass(frozen=True, slots=True)
 class TurnHooks:
     """
-    The hooks of a host into the answers of its turns.
+    The functions of a host that see the answers of its turns.
 
     Attributes:
-        on_text: Called on the event loop with all text so far, after each piece; a true answer ends
-            the call there, and the outcome is what was said up to there. It must be quick.
-        on_response: Called with the whole response, in a thread when it is not ``async``; may
-            return another one in its place.
+        on_text: Called on the event loop with all text so far, after each piece. When it returns a
+            true value, the call ends there and the outcome is the text so far. It must be quick.
+        on_response: Called with the complete response, in a thread when it is not ``async``; may
+            return another response to replace it.
     """
 
     on_text: Callable[[str], bool | None] | None = None
@@ -46,11 +46,11 @@ NO_HOOKS = TurnHooks()
 
 class Listening:
     """
-    One call as its host sees it.
+    One call, as the hooks of the host see it.
 
     Args:
-        hooks: The host's.
-        send: Where text goes on to.
+        hooks: The host's hooks.
+        send: Gets the text after the hooks.
     """
 
     def __init__(self, hooks: TurnHooks, send: Callable[[str], None]) -> None:
@@ -70,7 +70,7 @@ class Listening:
         Take a piece of text.
 
         Returns:
-            How long the call may still take, in seconds, when it is to end here.
+            How long the call may still take, in seconds, when it is to end here; else ``None``.
         """
         if self._ended or not text:
             return None
@@ -89,10 +89,10 @@ class Listening:
 
     async def concluded(self, call: Awaitable[LlmResponse]) -> LlmResponse:
         """
-        What a call comes to.
+        The response of a call, after the hooks.
 
         Args:
-            call: The call, under way; when a hook has ended it, only its usage counts.
+            call: The call under way; when a hook has ended it, only its usage counts.
 
         Raises:
             ModelCallError: When the model or a hook failed.

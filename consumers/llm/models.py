@@ -1,8 +1,8 @@
 """
-The settings table: which model of which provider answers under which name.
+The table of models: which model of which provider answers under which name.
 
-A table is plain data, as a TOML file or a dict has it. API keys are not in it: only the *name* of
-the variable that holds one is, and whoever builds the handlers passes the variables in.
+A table is plain data, from a TOML file or a dict. It holds no API keys, only the *name* of the
+variable that holds one; the caller that builds the handlers passes the variables in.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ProviderName = Literal[
 
 Effort = Literal["off", "minimal", "low", "medium", "high", "xhigh", "max"]
 
-#: Where each provider's key is looked for when the table does not say. A compatible server has
-#: none: it may need no key, and must not be given somebody else's.
+#: The variable of each provider's key when the table names none. A compatible server has none: it
+#: may need no key, and must not be given the key of another provider.
 DEFAULT_KEY_VARIABLES: dict[str, str] = {
     "openai": "OPENAI_API_KEY",
     "openai-chat": "OPENAI_API_KEY",
@@ -57,11 +57,12 @@ class ModelSettings:
         time_limit_s: How long one attempt may take as a whole, streaming included.
         stream: Whether the server can stream.
         attempts: How many times to ask before a retryable failure is the outcome.
-        retry_for_s: Since the effect was first seen; no attempt begins later than that.
-        longest_wait_s: The longest wait between two attempts, when the provider does not say.
-        variants: What the ``model_variant`` of a request means, as a reasoning effort. The names of
-            the efforts need not be listed.
-        script: The rules of a scripted model, the first that fits counts.
+        retry_for_s: How long after the effect was first seen an attempt may begin, in seconds.
+        longest_wait_s: The longest wait between two attempts when the provider asks for none, in
+            seconds.
+        variants: The reasoning effort that a ``model_variant`` of a request stands for. The names
+            of the efforts themselves need not be listed.
+        script: The rules of a scripted model; the first that fits is used.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=False)
@@ -81,9 +82,13 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         if self.provider == "openai-compatible" and self.base_url is None:
-            raise ValueError("an openai-compatible model needs base_url, the address of its server")
+            raise ValueError(
+                "an openai-compatible model has no base_url; give it the address of its server"
+            )
         if self.provider != "scripted" and self.script:
-            raise ValueError("only a scripted model has a script")
+            raise ValueError(
+                "only a scripted model may have a script; remove it, or set provider to scripted"
+            )
 
     @property
     def key_variable(self) -> str | None:
@@ -93,9 +98,10 @@ class ModelSettings:
     @property
     def retry(self) -> RetryPolicy:
         """
-        The same as a retry policy.
+        The retry policy that these settings make.
 
-        A wait that would end after ``retry_for_s`` is not begun: whoever waits learns at once.
+        A wait that would end after ``retry_for_s`` does not begin, so that the caller is told at
+        once.
         """
         return RetryPolicy(
             stop=stop_after_attempt(self.attempts) | stop_before_delay(self.retry_for_s),

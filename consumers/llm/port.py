@@ -1,9 +1,9 @@
 """
-The port between the handlers and whoever answers: a prompt in, a response or a failure out.
+The port between the handlers and the models: a prompt in, a response or a failure out.
 
-Two adapters keep it: ``scripted`` (by rule, offline) and ``hosted`` (providers over HTTP). A
-failure is a value with the fields of the wire format's ``LlmCallError`` and one more, how long the
-provider asked to wait.
+It has two adapters: ``scripted`` (by rule, offline) and ``hosted`` (providers over HTTP). A failure
+is a value with the fields of the wire format's ``LlmCallError``, and with the wait that the
+provider asked for.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Prompt:
     One request, with everything that it refers to.
 
     Attributes:
-        request: What is asked.
+        request: The request.
         attachments: The bytes of the request's ``attachments``, in the same order.
-        attempt: Which attempt at the effect this is, from 1.
+        attempt: The number of the attempt at the effect, from 1.
     """
 
     request: LlmRequestSpec
@@ -43,8 +43,8 @@ class CallFailure:
     Attributes:
         code: For programs, for instance ``rate_limited``.
         message: A sentence for people.
-        retryable: Asking again may help.
-        after_s: How long the provider asked to wait, in seconds; ``None`` when it did not.
+        retryable: Whether another attempt may help.
+        after_s: The wait that the provider asked for, in seconds; ``None`` for none.
         raw: The provider's own words.
         terminal_reason: ``provider_error`` unless the failure says how the answer ended.
     """
@@ -57,7 +57,7 @@ class CallFailure:
     terminal_reason: LlmTerminalReason = "provider_error"
 
     def on_the_wire(self) -> LlmCallError:
-        """The failure as an outcome carries it."""
+        """The failure in the form of the wire."""
         return LlmCallError(
             message=self.message,
             retryable=self.retryable,
@@ -69,11 +69,12 @@ class CallFailure:
 
 class ModelCallError(HandlerError):
     """
-    A provider gave no response. It becomes an outcome or another try; it never parks its effect.
+    A provider gave no response. It becomes an outcome or another attempt, and never parks its
+    effect.
 
     Args:
-        failure: What happened.
-        lacks: What this worker lacks for it, and another may have; empty for nothing.
+        failure: The failure.
+        lacks: The ability that this worker lacks for it, and another may have; empty for none.
     """
 
     def __init__(self, failure: CallFailure, lacks: str = "") -> None:
@@ -83,7 +84,7 @@ class ModelCallError(HandlerError):
 
 
 def unfit(message: str) -> ModelCallError:
-    """The failure of a request that cannot be put to the model, whoever is asked and how often."""
+    """The failure of a request that no attempt and no worker can send to the model."""
     return ModelCallError(CallFailure("invalid_request", message))
 
 
@@ -97,15 +98,15 @@ class ModelProvider(Protocol):
         Answer one prompt.
 
         Args:
-            prompt: What is asked.
+            prompt: The request.
             on_text: Called with each piece of the answer's text as it arrives; ``None`` asks for
                 the answer in one piece.
 
         Raises:
-            ModelCallError: When there is no answer; says whether asking again may help.
+            ModelCallError: When there is no answer; says whether another attempt may help.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of connections. It may be used again afterwards, also on another event loop."""
+        """Close the connections. It may be used again afterwards, also on another event loop."""
         ...

@@ -1,8 +1,8 @@
 """
 From a row of the table to the model that answers for it.
 
-The one place that decides whether the libraries of the extra ``llm`` are needed, and the one that
-handles API keys: a key goes from the variables into its client and nowhere else.
+Only this module decides whether the libraries of the extra ``llm`` are needed, and only it handles
+API keys: a key goes from the variables into its client and nowhere else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def open_provider(
     Args:
         name: The row's name.
         settings: The row.
-        variables: Where the key is.
+        variables: The variables that may hold the key.
 
     Raises:
         MissingExtraError: When the extra ``llm`` is needed and not installed.

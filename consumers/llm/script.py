@@ -1,8 +1,8 @@
 """
 The rules of a scripted model, as data.
 
-A rule fits when its pattern is found in what was asked last and the tools it calls are on offer.
-Text may name ``$text`` (what was asked) and every named group of the pattern.
+A rule fits when its pattern is found in the last message and the tools that it calls are on offer.
+Text may contain ``$text`` (the last message) and every named group of the pattern.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ScriptCall:
 
     Attributes:
         tool: The tool's name.
-        arguments: Plain data; every text in it may name groups, as the reply may.
+        arguments: Plain data; every text in it may contain groups, as the reply may.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -41,8 +41,8 @@ class ScriptFailure:
     Attributes:
         times: How many attempts of an effect fail, counted from its first.
         code: The failure's code.
-        message: The failure's sentence.
-        retryable: Asking again may help.
+        message: The sentence of the failure.
+        retryable: Whether another attempt may help.
         after_s: What a ``Retry-After`` would say, in seconds.
         after_chars: How much of the reply is streamed before it fails.
     """
@@ -60,15 +60,15 @@ class ScriptFailure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptRule:
     """
-    What to answer to what.
+    An answer, and the messages that it fits.
 
     Attributes:
-        when: A regular expression, searched for in what was asked last: the text and the tool
-            results of the last message. The empty one fits everything.
+        when: A regular expression, searched for in the last message: its text and its tool results.
+            The empty one fits everything.
         after: Fits only when the last message has the result of this tool.
         reply: The text of the answer.
-        reasoning: Reasoning that comes before it.
-        calls: Tool calls that come after it.
+        reasoning: Reasoning before the text.
+        calls: Tool calls after the text.
         failure: How it fails first.
         piece_chars: How many characters are streamed at a time.
         pause_s: How long to wait before each piece, in seconds.

@@ -37,19 +37,19 @@ from effectmq.protocol.wire.llm_response import (
 
 __all__ = ["ScriptedModel"]
 
-#: Without a rule that fits, it says what was said.
+#: For a message that no rule fits: repeat its text.
 _ECHO = ScriptRule(reply="$text")
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """A rule, and what its words stand for."""
+    """A rule that fits, with the values of its words."""
 
     rule: ScriptRule
     words: dict[str, str]
 
     def fill(self, value: Any) -> Any:
-        """The same data with the words of its texts filled in; unknown words stay."""
+        """The data with the words of its texts filled in; unknown words stay."""
         if isinstance(value, str):
             return Template(value).safe_substitute(self.words)
         if is_object(value):
@@ -64,7 +64,7 @@ class ScriptedModel:
     A model that answers by rule.
 
     Args:
-        rules: The first that fits counts; without one the model says what was said.
+        rules: The first that fits is used; without one, the model repeats the message.
     """
 
     def __init__(self, rules: Iterable[ScriptRule] = ()) -> None:
@@ -92,7 +92,7 @@ class ScriptedModel:
         )
 
     async def close(self) -> None:
-        """It holds nothing."""
+        """Do nothing: there are no connections."""
 
 
 def _fit(rule: ScriptRule, request: LlmRequestSpec) -> _Fit | None:
@@ -109,7 +109,7 @@ def _fit(rule: ScriptRule, request: LlmRequestSpec) -> _Fit | None:
 
 
 def _spoken(blocks: Iterable[LlmContentBlock]) -> str:
-    """What a message says: its text, and what tools gave."""
+    """The content of a message: its text, and the results of tools."""
     said = [
         block.text if isinstance(block, LlmContentBlockText) else block.content
         for block in blocks
@@ -119,7 +119,7 @@ def _spoken(blocks: Iterable[LlmContentBlock]) -> str:
 
 
 def _answered(blocks: Iterable[LlmContentBlock], request: LlmRequestSpec) -> set[str]:
-    """The names of the tools whose results these are."""
+    """The names of the tools that gave these results."""
     names = {call.call_id: call.tool_name for call in _calls(request)}
     results = [block for block in blocks if isinstance(block, LlmContentBlockToolResult)]
     return {block.tool_name or names.get(block.call_id, "") for block in results}
@@ -131,14 +131,14 @@ def _calls(request: LlmRequestSpec) -> list[LlmContentBlockToolCall]:
 
 
 def _capped(text: str, cap: int | None) -> tuple[str, bool]:
-    """The text within a cap, where a word is a token, and whether that is all of it."""
+    """The text within a cap, where a word counts as a token, and whether it is all of the text."""
     words = re.findall(r"\S+\s*", text)
     return (text, True) if cap is None or len(words) <= cap else ("".join(words[:cap]), False)
 
 
 async def _say(text: str, rule: ScriptRule, on_text: Callable[[str], None] | None) -> None:
     for start in range(0, len(text), rule.piece_chars):
-        # At least once to the loop: a provider's text does not come all in one turn of it either.
+        # At least one turn of the loop: a provider's text does not arrive in one turn either.
         await asyncio.sleep(rule.pause_s)
         if on_text is not None:
             on_text(text[start : start + rule.piece_chars])

@@ -1,5 +1,5 @@
 """
-Tries the sandbox before anything is run in it: a program that attempts to get out must not succeed.
+Test the sandbox before any block is run: a program that tries to get out must not succeed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ print(json.dumps(breaches({port})))
 
 async def check(run: Callable[[Program, Host], Awaitable[Ran]]) -> None:
     """
-    Run the attempts.
+    Run the program that tries to get out.
 
     Args:
         run: Runs a block in the sandbox.
 
     Raises:
-        ConfigurationError: When it cannot be run, or one of them succeeds; says what.
+        ConfigurationError: When it cannot be run, or one of its attempts succeeds; says which.
     """
     listener = await asyncio.start_server(_hang_up, "127.0.0.1", 0)
     async with listener:
@@ -67,7 +67,7 @@ def _hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
 
 
 class _Nobody:
-    """Has nothing to offer."""
+    """A host that offers nothing."""
 
     def knows(self, name: str) -> bool:
         return False

@@ -20,7 +20,7 @@ from effectmq.protocol.errors import ConfigurationError
 __all__ = ["Child", "EndedError"]
 
 _CHUNK_BYTES = 64 * 1024
-#: A killed process is gone at once, unless the kernel is in trouble.
+#: How long to wait for the end of a killed process, in seconds; only a broken kernel takes longer.
 _END_LIMIT_S = 10.0
 
 
@@ -39,14 +39,14 @@ class EndedError(Exception):
 
 class Child:
     """
-    A running process. Make it with ``start``, and ``end`` it in any case.
+    A running process. Make it with ``start``, and always call ``end``.
 
     Args:
         process: The process.
         settings: The limits.
 
     Attributes:
-        printed_too_much: Whether it wrote more to its outputs than it may, and was killed for it.
+        printed_too_much: Whether it was killed because it printed more than its limit.
     """
 
     def __init__(self, process: Process, settings: CodeSettings) -> None:
@@ -60,14 +60,14 @@ class Child:
     @classmethod
     async def start(cls, command: Sequence[str], settings: CodeSettings) -> Child:
         """
-        Start it.
+        Start a process in the sandbox.
 
         Args:
-            command: What to start.
+            command: The command line.
             settings: The limits.
 
         Raises:
-            ConfigurationError: When there is no such program.
+            ConfigurationError: When the program does not exist.
         """
         try:
             process = await asyncio.create_subprocess_exec(
@@ -85,20 +85,20 @@ class Child:
 
     @property
     def printed(self) -> str:
-        """What it wrote to its outputs until now; complete once it has ended."""
+        """What it has printed so far; complete once it has ended."""
         return self._printed.decode(errors="replace")
 
     async def exchange(self, lines: bytes, limit_s: float | None = None) -> bytes:
         """
-        Send something, and wait for the next line.
+        Send lines, and wait for the next line of the process.
 
         Args:
-            lines: What to send; may be nothing.
-            limit_s: How long it may take. ``None`` is what is left of the time to compute, from
-                which it is taken.
+            lines: What to send; may be empty.
+            limit_s: How long it may take, in seconds. ``None`` stands for the rest of the time to
+                compute, from which it is taken.
 
         Raises:
-            BlockStoppedError: When it took too long, or a limit was reached meanwhile.
+            BlockStoppedError: When it took too long, or reached a limit.
             EndedError: When there is no next line.
         """
         began = time.monotonic()
@@ -113,13 +113,14 @@ class Child:
 
     async def end(self) -> int:
         """
-        Kill it and everything that it started, and wait until it is gone.
+        Kill the process and everything that it started, and wait until they are gone.
 
         Returns:
             Its exit status; minus the signal that ended it.
         """
         if self._process.returncode is None:
-            # bubblewrap's own group; the kernel ends the namespace of processes with it.
+            # bubblewrap has its own process group; the kernel ends the namespace of processes with
+            # it.
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         status = await self._process.wait()
@@ -131,13 +132,16 @@ class Child:
         assert stdin is not None
         assert stdout is not None
         with suppress(ConnectionError):
-            # One that is gone leaves nothing to read either.
+            # After the end of a process there is nothing to read either.
             stdin.write(lines)
             await stdin.drain()
         try:
             line = await stdout.readline()
         except ValueError:
-            raise BlockStoppedError("the block sent more at once than its limits allow") from None
+            raise BlockStoppedError(
+                "the block sent a larger message than its limits allow; show smaller images, or "
+                "keep less data in variables"
+            ) from None
         if self.printed_too_much:
             raise BlockStoppedError(over_output(self._settings))
         if not line.endswith(b"\n"):
@@ -145,7 +149,7 @@ class Child:
         return line
 
     async def _listen(self) -> None:
-        """Keep what it prints; kill it when that is too much."""
+        """Keep what it prints; kill it when that exceeds the limit."""
         stderr, limit = self._process.stderr, self._settings.output_bytes
         assert stderr is not None
         while chunk := await stderr.read(_CHUNK_BYTES):
@@ -158,6 +162,6 @@ class Child:
 
 
 def _line_bytes(settings: CodeSettings) -> int:
-    """The longest line that a block of ours sends: its variables, or an image in base 64."""
+    """The longest line that the driver sends: the variables, or an image in base 64."""
     most = max(settings.state_bytes, 2 * settings.image_bytes, settings.argument_bytes)
     return 2 * most + _CHUNK_BYTES

@@ -1,5 +1,5 @@
 """
-What a block asks for while it runs, and what it says at its end. Nothing that it says is trusted.
+The questions of a block while it runs, and its last message. Nothing in them is trusted.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from effectmq.protocol.encoding.narrowing import is_object, items_of, members_of
 
 __all__ = ["Conversation", "Finished"]
 
-#: Beyond calls and sleeps: the time, calls that are refused, images.
+#: The limit of questions beyond calls and sleeps: the time, refused calls, images.
 _MOST_QUESTIONS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """
-    What a block said at its end.
+    The last message of a block.
 
     Attributes:
         value: Its last value as text.
-        error: Why it stopped, when it did not get to its end.
+        error: Why it stopped before its end; ``None`` when it did not.
         state: The session's variables, for the next process to read.
     """
 
@@ -41,10 +41,10 @@ class Finished:
 
 class Conversation:
     """
-    One block's questions, in order.
+    Answers the questions of one block, in order.
 
     Args:
-        child: Its process.
+        child: The process of the block.
         host: Answers them.
         settings: The limits.
     """
@@ -55,17 +55,17 @@ class Conversation:
         self._settings = settings
         most_calls = 2 * settings.max_tool_calls
         self._questions_left = _MOST_QUESTIONS + most_calls + settings.max_sleeps
-        #: Calls that the code has not waited for yet, by its own numbers.
+        #: Calls that the code has not awaited yet, by the numbers that the code gave them.
         self._begun: dict[int, Awaitable[object]] = {}
 
     async def to_the_end(self) -> Finished:
         """
-        Answer until it has finished.
+        Answer until the block has finished.
 
         Raises:
-            BlockStoppedError: When it ran into a limit.
-            EndedError: When its process ended before it had finished.
-            Exception: Whatever the host raises that is not for the code.
+            BlockStoppedError: When it reached a limit.
+            EndedError: When its process ended before that.
+            Exception: An error of the host that is not for the code.
         """
         answer = b""
         while True:

@@ -1,12 +1,12 @@
 """
-The engine on CPython in a sandbox of bubblewrap's and the kernel's limits. Linux only.
+The engine on CPython, in a sandbox of bubblewrap and the limits of the kernel. Linux only.
 
-Each block has a process of its own, with nothing of the worker's in it: no network, no files but
-the interpreter's, no other process, no way to start one. The sandbox is tried when the engine
-starts, and an engine whose sandbox does not hold does not start.
+Each block has its own process, which can reach nothing of the worker: no network, no files but the
+interpreter's, no other process, no way to start one. The sandbox is tested when the engine starts;
+if it does not hold, the engine does not start.
 
-Plain data is all that goes from block to block: what else a program has in memory could only be
-read back by trusting it.
+Only plain data is kept from block to block: to read back anything else, the worker would have to
+trust it.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CPythonEngine"]
 
-#: States begin with it; another engine's do not.
+#: The first bytes of a state of this engine.
 _MARK = b"effectmq cpython 1\n"
-#: How long the interpreter may take to be there; not the block's time.
+#: How long the interpreter may take to start, in seconds; not the block's time.
 _START_LIMIT_S = 30.0
 
 
 class CPythonEngine:
     """
-    Processes in sandboxes, one for each block.
+    Runs each block in its own process in a sandbox.
 
     Args:
         settings: The limits.
@@ -65,11 +65,11 @@ class CPythonEngine:
 
     async def __aenter__(self) -> CPythonEngine:
         """
-        Try the sandbox; see the port.
+        Test the sandbox; see the port.
 
         Raises:
-            ConfigurationError: When there is no bubblewrap, it may not do its work here, or what
-                runs in it can do what it should not.
+            ConfigurationError: When bubblewrap is missing or may not work here, or the sandbox does
+                not hold.
         """
         command = command_line(bubblewrap(), this_interpreter())
         self._command = command
@@ -81,7 +81,7 @@ class CPythonEngine:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Nothing is left to end: every block has waited for the end of its process."""
+        """Do nothing: every block has waited for the end of its process."""
         self._command = None
 
     async def run(self, program: Program, host: Host) -> Ran:
@@ -89,7 +89,7 @@ class CPythonEngine:
         return await self._run(program, host, self._settings)
 
     async def _try(self, program: Program, host: Host) -> Ran:
-        """Run the attempts to get out, however slow the machine may be."""
+        """Run the program that tries to get out, also on a slow machine."""
         patient = replace(self._settings, time_limit_s=_START_LIMIT_S)
         return await self._run(program, host, patient)
 
@@ -100,7 +100,7 @@ class CPythonEngine:
                 "that it was added to"
             )
         if program.state is not None and not program.state.startswith(_MARK):
-            raise StateUnreadableError("these are no variables of a Python in a sandbox")
+            raise StateUnreadableError("they are not the variables of a Python in a sandbox")
         async with self._free:
             child = await Child.start(self._command, settings)
             try:
@@ -110,7 +110,7 @@ class CPythonEngine:
 
 
 class _Run:
-    """One block in its process."""
+    """One block in its process, from start to end."""
 
     def __init__(self, child: Child, settings: CodeSettings) -> None:
         self._child = child
@@ -155,14 +155,14 @@ class _Run:
             "user": NOBODY if os.geteuid() == 0 else None,
             "limits": limits(settings),
             "depth": settings.max_recursion_depth,
-            # Writing out more than anybody will see would hold the worker up.
+            # A longer text than anybody will see would only block the worker.
             "value_chars": 4 * settings.observation_chars,
             "state_bytes": settings.state_bytes - len(_MARK) - 1,
             "argument_bytes": max(settings.argument_bytes, settings.image_bytes),
         }
 
     async def _stopped(self, problem: Exception) -> Ran:
-        # What it printed is complete when it is gone.
+        # What it printed is complete after its end.
         await self._child.end()
         if not isinstance(problem, BlockStoppedError):
             raise problem

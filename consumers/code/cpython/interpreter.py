@@ -1,6 +1,6 @@
 """
-What the sandbox must show of this machine so that its Python can run: the program, its standard
-library and the system's shared libraries; no packages, no settings, nobody's files.
+What the sandbox must show of this machine to run its Python: the program, its standard library and
+the system's shared libraries; no packages, no settings, no files of users.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 
 __all__ = ["Interpreter", "this_interpreter"]
 
-#: Where our own program lies in the sandbox; its modules have the names that they have here.
+#: The folder of the driver in the sandbox; its modules have the same names there as here.
 _ROOT = "/effectmq/consumers/code/cpython/inside"
 
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     """
-    A Python program and what it needs.
+    A Python program and the files that it needs.
 
     Attributes:
         command: The command line that runs the driver, as the sandbox sees it.
-        shown: Files and folders to be shown, here and there.
-        hidden: Folders inside of these that are not.
-        blanked: Files inside of these that cannot be opened.
-        links: Symbolic links to be made: where, and what they say.
-        environment: The variables that it needs.
+        shown: Files and folders to show, each with its path outside and inside.
+        hidden: Folders inside these to hide.
+        blanked: Files inside these that must not be readable.
+        links: Symbolic links to make: path and target.
+        environment: The environment variables.
     """
 
     command: tuple[str, ...]
@@ -40,8 +40,8 @@ class Interpreter:
 
 
 def this_interpreter() -> Interpreter:
-    """The one that runs the worker, without the worker's virtual environment."""
-    # A virtual environment's program is a link to the one that it was made from.
+    """The interpreter of the worker, without the worker's virtual environment."""
+    # The program of a virtual environment is a link to the original one.
     program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     shown = {program: program, str(Path(__file__).parent / "inside"): _ROOT}
     library_folders = _standard_library()
@@ -49,8 +49,8 @@ def this_interpreter() -> Interpreter:
         shown[path] = path
     packages = [Path(folder) / "site-packages" for folder in library_folders]
     start = "import sys; sys.path.append('/'); from {} import main; main()"
-    # Not -I: it takes the seed of hashes from nowhere, and sets must keep their order when a block
-    # is run again. The environment is ours anyway; -s, -S and -P are the rest of -I and -S.
+    # Not -I, which ignores the seed of hashes in the environment: sets must keep their order when a
+    # block is run again. The environment is ours anyway; -s, -S and -P are the rest of -I and -S.
     driver = start.format("effectmq.consumers.code.cpython.inside.driver")
     return Interpreter(
         command=(program, "-s", "-S", "-P", "-B", "-c", driver),
@@ -63,15 +63,15 @@ def this_interpreter() -> Interpreter:
 
 
 def _standard_library() -> set[str]:
-    """One folder, or two where the machine's own code is kept apart."""
+    """The folder, or two where code for this machine has its own."""
     base = {"platbase": sys.base_exec_prefix}
     return {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib", vars=base)}
 
 
 def _native(library_folders: set[str]) -> list[str]:
     """
-    The modules by which code could write to any memory and ask the kernel for anything, such as
-    memory that counts against no limit.
+    The modules with which code could write to any memory and make any system call, for instance to
+    get memory that counts against no limit.
     """
     return [
         str(module)
@@ -89,7 +89,7 @@ _TOP = (Path("/lib"), Path("/lib64"))
 
 
 def _own_library() -> list[str]:
-    """The shared library that holds the interpreter itself, when it is one."""
+    """The shared library of the interpreter, if it has one."""
     if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
         return []
     library = Path(sysconfig.get_config_var("LIBDIR")) / sysconfig.get_config_var("INSTSONAME")
@@ -97,7 +97,7 @@ def _own_library() -> list[str]:
 
 
 def _system_libraries() -> list[str]:
-    """The folders where the loader looks, and the loader; as narrow as the system allows."""
+    """The folders of the loader, and the loader; as few as the system allows."""
     tops = [top for top in (Path("/usr/lib"), Path("/usr/lib64"), *_TOP) if top.is_dir()]
     real = [top for top in tops if not top.is_symlink()]
     architecture = sysconfig.get_config_var("MULTIARCH") or "none"

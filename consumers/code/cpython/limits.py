@@ -10,7 +10,7 @@ from effectmq.consumers.code.settings import CodeSettings
 
 __all__ = ["limits"]
 
-#: What the interpreter takes before the code has a byte: program, libraries, modules.
+#: What the interpreter needs before the code does: program, libraries, modules.
 _INTERPRETER_BYTES = 64 * 1024 * 1024
 _OPEN_FILES = 32
 
@@ -19,13 +19,13 @@ def limits(settings: CodeSettings) -> dict[str, int]:
     """
     The limits for one block.
 
-    The process may start no other and no thread, so that there is nothing to count, and no file
+    The process may start no other process and no thread, so that none need be counted, and no file
     may grow, those in memory included.
     """
     return {
         "RLIMIT_AS": settings.memory_bytes + _INTERPRETER_BYTES,
-        # A second line: the worker counts what really passes, and this what is computed while a
-        # block pretends to wait.
+        # A second limit: the worker counts the time that passes, and this one the time that a block
+        # computes while it claims to wait.
         "RLIMIT_CPU": math.ceil(settings.time_limit_s) + 2,
         "RLIMIT_NPROC": 0,
         "RLIMIT_NOFILE": _OPEN_FILES,

@@ -1,9 +1,9 @@
 """
-The command line that starts a program under bubblewrap, in namespaces of its own.
+The command line that starts a program under bubblewrap, in its own namespaces.
 
-It sees the files that its interpreter needs, read only, and nothing that it could write to; no
-network, no other processes, an environment of ours. When bubblewrap or the worker ends, the kernel
-ends everything in it.
+The program sees the files of its interpreter, read only, and nothing that it could write to. It has
+no network, no other processes, and an environment of ours. When bubblewrap or the worker ends, the
+kernel ends everything in it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from effectmq.protocol.errors import ConfigurationError
 
 __all__ = ["NOBODY", "bubblewrap", "command_line"]
 
-#: Who runs a block when the worker is root: no limit on processes binds root.
+#: The user of a block when the worker is root: limits on processes do not bind root.
 NOBODY = 65_534
 
 
 def bubblewrap() -> str:
     """
-    The program.
+    The path of bubblewrap.
 
     Raises:
-        ConfigurationError: When there is none.
+        ConfigurationError: When it is not installed.
     """
     found = shutil.which("bwrap")
     if found is None:
@@ -40,11 +40,11 @@ def bubblewrap() -> str:
 
 def command_line(program: str, interpreter: Interpreter) -> list[str]:
     """
-    The whole command.
+    The whole command line.
 
     Args:
-        program: bubblewrap.
-        interpreter: What runs in it.
+        program: The path of bubblewrap.
+        interpreter: The interpreter that runs in it.
     """
     environment = chain.from_iterable(
         ("--setenv", name, value) for name, value in interpreter.environment.items()
@@ -67,7 +67,7 @@ def command_line(program: str, interpreter: Interpreter) -> list[str]:
 def _namespaces() -> list[str]:
     if os.geteuid() != 0:
         return ["--unshare-user", "--unshare-all", "--cap-drop", "ALL"]
-    # Everything but a namespace of users: in one, root could not become anybody else. The driver
+    # All namespaces but that of users: in one, root could not become another user. The driver
     # needs the two capabilities to do that, and loses them with it.
     spaces = ("ipc", "pid", "net", "uts", "cgroup-try")
     capabilities = ("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
@@ -75,11 +75,11 @@ def _namespaces() -> list[str]:
 
 
 def _files(interpreter: Interpreter) -> list[str]:
-    # First, should the interpreter lie in there.
+    # First, because the interpreter may be inside.
     options = ["--tmpfs", "/tmp"]
     places = [*interpreter.shown.values(), *interpreter.links]
     for folder in _folders_above(places):
-        # Left to itself, bubblewrap makes them for root only.
+        # By itself, bubblewrap makes them for root only.
         options += ["--perms", "0755", "--dir", folder]
     for here, there in sorted(interpreter.shown.items(), key=lambda item: item[1]):
         options += ["--ro-bind", here, there]

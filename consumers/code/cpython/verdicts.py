@@ -1,5 +1,5 @@
 """
-What a block came to, from what its process said or how it ended. Pure.
+How a block ended, from the last message of its process or from its exit status. Pure.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from effectmq.consumers.code.settings import CodeSettings
 
 __all__ = ["FORGED", "ended", "explained_error", "fault"]
 
-#: The sentence for a block that wrote to the pipe of its process itself.
-FORGED = "the block's process sent what is no message of ours"
+#: The sentence for a block that wrote to the pipe of its process.
+FORGED = "the block's process sent a message that is not in the protocol; do not write to its pipe"
 
 
 def explained_error(document: Mapping[str, object], settings: CodeSettings) -> str | None:
     """
-    The error of a block that came to its end.
+    The error of a block that ran to its end.
 
     Args:
-        document: What its process said.
+        document: The last message of its process.
         settings: The limits.
 
     Returns:
-        The traceback, after the sentence of the limit that was behind it if one was; ``None``
-        without an error.
+        The traceback, after the sentence of the limit that caused it, if any; ``None`` without an
+        error.
     """
     text, exception = str(document.get("error", "")), str(document.get("exception", ""))
     if not text:
         return None
     if _one_more(exception, text):
-        return f"a block is one process and can start no other, and no threads\n{text}"
+        return f"a block is one process and can start no other process and no threads\n{text}"
     reached = limit_reached(exception, settings) if exception.startswith("Recursion") else None
     return f"{reached.sentence}\n{text}" if reached is not None else text
 
 
 def _one_more(exception: str, text: str) -> bool:
-    """Whether it failed because it wanted another process, or a thread."""
+    """Whether it failed because it tried to start a process or a thread."""
     if exception.startswith("BlockingIOError: [Errno 11]"):
         return "fork" in text
     return exception.startswith("RuntimeError: can't start new thread")
 
 
 def fault(document: Mapping[str, object], settings: CodeSettings) -> str | None:
-    """The limit that a block's process says it ran into, as a sentence."""
+    """The limit that a block's process says it reached, as a sentence."""
     match document.get("fault"):
         case None:
             return None
@@ -61,11 +61,11 @@ def fault(document: Mapping[str, object], settings: CodeSettings) -> str | None:
 
 def ended(status: int, settings: CodeSettings) -> Exception:
     """
-    The error for a process that ended before it said what the block came to.
+    The error for a process that ended before its last message.
 
     Args:
-        status: How bubblewrap ended: its exit status, or minus the signal that ended it. It passes
-            on what it is given, with 128 added to a signal.
+        status: How bubblewrap ended: its exit status, or minus the signal that ended it. bubblewrap
+            passes on the status of the process, and a signal as 128 plus its number.
         settings: The limits.
     """
     if status == 128 + signal.SIGXCPU:

@@ -1,5 +1,5 @@
 """
-Images that code shows: bytes that it has, or attachments that a tool gave it.
+Images that code shows: from bytes, or from attachments of tools.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from effectmq.protocol.wire.tool_value import decode_tool_value
 
 __all__ = ["ImageStore", "Images", "media_type_of"]
 
-#: Larger ones would crowd the outcome, which carries each byte as a number.
+#: Larger ones would make the outcome too large, which carries each byte as a number.
 _INLINE_BYTES = 32 * 1024
 
 _LABEL_CHARS = 1_000
@@ -31,15 +31,15 @@ _SIGNATURES = (
 
 
 class ImageStore(Protocol):
-    """Keeps bytes under the hash of their content."""
+    """Stores bytes under the hash of their content."""
 
     async def put(self, data: bytes, media_type: str) -> AttachmentRef:
-        """Keep them; the same bytes give the same reference."""
+        """Store bytes; the same bytes give the same reference."""
         ...
 
 
 def media_type_of(data: bytes) -> str | None:
-    """The MIME type of an image by its first bytes; ``None`` when it is no known one."""
+    """The MIME type of an image by its first bytes; ``None`` when it is unknown."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((mime for start, mime in _SIGNATURES if data.startswith(start)), None)
@@ -47,10 +47,10 @@ def media_type_of(data: bytes) -> str | None:
 
 class Images:
     """
-    What one block has shown.
+    The images that one block has shown.
 
     Args:
-        store: Where bytes are kept; without one small images travel in the outcome.
+        store: Keeps the bytes; without one, small images are sent in the outcome.
         settings: The limits.
 
     Attributes:
@@ -69,11 +69,11 @@ class Images:
         Show an image.
 
         Args:
-            image: The bytes, or an attachment as a tool gave it.
-            label: What it is.
+            image: The bytes, or an attachment of a tool.
+            label: The label of the image.
 
         Raises:
-            CodeError: When it is no image, too large, or one too many.
+            CodeError: When it is not an image, is too large, or there are too many.
         """
         if not isinstance(label, str) or len(label) > _LABEL_CHARS:
             raise CodeError(
@@ -95,7 +95,7 @@ class Images:
         mime = media_type_of(data)
         if mime is None:
             raise CodeError(
-                "ValueError", "these bytes are no image; expected PNG, JPEG, GIF, WebP or BMP"
+                "ValueError", "these bytes are not an image; expected PNG, JPEG, GIF, WebP or BMP"
             )
         if len(data) > limit:
             raise CodeError(
@@ -119,7 +119,7 @@ def _reference(image: object) -> AttachmentRef:
         try:
             value = decode_tool_value(image)
         except MalformedError as problem:
-            raise CodeError("ValueError", f"this is no attachment: {problem}") from None
+            raise CodeError("ValueError", f"this is not an attachment: {problem}") from None
     if not isinstance(value, AttachmentRef):
         raise CodeError(
             "TypeError", "an image is shown from its bytes, or from an attachment of a tool"

@@ -1,7 +1,7 @@
 """
-How much of a long text the model gets to see, and what it is told of the rest. Pure.
+How much of a long text the model is shown, and what it is told about the rest. Pure.
 
-The beginning is kept: first as many lines as allowed, then as many characters.
+The beginning is kept: first the allowed number of lines, then the allowed number of characters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["projected"]
 
 def projected(text: str, *, limit_chars: int, max_lines: int) -> tuple[str, TextProjectionMetadata]:
     """
-    Cut a text, and say how.
+    Cut a text, and describe the cut.
 
     Args:
         text: The whole text.
@@ -44,5 +44,5 @@ def _first_lines(text: str, count: int) -> str:
 
 
 def _lines(text: str) -> int:
-    """How many lines; an unfinished last one counts."""
+    """The number of lines; an unfinished last one counts."""
     return text.count("\n") + (not text.endswith("\n")) if text else 0

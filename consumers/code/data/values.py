@@ -1,8 +1,8 @@
 """
-Values on their way between code and the world: to JSON, and from tool outputs. Pure.
+Values between code and its host: to JSON, and from tool outputs. Pure.
 
-A value from code may be small in the interpreter and endless here, because one object can be in
-it a million times, or hold itself. So everything that walks through one counts as it goes.
+A value that is small in the interpreter may be endless here, because an object can be in it a
+million times, or contain itself. So every walk through a value counts on the way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_DEPTH = 100
 _MAX_INT = 2**64 - 1
 _MIN_INT = -(2**63)
 
-#: How a tool's failure looks to the code that called it.
+#: The exception that a tool's failure raises in the code.
 _EXCEPTIONS: dict[ToolFailureClass, str] = {
     "invalid_request": "ValueError",
     "permission_denied": "PermissionError",
@@ -34,7 +34,7 @@ _EXCEPTIONS: dict[ToolFailureClass, str] = {
 
 class CodeError(Exception):
     """
-    An exception to raise inside the code, at the call that it waits in.
+    An exception to raise inside the code, at the call that waits.
 
     Args:
         exception: A built-in exception of Python by name.
@@ -58,7 +58,7 @@ def to_json(value: object, limit_bytes: int) -> object:
     Tuples become lists; sets and bytes have no JSON form.
 
     Args:
-        value: Anything that the interpreter gave.
+        value: Any value of the interpreter.
         limit_bytes: About how large its JSON may be.
 
     Raises:
@@ -117,9 +117,9 @@ class _Json:
 
 def answer_of(tool: str, output: ToolCallOutput) -> object:
     """
-    What a tool's output is to the code that called it.
+    The value of a tool's output for the code that called it.
 
-    Attachments come as the wire shows them: a dictionary that can be passed on to another tool.
+    Attachments are dictionaries, as on the wire, which can be passed on to another tool.
 
     Raises:
         CodeError: When the tool failed or was cancelled.
@@ -136,4 +136,4 @@ def answer_of(tool: str, output: ToolCallOutput) -> object:
     try:
         return encode_tool_value(outcome.payload)
     except MalformedError as problem:
-        raise CodeError("RuntimeError", f"{tool} gave what cannot be read: {problem}") from None
+        raise CodeError("RuntimeError", f"the result of {tool} cannot be read: {problem}") from None

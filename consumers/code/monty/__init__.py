@@ -1,4 +1,4 @@
-"""Code blocks in Monty, an interpreter in this process."""
+"""Code blocks in Monty, an interpreter in processes of its own pool."""
 
 from effectmq.moved import names_of
 

@@ -1,13 +1,12 @@
 """
 The engine on Monty, an interpreter of a subset of Python in Rust. Needs the extra ``code``.
 
-Monty has no files, no network and no processes to offer; what code can reach is what its host
-gives it. Each block runs in a process of Monty's own pool, whose environment is empty. A process
-that computes on after its limit is killed, and so is one whose block is cancelled; the pool
-starts another one.
+Monty offers no files, no network and no processes; code can use only what its host gives it. Each
+block runs in a process of Monty's pool, with an empty environment. A process that computes past its
+limit is killed, and so is one whose block is cancelled; the pool starts another one.
 
-Whatever could differ from one run of a block to the next comes from the host or is fixed: the
-clock, the sleeps, the beginning of the random numbers.
+Everything that could differ from one run of a block to the next comes from the host or is fixed:
+the clock, the sleeps, the seed of the random numbers.
 """
 
 from __future__ import annotations
@@ -58,10 +57,10 @@ except ImportError as missing:
 
 __all__ = ["MontyEngine"]
 
-#: Beyond the block's own limit, before its process is killed.
+#: The time after the block's own limit until its process is killed, in seconds.
 _KILL_GRACE_S = 2.0
-#: How often a block may ask for the time, for files and for names; calls and sleeps apart, which
-#: ask up to twice.
+#: How often a block may ask for the time, for files and for names. Calls and sleeps, which ask up
+#: to twice, are counted apart.
 _MOST_QUESTIONS = 2_000
 
 
@@ -77,7 +76,7 @@ class MontyEngine:
         self.name = f"monty {pydantic_monty.__version__}"
         self._settings = settings
         self._pool: AsyncMonty | None = None
-        # Writing out more than anybody will see would hold the worker up.
+        # A longer text than anybody will see would only block the worker.
         self._value_chars = 4 * settings.observation_chars
         self._limits = ResourceLimits(
             max_feed_duration_secs=settings.time_limit_s,
@@ -166,7 +165,7 @@ class MontyEngine:
         except MontyCrashedError:
             raise
         except MontyError as problem:
-            # As at any prompt, what it did until then remains, unless a limit was reached.
+            # As at a prompt, its changes before the error remain, unless a limit was reached.
             error = self._error(problem)
         return Ran(printed.output, value, error, await self._dump(session))
 
@@ -185,7 +184,7 @@ class MontyEngine:
         except MontyCrashedError:
             raise
         except MontyError as problem:
-            # Writing the variables down takes memory, too.
+            # Writing the variables takes memory, too.
             self._error(problem)
             raise EngineCrashedError(printable(str(problem), 300)) from None
 
@@ -205,7 +204,7 @@ def _traceback(problem: MontyError) -> str:
 
 
 class _Drive:
-    """One block, from one question that it asks its host to the next."""
+    """Drives one block, from each question to its host to the next."""
 
     def __init__(self, host: Host, code: str) -> None:
         self._host = host
@@ -223,7 +222,7 @@ class _Drive:
                     step = await self._name(step)
                 case AsyncFutureSnapshot():
                     # The oldest first and alone, whatever is ready: so the code goes on in the
-                    # same order whenever it is run.
+                    # same order in every run.
                     first = min(step.pending_call_ids)
                     step = await step.resume({first: await self._answers.pop(first)()})
         return step
@@ -248,7 +247,7 @@ class _Drive:
         return await step.resume(answer)
 
     def _is_waited_later(self, step: AsyncFunctionSnapshot) -> bool:
-        """Whether the block awaits this call elsewhere; not known of functions of other blocks."""
+        """Whether the block awaits this call later; unknown for functions of earlier blocks."""
         where, name = step.position, str(step.function_name).encode()
         return where.start in self._waited_later and self._code.startswith(name, where.start)
 
@@ -288,7 +287,7 @@ _OF_THE_HOST = frozenset(("time.sleep", "asyncio.sleep", "time.time", "datetime.
 
 
 def _offsets(code: str, names: Collection[str]) -> frozenset[int]:
-    """Where calls stand that are waited for later, in bytes from the beginning."""
+    """The positions of calls that are awaited later, in bytes from the beginning."""
     starts = [0]
     for line in code.split("\n"):
         starts.append(starts[-1] + len(line.encode(errors="replace")) + 1)
@@ -296,7 +295,7 @@ def _offsets(code: str, names: Collection[str]) -> frozenset[int]:
 
 
 def _raised(error: CodeError) -> ExternalSettledResult:
-    # Its name is checked where it is raised: a built-in exception.
+    # Checked where it is raised: it is the name of a built-in exception.
     return cast("ExternalSettledResult", {"exc_type": error.exception, "message": error.message})
 
 
@@ -312,7 +311,7 @@ async def _settled(begun: Awaitable[object]) -> ExternalSettledResult:
 
 
 def _placeholder(name: str) -> object:
-    """What stands for a function in the code; only its name crosses."""
+    """A function that stands for a tool in the code; only its name crosses."""
 
     def function() -> None: ...
 

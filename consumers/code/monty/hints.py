@@ -1,7 +1,7 @@
 """
-What Monty has not of Python's way to wait for several things, and what to write instead. Pure.
+What Monty lacks of Python's ways to wait for several things, and what to write instead. Pure.
 
-Whoever wrote the block is most often a model, and asks again: so it is told what there is.
+The author of a block is most often a model, which tries again: so it is told what exists.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _HAS = (
     "async with. Calls inside of await asyncio.gather(...) run side by side"
 )
 _AT_ONCE = (
-    "A tool that is not called right after await, inside of gather(...), or into a name that is "
-    "awaited or gathered has its result at once, which is nothing to await. Call it there: await "
-    "asyncio.gather(*[tool(x) for x in items])"
+    "A call of a tool that is not directly after await, inside gather(...), or assigned to a name "
+    "that is awaited or gathered returns its result at once, which cannot be awaited. Call it "
+    "there: await asyncio.gather(*[tool(x) for x in items])"
 )
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"gather\(\) does not yet support keyword"), _EACH),
@@ -35,7 +35,7 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"object can't be awaited"), _AT_ONCE),
     (
         re.compile(r"cannot suspend in this synchronous context"),
-        "Nothing but the block itself can call a tool; map, sorted and the like cannot. Use a "
+        "Only the block itself can call a tool; map, sorted and the like cannot. Use a "
         "comprehension: [tool(x) for x in items]",
     ),
 )
@@ -43,11 +43,11 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 def hinted(error: str, last: str) -> str:
     """
-    An error with what to write instead, when it is one of those.
+    An error, with the way to write it instead, if one is known.
 
     Args:
-        error: All of it.
-        last: Its last line, which says what it is.
+        error: The whole error.
+        last: Its last line, which has its type and message.
     """
     hint = next((hint for found, hint in _HINTS if found.search(last)), None)
     return error if hint is None else f"{error}\n{hint}"
@@ -55,7 +55,7 @@ def hinted(error: str, last: str) -> str:
 
 def refused(code: str) -> str | None:
     """
-    Why a block is not begun: it would stop after its calls have been made.
+    Why a block is not begun: it would fail after its calls have been made.
 
     Args:
         code: The block.

@@ -1,5 +1,5 @@
 """
-Limits of the operating system around an interpreter's process: a second line behind its own.
+Limits of the operating system on an interpreter's process, in addition to its own.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from contextlib import suppress
 __all__ = ["confine"]
 
 #: What the process needs besides the heap of the code: program, threads, buffers, and room to
-#: hand a state over.
+#: pass a state on.
 _OVERHEAD_BYTES = 1024 * 1024 * 1024
 _OPEN_FILES = 256
 
 
 def confine(process_id: int, memory_bytes: int) -> None:
     """
-    Bound the memory of a process, its files, and what it can write; Linux only.
+    Limit the memory of a process, its files, and what it can write; Linux only.
 
     Args:
-        process_id: A child of ours. When it has ended already, nothing happens.
-        memory_bytes: What the code in it may use.
+        process_id: A child process. When it has ended already, nothing happens.
+        memory_bytes: How much memory the code in it may use.
     """
     if sys.platform != "linux":
         return

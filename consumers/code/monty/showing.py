@@ -1,9 +1,9 @@
 """
-The last value of a block as text, the way Python shows it. Pure.
+The last value of a block as text, as Python shows it. Pure.
 
-A value from code may be small in the interpreter and endless here, because one object can be in
-it a million times, or hold itself; so this writes until there is enough, and calls ``repr`` only
-on what cannot hold anything else.
+A value that is small in the interpreter may be endless here, because an object can be in it a
+million times, or contain itself. So this writes until the text is long enough, and calls ``repr``
+only on values that cannot contain others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from effectmq.protocol.encoding.narrowing import is_array, is_dict, is_sequence,
 __all__ = ["shown"]
 
 _MAX_DEPTH = 100
-#: Python refuses to write out whole numbers much longer than this, because that takes long.
+#: Python refuses to write longer whole numbers, because that takes long.
 _MAX_INT_BITS = 10_000
 _PLAIN = (
     bool,
@@ -42,10 +42,10 @@ _PLAIN = (
 
 def shown(value: object, limit_chars: int) -> str:
     """
-    A value as Python would show it; its beginning only, when it is long.
+    A value as Python would show it; only the beginning of a long one.
 
     Args:
-        value: Anything that the interpreter gave.
+        value: Any value of the interpreter.
         limit_chars: How many characters are enough.
     """
     return _text(value, _MAX_DEPTH, limit_chars)
@@ -114,7 +114,7 @@ def _members(members: dict[object, object], room: int, limit: int) -> Iterator[s
 
 def _set(items: set[object] | frozenset[object], room: int, limit: int) -> str:
     # Sorted: the order of a set differs from process to process, and a block that is run again
-    # should read the same.
+    # should show the same.
     texts: list[str] = []
     left = limit
     for item in items:
@@ -129,7 +129,7 @@ def _set(items: set[object] | frozenset[object], room: int, limit: int) -> str:
 
 
 def _instance(value: object, room: int, limit: int) -> Iterator[str]:
-    """An object of a class that the code defined, of which only name and attributes came out."""
+    """An object of a class of the code; only its name and attributes have left the interpreter."""
     name = getattr(value, "name", None)
     attributes = getattr(value, "attributes", None)
     if not isinstance(name, str) or not is_dict(attributes):

@@ -1,5 +1,5 @@
 """
-The state of sessions in a database, where any worker finds it.
+The states of sessions in a database, where any worker finds them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CODE_SCHEMA = Schema(
             )""",
         ),
         (
-            # As in the journal: the rows move, and belong to whoever takes the step.
+            # As in the journal: the rows move, and belong to the namespace that takes the step.
             "ALTER TABLE effectmq_code_sessions RENAME TO effectmq_code_sessions_former",
             "ALTER TABLE effectmq_code_clocks RENAME TO effectmq_code_clocks_former",
             """
@@ -75,7 +75,7 @@ _CLOCKS_KEPT_MS = 30 * 86_400_000
 
 class DatabaseSessions:
     """
-    States in a database.
+    The states of sessions in a database.
 
     Args:
         database: An open one; it may be that of the journal.
@@ -175,7 +175,7 @@ def _insert(
     state: bytes | None,
     engine: str,
 ) -> str:
-    """Keep it, unless the place is taken; the hash of what stands there now."""
+    """Store a state, unless its number is taken; returns the hash that has the number now."""
     tx.execute(
         "INSERT INTO effectmq_code_sessions "
         "(namespace, session_id, sequence, effect_hash, engine, state, kept_ms) "
@@ -190,7 +190,7 @@ def _insert(
 
 
 def _prune(tx: Transaction, session_id: str, number: int) -> None:
-    """Remove the states up to a number, and clocks that nobody will ask for again."""
+    """Remove the states up to a number, and clocks that are needed no more."""
     tx.execute(
         "UPDATE effectmq_code_sessions SET state = NULL, engine = ? "
         f"WHERE {_MINE} AND sequence <= ? AND engine <> ?",

@@ -1,9 +1,10 @@
 """
-The state of sessions of code: what the blocks so far have left behind. The port, and memory.
+The state of a session of code: what its blocks have left. The port, and its adapter in memory.
 
-A session's blocks are numbered. Each leaves a state under its number, with the hash of its effect.
-A block that is run again, because the worker died before the outcome was safe, finds its own hash
-and begins from the state *before* it; so it does the same again, and asks for the same effects.
+The blocks of a session are numbered. Each leaves a state under its number, with the hash of its
+effect. A block that is run again, because the worker died before its outcome was recorded, finds
+its own hash and begins from the state *before* it. So it does the same and asks for the same
+effects.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from effectmq.protocol.errors import RejectEffectError, RetryEffectError
 
 __all__ = ["FORGOTTEN", "MemorySessions", "Sessions", "Start", "forgotten", "overtaken"]
 
-#: Stands for the engine of a state that has been removed; that the block was run is still known.
+#: The engine of a state that has been removed; it is still known that the block was run.
 FORGOTTEN = "forgotten"
 
 _MOST_SESSIONS = 1_000
@@ -30,7 +31,7 @@ class Start:
 
     Attributes:
         sequence: The number of the block before it; 0 when it is the first.
-        state: What that left behind; ``None`` when there is nothing.
+        state: The state after that block; ``None`` when there is none.
         engine: The engine that made the state, as ``monty 1.4.0``; empty without a state.
     """
 
@@ -44,37 +45,37 @@ class Sessions(Protocol):
 
     async def open(self) -> None:
         """
-        Make ready what they are kept in.
+        Prepare the storage.
 
         Raises:
-            DatabaseError: When that cannot be used.
+            DatabaseError: When it cannot be used.
         """
         ...
 
     async def start(self, session_id: str, effect_hash: str) -> Start:
         """
-        Where a block of a session begins: where the last one ended, or where it began before.
+        The start of a block: after the last block, or where it began in an earlier run.
 
         Raises:
-            RejectEffectError: When it began before from a state that is not kept any more.
+            RejectEffectError: When it began before from a state that is no longer kept.
             DatabaseUnavailableError: When the states cannot be read.
         """
         ...
 
     async def started_ms(self, session_id: str, effect_hash: str) -> int:
-        """When this was asked about this block for the first time, Unix milliseconds."""
+        """When this was asked about the block for the first time, Unix milliseconds."""
         ...
 
     async def keep(
         self, session_id: str, effect_hash: str, start: Start, state: bytes | None, engine: str
     ) -> None:
         """
-        Keep what a block leaves behind. Doing it twice is once.
+        Keep the state after a block. Doing it twice changes nothing.
 
         Args:
             session_id: The session.
             effect_hash: The block.
-            start: Where it began.
+            start: The start of the block.
             state: The state after it.
             engine: The engine that made the state; empty without a state.
 
@@ -90,19 +91,19 @@ class Sessions(Protocol):
 
 
 def forgotten(session_id: str) -> RejectEffectError:
-    """The error for a block whose state before it is gone."""
+    """The error for a block whose state before it has been removed."""
     return RejectEffectError(
         "effectmq_code_state_forgotten",
-        f"the block was run before and the state of session {session_id!r} before it is not kept "
-        "any more, so it cannot be run again as it was; keep more states (kept_states)",
+        f"the block was run before, but the state of session {session_id!r} before it is no longer "
+        "kept, so it cannot be run again; keep more states (kept_states)",
     )
 
 
 def overtaken(session_id: str) -> RetryEffectError:
-    """The error for two blocks of one session at a time."""
+    """The error for two blocks of one session at the same time."""
     return RetryEffectError(
-        f"another block of session {session_id!r} was kept while this one ran; the blocks of a "
-        "session run one after another"
+        f"another block of session {session_id!r} was kept while this one ran; run the blocks of a "
+        "session one after another"
     )
 
 
@@ -116,7 +117,7 @@ class _Session:
 
 class MemorySessions:
     """
-    States in this process only: for one worker without a database.
+    The states in this process only: for one worker without a database.
 
     Args:
         kept_states: How many blocks of a session can be run again.
@@ -127,7 +128,7 @@ class MemorySessions:
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     async def open(self) -> None:
-        """Nothing to do."""
+        """Do nothing: memory is ready."""
 
     async def start(self, session_id: str, effect_hash: str) -> Start:
         """See the port."""

@@ -1,8 +1,8 @@
 """
 The adapter for real providers, through pydantic-ai.
 
-Everything that speaks HTTP is in that library; here a prompt is translated on the way in, a
-response or an exception on the way out, and text is handed on while it arrives.
+That library does everything that uses HTTP. This module translates a prompt on the way in, and a
+response or an exception on the way out, and passes text on while it arrives.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def hosted_model(name: str, settings: ModelSettings, key: str | None) -> HostedM
     Make the model of a row.
 
     Args:
-        name: The row's name, which is the provider's name of the model when it gives no other.
+        name: The row's name; it is also the provider's name of the model, unless the row has
+            another.
         settings: The row.
         key: The API key, when one is sent.
 
@@ -65,9 +66,9 @@ class HostedModel:
     A model of a real provider, asked through pydantic-ai.
 
     Args:
-        make: Makes the client of the provider, and what its requests go through.
+        make: Makes the provider's client, and the HTTP client of its requests.
         settings: The row of the table.
-        key: The API key; only kept to be taken out of what the provider says.
+        key: The API key; kept only to be removed from the provider's texts.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class HostedModel:
     async def complete(
         self, prompt: Prompt, on_text: Callable[[str], None] | None = None
     ) -> LlmResponse:
-        """Ask the provider once; whatever it does wrong becomes a failure."""
+        """Ask the provider once; every error becomes a failure."""
         names = ToolNames.of(prompt.request, self._target.family)
         question = question_from(prompt, self._target, names)
         seen = Seen()
@@ -103,7 +104,7 @@ class HostedModel:
         return response_from(answer, names)
 
     def _failure(self, problem: Exception, seen: Seen) -> CallFailure:
-        """A failure that was found below the library is its cause; others are told by it."""
+        """A failure that was found below the library is the cause; other errors are translated."""
         found: BaseException | None = problem
         while found is not None and not isinstance(found, ModelCallError):
             found = found.__cause__ or found.__context__
@@ -123,7 +124,7 @@ class HostedModel:
         except Exception:
             if seen.given is None:
                 raise
-        # The answer is there, in the other form; nobody is asked again.
+        # The answer has arrived in the other form, and is read again; no second request is sent.
         if on_text is None:
             return await self._streamed(question, _to_nobody)
         answer = await self._whole(question)
@@ -158,7 +159,7 @@ class HostedModel:
             raise ModelCallError(
                 CallFailure(
                     "connection_failed",
-                    "the provider's stream ended before the answer did; what had arrived is void",
+                    "the provider's stream ended before the answer was complete; it is dropped",
                     retryable=True,
                 )
             )
@@ -177,7 +178,7 @@ class HostedModel:
 
 
 def _to_nobody(text: str) -> None:
-    """Whoever asked for a whole answer wants no pieces."""
+    """Discard the pieces: the caller wants a whole answer."""
 
 
 def _text_of(event: ModelResponseStreamEvent) -> str:
@@ -192,7 +193,7 @@ def _text_of(event: ModelResponseStreamEvent) -> str:
 
 def _check_end(answer: ModelResponse) -> None:
     """
-    Refuse what only looks like an answer.
+    Refuse an answer without content.
 
     Raises:
         ModelCallError: When there is neither an answer nor a reason, or the reason is an error.
@@ -214,6 +215,7 @@ def _ended(answer: ModelResponse) -> bool:
     """
     Whether the provider said why the answer ends.
 
-    A proxy that gives up closes the stream as if it were whole, so only the reason tells.
+    A proxy that gives up closes the stream as if it were complete, so only the reason shows that it
+    is.
     """
     return bool(answer.finish_reason or (answer.provider_details or {}).get("finish_reason"))

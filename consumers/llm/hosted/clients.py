@@ -1,9 +1,8 @@
 """
-The clients of the providers, with key and address always given.
+The clients of the providers. They always get a key and an address.
 
-The providers' libraries would look for both in variables of their own when they are not told, and a
-worker does what its table says. Their own retries are off, because waiting is the pipeline's
-business.
+Without these, the providers' libraries would look for both in variables of their own, and a worker
+must use its table only. The retries of the libraries are off: the pipeline does the waiting.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def make_client(
         model_name: The provider's name of the model.
         settings: The row of the table.
         key: The API key, when one is sent.
-        http: What its requests go through; whoever made it closes it.
+        http: Sends its requests; its maker closes it.
 
     Raises:
         ImportError: When the library of the provider is not installed.
@@ -73,11 +72,12 @@ def _compatible(model_name: str, base_url: str, key: str | None, http: httpx2.As
     provider = OpenAICompatibleProvider(
         "openai-compatible", base_url=base_url, api_key=key, http_client=http
     )
-    # A stream that ends without a reason was cut off: half an answer must not pass for a whole one.
+    # A stream without a reason at its end was cut off: half an answer must not count as a whole
+    # one.
     profile = OpenAIModelProfile(
         openai_chat_streaming_requires_finish_reason=True,
-        # The older name of the cap is the one that every such server knows; a server that ignores
-        # the newer one would write on and on.
+        # Every such server knows the older name of the cap. A server that ignores the newer name
+        # would write without a limit.
         openai_chat_supports_max_completion_tokens=False,
     )
     return OpenAIChatModel(model_name, provider=provider, profile=profile, settings=_ONE_TRY)

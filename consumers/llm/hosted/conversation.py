@@ -1,10 +1,10 @@
 """
-From the messages of a request to those that pydantic-ai sends. No I/O.
+From the messages of a request to the messages of pydantic-ai. No I/O.
 
-A conversation alternates there between requests (system, user, tool results) and responses (what
-the model said), so neighbouring messages of one side become one. What a provider wants to see again
-(ids, signatures, encrypted reasoning) goes back under the name of the provider that is asked; what
-another provider made is recognised by its field and left out.
+There a conversation alternates between requests (system, user, tool results) and responses (what
+the model said), so neighbouring messages of one side are joined. Data that a provider needs again
+(ids, signatures, encrypted reasoning) is sent back under the name of the provider that is asked.
+Data of another provider is recognised by its field and left out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from effectmq.protocol.wire.provider_meta import ProviderReasoningReplay, Provid
 
 __all__ = ["messages_from"]
 
-#: Under this name pydantic-ai shows a model what it wrote.
+#: The name under which pydantic-ai shows a model arguments that are no JSON object.
 _NO_OBJECT = "INVALID_JSON"
 
 
@@ -63,11 +63,11 @@ def messages_from(
 
     Args:
         prompt: The request, and the bytes of its attachments.
-        target: Whom it is for.
-        sent_as: Under which names tools are sent; by default those that the provider takes.
+        target: The provider and model that it is for.
+        sent_as: The names under which tools are sent; by default those that the provider takes.
 
     Raises:
-        ModelCallError: When it contradicts itself, with code ``invalid_request``.
+        ModelCallError: When the request contradicts itself, with code ``invalid_request``.
     """
     names = _tool_names(prompt.request)
     sent_as = sent_as or ToolNames.of(prompt.request, target.family)
@@ -108,7 +108,7 @@ def _add_asked(found: list[ModelMessage], asked: list[ModelRequestPart]) -> None
 
 
 def _tool_names(spec: LlmRequestSpec) -> dict[str, str]:
-    """The names of the tools that were called, by the ids of their calls."""
+    """The names of the called tools, by the ids of their calls."""
     blocks = [block for message in spec.messages for block in message.blocks]
     return {
         block.call_id: block.tool_name
@@ -216,9 +216,9 @@ def _said(
 
 def _arguments(block: LlmContentBlockToolCall) -> str | dict[str, Any]:
     """
-    What the model once wrote, if it can be said again.
+    The arguments as the model wrote them, if they can be sent again.
 
-    Providers take an object only; one that was none is shown to the model inside of one.
+    Providers take an object only; anything else is shown to the model inside an object.
     """
     try:
         found = arguments_from_model(block)
@@ -228,7 +228,7 @@ def _arguments(block: LlmContentBlockToolCall) -> str | dict[str, Any]:
 
 
 def _details(opaque: str | None, target: Target) -> dict[str, Any] | None:
-    """What ``responses`` put there, or the signature that Gemini wants back."""
+    """The details that ``responses`` put there, or the signature that Gemini wants back."""
     if not opaque:
         return None
     try:
@@ -248,7 +248,7 @@ def _reasoning(block: LlmContentBlockReasoning, target: Target) -> Iterable[Thin
             yield ThinkingPart(
                 text,
                 id=replay.item_id,
-                # Each piece of a summary carries the whole state; it is sent once.
+                # Each piece of a summary carries the whole state; send it once.
                 signature=replay.encrypted_content,
                 provider_name=target.system if replay.item_id else None,
             )

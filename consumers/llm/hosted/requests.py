@@ -1,5 +1,5 @@
 """
-From a request on the wire to what pydantic-ai sends: messages, settings, parameters. No I/O.
+From a request on the wire to a request of pydantic-ai: messages, settings, parameters. No I/O.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _CHOICES: Mapping[str, Literal["auto", "none", "required"]] = {
 }
 _JSON_OBJECT = OutputObjectDefinition(json_schema={"type": "object"}, name="object")
 _ASK_FOR_JSON = "Answer with one JSON object and nothing else."
-#: OpenAI's own limit.
+#: The limit of OpenAI, in characters.
 _MAX_CACHE_KEY = 64
 
 
@@ -66,12 +66,12 @@ def question_from(prompt: Prompt, target: Target, names: ToolNames | None = None
 
     Args:
         prompt: The request, and the bytes of its attachments.
-        target: Whom it is for.
-        names: Under which names its tools are sent; by default those that the provider takes.
+        target: The provider and model that it is for.
+        names: The names under which its tools are sent; by default those that the provider takes.
 
     Raises:
-        ModelCallError: When the request contradicts itself, or asks for what nobody can do; its
-            code is ``invalid_request``.
+        ModelCallError: When the request contradicts itself, or asks for something that no model can
+            do; its code is ``invalid_request``.
     """
     spec = prompt.request
     names = names or ToolNames.of(spec, target.family)
@@ -114,9 +114,12 @@ def _thinking(effort: str, target: Target) -> dict[str, Any]:
     if target.thinks:
         return {"thinking": _EFFORTS[effort]}
     if target.family == "openai":
-        # A name that the library does not know, on a server of one's own: the server will say.
+        # A name that the library does not know, for the user's own server, which will check it.
         return {"openai_reasoning_effort": "none" if effort == "off" else effort}
-    raise unfit("the request asks for a reasoning effort, and the model is known to take none")
+    raise unfit(
+        "the request asks for a reasoning effort, and the model takes none; leave model_variant "
+        "out, or ask another model"
+    )
 
 
 def _cache_key(session_id: str) -> str:

@@ -1,5 +1,5 @@
 """
-From what pydantic-ai received to the response on the wire. No I/O.
+From a response of pydantic-ai to the response on the wire. No I/O.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _ENDS: dict[str, LlmTerminalReason] = {
     "tool_call": "tool_use",
     "error": "provider_error",
 }
-#: Ends that need no explanation.
+#: Reasons for an end that need no explanation.
 _USUAL = frozenset({"stop", "tool_use"})
-#: Providers' words for an answer that ended because the conversation filled the context.
+#: Reasons of providers for an answer that ended because the conversation filled the context.
 _OVERFLOWS = frozenset({"model_context_window_exceeded"})
 _MAX_I64 = 2**63 - 1
 
@@ -56,12 +56,12 @@ def response_from(answer: ModelResponse, names: ToolNames | None = None) -> LlmR
     """
     Translate a whole answer.
 
-    Parts that the wire has no form for (files, a provider's own tools) are left out and counted in
-    ``terminal_diagnostic``.
+    Parts without a form on the wire (files, a provider's own tools) are left out, and
+    ``terminal_diagnostic`` counts them.
 
     Args:
-        answer: As pydantic-ai has it.
-        names: Under which names the tools of the request were sent.
+        answer: The answer of pydantic-ai.
+        names: The names under which the tools of the request were sent.
     """
     parts = list(_parts(answer.parts, names))
     reason = _reason(answer)
@@ -79,7 +79,7 @@ def response_from(answer: ModelResponse, names: ToolNames | None = None) -> LlmR
 
 
 def _parts(parts: Sequence[ModelResponsePart], names: ToolNames | None) -> Iterable[LlmOutputPart]:
-    # Pieces of one summary of reasoning have one id, and are one part on the wire.
+    # The pieces of one reasoning summary share an id, and are one part on the wire.
     for id_, run in groupby(parts, _reasoning_id):
         pieces = list(run)
         if id_ is not None:
@@ -124,7 +124,7 @@ def _replay(
     if first.id == REDACTED:
         return ProviderReasoningReplay(signature=signature, redacted=True)
     if first.id is not None:
-        # Only OpenAI's reasoning has ids, and what it signs is the encrypted reasoning itself.
+        # Only OpenAI's reasoning has ids, and its signature is the encrypted reasoning itself.
         return ProviderReasoningReplay(item_id=first.id, encrypted_content=signature, summary=texts)
     if signature or isinstance(thought, str):
         return ProviderReasoningReplay(signature=signature or thought)
@@ -155,11 +155,11 @@ def _opaque(details: dict[str, Any]) -> str | None:
 
 
 def _clean(text: str) -> str:
-    """Without half surrogate pairs, which JSON can spell and text cannot hold."""
+    """The text without half surrogate pairs: JSON can spell them, and a text cannot hold them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-# The end, and the bill -----------------------------------------------------------------------
+# The end, and the usage ----------------------------------------------------------------------
 
 
 def _reason(answer: ModelResponse) -> LlmTerminalReason:
@@ -167,7 +167,7 @@ def _reason(answer: ModelResponse) -> LlmTerminalReason:
         return "context_overflow"
     calls = any(isinstance(part, ToolCallPart) for part in answer.parts)
     found = _ENDS.get(answer.finish_reason or "", "unknown")
-    # Several providers stop for a tool call as they stop for anything else.
+    # Several providers give no reason of its own for a stop at a tool call.
     return "tool_use" if calls and found in ("stop", "unknown") else found
 
 
@@ -202,7 +202,7 @@ def _tokens(count: int) -> int:
 
 
 def _provider_usage(usage: RequestUsage) -> dict[str, int] | None:
-    """Every count that the provider gave, under pydantic-ai's names; ``None`` when it gave none."""
+    """Every count of the provider, under pydantic-ai's names; ``None`` without any."""
     if not usage.has_values():
         return None
     known = {

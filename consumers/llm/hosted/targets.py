@@ -1,4 +1,4 @@
-"""Whom a request is for, as far as its translation depends on it."""
+"""The provider and model that a request is for, as far as its translation depends on them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _FAMILIES: Mapping[str, Family] = {"anthropic": "anthropic", "google": "google"}
 @dataclass(frozen=True, slots=True)
 class Target:
     """
-    Whom the request is for.
+    The provider and model that a request is for.
 
     Attributes:
-        family: Decides which replay fields the provider reads, and names its schema projections.
-        system: pydantic-ai's name of the provider; marks what it made.
-        canonical_system: Whose keys verify signed and encrypted data.
+        family: Decides which replay fields the provider reads; names its schema projections.
+        system: pydantic-ai's name of the provider, which marks the data that it made.
+        canonical_system: The provider whose keys verify signed and encrypted data.
         native_schema: Whether the provider enforces output schemas itself.
         thinks: Whether the model is known to take a reasoning effort.
-        keyed_cache: Whether it caches by a key of the conversation.
+        keyed_cache: Whether the provider caches by a key of the conversation.
         variants: The row's own names for reasoning efforts.
     """
 
@@ -45,7 +45,7 @@ class Target:
 
     @classmethod
     def of(cls, model: Model, settings: ModelSettings) -> Target:
-        """The target that a client and its row make."""
+        """The target of a client and its row."""
         provider = model.provider
         return cls(
             family=_FAMILIES.get(settings.provider, "openai"),

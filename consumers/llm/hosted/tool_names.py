@@ -1,10 +1,10 @@
 """
-Under which names tools are sent to a provider, and back. Pure.
+The names under which tools are sent to a provider, and back. Pure.
 
-Each provider takes other names: OpenAI no dots, Gemini no digit first, none of them a space or more
-than 64 characters. A name that all of a provider's models take is sent as it is. Another one is
-sent under a name made of it and of its digest, so that it is the same in every request of a
-conversation, in whatever order the tools stand, and no two are sent as one.
+Each provider takes other names: OpenAI no dots, Gemini no leading digit, none of them a space or
+more than 64 characters. A name that all models of a provider take is sent unchanged. Another one is
+sent under a name made of it and of its digest. So it is the same in every request of a
+conversation, in any order of the tools, and no two tools share one.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 @dataclass(frozen=True, slots=True)
 class ToolNames:
     """
-    The names of the tools of one request: ours, and those that are sent.
+    The names of the tools of one request, as the worker and the provider use them.
 
     Attributes:
-        by_own: The name that is sent, by ours.
-        by_sent: The other way round.
+        by_own: The name that is sent, by the tool's own name.
+        by_sent: The tool's own name, by the name that is sent.
     """
 
     by_own: Mapping[str, str]
@@ -49,7 +49,7 @@ class ToolNames:
 
     @classmethod
     def of(cls, spec: LlmRequestSpec, family: Family) -> Self:
-        """The names of a request: of its tools, and of the calls and results in it."""
+        """The names of a request: those of its tools, and of the calls and results in it."""
         own = dict.fromkeys(name for name in _names(spec) if name)
         taken = {name for name in own if _TAKEN[family].fullmatch(name)}
         by_own = {name: name for name in taken}
@@ -59,11 +59,11 @@ class ToolNames:
         return cls(by_own, {sent: name for name, sent in by_own.items()})
 
     def sent(self, name: str) -> str:
-        """What a tool is called there."""
+        """The name that is sent for a tool."""
         return self.by_own.get(name, name)
 
     def own(self, name: str) -> str:
-        """Which tool the provider means."""
+        """The tool that the provider means."""
         return self.by_sent.get(name, name)
 
 
@@ -76,7 +76,9 @@ def _names(spec: LlmRequestSpec) -> Iterable[str]:
 
 
 def _made(name: str, taken: set[str]) -> str:
-    """A name that every provider takes; more of the digest when a tool has that very name."""
+    """
+    A name that every provider takes; with more of the digest when a tool has that name already.
+    """
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
     words = _OTHER.sub("_", name).strip("_")
     for chars in range(_DIGEST_CHARS, len(digest) + 1):

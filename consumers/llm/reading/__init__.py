@@ -1,1 +1,1 @@
-"""What providers answer, read from bodies and streams."""
+"""Read the answers of providers, from bodies and streams."""

@@ -1,8 +1,8 @@
 """
-Errors that providers put into answers that say 200, and what an error body says. Pure.
+Errors that providers put into answers with status 200, and the meaning of error bodies. Pure.
 
-Gateways answer before they know how the provider behind them answers, so that the status is in the
-body; others say 200 to everything.
+A gateway may answer before the provider behind it does, so that the status is in the body. Other
+servers answer 200 to everything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of
 
 __all__ = ["error_in", "says_quota", "says_too_long", "status_of"]
 
-#: By a code, a type or a status in the body; in small letters.
+#: The HTTP status of a code, a type or a status in the body; in small letters.
 _STATUSES: Mapping[str, int] = {
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
@@ -50,7 +50,7 @@ _STATUSES: Mapping[str, int] = {
     "internal": 500,
     "internal_server_error": 500,
 }
-#: What says that waiting does not help.
+#: Words that say that waiting does not help.
 _QUOTA = frozenset(
     {
         "insufficient_quota",
@@ -77,10 +77,10 @@ _MAX_DEPTH = 4
 
 def error_in(body: object) -> dict[str, Any] | None:
     """
-    The error in the body of an answer that says 200, as ``{"error": …}``; ``None`` without one.
+    The error in the body of an answer with status 200, as ``{"error": …}``; ``None`` without one.
 
     Args:
-        body: As plain data.
+        body: The body as plain data.
     """
     if is_array(body):
         return error_in(body[0]) if body else None
@@ -96,7 +96,7 @@ def error_in(body: object) -> dict[str, Any] | None:
         if choice.get("error"):
             return _as_object(choice)
         if choice.get("finish_reason") == "error":
-            # The error stands beside the choices, or nowhere.
+            # The error is beside the choices, or there is none.
             reason = choice.get("native_finish_reason")
             words = "the provider ended the answer with an error" + (
                 f": {reason}" if reason else ""
@@ -111,7 +111,7 @@ def _as_object(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def status_of(body: Mapping[str, Any]) -> int:
-    """The HTTP status that an error stands for; that of a bad gateway when nobody knows it."""
+    """The HTTP status that an error stands for; 502 when it is unknown."""
     error = members_of(body["error"])
     words = [error.get(name) for name in ("code", "status", "status_code", "type")]
     for word in words:
@@ -128,18 +128,18 @@ def status_of(body: Mapping[str, Any]) -> int:
 
 
 def says_quota(body: object) -> bool:
-    """Whether an error body says that credits or quota are used up, so that waiting is in vain."""
+    """Whether an error body says that credits or quota are used up, so that waiting is useless."""
     return _says(body, _QUOTA) or any(map(_is_of_a_day, _objects(body, _MAX_DEPTH)))
 
 
 def _is_of_a_day(members: Mapping[str, Any]) -> bool:
-    """Google names the quotas that are used up; only those of a minute are full again soon."""
+    """Whether a quota that Google names is one of a day; only those of a minute reset soon."""
     violations = objects_of(members.get("violations"))
     return any("PerDay" in str(one.get("quotaId")) for one in violations)
 
 
 def says_too_long(body: object) -> bool:
-    """Whether an error body says by its code that the conversation is too long for the model."""
+    """Whether the code of an error body says that the conversation is too long for the model."""
     return _says(body, _TOO_LONG)
 
 
@@ -154,7 +154,7 @@ def _says(body: object, words: frozenset[str]) -> bool:
 
 def _objects(value: object, depth: int) -> Iterable[Mapping[str, Any]]:
     if isinstance(value, str) and value.lstrip()[:1] == "{" and depth:
-        # A gateway hands on the provider's body as a text.
+        # A gateway passes the provider's body on as a text.
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):

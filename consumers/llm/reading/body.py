@@ -15,23 +15,23 @@ __all__ = ["Body"]
 
 class Body(httpx2.AsyncByteStream):
     """
-    The body of one answer; what it is can be told before all of it is there.
+    The body of one answer; its form can be told before all of it has arrived.
 
     Args:
-        response: Whose body; unread.
+        response: An unread response.
     """
 
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
         self.request = response.request
-        #: What its text is written in, when that is said and is not UTF-8; empty otherwise.
+        #: The charset of its text, when one is named and is not UTF-8; empty otherwise.
         self.charset = _charset(response)
         self._pieces = _unpacked(response)
         self._start = b""
 
     async def form(self, kind: str) -> Form:
         """
-        What it is; the rest is not waited for.
+        Its form, without waiting for the rest.
 
         Args:
             kind: Its content type.
@@ -48,7 +48,7 @@ class Body(httpx2.AsyncByteStream):
 
     async def whole(self) -> bytes:
         """
-        All of it, in UTF-8 if it says what it is written in.
+        All of it, in UTF-8 when its charset is named.
 
         Raises:
             ModelCallError: When it cannot be unpacked.
@@ -60,14 +60,14 @@ class Body(httpx2.AsyncByteStream):
         return content.decode(self.charset, "replace").encode() if self.charset else content
 
     async def aclose(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._response.aclose()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._start
         async for piece in self._pieces:
             yield piece
-        # The last event counts, too, when a server leaves away the empty line behind it.
+        # The last event counts as well when a server leaves out the empty line after it.
         yield b"\n\n"
 
 

@@ -1,8 +1,8 @@
 """
-Chat Completions as servers speak it, made what its library can read. No I/O.
+Turns Chat Completions, as servers send them, into a form that its library can read. No I/O.
 
-An answer in one piece and a stream are read with the same checks: errors, choices, tool calls, and
-the usage, which is told once.
+A whole answer and a stream are read with the same checks: errors, choices, tool calls, and the
+usage, which is passed on once.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _Chunk = dict[str, Any]
 
 
 def glued(found: str) -> ModelCallError:
-    """The failure of an answer whose tool calls cannot be told apart."""
+    """The failure of an answer whose tool calls cannot be separated."""
     return ModelCallError(
         CallFailure(
             "unreadable_response",
-            f"the provider glued tool calls together: found {found}; expected each call with an "
-            "id, a name and one JSON value of its own",
+            f"the provider joined several tool calls: found {found}; expected for each call its "
+            "own id, name and one JSON value",
             retryable=True,
         )
     )
@@ -40,17 +40,17 @@ def glued(found: str) -> ModelCallError:
 
 def read_whole(body: dict[str, Any], offered: Collection[str]) -> object:
     """
-    Make a whole answer what it was, in place.
+    Correct a whole answer, in place.
 
     Args:
-        body: As plain data.
+        body: The answer as plain data.
         offered: The names of the tools that the request offers.
 
     Returns:
         The usage.
 
     Raises:
-        ModelCallError: When it is no answer.
+        ModelCallError: When it is not an answer.
     """
     _check_choices(body)
     for choice in _choices_of(body):
@@ -94,7 +94,7 @@ def _no_choice(body: dict[str, Any], found: str) -> CallFailure:
 
 
 def _filtered(body: dict[str, Any]) -> bool:
-    """Whether an answer without a choice says that a filter took it."""
+    """Whether an answer without a choice says that a filter removed it."""
     feedback = body.get("promptFeedback") or body.get("prompt_feedback")
     if isinstance(feedback, dict):
         return True
@@ -103,7 +103,7 @@ def _filtered(body: dict[str, Any]) -> bool:
 
 
 def _counts(usage: object) -> dict[str, Any] | None:
-    """The usage as far as it is counts; an answer is not lost for a bill that cannot be read."""
+    """The counts in the usage; an answer is not refused for a usage that cannot be read."""
     if not is_object(usage):
         return None
     found = _numbers(usage)
@@ -124,7 +124,7 @@ def _numbers(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_ids(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Calls, each with an id: results name it."""
+    """The calls, each with an id, which results refer to."""
     return [{"id": f"call_{secrets.token_hex(12)}", **call} for call in calls]
 
 
@@ -141,12 +141,12 @@ class ChatStream:
         self._gathers = False
         self._like: _Chunk = {}
         self._choices = False
-        #: The last that was told.
+        #: The last usage of the stream.
         self.usage: dict[str, Any] | None = None
 
     def read(self, data: str) -> list[str]:
         """
-        The data of the events to tell in place of one.
+        The data of the events to pass on in place of one event.
 
         Raises:
             ModelCallError: When there will be no answer.
@@ -174,7 +174,7 @@ class ChatStream:
         return told
 
     def _gather(self, choices: list[_Chunk]) -> list[str]:
-        """Take the tool calls out of the choices; those that are complete are told."""
+        """Take the tool calls out of the choices; returns those that are complete."""
         told: list[str] = []
         for choice in choices:
             delta = choice.get("delta")
@@ -190,7 +190,7 @@ class ChatStream:
         return told
 
     def _calls(self) -> str:
-        """All calls in one chunk, when the answer is at its end."""
+        """All calls in one chunk, at the end of the answer."""
         self._gathers = False
         try:
             calls = self._gathered.calls()
@@ -202,7 +202,7 @@ class ChatStream:
 
     def end(self) -> list[str]:
         """
-        The data of the events to tell at the end.
+        The data of the events to add at the end.
 
         Raises:
             ModelCallError: When there was no answer.
@@ -227,7 +227,7 @@ def _choices_of(chunk: _Chunk) -> list[_Chunk]:
 
 
 def _with_status(body: dict[str, Any]) -> dict[str, Any]:
-    """An error in a stream, with a code that the library can tell the kind of."""
+    """An error in a stream, with a code by which the library can classify it."""
     error = members_of(body["error"])
     code = error.get("code")
     if says_quota(body):

@@ -1,8 +1,8 @@
 """
-From what a provider's library raised to the failure on the wire.
+From an exception of a provider's library to the failure on the wire.
 
 =====================================  ==========================  =========  ===================
-what happened                          code                        try again  terminal reason
+error                                  code                        retry      terminal reason
 =====================================  ==========================  =========  ===================
 429                                    ``rate_limited``            yes        provider_error
 quota, credits or billing used up      ``quota_exceeded``          no         provider_error
@@ -21,8 +21,8 @@ something the model cannot do          ``invalid_request``         no         pr
 anything else                          ``task_join_failed``        no         provider_error
 =====================================  ==========================  =========  ===================
 
-A provider that says itself whether to try again (``x-should-retry``) is believed. What it says is
-kept in ``raw``, without the API key: some echo the key that they refuse.
+A provider that says whether to try again (``x-should-retry``) is believed. Its words are kept in
+``raw``, without the API key: some providers repeat the key that they refuse.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _REFUSED = _Sort("invalid_request", False)
 _UNREADABLE = _Sort("unreadable_response", True)
 _DIED = _Sort("task_join_failed", False)
 
-#: The first class that fits counts, so that a class comes before the one it is derived from.
+#: The first class that fits is used, so a class is listed before its base class.
 _SORTS: tuple[tuple[type[Exception], _Sort], ...] = (
     (ModelQuotaExceededError, _QUOTA),
     (ModelRateLimitError, _RATE_LIMITED),
@@ -105,7 +105,7 @@ _SORTS: tuple[tuple[type[Exception], _Sort], ...] = (
     (UserError, _REFUSED),
 )
 
-#: What a person should know before the library's own words, which can be as short as "error".
+#: An explanation before the library's own words, which can be as short as "error".
 _PREFIXES: Mapping[str, str] = {
     "connection_failed": "the connection to the provider failed",
     "timeout": "the provider did not answer in time",
@@ -114,10 +114,10 @@ _PREFIXES: Mapping[str, str] = {
     "task_join_failed": "internal task failed",
 }
 
-#: Failures for which headers count that tell when a limit is full again.
+#: Failures for which headers count that tell when a limit is reset.
 _LIMITED = frozenset({"rate_limited", "overloaded", "unavailable"})
 
-#: Of an error whose class nobody has told yet.
+#: For an error whose class is not listed.
 _BY_STATUS: Mapping[int, _Sort] = {
     401: _NO_ACCESS,
     402: _QUOTA,
@@ -127,7 +127,7 @@ _BY_STATUS: Mapping[int, _Sort] = {
     503: _UNAVAILABLE,
     529: _OVERLOADED,
 }
-#: Statuses that ask for another try and have no class of their own.
+#: Statuses that ask for another attempt and have no class of their own.
 _PASSING_STATUSES = frozenset({408, 409, 425})
 
 
@@ -141,15 +141,15 @@ def failure_from(
     now_s: float | None = None,
 ) -> CallFailure:
     """
-    The failure for an exception.
+    The failure of an exception.
 
     Args:
-        error: What was raised.
-        key: The API key, to be taken out of every text.
-        headers: Of the answer, as far as there was one.
-        answered: Whether there was an answer that says 200; whatever was raised after it says that
-            it cannot be read.
-        usage: What the provider said that it cost; it is kept with its words.
+        error: The exception.
+        key: The API key, to be removed from every text.
+        headers: The headers of the answer, if there was one.
+        answered: Whether there was an answer with status 200; an error after it means that the
+            answer cannot be read.
+        usage: The usage that the provider named; kept with its words.
         now_s: The time of day, Unix seconds.
     """
     sort = _sort(error)
@@ -167,7 +167,7 @@ def failure_from(
             limited=sort.code in _LIMITED and not error.in_stream,
         )
     if isinstance(error, ModelHTTPError) and error.provider_retry_hint is not None:
-        # Not of a quota: whoever is told to come back would do so for ever.
+        # Not for a quota: a caller that is told to come back would do so for ever.
         retryable = error.provider_retry_hint and sort is not _QUOTA
     if usage:
         raw = f"{raw or ''} usage: {json.dumps(usage, default=str)}".strip()
@@ -183,18 +183,18 @@ def failure_from(
 
 def failure_in_stream(body: Mapping[str, object], headers: Mapping[str, str]) -> CallFailure:
     """
-    The failure for an error that a provider, or a gateway before it, puts into an open stream.
+    The failure of an error that a provider, or a gateway before it, puts into an open stream.
 
     Args:
-        body: As ``bodies.error_in`` gives it.
-        headers: Of the answer.
+        body: The error, from ``bodies.error_in``.
+        headers: The headers of the answer.
     """
     error = ModelHTTPError(status_of(body), "", body, in_stream=True)
     return failure_from(error, headers=headers)
 
 
 def without_key(failure: CallFailure, key: str | None) -> CallFailure:
-    """A failure of ours, which may hold what the provider said."""
+    """A failure without the API key, which the provider's words may contain."""
     raw = None if failure.raw is None else printable(_without(key, failure.raw), _MAX_RAW)
     return replace(failure, message=_without(key, failure.message), raw=raw)
 
@@ -205,7 +205,7 @@ def _sort(error: Exception) -> _Sort:
         return found
     if isinstance(error, ModelHTTPError):
         return _OVERFLOW if says_too_long(error.body) else _by_status(error.status_code)
-    # Without a status and without a class, the library could not make sense of what came back.
+    # Without a status and a class, the library could not read the answer.
     return _UNREADABLE if isinstance(error, ModelAPIError) else _DIED
 
 
@@ -228,7 +228,7 @@ def _message(error: Exception, sort: _Sort) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """What lies at the bottom: the libraries above it only say that there was an error."""
+    """The first cause of an exception: the libraries above it only say that there was an error."""
     found = error
     while found.__cause__ is not None:
         found = found.__cause__
@@ -236,7 +236,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _said(body: object) -> str:
-    """The sentence in an error body, where providers put it."""
+    """The sentence in an error body, in the places where providers put it."""
     inner = body
     if is_object(body):
         inner = body.get("error", body)
@@ -245,7 +245,7 @@ def _said(body: object) -> str:
     if not isinstance(inner, str):
         return ""
     if inner.lstrip()[:1] == "<":
-        # Of a proxy; all of it is in ``raw``.
+        # From a proxy; ``raw`` has all of it.
         title = title_of(inner[:_MAX_RAW])
         return f"a page with the title {title!r}" if title else "a page"
     return printable(inner)

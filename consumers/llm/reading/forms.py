@@ -1,8 +1,8 @@
 """
-What an answer is, by its first bytes. Pure.
+The form of an answer, by its first bytes. Pure.
 
-Content types are not kept to: servers that cannot stream say whatever they like, gateways call a
-stream JSON, and proxies put pages of their own into the place of an answer.
+Content types are unreliable: servers that cannot stream send any type, gateways call a stream JSON,
+and proxies answer with pages of their own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_RAW = 4_000
 
 def form_of(start: bytes, kind: str, *, ended: bool = False) -> Form | None:
     """
-    What an answer is.
+    The form of an answer.
 
     Args:
         start: Its first bytes.
@@ -39,7 +39,7 @@ def form_of(start: bytes, kind: str, *, ended: bool = False) -> Form | None:
         ended: Whether these are all.
 
     Returns:
-        ``None`` when more of it is needed to tell.
+        ``None`` when more bytes are needed.
     """
     text = _without_mark(start)
     if not ended and len(text) < _ENOUGH_BYTES and b"\n" not in text:
@@ -63,10 +63,10 @@ def unreadable(found: str, raw: str | None = None) -> ModelCallError:
 
 def unreadable_as(form: Form, kind: str, content: bytes) -> ModelCallError:
     """
-    The failure of an answer that says 200 and is none.
+    The failure of an answer with status 200 that is not an answer of a model.
 
     Args:
-        form: What it is.
+        form: Its form.
         kind: Its content type.
         content: The body.
     """
@@ -76,17 +76,17 @@ def unreadable_as(form: Form, kind: str, content: bytes) -> ModelCallError:
     raw = printable(content[: 2 * _MAX_RAW].decode(errors="replace"), _MAX_RAW)
     packed = next((name for mark, name in _PACKED.items() if content.startswith(mark)), None)
     if packed is not None:
-        return unreadable(f"it is packed ({packed}), and its content-encoding does not say so")
+        return unreadable(f"it is compressed ({packed}), but its content-encoding does not say so")
     if form == "page":
         title = title_of(content[:_MAX_RAW].decode(errors="replace"))
         named = f" with the title {title!r}" if title else ""
         return unreadable(
-            f"found a page{named}, {typed}, expected JSON or events; look whether base_url is "
-            "right, and whether a proxy stands before the provider",
+            f"found a page{named}, {typed}, expected JSON or events; check whether base_url is "
+            "right, and whether a proxy is in front of the provider",
             raw,
         )
     if form == "json":
-        return unreadable(f"it begins as JSON, {typed}, and is not one whole document", raw)
+        return unreadable(f"it begins as JSON, {typed}, but is not one complete document", raw)
     return unreadable(f"found text {typed}, expected JSON or events", raw)
 
 

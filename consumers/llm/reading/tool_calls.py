@@ -1,11 +1,11 @@
 """
-Tool calls as OpenAI-compatible servers say them, in pieces or whole, made what they were. Pure.
+Tool calls of OpenAI-compatible servers, in pieces or whole, put together again. Pure.
 
-The protocol numbers calls, gives id and name once, and arguments in pieces to be joined. Servers
-are known to repeat id and name with every piece, to number all calls 0, to give each piece an id of
-its own, to send the arguments so far instead of the next piece, and to say everything twice.
-Joining such pieces gives calls of ``getget`` with ``{"a":1}{"a":2}``. What was meant is taken where
-only one reading makes sense; where several do, there is no answer.
+The protocol numbers calls, sends id and name once, and arguments in pieces to be joined. Some
+servers repeat id and name with every piece, number all calls 0, give each piece its own id, send
+the arguments so far instead of the next piece, or send everything twice. Joining such pieces gives
+calls of ``getget`` with ``{"a":1}{"a":2}``. Where only one reading makes sense, that one is used;
+where several do, there is no answer.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _MAX_VALUES = 100
 
 class GluedCallsError(Exception):
     """
-    Nobody can tell which calls were meant.
+    The pieces do not show which calls were meant.
 
     Args:
-        found: What there is, as a phrase.
+        found: What was found, as a phrase.
     """
 
     def __init__(self, found: str) -> None:
@@ -58,13 +58,13 @@ class _Call:
 
     @property
     def whole(self) -> bool:
-        """Whether its arguments are one JSON value, so that nothing can be missing."""
+        """Whether its arguments are one JSON value, so that no piece can be missing."""
         return values_in("".join(self.arguments)) == 1
 
 
 class Gathering:
     """
-    The pieces of a stream.
+    Gathers the tool calls of a stream, piece by piece.
 
     Args:
         offered: The names of the tools that the request offers.
@@ -72,12 +72,12 @@ class Gathering:
 
     def __init__(self, offered: Collection[str]) -> None:
         self._offered = offered
-        #: By the server's number, in the order in which they began.
+        #: By the server's number, in the order of their first pieces.
         self._places: dict[object, list[_Call]] = {}
         self._last: object = None
 
     def add(self, said: object) -> None:
-        """Take the tool calls of one delta."""
+        """Add the tool calls of one delta."""
         for one in objects_of(said):
             self._add(one)
 
@@ -97,7 +97,7 @@ class Gathering:
         known.pieces.append(piece)
 
     def _place_of(self, piece: _Piece) -> object:
-        """Where a piece without a number belongs."""
+        """The call to which a piece without a number belongs."""
         for place, calls in self._places.items():
             if piece.id and any(call.id == piece.id for call in calls):
                 return place
@@ -112,7 +112,7 @@ class Gathering:
         The calls, each in one piece.
 
         Raises:
-            GluedCallsError: When nobody can tell which were meant.
+            GluedCallsError: When the pieces do not show which calls were meant.
         """
         found: list[dict[str, Any]] = []
         for calls in self._places.values():
@@ -126,11 +126,11 @@ def whole_calls(said: object, offered: Collection[str]) -> list[dict[str, Any]]:
     """
     The tool calls of an answer in one piece.
 
-    Arguments are left as the model wrote them, wrong ones and several in a row, too: nobody put
-    pieces together here, and the model gets to read what is wrong.
+    Arguments stay as the model wrote them, also wrong ones and several in a row: no pieces were
+    joined here, and the model is told what is wrong.
 
     Raises:
-        GluedCallsError: When nobody can tell which were meant.
+        GluedCallsError: When the pieces do not show which calls were meant.
     """
     found: list[dict[str, Any]] = []
     for one in objects_of(said):
@@ -141,7 +141,7 @@ def whole_calls(said: object, offered: Collection[str]) -> list[dict[str, Any]]:
 
 
 def values_in(text: str) -> int | None:
-    """How many JSON values a text is, in a row; ``None`` when it is anything else."""
+    """How many JSON values in a row a text has; ``None`` when it is something else."""
     decoder = json.JSONDecoder()
     at, count = 0, 0
     text = text.strip()
@@ -169,15 +169,15 @@ def _piece(said: Mapping[str, Any]) -> _Piece:
 
 
 def _apart(calls: list[_Call]) -> Iterable[_Call]:
-    """The calls at one number: those that stand alone, or the pieces of one with many ids."""
+    """The calls under one number: complete ones, or the pieces of one call with many ids."""
     if len(calls) == 1 or all(call.whole for call in calls):
         yield from calls
         return
     joined = _Call([piece for call in calls for piece in call.pieces])
     if not joined.whole:
         raise GluedCallsError(
-            f"{len(calls)} ids under one number, and arguments that are whole neither by "
-            f"themselves nor together: {_shown(joined)}"
+            f"{len(calls)} ids under one number, with arguments that are complete neither alone "
+            f"nor joined: {_shown(joined)}"
         )
     yield joined
 
@@ -189,7 +189,7 @@ def _arguments(call: _Call) -> str:
     if count is not None and count <= 1:
         return joined
     if len(pieces) > 1 and all(_grows(one, next_) for one, next_ in pairwise(pieces)):
-        # Each piece is the arguments so far.
+        # Each piece holds the arguments so far.
         again = [piece for piece in call.pieces if piece.arguments == pieces[-1]]
         if values_in(pieces[-1]) == 1 and (len(set(pieces)) > 1 or all(one.id for one in again)):
             return pieces[-1]
@@ -208,7 +208,7 @@ def _grows(one: str, following: str) -> bool:
 
 
 def _name(pieces: list[str], offered: Collection[str]) -> str:
-    """The name that was said, once or with every piece, whole or bit by bit."""
+    """The name, which was sent once or with every piece, whole or in parts."""
     if not pieces:
         return ""
     joined, first = "".join(pieces), pieces[0]
@@ -223,18 +223,18 @@ def _name(pieces: list[str], offered: Collection[str]) -> str:
         return joined if joined in known else known[0]
     if same:
         return first
-    raise GluedCallsError(f"a name in pieces that is that of no tool: {printable(joined, 100)}")
+    raise GluedCallsError(f"a name in pieces that is the name of no tool: {printable(joined, 100)}")
 
 
 def _roots(name: str) -> set[str]:
-    """What a name repeats: ``get`` of ``getget``."""
+    """The parts that a name repeats: ``get`` of ``getget``."""
     size = len(name)
     found = (name[:part] for part in range(1, size // 2 + 1) if size % part == 0)
     return {root for root in found if root * (size // len(root)) == name}
 
 
 def _numbered(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each with an id of its own; the very same call twice under one id is one."""
+    """The calls, each with its own id; the same call twice under one id counts once."""
     found: list[dict[str, Any]] = []
     ids: set[str] = set()
     said: list[dict[str, Any]] = []

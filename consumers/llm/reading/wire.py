@@ -1,11 +1,11 @@
 """
-What comes over HTTP from a provider, before its library reads it.
+What arrives over HTTP from a provider, corrected before the provider's library reads it.
 
-The libraries take an answer that says 200 for a good one and in the form that was asked for, join
-the pieces of tool calls blindly and add up the usage of every chunk. So an answer is taken for what
-it is, an error in the body is given its status, calls are made what they were, and the usage of a
-stream is told once, at its end. Of each call it is kept whether there was an answer, and with which
-headers; and the answer itself, when it came in the other form, so that it can be read in that one.
+The libraries trust an answer with status 200 to be a good one of the requested form, join the
+pieces of tool calls blindly, and add up the usage of every chunk. So here the real form of an
+answer is found, an error in the body gets its status, tool calls are put together, and the usage of
+a stream is passed on once, at its end. For each call this module keeps whether there was an answer,
+its headers, and the answer itself when it came in the other form, so that it can be read in that.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from effectmq.protocol.text import printable
 
 __all__ = ["SEEN", "Seen", "WireClient"]
 
-#: Reading has a limit of its own, the row's; this one is for connections nobody waits for any more.
+#: The row's time limit ends a call; this one closes connections that no call waits for.
 _TIMEOUT = httpx2.Timeout(1_200.0, connect=5.0)
 _LIMITS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=100)
 _MAX_EVENT_BYTES = 64 * 1024 * 1024
 _JSON = "application/json"
 _MAX_RAW = 4_000
-#: Of the body, and no longer true of what we make of it.
+#: Headers of the original body that are wrong for the corrected one.
 _OF_THE_BODY = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 
 
@@ -57,11 +57,11 @@ class Seen:
     What was seen of the answer to one call.
 
     Attributes:
-        answered: Whether there was an answer that says 200.
-        headers: Of the answer.
-        usage: The last that was told.
-        given: The answer, when it has to be read in the other form; a call in that form gets it
-            in place of another answer.
+        answered: Whether there was an answer with status 200.
+        headers: The headers of the answer.
+        usage: The last usage.
+        given: The answer, when it must be read in the other form; a call in that form gets it in
+            place of another answer.
     """
 
     answered: bool = False
@@ -75,7 +75,7 @@ SEEN: ContextVar[Seen | None] = ContextVar("effectmq_llm_seen", default=None)
 
 class WireClient(httpx2.AsyncClient):
     """
-    The client that a provider's library is given.
+    The HTTP client for a provider's library.
 
     Args:
         chat: Whether the provider speaks Chat Completions.
@@ -92,8 +92,8 @@ class WireClient(httpx2.AsyncClient):
         Send a request, and read its answer before the library does.
 
         Raises:
-            OtherFormError: When the answer has to be read in the other form.
-            ModelCallError: When it is none, though it says 200.
+            OtherFormError: When the answer must be read in the other form.
+            ModelCallError: When it is no answer, in spite of status 200.
         """
         seen = SEEN.get() or Seen()
         if seen.given is not None:
@@ -150,9 +150,9 @@ class WireClient(httpx2.AsyncClient):
             status = status_of(error)
             return _remade(response, request, status=status, content=data, kind=_JSON)
         if not members:
-            raise unreadable("it is JSON, and no object with an answer in it", _raw(content))
+            raise unreadable("it is JSON, but not an object with an answer in it", _raw(content))
         if _asks_for_stream(request):
-            # A server that cannot stream says it in one piece; the library would find nothing.
+            # A server that cannot stream sends it in one piece; the library would find nothing.
             raise _other_form(Given(_JSON, content), seen)
         if self._chat:
             seen.usage = read_whole(members, _offered(request))
@@ -160,7 +160,7 @@ class WireClient(httpx2.AsyncClient):
 
 
 class _Events(httpx2.AsyncByteStream):
-    """The events of a stream, told again, and once: a library reads on behind the end."""
+    """The events of a stream, passed on once: a library reads on after the end."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -180,7 +180,7 @@ class _Events(httpx2.AsyncByteStream):
         raise NotImplementedError
 
     async def _each(self) -> AsyncIterator[httpx2.ServerSentEvent]:
-        """The events that have data, up to the one that ends the stream."""
+        """The events with data, up to the one that ends the stream."""
         kind = f"{EVENTS}; charset={self._body.charset or 'utf-8'}"
         told = httpx2.Response(
             200,
@@ -196,7 +196,7 @@ class _Events(httpx2.AsyncByteStream):
 
 
 class _Stream(_Events):
-    """The events of Chat Completions, with what is known of its servers mended."""
+    """The events of Chat Completions, with the known mistakes of servers corrected."""
 
     def __init__(self, body: Body, offered: Collection[str], seen: Seen) -> None:
         super().__init__(body)
@@ -216,10 +216,10 @@ class _Stream(_Events):
 
 class _Watched(_Events):
     """
-    The events of a stream as they come, up to an error.
+    The events of a stream, unchanged, up to an error.
 
-    A library looks for the errors of its own provider only, and takes those that a gateway puts
-    there for a stream that was cut off.
+    A library looks for the errors of its own provider only. It would take an error of a gateway for
+    a stream that was cut off.
     """
 
     def __init__(self, body: Body, seen: Seen) -> None:
@@ -239,7 +239,7 @@ class _Watched(_Events):
 
 
 def _data_of(event: httpx2.ServerSentEvent) -> str:
-    """The data of an event; some name the event an error, and put the error itself into it."""
+    """The data of an event; some servers name the event an error, and put the error into it."""
     if event.event == "error" and '"error"' not in event.data:
         return f'{{"error":{event.data}}}'
     return event.data
@@ -279,7 +279,7 @@ def _asks_for_stream(request: httpx2.Request) -> bool:
 
 
 def _other_form(given: Given, seen: Seen) -> Exception:
-    """What ends a call whose answer is to be read in the other form; once is enough."""
+    """The exception for a call whose answer must be read in the other form, at most once."""
     if seen.given is not None:
         return unreadable("it has another form than was asked for", _raw(given.content))
     seen.given = given
@@ -298,8 +298,8 @@ def _told_again(
 def _redirected(response: httpx2.Response) -> str:
     to = response.headers.get("location", "").partition("?")[0]
     return (
-        f"it answered HTTP {response.status_code} and points to {printable(to, 200)!r}; set "
-        "base_url to where the provider is"
+        f"it is a redirect (HTTP {response.status_code}) to {printable(to, 200)!r}; set base_url "
+        "to the address of the provider"
     )
 
 

@@ -16,7 +16,7 @@ from tests.consumers.code.test_cpython import run
 from tests.consumers.stage import Stage
 
 _NOT_KEPT = "What it changed is not kept; the session is as it was before"
-_ONE_PROCESS = "a block is one process and can start no other, and no threads"
+_ONE_PROCESS = "a block is one process and can start no other process and no threads"
 
 REFUSED = {
     "fork bomb": ("import os\nwhile True:\n    os.fork()", _ONE_PROCESS),
@@ -82,7 +82,7 @@ LIMITED = {
     "a message without end": (
         "import os\nwhile True:\n  for n in range(3, 30):\n    try: os.write(n, b'1' * 60_000)\n"
         "    except OSError: pass",
-        "more at once than its limits allow",
+        "a larger message than its limits allow",
     ),
     "questions without end": (
         "import os\nfor n in range(3, 9):\n    try:\n        for _ in range(9_000):\n"

@@ -88,7 +88,7 @@ def test_what_is_over_the_limit_only_in_writing_is_too_large() -> None:
 @pytest.mark.parametrize("line", ["", "[]", "{}", json.dumps({"random": [3, 1, None]}), "[" * 9999])
 def test_what_is_no_state_is_refused(line: str) -> None:
     """As one kind of error."""
-    with pytest.raises(ValueError, match="no state of a session"):
+    with pytest.raises(ValueError, match="not the state of a session"):
         restore(line)
 
 

@@ -176,8 +176,8 @@ async def test_what_is_no_result_of_a_call_is_nothing_to_wait_for(text: str) -> 
         ("async with asyncio.TaskGroup() as g:\n    pass", "Of asyncio there is gather"),
         ("try:\n    pass\nexcept* ValueError:\n    pass", "Of asyncio there is gather"),
         ("g = asyncio.gather(ask(1))\ng.cancel()", "Of asyncio there is gather"),
-        ("f = lambda n: ask(n)\nawait asyncio.gather(f(1))", "has its result at once"),
-        ("f = lambda n: ask(n)\nawait f(1)", "has its result at once"),
+        ("f = lambda n: ask(n)\nawait asyncio.gather(f(1))", "returns its result at once"),
+        ("f = lambda n: ask(n)\nawait f(1)", "returns its result at once"),
         ("await asyncio.gather(*map(ask, [1]))", "Use a comprehension"),
         ("r = await asyncio.gather(ask(1), return_exceptions=True)", "except Exception as e"),
     ],
@@ -255,7 +255,7 @@ async def test_a_block_that_waits_for_nothing_is_told_so() -> None:
         text = "import asyncio\nawait asyncio.Event().wait()"
         found = await engine.run(Program(text, None, "seed"), FakeHost())
     assert found.error is not None
-    assert "everything in the block waits" in found.error
+    assert "waits for something that cannot happen" in found.error
 
 
 # As effects ------------------------------------------------------------------------------------

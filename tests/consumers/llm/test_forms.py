@@ -181,7 +181,7 @@ FAILING: dict[str, tuple[Callable[[str], Answer], str, str]] = {
     "half of it": (
         lambda p: answer(whole(p)[:-9], JSON),
         "unreadable_response",
-        "not one whole document",
+        "not one complete document",
     ),
     "not packed": (
         lambda p: answer(events(p), EVENTS, "gzip"),
@@ -191,7 +191,7 @@ FAILING: dict[str, tuple[Callable[[str], Answer], str, str]] = {
     "packed in secret": (
         lambda p: answer(gzip.compress(whole(p)), JSON),
         "unreadable_response",
-        "it is packed (gzip)",
+        "it is compressed (gzip)",
     ),
     "an end and nothing before it": (
         lambda p: answer(b"data: [DONE]\n\n", EVENTS),

@@ -133,7 +133,7 @@ def test_an_effort_for_an_unknown_openai_model_is_left_to_its_server(
 def test_an_effort_for_a_model_that_takes_none_is_refused() -> None:
     """Not dropped in silence."""
     target = Target("google", "google", thinks=False)
-    assert "known to take none" in refused(target, model_variant="high")
+    assert "the model takes none" in refused(target, model_variant="high")
 
 
 def test_the_session_is_the_key_of_the_cache_where_there_are_keys() -> None:

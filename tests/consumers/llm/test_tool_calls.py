@@ -272,7 +272,7 @@ async def test_a_stream_that_nobody_can_read_is_never_passed_as_an_answer(name: 
         await answered(answer, stream=True)
     failure = failed.value.failure
     assert (failure.code, failure.retryable) == ("unreadable_response", True)
-    assert "expected each call with an id, a name and one JSON value" in failure.message
+    assert "expected for each call its own id, name and one JSON value" in failure.message
 
 
 async def test_a_server_that_does_not_stream_is_read_all_the_same() -> None:

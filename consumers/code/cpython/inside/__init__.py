@@ -1,1 +1,1 @@
-"""What runs inside the sandbox; it imports nothing from outside of it."""
+"""The program inside the sandbox; it imports nothing from outside of it."""

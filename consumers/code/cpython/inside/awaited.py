@@ -1,8 +1,8 @@
 """
-Which calls of the worker's functions a block waits for later: those that it awaits, gathers, or
-keeps in a name that it awaits or gathers. All others have their result at once.
+Which calls of the worker's functions a block awaits later: those that it awaits or gathers, or
+keeps in a name that it awaits or gathers. All other calls return their result at once.
 
-Read off the tokens and never by parsing: the text is hostile, and this also runs in the worker.
+It looks at the tokens and does not parse: the text is hostile, and this also runs in the worker.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 
 __all__ = ["CONCURRENT", "awaited_calls", "gathered_with"]
 
-#: What takes things to wait for, and runs them side by side.
+#: Functions that take several awaitables, and run them side by side.
 CONCURRENT = frozenset(
     ("gather", "wait", "wait_for", "shield", "as_completed", "ensure_future", "create_task")
 )
 _COLLECTS = frozenset(("append", "add", "insert", "setdefault"))
-#: Reading a longer text would hold the worker up; nothing that a model writes is as long.
+#: A longer text is not read, because that would block the worker; no model writes that much.
 _LONGEST = 50_000
-#: How far to look around a token, in tokens; how long a chain of names may be, and how many
-#: brackets it may stand in: likewise.
+#: How many tokens around a token are looked at, how long a chain of names may be, and how deep
+#: brackets may be nested; for the same reason.
 _REACH = 100
 _CHAIN = 10
 _DEPTH = 20
@@ -37,11 +37,11 @@ class _Token:
     is_name: bool
     line: int
     column: int
-    #: The index of the bracket that it stands in; -1 outside of all.
+    #: The index of the bracket around it; -1 outside of all brackets.
     inside: int = -1
-    #: Of an opening bracket: where it is closed.
+    #: For an opening bracket: the index of its closing one.
     closed: int = -1
-    #: Where its statement begins.
+    #: The index of the first token of its statement.
     statement: int = 0
 
 
@@ -53,7 +53,7 @@ class _Text:
         return self.tokens[index].text if 0 <= index < len(self.tokens) else ""
 
     def is_value_before(self, index: int) -> bool:
-        """Whether what stands before a bracket is called, or looked into, by it."""
+        """Whether the token before a bracket is called or indexed by it."""
         if index <= 0:
             return False
         before = self.tokens[index - 1]
@@ -62,14 +62,14 @@ class _Text:
 
 def awaited_calls(code: str, names: Collection[str]) -> frozenset[tuple[int, int]]:
     """
-    Find them.
+    Find the calls that are awaited later.
 
     Args:
         code: The block.
         names: The worker's functions.
 
     Returns:
-        Where their names stand: line from 1, column from 0 in bytes of UTF-8.
+        The positions of their names: line from 1, column from 0 in bytes of UTF-8.
     """
     if not ("await" in code or "asyncio" in code) or len(code) > _LONGEST:
         return frozenset()
@@ -89,7 +89,7 @@ def awaited_calls(code: str, names: Collection[str]) -> frozenset[tuple[int, int
 
 def gathered_with(code: str) -> tuple[int, str] | None:
     """
-    The first keyword that ``asyncio.gather`` is called with, and its line.
+    The first keyword argument of a call of ``asyncio.gather``, and its line.
 
     Args:
         code: The block.
@@ -101,7 +101,7 @@ def gathered_with(code: str) -> tuple[int, str] | None:
         if token.text != "gather" or text.text(index + 1) != "(":
             continue
         if text.text(index - 1) in ("def", "class"):
-            # The block has one of its own.
+            # The block defines its own gather.
             return None
         for at in range(index + 2, text.tokens[index + 1].closed):
             named = text.tokens[at]
@@ -135,16 +135,16 @@ def _read(code: str) -> _Text:
                 token.inside = found.tokens[stack[-1]].inside
                 found.tokens[stack.pop()].closed = index
             elif one.string == ":" and not stack:
-                # What follows on the same line is a statement of its own.
+                # What follows on the same line is another statement.
                 statement = index + 1
     except (tokenize.TokenError, SyntaxError):
-        # The interpreter will say what is wrong with it.
+        # The interpreter will report the error in it.
         pass
     return found
 
 
 def _awaited_names(text: _Text, functions: Collection[str]) -> set[str]:
-    """Names whose values are waited for, or hold what is."""
+    """Names whose values are awaited, or contain values that are."""
     found: set[str] = set()
     for index, token in enumerate(text.tokens):
         if not token.is_name or keyword.iskeyword(token.text) or token.text in functions:
@@ -168,7 +168,7 @@ def _is_argument(text: _Text, index: int, before: str, after: str) -> bool:
 
 
 def _in_concurrent(text: _Text, bracket: int) -> bool:
-    """Whether a bracket is that of ``gather`` and the like, or a display inside of it."""
+    """Whether a bracket belongs to a call of ``gather`` or the like, or to a display inside it."""
     for _ in range(_DEPTH):
         if bracket < 0:
             break
@@ -179,7 +179,7 @@ def _in_concurrent(text: _Text, bracket: int) -> bool:
 
 
 def _held_by(text: _Text, awaited: set[str]) -> set[str]:
-    """``for t in tasks`` and ``t = task``: where the values of such names come from."""
+    """The names that give such a name its value, as in ``for t in tasks`` and ``t = task``."""
     found: set[str] = set()
     for index, token in enumerate(text.tokens):
         source = text.tokens[index + 1] if index + 1 < len(text.tokens) else None
@@ -210,7 +210,7 @@ def _is_awaited(text: _Text, index: int, awaited: set[str]) -> bool:
         text.text(text.tokens[index + 1].closed + 1) if text.tokens[index + 1].closed > 0 else ""
     )
     if after and (after in (".", "[", "(") or not (after[0].isalpha() or after[0] in ",)]}:;#\n")):
-        # Its result is used on the spot.
+        # Its result is used at once.
         return False
     at, bracket = index, text.tokens[index].inside
     for _ in range(_DEPTH):
@@ -227,7 +227,7 @@ def _is_awaited(text: _Text, index: int, awaited: set[str]) -> bool:
 
 
 def _is_looked_through(text: _Text, index: int, bracket: int) -> bool:
-    """Whether it stands after the ``in`` or the ``if`` of a comprehension."""
+    """Whether a token is after the ``in`` or the ``if`` of a comprehension."""
     at = index - 1
     while at > max(bracket, index - _REACH):
         token = text.tokens[at]
@@ -241,7 +241,7 @@ def _is_looked_through(text: _Text, index: int, bracket: int) -> bool:
 
 
 def _is_taken(text: _Text, bracket: int, awaited: set[str]) -> bool:
-    """Whether a call that it is an argument of waits for it, or puts it where that is done."""
+    """Whether the call around an argument awaits it, or stores it where it is awaited."""
     if text.text(bracket) != "(":
         return False
     callee = text.text(bracket - 1)
@@ -253,7 +253,7 @@ def _is_taken(text: _Text, bracket: int, awaited: set[str]) -> bool:
 
 
 def _is_kept(text: _Text, index: int, awaited: set[str]) -> bool:
-    """Whether the statement gives it to a name that is awaited."""
+    """Whether the statement assigns it to a name that is awaited."""
     start = max(text.tokens[index].statement, index - _REACH)
     targets: set[str] = set()
     for at in range(index - 1, start - 1, -1):

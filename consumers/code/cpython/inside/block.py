@@ -1,6 +1,6 @@
 """
-Runs the text of a block as a prompt would: the last expression is its value, and an error has its
-traceback.
+Runs the text of a block like an interactive prompt: the last expression is its value, and an error
+has a traceback.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from effectmq.consumers.code.cpython.inside.later import Calls
 __all__ = ["AWAITED", "LATER", "evaluate", "explained"]
 
 _FILE = "<block>"
-#: No name that a block can have by accident.
+#: A name that no block uses by accident.
 _VALUE = "__value_of_the_block__"
-#: Likewise: calls a function of the worker's, to be waited for.
+#: Another such name: calls a function of the worker, whose result is awaited later.
 LATER = "__later__"
-#: Likewise: what is awaited, should it be the result of such a call.
+#: Another such name: makes an awaited value awaitable when it is the result of such a call.
 AWAITED = "__awaited__"
 
 
@@ -33,18 +33,18 @@ def evaluate(
     Run a block.
 
     Args:
-        code: Its text.
-        variables: What it can name; changed by it.
+        code: The text of the block.
+        variables: The variables of the session; the block changes them.
         functions: The names of the worker's functions.
-        calls: Those that run side by side.
+        calls: The calls that run side by side.
 
     Returns:
-        The value of its last expression; ``None`` when it ends with something else.
+        The value of the last expression; ``None`` when the block ends with a statement.
 
     Raises:
-        BaseException: Whatever it raises.
+        BaseException: Any exception of the block.
     """
-    # Tracebacks show its lines out of this cache.
+    # Tracebacks read the lines of the block from this cache.
     linecache.cache[_FILE] = (len(code), None, code.splitlines(keepends=True), _FILE)
     tree = ast.parse(code, _FILE)
     awaited = awaited_calls(code, functions)
@@ -52,7 +52,7 @@ def evaluate(
         calls.install()
         tree = _Later(awaited).visit(tree)
     else:
-        # Nothing can run side by side, and an event loop takes long to be there.
+        # Nothing can run side by side here, and an event loop takes long to start.
         tree = _Awaits(functions, AWAITED in variables).visit(tree)
     compiled = _compiled(tree)
     running = eval(compiled, variables)
@@ -79,13 +79,15 @@ def _compiled(tree: ast.Module) -> CodeType:
 
 
 def _awaited_at_once(tree: ast.Module) -> set[tuple[int, int]]:
-    """Where calls stand that have ``await`` before them."""
+    """The positions of calls directly after ``await``."""
     values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Await)]
     return {(one.lineno, one.col_offset) for one in values if isinstance(one, ast.Call)}
 
 
 class _Awaits(ast.NodeTransformer):
-    """Calls of the worker's functions have their result at once; there is nothing to await."""
+    """
+    Removes ``await`` before calls of the worker's functions, which return their result at once.
+    """
 
     def __init__(self, functions: Collection[str], of_results: bool) -> None:
         self._functions = functions
@@ -104,7 +106,7 @@ def _named(called: ast.expr) -> str:
 
 
 class _Later(ast.NodeTransformer):
-    """Calls of the worker's functions that are awaited, somewhere, give what can be."""
+    """Replaces calls of the worker's functions that are awaited later by awaitables."""
 
     def __init__(self, calls: Collection[tuple[int, int]]) -> None:
         self._calls = calls
@@ -123,7 +125,7 @@ class _Later(ast.NodeTransformer):
 
 
 def _of_results(node: ast.Await) -> ast.AST:
-    """Await what may be the result of a call."""
+    """Await a value that may be the result of a call."""
     awaited = ast.copy_location(ast.Name(AWAITED, ast.Load()), node.value)
     value = ast.copy_location(ast.Call(awaited, [node.value], []), node.value)
     return ast.copy_location(ast.Await(value), node)
@@ -131,15 +133,15 @@ def _of_results(node: ast.Await) -> ast.AST:
 
 def explained(error: BaseException, limit_chars: int) -> tuple[str, str]:
     """
-    The traceback of an error from the block on, and its last line.
+    The traceback of an error, from the block on, and its last line.
 
     Args:
         error: The error.
-        limit_chars: How long each may be; of a longer one the middle is left out.
+        limit_chars: How long each may be; a longer one loses its middle.
     """
     error.__traceback__ = _from_the_block(error.__traceback__)
     only = traceback.format_exception_only(error)
-    # One that was raised before there was a block, such as for its syntax, has no frames.
+    # An error from before the run, such as a syntax error, has no frames of the block.
     lines = only if error.__traceback__ is None else traceback.format_exception(error)
     return _cut("".join(lines).rstrip(), limit_chars), _cut(only[0].rstrip(), limit_chars)
 
@@ -158,7 +160,7 @@ def _from_the_block(frames: TracebackType | None) -> TracebackType | None:
 
 
 def _until_the_host(first: TracebackType) -> TracebackType:
-    """Without the frames in which a function waited for the worker."""
+    """Remove the frames in which a function waited for the worker."""
     last = step = first
     while step.tb_next is not None:
         step = step.tb_next

@@ -1,8 +1,8 @@
 """
-The worker's clock instead of the system's, so that a block that is run again reads the same time.
+The worker's clock in place of the system's, so that a block that is run again reads the same time.
 
-It stands still, and moves only when the block sleeps; sleeping is the worker's, too. What measures
-(``time.monotonic``, ``time.perf_counter``) is left alone: it tells no time of day.
+It stands still and moves only when the block sleeps; the worker sleeps, too. Clocks that only
+measure (``time.monotonic``, ``time.perf_counter``) stay, because they tell no time of day.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _system_gmtime, _system_strftime = time.gmtime, time.strftime
 
 def install(wire: Wire) -> Clock:
     """
-    Put it into ``time`` and ``datetime``.
+    Put the worker's clock into ``time`` and ``datetime``.
 
     Args:
         wire: Asks the worker.
@@ -74,7 +74,7 @@ class Clock:
         return self.now_ms() * 1_000_000
 
     def sleep(self, seconds: object) -> None:
-        """As ``time.sleep``, by the worker."""
+        """As ``time.sleep``; the worker sleeps."""
         if not isinstance(seconds, int | float):
             raise TypeError(f"cannot sleep for a {type(seconds).__name__}; expected a number")
         self._now_ms = None
@@ -96,7 +96,7 @@ class Clock:
 
 
 class _InPlace(type):
-    """Makes a class stand for the one that it replaces; classes of C cannot be changed."""
+    """Lets a subclass stand for the class that it replaces; classes in C cannot be changed."""
 
     replaced: type | None = None
 

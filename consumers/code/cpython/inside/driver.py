@@ -1,7 +1,7 @@
 """
-The program in the sandbox: gives up what it may not keep, then runs one block and tells the worker.
+The program in the sandbox: drops its rights, then runs one block and reports to the worker.
 
-Everything here runs before the block or because of it; the worker trusts nothing that it says.
+All code here runs before the block or at its request; the worker trusts nothing that it says.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def main() -> None:
     document, state = block.run()
     wire.flush()
     wire.write(document, *([] if state is None else [state]))
-    # Whatever the block left running, or wants to be done at the end, is not waited for.
+    # Threads and exit functions of the block are not waited for.
     os._exit(0)
 
 
 def _drop_to(user: int | None) -> None:
-    """Limits on processes do not bind root, so become somebody else."""
+    """Become another user: limits on processes do not bind root."""
     if user is not None:
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -70,7 +70,7 @@ class _Block:
         self._functions = {
             name: _function(wire, name, limit_bytes, self._calls) for name in program["functions"]
         }
-        # Code that looks itself up, as that of data classes does, finds itself.
+        # Code that looks up its own module, such as that of data classes, must find it.
         sys.modules["__main__"] = module = ModuleType("__main__")
         self._variables: dict[str, object] = vars(module)
         self._variables["__builtins__"] = builtins
@@ -93,7 +93,7 @@ class _Block:
             raise ValueError(str(problem)) from None
 
     def run(self) -> tuple[dict[str, object], str | None]:
-        """The document that ends the block, and the line with the state, if it is kept."""
+        """The document that ends the block, and the line with the state, if that is kept."""
         sys.setrecursionlimit(self._depth)
         value = error = exception = ""
         try:
@@ -102,7 +102,7 @@ class _Block:
             del last
         except BaseException as problem:
             if isinstance(problem, MemoryError) and not problem.args:
-                # Make room to say so.
+                # Free memory to be able to report this.
                 problem.__traceback__ = None
                 self._variables.clear()
                 return {"type": "done", "fault": "memory"}, None
@@ -134,7 +134,7 @@ class _Block:
         }
 
     def _hint(self, problem: BaseException) -> None:
-        """Say what became of a name that an earlier block had."""
+        """Add to the error what became of a name that an earlier block defined."""
         name = getattr(problem, "name", None)
         if isinstance(problem, NameError) and name in self._forgotten:
             problem.add_note(
@@ -147,7 +147,7 @@ class _Block:
 def _later(calls: Calls, names: dict[int, str]) -> object:
     def later(function: Callable[..., object], *args: object, **kwargs: object) -> object:
         name = names.get(id(function))
-        # The block may have a function of its own by the name.
+        # The block may have defined its own function of that name.
         return function(*args, **kwargs) if name is None else calls.begin(name, args, kwargs)
 
     return later

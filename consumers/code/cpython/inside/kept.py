@@ -1,6 +1,6 @@
 """
-What of a block's variables can be written down: plain data, and nothing that would have to be
-trusted when it is read. Runs in the sandbox.
+Which variables of a block are kept: plain data only, because reading anything else would mean
+trusting it. Runs in the sandbox.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class NotPlainError(Exception):
 
 class TooLargeError(Exception):
     """
-    Plain data, and too much of it.
+    Plain data that is too large.
 
     Args:
-        size_bytes: How much there was when counting stopped.
+        size_bytes: The size when counting stopped.
     """
 
     def __init__(self, size_bytes: int) -> None:
@@ -34,7 +34,9 @@ class TooLargeError(Exception):
 
 
 class _Budget:
-    """Counts while walking: one object can be in a value a million times, or hold itself."""
+    """
+    Counts the size of a value on the way: an object can be in it many times, or contain itself.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -84,7 +86,7 @@ def _check_items(value: object, budget: _Budget, room: int, tuples: bool) -> Non
     if room <= 0:
         raise NotPlainError(f"it is nested more than {_MAX_DEPTH} levels deep")
     budget.spend(2)
-    # Whoever calls has seen that it is a list, a dict or a tuple.
+    # The caller has checked that it is a list, a dict or a tuple.
     items = cast("Iterable[object]", value)
     if type(value) is dict:
         members = cast("dict[object, object]", value)
@@ -99,15 +101,15 @@ def _check_items(value: object, budget: _Budget, room: int, tuples: bool) -> Non
 
 def remember(variables: Mapping[str, object], randomness: object, limit_bytes: int) -> str:
     """
-    The variables as one line of JSON, with the kinds of those that are forgotten.
+    The variables as one line of JSON, with the types of those that are not kept.
 
     Args:
-        variables: All that the session has.
-        randomness: What ``random.getstate()`` gives.
-        limit_bytes: How large it may get.
+        variables: All variables of the session.
+        randomness: The result of ``random.getstate()``.
+        limit_bytes: The limit of the line.
 
     Raises:
-        TooLargeError: When it gets larger.
+        TooLargeError: When the line is longer.
     """
     kept: dict[str, object] = {}
     forgotten: dict[str, str] = {}
@@ -127,14 +129,16 @@ def remember(variables: Mapping[str, object], randomness: object, limit_bytes: i
 
 def restore(line: str) -> tuple[dict[str, object], dict[str, str], tuple[object, ...]]:
     """
-    What ``remember`` wrote: the variables, the kinds of the forgotten, the random numbers.
+    Read a line of ``remember``: the variables, the types of those not kept, the random state.
 
     Raises:
-        ValueError: When it is something else.
+        ValueError: When it is not such a line.
     """
     try:
         state = json.loads(line)
         version, numbers, rest = state["random"]
         return state["variables"], state["forgotten"], (version, tuple(numbers), rest)
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise ValueError(f"no state of a session: {type(problem).__name__} {problem}") from None
+        raise ValueError(
+            f"this is not the state of a session: {type(problem).__name__} {problem}"
+        ) from None

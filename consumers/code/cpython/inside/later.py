@@ -1,9 +1,9 @@
 """
 Calls that are under way while the block goes on, and an event loop that waits for them.
 
-The pipe to the worker is one, so while nothing else is left to do the loop asks for one answer:
-that of the oldest call that somebody waits for, whatever is ready. So the code goes on in the same
-order whenever it is run.
+There is one pipe to the worker. When the loop has nothing else to do, it asks for one answer: that
+of the oldest call that is awaited, whatever is ready. So the code goes on in the same order in
+every run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Calls"]
 
 _Awaited = Callable[[object], object]
-#: What a call can give.
+#: The types that a call can return.
 _PLAIN: tuple[type, ...] = (type(None), bool, int, float, str, list, dict)
 
 
@@ -31,8 +31,8 @@ class Calls:
 
     Args:
         wire: Asks the worker.
-        limit_bytes: How large the arguments of one call may be.
-        timers: Tell the time of the loops.
+        limit_bytes: The limit of the arguments of one call.
+        timers: Give the time of the event loops.
     """
 
     def __init__(self, wire: Wire, limit_bytes: int, timers: Timers) -> None:
@@ -41,15 +41,15 @@ class Calls:
         self._limit_bytes = limit_bytes
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[object]] = {}
-        #: Whether a call had its result at once.
+        #: Whether any call had its result at once.
         self.given = False
 
     def awaited(self, value: object) -> object:
         """
-        What can be waited for in place of a value.
+        An awaitable that stands for a value.
 
-        A call that has its result at once is a coroutine for whoever wrote the block, so its result
-        may be awaited and gathered as one.
+        For the author of the block, a call with a result is still a coroutine, so its result may be
+        awaited and gathered as one.
         """
         if not self.given or hasattr(value, "__await__"):
             return value
@@ -59,10 +59,10 @@ class Calls:
         self, name: str, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Coroutine[Any, Any, object]:
         """
-        Call a function of the worker's.
+        Begin a call of a function of the worker.
 
         Returns:
-            Waits for what the call returns or raises.
+            A coroutine that returns or raises the result of the call.
         """
         number = next(self._numbers)
         try:
@@ -79,7 +79,7 @@ class Calls:
         return await future
 
     def install(self) -> None:
-        """Let every event loop that is made from now on wait for the calls."""
+        """Make every new event loop wait for the calls."""
         import asyncio
         import selectors
 
@@ -108,7 +108,7 @@ class Calls:
         asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
 
     def deliver(self) -> bool:
-        """Get one answer that is waited for; whether there was one to get."""
+        """Get one answer that is awaited; returns whether there was one to get."""
         self._waiting = {one: future for one, future in self._waiting.items() if not future.done()}
         if not self._waiting:
             return False
@@ -117,16 +117,16 @@ class Calls:
         try:
             future.set_result(self._wire.ask({"type": "wait", "call": number}))
         except BaseException as problem:
-            # The end of the turn, too: it is raised where the code waits.
+            # Also the exception that ends the turn: it is raised where the code waits.
             future.set_exception(problem)
         return True
 
 
 def _tasks() -> Callable[..., asyncio.Task[Any]]:
     """
-    Makes tasks that are numbered.
+    Make the class of numbered tasks.
 
-    So sets of them, as ``wait`` gives and groups keep, are in one order in every run.
+    Their sets, such as those of ``wait`` and of task groups, have the same order in every run.
     """
     import asyncio
 
@@ -147,7 +147,7 @@ def _tasks() -> Callable[..., asyncio.Task[Any]]:
 
 
 def _take(asyncio: Any, awaited: _Awaited) -> None:
-    """Let what waits for something take results that are there."""
+    """Make the functions of asyncio that wait take values in place of coroutines."""
     for name, taking in _WAITING:
         setattr(asyncio, name, taking(getattr(asyncio, name), awaited))
     create: Callable[..., object] = asyncio.TaskGroup.create_task
@@ -183,7 +183,7 @@ def _in_order(function: Callable[..., object], awaited: _Awaited) -> Callable[..
     def taking(many: Iterable[Any], *args: object, **how: object) -> object:
         import asyncio
 
-        # It would begin them in the order of a set of coroutines, which is none.
+        # It would begin them in the order of a set of coroutines, which is random.
         each: dict[Any, None] = dict.fromkeys(awaited(one) for one in many)
         begun = [asyncio.ensure_future(one) for one in each]
         return function(begun, *args, **how)

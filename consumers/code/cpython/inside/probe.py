@@ -1,5 +1,5 @@
 """
-Tries to get out of the sandbox. Run as a block when an engine starts; gives what it could do.
+Tries to get out of the sandbox. Run as a block when an engine starts; returns what succeeded.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ __all__ = ["breaches"]
 
 def breaches(port: int) -> list[str]:
     """
-    What should be impossible here, and was not; in words.
+    The attempts that should fail here and succeeded, in words.
 
     Args:
-        port: Where the worker listens on 127.0.0.1 meanwhile.
+        port: A port on 127.0.0.1 on which the worker listens meanwhile.
     """
     attempts = {
         "the network can be reached": lambda: _connect(port),

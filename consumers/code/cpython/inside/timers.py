@@ -1,9 +1,9 @@
 """
-The time of the event loops of a block: it moves when the block sleeps, never of its own accord.
+The time of the event loops of a block, which moves only when the block sleeps.
 
-So a limit of time (``wait_for``, ``timeout``, ``wait``) runs out in the same place whenever the
-block is run, however fast its calls are answered. A call takes no time by this clock; when there is
-nothing else to do than to wait for a limit, the block sleeps until then.
+So a time limit (``wait_for``, ``timeout``, ``wait``) ends at the same point in every run, however
+fast calls are answered. A call takes no time by this clock. When the block can only wait for a
+limit, it sleeps until then.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Timers"]
 
 _IDLE = (
-    "everything in the block waits, for nothing that would still happen: no call is under way, and "
-    "nobody sleeps"
+    "the block waits for something that cannot happen: no call is under way, and no part of it "
+    "sleeps"
 )
 
 
@@ -28,12 +28,12 @@ class Timers:
     The timers of a block.
 
     Args:
-        clock: Of the block.
+        clock: The clock of the block.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        #: Those that sleep beside a timer, and until when.
+        #: Sleeps beside another timer, with their ends.
         self._sleepers: dict[asyncio.Future[object], float] = {}
 
     def now_s(self) -> float:
@@ -45,11 +45,11 @@ class Timers:
         Let time pass until the next timer.
 
         Args:
-            timeout_s: How long that is; ``None`` when there is none.
+            timeout_s: The time until it, in seconds; ``None`` when there is none.
 
         Raises:
-            RuntimeError: When there is none.
-            Exception: When the block may not sleep, and nobody in it asked for it.
+            RuntimeError: When there is no timer.
+            Exception: When the block may not sleep, and no code of it asked for the sleep.
         """
         if timeout_s is None:
             raise RuntimeError(_IDLE)
@@ -62,7 +62,7 @@ class Timers:
             min(waiting, key=self._sleepers.__getitem__).set_exception(problem)
 
     def install(self) -> None:
-        """Let ``asyncio.sleep`` sleep by the clock of the block."""
+        """Make ``asyncio.sleep`` use the clock of the block."""
         import asyncio
 
         async def sleep(delay: object, result: object = None) -> object:
@@ -76,7 +76,7 @@ class Timers:
         asyncio.sleep = asyncio.tasks.sleep = sleep  # type: ignore[assignment]
 
     def _next_s(self, loop: Any) -> float:
-        """How long it is to the next timer of a loop."""
+        """The time until the next timer of a loop, in seconds."""
         timers = [one.when() for one in loop._scheduled if not one.cancelled()]
         return min(timers, default=float("inf")) - self.now_s()
 

@@ -1,8 +1,8 @@
 """
 The sandbox's end of the two pipes to the worker: one JSON document a line, never a pickle.
 
-Standard input and output become the pipes' and are taken out of reach of ``print``: what the code
-writes to either output, by whatever means, arrives at the worker as text that was printed.
+The pipes take over standard input and output, out of reach of ``print``: whatever the code writes
+to either output arrives at the worker as printed text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Instructions", "Wire"]
 
 
 class Instructions(TypedDict):
-    """What the worker tells the sandbox before a block, in one document."""
+    """The worker's instructions to the sandbox before a block, in one document."""
 
     code: str
     seed: str
@@ -39,7 +39,7 @@ class Instructions(TypedDict):
 
 class Wire:
     """
-    Takes over the standard streams of this process.
+    The connection of this process to the worker; it takes over the standard streams.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Wire:
         os.close(nothing)
         os.dup2(2, 1)
         sys.stdin = os.fdopen(0, "r", closefd=False)
-        # One object for both, so that output and errors keep their order.
+        # One object for both, which keeps the order of output and errors.
         sys.stdout = sys.stderr = self._printed = io.TextIOWrapper(
             os.fdopen(1, "wb", closefd=False),
             encoding="utf-8",
@@ -60,7 +60,7 @@ class Wire:
         )
 
     def instructions(self) -> Instructions:
-        """What to run; the first document of the worker, whom the sandbox believes."""
+        """The first document of the worker, which the sandbox trusts."""
         told: Instructions = self._read()
         return told
 
@@ -71,7 +71,7 @@ class Wire:
         return json.loads(line)
 
     def read_text(self) -> str:
-        """The next line of the worker as it is."""
+        """The next line of the worker, unchanged."""
         return self._from_worker.readline().decode()
 
     def write(self, document: Mapping[str, object], *more: str) -> None:
@@ -82,14 +82,14 @@ class Wire:
             left = left[self._to_worker.write(left) :]
 
     def flush(self) -> None:
-        """Send what was printed."""
-        # The code may have closed it.
+        """Send the printed text."""
+        # The code may have closed the stream.
         with suppress(OSError, ValueError):
             self._printed.flush()
 
     def ask(self, document: Mapping[str, object]) -> Any:
         """
-        Ask the worker, and wait.
+        Ask the worker, and wait for the answer.
 
         Raises:
             Exception: The built-in exception that the worker answers with.
@@ -110,18 +110,18 @@ class Wire:
         later: int | None = None,
     ) -> object:
         """
-        Call a function of the worker's.
+        Call a function of the worker.
 
         Args:
-            name: Which.
-            args: By place.
-            kwargs: By name.
-            limit_bytes: How large all of them may be.
-            later: A number, when the result is to be waited for with it.
+            name: The function.
+            args: The positional arguments.
+            kwargs: The keyword arguments.
+            limit_bytes: The limit of all arguments together.
+            later: A number under which the result is awaited later; else ``None``.
 
         Raises:
-            TypeError: When they cannot be sent.
-            Exception: What the call raises.
+            TypeError: When the arguments cannot be sent.
+            Exception: The exception of the call.
         """
         try:
             document: dict[str, object] = {
