@@ -139,7 +139,9 @@ def ready_answer(
         record = canonical_json(tree).decode() if recorded else ""
     except MalformedError as problem:
         return Park("rejected", "effectmq_outcome_unencodable", describe(problem))
-    answer = to_caller(request, message, {"Ok": tree}, attempt=request.attempt)
+    answer = Answer(
+        request.effect_id, request.replay_key, request.hash, {"Ok": tree}, request.attempt
+    )
     encoded = encoded_answer(answer, content_type_of(message), limits.max_body_bytes)
     return encoded if isinstance(encoded, Park) else Ready(answer, encoded, record)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.messages.reply import Answer
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
+from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
 __all__ = ["Job", "LeaseLostError", "Stage", "Told", "Wake"]
 
@@ -229,7 +231,17 @@ class Job:
 
     def take(self, request: Request, granted: Granted) -> None:
         """Hold the lease of the effect from now on, and know what the journal knows of it."""
-        self.request = request
+        due_ms = 0
+        if granted.due_in_ms or isinstance(request.envelope.command, RuntimeEffectCommandSleep):
+            due_ms = self.route.now_ms() + granted.due_in_ms
+            self.wait_until(due_ms)
+        self.request = replace(
+            request,
+            attempt=granted.attempt,
+            due_ms=due_ms,
+            deaths=granted.deaths,
+            former_deaths=granted.former_deaths,
+        )
         self.granted = granted
         self.begun = granted.begun
         self.lease = Lease(request.identity, granted.fence)

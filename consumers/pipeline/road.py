@@ -54,7 +54,6 @@ from effectmq.protocol.errors import HandlerError, TransportClosedError
 from effectmq.protocol.messages.reply import Answer
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe
-from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
 __all__ = ["carry_out", "read_request_of", "replay"]
 
@@ -148,7 +147,7 @@ async def claim(job: Job) -> End | None:
             hand_back(job, answer)
         if isinstance(answer, Granted):
             if route.leases.kept:
-                take(job, request, answer)
+                job.take(request, answer)
             reached("after_claim")
             return None
         if not isinstance(answer, Busy):
@@ -160,22 +159,6 @@ async def claim(job: Job) -> End | None:
             return look
         route.counters["paused"] += 1
         await job.sleep(look.wait_ms / 1_000)
-
-
-def take(job: Job, request: Request, granted: Granted) -> None:
-    """Hold the lease, and take over what the journal knows."""
-    due_ms = 0
-    if granted.due_in_ms or isinstance(request.envelope.command, RuntimeEffectCommandSleep):
-        due_ms = job.route.now_ms() + granted.due_in_ms
-    known = replace(
-        request,
-        attempt=granted.attempt,
-        due_ms=due_ms,
-        deaths=granted.deaths,
-        former_deaths=granted.former_deaths,
-    )
-    job.take(known, granted)
-    job.wait_until(due_ms)
 
 
 def hand_back(job: Job, answer: ClaimAnswer) -> None:

@@ -109,13 +109,15 @@ class Seat:
         confirm: Asked before a call begins that had to wait for a thread.
     """
 
-    __slots__ = ("_calls", "_waited_s", "begun", "confirm", "threads")
+    __slots__ = ("_calls", "_waited_s", "begun", "called", "confirm", "threads")
 
     def __init__(self, threads: Threads, confirm: Confirm | None = None) -> None:
         self.threads = threads
         self.confirm = confirm
         #: Whether any finished call of the attempt had begun.
         self.begun = False
+        #: Whether it ever asked for a thread.
+        self.called = False
         self._waited_s = 0.0
         self._calls: set[_Call] = set()
 
@@ -151,6 +153,7 @@ class Seat:
 
     def add(self, call: _Call) -> None:
         """Add a call of the attempt."""
+        self.called = True
         self._calls.add(call)
 
     def remove(self, call: _Call) -> None:
@@ -367,7 +370,8 @@ def take_seat(seat: Seat) -> None:
 def waited_s() -> float:
     """How long the current attempt has waited for threads, in seconds."""
     seat = _SEAT.get()
-    return seat.waited_s() if seat is not None else 0.0
+    # An attempt that has called nothing in a thread has waited for none.
+    return seat.waited_s() if seat is not None and seat.called else 0.0
 
 
 async def in_thread(body: Body) -> object:

@@ -8,6 +8,7 @@ failure is an outcome, and the model that asked gets to read it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -20,6 +21,7 @@ from effectmq.consumers.handler import (
     call,
     check_on_uncertain,
     check_time_limit,
+    is_async,
 )
 from effectmq.consumers.tools.callables import called, documentation
 from effectmq.consumers.tools.hints import result_hint
@@ -68,14 +70,20 @@ class TypedFunction:
     Attributes:
         function: What runs; in a thread when it is not ``async``.
         signature: What it takes.
+        in_loop: The same function when it is ``async``.
     """
 
     function: HandlerFunction
     signature: Signature
+    in_loop: Callable[..., Awaitable[object]] | None = None
 
     async def __call__(self, args: object, context: EffectContext) -> object:
         """Validate the arguments, call the function, and take its pieces if it gives some."""
-        result = await call(self.function, (), self.signature.keywords(args, context))
+        keywords = self.signature.keywords(args, context)
+        if self.in_loop is not None:
+            result = await self.in_loop(**keywords)
+        else:
+            result = await call(self.function, (), keywords)
         # No look at the class, for this is done for each call.
         if hasattr(result, "__next__") or hasattr(result, "__anext__"):
             return await gathered(result)
@@ -169,7 +177,8 @@ def _body(tool: str, function: HandlerFunction) -> tuple[ToolBody, dict[str, Any
             return TypedData(adapter), schema
         runs = called(function)
         signature = signature_of(tool, runs)
-        return TypedFunction(runs, signature), signature.input_schema
+        in_loop = runs if is_async(runs) else None
+        return TypedFunction(runs, signature, in_loop), signature.input_schema
     except ConfigurationError:
         raise
     except Exception as problem:

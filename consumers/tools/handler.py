@@ -129,10 +129,19 @@ class ToolHandler:
 
     def find(self, name: str) -> Tool | None:
         """The tool of a name."""
-        tool = self._own.get(name)
-        if tool is not None:
-            return tool
+        return self._own.get(name) or self._brought(name)
+
+    def _brought(self, name: str) -> Tool | None:
+        """The tool of a name, from the first source that has one."""
         return next((one.tools[name] for one in self.sources if name in one.tools), None)
+
+    def _called(self, request: Request) -> tuple[PreparedToolCall, Tool | None]:
+        """What is called, and the tool; without a look into the sources where it is our own."""
+        command = request.envelope.command
+        if not isinstance(command, RuntimeEffectCommandToolCall):
+            raise cannot_execute("the tool", command)
+        call = command.call
+        return call, self._own.get(call.tool_name) or self._brought(call.tool_name)
 
     async def __aenter__(self) -> Self:
         """
@@ -175,21 +184,20 @@ class ToolHandler:
 
     def limit_s(self, request: Request) -> float | None:
         """The limit of the tool that is called."""
-        tool = self.find(_call(request).tool_name)
+        _, tool = self._called(request)
         return tool.time_limit_s if tool else None
 
     def on_uncertain(self, request: Request) -> WhenDoubtful:
         """What the tool that is called says."""
-        tool = self.find(_call(request).tool_name)
+        _, tool = self._called(request)
         return tool.on_uncertain if tool else "undecided"
 
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeToolCall | TryAgain | NotHere:
         """One attempt at one call."""
-        call = _call(request)
+        call, tool = self._called(request)
         started = time.monotonic()
-        tool = self.find(call.tool_name)
         if tool is None:
             return NotHere(
                 needs=_needs(call.tool_name),
@@ -213,11 +221,13 @@ class ToolHandler:
                 ),
             )
         duration_ms = round((time.monotonic() - started - waited_s()) * 1_000)
-        return self._judge(request, call, tool, output, duration_ms, told.host_events)
+        if isinstance(output.outcome, ToolCallOutcomeFailure):
+            return self._failed(request, call, tool, output, duration_ms, told.host_events)
+        return completed(call, output, duration_ms, list(map(HostEvent.outcome, told.host_events)))
 
     async def _output(self, tool: Tool, context: ToolContext) -> ToolCallOutput:
         """Run the tool; whatever it does is an output."""
-        runs = _task()
+        runs = _current_task()
         try:
             result = await tool.body(context.call.args, context)
             return output_from(await stored(result, self.attachments, repeatable=tool.repeatable))
@@ -235,7 +245,7 @@ class ToolHandler:
         except KeyboardInterrupt:
             raise
         except GeneratorExit as problem:
-            if _task() is not runs or runs is None:
+            if _current_task() is not runs or runs is None:
                 # Nobody runs this any more; it is being thrown away.
                 raise
             return failure_from(problem, repeatable=tool.repeatable)
@@ -255,8 +265,7 @@ class ToolHandler:
         self, request: Request, limit_s: float
     ) -> RuntimeEffectOutcomeToolCall | TryAgain:
         """A tool that ran over its limit failed with class ``timeout``."""
-        call = _call(request)
-        tool = self.find(call.tool_name)
+        call, tool = self._called(request)
         output = failure(
             "timeout",
             "timeout",
@@ -267,9 +276,9 @@ class ToolHandler:
         duration_ms = round(limit_s * 1_000)
         if tool is None:
             return completed(call, output, duration_ms)
-        return self._judge(request, call, tool, output, duration_ms)
+        return self._failed(request, call, tool, output, duration_ms)
 
-    def _judge(
+    def _failed(
         self,
         request: Request,
         call: PreparedToolCall,
@@ -278,7 +287,7 @@ class ToolHandler:
         duration_ms: int,
         events: Sequence[HostEvent] = (),
     ) -> RuntimeEffectOutcomeToolCall | TryAgain:
-        """An outcome, or another try when failure and policy both allow it."""
+        """Another try when failure and policy both allow it; else the failure as the outcome."""
         outcome = output.outcome
         if isinstance(outcome, ToolCallOutcomeFailure) and tool.repeatable:
             disposition = outcome.payload.retry
@@ -342,7 +351,7 @@ def _sleep_failed(
     return completed(call, output, duration_ms)
 
 
-def _task() -> asyncio.Task[object] | None:
+def _current_task() -> asyncio.Task[object] | None:
     try:
         return asyncio.current_task()
     except RuntimeError:
@@ -353,10 +362,3 @@ def _task() -> asyncio.Task[object] | None:
 def _being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _call(request: Request) -> PreparedToolCall:
-    command = request.envelope.command
-    if not isinstance(command, RuntimeEffectCommandToolCall):
-        raise cannot_execute("the tool", command)
-    return command.call

@@ -145,6 +145,8 @@ async def stored(result: object, store: AttachmentStore | None, *, repeatable: b
     Raises:
         ToolCallError: When one of them cannot be stored.
     """
+    if type(result) in _SCALARS:
+        return result
     found: dict[int, Attachment] = {}
     try:
         _find(result, found)

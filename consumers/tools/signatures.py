@@ -80,16 +80,16 @@ class Signature:
         """
         model = validated(args, self.arguments.model_validate_json)
         # Attribute by attribute, not model_dump: nested models reach the function as models.
-        given = {
-            parameter: getattr(model, field)
-            for field, parameter in self.names.items()
-            if field in model.model_fields_set or field in self.filled
-        }
-        for parameter, value in given.items():
-            # No look at the class, for this is done for each argument of each call.
-            if hasattr(value, "__next__"):
-                given[parameter] = _whole(parameter, value)
-        return given | dict.fromkeys(self.context_names, context)
+        told = model.model_fields_set
+        given: dict[str, object] = {}
+        for field, parameter in self.names.items():
+            if field in told or field in self.filled:
+                value = getattr(model, field)
+                # No look at the class, for this is done for each argument of each call.
+                given[parameter] = _whole(parameter, value) if hasattr(value, "__next__") else value
+        for name in self.context_names:
+            given[name] = context
+        return given
 
 
 def _whole(name: str, value: object) -> object:

@@ -19,7 +19,7 @@ from effectmq.broker.client.client import EffectClient
 from tests.consumers.stage import PATIENCE_S, Stage, payload, tool
 
 #: Calls a warm effect; resuming a coroutine counts as a call of it.
-_CEILING = {"none": 77, "sqlite": 94}
+_CEILING = {"none": 65, "sqlite": 79}
 _EFFECTS = 40
 
 
