@@ -1,11 +1,14 @@
-"""URLs of brokers and journals, as they may be shown to people."""
+"""URLs of brokers and journals: as they may be shown to people, and which mean this process."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import unquote
 
-__all__ = ["hide_secrets", "mask_url"]
+__all__ = ["hide_secrets", "mask_url", "memory_name"]
+
+_MEMORY = re.compile(r"(?i:memory)://([A-Za-z0-9_.-]*)/?")
+_DEFAULT_NAME = "default"
 
 # Greedy up to the last "@" on purpose: a password with an unescaped "/", "?" or "@" makes a URL
 # that no parser takes apart as it was meant, and so does a forgotten slash. Masking too much is
@@ -42,6 +45,12 @@ def mask_url(url: str) -> str:
 
 def _masked(url: str) -> str:
     return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+
+
+def memory_name(url: str) -> str | None:
+    """The name that an address inside this process has; ``None`` when it is no such address."""
+    found = _MEMORY.fullmatch(url)
+    return None if found is None else found[1] or _DEFAULT_NAME
 
 
 def hide_secrets(text: str, url: str) -> str:

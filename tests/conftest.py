@@ -29,6 +29,7 @@ from tests.databases.fixtures import (
     pooler,
     postgres_url,
     private_postgres,
+    shared_database_url,
 )
 
 #: Fixtures that are defined elsewhere.
@@ -39,6 +40,7 @@ __all__ = [
     "pooler",
     "postgres_url",
     "private_postgres",
+    "shared_database_url",
 ]
 
 _STATE = tempfile.mkdtemp(prefix="effectmq-tests-")

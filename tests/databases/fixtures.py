@@ -48,12 +48,29 @@ def databases(pytestconfig: pytest.Config) -> Generator[Databases]:
         provider.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+_POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
+
+
+@pytest.fixture(params=["memory", "sqlite", _POSTGRES])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, of each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/journal.db"
-    return str(request.getfixturevalue("postgres_url"))
+    return _empty(request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", _POSTGRES])
+def shared_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The same, of the kinds that several processes share."""
+    return _empty(request, tmp_path)
+
+
+def _empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    match request.param:
+        case "memory":
+            return f"memory://{secrets.token_hex(6)}"
+        case "sqlite":
+            return f"sqlite:///{tmp_path}/journal.db"
+        case _:
+            return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Open a database by its address: ``sqlite:///path`` or ``postgresql://…``."""
+"""Open a database by its address: ``sqlite:///path``, ``postgresql://…`` or ``memory://``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def open_database(url: str, *, namespace: str | None = None, patient: bool = Fal
     The adapter for an address; not opened yet.
 
     Args:
-        url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
-            ``postgresql://user:password@host/database``.
+        url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``,
+            ``postgresql://user:password@host/database``, or ``memory://name`` for one inside this
+            process.
         namespace: To whom belongs what is kept; that of the worker that opens it by default
             (``Worker.use``), else ``effects``.
         patient: Let a transaction take its time, for a migration of large tables.
@@ -40,7 +41,11 @@ def open_database(url: str, *, namespace: str | None = None, patient: bool = Fal
         if patient:
             return PostgresDatabase(url, namespace=namespace, patience_s=_PATIENT_S, limited=False)
         return PostgresDatabase(url, namespace=namespace)
+    if scheme == "memory":
+        from effectmq.broker.store.database.sqlite.memory import MemoryDatabase
+
+        return MemoryDatabase(url, namespace=namespace)
     raise ConfigurationError(
         f"{mask_url(url)!r} is no address of a journal; expected sqlite:///path/to/file, "
-        "postgresql://user:password@host/database, or none"
+        "postgresql://user:password@host/database, memory://name, or none"
     )

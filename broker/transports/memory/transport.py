@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -27,14 +26,11 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import NOTHING, Topology
-from effectmq.protocol.urls import mask_url
+from effectmq.protocol.urls import mask_url, memory_name
 
 __all__ = ["MemoryTransport"]
 
 _log = logging.getLogger(__name__)
-
-_URL = re.compile(r"(?i:memory)://([A-Za-z0-9_.-]*)/?")
-_DEFAULT_NAME = "default"
 
 
 class MemoryTransport:
@@ -342,13 +338,13 @@ def _checked_prefetch(prefetch: int) -> int:
 
 
 def _name_in(url: str) -> str:
-    found = _URL.fullmatch(url)
-    if found is None:
+    name = memory_name(url)
+    if name is None:
         raise ConfigurationError(
             f"the broker URL is {mask_url(url)!r}; expected memory:// or memory://name, where a "
             "name has letters, digits and -_."
         )
-    return found[1] or _DEFAULT_NAME
+    return name
 
 
 def _frozen(message: Message) -> Message:

@@ -34,6 +34,7 @@ from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
 from effectmq.protocol.errors import ConfigurationError, SchemaVersionError
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
+from effectmq.protocol.urls import memory_name
 
 __all__ = ["Archive", "PruneReport", "open_archive"]
 
@@ -77,7 +78,7 @@ async def open_archive(
     Open a journal that exists.
 
     Args:
-        url: ``sqlite:///path`` or ``postgresql://…``.
+        url: ``sqlite:///path`` or ``postgresql://…``; ``memory://`` within its program.
         namespace: Whose effects.
         any_version: With tables of whatever version, or without any, to bring them to this one.
 
@@ -327,6 +328,12 @@ def _refuse_missing_file(url: str) -> None:
 
 
 def _no_journal(where: str) -> str:
+    if memory_name(where) is not None:
+        return (
+            f"the journal {where} is in the memory of a worker's process and ends with it, so "
+            "there is nothing to look at; give workers and this command a file or a database with "
+            "--journal or EFFECTMQ_JOURNAL"
+        )
     return (
         f"there is no journal at {where}; name the one that your workers use with --journal or "
         "EFFECTMQ_JOURNAL. A worker makes it when it first starts"

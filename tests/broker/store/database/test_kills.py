@@ -8,10 +8,16 @@ import sys
 TIMES = 30
 
 
-def test_what_was_acknowledged_survives_kill_9(database_url: str) -> None:
+def test_what_was_acknowledged_survives_kill_9(shared_database_url: str) -> None:
     """Whatever it was doing; and no row is half-written."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.broker.store.database.kills", database_url, str(TIMES)],
+        [
+            sys.executable,
+            "-m",
+            "tests.broker.store.database.kills",
+            shared_database_url,
+            str(TIMES),
+        ],
         capture_output=True,
         text=True,
         timeout=110,
