@@ -74,7 +74,7 @@ class Place:
         broker: The broker's address; several of a cluster are separated by commas.
         topology: Namespace, delay levels, delivery limit.
         journal: The journal's address; ``None`` for no journal.
-        journal_is_default: Nobody named a journal, so that this is the user's own file.
+        journal_is_default: Nobody named a journal.
         attachments: The attachment store or its address; ``None`` for none.
         replay: ``strict`` answers from the journal only.
         transport: Timeouts and limits of connections.

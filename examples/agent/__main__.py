@@ -41,7 +41,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--session", default="demo", help="the conversation")
     parser.add_argument("--turn", default="1", help="its turn; again, it is the same turn")
     parser.add_argument("--broker", help="amqp://…; default: EFFECTMQ_BROKER, else memory://")
-    parser.add_argument("--journal", help="default: EFFECTMQ_JOURNAL, else a file of this user")
+    parser.add_argument(
+        "--journal",
+        help="default: EFFECTMQ_JOURNAL, else one of this run on memory://, else a file",
+    )
     parser.add_argument("--namespace", help="default: EFFECTMQ_NAMESPACE, else effects")
     parser.add_argument("--no-workers", action="store_true", help="they run elsewhere")
     parser.add_argument("--twice", action="store_true", help="in a new journal, and again")

@@ -64,8 +64,9 @@ class Worker(EffectWorker):
         topology: Namespace, delay levels and limits together.
         transport: Timeouts and limits of the connection together.
         arguments: ``concurrency``, ``time_limit_s``, ``max_deaths``, ``name``, ``namespace``,
-            ``journal`` (a file of this user and namespace by default, shown at the start; ``none``
-            for none), ``attachments``, ``replay`` and more.
+            ``journal`` (``none`` for none; by default it is in memory when the broker is, else a
+            file of this user and namespace, shown at the start), ``attachments``, ``replay`` and
+            more.
 
     Raises:
         ConfigurationError: When an argument or a variable cannot be used.

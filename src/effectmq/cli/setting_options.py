@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from effectmq.broker.place import Place
-from effectmq.settings.resolution import resolved_for_worker
+from effectmq.settings.resolution import resolved_for_command
 from effectmq.settings.table import SETTINGS, Owner, Setting, settings_of
 
 __all__ = ["add_named_options", "add_setting_options", "place_of", "said_of", "words_of"]
@@ -90,6 +90,6 @@ def place_of(args: argparse.Namespace) -> Place:
     """
     found = getattr(args, "place", None)
     if not isinstance(found, Place):
-        found = Place.of(resolved_for_worker(said_of(args, "place", "connection")))
+        found = Place.of(resolved_for_command(said_of(args, "place", "connection")))
         args.place = found
     return found

@@ -114,7 +114,7 @@ def _banner(app: EffectWorker, args: argparse.Namespace) -> str:
         ("  routes", ", ".join(routes)),
         ("  tools", ", ".join((*app.tools, *app.mcp_servers)) or "none"),
         ("  concurrency", _concurrency(app)),
-        ("  journal", mask_url(app.journal) if app.journal else _NO_JOURNAL),
+        ("  journal", _journal(app.journal)),
     ]
     lines = [f"effectmq {version()}", pairs(values)]
     if is_memory(app.broker):
@@ -123,6 +123,12 @@ def _banner(app: EffectWorker, args: argparse.Namespace) -> str:
             "worker; use --broker amqp://host or EFFECTMQ_BROKER for one that they can"
         )
     return "\n".join(lines)
+
+
+def _journal(url: str | None) -> str:
+    if url is None:
+        return _NO_JOURNAL
+    return f"{mask_url(url)}, which ends with this process" if is_memory(url) else mask_url(url)
 
 
 def _concurrency(app: EffectWorker) -> str:

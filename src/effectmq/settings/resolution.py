@@ -12,12 +12,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from effectmq.broker.place import Said, first_said
+from effectmq.broker.place import DEFAULT_BROKER, Said, first_said
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
+from effectmq.protocol.urls import memory_name
 from effectmq.settings.default_journal import default_journal
 from effectmq.settings.environment import read_environment, state_variables
 
-__all__ = ["command_line", "resolved_for_client", "resolved_for_worker"]
+__all__ = ["command_line", "resolved_for_client", "resolved_for_command", "resolved_for_worker"]
 
 _NOTHING: Said = {}
 _COMMAND_LINE: ContextVar[Said] = ContextVar("effectmq command line", default=_NOTHING)
@@ -45,17 +46,39 @@ def resolved_for_client(arguments: Said) -> dict[str, object]:
 
 def resolved_for_worker(arguments: Said) -> dict[str, object]:
     """
-    What counts for a worker, which keeps a file of this user's when no journal is named.
+    What counts for a worker, which has a journal also when none is named.
+
+    It is a file of this user's, which the commands that look at a journal know. With a broker in
+    memory, which ends with the program, the journal is in memory and ends with it, too.
 
     Raises:
         ConfigurationError: When a variable cannot be used.
     """
     said = first_said(_COMMAND_LINE.get(), _spoken(arguments), read_environment())
+    return _with_journal(said, _journal_beside(said.get("broker", DEFAULT_BROKER)))
+
+
+def resolved_for_command(said: Said) -> dict[str, object]:
+    """
+    What counts for a command that looks at what workers did: a journal in memory has none of it.
+
+    Raises:
+        ConfigurationError: When a variable cannot be used.
+    """
+    return _with_journal(first_said(said, read_environment()), None)
+
+
+def _with_journal(said: dict[str, object], beside: str | None) -> dict[str, object]:
     if "journal" not in said:
         namespace = str(said.get("namespace", DEFAULT_NAMESPACE))
-        said["journal"] = default_journal(state_variables(), namespace)
+        said["journal"] = beside or default_journal(state_variables(), namespace)
         said["journal_is_default"] = True
     return said
+
+
+def _journal_beside(broker: object) -> str | None:
+    """The journal of the same name, when the broker is in memory."""
+    return broker if isinstance(broker, str) and memory_name(broker) is not None else None
 
 
 def _spoken(arguments: Said) -> Said:

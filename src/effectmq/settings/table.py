@@ -123,8 +123,10 @@ SETTINGS: tuple[Setting, ...] = (
         "journal",
         ADDRESS,
         "place",
-        "`sqlite:///path/to/file`, `postgresql://user:password@host/database`, or `none`",
-        "this user's file for the namespace; a client has none",
+        "`sqlite:///path/to/file`, `postgresql://user:password@host/database`, `memory://`, or "
+        "`none`",
+        "in memory beside a broker in memory, else this user's file for the namespace; a client "
+        "has none",
     ),
     Setting(
         "attachments",

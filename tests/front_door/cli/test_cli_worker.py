@@ -112,7 +112,7 @@ def test_the_banner_says_what_was_started(write_module: Write) -> None:
         "routes       tool_call\n",
         "concurrency  3 of each route, 2 of tool_call",
         "tools        add",
-        "/effectmq/mine.db",
+        "journal      memory://, which ends with this process",
         "no other program can reach this worker",
     ):
         assert expected in seen

@@ -216,7 +216,7 @@ def test_the_default_journal_belongs_to_the_namespace_that_counts(
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     monkeypatch.setenv("EFFECTMQ_NAMESPACE", "variable")
     with command_line({"namespace": "option"}):
-        app = Worker(namespace="argument")
+        app = Worker("amqp://localhost", namespace="argument")
     assert (app.journal, app.place.journal_is_default) == (
         "sqlite:////state/effectmq/option.db",
         True,
@@ -224,6 +224,18 @@ def test_the_default_journal_belongs_to_the_namespace_that_counts(
     chosen = Worker(namespace="option", journal=app.journal)
     assert (chosen.journal, chosen.place.journal_is_default) == (app.journal, False)
     assert Client().journal is None
+
+
+def test_beside_a_broker_in_memory_the_default_journal_is_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both end with the program; a journal that somebody names counts all the same."""
+    for app in (Worker(), Worker("memory://mine"), Worker("MEMORY://mine/")):
+        assert app.journal == app.broker
+        assert app.place.journal_is_default
+        assert Client(place=app.place).journal == app.broker
+    monkeypatch.setenv("EFFECTMQ_JOURNAL", "sqlite:///named.db")
+    assert (Worker().journal, Worker().place.journal_is_default) == ("sqlite:///named.db", False)
 
 
 # What is wrong ----------------------------------------------------------------------------------

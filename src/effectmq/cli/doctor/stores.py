@@ -10,7 +10,7 @@ from effectmq.broker.store.database.sqlite.adapter import sqlite_path
 from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.cli.doctor.checks import Finding
 from effectmq.protocol.errors import EffectmqError
-from effectmq.protocol.urls import mask_url
+from effectmq.protocol.urls import mask_url, memory_name
 
 __all__ = ["check_attachments", "check_journal"]
 
@@ -32,6 +32,8 @@ async def check_journal(url: str | None, *, chosen: bool) -> Finding:
             "none: bodies may run again after a crash, outcomes are not remembered",
         )
     where = mask_url(url)
+    if memory_name(url) is not None:
+        return Finding("journal", "OK", f"{where} is in the memory of a worker and ends with it")
     if _is_missing_file(url):
         detail = f"{where} is not there yet; a worker makes it"
         return Finding("journal", "WARN" if chosen else "OK", detail)
