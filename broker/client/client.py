@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 import time
 from collections import Counter
@@ -21,21 +20,13 @@ from typing import Self, Unpack
 
 from effectmq.broker.client.asking.again import AskingAgain
 from effectmq.broker.client.asking.cancelling import announce_cancel
-from effectmq.broker.client.asking.missing import Missing, MissingRoads, not_looked_up
+from effectmq.broker.client.asking.publishing import Questions
 from effectmq.broker.client.asking.timeouts import FOREVER_S, checked_timeout
-from effectmq.broker.client.handle import Handle
+from effectmq.broker.client.handle import Handle, OnChunk
 from effectmq.broker.client.replies.book import Asked, ReplyBook, ReplyKey
-from effectmq.broker.client.replies.large import LargeReplies
-from effectmq.broker.client.replies.queue import (
-    declare_reply_queue,
-    delete_reply_queue,
-    may_be_replaced,
-    replace_mute,
-)
-from effectmq.broker.client.turns.options import OnChunk
+from effectmq.broker.client.replies.mailbox import Mailbox
 from effectmq.broker.client.turns.process_scope import ProcessScope
 from effectmq.broker.client.turns.turn import Turn
-from effectmq.broker.crashpoints import reached
 from effectmq.broker.inheritance import inherited
 from effectmq.broker.opening import opened_by
 from effectmq.broker.place import (
@@ -52,34 +43,23 @@ from effectmq.broker.store.journal.choice import open_journal
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.recall import Recall, cancel_error
 from effectmq.broker.transports import open_transport
-from effectmq.broker.transports.port import Consumer, Delivery, Transport
-from effectmq.broker.transports.publishing import PASSING, publish_try_s
+from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits
 from effectmq.protocol.errors import (
-    AttachmentStoreError,
-    BrokerBlockedError,
-    BrokerError,
     ConfigurationError,
     DatabaseError,
     EffectError,
     EffectTimeoutError,
     TransportClosedError,
-    UnroutableError,
 )
 from effectmq.protocol.kinds import route_of
-from effectmq.protocol.messages import headers as names
-from effectmq.protocol.messages.chunk import CHUNK_TYPE, read_chunk
-from effectmq.protocol.messages.message import Message
-from effectmq.protocol.messages.reply import Reply, read_replies
+from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.messages.request import Request
-from effectmq.protocol.text import describe, printable
+from effectmq.protocol.text import printable
 from effectmq.protocol.topology import (
-    Exchange,
     Names,
-    Topology,
     TopologySettings,
-    reply_topology,
 )
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeInvocation
@@ -93,14 +73,8 @@ logger = logging.getLogger("effectmq.client")
 #: How long ``execute`` waits when the caller does not say.
 DEFAULT_TIMEOUT_S = 30.0
 
-#: Answers are settled as soon as they are handed over, so this only bounds what is in memory.
-_REPLY_PREFETCH = 500
 #: A client without an identity cannot come back for its replies.
 _ANONYMOUS_EXPIRES_MS = 600_000
-_RESEND_WAIT_S = 0.2
-#: What is missing is declared once; longer than this nobody waits for it to be of use. Shorter than
-#: the answer holds that says what is missing, so that it is not declared in a loop.
-_MENDING_S = 0.9
 #: Beyond a caller's time, to tell what became of its effect.
 _LAST_LOOK_S = 0.5
 
@@ -172,9 +146,7 @@ class EffectClient:
             self.topology = replace(self.topology, reply_expires_ms=_ANONYMOUS_EXPIRES_MS)
         self.counters: Counter[str] = Counter()
         self._names = Names(self.topology.namespace)
-        self._reply_queue = self._names.reply_queue(self.identity)
         self._transport_settings = self.place.connection_of(f"effectmq client {self.identity}")
-        self._limits = Limits(max_body_bytes=self._transport_settings.max_body_bytes)
         self._content_type = content_type
         self._strict = self.place.replay == "strict"
         self._opened_journal: Journal | None = None
@@ -185,22 +157,30 @@ class EffectClient:
             if isinstance(store, str)
             else store
         )
+        limits = Limits(max_body_bytes=self._transport_settings.max_body_bytes)
         self._bodies: LargeBodies | None = None
-        self._sealing = self._limits
+        self._sealing = limits
         if self.attachments is not None:
             most = self._transport_settings.max_body_bytes
             self._bodies = LargeBodies(self.attachments, max_inline_bytes=most)
-            self._sealing = self._bodies.limits(self._limits)
+            self._sealing = self._bodies.limits(limits)
         self._book = ReplyBook(self.counters)
-        self._asking = AskingAgain(self._book, self._ask_again, self.counters)
-        self._large = LargeReplies(self._bodies, self._book, self._read_reply, self.counters)
+        recorded = self.journal is not None
+        self._asking_again = AskingAgain(
+            self._book, self._ask_again, recorded=recorded, counters=self.counters
+        )
+        self._mailbox = Mailbox(
+            self.identity,
+            self.topology,
+            self._book,
+            self._bodies,
+            limits,
+            recorded=recorded,
+            on_away=self._asking_again.begin,
+            counters=self.counters,
+        )
         self._transport: Transport | None = None
-        self._roads: MissingRoads | None = None
-        self._consumer: Consumer | None = None
-        self._made_queue = False
-        #: Whether outcomes of an earlier process may have gone with its queue.
-        self._found_mute = False
-        self._pump: asyncio.Task[None] | None = None
+        self._questions: Questions | None = None
 
     @staticmethod
     def _resolve(arguments: Said) -> Said:
@@ -251,30 +231,19 @@ class EffectClient:
         transport = open_transport(self.broker, self._transport_settings)
         await transport.__aenter__()
         try:
-            # The exchange must exist before the first publish: a publish to a missing one would
-            # close the channel, and with it lose every confirmation in flight.
-            self._made_queue |= await transport.stats(self._reply_queue) is None
-            await declare_reply_queue(transport, self._declared(), self._take)
-            self._consumer = await transport.consume(
-                self._reply_queue,
-                prefetch=_REPLY_PREFETCH,
-                exclusive=True,
-                lock=self._names.reply_lock(self.identity),
-                on_resumed=self._resumed,
-                on_mute=lambda served_s: self._replace_mute(transport, served_s),
-            )
+            await self._mailbox.open(transport)
         except BaseException:
             await transport.__aexit__()
             raise
         self._transport = transport
-        self._roads = MissingRoads(transport, self.topology)
-        self._pump = asyncio.get_running_loop().create_task(
-            self._receive(self._consumer), name=f"effectmq replies {self.identity}"
+        self._questions = Questions(
+            transport,
+            self.topology,
+            self._book,
+            self._bodies,
+            try_s=self._transport_settings.publish_timeout_s,
+            counters=self.counters,
         )
-
-    def _declared(self) -> Topology:
-        exchange = Exchange(self._names.work_exchange, "direct")
-        return Topology((exchange,)) | reply_topology(self.topology, self.identity)
 
     async def _close_journal(self) -> None:
         journal, self._opened_journal, self._recall = self._opened_journal, None, None
@@ -284,24 +253,18 @@ class EffectClient:
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop receiving and disconnect; what arrives from now on waits in the reply queue."""
         transport, self._transport = self._transport, None
-        roads, self._roads = self._roads, None
+        questions, self._questions = self._questions, None
         try:
-            if roads is not None:
-                await roads.close()
-            await self._asking.close()
-            if self._consumer is not None:
-                await self._consumer.close()
-            if self._pump is not None:
-                self._pump.cancel()
-                # Not suppress(CancelledError): that would swallow a cancellation of our caller.
-                await asyncio.gather(self._pump, return_exceptions=True)
-            await self._large.close()
+            if questions is not None:
+                await questions.close()
+            await self._asking_again.close()
+            await self._mailbox.close()
         finally:
             self._book.close()
             if transport is not None:
                 if self._anonymous and not self._book.owed:
                     # Nobody can come back to it, and a quorum queue is not free.
-                    await delete_reply_queue(transport, self._reply_queue)
+                    await self._mailbox.delete(transport)
                 await transport.__aexit__()
             await self._close_attachments()
             await self._close_journal()
@@ -310,34 +273,6 @@ class EffectClient:
         if self.attachments is not None:
             await self.attachments.__aexit__()
 
-    async def _receive(self, consumer: Consumer) -> None:
-        async for delivery in consumer:
-            self._take(delivery)
-
-    def _take(self, delivery: Delivery) -> None:
-        if names.BODY in delivery.message.headers:
-            self._large.take(delivery)
-            return
-        self._read_reply(delivery.message, self._limits)
-        delivery.ack()
-
-    def _resumed(self, made_anew: bool) -> None:
-        """The reply queue is ours again: what was sent meanwhile may have gone elsewhere."""
-        recorded = self._recall is not None
-        self._made_queue |= made_anew
-        if made_anew or recorded:
-            self._asking.begin(recorded=recorded)
-
-    async def _replace_mute(self, transport: Transport, served_s: float) -> bool:
-        """The reply queue does not answer; whether it is another one now."""
-        made_here, recorded = self._made_queue, self._recall is not None
-        if not may_be_replaced(made_here=made_here, recorded=recorded, served_s=served_s):
-            return False
-        replaced = await replace_mute(transport, self._declared())
-        self._made_queue |= replaced
-        self._found_mute |= replaced and not made_here
-        return replaced
-
     async def _ask_again(self, asked: Asked) -> None:
         request, limit_s = asked.request, self._transport_settings.publish_timeout_s
         if request.deadline_ms and time.time() * 1_000 >= request.deadline_ms:
@@ -345,23 +280,6 @@ class EffectClient:
         if not await self._recalled(request, limit_s):
             end = asyncio.get_running_loop().time() + limit_s
             await self._publish(request, asked.route, end, limit_s)
-
-    def _read_reply(self, message: Message, limits: Limits) -> None:
-        try:
-            if message.type == CHUNK_TYPE:
-                self._book.take_chunk(read_chunk(message, limits))
-            else:
-                for reply in read_replies(message, limits):
-                    self._book.take(reply)
-        except Exception as problem:
-            # Anybody with access to the default exchange can write here, and whatever it is, one
-            # message must not end the receiving of all.
-            self.counters["unreadable"] += 1
-            logger.warning(
-                "a message on the reply queue is not an outcome: %s",
-                describe(problem),
-                extra={"action": "reply_unreadable", "queue": self._reply_queue},
-            )
 
     # Submitting ----------------------------------------------------------------------------------
 
@@ -492,8 +410,8 @@ class EffectClient:
         For a process that restarts under the same identity, and for one that replays a dead letter.
         """
         request, handle = self._prepare(envelope, scope=scope)
-        if self._found_mute and not handle.done:
-            self._asking.look(self._recalled_late(request))
+        if self._mailbox.found_mute and not handle.done:
+            self._asking_again.look(self._recalled_late(request))
         return handle
 
     def unclaimed(self) -> list[Reply]:
@@ -516,7 +434,7 @@ class EffectClient:
         traceparent, tracestate = parent.trace(traceparent, tracestate)
         request = Request.seal(
             envelope,
-            reply_to=self._reply_queue,
+            reply_to=self._mailbox.queue,
             content_type=self._content_type,
             scope=scope,
             deadline_ms=parent.earlier(own_ms),
@@ -594,68 +512,11 @@ class EffectClient:
         return True
 
     async def _publish(self, request: Request, route: str, end: float, limit_s: float) -> None:
-        transport, roads = self._transport, self._roads
-        if transport is None or roads is None:
+        if self._questions is None:
             raise TransportClosedError(
                 "the client is not open; use it inside 'async with Client(...) as client'"
             )
-        inherited().check(request.effect_id, time.time_ns() // 1_000_000)
-        loop = asyncio.get_running_loop()
-        message = await self._outgoing(request.message, end, limit_s)
-        reached("before_publish")
-        mended_by = math.inf
-        # Not all of the time for one try: a channel may be stuck on a node that froze, and the next
-        # try takes another one.
-        try_s = publish_try_s(message, self._transport_settings.publish_timeout_s)
-        while True:
-            try:
-                await transport.publish(
-                    self._names.work_exchange,
-                    route,
-                    message,
-                    timeout=max(0.0, min(try_s, end - loop.time())),
-                    given=limit_s,
-                )
-                break
-            except UnroutableError:
-                missing = await self._missing(roads, route, end)
-                # Who deletes a namespace is not done at once, nor are those who mend it.
-                wait_s = 0.0 if mended_by == math.inf else _RESEND_WAIT_S
-                mended_by = min(mended_by, loop.time() + _MENDING_S)
-                if not missing.passing or loop.time() + wait_s >= min(mended_by, end):
-                    raise UnroutableError(missing.sentence) from None
-                await asyncio.sleep(wait_s)
-            except PASSING as problem:
-                self.counters["publish_retries"] += 1
-                if isinstance(problem, BrokerBlockedError):
-                    # It is on its way, and taken when the alarm ends: no third copy of it.
-                    try_s = max(try_s, end - loop.time())
-                if end - loop.time() <= _RESEND_WAIT_S:
-                    raise
-                await asyncio.sleep(_RESEND_WAIT_S)
-        roads.worked(route)
-        self.counters["submitted"] += 1
-        self._book.note_asked(request, route)
-        reached("after_confirm")
-
-    async def _missing(self, roads: MissingRoads, route: str, end: float) -> Missing:
-        try:
-            async with asyncio.timeout_at(end):
-                return await roads.explain(route)
-        except (TimeoutError, BrokerError) as problem:
-            return not_looked_up(route, problem)
-
-    async def _outgoing(self, message: Message, end: float, limit_s: float) -> Message:
-        if self._bodies is None:
-            return message
-        try:
-            async with asyncio.timeout_at(end):
-                return await self._bodies.outgoing(message)
-        except TimeoutError:
-            raise AttachmentStoreError(
-                f"the attachment store {self._bodies.store.where} did not take the body within "
-                f"{limit_s:g} s; nothing was submitted"
-            ) from None
+        await self._questions.publish(request, route, end, limit_s)
 
     # Invocations --------------------------------------------------------------------------------
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from effectmq.broker.client.asking.timeouts import checked_timeout
 from effectmq.broker.client.replies.book import ReplyBook, Waiter
-from effectmq.broker.client.turns.options import OnChunk
 from effectmq.broker.store.journal.recall import failure_of
 from effectmq.protocol.errors import EffectTimeoutError
 from effectmq.protocol.messages.chunk import Chunk
@@ -15,7 +14,10 @@ from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
 
-__all__ = ["Handle"]
+__all__ = ["Handle", "OnChunk"]
+
+#: Takes what an effect streams, piece by piece; its errors end the waiting, not the effect.
+OnChunk = Callable[[Chunk], Awaitable[None] | None]
 
 
 class Handle:

@@ -23,7 +23,6 @@ import json
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import IO, Any, TypedDict, TypeVar
@@ -70,11 +69,10 @@ class Plan(TypedDict):
     stay: str
 
 
-class Recorder(ReplyBook):
-    """A reply book that writes down every answer, copies included, before it looks at it."""
+class Recorder:
+    """Writes down all that a producer sees."""
 
-    def __init__(self, counters: Counter[str], records: IO[str], *, exact: bool) -> None:
-        super().__init__(counters)
+    def __init__(self, records: IO[str], *, exact: bool) -> None:
         self._records = records
         self._exact = exact
 
@@ -84,10 +82,15 @@ class Recorder(ReplyBook):
         self._records.write(json.dumps(line) + "\n")
         self._records.flush()
 
-    def take(self, reply: Reply) -> None:
-        """One outcome has arrived."""
-        self.write("received", reply.effect_id, **self.told(reply))
-        super().take(reply)
+    def read_along(self, book: ReplyBook) -> None:
+        """Write down every answer, copies included, before the book looks at it."""
+        took = book.take
+
+        def take(reply: Reply) -> None:
+            self.write("received", reply.effect_id, **self.told(reply))
+            took(reply)
+
+        book.take = take  # type: ignore[method-assign]
 
     def told(self, reply: Reply) -> dict[str, object]:
         """What is written down of an answer."""
@@ -167,8 +170,8 @@ async def run(plan: Plan, client: Client) -> None:
     """Carry out a plan with a client of its own; every call is bounded, so this ends."""
     answered, acknowledged = _recorded(plan) if plan["go_on"] else (set[str](), set[str]())
     with open(plan["records"], "a") as records:  # noqa: ASYNC230 - one short line at a time
-        recorder = Recorder(client.counters, records, exact=plan["exact"])
-        client._book = recorder  # pyright: ignore[reportPrivateUsage]  # the one place all pass
+        recorder = Recorder(records, exact=plan["exact"])
+        recorder.read_along(client._book)  # pyright: ignore[reportPrivateUsage]
         async with client:
             producer = _Producer(client, recorder, plan)
             async with asyncio.TaskGroup() as group:

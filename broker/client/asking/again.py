@@ -37,6 +37,7 @@ class AskingAgain:
     Args:
         book: Who waits.
         ask: Looks into the journal, if there is one, and publishes the question again.
+        recorded: Whether a journal is in reach, so that asking again runs nothing twice.
         counters: ``asked_again``.
     """
 
@@ -44,10 +45,13 @@ class AskingAgain:
         self,
         book: ReplyBook,
         ask: Callable[[Asked], Awaitable[None]],
+        *,
+        recorded: bool,
         counters: Counter[str],
     ) -> None:
         self._book = book
         self._ask = ask
+        self._recorded = recorded
         self._counters = counters
         self._task: asyncio.Task[None] | None = None
         self._once_more = False
@@ -59,18 +63,13 @@ class AskingAgain:
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
 
-    def begin(self, *, recorded: bool) -> None:
-        """
-        Ask for everything that is open now.
-
-        Args:
-            recorded: Whether a journal is in reach, so that asking again runs nothing twice.
-        """
+    def begin(self) -> None:
+        """Ask for everything that is open now."""
         if self._task is not None and not self._task.done():
             self._once_more = True
             return
         self._task = asyncio.get_running_loop().create_task(
-            self._ask_for_all(recorded), name="effectmq asking again"
+            self._ask_for_all(), name="effectmq asking again"
         )
 
     async def close(self) -> None:
@@ -83,11 +82,11 @@ class AskingAgain:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask_for_all(self, recorded: bool) -> None:
+    async def _ask_for_all(self) -> None:
         self._once_more = True
         while self._once_more:
             self._once_more = False
-            if not recorded:
+            if not self._recorded:
                 await asyncio.sleep(_KEPT_ARRIVES_S)
             waiting = self._book.open_questions()
             for start in range(0, len(waiting), _AT_A_TIME):

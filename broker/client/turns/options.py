@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol, TypedDict
 
-from effectmq.protocol.messages.chunk import Chunk
+from effectmq.broker.client.handle import OnChunk
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 
 __all__ = ["CallOptions", "Execute", "OnChunk", "StreamOptions", "ToolOptions", "WaitOptions"]
-
-#: Takes what an effect streams, piece by piece; its errors end the waiting, not the effect.
-OnChunk = Callable[[Chunk], Awaitable[None] | None]
 
 
 class WaitOptions(TypedDict, total=False):

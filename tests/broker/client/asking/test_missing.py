@@ -104,9 +104,9 @@ async def test_the_look_ends_with_the_callers_time(namespace: str) -> None:
     async with EffectClient(f"memory://{namespace}", topology=settings) as client:
         mute = Mute(f"memory://{namespace}")
         async with mute:
-            roads = client._roads
-            assert roads is not None
-            roads._transport = mute
+            questions = client._questions
+            assert questions is not None
+            questions.roads._transport = mute
             async with asyncio.timeout(5):
                 failures = await _submit_all(client, 10, 0.1)
         assert {type(each) for each in failures} == {UnroutableError}
@@ -245,9 +245,9 @@ async def test_a_queue_that_comes_while_it_is_looked_for_is_used(namespace: str)
             return found
 
     async with Late(url) as late, EffectClient(url, topology=settings) as client:
-        roads = client._roads
-        assert roads is not None
-        roads._transport = late
+        questions = client._questions
+        assert questions is not None
+        questions.roads._transport = late
         await client.submit(nap(1))
 
 
@@ -261,7 +261,9 @@ async def test_a_queue_that_was_there_before_is_waited_for(namespace: str) -> No
         await client.submit(nap(1, effect_id="before"))
         other.broker.delete_queue(topology.queues[0].name)
         submitting = asyncio.create_task(client.submit(nap(1, effect_id="between")))
-        await eventually(lambda: client._roads is not None and client._roads._looks)
+        questions = client._questions
+        assert questions is not None
+        await eventually(lambda: questions.roads._looks)
         await other.declare(topology)
         await submitting
         there = other.broker.queue(topology.queues[0].name)

@@ -163,7 +163,7 @@ async def test_a_client_without_an_identity_takes_its_queue_with_it(
 ) -> None:
     """Nobody can come back to it, and a quorum queue costs memory and files."""
     async with EffectClient(url, topology=topology) as client:
-        queue = client._reply_queue
+        queue = client._mailbox.queue
         assert await operator.stats(queue) is not None
     assert await operator.stats(queue) is None
 
@@ -174,12 +174,12 @@ async def test_a_queue_stays_while_an_answer_is_owed(stage: Stage) -> None:
     client = await stage.client()
     await client.submit(nap(60_000))
     await client.__aexit__()
-    assert stage.broker.queue(client._reply_queue) is not None
+    assert stage.broker.queue(client._mailbox.queue) is not None
 
     other = await stage.client()
     await other.execute(nap(1, "2"), timeout=PATIENCE_S)
     await other.__aexit__()
-    assert stage.broker.queue(other._reply_queue) is None
+    assert stage.broker.queue(other._mailbox.queue) is None
     assert worker.counters["completed"] >= 1
 
 
@@ -238,7 +238,7 @@ async def test_a_mute_queue_is_deleted_by_who_made_it_and_by_nobody_else(
             mute.set()
             proxy.cut()
 
-            transport, consumer = client._transport, client._consumer
+            transport, consumer = client._transport, client._mailbox.consumer
             assert transport is not None
             assert consumer is not None
             await eventually(lambda: not mute.is_set() and consumer.consuming, timeout_s=30)
@@ -323,20 +323,17 @@ async def napping(stage: Stage, **options: Any) -> EffectWorker:
 
 async def freeze(client: EffectClient) -> None:
     """It reads no more; what arrives stays unsettled."""
-    assert client._pump is not None
-    client._pump.cancel()
-    await asyncio.gather(client._pump, return_exceptions=True)
+    await client._mailbox.pause()
 
 
 def thaw(client: EffectClient) -> None:
     """It reads again."""
-    assert client._consumer is not None
-    client._pump = asyncio.get_running_loop().create_task(client._receive(client._consumer))
+    client._mailbox.read_on()
 
 
 def lose(stage: Stage, client: EffectClient) -> None:
     """The queue goes, with whatever is in it."""
-    stage.broker.delete_queue(client._reply_queue)
+    stage.broker.delete_queue(client._mailbox.queue)
 
 
 async def test_what_is_open_is_asked_again_when_the_queue_was_made_anew(
@@ -384,7 +381,9 @@ async def test_nothing_is_asked_again_after_a_mere_loss_of_the_line(stage: Stage
     transport = client._transport
     assert transport is not None
     transport.lose_connection()  # type: ignore[attr-defined]
-    await eventually(lambda: client._consumer is not None and client._consumer.consuming)
+    consumer = client._mailbox.consumer
+    assert consumer is not None
+    await eventually(lambda: consumer.consuming)
     assert client.counters["asked_again"] == 0
     assert payload(await handle.outcome(PATIENCE_S)) == "done"
     assert worker.counters["delivered"] == 1
