@@ -7,10 +7,10 @@ JOBS ?= 3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format bench soak clean venv lock
+.PHONY: help demo test check lint format docs docs-serve bench soak clean venv lock
 
 help: ## List the commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: venv ## Show effectmq at work, then a whole agent turn, without any broker
 	$(BIN)/effectmq demo $(ARGS)
@@ -35,6 +35,12 @@ lint: venv ## Style only
 format: venv ## Put the style right where a tool can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: venv ## Build the site into build/site; open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build $(ARGS)
+
+docs-serve: venv ## Show the site on http://127.0.0.1:8000 while pages change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --livereload $(ARGS)
 
 bench: venv ## Measure, and compare with plain aio-pika
 	$(BIN)/python -m benchmarks $(ARGS)

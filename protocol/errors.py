@@ -35,19 +35,20 @@ The one error tree of the project.
     │   │   └── DatabaseReadOnlyError  what is there can only be read
     │   ├── NotStorableError           nothing that a database can keep; trying again does not help
     │   └── SchemaVersionError         written by another version of effectmq
-    ├── ProcessRegistryError           the process registry refused; ``text`` as Lash words it
+    ├── ProcessRegistryError           the process registry refused; its text as Lash words it
     │   ├── UnknownProcessError        nobody has registered the process, or not yet
     │   └── ProcessLeaseLostError      the worker does not hold the process any more
     ├── EffectError                    what became of one effect
-    │   ├── EffectFailedError          a controller error came back: ``code`` and ``message``
+    │   ├── EffectFailedError          a controller error came back, with code and message
     │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
     │   │   ├── EffectCancelledError   it was cancelled before it had an outcome
-    │   │   └── OutcomeFailedError     its outcome is a failure, and its ``value`` was asked for
+    │   │   └── OutcomeFailedError     its outcome is a failure, and its value was asked for
     │   ├── EffectTimeoutError         no outcome within the caller's time
+    │   ├── ParentExpiredError         the effect that asks has run past its deadline
     │   └── RecordMissingError         strict replay, and nothing is recorded
-    └── HandlerError                   raised *by* a handler, to say what to do with its effect
+    └── HandlerError                   raised by a handler, to say what to do with its effect
         ├── RejectEffectError          give up now: park it, answer with code and message
-        ├── RetryEffectError           try again, not before ``after_s``
+        ├── RetryEffectError           try again, not before the time it names
         └── ToolCallError              the tool answers with a failure of this class and code
 
 Each error is a sentence that says what was found, what was expected and what to do. Data that a

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import effectmq
+from effectmq.protocol import errors
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     page for where in ("*.md", "docs/**/*.md", "examples/*.md") for page in ROOT.glob(where)
@@ -23,6 +26,9 @@ SOURCES = sorted(
     for path in (ROOT / room).rglob("*.py")
 )
 
+SITE = ROOT / "mkdocs.yml"
+
+_SHOWN = re.compile(r"^::: effectmq\.(\w+)$", re.MULTILINE)
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _PATH = re.compile(r"`((?:protocol|broker|consumers|tests|src|examples|benchmarks|docs)/[\w./-]+)`")
@@ -57,6 +63,22 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     """A row of the guarantees names the test that shows it."""
     missing = [name for name in _PATH.findall(page.read_text()) if not (ROOT / name).exists()]
     assert missing == []
+
+
+def test_every_page_stands_once_in_the_navigation_of_the_site() -> None:
+    """A page that no menu has is not found."""
+    listed = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", SITE.read_text(), re.MULTILINE)
+    pages = [str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")]
+    here = [page for page in listed if (ROOT / "docs" / page).exists()]
+    assert sorted(here) == sorted(pages), "give each page a line under nav: in mkdocs.yml"
+
+
+def test_every_public_name_stands_once_in_the_reference() -> None:
+    """Errors are on a page that has them all."""
+    pages = sorted((ROOT / "docs/reference").glob("*.md"))
+    shown = [name for page in pages for name in _SHOWN.findall(page.read_text())]
+    wanted = [name for name in effectmq.__all__ if name not in errors.__all__]
+    assert sorted(shown) == sorted(wanted), "give each name a line ::: on a page of docs/reference"
 
 
 def test_no_promise_stands_twice() -> None:
