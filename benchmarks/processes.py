@@ -27,7 +27,7 @@ from effectmq import Client, Worker, WorkerSettings
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.consumers.processes import ProcessHandler, ProcessRunner, RunningProcess
-from effectmq.consumers.tools.outputs import output_from
+from effectmq.consumers.tools.results.outputs import output_from
 from effectmq.protocol.wire.process_registration import (
     ProcessInputToolCall,
     ProcessProvenance,

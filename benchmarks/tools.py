@@ -20,7 +20,7 @@ from functools import partial
 
 from benchmarks.one_at_a_time import Once, added, options, places, print_row
 from effectmq import Client, EffectContext, ToolCall, Worker
-from effectmq.consumers.tools.functions import tool_from
+from effectmq.consumers.tools.functions.typed import tool_from
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
 from tests.brokers.sweep import sweep
 

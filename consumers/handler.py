@@ -16,8 +16,8 @@ from typing import NamedTuple, Protocol, TypeGuard
 from effectmq.broker.store.journal.records import OnUncertain, WhenDoubtful
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.runtime.threads import in_thread
-from effectmq.protocol.encoding.model import from_tree
 from effectmq.protocol.encoding.narrowing import is_object
+from effectmq.protocol.encoding.serde.model import from_tree
 from effectmq.protocol.errors import (
     ConfigurationError,
     HandlerError,

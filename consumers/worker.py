@@ -39,9 +39,9 @@ from effectmq.consumers.runtime.shutdown import stop_signals
 from effectmq.consumers.service import Service
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.sleep import SleepHandler
-from effectmq.consumers.tools.functions import tool_from
+from effectmq.consumers.tools.functions.reading_back import function_tool
+from effectmq.consumers.tools.functions.typed import tool_from
 from effectmq.consumers.tools.handler import ToolHandler
-from effectmq.consumers.tools.reading_back import function_tool
 from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from effectmq.protocol.encoding.canonical import *
     from effectmq.protocol.encoding.jsontext import *
-    from effectmq.protocol.encoding.model import *
     from effectmq.protocol.encoding.opaque import *
-    from effectmq.protocol.encoding.tagging import *
+    from effectmq.protocol.encoding.serde.model import *
+    from effectmq.protocol.encoding.serde.tagging import *
     from effectmq.protocol.identity.canonicalize import *
     from effectmq.protocol.identity.digests import *
     from effectmq.protocol.identity.validation import *
@@ -115,10 +115,10 @@ _MODULES = (
     "identity.canonicalize",
     "identity.digests",
     "encoding.jsontext",
-    "encoding.model",
+    "encoding.serde.model",
     "tool_calls.from_model",
     "encoding.opaque",
-    "encoding.tagging",
+    "encoding.serde.tagging",
     "identity.validation",
     "wire.attachments",
     "wire.envelope",

@@ -10,7 +10,7 @@ import griffe
 
 __all__ = ["LiteralBlocks", "WireModels"]
 
-_BASE = "effectmq.protocol.encoding.model.WireModel"
+_BASE = "effectmq.protocol.encoding.serde.model.WireModel"
 #: Before an indented block in a docstring; Markdown needs no mark there.
 _MARK = re.compile(r"^::$|(?<=\S):(?=:$)", re.MULTILINE)
 _SELF = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)

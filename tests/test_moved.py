@@ -15,7 +15,10 @@ PACKAGES = {
     "effectmq.broker.client": "EffectClient",
     "effectmq.broker.client.replies": "ReplyBook",
     "effectmq.broker.client.turns": "Turn",
+    "effectmq.cli.submit": "configure",
     "effectmq.consumers.tools": "Tool",
+    "effectmq.consumers.tools.functions": "tool_from",
+    "effectmq.consumers.tools.results": "Attachment",
     "effectmq.consumers.llm.hosted": "HostedModel",
     "effectmq.consumers.code.monty": "MontyEngine",
 }

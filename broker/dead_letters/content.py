@@ -16,8 +16,8 @@ from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.protocol.encoding.codec import Limits, decode_tree
 from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.limits import HARD_MAX_STORED_BODY_BYTES
-from effectmq.protocol.encoding.model import from_tree, to_tree
 from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import AttachmentError, ProtocolError
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.messages import headers as names

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from effectmq.broker.dead_letters.content import read_content
 from effectmq.protocol.encoding.codec import Limits
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree
+from effectmq.protocol.encoding.serde.model import from_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.identity.digests import effect_scope_of, scope_id
 from effectmq.protocol.kinds import kind_of

@@ -17,9 +17,9 @@ from effectmq.consumers.code.engine import BlockStoppedError
 from effectmq.consumers.code.faults import over_calls, over_sleeps
 from effectmq.consumers.code.functions import Function
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.tools.outputs import failure, output_from
+from effectmq.consumers.tools.results.outputs import failure, output_from
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import EffectFailedError, EffectMismatchError, RejectEffectError
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.identity.validation import wrong_outcome

@@ -34,7 +34,7 @@ from effectmq.consumers.handler import (
     cannot_execute,
     with_tried,
 )
-from effectmq.protocol.encoding.model import Err, Ok
+from effectmq.protocol.encoding.serde.model import Err, Ok
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode

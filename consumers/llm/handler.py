@@ -24,7 +24,7 @@ from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
 from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.providers import open_provider
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandDirect,

@@ -10,8 +10,8 @@ from effectmq.consumers.decisions.delivery import Park
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.limits import Limits
-from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.message import Message, content_type_of

@@ -33,7 +33,7 @@ from effectmq.consumers.pipeline.reading.arrival import KeptOutcome, Oversize
 from effectmq.consumers.pipeline.reading.bodies import Postpone, answer_limits
 from effectmq.consumers.pipeline.reading.unread import with_death
 from effectmq.consumers.pipeline.running.suspects import who_died
-from effectmq.consumers.tools.outputs import without_result
+from effectmq.consumers.tools.results.outputs import without_result
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.messages.body_reference import accepts_out_of_line
 from effectmq.protocol.messages.dead_letter import dead_message

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from effectmq.broker.store.sessions.inbox import SessionInbox
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, RepeatableHandler, call, cannot_execute
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.errors import HandlerError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable

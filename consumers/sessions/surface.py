@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, RepeatableHandler, call, cannot_execute
 from effectmq.consumers.tools.registry import Tool
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSyncExecutionSurface

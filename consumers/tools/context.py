@@ -10,8 +10,8 @@ from typing import Self
 
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.consumers.handler import EffectContext
-from effectmq.consumers.tools.plain_data import plain
-from effectmq.consumers.tools.results import Attachment, stored
+from effectmq.consumers.tools.results.plain_data import plain
+from effectmq.consumers.tools.results.special import Attachment, stored
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.tools import PreparedToolCall, ToolHostEventEffectOutcome

@@ -30,15 +30,15 @@ from effectmq.consumers.handler import (
 )
 from effectmq.consumers.runtime.threads import waited_s
 from effectmq.consumers.tools.context import HostEvent, ToolContext
-from effectmq.consumers.tools.outputs import (
+from effectmq.consumers.tools.registry import BadArgumentsError, Tool
+from effectmq.consumers.tools.results.outputs import (
     completed,
     exhausted,
     failure,
     failure_from,
     output_from,
 )
-from effectmq.consumers.tools.registry import BadArgumentsError, Tool
-from effectmq.consumers.tools.results import stored
+from effectmq.consumers.tools.results.special import stored
 from effectmq.protocol.errors import ConfigurationError, ToolCallError
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.kinds import route_of

@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
 from effectmq.protocol.encoding.codec import HARD_MAX_BODY_BYTES, Limits, parse_within
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree
 from effectmq.protocol.encoding.opaque import MAX_DEPTH, canonical_value
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.identity.validation import envelope_problem
 from effectmq.protocol.wire.envelope import ENVELOPE_MEMBERS, RuntimeEffectEnvelope

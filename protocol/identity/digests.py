@@ -8,9 +8,9 @@ make one differently do not recognise each other's records. ``H(x)`` is SHA-256 
 from __future__ import annotations
 
 from effectmq.protocol.encoding.canonical import digest, sha256_hex
-from effectmq.protocol.encoding.model import stable_hash
 from effectmq.protocol.encoding.opaque import canonical_value
 from effectmq.protocol.encoding.rust_text import is_blank
+from effectmq.protocol.encoding.serde.model import stable_hash
 from effectmq.protocol.wire.invocation import (
     CausalRef,
     CausalRefEffect,

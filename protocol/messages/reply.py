@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from effectmq.protocol.encoding.codec import JSON, Limits, decode_tree, encode_plain
 from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
-from effectmq.protocol.encoding.model import from_tree, to_tree
 from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import MalformedError, UnsupportedVersionError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import refuse_reference

@@ -16,7 +16,7 @@ from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex, tre
 from effectmq.protocol.encoding.codec import MSGPACK, Limits, decode_tree, encode_plain
 from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.errors import (
     HashMismatchError,
     MalformedError,

@@ -15,10 +15,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from effectmq.protocol.encoding.limits import safe_path
-from effectmq.protocol.encoding.model import ExternalVariant, WireModel
 from effectmq.protocol.encoding.narrowing import is_array, is_object, is_sequence
 from effectmq.protocol.encoding.opaque import Repeated
-from effectmq.protocol.encoding.tagging import is_err, is_ok
+from effectmq.protocol.encoding.serde.model import ExternalVariant, WireModel
+from effectmq.protocol.encoding.serde.tagging import is_err, is_ok
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.tool_value import RESERVED_KEY
 

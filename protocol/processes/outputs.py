@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.identity.digests import terminal_event_key
 from effectmq.protocol.wire.invocation import RuntimeReplay
 from effectmq.protocol.wire.process_events import (

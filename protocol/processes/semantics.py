@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from effectmq.protocol.encoding.model import from_tree
 from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.encoding.serde.model import from_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.identity.digests import wake_dedupe_key
 from effectmq.protocol.processes.selectors import is_truthy, select, text_of

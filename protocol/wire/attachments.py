@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import U32, U64, UNIT, AdjacentlyTagged, OrAbsent, WireModel
+from effectmq.protocol.encoding.serde.model import (
+    U32,
+    U64,
+    UNIT,
+    AdjacentlyTagged,
+    OrAbsent,
+    WireModel,
+)
 
 __all__ = [
     "AttachmentCreateMeta",

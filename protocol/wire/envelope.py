@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field
 
 from effectmq.protocol.encoding.jsontext import Members
-from effectmq.protocol.encoding.model import U64, Err, Ok, WireModel, stable_hash
 from effectmq.protocol.encoding.rust_text import is_blank
+from effectmq.protocol.encoding.serde.model import U64, Err, Ok, WireModel, stable_hash
 from effectmq.protocol.errors import InvalidEnvelopeError, MalformedError
 from effectmq.protocol.wire.execution import CheckpointKind
 from effectmq.protocol.wire.invocation import (

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import AdjacentlyTagged, WireModel
+from effectmq.protocol.encoding.serde.model import AdjacentlyTagged, WireModel
 
 __all__ = [
     "DurabilityTier",

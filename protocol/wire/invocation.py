@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import U64, UNIT, OrAbsent, Usize, WireModel, from_tree
+from effectmq.protocol.encoding.serde.model import U64, UNIT, OrAbsent, Usize, WireModel, from_tree
 
 __all__ = [
     "CausalRef",

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field
 
-from effectmq.protocol.encoding.model import (
+from effectmq.protocol.encoding.serde.model import (
     EXTERNAL,
     UNIT,
     ExternalVariant,

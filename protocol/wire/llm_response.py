@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from effectmq.protocol.encoding.model import EXTERNAL, I64, UNIT, ExternalVariant, Json, WireModel
+from effectmq.protocol.encoding.serde.model import (
+    EXTERNAL,
+    I64,
+    UNIT,
+    ExternalVariant,
+    Json,
+    WireModel,
+)
 from effectmq.protocol.wire.provider_meta import (
     ProviderReasoningReplay,
     ProviderReplayMeta,

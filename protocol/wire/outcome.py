@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import Err, Ok, OmitEmpty, Result, WireModel
+from effectmq.protocol.encoding.serde.model import Err, Ok, OmitEmpty, Result, WireModel
 from effectmq.protocol.errors import WrongOutcomeError
 from effectmq.protocol.wire.execution import CheckpointDelivery, ExecResponse, ExecutionSurfaceSync
 from effectmq.protocol.wire.invocation import HasKind, OfAKind

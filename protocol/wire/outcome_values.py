@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from effectmq.protocol.encoding.model import Err, Ok
+from effectmq.protocol.encoding.serde.model import Err, Ok
 from effectmq.protocol.errors import OutcomeFailedError
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.execution import ExecResponse

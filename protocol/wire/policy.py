@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from effectmq.protocol.encoding.model import NonZeroUsize, OrAbsent, Usize, WireModel
 from effectmq.protocol.encoding.opaque import last_values
 from effectmq.protocol.encoding.rust_text import trimmed
+from effectmq.protocol.encoding.serde.model import NonZeroUsize, OrAbsent, Usize, WireModel
 from effectmq.protocol.wire.prompts import PromptLayer
 
 __all__ = ["ModelLimits", "ModelSpec", "SessionPolicy"]

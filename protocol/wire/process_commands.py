@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from effectmq.protocol.encoding.canonical import digest
-from effectmq.protocol.encoding.model import OrAbsent, WireModel
+from effectmq.protocol.encoding.serde.model import OrAbsent, WireModel
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.process_events import (
     ProcessAwaitOutput,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from effectmq.protocol.encoding.model import U32, U64, Json, OrAbsent, WireModel, is_none
 from effectmq.protocol.encoding.narrowing import is_just_dict
+from effectmq.protocol.encoding.serde.model import U32, U64, Json, OrAbsent, WireModel, is_none
 from effectmq.protocol.wire.invocation import (
     CausalRef,
     RuntimeInvocation,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import U32, Json, OrAbsent, SortedMap, WireModel
+from effectmq.protocol.encoding.serde.model import U32, Json, OrAbsent, SortedMap, WireModel
 from effectmq.protocol.wire.invocation import CausalRef
 from effectmq.protocol.wire.process_event_types import ProcessEventType
 from effectmq.protocol.wire.sessions import SessionCreateRequest

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from effectmq.protocol.encoding.model import (
+from effectmq.protocol.encoding.serde.model import (
     U32,
     U64,
     UNIT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import OmitEmpty, OrAbsent, OrFalse, WireModel
+from effectmq.protocol.encoding.serde.model import OmitEmpty, OrAbsent, OrFalse, WireModel
 
 __all__ = ["ProviderReasoningReplay", "ProviderReplayMeta", "ResponseTextMeta"]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import WireModel
+from effectmq.protocol.encoding.serde.model import WireModel
 
 __all__ = [
     "EffectScope",

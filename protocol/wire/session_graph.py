@@ -12,7 +12,9 @@ from pydantic import (
     model_validator,
 )
 
-from effectmq.protocol.encoding.model import (
+from effectmq.protocol.encoding.narrowing import is_just_dict
+from effectmq.protocol.encoding.opaque import last_values
+from effectmq.protocol.encoding.serde.model import (
     EXTERNAL,
     FROM_WIRE,
     ExternalVariant,
@@ -20,8 +22,6 @@ from effectmq.protocol.encoding.model import (
     OrAbsent,
     WireModel,
 )
-from effectmq.protocol.encoding.narrowing import is_just_dict
-from effectmq.protocol.encoding.opaque import last_values
 from effectmq.protocol.wire.invocation import CausalRef
 from effectmq.protocol.wire.messages import MessageOrigin, MessageRole, Part
 from effectmq.protocol.wire.tools import ToolCallRecord

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import (
+from effectmq.protocol.encoding.serde.model import (
     U8,
     U64,
     UNIT,

@@ -13,7 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from effectmq.protocol.encoding.model import (
+from effectmq.protocol.encoding.narrowing import is_just_dict
+from effectmq.protocol.encoding.serde.model import (
     FROM_WIRE,
     U32,
     U64,
@@ -25,7 +26,6 @@ from effectmq.protocol.encoding.model import (
     is_empty,
     is_none,
 )
-from effectmq.protocol.encoding.narrowing import is_just_dict
 
 __all__ = [
     "CompactToolContract",

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 from pydantic_core import CoreSchema
 from pydantic_core import core_schema as cs
 
-from effectmq.protocol.encoding.model import FROM_WIRE, from_tree, to_tree
 from effectmq.protocol.encoding.narrowing import is_object, is_sequence
 from effectmq.protocol.encoding.opaque import (
     MAX_DEPTH,
@@ -26,6 +25,7 @@ from effectmq.protocol.encoding.opaque import (
     path_text,
     validation_error,
 )
+from effectmq.protocol.encoding.serde.model import FROM_WIRE, from_tree, to_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.attachments import AttachmentRef
 

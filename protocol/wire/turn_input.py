@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.model import U8, Json, OrAbsent, SortedMap, WireModel
+from effectmq.protocol.encoding.serde.model import U8, Json, OrAbsent, SortedMap, WireModel
 
 __all__ = [
     "InputItem",

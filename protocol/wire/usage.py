@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effectmq.protocol.encoding.model import I64, Usize, WireModel
+from effectmq.protocol.encoding.serde.model import I64, Usize, WireModel
 
 __all__ = ["PromptUsage", "TokenLedgerEntry", "TokenUsage"]
 

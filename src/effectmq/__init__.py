@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from effectmq.consumers.handler import EffectContext
     from effectmq.consumers.settings import WorkerSettings
     from effectmq.consumers.tools.context import ToolContext
-    from effectmq.consumers.tools.results import (
+    from effectmq.consumers.tools.results.special import (
         Attachment,
         FailTurn,
         FinishTurn,
@@ -80,21 +80,21 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Attachment": "consumers.tools.results",
+    "Attachment": "consumers.tools.results.special",
     "Chunk": "protocol.messages.chunk",
     "Client": "wiring",
     "EffectContext": "consumers.handler",
-    "FailTurn": "consumers.tools.results",
-    "FinishTurn": "consumers.tools.results",
+    "FailTurn": "consumers.tools.results.special",
+    "FinishTurn": "consumers.tools.results.special",
     "Handle": "broker.client.handle",
     "Place": "broker.place",
     "ProcessScope": "broker.client.turns.process_scope",
     "RetryPolicy": "consumers.decisions.retry",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",
-    "SwitchAgentFrame": "consumers.tools.results",
+    "SwitchAgentFrame": "consumers.tools.results.special",
     "ToolCall": "broker.client.turns.turn",
     "ToolContext": "consumers.tools.context",
-    "ToolReturn": "consumers.tools.results",
+    "ToolReturn": "consumers.tools.results.special",
     "TransportSettings": "broker.transports.settings",
     "Turn": "broker.client.turns.turn",
     "Worker": "wiring",

@@ -88,6 +88,18 @@ _ROOMS = (
         "broker.transports.rabbitmq.driver",
         "address errors outbox refused",
     ),
+    (
+        "broker.transports.rabbitmq",
+        "broker.transports.rabbitmq.connection",
+        "backoff ending rotation supervisor",
+    ),
+    (
+        "cli",
+        "cli.arguments",
+        "journal_options options parsers setting_options suggestions",
+    ),
+    ("cli", "cli.program", "loading reloading"),
+    ("cli", "cli.submit", "tool_names"),
     ("consumers", "consumers.decisions", "lifecycle=delivery retry retry_after undelivered=deaths"),
     ("consumers", "consumers.fleet", "abilities quarantine witnesses"),
     ("consumers", "consumers.outboxes", "chunks replies roads settlement"),
@@ -99,11 +111,12 @@ _ROOMS = (
     ("consumers", "consumers.pipeline.reading", "bodies ignored unread"),
     ("consumers", "consumers.pipeline.running", "attempt due retry_sleeps"),
     ("consumers", "consumers.runtime", "abandoned health shutdown threads watchdog"),
+    ("consumers", "consumers.tools", "mcp tool_context=context tool_handler=handler"),
+    ("consumers", "consumers.tools.functions", "signatures tool_functions=typed"),
     (
         "consumers",
-        "consumers.tools",
-        "mcp plain_data signatures tool_context=context tool_functions=functions "
-        "tool_handler=handler tool_outputs=outputs tool_results=results",
+        "consumers.tools.results",
+        "plain_data tool_outputs=outputs tool_results=special",
     ),
     ("consumers.code", "consumers.code.data", "images projection values"),
     ("consumers.code", "consumers.code.monty", "rlimits showing"),
@@ -121,11 +134,17 @@ _ROOMS = (
     ),
     ("consumers.mcp.wires", "consumers.tools.mcp.wires", "http pending stdio"),
     (
+        "consumers.tools",
+        "consumers.tools.functions",
+        "callables hints reading_back schemas signatures",
+    ),
+    ("consumers.tools", "consumers.tools.results", "outputs pieces plain_data references"),
+    (
         "protocol",
         "protocol.encoding",
-        "canonical codec differences jsontext limits model opaque problems reading rust_text "
-        "tagging",
+        "canonical codec differences jsontext limits opaque rust_text",
     ),
+    ("protocol", "protocol.encoding.serde", "model problems reading tagging"),
     ("protocol", "protocol.identity", "canonicalize digests invocations validation"),
     (
         "protocol",
@@ -135,6 +154,7 @@ _ROOMS = (
     ),
     ("protocol", "protocol.tool_calls", "model_calls=from_model model_return=to_model"),
     ("protocol", "protocol.wire", "media_types"),
+    ("protocol.encoding", "protocol.encoding.serde", "model problems reading tagging"),
 )
 
 

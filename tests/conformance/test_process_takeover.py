@@ -7,7 +7,7 @@ import asyncio
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.consumers.processes import ProcessRunner, ProcessRunnerSettings, RunningProcess
-from effectmq.consumers.tools.outputs import output_from
+from effectmq.consumers.tools.results.outputs import output_from
 from effectmq.protocol.wire.process_events import ProcessAwaitOutputSuccess
 from effectmq.protocol.wire.processes import ProcessLease
 from effectmq.protocol.wire.tools import PreparedToolCall, ToolCallOutput

@@ -20,7 +20,7 @@ from effectmq.consumers.handler import (
 )
 from effectmq.consumers.pipeline.collector import LIMBO_HANDLER
 from effectmq.consumers.sleep import SleepHandler
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError
 from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.messages.request import Request

@@ -16,7 +16,7 @@ from effectmq.boundary import whole_boundary
 from effectmq.broker.inheritance import Inheritance, carrying_out, detached, inherited
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.processes import ProcessRunnerSettings, RunningProcess
-from effectmq.protocol.encoding.tagging import Ok
+from effectmq.protocol.encoding.serde.tagging import Ok
 from effectmq.protocol.errors import EffectFailedError, ParentExpiredError
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.wire.envelope import (

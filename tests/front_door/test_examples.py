@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.cli.loading import load_worker
+from effectmq.cli.program.loading import load_worker
 from effectmq.protocol.kinds import EFFECT_KINDS
 from tests.front_door.cli.command import effectmq
 

@@ -8,7 +8,7 @@ import pytest
 
 from effectmq import Client, Worker
 from effectmq.broker.store.attachments import open_attachments
-from effectmq.protocol.encoding.tagging import Ok
+from effectmq.protocol.encoding.serde.tagging import Ok
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandLlmCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.llm_request import LlmAttachmentSpec, LlmContentBlockImage

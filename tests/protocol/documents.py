@@ -11,7 +11,7 @@ from typing import Any
 
 from effectmq.protocol import wire
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree
+from effectmq.protocol.encoding.serde.model import from_tree
 
 _DATA = Path(__file__).parent / "data"
 

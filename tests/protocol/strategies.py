@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from effectmq.protocol.encoding.opaque import Json
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.process_events import SystemTime
 from effectmq.protocol.wire.tool_value import RESERVED_KEY, ToolValue

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from effectmq.broker.client.turns.turn import ToolCall
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.identity.invocations import tool_call, turn_effect
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.wire.envelope import (

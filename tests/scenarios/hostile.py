@@ -18,7 +18,7 @@ from dataclasses import replace
 from effectmq import TransportSettings
 from effectmq.broker.transports import open_transport
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, encode_tree
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import BrokerError, PublishError
 from effectmq.protocol.messages import headers
 from effectmq.protocol.messages.message import Message

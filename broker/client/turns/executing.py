@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from effectmq.broker.client.turns.options import Execute, WaitOptions
-from effectmq.protocol.encoding.model import WireModel
+from effectmq.protocol.encoding.serde.model import WireModel
 from effectmq.protocol.errors import WrongOutcomeError
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import wrong_outcome

@@ -32,7 +32,7 @@ from effectmq.broker.store.attachments.settings import DEFAULT_SETTINGS, Attachm
 from effectmq.broker.store.database.belonging import Belonging
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import (
     AttachmentCorruptError,
     AttachmentMissingError,

@@ -16,7 +16,7 @@ from effectmq.broker.store.journal.records import Cancel, Cancelled, Mismatch, R
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.differences import differing_paths, mismatch_sentence
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import (
     DatabaseUnavailableError,
     EffectCancelledError,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.identity.invocations import causal_ref
 from effectmq.protocol.messages.request import Identity, Request
 from effectmq.protocol.wire.invocation import RuntimeInvocation

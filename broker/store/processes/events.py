@@ -5,7 +5,7 @@ from __future__ import annotations
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.processes.records import Locked, lock, read, save
 from effectmq.broker.store.processes.tables import MAX_BIGINT, key, stored, tree
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree
 from effectmq.protocol.processes.appending import Append, Recorded, Replayed, plan_append
 from effectmq.protocol.wire.process_events import ProcessEvent, ProcessEventAppendRequest
 

@@ -8,7 +8,7 @@ from effectmq.broker.store.database.port import Transaction, Value
 from effectmq.broker.store.database.rows import number
 from effectmq.broker.store.processes.records import COLUMNS, lock, read, record_from
 from effectmq.broker.store.processes.tables import key, stored, text, tree
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree
 from effectmq.protocol.errors import ProcessRegistryError
 from effectmq.protocol.identity.digests import process_scope_id
 from effectmq.protocol.wire.process_registration import ProcessScope

@@ -10,8 +10,8 @@ from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import number
 from effectmq.broker.store.processes.tables import key, stored, text, tree
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.encoding.narrowing import members_of
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.identity.digests import registration_hash
 from effectmq.protocol.messages.headers import TRACEPARENT, TRACESTATE
 from effectmq.protocol.processes.appending import is_terminal

@@ -17,7 +17,7 @@ from effectmq.broker.store.database.rows import number, text
 from effectmq.broker.store.database.schema import Schema
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.identity.digests import wake_source_key
 from effectmq.protocol.processes.wakes import wake_turn_cause

@@ -21,13 +21,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
 from effectmq.broker.transports.port import Delivery
-from effectmq.broker.transports.rabbitmq.backoff import ReconnectWaits
+from effectmq.broker.transports.rabbitmq.connection.backoff import ReconnectWaits
+from effectmq.broker.transports.rabbitmq.connection.ending import end
+from effectmq.broker.transports.rabbitmq.connection.supervisor import Supervisor
 from effectmq.broker.transports.rabbitmq.driver import Channel
 from effectmq.broker.transports.rabbitmq.driver.errors import SilentError
-from effectmq.broker.transports.rabbitmq.ending import end
 from effectmq.broker.transports.rabbitmq.own import OwnQueue
 from effectmq.broker.transports.rabbitmq.sole import SoleUse
-from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.protocol.errors import (
     BrokerError,
     BrokerUnreachableError,

@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from effectmq.broker.transports.port import QueueStats
+from effectmq.broker.transports.rabbitmq.connection.ending import end
 from effectmq.broker.transports.rabbitmq.driver import Channel, Link
-from effectmq.broker.transports.rabbitmq.ending import end
 from effectmq.protocol.errors import (
     AccessRefusedError,
     BrokerError,

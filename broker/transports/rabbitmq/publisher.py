@@ -25,9 +25,9 @@ from typing import Any
 from effectmq.broker.crashpoints import armed, reached_when_written
 from effectmq.broker.deadlines import Deadlines
 from effectmq.broker.sparingly import Sparingly
+from effectmq.broker.transports.rabbitmq.connection.supervisor import Supervisor
 from effectmq.broker.transports.rabbitmq.driver import Channel, Fate, Link, Publish
 from effectmq.broker.transports.rabbitmq.driver.waiting import seen
-from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     AccessRefusedError,

@@ -21,8 +21,8 @@ import time
 from collections.abc import Callable
 from enum import Enum, auto
 
+from effectmq.broker.transports.rabbitmq.connection.ending import end
 from effectmq.broker.transports.rabbitmq.driver import Link
-from effectmq.broker.transports.rabbitmq.ending import end
 from effectmq.protocol.errors import AccessRefusedError, BrokerError, ReplyQueueInUseError
 
 __all__ = ["SoleUse"]

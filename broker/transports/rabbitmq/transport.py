@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from effectmq.broker.transports.addresses import split_addresses
 from effectmq.broker.transports.limits import check_message, check_routing_key
 from effectmq.broker.transports.port import QueueStats
+from effectmq.broker.transports.rabbitmq.connection.rotation import Rotation
+from effectmq.broker.transports.rabbitmq.connection.supervisor import Supervisor
 from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
 from effectmq.broker.transports.rabbitmq.declaring import declare, missing_queues, restore
 from effectmq.broker.transports.rabbitmq.driver import Link
@@ -26,8 +28,6 @@ from effectmq.broker.transports.rabbitmq.driver.waiting import seen
 from effectmq.broker.transports.rabbitmq.looking import Looker
 from effectmq.broker.transports.rabbitmq.own import OwnQueue
 from effectmq.broker.transports.rabbitmq.publisher import Publisher
-from effectmq.broker.transports.rabbitmq.rotation import Rotation
-from effectmq.broker.transports.rabbitmq.supervisor import Supervisor
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     BrokerError,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from effectmq.broker.store.journal.records import Granted, Record, Recorded, WhenDoubtful
 from effectmq.consumers.pipeline.leases import JournalRefusalError, Leases
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import InvalidEnvelopeError, PayloadTooLargeError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe

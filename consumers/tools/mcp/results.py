@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from effectmq.consumers.tools.mcp.repeats import own_texts
-from effectmq.consumers.tools.results import Attachment
+from effectmq.consumers.tools.results.special import Attachment
 from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of
 from effectmq.protocol.errors import AttachmentReferenceError, ToolCallError
 from effectmq.protocol.text import printable

@@ -1,9 +1,8 @@
 """
 The command line: ``effectmq COMMAND …``.
 
-Each command is a module of this package with two functions: ``configure`` adds its parser, ``run``
-carries it out and returns the exit code. Only the module of the command that was asked for is
-imported.
+Each command is a module with two functions: ``configure`` adds its parser, ``run`` carries it out
+and returns the exit code. Only the module of the command that was asked for is imported.
 
 =====  =============================================================================
 code   meaning
@@ -32,7 +31,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
 
-from effectmq.cli.parsers import Parser
+from effectmq.cli.arguments.parsers import Parser
 from effectmq.cli.terminal.colours import add_colour_option
 from effectmq.cli.terminal.logs import add_logging_options, logging_to_stderr
 from effectmq.cli.terminal.output import complain, flush, make_streams_safe, version
@@ -89,6 +88,7 @@ _MODULES = {
     "effects": "effects.command",
     "journal": "journal.command",
     "queues": "topology.queues",
+    "submit": "submit.command",
     "topology": "topology.command",
 }
 

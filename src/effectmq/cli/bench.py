@@ -17,14 +17,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from effectmq.broker.client.turns.turn import ToolCall, Turn
-from effectmq.cli.options import (
+from effectmq.cli.arguments.options import (
     Commands,
     add_broker_options,
     add_json_option,
     add_quiet_option,
     positive,
 )
-from effectmq.cli.setting_options import place_of
+from effectmq.cli.arguments.setting_options import place_of
 from effectmq.cli.terminal.output import write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.times import seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import BinaryIO, Literal
 
-from effectmq.cli.options import Commands, add_command
+from effectmq.cli.arguments.options import Commands, add_command
 from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, Source, batches, opened
 from effectmq.cli.terminal.output import json_line, stdout_bytes
 from effectmq.protocol.identity.canonicalize import canonicalize_line

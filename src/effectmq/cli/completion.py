@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from effectmq.cli.options import Commands, add_command
-from effectmq.cli.parsers import Parser
+from effectmq.cli.arguments.options import Commands, add_command
+from effectmq.cli.arguments.parsers import Parser
 from effectmq.cli.terminal.output import write_text
 
 __all__ = ["Place", "configure", "run", "scripts"]

@@ -13,19 +13,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, TypeAlias
 
 from effectmq.broker.place import Place, first_said, unfolded
-from effectmq.cli.loading import load_worker
-from effectmq.cli.options import Commands, add_command, add_quiet_option, is_memory, positive
-from effectmq.cli.setting_options import add_setting_options, place_of, said_of
+from effectmq.cli.arguments.options import (
+    Commands,
+    add_command,
+    add_quiet_option,
+    is_memory,
+    positive,
+)
+from effectmq.cli.arguments.setting_options import add_setting_options, place_of, said_of
+from effectmq.cli.program.loading import load_worker
 from effectmq.cli.terminal.documents import count_documents, documents, hint
 from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, lines, opened
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.times import seconds
 from effectmq.consumers.decisions.retry import NO_RETRY
-from effectmq.consumers.tools.outputs import completed, failure
+from effectmq.consumers.tools.results.outputs import completed, failure
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree
+from effectmq.protocol.encoding.serde.model import from_tree
 from effectmq.protocol.errors import (
     ConfigurationError,
     EffectmqError,

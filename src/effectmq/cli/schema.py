@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from effectmq.cli.options import Commands, add_command
+from effectmq.cli.arguments.options import Commands, add_command
 from effectmq.cli.terminal.output import stdout_bytes
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import describe

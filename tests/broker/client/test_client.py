@@ -14,7 +14,7 @@ import pytest
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import (
     BrokerBlockedError,
     ConfigurationError,

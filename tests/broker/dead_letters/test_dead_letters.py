@@ -28,7 +28,7 @@ from effectmq.broker.transports.memory.consumers import MemoryConsumer
 from effectmq.broker.transports.port import Delivery, QueueStats
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.encoding.codec import Limits
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import (
     BrokerError,
     ConfigurationError,

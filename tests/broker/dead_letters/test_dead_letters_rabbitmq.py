@@ -19,7 +19,7 @@ from effectmq.broker.transports import open_transport
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import read_request
 from tests.broker.dead_letters.stage import DeadStage, dead_stage
-from tests.broker.transports.header_bomb import publish_bomb
+from tests.broker.transports.rabbitmq.header_bomb import publish_bomb
 from tests.brokers.provide import Broker
 from tests.conformance.taking import until_ready
 

@@ -13,7 +13,7 @@ from effectmq.broker.dead_letters.content import MASK, dead_record, read_content
 from effectmq.broker.dead_letters.edit import edit_letter
 from effectmq.protocol.encoding.canonical import sha256_hex
 from effectmq.protocol.encoding.codec import JSON, encode_tree
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.messages.dead_letter import DeadLetter, dead_message, read_dead_letter
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import OUTCOME_TYPE

@@ -14,7 +14,7 @@ from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.protocol.encoding.canonical import sha256_hex
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import body_reference
 from effectmq.protocol.messages.dead_letter import dead_message

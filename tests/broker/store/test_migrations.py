@@ -20,7 +20,7 @@ from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
 from effectmq.broker.store.processes.tables import key, stored
 from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA, SessionInbox
 from effectmq.consumers.code.state.database_sessions import CODE_SCHEMA, DatabaseSessions
-from effectmq.protocol.encoding.model import canonical_bytes
+from effectmq.protocol.encoding.serde.model import canonical_bytes
 from effectmq.protocol.errors import SchemaVersionError
 from effectmq.protocol.identity.digests import registration_hash
 from effectmq.protocol.wire.execution import CheckpointDelivery

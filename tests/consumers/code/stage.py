@@ -10,7 +10,7 @@ from effectmq.broker.client.client import EffectClient
 from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.engine import Later
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.model import Err, Ok, to_tree
+from effectmq.protocol.encoding.serde.model import Err, Ok, to_tree
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.execution import ExecResponse
@@ -94,7 +94,7 @@ class Recorder:
         return self._recorded[replay.key]
 
     def _outcome(self, envelope: RuntimeEffectEnvelope) -> RuntimeEffectOutcome:
-        from effectmq.consumers.tools.outputs import completed, output_from
+        from effectmq.consumers.tools.results.outputs import completed, output_from
 
         command = envelope.command
         if not isinstance(command, RuntimeEffectCommandToolCall):

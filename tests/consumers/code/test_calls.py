@@ -11,7 +11,7 @@ from effectmq.consumers.code.data.values import CodeError
 from effectmq.consumers.code.engine import BlockStoppedError
 from effectmq.consumers.code.functions import Function
 from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.tools.outputs import failure
+from effectmq.consumers.tools.results.outputs import failure
 from effectmq.protocol.errors import (
     EffectFailedError,
     EffectMismatchError,

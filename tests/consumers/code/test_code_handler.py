@@ -18,11 +18,11 @@ from effectmq.consumers.code.functions import signatures
 from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.handler import EffectContext, NotHere
-from effectmq.consumers.tools.functions import tool_from
-from effectmq.consumers.tools.outputs import failure, output_from
+from effectmq.consumers.tools.functions.typed import tool_from
 from effectmq.consumers.tools.registry import Tool
+from effectmq.consumers.tools.results.outputs import failure, output_from
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import (
     ConfigurationError,
     EffectTimeoutError,

@@ -16,7 +16,7 @@ from effectmq.consumers.code.handler import CodeHandler
 from effectmq.consumers.code.monty.engine import MontyEngine
 from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.handler import EffectContext
-from effectmq.consumers.tools.outputs import failure, output_from
+from effectmq.consumers.tools.results.outputs import failure, output_from
 from effectmq.protocol.errors import EffectTimeoutError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from effectmq.consumers.code.data.projection import projected
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 
 
 def test_a_short_text_is_kept_whole() -> None:

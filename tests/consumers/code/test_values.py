@@ -9,8 +9,8 @@ import pytest
 from effectmq.consumers.code.data.values import CodeError, UnsendableError, answer_of, to_json
 from effectmq.consumers.code.functions import Function, functions_of, signatures, usable
 from effectmq.consumers.handler import EffectContext
-from effectmq.consumers.tools.functions import tool_from
-from effectmq.consumers.tools.outputs import failure, output_from
+from effectmq.consumers.tools.functions.typed import tool_from
+from effectmq.consumers.tools.results.outputs import failure, output_from
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
 from effectmq.protocol.wire.tools import (

@@ -13,7 +13,7 @@ from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Begin, Claim, Granted, effect_of
 from effectmq.consumers.fleet import witnesses
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.topology import work_topology

@@ -19,7 +19,7 @@ from effectmq.consumers.llm import (
     llm_handlers,
     read_models,
 )
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandLlmCall
 from effectmq.protocol.wire.llm_response import (

@@ -23,7 +23,7 @@ from effectmq.consumers.llm import (
     read_models,
 )
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.errors import EffectmqError, RejectEffectError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import (

@@ -17,7 +17,7 @@ from effectmq.consumers.llm import llm_handlers
 from effectmq.consumers.llm.port import CallFailure, ModelCallError, ModelProvider
 from effectmq.consumers.llm.providers import open_provider
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandDirect, RuntimeEffectCommandLlmCall
 from effectmq.protocol.wire.llm_request import (
     GenerationOptions,

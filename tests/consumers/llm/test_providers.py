@@ -13,7 +13,7 @@ import pytest
 
 from effectmq.consumers.llm.port import ModelCallError, ModelProvider
 from effectmq.consumers.llm.providers import open_provider
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.wire.llm_request import (
     GenerationOptions,
     LlmContentBlock,

@@ -18,7 +18,7 @@ from pydantic_ai.usage import RequestUsage
 from effectmq.consumers.llm.hosted.conversation import messages_from
 from effectmq.consumers.llm.hosted.responses import response_from
 from effectmq.consumers.llm.hosted.targets import Target
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.wire.llm_request import (
     LlmContentBlock,
     LlmMessage,

@@ -14,7 +14,7 @@ from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.outboxes import replies
 from effectmq.consumers.outboxes.replies import ReplyOutbox
 from effectmq.protocol.encoding.codec import JSON, MSGPACK
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.messages.reply import OUTCOME_TYPE, Reply, encode_reply, read_replies
 from effectmq.protocol.topology import Queue, Topology, work_topology
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode, RuntimeEffectOutcomeSleep

@@ -17,7 +17,7 @@ from effectmq.consumers.outboxes import settlement
 from effectmq.consumers.outboxes.replies import ReplyOutbox
 from effectmq.consumers.pipeline.job import Stage as JobStage
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError, TransportClosedError
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Exchange, Queue, Topology

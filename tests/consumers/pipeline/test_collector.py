@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.request import Request

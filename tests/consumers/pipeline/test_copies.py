@@ -14,7 +14,7 @@ from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.consumers.pipeline.reading.bodies import Postpone, read_stored
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.limits import Limits
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import AttachmentStoreError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import BodyReference, with_body, with_reference

@@ -13,7 +13,7 @@ from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, HandlerTimeoutError
 from effectmq.consumers.outboxes.settlement import Settlement
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Request

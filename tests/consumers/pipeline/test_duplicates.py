@@ -13,7 +13,7 @@ from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.fleet import witnesses
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import (

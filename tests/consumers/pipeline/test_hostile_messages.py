@@ -10,8 +10,8 @@ import pytest
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, encode_tree
-from effectmq.protocol.encoding.model import stable_hash, to_tree
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.model import stable_hash, to_tree
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.dead_letter import read_dead_letter

@@ -12,8 +12,8 @@ from tenacity import stop_after_attempt, wait_fixed
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.handler import EffectContext
-from effectmq.protocol.encoding.model import to_tree
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.model import to_tree
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError, RejectEffectError, RetryEffectError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode

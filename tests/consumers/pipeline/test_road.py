@@ -24,7 +24,7 @@ from effectmq.consumers.pipeline.job import Stage as At
 from effectmq.consumers.pipeline.journal_leases import JournalLeases
 from effectmq.consumers.service import Service
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError, RetryEffectError, TransportClosedError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.message import Message

@@ -33,7 +33,7 @@ from effectmq.broker.store.journal.records import (
 from effectmq.consumers.decisions.retry import NO_RETRY
 from effectmq.consumers.pipeline import journal_leases as leases
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseUnavailableError,

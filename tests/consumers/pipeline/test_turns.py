@@ -20,7 +20,7 @@ import pytest
 from effectmq.broker.client.handle import Handle
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import AT_ONCE, PATIENCE_S, Stage, code, nap

@@ -17,7 +17,7 @@ import pytest
 from effectmq.broker.store.database import sqlite
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.consumers.pipeline import journal_leases as recording
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import PATIENCE_S, Stage, code, logged

@@ -20,7 +20,7 @@ from effectmq.consumers.processes import (
     RunningProcess,
     runner,
 )
-from effectmq.consumers.tools.outputs import failure, output_from
+from effectmq.consumers.tools.results.outputs import failure, output_from
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseUnavailableError,

@@ -10,7 +10,7 @@ import threading
 from effectmq.broker.client.client import EffectClient
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import ONCE, TOPOLOGY, code
 from tests.waiting import eventually

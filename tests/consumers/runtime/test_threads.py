@@ -21,7 +21,7 @@ from effectmq.consumers.runtime.threads import Seat, Threads, in_thread, take_se
 from effectmq.consumers.sessions import CheckpointHandler
 from effectmq.consumers.tools.context import ToolContext
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.errors import EffectCancelledError, EffectFailedError
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandCheckpoint
 from effectmq.protocol.wire.outcome import (

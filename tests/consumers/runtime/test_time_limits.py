@@ -12,7 +12,7 @@ from tenacity import stop_after_attempt, wait_fixed, wait_none
 from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import (

@@ -10,7 +10,7 @@ import pytest
 from effectmq.broker.store.sessions import SessionInbox
 from effectmq.consumers.sessions import CheckpointAbortError, CheckpointContext, CheckpointHandler
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableError
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandCheckpoint, RuntimeEffectEnvelope
 from effectmq.protocol.wire.execution import CheckpointDelivery

@@ -7,7 +7,7 @@ import pytest
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.sessions import PromptProvider, SurfaceHandler
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err, Ok
+from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandSyncExecutionSurface,
     RuntimeEffectEnvelope,

@@ -14,12 +14,12 @@ import pytest
 
 from effectmq.broker.client.client import EffectClient
 from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
-from effectmq.consumers.tools.functions import tool_from
+from effectmq.consumers.tools.functions.typed import tool_from
 from effectmq.consumers.tools.handler import ToolHandler
-from effectmq.consumers.tools.outputs import completed, output_from, without_result
 from effectmq.consumers.tools.registry import Tool
+from effectmq.consumers.tools.results.outputs import completed, output_from, without_result
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError, ToolCallError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall

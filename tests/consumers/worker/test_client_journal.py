@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseUnavailableError,

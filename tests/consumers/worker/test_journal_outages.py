@@ -16,7 +16,7 @@ import pytest
 
 from effectmq.broker.client.handle import Handle
 from effectmq.consumers.pipeline import journal_leases as recording
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import Stage, code, gathered, logged
 from tests.databases.cluster import Cluster

@@ -19,7 +19,7 @@ from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
 from effectmq.broker.transports import open_transport
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import (
     AccessRefusedError,
     EffectCancelledError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from effectmq.consumers.settings import WorkerSettings
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import NAMES, Stage, code, gathered, tool
 from tests.waiting import eventually

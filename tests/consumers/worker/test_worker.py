@@ -15,7 +15,7 @@ import pytest
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker, WorkerStuckError
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import (
     ConfigurationError,
     EffectFailedError,

@@ -9,7 +9,7 @@ import pytest
 from effectmq.broker.store.attachments import AttachmentSettings, AttachmentStore
 from effectmq.broker.store.attachments.directory import DirectoryObjects
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError, RejectEffectError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.dead_letter import revived_message

@@ -15,8 +15,8 @@ from effectmq.broker.store.journal.records import Claim, Granted, Record, effect
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.codec import JSON, encode_tree
-from effectmq.protocol.encoding.model import to_tree
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.model import to_tree
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import (
     ConfigurationError,
     EffectCancelledError,

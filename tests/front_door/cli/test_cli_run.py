@@ -14,7 +14,7 @@ from effectmq.cli.run import _Runner
 from effectmq.cli.terminal.lines import Line
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.model import from_tree, stable_hash
+from effectmq.protocol.encoding.serde.model import from_tree, stable_hash
 from effectmq.protocol.topology import TopologySettings
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from tests.front_door.cli.command import Result, effectmq, envelope_line, feed_stdin, tool_line

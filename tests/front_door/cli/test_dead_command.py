@@ -33,7 +33,7 @@ from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import read_request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
 from tests.broker.dead_letters.stage import DeadStage, dead_stage
-from tests.broker.transports.header_bomb import publish_bomb
+from tests.broker.transports.rabbitmq.header_bomb import publish_bomb
 from tests.brokers.provide import Broker
 from tests.front_door.cli.command import Result, effectmq, feed_stdin
 from tests.waiting import eventually

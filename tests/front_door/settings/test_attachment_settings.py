@@ -9,7 +9,7 @@ import pytest
 
 from effectmq import Client
 from effectmq.broker.store.attachments import open_attachments
-from effectmq.cli.options import bodies_of
+from effectmq.cli.arguments.options import bodies_of
 from effectmq.protocol.errors import ConfigurationError
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import effectmq.cli.run
-import effectmq.cli.submit
+import effectmq.cli.submit.command
 import effectmq.cli.worker
 from effectmq import Client, TransportSettings, Worker, WorkerSettings
 from effectmq.broker.client.client import ClientArguments
-from effectmq.cli.setting_options import words_of
+from effectmq.cli.arguments.setting_options import words_of
 from effectmq.consumers.arguments import WorkerArguments
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import TopologySettings
@@ -121,7 +121,7 @@ def test_constructors_take_what_is_in_it(
     ("command", "settings"),
     [
         (effectmq.cli.worker, WORKERS),
-        (effectmq.cli.submit, CLIENTS),
+        (effectmq.cli.submit.command, CLIENTS),
         (effectmq.cli.run, CLIENTS),
     ],
     ids=["worker", "submit", "run"],

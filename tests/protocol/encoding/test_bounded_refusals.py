@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits, encode_tree
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import FROM_WIRE
-from effectmq.protocol.encoding.reading import reader
+from effectmq.protocol.encoding.serde.model import FROM_WIRE
+from effectmq.protocol.encoding.serde.reading import reader
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.identity.canonicalize import CANONICALIZE_LIMITS, canonicalize_line
 from effectmq.protocol.messages.message import Message

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given
 
-from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.encoding.opaque import Repeated, canonical_value, path_text
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.tools import PreparedToolCall
 from tests.protocol.strategies import json_values

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from effectmq.protocol.encoding.model import stable_hash, to_tree
+from effectmq.protocol.encoding.serde.model import stable_hash, to_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.identity.digests import (
     attachment_content_id,

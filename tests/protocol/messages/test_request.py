@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits, encode_tree
-from effectmq.protocol.encoding.model import stable_hash, to_tree
+from effectmq.protocol.encoding.serde.model import stable_hash, to_tree
 from effectmq.protocol.errors import (
     HashMismatchError,
     InvalidEnvelopeError,

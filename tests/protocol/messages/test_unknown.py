@@ -11,7 +11,7 @@ import pytest
 from effectmq.protocol.encoding.canonical import digest
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, encode_tree
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import HashMismatchError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.message import Message

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.encoding.opaque import JsonValue
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.errors import ProcessRegistryError
 from effectmq.protocol.identity.digests import event_payload_hash, registration_hash
 from effectmq.protocol.processes.appending import Append, Recorded, Replayed, plan_append

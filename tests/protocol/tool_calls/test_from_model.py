@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.errors import ConfigurationError, MalformedError, PayloadTooLargeError
 from effectmq.protocol.tool_calls.from_model import arguments_from_model, calls_from_model, too_much
 from effectmq.protocol.wire.llm_request import LlmContentBlockToolCall, LlmToolSpec

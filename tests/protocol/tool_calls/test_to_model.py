@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.protocol.encoding.model import to_tree
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.tool_calls.to_model import model_tool_return
 from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
 from effectmq.protocol.wire.tool_value import RESERVED_KEY

@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from effectmq.broker.store.attachments import AttachmentStore, open_attachments
-from effectmq.protocol.encoding.model import canonical_bytes, stable_hash
+from effectmq.protocol.encoding.serde.model import canonical_bytes, stable_hash
 from effectmq.protocol.errors import AttachmentReferenceError
 from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
 from effectmq.protocol.wire.live_attachments import LiveAttachment

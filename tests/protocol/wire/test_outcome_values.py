@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.protocol.encoding.model import Ok, canonical_bytes
+from effectmq.protocol.encoding.serde.model import Ok, canonical_bytes
 from effectmq.protocol.errors import EffectFailedError, OutcomeFailedError
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.outcome import OUTCOME_CLASSES, RuntimeEffectOutcomeExecCode

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.attachments import AttachmentRef, MediaTypeImage
 from effectmq.protocol.wire.tool_value import ToolValue, decode_tool_value, encode_tool_value

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import MalformedError
 from tests.protocol.documents import wire_types
 

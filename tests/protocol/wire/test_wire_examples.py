@@ -8,7 +8,7 @@ import pytest
 
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from tests.protocol.documents import examples, wire_types
 
 #: Re-encodes without its explicit null, as it does on the other side.

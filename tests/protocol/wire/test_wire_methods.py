@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.protocol.encoding.model import Err, Ok, stable_hash
+from effectmq.protocol.encoding.serde.model import Err, Ok, stable_hash
 from effectmq.protocol.errors import InvalidEnvelopeError, MalformedError
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.kinds import EFFECT_KINDS

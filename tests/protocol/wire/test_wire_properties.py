@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 from effectmq.protocol.wire.process_registration import ProcessInputSessionTurn

@@ -21,8 +21,8 @@ from effectmq.broker.store.journal.archive.summaries import (
 )
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import to_tree
 from effectmq.protocol.encoding.narrowing import is_object
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.invocation import CausalRefEffect, CausalRefToolCall
 

@@ -13,7 +13,7 @@ from effectmq.broker.store.journal.archive.summaries import EffectDetail
 from effectmq.broker.store.journal.records import STATUSES
 from effectmq.protocol.encoding.canonical import sha256_hex
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope

@@ -7,7 +7,7 @@ import math
 import re
 
 from effectmq.broker.dead_letters.dead_letters import DeadFilter
-from effectmq.cli.options import positive
+from effectmq.cli.arguments.options import positive
 from effectmq.cli.terminal.times import moment
 from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.protocol.errors import ConfigurationError

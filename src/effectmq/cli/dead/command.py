@@ -19,12 +19,12 @@ from effectmq.broker.dead_letters.dead_letters import (
 )
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
+from effectmq.cli.arguments.options import Commands, add_command, bodies_of, is_memory
+from effectmq.cli.arguments.setting_options import place_of
 from effectmq.cli.dead.choice import chosen_by
 from effectmq.cli.dead.options import DESCRIPTION, add_actions
 from effectmq.cli.dead.view import letter_table, letter_text, report_lines, tally_line
 from effectmq.cli.dead.waiting import replay_and_wait
-from effectmq.cli.options import Commands, add_command, bodies_of, is_memory
-from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
 from effectmq.cli.terminal.progress import Progress

@@ -6,12 +6,12 @@ import argparse
 from functools import partial
 
 from effectmq.broker.dead_letters.dead_letters import DEFAULT_RATE
-from effectmq.cli.dead.choice import add_choice_options, add_ids, rate
-from effectmq.cli.options import (
+from effectmq.cli.arguments.options import (
     add_action,
     add_broker_options,
     add_full_option,
 )
+from effectmq.cli.dead.choice import add_choice_options, add_ids, rate
 from effectmq.cli.terminal.times import seconds
 
 __all__ = ["DESCRIPTION", "add_actions"]

@@ -24,20 +24,20 @@ from effectmq.broker.dead_letters.content import read_content
 from effectmq.broker.dead_letters.dead_letters import DeadLetters
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
+from effectmq.cli.arguments.options import Commands, add_command, add_full_option
 from effectmq.cli.dead.choice import REASONS
 from effectmq.cli.dead.view import letter_table, tally_line
 from effectmq.cli.demo.stage import Stage
 from effectmq.cli.demo.worker import RETRY_WAIT_MS, Attempt, demo_worker
-from effectmq.cli.options import Commands, add_command, add_full_option
 from effectmq.cli.terminal.colours import wants_colours
 from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.terminal.texts import pretty
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import from_tree
 from effectmq.protocol.encoding.narrowing import members_of
-from effectmq.protocol.encoding.tagging import Ok
+from effectmq.protocol.encoding.serde.model import from_tree
+from effectmq.protocol.encoding.serde.tagging import Ok
 from effectmq.protocol.errors import EffectmqError
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.messages.reply import Reply

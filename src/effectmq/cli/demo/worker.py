@@ -15,7 +15,7 @@ from difflib import get_close_matches
 
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.encoding.tagging import Ok
+from effectmq.protocol.encoding.serde.tagging import Ok
 from effectmq.protocol.errors import RejectEffectError, ToolCallError
 from effectmq.protocol.topology import TopologySettings
 from effectmq.protocol.wire.envelope import (

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from effectmq.broker.transports.addresses import split_addresses
 from effectmq.broker.transports.port import Transport
-from effectmq.cli.options import is_memory
+from effectmq.cli.arguments.options import is_memory
 from effectmq.cli.topology.bindings import try_binding
 from effectmq.cli.topology.inventory import Seen, full_topology, inventory
 from effectmq.protocol.errors import (

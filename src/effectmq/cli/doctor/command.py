@@ -10,12 +10,7 @@ from dataclasses import replace
 
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.transports import open_transport
-from effectmq.cli.doctor.checks import Checkup, Finding
-from effectmq.cli.doctor.nodes import node_findings
-from effectmq.cli.doctor.permitted import permission_findings
-from effectmq.cli.doctor.stores import check_attachments, check_journal
-from effectmq.cli.loading import load_worker
-from effectmq.cli.options import (
+from effectmq.cli.arguments.options import (
     Commands,
     add_command,
     add_json_option,
@@ -23,7 +18,12 @@ from effectmq.cli.options import (
     is_memory,
     route,
 )
-from effectmq.cli.setting_options import add_setting_options, place_of, said_of
+from effectmq.cli.arguments.setting_options import add_setting_options, place_of, said_of
+from effectmq.cli.doctor.checks import Checkup, Finding
+from effectmq.cli.doctor.nodes import node_findings
+from effectmq.cli.doctor.permitted import permission_findings
+from effectmq.cli.doctor.stores import check_attachments, check_journal
+from effectmq.cli.program.loading import load_worker
 from effectmq.cli.terminal.colours import Colour, painted, wants_colours
 from effectmq.cli.terminal.output import flush, write_json, write_text
 from effectmq.cli.terminal.times import seconds

@@ -23,6 +23,9 @@ from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.recall import cancel_error
 from effectmq.broker.store.journal.records import Cancel, Cancelled, Effect, Recorded
 from effectmq.broker.transports import open_transport
+from effectmq.cli.arguments.journal_options import journal_of, namespace_of
+from effectmq.cli.arguments.options import Commands, add_command, is_memory
+from effectmq.cli.arguments.setting_options import place_of
 from effectmq.cli.effects.options import DESCRIPTION, add_actions, filter_of
 from effectmq.cli.effects.view import (
     detail_facts,
@@ -35,16 +38,13 @@ from effectmq.cli.effects.view import (
     news_line,
     payload,
 )
-from effectmq.cli.journal_options import journal_of, namespace_of
-from effectmq.cli.options import Commands, add_command, is_memory
-from effectmq.cli.setting_options import place_of
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import flush, note, write_json, write_text
 from effectmq.cli.terminal.tables import room_of
 from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.encoding.differences import Difference, differences
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseUnavailableError,

@@ -7,8 +7,8 @@ from functools import partial
 
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.broker.store.journal.records import STATUSES
-from effectmq.cli.journal_options import add_journal_options
-from effectmq.cli.options import add_action, add_full_option, positive
+from effectmq.cli.arguments.journal_options import add_journal_options
+from effectmq.cli.arguments.options import add_action, add_full_option, positive
 from effectmq.cli.terminal.times import moment
 from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.protocol.errors import ConfigurationError

@@ -12,9 +12,9 @@ from effectmq.broker.store.journal.archive.statistics import JournalStats
 from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
 from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
 from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA
+from effectmq.cli.arguments.journal_options import add_journal_options, journal_of, namespace_of
+from effectmq.cli.arguments.options import Commands, add_action, add_command
 from effectmq.cli.effects.view import effect_facts
-from effectmq.cli.journal_options import add_journal_options, journal_of, namespace_of
-from effectmq.cli.options import Commands, add_action, add_command
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import pairs, table

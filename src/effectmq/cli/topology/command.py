@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
-from effectmq.cli.options import (
+from effectmq.cli.arguments.options import (
     Commands,
     add_command,
     add_full_option,
@@ -16,7 +16,7 @@ from effectmq.cli.options import (
     add_quiet_option,
     route,
 )
-from effectmq.cli.setting_options import add_setting_options, place_of
+from effectmq.cli.arguments.setting_options import add_setting_options, place_of
 from effectmq.cli.terminal.colours import Colour
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.progress import Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from effectmq.broker.transports import open_transport
-from effectmq.cli.options import (
+from effectmq.cli.arguments.options import (
     Commands,
     add_broker_options,
     add_command,
@@ -14,7 +14,7 @@ from effectmq.cli.options import (
     add_quiet_option,
     route,
 )
-from effectmq.cli.setting_options import place_of
+from effectmq.cli.arguments.setting_options import place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.topology.inventory import Seen, all_routes, inventory

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from effectmq.broker.client.asking.timeouts import FOREVER_S, checked_timeout
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import work_topology
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode

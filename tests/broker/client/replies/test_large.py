@@ -20,7 +20,7 @@ from effectmq.consumers.outboxes.replies import ReplyOutbox
 from effectmq.consumers.pipeline.reading.bodies import read_stored
 from effectmq.protocol.encoding.codec import MSGPACK
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
-from effectmq.protocol.encoding.tagging import Err
+from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import (
     AttachmentStoreError,
     ConfigurationError,

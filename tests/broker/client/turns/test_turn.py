@@ -9,7 +9,7 @@ import pytest
 
 from effectmq.broker.client.turns.process_scope import ProcessScope
 from effectmq.broker.client.turns.turn import ToolCall, Turn
-from effectmq.protocol.encoding.model import stable_hash
+from effectmq.protocol.encoding.serde.model import stable_hash
 from effectmq.protocol.errors import ConfigurationError, MalformedError, WrongOutcomeError
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.messages.chunk import Chunk

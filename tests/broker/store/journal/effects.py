@@ -8,7 +8,7 @@ from typing import Any
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Claim, Effect, Granted, Record, effect_of
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.identity.invocations import tool_call, turn_effect
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope

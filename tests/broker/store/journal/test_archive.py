@@ -34,7 +34,7 @@ from effectmq.broker.store.journal.records import (
     reference_of,
 )
 from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.model import from_tree
+from effectmq.protocol.encoding.serde.model import from_tree
 from effectmq.protocol.errors import ConfigurationError, SchemaVersionError
 from effectmq.protocol.identity.invocations import child_effect, turn_effect
 from effectmq.protocol.messages.request import Identity

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from effectmq.consumers.tools.mcp.results import value_of
-from effectmq.consumers.tools.results import Attachment
+from effectmq.consumers.tools.results.special import Attachment
 from effectmq.protocol.errors import ToolCallError
 
 TEXT = {"type": "text", "text": "a"}

@@ -1,0 +1,207 @@
+"""
+Typed Python functions as tools.
+
+The signature is the contract: its type hints become the input schema, and the arguments of a call
+are validated by pydantic before the function sees them. Nothing here raises for a bad call; a tool
+failure is an outcome, and the model that asked gets to read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.consumers.handler import (
+    EffectContext,
+    HandlerFunction,
+    call,
+    check_on_uncertain,
+    check_time_limit,
+    is_async,
+)
+from effectmq.consumers.tools.functions.callables import called, documentation
+from effectmq.consumers.tools.functions.hints import result_hint
+from effectmq.consumers.tools.functions.schemas import Quiet
+from effectmq.consumers.tools.functions.signatures import (
+    Signature,
+    is_data_class,
+    schema_of_class,
+    signature_of,
+    validated,
+)
+from effectmq.consumers.tools.registry import Tool, ToolBody, check_choices, is_tool_name
+from effectmq.consumers.tools.results.pieces import gathered
+from effectmq.consumers.tools.results.special import (
+    Attachment,
+    FailTurn,
+    FinishTurn,
+    SwitchAgentFrame,
+    ToolReturn,
+)
+from effectmq.protocol.encoding.opaque import canonical_value
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.text import describe, printable
+from effectmq.protocol.wire.attachments import AttachmentRef
+from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
+from effectmq.protocol.wire.tools import ToolCallOutput
+
+__all__ = ["TypedFunction", "is_special", "tool_from"]
+
+_SPECIAL = (
+    Attachment,
+    AttachmentRef,
+    FailTurn,
+    FinishTurn,
+    SwitchAgentFrame,
+    ToolCallOutput,
+    ToolReturn,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TypedFunction:
+    """
+    The body of a tool that is a Python function.
+
+    Attributes:
+        function: What runs; in a thread when it is not ``async``.
+        signature: What it takes.
+        in_loop: The same function when it is ``async``.
+    """
+
+    function: HandlerFunction
+    signature: Signature
+    in_loop: Callable[..., Awaitable[object]] | None = None
+
+    async def __call__(self, args: object, context: EffectContext) -> object:
+        """Validate the arguments, call the function, and take its pieces if it gives some."""
+        keywords = self.signature.keywords(args, context)
+        if self.in_loop is not None:
+            result = await self.in_loop(**keywords)
+        else:
+            result = await call(self.function, (), keywords)
+        # No look at the class, for this is done for each call.
+        if hasattr(result, "__next__") or hasattr(result, "__anext__"):
+            return await gathered(result)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class TypedData:
+    """
+    The body of a tool that is a pydantic model or a dataclass: what it makes is its result.
+
+    Attributes:
+        adapter: Makes an object of it.
+    """
+
+    adapter: TypeAdapter[Any]
+
+    async def __call__(self, args: object, context: EffectContext) -> object:
+        """Validate the arguments; the object is all that there is to do."""
+        return validated(args, self.adapter.validate_json)
+
+
+def tool_from(
+    function: HandlerFunction,
+    *,
+    name: str | None = None,
+    retry: ToolRetryPolicy | None = None,
+    time_limit_s: float | None = None,
+    on_uncertain: OnUncertain = "retry",
+    lane: str | None = None,
+) -> Tool:
+    """
+    Make a tool of a function.
+
+    Args:
+        function: With type hints; ``*args`` and ``**kwargs`` cannot be described to a model.
+        name: The tool's name; the function's own by default.
+        retry: When a failure is tried again; never by default.
+        time_limit_s: How long one attempt may run, in seconds.
+        on_uncertain: What to do when a worker died while it ran: ``retry``, or ``park`` for a tool
+            that must never run twice.
+        lane: The lane of ``tool_call`` that its calls take; the common one by default.
+
+    Raises:
+        ConfigurationError: When the signature cannot be a tool's, or one of the others is not what
+            it is to be.
+    """
+    tool_name = _name(function, name)
+    check_time_limit(f"tool {tool_name!r}", time_limit_s)
+    check_on_uncertain(f"tool {tool_name!r}", on_uncertain)
+    check_choices(f"tool {tool_name!r}", retry or ToolRetryPolicyNever(), lane or "")
+    body, input_schema = _body(tool_name, function)
+    return Tool(
+        name=tool_name,
+        description=documentation(function),
+        input_schema=input_schema,
+        body=body,
+        retry_policy=retry or ToolRetryPolicyNever(),
+        time_limit_s=time_limit_s,
+        on_uncertain=on_uncertain,
+        lane=lane or "",
+        output_schema=_output_schema(result_hint(function)),
+    )
+
+
+def _name(function: object, given: object) -> str:
+    if isinstance(function, str):
+        shown = printable(repr(function), 100)
+        raise ConfigurationError(
+            f"found the text {shown} where a function is expected; to name a tool write "
+            f"@app.tool(name={shown})"
+        )
+    name = given or getattr(function, "__name__", "")
+    if not given and not callable(function) and not name:
+        raise ConfigurationError(
+            f"found a Python {type(function).__name__} where a function is expected; a tool is "
+            "made of a function"
+        )
+    if not isinstance(name, str) or not is_tool_name(name):
+        raise ConfigurationError(
+            f"the tool's name is {printable(repr(name), 300)}; expected letters, digits, _ - and "
+            "., given by name= when the function has none"
+        )
+    return name
+
+
+def _body(tool: str, function: HandlerFunction) -> tuple[ToolBody, dict[str, Any]]:
+    try:
+        if is_data_class(function):
+            adapter, schema = schema_of_class(tool, function)
+            return TypedData(adapter), schema
+        runs = called(function)
+        signature = signature_of(tool, runs)
+        in_loop = runs if is_async(runs) else None
+        return TypedFunction(runs, signature, in_loop), signature.input_schema
+    except ConfigurationError:
+        raise
+    except Exception as problem:
+        # Objects may answer anything when they are asked what they are.
+        raise ConfigurationError(
+            f"tool {tool!r}: what it takes cannot be found out ({describe(problem)}); wrap it in a "
+            "def with names and type hints"
+        ) from None
+
+
+def _output_schema(hint: Any) -> dict[str, Any]:
+    """What a function says that it returns; empty when it says nothing that JSON could say."""
+    try:
+        if hint is Any or is_special(hint):
+            return {}
+        schema = TypeAdapter(hint).json_schema(mode="serialization", schema_generator=Quiet)
+        canonical_value(schema)
+        return schema
+    except Exception:
+        # A hint for people. Unlike a parameter's it is no promise, so it need not be understood.
+        return {}
+
+
+def is_special(hint: Any) -> bool:
+    """Whether a value of the type is on the wire in a form of its own."""
+    return hint in _SPECIAL or any(map(is_special, get_args(hint)))

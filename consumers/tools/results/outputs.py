@@ -1,0 +1,295 @@
+"""
+From what a tool function returned or raised to the ``tool_call`` outcome on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from pydantic_core import PydanticSerializationError
+
+from effectmq.consumers.tools.results.plain_data import NotPlainError, member_names, plain
+from effectmq.consumers.tools.results.references import references_in, with_references
+from effectmq.consumers.tools.results.special import (
+    Control,
+    FailTurn,
+    FinishTurn,
+    SwitchAgentFrame,
+    ToolReturn,
+)
+from effectmq.protocol.encoding.narrowing import is_array, is_dict, is_object, is_sequence
+from effectmq.protocol.errors import MalformedError, ToolCallError
+from effectmq.protocol.text import describe
+from effectmq.protocol.tool_calls.to_model import model_tool_return
+from effectmq.protocol.wire.attachments import AttachmentRef
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
+from effectmq.protocol.wire.tools import (
+    CompletedToolCall,
+    PreparedToolCall,
+    ToolCallOutcomeFailure,
+    ToolCallOutcomeSuccess,
+    ToolCallOutput,
+    ToolControl,
+    ToolControlFail,
+    ToolControlFinish,
+    ToolControlSwitchAgentFrame,
+    ToolFailure,
+    ToolFailureClass,
+    ToolFailureSource,
+    ToolHostEventEffectOutcome,
+    ToolRetryDisposition,
+    ToolRetryDispositionExhausted,
+    ToolRetryDispositionNever,
+    ToolRetryDispositionSafe,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+__all__ = [
+    "completed",
+    "exhausted",
+    "failure",
+    "failure_from",
+    "output_from",
+    "without_result",
+]
+
+#: By their exact types: a member of a ``StrEnum`` is text only once it is taken for its value.
+_KEPT = frozenset((str, int, float, bool, type(None), AttachmentRef))
+_UNSENDABLE = (MalformedError, PydanticSerializationError, RecursionError, TypeError, ValueError)
+_WHOLE = (ToolReturn, FinishTurn, FailTurn, SwitchAgentFrame, ToolCallOutput)
+_MAX_U32 = 2**32 - 1
+
+
+def output_from(result: object) -> ToolCallOutput:
+    """
+    The output for a function that returned.
+
+    A ``ToolCallOutput`` is taken as it is, and a request to the session as what it asks for.
+    Everything else becomes a tool value: plain data, pydantic models, dataclasses, dates and the
+    like as JSON, attachments as references.
+    """
+    if isinstance(result, ToolCallOutput):
+        return result
+    try:
+        if isinstance(result, ToolReturn):
+            _check_control(result.control)
+            control = None if result.control is None else _control(result.control)
+            return ToolCallOutput(outcome=_success(result.value), control=control)
+        if isinstance(result, FinishTurn | FailTurn | SwitchAgentFrame):
+            return _by_itself(_control(result))
+        return ToolCallOutput(outcome=ToolCallOutcomeSuccess(payload=_lifted(result)))
+    except _UNSENDABLE as problem:
+        return _unsendable("returned", problem)
+
+
+def _success(value: object) -> ToolCallOutcomeSuccess:
+    return ToolCallOutcomeSuccess(payload=_lifted(value))
+
+
+def _control(asked: Control) -> ToolControl:
+    match asked:
+        case SwitchAgentFrame():
+            return ToolControlSwitchAgentFrame(
+                frame_id=asked.frame_id,
+                initial_nodes=[plain(node) for node in _nodes(asked.initial_nodes)],
+                task=asked.task,
+            )
+        case FinishTurn():
+            return ToolControlFinish(value=_lifted(asked.value))
+        case FailTurn():
+            problem = ToolCallError(
+                asked.message, code=asked.code, class_=asked.class_, raw=asked.raw
+            )
+            return ToolControlFail(failure=_failure_of(problem))
+
+
+def _check_control(asked: object) -> None:
+    if asked is not None and not isinstance(asked, Control):
+        raise NotPlainError(
+            f"found a Python {type(asked).__name__} as the control of a ToolReturn, expected a "
+            "FinishTurn, a FailTurn or a SwitchAgentFrame"
+        )
+
+
+def _nodes(nodes: object) -> Iterable[object]:
+    if isinstance(nodes, str) or not _is_iterable(nodes):
+        raise NotPlainError(
+            f"found a Python {type(nodes).__name__} as the initial nodes of a frame, expected a "
+            "list of plain data"
+        )
+    return nodes
+
+
+def _is_iterable(value: object) -> TypeIs[Iterable[object]]:
+    return isinstance(value, Iterable)
+
+
+def _by_itself(control: ToolControl) -> ToolCallOutput:
+    """A request that is all a tool returned is its result as well."""
+    match control:
+        case ToolControlFail():
+            outcome = ToolCallOutcomeFailure(payload=control.failure)
+            return ToolCallOutput(outcome=outcome, control=control)
+        case ToolControlFinish():
+            return ToolCallOutput(outcome=_success(control.value), control=control)
+        case ToolControlSwitchAgentFrame():
+            return ToolCallOutput(outcome=_success(None), control=control)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lift:
+    """Keeps attachments as they are while everything around them becomes JSON."""
+
+    def __call__(self, value: object) -> object:
+        if type(value) in _KEPT:
+            return value
+        if is_dict(value):
+            return dict(zip(member_names(value), map(self, value.values()), strict=True))
+        if is_sequence(value):
+            return [self(item) for item in value]
+        if isinstance(value, _WHOLE):
+            # As data it would be asked of nobody, and nobody would know.
+            raise NotPlainError(
+                f"found a {type(value).__name__} inside of a result; return it by itself"
+            )
+        found = plain(value)
+        if is_object(found) or is_array(found):
+            references = references_in(value)
+            return with_references(found, references) if references else found
+        return found
+
+
+_lifted = _Lift()
+
+
+def failure(
+    class_: ToolFailureClass,
+    code: str,
+    message: str,
+    *,
+    source: ToolFailureSource = "tool",
+    retry: ToolRetryDisposition | None = None,
+    raw: object = None,
+) -> ToolCallOutput:
+    """The output for a call that failed; ``retry`` says whether trying again is safe."""
+    return ToolCallOutput(
+        outcome=ToolCallOutcomeFailure(
+            payload=ToolFailure(
+                class_=class_,
+                code=code,
+                message=message,
+                source=source,
+                retry=retry or ToolRetryDispositionNever(),
+                raw=raw,
+            )
+        )
+    )
+
+
+def failure_from(error: BaseException, *, repeatable: bool) -> ToolCallOutput:
+    """
+    The output for a function that raised.
+
+    Args:
+        error: What it raised. A ``ToolCallError`` says itself whether trying again can help.
+        repeatable: Whether the tool has a retry policy; whoever gave it one has said that a plain
+            exception may be tried again.
+    """
+    if not isinstance(error, ToolCallError):
+        retry = ToolRetryDispositionSafe() if repeatable else None
+        return failure("execution", "tool_error", describe(error), retry=retry)
+    try:
+        return ToolCallOutput(outcome=ToolCallOutcomeFailure(payload=_failure_of(error)))
+    except _UNSENDABLE as problem:
+        return _unsendable("failed with", problem)
+
+
+def _unsendable(did: str, problem: Exception) -> ToolCallOutput:
+    return failure(
+        "internal",
+        "invalid_tool_result",
+        f"the tool {did} something that cannot be sent: {describe(problem)}",
+        source="runtime",
+    )
+
+
+def _failure_of(error: ToolCallError) -> ToolFailure:
+    disposition: ToolRetryDisposition = ToolRetryDispositionNever()
+    if error.retry:
+        disposition = ToolRetryDispositionSafe(after_ms=error.after_ms)
+    # Words of a tool's author: the model refuses those that the wire does not have.
+    return ToolFailure(
+        class_=cast("ToolFailureClass", error.class_),
+        code=error.code,
+        message=error.message,
+        source=cast("ToolFailureSource", error.source),
+        retry=disposition,
+        raw=None if error.raw is None else _lifted(error.raw),
+    )
+
+
+def exhausted(output: ToolCallOutput, attempts: int) -> ToolCallOutput:
+    """The same failure after the last attempt: its disposition says how many there were."""
+    outcome = output.outcome
+    if not isinstance(outcome, ToolCallOutcomeFailure):
+        return output
+    if not isinstance(outcome.payload.retry, ToolRetryDispositionSafe):
+        return output
+    spent = outcome.payload.model_copy(
+        update={"retry": ToolRetryDispositionExhausted(attempts=min(attempts, _MAX_U32))}
+    )
+    return output.model_copy(update={"outcome": outcome.model_copy(update={"payload": spent})})
+
+
+def completed(
+    call: PreparedToolCall,
+    output: ToolCallOutput,
+    duration_ms: int,
+    host_events: Sequence[ToolHostEventEffectOutcome] = (),
+) -> RuntimeEffectOutcomeToolCall:
+    """The outcome of a call, with what the model gets to read and what the host gets to know."""
+    result = CompletedToolCall(
+        call_id=call.call_id,
+        tool_name=call.tool_name,
+        args=call.args,
+        output=output,
+        model_return=model_tool_return(call.call_id, call.tool_name, output),
+        duration_ms=duration_ms,
+        replay=call.replay,
+    )
+    return RuntimeEffectOutcomeToolCall(result=result, host_events=list(host_events))
+
+
+def without_result(
+    outcome: RuntimeEffectOutcomeToolCall, problem: str
+) -> tuple[RuntimeEffectOutcomeToolCall, ...]:
+    """
+    What can be answered for a call whose outcome cannot be sent: that, with its host events if
+    possible, else without, and at last without the arguments, which may be what is too large.
+
+    Args:
+        outcome: What cannot be sent.
+        problem: Why.
+    """
+    call = outcome.result
+    output = failure("resource_limit", "tool_result_too_large", problem, source="runtime")
+    result = CompletedToolCall(
+        call_id=call.call_id,
+        tool_name=call.tool_name,
+        args=call.args,
+        output=output,
+        model_return=model_tool_return(call.call_id, call.tool_name, output),
+        duration_ms=call.duration_ms,
+        replay=call.replay,
+    )
+    whole = RuntimeEffectOutcomeToolCall(result=result, host_events=outcome.host_events)
+    bare = result.model_copy(update={"args": None})
+    return (
+        whole,
+        RuntimeEffectOutcomeToolCall(result=result),
+        RuntimeEffectOutcomeToolCall(result=bare),
+    )

@@ -1,0 +1,1 @@
+"""The words of a command line: parsers, and the options that commands share."""

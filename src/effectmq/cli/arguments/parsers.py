@@ -1,0 +1,94 @@
+"""The parser of the command line, on top of argparse."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from effectmq.cli.arguments.suggestions import did_you_mean
+from effectmq.protocol.encoding.narrowing import is_dict
+from effectmq.protocol.text import printable
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+__all__ = ["Parser"]
+
+
+class Parser(argparse.ArgumentParser):
+    """
+    A parser of a command line that knows what was probably meant.
+
+    Its complaints repeat what was typed, which may be an address with a password.
+    """
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and leave."""
+        super().error(printable(message))
+
+    def parse_whole(self, words: list[str]) -> argparse.Namespace:
+        """Parse, and refuse what is left with what was probably meant."""
+        args, left = self.parse_known_args(words)
+        if left:
+            chosen = self._chosen(words)
+            meant = "".join(did_you_mean(word, chosen.options) for word in left[:1])
+            chosen.error(f"unrecognized arguments: {' '.join(left)}{meant}")
+        return args
+
+    @property
+    def options(self) -> list[str]:
+        """Its options, as they are typed."""
+        return [option for action in self._actions for option in action.option_strings]
+
+    @property
+    def words(self) -> list[str]:
+        """What can be said without an option, where only some words are allowed."""
+        return [
+            str(choice)
+            for action in self._actions
+            if action.choices is not None and not action.option_strings
+            for choice in action.choices
+        ]
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """What its options take, where only some words are allowed."""
+        return {
+            option: tuple(map(str, action.choices))
+            for action in self._actions
+            if action.choices is not None
+            for option in action.option_strings
+        }
+
+    @property
+    def nested(self) -> dict[str, Parser]:
+        """The parsers of its commands or actions, by their names."""
+        found = [action.choices for action in self._actions if is_dict(action.choices)]
+        return {
+            str(name): parser
+            for choices in found
+            for name, parser in choices.items()
+            if isinstance(parser, Parser)
+        }
+
+    def _chosen(self, words: list[str]) -> Parser:
+        """The parser of the command, and of its action, that these words name."""
+        for place, word in enumerate(words):
+            if word in self.nested:
+                return self.nested[word]._chosen(words[place + 1 :])
+        return self
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(each) for each in action.choices]
+            word = printable(str(value), 40)
+            raise argparse.ArgumentError(
+                action,
+                f"found {word!r}, expected one of {', '.join(known)}{did_you_mean(word, known)}",
+            )
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        # The library's own passes over what cannot be written, and says that all is well.
+        if message:
+            (file or sys.stderr).write(message)

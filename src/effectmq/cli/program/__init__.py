@@ -1,0 +1,1 @@
+"""The program that a command line names: found, and started again when its source changes."""
