@@ -35,13 +35,18 @@ PAGES = {
 #: The languages of the files that pages point to, by their suffix.
 LANGUAGES = {".json": "json", ".jsonl": "json", ".py": "python", ".ts": "ts", ".yml": "yaml"}
 
-#: A block of code, which is left as it is; a link within the repository; a comment.
+#: A block of code, which is left as it is; a link within the repository; a comment; code in a row
+#: of a table.
 _PARTS = re.compile(
     r"(?P<block>^[ ]*```.*?^[ ]*```$)"
     r"|\]\((?P<target>(?![a-z]+:|#)[^()\s]+)\)"
-    r"|(?P<comment>^<!--.*?-->\n)",
+    r"|(?P<comment>^<!--.*?-->\n)"
+    r"|(?P<code>`[^`\n]*\\\|[^`\n]*`)",
     re.MULTILINE | re.DOTALL,
 )
+
+#: What a page names the file that a block is; see ``tests/test_doc_blocks.py``.
+_FILE = re.compile(r"^<!-- file: (?P<name>\S+) -->\n\s*^```python$", re.MULTILINE)
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -60,7 +65,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
-    """Change links to where their target is on the site, and leave comments out."""
+    """Change links to where their target is on the site, name files, leave comments out."""
     if page.file.abs_src_path is None:
         return markdown
     source = Path(page.file.abs_src_path)
@@ -68,11 +73,13 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     def changed(part: re.Match[str]) -> str:
         if part["comment"]:
             return ""
+        if part["code"]:  # GitHub wants the bar escaped there, and Python-Markdown shows the escape
+            return part[0].replace("\\|", "|")
         if not part["target"]:
             return part[0]
         return f"]({_link(part['target'], source, Path(page.file.src_uri))})"
 
-    return _PARTS.sub(changed, markdown)
+    return _PARTS.sub(changed, _FILE.sub(r'```python title="\g<name>"', markdown))
 
 
 def _pointed_to(pages: Iterable[Path]) -> Iterator[Path]:

@@ -32,7 +32,12 @@ import pytest
 from effectmq.protocol.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "examples/README.md",
+]
 
 _BLOCK = re.compile(
     r"(?:^<!-- given:\n(?P<given>(?:(?!-->).)*?)^-->\n\s*)?"

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 #: What a browser fetches by itself; other relations only tell of another page.
 _FETCHED = {"stylesheet", "icon", "preload", "modulepreload", "preconnect", "dns-prefetch"}
 _ELSEWHERE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
+#: A bar in the code of a table, which GitHub wants escaped and Python-Markdown does not.
+_ESCAPES = re.compile(r"<td>(?:(?!</td>).)*?(<code>[^<]*\\\|[^<]*</code>)")
 _IN_STYLES = re.compile(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')\s]+)", re.IGNORECASE)
 
 
@@ -60,8 +62,11 @@ class Page(HTMLParser):
 def wrong_of(site: Path) -> Iterator[str]:
     """What is wrong with the pages and the styles of a built site."""
     for path in sorted(site.rglob("*.html")):
-        for sentence in Page(path.read_text()).wrong:
+        text = path.read_text()
+        for sentence in Page(text).wrong:
             yield f"{path.relative_to(site)} {sentence}"
+        for code in _ESCAPES.findall(text):
+            yield f"{path.relative_to(site)} shows the escape of a table in {code}"
     for path in sorted(site.rglob("*.css")):
         for address in _IN_STYLES.findall(path.read_text()):
             yield f"{path.relative_to(site)} loads {address}"
