@@ -43,7 +43,7 @@ _BLOCK = re.compile(
     r"(?:^<!-- given:\n(?P<given>(?:(?!-->).)*?)^-->\n\s*)?"
     r"(?:^<!-- file: (?P<file>\w+)\.py -->\n\s*)?"
     r"^```python\n(?P<code>.*?)^```$"
-    r"(?:(?:(?!^```).)*?^<!-- prints -->\n\s*^```\w*\n(?P<printed>.*?)^```$)?",
+    r"(?:(?:(?!^```python).)*?^<!-- prints -->\n\s*^```\w*\n(?P<printed>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
 #: A block shows how a name comes to be, and not what becomes of it then.
