@@ -14,9 +14,14 @@ from __future__ import annotations
 
 import asyncio
 
-from effectmq import ToolCallError, ToolContext, Worker, WorkerSettings
-from effectmq.boundary import whole_boundary
-from effectmq.consumers.code.settings import CodeSettings
+from effectmq import (
+    CodeSettings,
+    ToolCallError,
+    ToolContext,
+    Worker,
+    WorkerSettings,
+    whole_boundary,
+)
 from effectmq.protocol.wire.tool_definitions import ToolRetryPolicyIdempotent, ToolRetryPolicySafe
 
 # A tool that this worker lacks could be one of a newer worker, which is waited for half a minute;

@@ -15,8 +15,11 @@ import effectmq
 PUBLIC = [
     "AccessRefusedError",
     "Attachment",
+    "CheckpointContext",
+    "CheckpointDelivery",
     "Chunk",
     "Client",
+    "CodeSettings",
     "EffectContext",
     "EffectFailedError",
     "EffectTimeoutError",
@@ -26,10 +29,12 @@ PUBLIC = [
     "Handle",
     "OutcomeFailedError",
     "Place",
+    "ProcessRunnerSettings",
     "ProcessScope",
     "RejectEffectError",
     "RetryEffectError",
     "RetryPolicy",
+    "RunningProcess",
     "RuntimeEffectEnvelope",
     "SwitchAgentFrame",
     "ToolCall",
@@ -41,6 +46,7 @@ PUBLIC = [
     "UnroutableError",
     "Worker",
     "WorkerSettings",
+    "whole_boundary",
 ]
 
 _WORDS = re.compile(r"(\D+)(\d*)")

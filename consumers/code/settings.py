@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, TypedDict
 
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.numbers import check_numbers
 
-__all__ = ["CodeSettings"]
+__all__ = ["CodeArguments", "CodeSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +90,29 @@ class CodeSettings:
                 f"warm_processes is {self.warm_processes} and processes is {self.processes}; "
                 "expected no more processes that wait than there may be"
             )
+
+
+class CodeArguments(TypedDict, total=False):
+    """The same as arguments, each of which may be left out; see ``Worker.code``."""
+
+    time_limit_s: float | None
+    wait_limit_s: float | None
+    memory_bytes: int | None
+    max_recursion_depth: int | None
+    output_bytes: int | None
+    observation_chars: int | None
+    observation_lines: int | None
+    error_chars: int | None
+    max_tool_calls: int | None
+    parallel_calls: int | None
+    argument_bytes: int | None
+    records_bytes: int | None
+    max_sleeps: int | None
+    max_images: int | None
+    image_bytes: int | None
+    state_bytes: int | None
+    kept_states: int | None
+    processes: int | None
+    warm_processes: int | None
+    blocks_per_process: int | None
+    backend: Literal["monty", "cpython"] | None

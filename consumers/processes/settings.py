@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.numbers import check_numbers
 
-__all__ = ["ProcessRunnerSettings"]
+__all__ = ["ProcessArguments", "ProcessRunnerSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +63,16 @@ class ProcessRunnerSettings:
             raise ConfigurationError(
                 f"concurrency is {self.concurrency}; expected at least 1 process at a time"
             )
+
+
+class ProcessArguments(TypedDict, total=False):
+    """The same as arguments, each of which may be left out; see ``Worker.processes``."""
+
+    host_profile_id: str | None
+    lease_s: float | None
+    renew_s: float | None
+    sweep_s: float | None
+    cancel_grace_s: float | None
+    shutdown_grace_s: float | None
+    concurrency: int | None
+    elsewhere_s: float | None

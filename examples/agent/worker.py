@@ -15,10 +15,14 @@ from __future__ import annotations
 import asyncio
 import os
 
-from effectmq import Worker, WorkerSettings
-from effectmq.boundary import whole_boundary
-from effectmq.consumers.code.settings import CodeSettings
-from effectmq.consumers.processes import ProcessRunnerSettings, RunningProcess
+from effectmq import (
+    CodeSettings,
+    ProcessRunnerSettings,
+    RunningProcess,
+    Worker,
+    WorkerSettings,
+    whole_boundary,
+)
 from effectmq.protocol import (
     PreparedToolCall,
     ProcessAwaitOutput,

@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING
 from effectmq import moved
 
 if TYPE_CHECKING:
+    from effectmq.boundary import whole_boundary
     from effectmq.broker.client.handle import Handle
     from effectmq.broker.client.turns.process_scope import ProcessScope
     from effectmq.broker.client.turns.turn import ToolCall, Turn
     from effectmq.broker.place import Place
     from effectmq.broker.transports.settings import TransportSettings
+    from effectmq.consumers.code.settings import CodeSettings
     from effectmq.consumers.decisions.retry import RetryPolicy
     from effectmq.consumers.handler import EffectContext
+    from effectmq.consumers.processes import ProcessRunnerSettings, RunningProcess
+    from effectmq.consumers.sessions import CheckpointContext
     from effectmq.consumers.settings import WorkerSettings
     from effectmq.consumers.tools.context import ToolContext
     from effectmq.consumers.tools.results.special import (
@@ -46,13 +50,17 @@ if TYPE_CHECKING:
     )
     from effectmq.protocol.messages.chunk import Chunk
     from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+    from effectmq.protocol.wire.execution import CheckpointDelivery
     from effectmq.wiring import Client, Worker
 
 __all__ = [
     "AccessRefusedError",
     "Attachment",
+    "CheckpointContext",
+    "CheckpointDelivery",
     "Chunk",
     "Client",
+    "CodeSettings",
     "EffectContext",
     "EffectFailedError",
     "EffectTimeoutError",
@@ -62,10 +70,12 @@ __all__ = [
     "Handle",
     "OutcomeFailedError",
     "Place",
+    "ProcessRunnerSettings",
     "ProcessScope",
     "RejectEffectError",
     "RetryEffectError",
     "RetryPolicy",
+    "RunningProcess",
     "RuntimeEffectEnvelope",
     "SwitchAgentFrame",
     "ToolCall",
@@ -77,19 +87,25 @@ __all__ = [
     "UnroutableError",
     "Worker",
     "WorkerSettings",
+    "whole_boundary",
 ]
 
 _HOMES = {
     "Attachment": "consumers.tools.results.special",
+    "CheckpointContext": "consumers.sessions",
+    "CheckpointDelivery": "protocol.wire.execution",
     "Chunk": "protocol.messages.chunk",
     "Client": "wiring",
+    "CodeSettings": "consumers.code.settings",
     "EffectContext": "consumers.handler",
     "FailTurn": "consumers.tools.results.special",
     "FinishTurn": "consumers.tools.results.special",
     "Handle": "broker.client.handle",
     "Place": "broker.place",
+    "ProcessRunnerSettings": "consumers.processes.settings",
     "ProcessScope": "broker.client.turns.process_scope",
     "RetryPolicy": "consumers.decisions.retry",
+    "RunningProcess": "consumers.processes.running",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",
     "SwitchAgentFrame": "consumers.tools.results.special",
     "ToolCall": "broker.client.turns.turn",
@@ -99,6 +115,7 @@ _HOMES = {
     "Turn": "broker.client.turns.turn",
     "Worker": "wiring",
     "WorkerSettings": "consumers.settings",
+    "whole_boundary": "boundary",
 }
 
 moved.install()

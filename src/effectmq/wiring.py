@@ -7,17 +7,34 @@ the command line and the environment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Unpack
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.place import Said
+from effectmq.broker.place import Said, refuse_unknown, settings_from
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.worker import EffectWorker
+from effectmq.protocol.errors import ConfigurationError
 from effectmq.settings.environment import variables
-from effectmq.settings.resolution import resolved_for_client, resolved_for_worker
+from effectmq.settings.resolution import (
+    resolved_for_client,
+    resolved_for_part,
+    resolved_for_worker,
+)
 
 if TYPE_CHECKING:
+    from effectmq.consumers.code.handler import CodeHandler
+    from effectmq.consumers.code.settings import CodeArguments, CodeSettings
     from effectmq.consumers.llm import AttachmentSource
+    from effectmq.consumers.processes import (
+        ProcessRunnerSettings,
+        Program,
+        RunTool,
+    )
+    from effectmq.consumers.processes.settings import ProcessArguments
+    from effectmq.consumers.sessions import CheckpointHook, PromptProvider
+    from effectmq.parts import Parts, ProcessParts, SessionParts
 
 __all__ = ["Client", "Worker"]
 
@@ -93,8 +110,168 @@ class Worker(EffectWorker):
         """
         from effectmq.consumers.llm import llm_handlers, read_models
 
+        self._refuse_taken("models", "llm_call", "direct")
         store = self.attachments if attachments is None else attachments
         llm_call, direct = llm_handlers(read_models(table), store, variables=variables())
         self.add(llm_call)
         self.add(direct)
         self.use(llm_call.calls)
+
+    def code(
+        self,
+        settings: CodeSettings | None = None,
+        *,
+        tools_of: Iterable[EffectWorker] = (),
+        retry: RetryPolicy = DEFAULT_RETRY,
+        **arguments: Unpack[CodeArguments],
+    ) -> CodeHandler:
+        """
+        Run ``exec_code`` effects: blocks of Python, which may call tools.
+
+        Variables are kept in the journal's database. A call of a tool is an effect of its own, for
+        whichever worker has the tool.
+
+        Args:
+            settings: All limits together.
+            tools_of: Workers whose tools blocks may call beside those of this one; they need not
+                run here. The tools of their MCP servers are not among them.
+            retry: What to do with an attempt that failed.
+            arguments: ``backend``, ``time_limit_s``, ``memory_bytes`` and the other fields of
+                ``CodeSettings``; what is not given comes from options and variables, see
+                docs/settings.md.
+
+        Returns:
+            The handler; its ``sessions`` can forget one.
+
+        Raises:
+            ConfigurationError: When ``exec_code`` has a handler already, a limit cannot be used, or
+                the worker runs already.
+            MissingExtraError: When Monty is the backend and the extra ``code`` is not installed.
+        """
+        # The settings come with the interpreter's own package, which not every worker wants.
+        from effectmq.consumers.code.settings import CodeArguments, CodeSettings
+
+        self._refuse_taken("code", "exec_code")
+        refuse_unknown("Worker.code", arguments, CodeArguments.__optional_keys__)
+        said = resolved_for_part("code", settings, arguments)
+        others = tuple(tools_of)
+        handler = self.parts.code_handler(settings_from(CodeSettings, said), others, retry)
+        self.parts.open_for(("exec_code",), "calls")
+        self.parts.know_tools_of(others)
+        self.add(handler)
+        return handler
+
+    def processes(
+        self,
+        settings: ProcessRunnerSettings | None = None,
+        *,
+        session_turn: Program | None = None,
+        lashlang_process: Program | None = None,
+        run_tool: RunTool | None = None,
+        tools_use_registry: bool = False,
+        **arguments: Unpack[ProcessArguments],
+    ) -> ProcessParts:
+        """
+        Answer ``process`` effects, and run background processes.
+
+        Processes are kept in the journal's database, and their wakes go into the inbox of their
+        session there. With ``replay="strict"`` nothing is run.
+
+        Args:
+            settings: Times and limits of the runner together.
+            session_turn: Runs ``session_turn`` processes.
+            lashlang_process: Runs ``lashlang_process`` processes.
+            run_tool: Runs ``tool_call`` processes; as effects for other workers by default.
+            tools_use_registry: The worker's tools look at processes, so ``tool_call`` opens the
+                registry, too.
+            arguments: ``concurrency``, ``lease_s`` and the other fields of
+                ``ProcessRunnerSettings``; what is not given comes from options and variables, see
+                docs/settings.md.
+
+        Returns:
+            Registry and runner, and ``run_tool`` for programs.
+
+        Raises:
+            ConfigurationError: When ``process`` has a handler already, a setting cannot be used, or
+                the worker runs already.
+        """
+        # Not at the top: most workers have no processes.
+        from effectmq.consumers.processes import ProcessHandler, ProcessRunner
+        from effectmq.consumers.processes.settings import ProcessArguments, ProcessRunnerSettings
+        from effectmq.parts import ProcessParts
+
+        self._refuse_taken("processes", "process")
+        refuse_unknown("Worker.processes", arguments, ProcessArguments.__optional_keys__)
+        said = resolved_for_part("process", settings, arguments)
+        runner = ProcessRunner(
+            self.parts.registry,
+            run_tool=run_tool or self.parts.run_tool,
+            session_turn=session_turn,
+            lashlang_process=lashlang_process,
+            settings=settings_from(ProcessRunnerSettings, said),
+        )
+        # Hooks of checkpoints may look at processes.
+        looking = ("checkpoint", "tool_call") if tools_use_registry else ("checkpoint",)
+        self.parts.open_for(("process", *looking), "inbox", "registry")
+        self.parts.open_for(("process",), "calls")
+        if self.replay != "strict":
+            # Who only replays runs nothing, and processes are run by whoever has a runner.
+            self.use(runner, kinds=("process",))
+        self.add(ProcessHandler(self.parts.registry, poke=runner.poke))
+        return ProcessParts(self.parts.registry, runner, self.parts)
+
+    def sessions(
+        self,
+        prompt: PromptProvider | str = "",
+        *,
+        hooks: Iterable[CheckpointHook] = (),
+        tools_of: Iterable[EffectWorker] = (),
+        tools_use_inbox: bool = False,
+    ) -> SessionParts:
+        """
+        Answer ``checkpoint`` and ``sync_execution_surface`` effects.
+
+        Checkpoints bring what came in meanwhile, surfaces have the prompt and the tools. What waits
+        for sessions is kept in the journal's database.
+
+        Args:
+            prompt: The system prompt of surfaces, or what gives it.
+            hooks: What checkpoints ask besides the inbox, in this order.
+            tools_of: Workers whose tools a model is told of beside those of this one.
+            tools_use_inbox: The worker's tools leave messages, so ``tool_call`` opens the inbox,
+                too.
+
+        Returns:
+            The inbox, to leave messages in it, and ``hook``, a decorator that adds one.
+
+        Raises:
+            ConfigurationError: When one of the kinds has a handler already, or the worker runs
+                already.
+        """
+        from effectmq.consumers.sessions import CheckpointHandler, SurfaceHandler
+        from effectmq.parts import SessionParts
+
+        self._refuse_taken("sessions", "checkpoint", "sync_execution_surface")
+        others = tuple(tools_of)
+        using = ("checkpoint", "tool_call") if tools_use_inbox else ("checkpoint",)
+        self.parts.open_for(using, "inbox")
+        checkpoints = CheckpointHandler(self.parts.inbox, tuple(hooks))
+        self.add(checkpoints)
+        self.add(SurfaceHandler(lambda: self.parts.tools(others), prompt))
+        return SessionParts(self.parts.inbox, checkpoints)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """What its kinds use together: the journal's database, inbox, registry, a client."""
+        from effectmq.parts import Parts
+
+        return Parts(self)
+
+    def _refuse_taken(self, method: str, *kinds: str) -> None:
+        """Before anything is registered, so that a refusal leaves the worker as it was."""
+        taken = [kind for kind in kinds if kind in self.kinds]
+        if taken:
+            raise ConfigurationError(
+                f"{' and '.join(taken)} effects have a handler already; call {method}() once, or "
+                f"register a handler of your own for {' and '.join(kinds)}, not both"
+            )

@@ -22,7 +22,7 @@ from effectmq.settings.table import Owner
 __all__ = ["configure", "run"]
 
 #: Whose settings the command line says.
-_OWNERS: tuple[Owner, ...] = ("place", "worker", "connection")
+_OWNERS: tuple[Owner, ...] = ("place", "worker", "connection", "code", "process")
 _EXIT_STUCK = 70
 _EXIT_INTERRUPTED = 130
 _LEAVE_S = 3.0

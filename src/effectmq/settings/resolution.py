@@ -11,14 +11,25 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from effectmq.broker.place import DEFAULT_BROKER, Said, first_said
+from effectmq.broker.place import DEFAULT_BROKER, Said, first_said, values_of
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
 from effectmq.protocol.urls import memory_name
 from effectmq.settings.default_journal import default_journal
 from effectmq.settings.environment import read_environment, state_variables
+from effectmq.settings.table import Owner, settings_of
 
-__all__ = ["command_line", "resolved_for_client", "resolved_for_command", "resolved_for_worker"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = [
+    "command_line",
+    "resolved_for_client",
+    "resolved_for_command",
+    "resolved_for_part",
+    "resolved_for_worker",
+]
 
 _NOTHING: Said = {}
 _COMMAND_LINE: ContextVar[Said] = ContextVar("effectmq command line", default=_NOTHING)
@@ -66,6 +77,34 @@ def resolved_for_command(said: Said) -> dict[str, object]:
         ConfigurationError: When a variable cannot be used.
     """
     return _with_journal(first_said(said, read_environment()), None)
+
+
+def resolved_for_part(
+    part: Owner, whole: DataclassInstance | None, arguments: Said
+) -> dict[str, object]:
+    """
+    What counts for a part of a worker, by the names of its arguments.
+
+    Args:
+        part: Its rows of the table.
+        whole: Settings that were given together; they say all of theirs.
+        arguments: What was given one by one, which counts more.
+
+    Raises:
+        ConfigurationError: When a variable cannot be used.
+    """
+    together = {} if whole is None else values_of(whole)
+    return first_said(
+        _of_part(part, _COMMAND_LINE.get()),
+        arguments,
+        together,
+        _of_part(part, read_environment()),
+    )
+
+
+def _of_part(part: Owner, said: Said) -> Said:
+    rows = settings_of(part)
+    return {row.argument: said[row.name] for row in rows if said.get(row.name) is not None}
 
 
 def _with_journal(said: dict[str, object], beside: str | None) -> dict[str, object]:

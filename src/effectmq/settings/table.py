@@ -2,18 +2,20 @@
 Every setting, once: out of this list come the options of the command line, the variables, and the
 table of docs/settings.md.
 
-A setting is an argument of ``Worker`` or ``Client`` as well. The first of these that says something
-counts: the command line, the argument, the variable, the default.
+A setting is an argument of ``Worker``, ``Client`` or a method of the worker as well. The first of
+these that says something counts: the command line, the argument, the variable, the default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from effectmq.broker.transports.settings import TransportSettings
+from effectmq.consumers.code.settings import CodeSettings
+from effectmq.consumers.processes.settings import ProcessRunnerSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import DEFAULT_REPLY_EXPIRES_MS, TopologySettings
@@ -30,10 +32,17 @@ from effectmq.settings.forms import (
     one_of,
 )
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 __all__ = ["SETTINGS", "Owner", "Setting", "settings_of"]
 
-#: Who has a setting: both have a place, and connections to it.
-Owner: TypeAlias = Literal["place", "connection", "client", "worker"]
+#: Who has a setting: client and worker have a place, and connections to it; code and processes
+#: are parts of a worker.
+Owner: TypeAlias = Literal["place", "connection", "client", "worker", "code", "process"]
+
+
+_NOTHING: Mapping[str, Mapping[str, object]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +51,13 @@ class Setting:
     One row of the table.
 
     Attributes:
-        name: The argument; with the unit of its value at the end, as in ``lease_s``.
+        name: Names it among all; with the unit of its value at the end, as in ``lease_s``.
         form: How it is typed in an option and in a variable.
         owner: Who has it.
         meaning: A phrase.
         default: What counts when nobody says anything.
         check: Refuses a value that cannot be used, with a ``ConfigurationError``.
+        prefix: What the name has before the argument, where that is said to a part of a worker.
     """
 
     name: str
@@ -56,6 +66,12 @@ class Setting:
     meaning: str
     default: str
     check: Callable[[Any], object] | None = None
+    prefix: str = ""
+
+    @property
+    def argument(self) -> str:
+        """The name as an argument of its owner."""
+        return self.name.removeprefix(self.prefix)
 
     @property
     def word(self) -> str:
@@ -89,20 +105,33 @@ class Setting:
 
 
 def _rows(
-    kind: type[WorkerSettings | TransportSettings | TopologySettings],
+    kind: type[DataclassInstance],
     owner: Owner,
     *rows: tuple[str, Form, str],
+    prefix: str = "",
+    beside: Mapping[str, Mapping[str, object]] = _NOTHING,
 ) -> Iterable[Setting]:
-    """Fields of a settings class, which has their defaults and their rules."""
+    """
+    Fields of a settings class, which has their defaults and their rules.
+
+    Args:
+        kind: The class.
+        owner: Who has them.
+        rows: Field, form and meaning of each.
+        prefix: For their names.
+        beside: By field, what others have to be while it is looked at alone.
+    """
     defaults = {each.name: each.default for each in fields(kind)}
     for name, form, meaning in rows:
-        yield Setting(
-            name, form, owner, meaning, form.write(defaults[name]), partial(_checked, kind, name)
-        )
+        check = partial(_checked, kind, name, beside.get(name, {}))
+        default = form.write(defaults[name])
+        yield Setting(f"{prefix}{name}", form, owner, meaning, default, check, prefix)
 
 
-def _checked(kind: Callable[..., object], name: str, value: object) -> None:
-    kind(**{name: value})
+def _checked(
+    kind: Callable[..., object], name: str, others: Mapping[str, object], value: object
+) -> None:
+    kind(**{**others, name: value})
 
 
 def _check_reply_expires(value: float) -> None:
@@ -255,6 +284,72 @@ SETTINGS: tuple[Setting, ...] = (
         ("reconnect_max_s", TIME, "the longest wait between two tries to connect again"),
         ("heartbeat_s", WHOLE_TIME, "a dead line is noticed within twice this time"),
         ("publish_window", COUNT, "publishes that may be unconfirmed at a time"),
+    ),
+    *_rows(
+        CodeSettings,
+        "code",
+        (
+            "backend",
+            one_of("monty", "cpython"),
+            "what interprets blocks: a subset of Python with nothing to reach, or the worker's "
+            "Python in a sandbox",
+        ),
+        (
+            "time_limit_s",
+            TIME,
+            "how long a block may compute; waiting for tools and sleeping does not count",
+        ),
+        ("wait_limit_s", TIME, "how long one attempt at a block may take, waiting included"),
+        ("memory_bytes", BYTES, "how large a session's heap may get"),
+        ("output_bytes", BYTES, "how much a block may print"),
+        ("state_bytes", BYTES, "how large the kept variables of a session may be"),
+        ("max_tool_calls", COUNT, "how many tools a block may call"),
+        ("parallel_calls", COUNT, "calls of a block that are under way at a time"),
+        ("processes", COUNT, "blocks that run at a time; each has an interpreter process"),
+        ("warm_processes", COUNT, "interpreter processes that wait for work"),
+        ("blocks_per_process", COUNT, "after how many blocks an interpreter process is replaced"),
+        prefix="code_",
+        beside={
+            "memory_bytes": {"output_bytes": 1},
+            "output_bytes": {"memory_bytes": 10**18},
+            "processes": {"warm_processes": 1},
+            "warm_processes": {"processes": 10**18},
+        },
+    ),
+    *_rows(
+        ProcessRunnerSettings,
+        "process",
+        ("concurrency", COUNT, "processes that run at a time"),
+        (
+            "host_profile_id",
+            TEXT,
+            "which processes are this host's; the same for all runners of a database",
+        ),
+        (
+            "lease_s",
+            TIME,
+            "how long a process belongs to a runner that says nothing; it stands still so long "
+            "when the runner's host is lost",
+        ),
+        ("renew_s", TIME, "how often a runner says that it is still there"),
+        ("sweep_s", TIME, "how often to look for processes that nobody runs"),
+        ("cancel_grace_s", TIME, "how long a process that was asked to stop may take to end"),
+        (
+            "shutdown_grace_s",
+            TIME,
+            "how long running processes may take when the worker stops; the rest runs again "
+            "elsewhere",
+        ),
+        (
+            "elsewhere_s",
+            TIME,
+            "how long a process that this runner cannot run is left to others before it fails here",
+        ),
+        prefix="process_",
+        beside={
+            "lease_s": {"renew_s": 1e-9},
+            "renew_s": {"lease_s": 1e18},
+        },
     ),
 )
 

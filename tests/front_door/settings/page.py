@@ -20,6 +20,8 @@ _OWNERS: dict[Owner, str] = {
     "worker": "`Worker`",
     "client": "`Client`",
     "connection": "Connections: `Worker` and `Client`",
+    "code": "Blocks of code: `Worker.code`",
+    "process": "Background processes: `Worker.processes`",
 }
 _TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -43,7 +45,7 @@ def _section(owner: Owner) -> str:
 
 def _row(setting: Setting) -> str:
     return (
-        f"| `{setting.name}` | `{setting.option}` | `{setting.variable}` | {setting.form.unit} "
+        f"| `{setting.argument}` | `{setting.option}` | `{setting.variable}` | {setting.form.unit} "
         f"| {setting.default.replace(',', ', ')} | {setting.meaning} |"
     )
 

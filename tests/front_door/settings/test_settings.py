@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -17,6 +18,10 @@ from effectmq import Client, TransportSettings, Worker, WorkerSettings
 from effectmq.broker.client.client import ClientArguments
 from effectmq.cli.arguments.setting_options import words_of
 from effectmq.consumers.arguments import WorkerArguments
+from effectmq.consumers.code.handler import CodeHandler
+from effectmq.consumers.code.settings import CodeArguments, CodeSettings
+from effectmq.consumers.processes.runner import ProcessRunner
+from effectmq.consumers.processes.settings import ProcessArguments, ProcessRunnerSettings
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import TopologySettings
 from effectmq.settings.environment import read_environment
@@ -24,6 +29,7 @@ from effectmq.settings.resolution import command_line
 from effectmq.settings.table import SETTINGS, Setting, settings_of
 from tests.front_door.settings import page
 
+PARTS = list(settings_of("code", "process"))
 WORKERS = list(settings_of("place", "worker", "connection"))
 CLIENTS = list(settings_of("place", "client", "connection"))
 
@@ -59,11 +65,57 @@ SAID: dict[str, tuple[str, object]] = {
     "reconnect_max_s": ("5s", 5.0),
     "heartbeat_s": ("1m", 60),
     "publish_window": ("9", 9),
+    "code_backend": ("cpython", "cpython"),
+    "code_time_limit_s": ("3s", 3.0),
+    "code_wait_limit_s": ("2m", 120.0),
+    "code_memory_bytes": ("33554432", 33_554_432),
+    "code_output_bytes": ("1000", 1_000),
+    "code_state_bytes": ("2000", 2_000),
+    "code_max_tool_calls": ("0", 0),
+    "code_parallel_calls": ("2", 2),
+    "code_processes": ("2", 2),
+    "code_warm_processes": ("3", 3),
+    "code_blocks_per_process": ("7", 7),
+    "process_concurrency": ("5", 5),
+    "process_host_profile_id": ("said", "said"),
+    "process_lease_s": ("1h", 3_600.0),
+    "process_renew_s": ("5s", 5.0),
+    "process_sweep_s": ("2s", 2.0),
+    "process_cancel_grace_s": ("9s", 9.0),
+    "process_shutdown_grace_s": ("1m", 60.0),
+    "process_elsewhere_s": ("0", 0.0),
+}
+
+#: Fields of settings that are arguments only, since what fits is a matter of the program that is
+#: written and not of the machine that it runs on.
+CODE_ONLY = {
+    "argument_bytes",
+    "error_chars",
+    "image_bytes",
+    "kept_states",
+    "max_images",
+    "max_recursion_depth",
+    "max_sleeps",
+    "observation_chars",
+    "observation_lines",
+    "records_bytes",
 }
 
 
-def found(made: Worker | Client, name: str) -> object:
-    """What a worker or a client has as a setting."""
+def code(**arguments: Any) -> CodeHandler:
+    """What runs the code of a worker."""
+    return Worker().code(**arguments)
+
+
+def processes(**arguments: Any) -> ProcessRunner:
+    """What runs the processes of a worker."""
+    return Worker().processes(**arguments).runner
+
+
+def found(made: Made, name: str) -> object:
+    """What a worker, a client or a part of a worker has as a setting."""
+    if isinstance(made, CodeHandler | ProcessRunner):
+        return getattr(made.settings, name)
     place = made.place
     if name == "reply_expires_s":
         return place.topology.reply_expires_ms / 1_000
@@ -75,6 +127,10 @@ def found(made: Worker | Client, name: str) -> object:
     if name == "attachments":
         holders = [place]
     return next(getattr(holder, name) for holder in holders if hasattr(holder, name))
+
+
+Made: TypeAlias = Worker | Client | CodeHandler | ProcessRunner
+Make: TypeAlias = Callable[..., Made]
 
 
 def parser_of(command: Any) -> argparse.ArgumentParser:
@@ -101,6 +157,19 @@ def test_every_field_of_the_settings_classes_is_in_it() -> None:
     names -= {"reply_expires_ms"}  # is reply_expires_s here
     names -= {"max_length"}  # for a policy of the broker, which can be changed later
     assert names <= {setting.name for setting in SETTINGS}
+    of_parts = {
+        each.name for kind in (CodeSettings, ProcessRunnerSettings) for each in fields(kind)
+    }
+    assert of_parts - {setting.argument for setting in PARTS} == CODE_ONLY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [(CodeArguments, CodeSettings), (ProcessArguments, ProcessRunnerSettings)],
+)
+def test_a_part_takes_each_field_as_an_argument(arguments: Any, settings: Any) -> None:
+    """Also those that have neither option nor variable."""
+    assert arguments.__optional_keys__ == {each.name for each in fields(settings)}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +189,7 @@ def test_constructors_take_what_is_in_it(
 @pytest.mark.parametrize(
     ("command", "settings"),
     [
-        (effectmq.cli.worker, WORKERS),
+        (effectmq.cli.worker, WORKERS + PARTS),
         (effectmq.cli.submit.command, CLIENTS),
         (effectmq.cli.run, CLIENTS),
     ],
@@ -142,9 +211,14 @@ def test_this_test_knows_all_of_it() -> None:
 # What is said -----------------------------------------------------------------------------------
 
 
-def both(setting: Setting) -> list[type[Worker] | type[Client]]:
+def both(setting: Setting) -> list[Make]:
     """Who has a setting."""
-    kinds: dict[str, list[type[Worker] | type[Client]]] = {"worker": [Worker], "client": [Client]}
+    kinds: dict[str, list[Make]] = {
+        "worker": [Worker],
+        "client": [Client],
+        "code": [code],
+        "process": [processes],
+    }
     return kinds.get(setting.owner, [Worker, Client])
 
 
@@ -159,33 +233,34 @@ def test_a_variable_says_it(setting: Setting, monkeypatch: pytest.MonkeyPatch) -
     text, value = SAID[setting.name]
     monkeypatch.setenv(setting.variable, text)
     for kind in both(setting):
-        assert found(kind(**journal_for(setting)), setting.name) == value
+        assert found(kind(**journal_for(setting)), setting.argument) == value
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_an_argument_beats_the_variable(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the argument is what the default would be."""
-    default = found(both(setting)[0](**journal_for(setting)), setting.name)
+    default = found(both(setting)[0](**journal_for(setting)), setting.argument)
     monkeypatch.setenv(setting.variable, SAID[setting.name][0])
     if default is None:
         default = {} if setting.name == "route_concurrency" else "none"
     for kind in both(setting):
-        arguments: dict[str, Any] = {**journal_for(setting), setting.name: default}
+        arguments: dict[str, Any] = {**journal_for(setting), setting.argument: default}
         expected = None if (setting.name, default) == ("journal", "none") else default
-        assert found(kind(**arguments), setting.name) == expected
+        assert found(kind(**arguments), setting.argument) == expected
 
 
-@pytest.mark.parametrize("setting", WORKERS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", WORKERS + PARTS, ids=lambda setting: setting.name)
 def test_an_option_beats_the_argument(setting: Setting) -> None:
     """The command line has the last word; a reloaded worker gets the same once more."""
     text, value = SAID[setting.name]
     parser = parser_of(effectmq.cli.worker)
     args = parser.parse_args(["m:app", setting.option, text])
-    again = list(words_of(args, "place", "worker", "connection"))
+    again = list(words_of(args, "place", "worker", "connection", "code", "process"))
     assert getattr(parser.parse_args(["m:app", *again]), setting.name) == value
     with command_line({setting.name: getattr(args, setting.name)}):
-        arguments: dict[str, Any] = {setting.name: "x" if isinstance(value, str) else 1}
-        assert found(Worker(**{**arguments, **journal_for(setting)}), setting.name) == value
+        arguments: dict[str, Any] = {setting.argument: "x" if isinstance(value, str) else 1}
+        made = both(setting)[0](**{**arguments, **journal_for(setting)})
+        assert found(made, setting.argument) == value
 
 
 def test_nothing_said_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,6 +282,18 @@ def test_a_whole_value_says_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Worker(settings=settings, transport=transport, concurrency=8)
     assert app.settings == WorkerSettings(time_limit_s=5, concurrency=8)
     assert app.place.transport == transport
+
+
+def test_a_whole_value_of_a_part_says_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise; and what reaches the parts by variables has to fit together."""
+    monkeypatch.setenv("EFFECTMQ_CODE_TIME_LIMIT", "9s")
+    monkeypatch.setenv("EFFECTMQ_PROCESS_LEASE", "4s")
+    whole = CodeSettings(processes=2)
+    assert Worker().code(whole, time_limit_s=3).settings == replace(whole, time_limit_s=3)
+    with pytest.raises(ConfigurationError, match="renew_s is 30 and lease_s is 4"):
+        Worker().processes()
+    monkeypatch.setenv("EFFECTMQ_PROCESS_RENEW", "1s")
+    assert processes().settings == ProcessRunnerSettings(lease_s=4, renew_s=1)
 
 
 def test_the_default_journal_belongs_to_the_namespace_that_counts(
@@ -289,6 +376,9 @@ def test_passwords_are_in_no_message(name: str, monkeypatch: pytest.MonkeyPatch)
         ("--replay", "maybe", "expected execute or strict"),
         ("--delay-levels", "5s,1s", "expected ascending"),
         ("--namespace", "a b", "namespace is 'a b'"),
+        ("--code-time-limit", "0", "time_limit_s is 0.0; expected more than 0"),
+        ("--code-backend", "pypy", "expected monty or cpython"),
+        ("--process-lease", "0", "lease_s is 0.0; expected seconds above 0"),
     ],
 )
 def test_a_wrong_option_is_a_sentence(

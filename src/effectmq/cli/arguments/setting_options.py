@@ -17,6 +17,8 @@ _TITLES: dict[Owner, str] = {
     "client": "client",
     "worker": "worker",
     "connection": "connection",
+    "code": "blocks of code, on a worker that runs them",
+    "process": "background processes, on a worker that runs them",
 }
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
