@@ -7,7 +7,7 @@ JOBS ?= 3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs docs-serve bench soak clean venv lock
+.PHONY: help demo test check lint format docs docs-serve bench soak dist clean venv lock
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -47,6 +47,11 @@ bench: venv ## Measure, and compare with plain aio-pika
 
 soak: venv ## Keep killing workers, brokers and databases; ARGS="--journal sqlite" for one run
 	$(BIN)/python -m tests.scenarios.soak $(ARGS)
+
+dist: venv ## Build wheel and sdist, and try each in an environment of its own
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	PYTHON="$(BIN)/python" scripts/smoke.sh dist/*
 
 venv: .venv/.stamp ## The virtual environment, exactly as locked
 

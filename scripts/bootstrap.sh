@@ -10,7 +10,7 @@ usable() {
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
         if usable "$candidate"; then
             command -v "$candidate"
             return

@@ -47,6 +47,12 @@ _STATE = tempfile.mkdtemp(prefix="effectmq-tests-")
 
 _SETTINGS = pytest.StashKey[Settings]()
 
+#: The fixtures that start a server for the tests to stop, kill, or give users: one that is only
+#: known by its address does not serve.
+_OWN_SERVERS = frozenset(
+    {"cluster", "installation", "node", "pooler", "private_broker", "private_postgres"}
+)
+
 # A scenario starts and kills real processes; it must be bounded, but not by a unit test's bound.
 _SCENARIO_SECONDS = 300
 
@@ -94,6 +100,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.rabbitmq)
         if {"postgres_url", "private_postgres"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.postgres)
+        if _OWN_SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.own_server)
         if item.get_closest_marker("scenario") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_SCENARIO_SECONDS))
 
