@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from effectmq.cli.loading import load_worker
+from effectmq.cli.program.loading import load_worker
 from effectmq.consumers.llm.models import DEFAULT_KEY_VARIABLES
 from effectmq.protocol.kinds import EFFECT_KINDS
 
