@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import pkgutil
 import re
@@ -10,45 +11,93 @@ from importlib import import_module
 import pytest
 
 import effectmq
+from effectmq.broker.store.processes.registry import ProcessRegistry
+from effectmq.broker.store.sessions import SessionInbox
+from effectmq.consumers.code.handler import CodeHandler
+from effectmq.consumers.sessions import CheckpointHandler
+from effectmq.parts import OwnClient, ProcessParts, SessionParts
+from effectmq.protocol import errors
 
 #: Add to this list; never take away from it.
 PUBLIC = [
     "AccessRefusedError",
     "Attachment",
+    "AttachmentCorruptError",
+    "AttachmentError",
+    "AttachmentMissingError",
+    "AttachmentReferenceError",
+    "AttachmentStoreError",
+    "BrokerBlockedError",
+    "BrokerError",
+    "BrokerUnreachableError",
+    "CheckpointAbortError",
     "CheckpointContext",
     "CheckpointDelivery",
     "Chunk",
     "Client",
     "CodeSettings",
+    "ConfigurationError",
+    "DatabaseError",
+    "DatabaseReadOnlyError",
+    "DatabaseUnavailableError",
+    "EffectCancelledError",
     "EffectContext",
+    "EffectError",
     "EffectFailedError",
+    "EffectMismatchError",
     "EffectTimeoutError",
     "EffectmqError",
     "FailTurn",
     "FinishTurn",
     "Handle",
+    "HandlerError",
+    "HashMismatchError",
+    "InvalidEnvelopeError",
+    "MalformedError",
+    "MissingExtraError",
+    "NotStorableError",
     "OutcomeFailedError",
+    "ParentExpiredError",
+    "PayloadTooLargeError",
     "Place",
+    "ProcessLeaseLostError",
+    "ProcessRegistryError",
     "ProcessRunnerSettings",
     "ProcessScope",
+    "ProtocolError",
+    "PublishError",
+    "PublishUnknownError",
+    "QueueFullError",
+    "RecordMissingError",
     "RejectEffectError",
+    "ReplyQueueInUseError",
     "RetryEffectError",
     "RetryPolicy",
     "RunningProcess",
     "RuntimeEffectEnvelope",
+    "SchemaVersionError",
     "SwitchAgentFrame",
     "ToolCall",
     "ToolCallError",
     "ToolContext",
     "ToolReturn",
+    "TopologyError",
+    "TransportClosedError",
     "TransportSettings",
     "Turn",
+    "UnknownProcessError",
     "UnroutableError",
+    "UnsupportedVersionError",
+    "VirtualHostError",
     "Worker",
     "WorkerSettings",
+    "WorkerStuckError",
+    "WrongOutcomeError",
     "whole_boundary",
 ]
 
+_RAISES = re.compile(r"^Raises:\n((?:[ ]+.*\n?|\n)+)", re.MULTILINE)
+_RAISED = re.compile(r"^    (\w+):", re.MULTILINE)
 _WORDS = re.compile(r"(\D+)(\d*)")
 
 MODULES = sorted(
@@ -76,6 +125,59 @@ def test_each_name_is_there_and_documented(name: str) -> None:
     assert inspect.getdoc(value)
     assert name in dir(effectmq)
     assert getattr(effectmq, name) is value
+
+
+#: What a public method gives, and what has public methods itself.
+GIVEN = [
+    CheckpointHandler,
+    CodeHandler,
+    ProcessParts,
+    ProcessRegistry,
+    SessionInbox,
+    SessionParts,
+]
+
+
+def documented(given: object) -> list[tuple[str, str]]:
+    """The errors that a docstring names, and where."""
+    found = [(getattr(given, "__qualname__", ""), inspect.getdoc(given) or "")]
+    for name, member in inspect.getmembers_static(given) if inspect.isclass(given) else ():
+        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        ours = str(getattr(function, "__module__", "")).startswith("effectmq.")
+        if ours and (not name.startswith("_") or name.startswith("__")):
+            found.append((f"{found[0][0]}.{name}", inspect.getdoc(function) or ""))
+    return [
+        (error, where)
+        for where, text in found
+        for section in _RAISES.findall(text)
+        for error in _RAISED.findall(section)
+    ]
+
+
+@pytest.mark.parametrize(
+    "given", [*(getattr(effectmq, name) for name in PUBLIC), *GIVEN], ids=lambda one: one.__name__
+)
+def test_every_error_that_is_documented_can_be_imported(given: object) -> None:
+    """From the same place as what raises it."""
+    missing = [
+        (error, where)
+        for error, where in documented(given)
+        if error not in effectmq.__all__ and not hasattr(builtins, error)
+    ]
+    assert missing == [], "export it from effectmq"
+
+
+def test_the_walk_finds_errors() -> None:
+    """Of a class, of a method, and of a property."""
+    found = [where for one in (effectmq.Worker, effectmq.Turn) for _, where in documented(one)]
+    assert {"Worker", "Worker.code", "Turn.tool_call_from_model"} <= {*found}
+    assert ("TransportClosedError", "OwnClient.client") in documented(OwnClient)
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_every_error_is_one_object_wherever_it_comes_from(name: str) -> None:
+    """So that an ``except`` clause fits."""
+    assert getattr(effectmq, name) is getattr(errors, name)
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
