@@ -7,12 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from effectmq.broker.backoff import Backoff
-from effectmq.protocol.errors import (
-    AttachmentStoreError,
-    BrokerError,
-    BrokerUnreachableError,
-    DatabaseUnavailableError,
-)
+from effectmq.protocol.errors import BrokerError, UnavailableError
 
 __all__ = ["opened_by", "passing"]
 
@@ -24,9 +19,7 @@ _LONGEST_WAIT_S = 1.0
 
 def passing(problem: Exception) -> bool:
     """Whether what failed to open may open a moment later, without a change of the settings."""
-    if isinstance(
-        problem, (BrokerUnreachableError, DatabaseUnavailableError, AttachmentStoreError)
-    ):
+    if isinstance(problem, UnavailableError):
         return not problem.lasting
     # A broker that is just coming up fails in ways of its own; the others have their classes.
     return type(problem) is BrokerError

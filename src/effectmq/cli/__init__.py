@@ -41,6 +41,7 @@ from effectmq.protocol.errors import (
     EffectmqError,
     SchemaVersionError,
     TopologyError,
+    UnavailableError,
     VirtualHostError,
 )
 from effectmq.protocol.text import is_group
@@ -143,8 +144,8 @@ def _guarded(args: argparse.Namespace) -> int:
         return code
     except EffectmqError as problem:
         complain(str(problem) or type(problem).__name__)
-        permanent = isinstance(problem, _PERMANENT) or getattr(problem, "lasting", False)
-        return EXIT_USAGE if permanent else EXIT_FAILED
+        lasting = isinstance(problem, UnavailableError) and problem.lasting
+        return EXIT_USAGE if lasting or isinstance(problem, _PERMANENT) else EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
 

@@ -1,0 +1,174 @@
+"""
+The one error tree of the project.
+
+::
+
+    EffectmqError                      everything raised on purpose
+    ├── ConfigurationError             a setting, argument or file of yours is wrong
+    │   └── MissingExtraError          an optional package is not installed
+    ├── ProtocolError                  bytes or values that break the wire contract
+    │   ├── MalformedError             not an envelope or outcome; carries the path
+    │   ├── InvalidEnvelopeError       decodes, but breaks a rule of the envelope; carries the code
+    │   ├── WrongOutcomeError          an outcome of another kind than its command; carries the code
+    │   ├── HashMismatchError          the hash that was sent is not the hash of what was sent
+    │   └── UnsupportedVersionError    a message type of another version
+    ├── PublishError                   what became of one publish, when it was not confirmed
+    │   ├── UnroutableError            no queue takes it (no such kind, or an expired reply queue)
+    │   ├── QueueFullError             the broker refused it
+    │   ├── PayloadTooLargeError       over the size cap; nothing was sent
+    │   ├── BrokerBlockedError         the broker has raised a memory or disk alarm
+    │   └── PublishUnknownError        sent, never confirmed; publishing again is safe
+    ├── BrokerError                    the broker could not be used at all
+    │   ├── BrokerUnreachableError     no connection to host and port
+    │   ├── AccessRefusedError         user, password or permission; names the one to grant
+    │   ├── VirtualHostError           the virtual host does not exist or is closed to the user
+    │   ├── TopologyError              a queue or exchange is missing or has other arguments
+    │   ├── ReplyQueueInUseError       another live producer has this identity
+    │   └── TransportClosedError       used before it was opened or after it was closed
+    ├── AttachmentError                an attachment, or a body kept out of line, cannot be had
+    │   ├── AttachmentStoreError       the store could not be used: unreachable, refused, full
+    │   ├── AttachmentMissingError     nothing is stored under this id
+    │   ├── AttachmentCorruptError     what is stored is not what its id says
+    │   └── AttachmentReferenceError   cannot become a reference; carries the wire's code
+    ├── DatabaseError                  a journal's database could not be used
+    │   ├── DatabaseUnavailableError   locked, full or out of reach; trying again may help
+    │   │   └── DatabaseReadOnlyError  what is there can only be read
+    │   ├── NotStorableError           nothing that a database can keep; trying again does not help
+    │   └── SchemaVersionError         written by another version of effectmq
+    ├── ProcessRegistryError           the process registry refused; its text as Lash words it
+    │   ├── UnknownProcessError        nobody has registered the process, or not yet
+    │   └── ProcessLeaseLostError      the worker does not hold the process any more
+    ├── EffectError                    what became of one effect
+    │   ├── EffectFailedError          a controller error came back, with code and message
+    │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
+    │   │   ├── EffectCancelledError   it was cancelled before it had an outcome
+    │   │   └── OutcomeFailedError     its outcome is a failure, and its value was asked for
+    │   ├── EffectTimeoutError         no outcome within the caller's time
+    │   ├── ParentExpiredError         the effect that asks has run past its deadline
+    │   └── RecordMissingError         strict replay, and nothing is recorded
+    └── HandlerError                   raised by a handler, to say what to do with its effect
+        ├── RejectEffectError          give up now: park it, answer with code and message
+        ├── RetryEffectError           try again, not before the time it names
+        └── ToolCallError              the tool answers with a failure of this class and code
+
+Each error is a sentence that says what was found, what was expected and what to do. Data that a
+program may want to branch on is kept in attributes. Two bases stand beside the tree: a
+``CodedError`` has a code for programs and a message for people, and an ``UnavailableError`` of
+broker, store or database says with ``lasting`` whether trying again is of no use.
+"""
+
+from __future__ import annotations
+
+from effectmq.protocol.errors.base import (
+    CodedError,
+    ConfigurationError,
+    EffectmqError,
+    MissingExtraError,
+    UnavailableError,
+)
+from effectmq.protocol.errors.broker import (
+    AccessRefusedError,
+    BrokerBlockedError,
+    BrokerError,
+    BrokerUnreachableError,
+    PayloadTooLargeError,
+    PublishError,
+    PublishUnknownError,
+    QueueFullError,
+    ReplyQueueInUseError,
+    TopologyError,
+    TransportClosedError,
+    UnroutableError,
+    VirtualHostError,
+)
+from effectmq.protocol.errors.documents import (
+    HashMismatchError,
+    InvalidEnvelopeError,
+    MalformedError,
+    ProtocolError,
+    UnsupportedVersionError,
+    WrongOutcomeError,
+)
+from effectmq.protocol.errors.effects import (
+    EffectCancelledError,
+    EffectError,
+    EffectFailedError,
+    EffectMismatchError,
+    EffectTimeoutError,
+    OutcomeFailedError,
+    ParentExpiredError,
+    RecordMissingError,
+)
+from effectmq.protocol.errors.handlers import (
+    HandlerError,
+    RejectEffectError,
+    RetryEffectError,
+    ToolCallError,
+)
+from effectmq.protocol.errors.stores import (
+    AttachmentCorruptError,
+    AttachmentError,
+    AttachmentMissingError,
+    AttachmentReferenceError,
+    AttachmentStoreError,
+    DatabaseError,
+    DatabaseReadOnlyError,
+    DatabaseUnavailableError,
+    NotStorableError,
+    ProcessLeaseLostError,
+    ProcessRegistryError,
+    SchemaVersionError,
+    UnknownProcessError,
+)
+
+__all__ = [
+    "AccessRefusedError",
+    "AttachmentCorruptError",
+    "AttachmentError",
+    "AttachmentMissingError",
+    "AttachmentReferenceError",
+    "AttachmentStoreError",
+    "BrokerBlockedError",
+    "BrokerError",
+    "BrokerUnreachableError",
+    "CodedError",
+    "ConfigurationError",
+    "DatabaseError",
+    "DatabaseReadOnlyError",
+    "DatabaseUnavailableError",
+    "EffectCancelledError",
+    "EffectError",
+    "EffectFailedError",
+    "EffectMismatchError",
+    "EffectTimeoutError",
+    "EffectmqError",
+    "HandlerError",
+    "HashMismatchError",
+    "InvalidEnvelopeError",
+    "MalformedError",
+    "MissingExtraError",
+    "NotStorableError",
+    "OutcomeFailedError",
+    "ParentExpiredError",
+    "PayloadTooLargeError",
+    "ProcessLeaseLostError",
+    "ProcessRegistryError",
+    "ProtocolError",
+    "PublishError",
+    "PublishUnknownError",
+    "QueueFullError",
+    "RecordMissingError",
+    "RejectEffectError",
+    "ReplyQueueInUseError",
+    "RetryEffectError",
+    "SchemaVersionError",
+    "ToolCallError",
+    "TopologyError",
+    "TransportClosedError",
+    "UnavailableError",
+    "UnknownProcessError",
+    "UnroutableError",
+    "UnsupportedVersionError",
+    "VirtualHostError",
+    "WrongOutcomeError",
+]

@@ -1,0 +1,76 @@
+"""What a handler raises to say what should become of its effect."""
+
+from __future__ import annotations
+
+from effectmq.protocol.errors.base import CodedError, EffectmqError
+
+__all__ = [
+    "HandlerError",
+    "RejectEffectError",
+    "RetryEffectError",
+    "ToolCallError",
+]
+
+
+class HandlerError(EffectmqError):
+    """Raised by a handler to say what should become of the effect it was given."""
+
+
+class RejectEffectError(HandlerError, CodedError):
+    """
+    Give up now: the effect is parked as ``rejected`` and the caller gets the code and message.
+
+    Args:
+        code: A short stable name for a program to branch on.
+        message: A sentence for a person.
+    """
+
+
+class RetryEffectError(HandlerError):
+    """
+    Try again, within the retry policy's budget.
+
+    Args:
+        message: What went wrong this time.
+        after_s: The earliest next attempt, in seconds from now, for instance from a
+            ``Retry-After`` header; ``None`` leaves it to the policy.
+    """
+
+    def __init__(self, message: str, *, after_s: float | None = None) -> None:
+        self.after_s = after_s
+        super().__init__(message)
+
+
+class ToolCallError(HandlerError):
+    """
+    The tool answers with a failure, which is an outcome and not a lost effect.
+
+    Args:
+        message: A sentence for the model and for people.
+        code: A short stable name.
+        class_: A ``ToolFailureClass`` of the wire format.
+        source: A ``ToolFailureSource`` of the wire format: who says that it failed.
+        retry: Whether trying again can help; only then does the tool's retry policy apply.
+        after_ms: The earliest next attempt, in milliseconds.
+        raw: Plain data to go with it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "tool_error",
+        class_: str = "execution",
+        source: str = "tool",
+        retry: bool = False,
+        after_ms: int | None = None,
+        raw: object = None,
+    ) -> None:
+        self.message = message
+        self.code = code
+        self.class_ = class_
+        self.source = source
+        self.retry = retry
+        self.after_ms = after_ms
+        self.raw = raw
+        super().__init__(message)
