@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
+from effectmq.broker.metrics import catalog
+from effectmq.broker.metrics.instruments import Reading
+from effectmq.broker.metrics.transports import transport_readings
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.journal import Journal
@@ -22,6 +24,7 @@ from effectmq.consumers.fleet.abilities import Abilities, taking, version_of
 from effectmq.consumers.fleet.quarantine import Quarantine
 from effectmq.consumers.fleet.witnesses import Witnesses
 from effectmq.consumers.handler import Handler
+from effectmq.consumers.metrics.numbers import WorkerNumbers
 from effectmq.consumers.outboxes.chunks import ChunkOutbox
 from effectmq.consumers.outboxes.replies import ReplyOutbox
 from effectmq.consumers.outboxes.roads import keep_roads
@@ -74,7 +77,7 @@ class Service:
         handlers: What runs the effects of each route, in the order in which to consume.
         settings: Concurrency, limits and times.
         topology: Namespace and delay levels.
-        counters: The worker's.
+        numbers: The worker's.
         journal: What remembers outcomes; without one nothing does.
         attachments: Where large bodies are kept.
         strict: Answer from the journal only.
@@ -86,7 +89,7 @@ class Service:
         handlers: Mapping[str, Handler],
         settings: WorkerSettings,
         topology: TopologySettings,
-        counters: Counter[str],
+        numbers: WorkerNumbers,
         journal: Journal | None = None,
         attachments: AttachmentStore | None = None,
         *,
@@ -96,7 +99,8 @@ class Service:
         self._handlers = handlers
         self._settings = settings
         self._levels = topology
-        self._counters = counters
+        self._numbers = numbers
+        self._counters = counters = numbers.shared
         self._journal = journal
         self._strict = strict
         self._attachments = attachments
@@ -125,6 +129,15 @@ class Service:
         if not self._serving.consuming:
             return Health("waiting", "the broker does not serve every queue at the moment")
         return Health("ready")
+
+    def readings(self) -> Iterator[Reading]:
+        """What is true at the moment, and what the connection counts."""
+        for route in self._routes:
+            yield Reading(catalog.IN_FLIGHT, (route.key,), len(route.jobs))
+        for key in self._handlers:
+            yield Reading(catalog.SLOTS, (key,), self._settings.concurrency_of(key))
+        yield Reading(catalog.LOOP_LAG, (), self._watchdog.lag_s)
+        yield from transport_readings("worker", self._transport.counters)
 
     async def start(
         self, broker: str, transport_settings: TransportSettings, patience: Patience
@@ -195,7 +208,13 @@ class Service:
         most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
         serving = self._serving = Serving(self._name, transport, self._counters)
         replies = ReplyOutbox(
-            transport, most, self._counters, self._bodies, serving, self._settings.reply_keep_s
+            transport,
+            most,
+            self._counters,
+            self._bodies,
+            serving,
+            self._settings.reply_keep_s,
+            self._numbers.replies,
         )
         self._settlement = Settlement(
             transport, self._names, self._topology, replies, self._counters, serving
@@ -255,7 +274,14 @@ class Service:
                 extra={"action": "journal_not_durable"},
             )
         lease_ms = round(self._settings.lease_s * 1_000)
-        return JournalLeases(journal, self._name, lease_ms, self._counters, strict=self._strict)
+        return JournalLeases(
+            journal,
+            self._name,
+            lease_ms,
+            self._counters,
+            strict=self._strict,
+            took=self._numbers.journal,
+        )
 
     async def _close_stores(self) -> None:
         if self._bodies is not None and self._attachments is not None:
@@ -350,7 +376,7 @@ class Service:
             self._settings,
             self._levels.delay_levels_ms,
             self._name,
-            self._counters,
+            self._numbers.route(key),
             self._threads,
             self._abandoned,
             self._quarantine,

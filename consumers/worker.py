@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
@@ -17,6 +17,8 @@ from functools import partial
 from typing import Self, TypeVar, Unpack, overload
 
 from effectmq.broker.client.turns.functions import remember_tool
+from effectmq.broker.metrics import catalog
+from effectmq.broker.metrics.instruments import Reading
 from effectmq.broker.place import (
     Place,
     Said,
@@ -31,9 +33,12 @@ from effectmq.broker.store.database.belonging import Adoptable
 from effectmq.broker.store.journal.choice import ReplayMode, open_journal
 from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.broker.transports.settings import TransportSettings
+from effectmq.broker.version import version
 from effectmq.consumers.arguments import WorkerArguments
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
+from effectmq.consumers.metrics.collecting import handler_readings, number_readings
+from effectmq.consumers.metrics.numbers import WorkerNumbers
 from effectmq.consumers.runtime.health import Health, Patience
 from effectmq.consumers.runtime.shutdown import stop_signals
 from effectmq.consumers.service import Service
@@ -116,7 +121,7 @@ class EffectWorker:
         store = self.place.attachments
         self._opened_attachments = isinstance(store, str)
         self.attachments = open_attachments(store) if isinstance(store, str) else store
-        self.counters: Counter[str] = Counter()
+        self._numbers = WorkerNumbers()
         self._tools = ToolHandler(self.attachments)
         self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
         self._running: Service | None = None
@@ -429,7 +434,7 @@ class EffectWorker:
             handlers,
             self.settings,
             self.topology,
-            self.counters,
+            self._numbers,
             open_journal(self.journal, self.topology.namespace),
             self.attachments,
             strict=self.replay == "strict",
@@ -472,6 +477,24 @@ class EffectWorker:
         if self._running is not None and self._told.state == "ready":
             return self._running.health
         return self._told
+
+    @property
+    def counters(self) -> Counter[str]:
+        """How often what happened, by name, over all routes and starts; a copy."""
+        return self._numbers.total()
+
+    def readings(self) -> Iterator[Reading]:
+        """
+        The metrics of this worker as they are now; ``broker.metrics.catalog`` defines each.
+
+        An exporter reads them when it is asked. Nothing is counted for that alone.
+        """
+        yield Reading(catalog.WORKER, (self.name, version()), 1)
+        yield Reading(catalog.CONSUMING, (), int(self.ready))
+        yield from number_readings(self._numbers)
+        yield from handler_readings((*self._handlers.values(), self._tools))
+        if self._running is not None:
+            yield from self._running.readings()
 
     @property
     def ready(self) -> bool:

@@ -14,7 +14,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Self, Unpack
 
@@ -23,11 +23,14 @@ from effectmq.broker.client.asking.cancelling import announce_cancel
 from effectmq.broker.client.asking.publishing import Questions
 from effectmq.broker.client.asking.timeouts import FOREVER_S, checked_timeout
 from effectmq.broker.client.handle import Handle, OnChunk
+from effectmq.broker.client.metrics import client_readings
 from effectmq.broker.client.replies.book import Asked, ReplyBook, ReplyKey
 from effectmq.broker.client.replies.mailbox import Mailbox
 from effectmq.broker.client.turns.process_scope import ProcessScope
 from effectmq.broker.client.turns.turn import Turn
 from effectmq.broker.inheritance import inherited
+from effectmq.broker.metrics.instruments import Reading
+from effectmq.broker.metrics.transports import transport_readings
 from effectmq.broker.opening import opened_by
 from effectmq.broker.place import (
     Place,
@@ -196,6 +199,16 @@ class EffectClient:
     def journal(self) -> str | None:
         """The journal's address; ``None`` without one."""
         return self.place.journal
+
+    def readings(self) -> Iterator[Reading]:
+        """
+        The metrics of this client as they are now; ``broker.metrics.catalog`` defines each.
+
+        An exporter reads them when it is asked. Nothing is counted for that alone.
+        """
+        yield from client_readings(self.counters, self._book)
+        if self._transport is not None:
+            yield from transport_readings("client", self._transport.counters)
 
     # Life ----------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from effectmq.consumers.decisions.retry import retry_wait_ms
 from effectmq.consumers.handler import TryAgain
 from effectmq.consumers.llm.models import ModelSettings
+from effectmq.consumers.llm.numbers import ModelNumbers
 from effectmq.consumers.llm.port import CallFailure, ModelCallError, ModelProvider, Prompt
 from effectmq.protocol.errors import RetryEffectError
 from effectmq.protocol.messages.request import Request
@@ -82,6 +83,8 @@ class ModelCalls:
         self._models = dict(models)
         self._attachments = attachments
         self._now_s = now_s
+        #: How often each model was asked, and what for.
+        self.numbers = ModelNumbers()
 
     @property
     def longest_limit_s(self) -> float | None:
@@ -131,6 +134,21 @@ class ModelCalls:
             raise ModelCallError(self._not_configured(spec.model), lacks=f"model {spec.model}")
         _check_cap(spec, model.settings)
         prompt = Prompt(spec, await self._load(spec), attempt)
+        try:
+            response = await self._answer(model, prompt, hear)
+        except ModelCallError as problem:
+            self.numbers.failed(spec.model, problem.failure.code)
+            raise
+        self.numbers.answered(spec.model, response.usage)
+        return response
+
+    async def _answer(
+        self,
+        model: ConfiguredModel,
+        prompt: Prompt,
+        hear: Callable[[str], float | None] | None,
+    ) -> LlmResponse:
+        """Ask a provider, within the model's time limit."""
         try:
             async with asyncio.timeout(model.settings.time_limit_s) as limit:
                 on_text = _shortening(limit, hear) if hear and model.settings.stream else None

@@ -22,6 +22,7 @@ from effectmq.consumers.handler import (
 from effectmq.consumers.llm.calls import AttachmentSource, ConfiguredModel, ModelCalls, too_slow
 from effectmq.consumers.llm.hooks import NO_HOOKS, Listening, TurnHooks
 from effectmq.consumers.llm.models import ModelSettings
+from effectmq.consumers.llm.numbers import ModelNumbers
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.providers import open_provider
 from effectmq.protocol.encoding.serde.tagging import Err, Ok
@@ -53,6 +54,11 @@ class _ModelHandler(RepeatableHandler):
 
     def __init__(self, calls: ModelCalls) -> None:
         self.calls = calls
+
+    @property
+    def numbers(self) -> ModelNumbers:
+        """How often each model was asked; the same for all handlers of one table."""
+        return self.calls.numbers
 
     @property
     def abilities(self) -> dict[str, str]:

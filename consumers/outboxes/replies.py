@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
+from effectmq.broker.metrics.instruments import Histogram
 from effectmq.broker.store.attachments.large_bodies import LargeBodies, outgoing_until_stored
 from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.publishing import UNTAKEN, RefusalWatch, publish_until_known
@@ -100,6 +101,7 @@ class ReplyOutbox:
         watch: Hears of publishes that wait for a permission.
         patience_s: For how long a reply queue may refuse an answer or leave it unconfirmed, in
             seconds, before it counts as one that does not exist.
+        took: Measures how long the broker takes to confirm a message, in seconds.
     """
 
     def __init__(
@@ -110,7 +112,9 @@ class ReplyOutbox:
         bodies: LargeBodies | None = None,
         watch: RefusalWatch | None = None,
         patience_s: float = math.inf,
+        took: Histogram | None = None,
     ) -> None:
+        self._took = took or Histogram()
         self._transport = transport
         self.patience_s = patience_s
         self._watch = watch
@@ -182,6 +186,7 @@ class ReplyOutbox:
                 del self._roads[road.reply_to, road.content_type, road.bodies is not None]
 
     async def _send(self, road: _Road, batch: list[_Ready]) -> None:
+        began_s = self._loop.time()
         reply_to = road.reply_to
         message = Message(
             body=join_replies(list(map(_encoded, batch)), road.content_type),
@@ -220,6 +225,7 @@ class ReplyOutbox:
             )
             _hand_out(road, message, batch)
             return
+        self._took.observe(self._loop.time() - began_s)
         self._counters["replies"] += len(batch)
         self._counters["reply_messages"] += 1
         reached("after_reply")

@@ -47,7 +47,7 @@ class Settlement:
         names: The namespace.
         topology: What to declare again when a delay queue or the dead queue is missing.
         replies: Where answers are collected.
-        counters: ``delayed``, ``parked`` and ``parked_<reason>``, ``roads_missing``.
+        counters: ``delayed``, ``parked``, ``roads_missing``.
         watch: Hears of publishes that wait for a permission.
     """
 
@@ -114,7 +114,6 @@ class Settlement:
         road = _Road(self._names.dead, f"{kind}.{reason}", "the dead letters")
         await self._publish_surely(road, message)
         self._counters["parked"] += 1
-        self._counters[f"parked_{reason}"] += 1
         reached("after_dead_publish")
 
     async def deliver(self, message: Message) -> bool:

@@ -94,6 +94,8 @@ async def give(job: Job, outcome: RuntimeEffectOutcome) -> None:
         await park(job, ready)
         return
     route.counters["completed"] += 1
+    if outcome.failed:
+        route.numbers.failures += 1
     if job.lease is not None:
         await record(job, outcome_json=ready.recorded)
     await answer(job, ready.answer, ready.encoded)
@@ -170,6 +172,7 @@ async def post(job: Job, told: KnownAnswer) -> None:
     )
     job.stage = Stage.SENDING
     await route.settlement.park(told.park_reason, kind_of(job.home), letter)
+    route.counters[f"parked_{told.park_reason}"] += 1
     if told.parks and request is not None:
         route.leases.posted(request.identity, told.parks)
 
@@ -342,4 +345,5 @@ async def keep(job: Job, message: Message) -> None:
     )
     job.stage = Stage.SENDING
     await route.settlement.park("undelivered", kind_of(job.home), letter)
+    route.counters["parked_undelivered"] += 1
     job.delivery.ack()

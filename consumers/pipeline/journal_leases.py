@@ -22,6 +22,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from effectmq.broker.metrics.instruments import Histogram
 from effectmq.broker.store.database.faults import raisable, verdict_of
 from effectmq.broker.store.journal.journal import Journal, Look
 from effectmq.broker.store.journal.records import (
@@ -39,6 +40,7 @@ from effectmq.broker.store.journal.records import (
     effect_of,
 )
 from effectmq.consumers.decisions.retry import LONGEST_WAIT_MS
+from effectmq.consumers.metrics.numbers import JournalTimes
 from effectmq.consumers.pipeline.leases import JournalRefusalError, Lease, LeftError
 from effectmq.protocol.errors import DatabaseUnavailableError
 from effectmq.protocol.messages.request import Identity, Request
@@ -70,6 +72,7 @@ class JournalLeases:
         lease_ms: How long a lease lasts without being renewed.
         strict: Never grant a claim.
         counters: ``claims``, ``leases_lost``, ``journal_retries``, ``journal_refusals``.
+        took: Measures how long the journal takes to answer.
     """
 
     kept = True
@@ -82,7 +85,9 @@ class JournalLeases:
         counters: Counter[str],
         *,
         strict: bool = False,
+        took: JournalTimes | None = None,
     ) -> None:
+        self._took = took or JournalTimes.new()
         self._journal = journal
         # A name that no database can keep would fail every claim.
         self._worker = printable(worker, _MAX_NAME)
@@ -134,7 +139,7 @@ class JournalLeases:
 
     # Asking until there is an answer ---------------------------------------------------------
 
-    async def _ask(self, ask: Callable[[], asyncio.Future[A]]) -> A:
+    async def _ask(self, took: Histogram, ask: Callable[[], asyncio.Future[A]]) -> A:
         """
         The journal's answer, after any time for which the journal is unavailable.
 
@@ -144,6 +149,7 @@ class JournalLeases:
         """
         tries = 0
         while not self._left:
+            began_s = self._loop.time()
             try:
                 asked = ask()
             except Exception as refused:
@@ -154,6 +160,7 @@ class JournalLeases:
             except BaseException as raised:
                 problem = _told(asked, raised)
             else:
+                took.observe(self._loop.time() - began_s)
                 if self._down_since is not None:
                     self._note_up()
                 return answer
@@ -186,7 +193,7 @@ class JournalLeases:
         async def said() -> None:
             answer: Accepted | Lost | None = None
             try:
-                answer = await self._ask(ask)
+                answer = await self._ask(self._took.change, ask)
             except JournalRefusalError:
                 pass
             except LeftError:
@@ -249,22 +256,23 @@ class JournalLeases:
             strict=self._strict,
         )
         self._counters["claims"] += 1
-        return self._ask(partial(self._journal.claim, asked))
+        return self._ask(self._took.claim, partial(self._journal.claim, asked))
 
     def finish(self, said: Record) -> Coroutine[object, object, Accepted | Lost]:
         """Record how it ended; durable when it is answered."""
-        return self._ask(partial(self._journal.record, said))
+        return self._ask(self._took.record, partial(self._journal.record, said))
 
     def release(
         self, lease: Lease, attempts: int, due_in_ms: int | None
     ) -> Coroutine[object, object, Accepted | Lost]:
         """Let go of it until it is due."""
         said = Release(lease.identity, lease.fence, attempts, due_in_ms)
-        return self._ask(partial(self._journal.hand_back, said))
+        return self._ask(self._took.change, partial(self._journal.hand_back, said))
 
     def begin(self, lease: Lease) -> Coroutine[object, object, Accepted | Lost]:
         """Say that its body begins now; durable when it is answered."""
-        return self._ask(partial(self._journal.hand_back, Begin(lease.identity, lease.fence)))
+        said = Begin(lease.identity, lease.fence)
+        return self._ask(self._took.change, partial(self._journal.hand_back, said))
 
     def hand_back(self, lease: Lease, attempts: int) -> None:
         """Leave before a body has begun."""
@@ -281,7 +289,9 @@ class JournalLeases:
 
     def look(self, request: Request) -> Coroutine[object, object, Look]:
         """What is known of an effect, without asking to run it."""
-        return self._ask(partial(self._journal.look, request.identity, request.hash))
+        return self._ask(
+            self._took.look, partial(self._journal.look, request.identity, request.hash)
+        )
 
     # Leases ----------------------------------------------------------------------------------
 

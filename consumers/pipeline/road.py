@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -78,6 +79,8 @@ async def read_request_of(job: Job) -> Request | End:
         job.request = found
         if found.ignored:
             route.ignored.note(found)
+        if message.timestamp and not (found.first_seen_ms or message.returns):
+            route.numbers.waits.observe(max(0.0, time.time() - message.timestamp))
     return found
 
 

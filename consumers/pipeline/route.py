@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
 from typing import Generic, TypeVar
 
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
@@ -13,6 +12,7 @@ from effectmq.consumers.fleet.abilities import Abilities
 from effectmq.consumers.fleet.quarantine import Quarantine
 from effectmq.consumers.fleet.witnesses import Witnesses
 from effectmq.consumers.handler import Handler
+from effectmq.consumers.metrics.numbers import RouteNumbers
 from effectmq.consumers.outboxes.chunks import ChunkOutbox
 from effectmq.consumers.outboxes.settlement import Settlement
 from effectmq.consumers.pipeline.inflight import InFlight
@@ -44,7 +44,7 @@ class Route(Generic[J]):
         settings: The worker's.
         levels_ms: The delay levels, ascending.
         worker_name: Noted on dead letters.
-        counters: The worker's.
+        numbers: What the route counts and measures.
         threads: Run functions that are not ``async``; shared by all routes.
         abandoned: Counts handlers that cannot be stopped; shared, too.
         quarantine: Runs an effect alone that may end the process; shared, too.
@@ -65,7 +65,7 @@ class Route(Generic[J]):
         settings: WorkerSettings,
         levels_ms: tuple[int, ...],
         worker_name: str,
-        counters: Counter[str],
+        numbers: RouteNumbers,
         threads: Threads,
         abandoned: Abandoned,
         quarantine: Quarantine,
@@ -86,8 +86,9 @@ class Route(Generic[J]):
         self.quarantine = quarantine
         self.abilities = abilities
         self.witnesses = witnesses
-        self.counters = counters
-        self.ignored = IgnoredMembers(counters)
+        self.numbers = numbers
+        self.counters = numbers.counters
+        self.ignored = IgnoredMembers(numbers.counters)
         self.limits = Limits(max_body_bytes=settings.max_body_bytes)
         self.loop = asyncio.get_running_loop()
         self.jitter = random.Random()

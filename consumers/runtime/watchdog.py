@@ -32,6 +32,7 @@ class LoopWatchdog:
         self._running = running
         self._interval_s = min(1.0, limit_s / 4)
         self._beat = time.monotonic()
+        self._late_s = 0.0
         self._stopped = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(
@@ -49,8 +50,16 @@ class LoopWatchdog:
         if self._timer is not None:
             self._timer.cancel()
 
+    @property
+    def lag_s(self) -> float:
+        """How late the loop was last, or is by now, in seconds."""
+        overdue_s = time.monotonic() - self._beat - self._interval_s
+        return max(0.0, self._late_s, overdue_s)
+
     def _pulse(self) -> None:
-        self._beat = time.monotonic()
+        now_s = time.monotonic()
+        self._late_s = now_s - self._beat - self._interval_s if self._timer is not None else 0.0
+        self._beat = now_s
         self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._pulse)
 
     def _watch(self) -> None:

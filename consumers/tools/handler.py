@@ -16,6 +16,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Protocol, Self
 
+from effectmq.broker.metrics import catalog
+from effectmq.broker.metrics.instruments import Tally
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.records import WhenDoubtful
 from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy, tool_retry_wait_ms
@@ -104,6 +106,8 @@ class ToolHandler:
         #: it runs again is for its own policy to say.
         self.retry: RetryPolicy = NO_RETRY
         self._own: dict[str, Tool] = {}
+        #: How often each tool succeeded and failed; an attempt that ran over its time failed.
+        self.numbers = Tally(catalog.TOOL_CALLS)
         self._entered = AsyncExitStack()
 
     @property
@@ -222,7 +226,9 @@ class ToolHandler:
             )
         duration_ms = round((time.monotonic() - started - waited_s()) * 1_000)
         if isinstance(output.outcome, ToolCallOutcomeFailure):
+            self.numbers.add(tool.name, "failure")
             return self._failed(request, call, tool, output, duration_ms, told.host_events)
+        self.numbers.add(tool.name, "success")
         return completed(call, output, duration_ms, list(map(HostEvent.outcome, told.host_events)))
 
     async def _output(self, tool: Tool, context: ToolContext) -> ToolCallOutput:
@@ -276,6 +282,7 @@ class ToolHandler:
         duration_ms = round(limit_s * 1_000)
         if tool is None:
             return completed(call, output, duration_ms)
+        self.numbers.add(tool.name, "failure")
         return self._failed(request, call, tool, output, duration_ms)
 
     def _failed(

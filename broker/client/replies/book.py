@@ -13,11 +13,13 @@ for is told apart and counted, because each means something else to whoever oper
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections import Counter, OrderedDict, deque
 from typing import NamedTuple
 
 from effectmq.broker.deadlines import Deadlines
+from effectmq.broker.metrics.instruments import SLOW_S, Histogram
 from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.messages.chunk import Chunk
 from effectmq.protocol.messages.reply import Reply
@@ -63,10 +65,13 @@ class Waiter:
         "asked",
         "chunks",
         "key",
+        "since_s",
     )
 
     def __init__(self, key: ReplyKey, deadlines: Deadlines[Reply | None]) -> None:
         self.key = key
+        #: When somebody asked first, by the monotonic clock.
+        self.since_s = time.monotonic()
         self._deadlines = deadlines
         #: Streamed text that nobody has read yet; the oldest goes when it is too much.
         self.chunks: deque[Chunk] = deque(maxlen=_MAX_CHUNKS)
@@ -165,6 +170,8 @@ class ReplyBook:
 
     def __init__(self, counters: Counter[str]) -> None:
         self._counters = counters
+        #: From asking to the outcome, in seconds.
+        self.waits = Histogram(SLOW_S)
         self._waiters: weakref.WeakValueDictionary[ReplyKey, Waiter] = weakref.WeakValueDictionary()
         self._unclaimed: OrderedDict[ReplyKey, Reply] = OrderedDict()
         self._answered: OrderedDict[ReplyKey, None] = OrderedDict()
@@ -285,6 +292,11 @@ class ReplyBook:
         self._counters["chunks"] += 1
         waiter.add(chunk)
 
+    @property
+    def waiting(self) -> int:
+        """How many effects have somebody who waits for their outcome."""
+        return sum(one.answer is None for one in list(self._waiters.values()))
+
     def unclaimed(self) -> list[Reply]:
         """The outcomes that nobody has asked for, oldest first."""
         return list(self._unclaimed.values())
@@ -292,6 +304,7 @@ class ReplyBook:
     def _resolve(self, waiter: Waiter, reply: Reply) -> None:
         waiter.resolve(reply)
         self._counters["answered"] += 1
+        self.waits.observe(time.monotonic() - waiter.since_s)
         _remember(self._answered, waiter.key)
 
 

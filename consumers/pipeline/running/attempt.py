@@ -166,6 +166,7 @@ class Attempt:
             if not task.cancelled():
                 task.exception()
             return
+        self._route.numbers.runs.observe(self._route.loop.time() - self._started_s)
         reached("after_effect")
         if task.cancelled():
             result: Result = HandlerExitError("the handler cancelled its own task")

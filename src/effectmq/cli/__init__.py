@@ -31,10 +31,11 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
 
+from effectmq.broker.version import version
 from effectmq.cli.arguments.parsers import Parser
 from effectmq.cli.terminal.colours import add_colour_option
 from effectmq.cli.terminal.logs import add_logging_options, logging_to_stderr
-from effectmq.cli.terminal.output import complain, flush, make_streams_safe, version
+from effectmq.cli.terminal.output import complain, flush, make_streams_safe
 from effectmq.protocol.errors import (
     AccessRefusedError,
     ConfigurationError,

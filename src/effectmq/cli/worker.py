@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 
+from effectmq.broker.version import version
 from effectmq.cli.arguments.options import Commands, add_command, add_quiet_option, is_memory, route
 from effectmq.cli.arguments.setting_options import add_setting_options, said_of, words_of
 from effectmq.cli.program.loading import load_worker
 from effectmq.cli.program.reloading import run_reloading
-from effectmq.cli.terminal.output import complain, note, version
+from effectmq.cli.terminal.output import complain, note
 from effectmq.cli.terminal.tables import pairs
 from effectmq.consumers.worker import EffectWorker, WorkerStuckError
 from effectmq.protocol.urls import mask_url

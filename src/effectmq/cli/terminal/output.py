@@ -10,8 +10,6 @@ import io
 import os
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from typing import BinaryIO
 
 from effectmq.cli.terminal.progress import clear_line
@@ -26,7 +24,6 @@ __all__ = [
     "make_streams_safe",
     "note",
     "stdout_bytes",
-    "version",
     "write_json",
     "write_text",
 ]
@@ -35,14 +32,6 @@ _MAX_SENTENCE = 4_000
 #: By their numbers, with what a closed one allows. A result must not vanish, so nothing can be
 #: written where stdout was; what is said about it may.
 _STREAMS = (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
-
-
-def version() -> str:
-    """The version of this installation."""
-    try:
-        return installed_version("effectmq")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def make_streams_safe() -> None:

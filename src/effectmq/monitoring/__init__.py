@@ -1,0 +1,1 @@
+"""What a process tells of itself over HTTP and to collectors: metrics and health."""
