@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple, Protocol, TypeGuard
 
 from effectmq.broker.store.journal.records import OnUncertain, WhenDoubtful
-from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy, check_retry
 from effectmq.consumers.runtime.threads import in_thread
 from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.encoding.serde.model import from_tree
@@ -326,8 +326,10 @@ def function_handler(
 
     Raises:
         ConfigurationError: When the function does not take one or two positional arguments, the
-            time limit is not above 0 seconds, or ``on_uncertain`` is unknown.
+            policy is no ``RetryPolicy``, the time limit is not above 0 seconds, or ``on_uncertain``
+            is unknown.
     """
+    check_retry(f"the handler of {kind}", retry)
     check_time_limit(f"the handler of {kind}", time_limit_s)
     check_on_uncertain(f"the handler of {kind}", on_uncertain)
     parameters = list(inspect.signature(function).parameters.values())

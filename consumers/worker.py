@@ -35,7 +35,7 @@ from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.broker.version import version
 from effectmq.consumers.arguments import WorkerArguments
-from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
+from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy, policy_of_tool
 from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
 from effectmq.consumers.metrics.collecting import handler_readings, number_readings
 from effectmq.consumers.metrics.numbers import WorkerNumbers
@@ -53,7 +53,7 @@ from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.topology import (
     TopologySettings,
 )
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
+from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy
 
 __all__ = ["EffectWorker", "WorkerStuckError"]
 
@@ -197,7 +197,7 @@ class EffectWorker:
         /,
         *,
         name: str | None = None,
-        retry: ToolRetryPolicy | None = None,
+        retry: RetryPolicy | ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
         on_uncertain: OnUncertain = "retry",
         lane: str | None = None,
@@ -209,7 +209,7 @@ class EffectWorker:
         /,
         *,
         name: str | None = None,
-        retry: ToolRetryPolicy | None = None,
+        retry: RetryPolicy | ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
         on_uncertain: OnUncertain = "retry",
         lane: str | None = None,
@@ -229,12 +229,14 @@ class EffectWorker:
         Raises:
             ConfigurationError: When the signature cannot be a tool's, or the name is taken.
         """
+        what = "a tool" if name is None else f"tool {name!r}"
+        policy = policy_of_tool(what, retry, stacklevel=2)
 
         def register(target: F) -> F:
             tool = tool_from(
                 target,
                 name=name,
-                retry=retry,
+                retry=policy,
                 time_limit_s=time_limit_s,
                 on_uncertain=on_uncertain,
                 lane=lane,
@@ -263,7 +265,7 @@ class EffectWorker:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         headers: Mapping[str, str] | None = None,
-        retry: ToolRetryPolicy | None = None,
+        retry: RetryPolicy | ToolRetryPolicy | None = None,
         time_limit_s: float | None = None,
         connect_timeout_s: float = 15.0,
         on_uncertain: OnUncertain = "retry",
@@ -302,7 +304,7 @@ class EffectWorker:
                     env=dict(env or {}),
                     cwd=cwd,
                     headers=dict(headers or {}),
-                    retry_policy=retry or ToolRetryPolicyNever(),
+                    retry_policy=policy_of_tool("an MCP server", retry),
                     time_limit_s=time_limit_s,
                     connect_timeout_s=connect_timeout_s,
                     on_uncertain=on_uncertain,

@@ -16,13 +16,13 @@ import asyncio
 
 from effectmq import (
     CodeSettings,
+    RetryPolicy,
     ToolCallError,
     ToolContext,
     Worker,
     WorkerSettings,
     whole_boundary,
 )
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicyIdempotent, ToolRetryPolicySafe
 
 # A tool that this worker lacks could be one of a newer worker, which is waited for half a minute;
 # here all workers are the same, so a misspelt name is told soon.
@@ -39,7 +39,7 @@ def add(a: int, b: int) -> int:
 
 
 @app.tool(
-    retry=ToolRetryPolicyIdempotent(max_attempts=3, base_delay_ms=200, max_delay_ms=2_000),
+    retry=RetryPolicy(max_attempts=3, base_delay_s=0.2, max_delay_s=2, only_with_call_id=True),
     time_limit_s=5,
 )
 async def echo(value: str, count: int = 1) -> dict[str, str]:
@@ -48,7 +48,7 @@ async def echo(value: str, count: int = 1) -> dict[str, str]:
     return {"echo": value}
 
 
-@app.tool(retry=ToolRetryPolicySafe(max_attempts=4, base_delay_ms=100, max_delay_ms=1_000))
+@app.tool(retry=RetryPolicy(max_attempts=4, base_delay_s=0.1, max_delay_s=1))
 async def fetch(path: str, context: ToolContext) -> dict[str, str | int]:
     """Pretend to fetch a page from a server that is down twice, and up the third time."""
     if context.attempt < 3:

@@ -8,6 +8,7 @@ queue does the waiting, not a worker.
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,11 +22,13 @@ from tenacity import (
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
-from effectmq.protocol.errors import RejectEffectError, RetryEffectError
+from effectmq.protocol.errors import ConfigurationError, RejectEffectError, RetryEffectError
+from effectmq.protocol.text import printable
 from effectmq.protocol.wire.tool_definitions import (
     ToolRetryPolicy,
     ToolRetryPolicyIdempotent,
     ToolRetryPolicyNever,
+    ToolRetryPolicySafe,
 )
 
 __all__ = [
@@ -34,7 +37,9 @@ __all__ = [
     "LONGEST_WAIT_MS",
     "NO_RETRY",
     "RetryPolicy",
+    "check_retry",
     "delay_level",
+    "policy_of_tool",
     "retry_wait_ms",
     "sleep_step",
     "tool_retry_wait_ms",
@@ -49,38 +54,146 @@ IN_PLACE_LIMIT_MS = 1_000
 LONGEST_WAIT_MS = 2**60
 
 _MAX_U64 = 2**64 - 1
+_LONGEST_S = LONGEST_WAIT_MS / 1_000
 
 
-def _default_stop() -> stop_base:
-    return stop_after_attempt(5) | stop_after_delay(3_600)
-
-
-def _default_wait() -> wait_base:
-    return wait_random_exponential(multiplier=1, max=300)
+_MAX_U32 = 2**32 - 1
+_GIVE_UP_AFTER_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """
-    How often and how long to try one effect.
+    How often to try an effect, and how long to wait in between; for tools and for handlers.
+
+    A tool's policy is part of what the wire tells of the tool, so the rules of tenacity,
+    ``never_on`` and ``give_up_after_s`` are for handlers only.
 
     Attributes:
-        stop: A tenacity stop rule over attempts and elapsed seconds since a worker first saw the
-            effect. Default: 5 attempts or an hour.
-        wait: A tenacity wait rule, in seconds. Default: exponential with full jitter, from 1 s,
-            at most 5 min.
+        stop: A stop rule of tenacity, over attempts and elapsed seconds, instead of
+            ``max_attempts`` and ``give_up_after_s``.
+        wait: A wait rule of tenacity, in seconds, instead of the two delays.
         never_on: Exceptions after which another attempt is useless.
+        max_attempts: The first one included.
+        base_delay_s: The wait before the second attempt, doubled each time; a handler waits a
+            random part of it.
+        max_delay_s: The longest of these waits; 0 for no bound.
+        give_up_after_s: No attempt begins later than this after a worker first saw the effect;
+            ``None`` for no bound.
+        only_with_call_id: Of a tool: calls without an id run once, since the tool knows by the id
+            what it has done already.
+
+    Raises:
+        ConfigurationError: When a number cannot be used.
     """
 
-    stop: stop_base = field(default_factory=_default_stop)
-    wait: wait_base = field(default_factory=_default_wait)
+    stop: stop_base | None = None
+    wait: wait_base | None = None
     never_on: tuple[type[BaseException], ...] = ()
+    max_attempts: int = field(default=5, kw_only=True)
+    base_delay_s: float = field(default=1.0, kw_only=True)
+    max_delay_s: float = field(default=300.0, kw_only=True)
+    give_up_after_s: float | None = field(default=_GIVE_UP_AFTER_S, kw_only=True)
+    only_with_call_id: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_attempts <= _MAX_U32:
+            raise ConfigurationError(
+                f"max_attempts is {self.max_attempts}; expected 1 or more, the first included"
+            )
+        for name in ("base_delay_s", "max_delay_s", "give_up_after_s"):
+            value: float | None = getattr(self, name)
+            if value is not None and not 0 <= value <= _LONGEST_S:
+                raise ConfigurationError(f"{name} is {value}; expected seconds, 0 or more")
 
 
 #: For a handler without a policy.
 DEFAULT_RETRY = RetryPolicy()
 #: One attempt.
-NO_RETRY = RetryPolicy(stop=stop_after_attempt(1))
+NO_RETRY = RetryPolicy(max_attempts=1)
+
+
+def policy_of_tool(
+    what: str, retry: RetryPolicy | ToolRetryPolicy | None, *, stacklevel: int = 2
+) -> ToolRetryPolicy:
+    """
+    The policy of a tool, as the wire has it.
+
+    Args:
+        what: Whose it is, for the sentence.
+        retry: As a program has it; ``None`` for one attempt. That of the wire is deprecated.
+        stacklevel: Of the caller whom the warning is for.
+
+    Raises:
+        ConfigurationError: When the wire has no word for something that it says, or it is none.
+    """
+    if retry is None:
+        return ToolRetryPolicyNever()
+    if isinstance(retry, ToolRetryPolicyNever | ToolRetryPolicySafe | ToolRetryPolicyIdempotent):
+        warnings.warn(
+            f"{type(retry).__name__} as the retry of {what} is deprecated; write RetryPolicy("
+            "max_attempts=…, base_delay_s=…, max_delay_s=…), with only_with_call_id=True for an "
+            "idempotent tool",
+            DeprecationWarning,
+            stacklevel=stacklevel + 1,
+        )
+        return retry
+    check_retry(what, retry)
+    _refuse_unspoken(what, retry)
+    if retry.max_attempts == 1:
+        return ToolRetryPolicyNever()
+    kind = ToolRetryPolicyIdempotent if retry.only_with_call_id else ToolRetryPolicySafe
+    return kind(
+        max_attempts=retry.max_attempts,
+        base_delay_ms=_milliseconds(retry.base_delay_s),
+        max_delay_ms=_milliseconds(retry.max_delay_s),
+    )
+
+
+def check_retry(what: str, retry: object) -> None:
+    """
+    Refuse what is no retry policy, also where no type checker was asked.
+
+    Raises:
+        ConfigurationError: With what was expected.
+    """
+    if not isinstance(retry, RetryPolicy):
+        raise ConfigurationError(
+            f"the retry of {what} is {printable(repr(retry), 100)}; expected a RetryPolicy, for "
+            "instance RetryPolicy(max_attempts=3, base_delay_s=0.5)"
+        )
+
+
+def _refuse_unspoken(what: str, retry: RetryPolicy) -> None:
+    said = {
+        "stop": retry.stop is not None,
+        "wait": retry.wait is not None,
+        "never_on": retry.never_on != (),
+        "give_up_after_s": retry.give_up_after_s not in (None, _GIVE_UP_AFTER_S),
+    }
+    unspoken = [name for name, is_said in said.items() if is_said]
+    if unspoken:
+        raise ConfigurationError(
+            f"the retry of {what} has {' and '.join(unspoken)}, which the wire has no word for; "
+            "expected max_attempts, base_delay_s, max_delay_s or only_with_call_id. A tool raises "
+            "ToolCallError to say of one failure whether it may be tried again"
+        )
+
+
+def _stop_of(policy: RetryPolicy) -> stop_base:
+    if policy.stop is not None:
+        return policy.stop
+    stop: stop_base = stop_after_attempt(policy.max_attempts)
+    return (
+        stop if policy.give_up_after_s is None else stop | stop_after_delay(policy.give_up_after_s)
+    )
+
+
+def _wait_of(policy: RetryPolicy) -> wait_base:
+    if policy.wait is not None:
+        return policy.wait
+    longest_s = policy.max_delay_s or _LONGEST_S
+    return wait_random_exponential(multiplier=policy.base_delay_s, max=longest_s)
 
 
 def retry_wait_ms(
@@ -106,12 +219,12 @@ def retry_wait_ms(
     state.attempt_number = attempt
     state.start_time = 0.0
     state.outcome_timestamp = elapsed_ms / 1_000
-    wait_s = float(policy.wait(state))
+    wait_s = float(_wait_of(policy)(state))
     if isinstance(error, RetryEffectError) and error.after_s is not None:
         wait_s = error.after_s
     wait_ms = _milliseconds(wait_s)
     state.upcoming_sleep = wait_ms / 1_000
-    return None if policy.stop(state) else wait_ms
+    return None if _stop_of(policy)(state) else wait_ms
 
 
 def _milliseconds(seconds: float) -> int:

@@ -145,7 +145,7 @@ def check_choices(what: str, retry: object, lane: object) -> None:
     if not isinstance(retry, _POLICIES):
         raise ConfigurationError(
             f"the retry of {what} is {printable(repr(retry), 100)}; expected a retry policy: "
-            "ToolRetryPolicySafe(max_attempts=…, base_delay_ms=…, max_delay_ms=…)"
+            "RetryPolicy(max_attempts=…, base_delay_s=…, max_delay_s=…)"
         )
     if not isinstance(lane, str):
         raise ConfigurationError(f"the lane of {what} is {lane!r}; expected its name as text")

@@ -23,9 +23,9 @@ import time
 from pathlib import Path
 
 from effectmq import EffectContext, RejectEffectError, TransportSettings, Worker, WorkerSettings
+from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.protocol.errors import ToolCallError
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicySafe
 from tests.scenarios.ledger import Ledger
 
 _POLL_S = 0.02
@@ -86,7 +86,7 @@ async def once(n: int, context: EffectContext) -> int:
     return n
 
 
-@app.tool(retry=ToolRetryPolicySafe(max_attempts=3, base_delay_ms=1_050, max_delay_ms=1_050))
+@app.tool(retry=RetryPolicy(max_attempts=3, base_delay_s=1.05, max_delay_s=1.05))
 async def flaky(n: int, context: EffectContext) -> dict[str, int]:
     """Fail once, in a way that is worth a second try, which goes over a delay level."""
     _begin(context)
@@ -103,7 +103,7 @@ async def fatal(n: int, context: EffectContext, after_ms: int = 0) -> int:
     os._exit(3)
 
 
-@app.tool(retry=ToolRetryPolicySafe(max_attempts=9, base_delay_ms=1_050, max_delay_ms=1_050))
+@app.tool(retry=RetryPolicy(max_attempts=9, base_delay_s=1.05, max_delay_s=1.05))
 async def lethal(n: int, context: EffectContext, how: str = "exit", pad: str = "") -> int:
     """End the whole process, in one way or another, until the gate is open."""
     _begin(context)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,11 +26,13 @@ from effectmq.consumers.decisions.retry import (
     NO_RETRY,
     RetryPolicy,
     delay_level,
+    policy_of_tool,
     retry_wait_ms,
     sleep_step,
     tool_retry_wait_ms,
 )
-from effectmq.protocol.errors import RejectEffectError, RetryEffectError
+from effectmq.consumers.worker import EffectWorker
+from effectmq.protocol.errors import ConfigurationError, RejectEffectError, RetryEffectError
 from effectmq.protocol.wire.tool_definitions import (
     ToolRetryPolicyIdempotent,
     ToolRetryPolicyNever,
@@ -64,6 +68,38 @@ def test_the_default_wait_grows_with_full_jitter_up_to_five_minutes() -> None:
     assert all(wait is not None and 0 <= wait <= 1_000 for wait in waits[:200])
     assert all(wait is not None and 0 <= wait <= 300_000 for wait in waits[200:])
     assert len(set(waits[200:])) > 100
+
+
+def test_numbers_say_the_same_as_rules() -> None:
+    """Attempts, the time of all of them, and the bounds of the waits."""
+    numbers = RetryPolicy(max_attempts=2, base_delay_s=4, max_delay_s=6, give_up_after_s=None)
+    first = [retry_wait_ms(numbers, BOOM, attempt=1, elapsed_ms=10**9) for _ in range(200)]
+    assert all(wait is not None and 0 <= wait <= 4_000 for wait in first)
+    assert retry_wait_ms(numbers, BOOM, attempt=2, elapsed_ms=0) is None
+    many = RetryPolicy(max_attempts=99, base_delay_s=4, max_delay_s=6, give_up_after_s=60)
+    later = [retry_wait_ms(many, BOOM, attempt=30, elapsed_ms=0) for _ in range(200)]
+    assert 4_000 < max(wait or 0 for wait in later) <= 6_000
+    assert retry_wait_ms(many, BOOM, attempt=1, elapsed_ms=60_000) is None
+    unbound = replace(many, max_delay_s=0)
+    assert (
+        max(retry_wait_ms(unbound, BOOM, attempt=9, elapsed_ms=0) or 0 for _ in range(99)) > 6_000
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ({"max_attempts": 0}, "max_attempts is 0; expected 1 or more"),
+        ({"max_attempts": 2**32}, "max_attempts is 4294967296; expected 1 or more"),
+        ({"base_delay_s": -1}, "base_delay_s is -1; expected seconds, 0 or more"),
+        ({"max_delay_s": math.nan}, "max_delay_s is nan"),
+        ({"give_up_after_s": math.inf}, "give_up_after_s is inf"),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_refused(numbers: Any, sentence: str) -> None:
+    """When the policy is made, not when something fails."""
+    with pytest.raises(ConfigurationError, match=sentence):
+        RetryPolicy(**numbers)
 
 
 def test_no_retry_is_one_attempt() -> None:
@@ -234,3 +270,59 @@ def test_a_rest_shorter_than_the_shortest_level_is_slept_in_place() -> None:
 def test_wait_none_is_at_once() -> None:
     """The policy for tests and for whoever is in a hurry."""
     assert retry_wait_ms(policy(wait=wait_none()), BOOM, attempt=1, elapsed_ms=0) == 0
+
+
+# The policy of a tool, on the wire --------------------------------------------------------------
+
+
+def test_a_tool_has_the_same_policy() -> None:
+    """Turned into what the wire tells of the tool."""
+    assert policy_of_tool("a tool", None) == ToolRetryPolicyNever()
+    assert policy_of_tool("a tool", NO_RETRY) == ToolRetryPolicyNever()
+    told = policy_of_tool("a tool", RetryPolicy())
+    assert told == ToolRetryPolicySafe(max_attempts=5, base_delay_ms=1_000, max_delay_ms=300_000)
+    numbers = RetryPolicy(max_attempts=3, base_delay_s=0.25, max_delay_s=0, only_with_call_id=True)
+    assert policy_of_tool("a tool", numbers) == ToolRetryPolicyIdempotent(
+        max_attempts=3, base_delay_ms=250, max_delay_ms=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("unspoken", "named"),
+    [
+        ({"stop": stop_never}, "stop"),
+        ({"wait": wait_none()}, "wait"),
+        ({"never_on": (ValueError,)}, "never_on"),
+        ({"give_up_after_s": 5}, "give_up_after_s"),
+        ({"stop": stop_never, "wait": wait_none()}, "stop and wait"),
+    ],
+)
+def test_what_the_wire_has_no_word_for_is_refused(unspoken: Any, named: str) -> None:
+    """Rather than left out in silence."""
+    with pytest.raises(ConfigurationError, match=rf"the retry of tool 'x' has {named}, which"):
+        policy_of_tool("tool 'x'", RetryPolicy(**unspoken))
+
+
+def test_the_policy_of_the_wire_still_works_and_is_told() -> None:
+    """With what to write instead, and at the line of the program."""
+    app = EffectWorker()
+    with pytest.warns(DeprecationWarning, match="write RetryPolicy") as told:
+
+        @app.tool(retry=SAFE)
+        def add(a: int) -> int:
+            return a
+
+    assert told[0].filename == __file__
+    assert app.tools["add"].retry_policy == SAFE
+
+
+@pytest.mark.parametrize("policy", [3, "safe", stop_never])
+def test_what_is_no_policy_is_refused_where_it_is_given(policy: Any) -> None:
+    """By a tool, by the tools of a server, and by a handler."""
+    app = EffectWorker()
+    with pytest.raises(ConfigurationError, match=r"the retry of a tool is .*a RetryPolicy"):
+        app.tool(retry=policy)
+    with pytest.raises(ConfigurationError, match="the retry of an MCP server is"):
+        app.mcp("http://127.0.0.1:1/mcp", retry=policy)
+    with pytest.raises(ConfigurationError, match="the retry of the handler of llm_call is"):
+        app.handler("llm_call", retry=policy)(lambda command: command)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from effectmq.broker.client.client import EffectClient
+from effectmq.consumers.decisions.retry import RetryPolicy, policy_of_tool
 from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
 from effectmq.consumers.tools.functions.typed import tool_from
 from effectmq.consumers.tools.handler import ToolHandler
@@ -23,10 +24,6 @@ from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError, ToolCallError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
-from effectmq.protocol.wire.tool_definitions import (
-    ToolRetryPolicyIdempotent,
-    ToolRetryPolicySafe,
-)
 from effectmq.protocol.wire.tools import (
     PreparedToolCall,
     ToolCallOutcomeCancelled,
@@ -40,8 +37,8 @@ from effectmq.protocol.wire.tools import (
 )
 from tests.consumers.stage import NAMES, PATIENCE_S, Stage, code, hurry, payload, tool
 
-SAFE = ToolRetryPolicySafe(max_attempts=3, base_delay_ms=0, max_delay_ms=0)
-IDEMPOTENT = ToolRetryPolicyIdempotent(max_attempts=3, base_delay_ms=0, max_delay_ms=0)
+SAFE = RetryPolicy(max_attempts=3, base_delay_s=0, max_delay_s=0)
+IDEMPOTENT = RetryPolicy(max_attempts=3, base_delay_s=0, max_delay_s=0, only_with_call_id=True)
 
 
 @pytest.fixture
@@ -441,7 +438,9 @@ async def test_a_call_that_ran_over_for_an_unknown_tool_is_an_outcome() -> None:
 async def test_attempt_numbers_of_a_stranger_do_not_break_the_policy() -> None:
     """A header may claim any number."""
     handler = ToolHandler()
-    handler.add(tool_from(raising(ToolCallError("busy", retry=True)), retry=SAFE))
+    handler.add(
+        tool_from(raising(ToolCallError("busy", retry=True)), retry=policy_of_tool("", SAFE))
+    )
     request = Request.seal(tool("broken")).changed({"attempt": 2**62})
     context = EffectContext(request.envelope, "1", request.attempt, 0, "")
     outcome = await handler.run(request, context)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from effectmq.broker.transports.settings import TransportSettings
+from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker, WorkerStuckError
 from effectmq.protocol.encoding.serde.tagging import Err
@@ -26,7 +27,6 @@ from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.topology import Queue, Topology
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicySafe
 from tests.consumers.stage import AT_ONCE, NAMES, ONCE, PATIENCE_S, Stage, code, logged, nap, tool
 from tests.waiting import eventually
 
@@ -44,9 +44,7 @@ async def test_decorated_functions_stay_what_they_were(stage: Stage) -> None:
     async def add(a: int, b: int) -> int:
         return a + b
 
-    @app.tool(
-        name="twice", retry=ToolRetryPolicySafe(max_attempts=2, base_delay_ms=0, max_delay_ms=0)
-    )
+    @app.tool(name="twice", retry=RetryPolicy(max_attempts=2, base_delay_s=0, max_delay_s=0))
     def double(a: int) -> int:
         return 2 * a
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.serde.tagging import Ok
@@ -29,7 +30,6 @@ from effectmq.protocol.wire.outcome import (
     RuntimeEffectOutcomeExecCode,
     RuntimeEffectOutcomeLlmCall,
 )
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicySafe
 
 __all__ = ["RETRY_WAIT_MS", "Attempt", "calculate", "demo_worker"]
 
@@ -119,7 +119,7 @@ def demo_worker(
         )
         return RuntimeEffectOutcomeExecCode(result=Ok(response))
 
-    retry = ToolRetryPolicySafe(max_attempts=3, base_delay_ms=RETRY_WAIT_MS, max_delay_ms=0)
+    retry = RetryPolicy(max_attempts=3, base_delay_s=RETRY_WAIT_MS / 1_000, max_delay_s=0)
     worker.tool(stock)
     worker.tool(retry=retry)(supplier_price)
     worker.handler("llm_call")(answer)

@@ -10,12 +10,12 @@ import pytest
 
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Recorded
+from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep, RuntimeEffectEnvelope
 from effectmq.protocol.wire.scopes import EffectScopeQueueDrain
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicySafe
 from effectmq.protocol.wire.tools import ToolFailure, ToolRetryDispositionExhausted
 from tests.consumers.stage import PATIENCE_S, Stage, hurry, payload, tool
 
@@ -43,7 +43,7 @@ def sleep(attempt: int, duration_ms: int) -> Request:
     return Request.seal(RuntimeEffectEnvelope(invocation=invocation, command=command))
 
 
-def shaky(app: EffectWorker, retry: ToolRetryPolicy) -> list[int]:
+def shaky(app: EffectWorker, retry: RetryPolicy) -> list[int]:
     """A tool that always fails; its attempts."""
     attempts: list[int] = []
 
@@ -70,7 +70,7 @@ async def test_each_pause_is_recorded_under_the_key_of_the_wire_format(
     """With the length that the policy gave it, whether it was slept here or over a delay level."""
     hurry(monkeypatch, in_place_ms)
     app = stage.worker(journal=url)
-    attempts = shaky(app, ToolRetryPolicySafe(max_attempts=3, base_delay_ms=20, max_delay_ms=0))
+    attempts = shaky(app, RetryPolicy(max_attempts=3, base_delay_s=0.02, max_delay_s=0))
     failure = await call(stage, app)
     assert failure.retry == ToolRetryDispositionExhausted(attempts=3)
     assert attempts == [1, 2, 3]
@@ -88,7 +88,7 @@ async def test_a_pause_belongs_to_the_scope_of_its_call(
 ) -> None:
     """Also when that is not the one of the turn."""
     app = stage.worker(journal=url)
-    shaky(app, ToolRetryPolicySafe(max_attempts=2, base_delay_ms=1, max_delay_ms=0))
+    shaky(app, RetryPolicy(max_attempts=2, base_delay_s=0.001, max_delay_s=0))
     scope = EffectScopeQueueDrain(session_id="s1", drain_id="d1")
     await call(stage, app, scope=scope)
     asked = sleep(1, 1)
@@ -100,7 +100,7 @@ async def test_a_pause_belongs_to_the_scope_of_its_call(
 async def test_no_pause_is_no_effect(stage: Stage, url: str, journal: Journal) -> None:
     """The wire format counts positive delays only."""
     app = stage.worker(journal=url)
-    shaky(app, ToolRetryPolicySafe(max_attempts=2, base_delay_ms=0, max_delay_ms=0))
+    shaky(app, RetryPolicy(max_attempts=2, base_delay_s=0, max_delay_s=0))
     failure = await call(stage, app)
     assert failure.retry == ToolRetryDispositionExhausted(attempts=2)
     assert await journal.look(sleep(1, 0).identity) is None
@@ -113,7 +113,7 @@ async def test_a_pause_that_was_cancelled_beforehand_ends_the_call(
     client = await stage.client(journal=url)
     assert await client.cancel(sleep(1, 20).envelope)
     app = stage.worker(journal=url)
-    attempts = shaky(app, ToolRetryPolicySafe(max_attempts=3, base_delay_ms=20, max_delay_ms=0))
+    attempts = shaky(app, RetryPolicy(max_attempts=3, base_delay_s=0.02, max_delay_s=0))
     failure = await call(stage, app)
     assert (failure.code, failure.class_, failure.source) == (
         "tool_retry_sleep_failed",
@@ -130,7 +130,7 @@ async def test_a_pause_that_was_slept_before_is_no_obstacle(
     """A worker died between writing it down and waiting, and the failure asks for another time."""
     client = await stage.client()
     app = stage.worker(journal=url)
-    attempts = shaky(app, ToolRetryPolicySafe(max_attempts=2, base_delay_ms=1, max_delay_ms=0))
+    attempts = shaky(app, RetryPolicy(max_attempts=2, base_delay_s=0.001, max_delay_s=0))
     await stage.start(app)
     await client.execute(sleep(1, 2).envelope, timeout=PATIENCE_S)
     found = payload(await client.execute(CALL, timeout=PATIENCE_S))

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.sessions import SurfaceHandler
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicySafe
 from effectmq.protocol.wire.tools import (
     PreparedToolCall,
     ToolFailure,
@@ -27,7 +27,7 @@ from tests.consumers.tools.mcp.server import PNG, digest
 from tests.consumers.tools.mcp.serving import COMMAND, PATIENCE_S, HttpServer, kill, told
 from tests.waiting import eventually
 
-SAFE = ToolRetryPolicySafe(max_attempts=2, base_delay_ms=0, max_delay_ms=0)
+SAFE = RetryPolicy(max_attempts=2, base_delay_s=0, max_delay_s=0)
 
 
 @pytest.fixture(params=["stdio", "http"])

@@ -8,6 +8,7 @@ import pytest
 
 from effectmq.broker.store.attachments import AttachmentSettings, AttachmentStore
 from effectmq.broker.store.attachments.memory import MemoryObjects
+from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.tools.context import ToolContext
 from effectmq.consumers.tools.results.outputs import output_from
 from effectmq.consumers.tools.results.special import (
@@ -23,7 +24,6 @@ from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import AttachmentStoreError, ToolCallError
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicySafe
 from effectmq.protocol.wire.tools import (
     ModelToolReturnPartAttachment,
     ModelToolReturnPartText,
@@ -32,7 +32,7 @@ from effectmq.protocol.wire.tools import (
 )
 from tests.consumers.stage import PATIENCE_S, Stage, tool
 
-SAFE = ToolRetryPolicySafe(max_attempts=2, base_delay_ms=0, max_delay_ms=0)
+SAFE = RetryPolicy(max_attempts=2, base_delay_s=0, max_delay_s=0)
 FAILURE = {
     "class": "external",
     "code": "c",
