@@ -17,6 +17,7 @@ class WorkerArguments(PlaceArguments, total=False):
     """
 
     name: str | None
+    http: str | None
     concurrency: int | None
     route_concurrency: Mapping[str, int] | None
     time_limit_s: float | None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -39,7 +39,7 @@ from effectmq.consumers.pipeline.reading.unread import STORE, VERSION, running
 from effectmq.consumers.pipeline.road import carry_out
 from effectmq.consumers.pipeline.route import Route
 from effectmq.consumers.runtime.abandoned import Abandoned
-from effectmq.consumers.runtime.health import Health, Patience
+from effectmq.consumers.runtime.health import Health, Patience, problem_of
 from effectmq.consumers.runtime.threads import Threads
 from effectmq.consumers.runtime.watchdog import LoopWatchdog
 from effectmq.consumers.serving import Serving, Source
@@ -130,13 +130,43 @@ class Service:
             return Health("waiting", "the broker does not serve every queue at the moment")
         return Health("ready")
 
+    @property
+    def lag_s(self) -> float:
+        """How late the event loop is, in seconds."""
+        return self._watchdog.lag_s
+
+    async def problems(self, timeout_s: float) -> dict[str, str]:
+        """
+        Ask everything that this worker needs.
+
+        Args:
+            timeout_s: How long journal and store may take to answer, in seconds.
+
+        Returns:
+            What is wrong, by what it is wrong with; empty when all is well.
+        """
+        found = {
+            "broker": self._transport.problem,
+            "queues": "" if self._serving.consuming else "the broker does not serve all of them",
+            "permissions": str(self._serving.paused or ""),
+            "handlers": "too many could not be stopped" if self.stuck.is_set() else "",
+        }
+        asked: dict[str, Coroutine[object, object, None]] = {}
+        if self._journal is not None:
+            asked["journal"] = self._journal.check_readable()
+        if self._attachments is not None:
+            asked["attachments"] = self._attachments.check()
+        answers = await asyncio.gather(*(problem_of(one, timeout_s) for one in asked.values()))
+        found |= dict(zip(asked, answers, strict=True))
+        return {what: problem for what, problem in found.items() if problem}
+
     def readings(self) -> Iterator[Reading]:
         """What is true at the moment, and what the connection counts."""
         for route in self._routes:
             yield Reading(catalog.IN_FLIGHT, (route.key,), len(route.jobs))
         for key in self._handlers:
             yield Reading(catalog.SLOTS, (key,), self._settings.concurrency_of(key))
-        yield Reading(catalog.LOOP_LAG, (), self._watchdog.lag_s)
+        yield Reading(catalog.LOOP_LAG, (), self.lag_s)
         yield from transport_readings("worker", self._transport.counters)
 
     async def start(

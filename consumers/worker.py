@@ -90,6 +90,7 @@ class EffectWorker:
     Attributes:
         place: Where it works, with nothing left open.
         settings: Concurrency, limits and times.
+        http: Where metrics and health are served; empty for nowhere.
         attachments: The attachment store; ``None`` without one.
 
     Raises:
@@ -113,6 +114,7 @@ class EffectWorker:
         own = {} if settings is None else values_of(settings)
         said = self._resolve(first_said({"broker": broker}, arguments, own, whole))
         self.name = str(said.get("name") or f"{socket.gethostname()}-{os.getpid()}")
+        self.http = str(said.get("http") or "")
         self.settings = settings_from(WorkerSettings, said)
         # What the worker accepts it must be able to delay, to park and to answer.
         wide = widest if isinstance(widest, int) else TransportSettings().max_body_bytes
@@ -128,6 +130,10 @@ class EffectWorker:
         self._told = Health("stopped")
         self._resources: list[tuple[AbstractAsyncContextManager[object], frozenset[str]]] = []
         self._open = AsyncExitStack()
+        self._completed()
+
+    def _completed(self) -> None:
+        """It is made; the front door adds what it was asked for."""
 
     @staticmethod
     def _resolve(arguments: Said) -> Said:
@@ -497,6 +503,27 @@ class EffectWorker:
         yield from handler_readings((*self._handlers.values(), self._tools))
         if self._running is not None:
             yield from self._running.readings()
+
+    async def problems(self, timeout_s: float = 2.0) -> dict[str, str]:
+        """
+        Ask everything that this worker needs, for a readiness probe.
+
+        Args:
+            timeout_s: How long journal and attachment store may take to answer, in seconds.
+
+        Returns:
+            What is wrong, by what it is wrong with: ``worker``, ``broker``, ``queues``,
+            ``permissions``, ``handlers``, ``journal``, ``attachments``. Empty when all is well.
+        """
+        if self._running is None or self._told.state != "ready":
+            told = self._told
+            return {"worker": f"{told.state}: {told.detail}" if told.detail else told.state}
+        return await self._running.problems(timeout_s)
+
+    @property
+    def lag_s(self) -> float:
+        """How late the event loop is, in seconds; 0 while the worker is stopped."""
+        return self._running.lag_s if self._running is not None else 0.0
 
     @property
     def ready(self) -> bool:

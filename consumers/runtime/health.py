@@ -21,8 +21,9 @@ from typing import Literal, TypeVar
 
 from effectmq.broker.backoff import Backoff
 from effectmq.broker.opening import passing
+from effectmq.protocol.text import describe
 
-__all__ = ["Health", "Patience", "State"]
+__all__ = ["Health", "Patience", "State", "problem_of"]
 
 logger = logging.getLogger("effectmq.worker")
 
@@ -49,6 +50,24 @@ class Health:
 
     state: State
     detail: str = ""
+
+
+async def problem_of(asked: Awaitable[object], timeout_s: float) -> str:
+    """
+    What is wrong with something that is asked; empty when it answers.
+
+    Args:
+        asked: Its answer, which does not matter.
+        timeout_s: How long it may take, in seconds.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            await asked
+    except TimeoutError:
+        return f"no answer within {timeout_s:g} s"
+    except Exception as problem:
+        return describe(problem)
+    return ""
 
 
 class Patience:

@@ -94,6 +94,13 @@ class Worker(EffectWorker):
     def _resolve(arguments: Said) -> Said:
         return resolved_for_worker(arguments)
 
+    def _completed(self) -> None:
+        if self.http:
+            from effectmq.monitoring.server import HttpServer
+
+            # First of all, so that probes are answered while it starts.
+            self.use(HttpServer(self, self.http))
+
     def models(self, table: Mapping[str, Any], attachments: AttachmentSource | None = None) -> None:
         """
         Let language models answer ``llm_call`` and ``direct`` effects.

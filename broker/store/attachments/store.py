@@ -59,6 +59,10 @@ _HASHED_HERE_BYTES = 256 * 1024
 _Result = TypeVar("_Result")
 
 
+#: No attachment and no body has this name.
+_NO_NAME = "check"
+
+
 class AttachmentStore:
     """
     A content-addressed store. Use as an asynchronous context manager.
@@ -111,6 +115,15 @@ class AttachmentStore:
     async def __aexit__(self, *exc_info: object) -> None:
         """Let go of threads and connections."""
         await self._objects.close()
+
+    async def check(self) -> None:
+        """
+        Find out whether the place answers, by reading a name that is not there.
+
+        Raises:
+            AttachmentStoreError: When it does not.
+        """
+        await self._within(self._objects.get(_NO_NAME, 1))
 
     # Attachments -------------------------------------------------------------------------------
 

@@ -109,6 +109,15 @@ class Journal:
         """
         await self.database.write(_write_something)
 
+    async def check_readable(self) -> None:
+        """
+        Make sure that the journal answers.
+
+        Raises:
+            DatabaseError: When it cannot be read.
+        """
+        await self.database.read(lambda tx: _look(tx, Identity("check", "check"), ""))
+
     def _commit(self, operations: list[Operation]) -> asyncio.Future[list[OperationAnswer]]:
         return self.database.write(lambda tx: apply(tx, operations))
 

@@ -117,6 +117,8 @@ def _banner(app: EffectWorker, args: argparse.Namespace) -> str:
         ("  concurrency", _concurrency(app)),
         ("  journal", _journal(app.journal)),
     ]
+    if app.http:
+        values.append(("  http", app.http))
     lines = [f"effectmq {version()}", pairs(values)]
     if is_memory(app.broker):
         lines.append(

@@ -205,6 +205,14 @@ SETTINGS: tuple[Setting, ...] = (
         "application/msgpack",
     ),
     Setting("name", TEXT, "worker", "shown on dead letters", "host and process id"),
+    Setting(
+        "http",
+        ADDRESS,
+        "worker",
+        "where metrics and health are served, for instance `127.0.0.1:9464`; needs the extra "
+        "`http`",
+        "nowhere",
+    ),
     *_rows(
         WorkerSettings,
         "worker",

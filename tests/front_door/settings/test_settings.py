@@ -46,6 +46,7 @@ SAID: dict[str, tuple[str, object]] = {
     "identity": ("said", "said"),
     "content_type": ("application/json", "application/json"),
     "name": ("said", "said"),
+    "http": ("127.0.0.1:0", "127.0.0.1:0"),
     "concurrency": ("3", 3),
     "route_concurrency": ("llm_call=64, tool_call.gpu=1", {"llm_call": 64, "tool_call.gpu": 1}),
     "time_limit_s": ("1h30m", 5_400.0),
