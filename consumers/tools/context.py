@@ -1,5 +1,5 @@
 """
-What a tool gets to know of its call, and what it can do while it runs.
+The context of a tool call: what a tool may know of its call, and do while it runs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["HostEvent", "ToolContext"]
 @dataclass(slots=True)
 class HostEvent:
     """
-    An event that a tool emitted; what it started can still be added until the tool returns.
+    An event of a tool; processes that it started can be added until the tool returns.
 
     Attributes:
-        resource_type: What kind of thing it happened to, for instance ``Button``.
-        alias: Which one, for instance ``ui.button``.
+        resource_type: The type of the thing, for instance ``Button``.
+        alias: The name of the thing, for instance ``ui.button``.
         event: What happened, for instance ``pressed``.
         payload: Plain data.
         started_process_ids: The processes that it started.
@@ -39,7 +39,7 @@ class HostEvent:
     started_process_ids: list[str] = field(default_factory=list[str])
 
     def outcome(self) -> ToolHostEventEffectOutcome:
-        """The event as the outcome of the call carries it."""
+        """The event in the form of the outcome."""
         return ToolHostEventEffectOutcome(
             resource_type=self.resource_type,
             alias=self.alias,
@@ -56,9 +56,9 @@ class ToolContext(EffectContext):
     The context of one attempt at one tool call.
 
     Attributes:
-        call: The call as it was asked for: id, arguments, what its preparation left.
-        attachments: The worker's attachment store, if it has one.
-        host_events: What was emitted so far.
+        call: The prepared call: id, arguments, and data of its preparation.
+        attachments: The worker's attachment store; ``None`` without one.
+        host_events: The events so far.
     """
 
     call: PreparedToolCall
@@ -69,7 +69,7 @@ class ToolContext(EffectContext):
     def of(
         cls, context: EffectContext, call: PreparedToolCall, attachments: AttachmentStore | None
     ) -> Self:
-        """The context of a call, from that of its effect."""
+        """The context of a call, from the context of its effect."""
         return cls(
             envelope=context.envelope,
             effect_id=context.effect_id,
@@ -94,15 +94,15 @@ class ToolContext(EffectContext):
         """
         Tell the host that something happened.
 
-        The event travels with the outcome, in the order of emission, whether the tool succeeds or
-        fails. Of an attempt that is tried again nothing is kept.
+        The events are in the outcome, in the order of these calls, whether the tool succeeds or
+        fails. The events of an attempt that is tried again are dropped.
 
         Args:
-            resource_type: What kind of thing it happened to.
-            alias: Which one.
+            resource_type: The type of the thing.
+            alias: The name of the thing.
             event: What happened; ``{alias}.{event}`` is the event's source type.
             payload: Anything that has a JSON form.
-            started_process_ids: The processes that it started, as far as they are known by now.
+            started_process_ids: The processes that it started, as far as they are known now.
 
         Raises:
             ValueError: When the payload has no JSON form.
@@ -129,13 +129,14 @@ class ToolContext(EffectContext):
         label: str | None = None,
     ) -> AttachmentRef:
         """
-        Store an attachment now and get its reference; the same as returning an ``Attachment``.
+        Store an attachment now, and get its reference; the result is that of returning an
+        ``Attachment``.
 
         Args:
             data: The bytes.
             media_type: MIME type, for instance ``image/png``.
-            width: In pixels.
-            height: In pixels.
+            width: The width in pixels.
+            height: The height in pixels.
             label: A name for people.
 
         Raises:

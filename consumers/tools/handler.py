@@ -1,9 +1,9 @@
 """
-The handler of ``tool_call``: look the tool up, run it, decide about another try.
+The handler of ``tool_call``: finds the tool, runs it, and decides about another attempt.
 
-The retry rule is the wire format's own (``ToolRetryPolicy``), not the pipeline's: only failures
+The retry rule is that of the wire format (``ToolRetryPolicy``), not of the pipeline: only failures
 whose disposition is ``safe`` are tried again, and after the last attempt the failure is an outcome
-with disposition ``exhausted``. Nothing that a tool does parks its effect.
+with disposition ``exhausted``. A failing tool never parks its effect.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ __all__ = ["ToolHandler", "ToolSource"]
 
 
 class ToolSource(Protocol):
-    """Brings tools that are known only once the worker runs, for instance an MCP server."""
+    """A source of tools that are known only once the worker runs, for instance an MCP server."""
 
     @property
     def tools(self) -> Mapping[str, Tool]:
@@ -72,20 +72,20 @@ class ToolSource(Protocol):
 
     @property
     def lane(self) -> str:
-        """The lane that their calls take; empty for the common one."""
+        """The lane of calls of its tools; empty for the common one."""
         ...
 
     @property
     def time_limit_s(self) -> float | None:
-        """How long one attempt of any of them may run, in seconds."""
+        """How long one attempt of any of its tools may run, in seconds."""
         ...
 
     async def __aenter__(self) -> Self:
-        """Find out which tools there are."""
+        """Find out which tools it has."""
         ...
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Let go of whatever the tools need."""
+        """Close what the tools need."""
         ...
 
 
@@ -94,7 +94,7 @@ class ToolHandler:
     Runs ``tool_call`` effects with the registered tools.
 
     Args:
-        attachments: Where the attachments go that tools return.
+        attachments: The store for attachments that tools return.
     """
 
     kind = "tool_call"
@@ -102,8 +102,8 @@ class ToolHandler:
     def __init__(self, attachments: AttachmentStore | None = None) -> None:
         self.attachments = attachments
         self.sources: list[ToolSource] = []
-        #: Only for what goes wrong around a tool; a tool's own failures are outcomes, and whether
-        #: it runs again is for its own policy to say.
+        #: For errors around a tool only. A tool's failures are outcomes, and its own policy decides
+        #: whether it runs again.
         self.retry: RetryPolicy = NO_RETRY
         self._own: dict[str, Tool] = {}
         #: How often each tool succeeded and failed; an attempt that ran over its time failed.
@@ -112,7 +112,7 @@ class ToolHandler:
 
     @property
     def tools(self) -> dict[str, Tool]:
-        """All tools by name; of two with one name the one registered first."""
+        """All tools by name; of two with the same name, the one registered first."""
         found = dict(self._own)
         for source in self.sources:
             for name, tool in source.tools.items():
@@ -121,18 +121,18 @@ class ToolHandler:
 
     @property
     def routes(self) -> tuple[str, ...]:
-        """The lanes that tools are registered for, as ``tool_call.lane``."""
+        """The lanes of the registered tools, as ``tool_call.lane``."""
         lanes = [tool.lane for tool in self._own.values()]
         lanes += [source.lane for source in self.sources]
         return tuple(route_of(self.kind, lane) for lane in dict.fromkeys(lanes) if lane)
 
     @property
     def abilities(self) -> dict[str, str]:
-        """Its tools, with the version of the arguments of each."""
+        """The abilities: its tools, each with the version of its arguments."""
         return {_needs(name): version_of(tool.input_schema) for name, tool in self.tools.items()}
 
     def find(self, name: str) -> Tool | None:
-        """The tool of a name."""
+        """The tool of a name; ``None`` without one."""
         return self._own.get(name) or self._brought(name)
 
     def _brought(self, name: str) -> Tool | None:
@@ -140,7 +140,7 @@ class ToolHandler:
         return next((one.tools[name] for one in self.sources if name in one.tools), None)
 
     def _called(self, request: Request) -> tuple[PreparedToolCall, Tool | None]:
-        """What is called, and the tool; without a look into the sources where it is our own."""
+        """The call and its tool; the sources are looked into only when the tool is not registered."""
         command = request.envelope.command
         if not isinstance(command, RuntimeEffectCommandToolCall):
             raise cannot_execute("the tool", command)
@@ -152,7 +152,7 @@ class ToolHandler:
         Enter all sources.
 
         Raises:
-            ConfigurationError: When one cannot be used, or two tools have one name.
+            ConfigurationError: When one cannot be used, or two tools have the same name.
         """
         async with AsyncExitStack() as entered:
             taken = set(self._own)
@@ -161,7 +161,7 @@ class ToolHandler:
                 twice = sorted(taken & set(source.tools))
                 if twice:
                     raise ConfigurationError(
-                        f"{source} brings a tool {twice[0]!r}, and there is one already; give its "
+                        f"{source} has a tool {twice[0]!r}, and that name is taken; give its "
                         "tools a prefix, or choose among them with only="
                     )
                 taken |= set(source.tools)
@@ -181,25 +181,25 @@ class ToolHandler:
         """
         if tool.name in self._own:
             raise ConfigurationError(
-                f"there is a tool {tool.name!r} already; give one of the two another name: "
-                "@app.tool(name=...)"
+                f"the name {tool.name!r} is taken by another tool; give one of the two another "
+                "name: @app.tool(name=...)"
             )
         self._own[tool.name] = tool
 
     def limit_s(self, request: Request) -> float | None:
-        """The limit of the tool that is called."""
+        """The time limit of the called tool, in seconds."""
         _, tool = self._called(request)
         return tool.time_limit_s if tool else None
 
     def on_uncertain(self, request: Request) -> WhenDoubtful:
-        """What the tool that is called says."""
+        """The choice of the called tool."""
         _, tool = self._called(request)
         return tool.on_uncertain if tool else "undecided"
 
     async def run(
         self, request: Request, context: EffectContext
     ) -> RuntimeEffectOutcomeToolCall | TryAgain | NotHere:
-        """One attempt at one call."""
+        """Make one attempt at one call."""
         call, tool = self._called(request)
         started = time.monotonic()
         if tool is None:
@@ -238,7 +238,8 @@ class ToolHandler:
             result = await tool.body(context.call.args, context)
             return output_from(await stored(result, self.attachments, repeatable=tool.repeatable))
         except BadArgumentsError:
-            # Of this worker's version of the tool; another may have another one.
+            # The arguments are wrong for this worker's version of the tool; another may have
+            # another.
             raise
         except ToolCallError as problem:
             await self._store_raw(problem)
@@ -246,7 +247,7 @@ class ToolHandler:
         except asyncio.CancelledError as problem:
             if _being_cancelled():
                 raise
-            # Something that the tool waited for was cancelled, and not the tool.
+            # Something that the tool waited for was cancelled, not the tool.
             return failure_from(problem, repeatable=tool.repeatable)
         except KeyboardInterrupt:
             raise
@@ -256,16 +257,18 @@ class ToolHandler:
                 raise
             return failure_from(problem, repeatable=tool.repeatable)
         except BaseException as problem:
-            # ``sys.exit`` and groups of exceptions included.
+            # Also ``sys.exit`` and groups of exceptions.
             return failure_from(problem, repeatable=tool.repeatable)
 
     async def _store_raw(self, error: ToolCallError) -> None:
-        """Put the attachments of a failure into the store; the failure matters more than they."""
+        """
+        Store the attachments of a failure; if that fails, the tool's failure is still the answer.
+        """
         try:
             error.raw = await stored(error.raw, self.attachments, repeatable=False)
         except ToolCallError as problem:
             error.raw = None
-            error.message += f" (what came with it is lost: {problem.message})"
+            error.message += f" (its attachments are lost: {problem.message})"
 
     def timed_out(
         self, request: Request, limit_s: float
@@ -331,7 +334,7 @@ class ToolHandler:
 
 
 def _needs(name: str) -> str:
-    """What a call needs, as workers tell each other."""
+    """The ability that a call needs."""
     return f"tool {name}"
 
 
@@ -342,7 +345,7 @@ def _bad_arguments(message: str) -> ToolCallOutput:
 def _retry_sleep(
     request: Request, call: PreparedToolCall, wait_ms: int, duration_ms: int
 ) -> RetrySleep:
-    """The pause before the next attempt, as the effect that the wire format makes of it."""
+    """The pause before the next attempt, as the effect that the wire format defines."""
     invocation = invocations.tool_retry_sleep(
         call.tool_name, request.attempt, parent=request.envelope.invocation
     )
@@ -362,7 +365,7 @@ def _current_task() -> asyncio.Task[object] | None:
     try:
         return asyncio.current_task()
     except RuntimeError:
-        # No loop runs.
+        # No loop is running.
         return None
 
 

@@ -1,8 +1,8 @@
 """
-Tools as the worker keeps them: what a model is told of one, and what runs when it is called.
+Tools as a worker keeps them: what a model is told of a tool, and what runs at a call.
 
-Where the body comes from is not known here: ``functions`` makes tools of typed functions, and
-``mcp`` of what an MCP server offers.
+The source of the body is not known here: ``functions`` makes tools of typed functions, and ``mcp``
+of the tools of an MCP server.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class BadArgumentsError(Exception):
 
 
 class ToolBody(Protocol):
-    """What runs when a tool is called."""
+    """The body of a tool, which runs when the tool is called."""
 
     async def __call__(self, args: object, context: EffectContext) -> object:
         """
         Carry out one attempt at a call.
 
         Args:
-            args: The arguments as the call has them, not validated.
-            context: Of the call.
+            args: The arguments of the call, not validated.
+            context: The context of the call.
 
         Raises:
             BadArgumentsError: When the arguments do not fit; nothing was done.
@@ -65,15 +65,15 @@ class Tool:
     One tool.
 
     Attributes:
-        name: What a ``tool_call`` names.
+        name: The name that a ``tool_call`` uses.
         description: What it does, for the model.
-        input_schema: JSON Schema of the arguments.
-        body: What runs.
+        input_schema: The JSON Schema of the arguments.
+        body: What runs at a call.
         retry_policy: When a failure is tried again.
-        time_limit_s: How long one attempt may run; ``None`` takes the worker's default.
+        time_limit_s: How long one attempt may run, in seconds; ``None`` takes the worker's default.
         on_uncertain: What to do when a worker died while it ran.
-        lane: The lane of ``tool_call`` that its calls take; empty for the common one.
-        output_schema: JSON Schema of the value; empty when nothing is said about it.
+        lane: The lane of its calls; empty for the common one.
+        output_schema: The JSON Schema of the value; empty when it is unknown.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Tool:
 
     @property
     def repeatable(self) -> bool:
-        """Whether its retry policy ever runs it twice."""
+        """Whether its retry policy may run it twice."""
         return not isinstance(self.retry_policy, ToolRetryPolicyNever)
 
     async def invoke(self, args: object, context: EffectContext) -> object:
@@ -102,12 +102,12 @@ class Tool:
 
         Raises:
             BadArgumentsError: When the arguments do not fit; nothing was done.
-            Exception: Whatever the body raises.
+            Exception: An exception of the body.
         """
         return await self.body(args, context)
 
     def spec(self) -> LlmToolSpec:
-        """The tool as a request to a model tells of it."""
+        """The tool as a model's request describes it."""
         return LlmToolSpec(
             name=self.name,
             description=self.description,
@@ -118,7 +118,7 @@ class Tool:
         )
 
     def definition(self) -> ToolDefinition:
-        """The tool as a session's own tools are written down."""
+        """The tool as a session's own tools describe it."""
         return ToolDefinition(
             manifest=ToolManifest(
                 id=f"tool:{self.name}",
@@ -132,15 +132,15 @@ class Tool:
 
 def check_choices(what: str, retry: object, lane: object) -> None:
     """
-    Refuse a retry policy or a lane that a call could only find out to be none.
+    Refuse a retry policy or a lane that would fail at the first call.
 
     Args:
-        what: Whose they are, for the sentence.
+        what: The tool or server that has them, for the error.
         retry: Its retry policy.
         lane: Its lane; empty for the common one.
 
     Raises:
-        ConfigurationError: With what was expected.
+        ConfigurationError: When one of them cannot be used.
     """
     if not isinstance(retry, _POLICIES):
         raise ConfigurationError(
@@ -158,8 +158,8 @@ _POLICIES = (ToolRetryPolicyNever, ToolRetryPolicySafe, ToolRetryPolicyIdempoten
 
 def is_tool_name(name: str) -> bool:
     """
-    Whether it can be a tool's name: letters, digits, ``_ - .``, no digit first.
+    Whether a name can be a tool's: letters, digits, ``_ - .``, not beginning with a digit.
 
-    Providers take fewer; a name that one of them refuses is sent to it under another.
+    Providers take fewer names; one that a provider refuses is sent to it under another name.
     """
     return name.replace("-", "_").replace(".", "_").isidentifier()

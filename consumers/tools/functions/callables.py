@@ -1,7 +1,7 @@
 """
-What is called when a tool is: its parameters and its text, whatever kind of callable it is.
+What a call of a tool calls: its parameters and its text, for every kind of callable.
 
-A callable that a call by names could not use is refused here, with what was found and what to do.
+A callable that a call by names cannot use is refused here, with what was found and what to do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _IN_A_DEF = "wrap it in a def with names and type hints"
 
 def refuse(tool: str, found: str, do: str) -> NoReturn:
     """
-    Say why something cannot be a tool.
+    Refuse a function that cannot be a tool.
 
     Raises:
         ConfigurationError: Always.
@@ -32,7 +32,7 @@ def refuse(tool: str, found: str, do: str) -> NoReturn:
 
 
 def called(function: Any) -> Any:
-    """What runs: of an object that can be called its ``__call__``, as Python finds it."""
+    """What runs; for a callable object its ``__call__``, as Python finds it."""
     if isinstance(function, functools.partial):
         return functools.partial(called(function.func), *function.args, **function.keywords)
     if inspect.isroutine(function) or inspect.isclass(function):
@@ -41,7 +41,7 @@ def called(function: Any) -> Any:
         return function
     for kind in type(function).__mro__:
         if "__call__" in vars(kind):
-            # What ``inspect`` makes of an object whose ``__call__`` is no plain method is wrong.
+            # ``inspect`` is wrong about an object whose ``__call__`` is no plain method.
             found: Any = vars(kind)["__call__"]
             if hasattr(found, "__get__"):
                 found = found.__get__(function, type(function))
@@ -50,7 +50,7 @@ def called(function: Any) -> Any:
 
 
 def target(function: Any) -> Any:
-    """Where hints and text are: not on a partial, nor on an object that can be called."""
+    """The function with the hints and the docstring: not a partial, nor a callable object."""
     found = _owner(function)
     if isinstance(found, staticmethod):
         found = found.__func__
@@ -64,7 +64,7 @@ def _owner(function: Any) -> Any:
 
 
 def documentation(function: object) -> str:
-    """The whole docstring of what is called, as text that can be sent; empty when it has none."""
+    """The whole docstring of a function, as text that can be sent; empty without one."""
     return _text_of(function).strip().encode(errors="backslashreplace").decode()
 
 
@@ -83,11 +83,11 @@ def _text_of(function: object) -> str:
 
 def parameters(tool: str, function: Any) -> list[inspect.Parameter]:
     """
-    The parameters that a call gives, or that get the context.
+    The parameters that get an argument of the call or its context.
 
     Args:
-        tool: The tool's name, for sentences.
-        function: What is called, as ``called`` has it.
+        tool: The tool's name, for errors.
+        function: The function, from ``called``.
 
     Raises:
         ConfigurationError: When a call by names could not use it.
@@ -96,8 +96,8 @@ def parameters(tool: str, function: Any) -> list[inspect.Parameter]:
     try:
         told = inspect.signature(function)
     except Exception as problem:
-        # What is said of a partial tells what it was given, secrets perhaps.
-        why = describe(problem) if _owner(function) is function else "what it is given does not fit"
+        # The text about a partial has its arguments, which may be secrets.
+        why = describe(problem) if _owner(function) is function else "its arguments do not fit"
         refuse(tool, f"its signature cannot be read ({why})", _IN_A_DEF)
     found = list(told.parameters.values())
     for parameter in found:
@@ -105,7 +105,7 @@ def parameters(tool: str, function: Any) -> list[inspect.Parameter]:
     if found and found[0].name in ("self", "cls") and _is_unbound(function, found[0]):
         refuse(
             tool,
-            f"its first parameter is {found[0].name!r}, and nobody gives that",
+            f"its first parameter is {found[0].name!r}, which no call gives",
             "register the method of an object: app.tool(instance.method)",
         )
     fixed = _fixed(function)
@@ -127,7 +127,7 @@ def _check_kind(tool: str, function: object) -> None:
             f"it is a partial of the class {name}"
             if isinstance(function, functools.partial)
             else f"it is a class ({name}) that is neither a pydantic model nor a dataclass",
-            "write a function that makes an object of it and returns plain data",
+            "write a function that makes such an object and returns plain data",
         )
     if _is_generator(function):
         refuse(
@@ -144,7 +144,7 @@ def _check_kind(tool: str, function: object) -> None:
     if _dispatches(owner):
         refuse(
             tool,
-            "it is a singledispatch function, which chooses by an argument's place, and a call "
+            "it is a singledispatch function, which chooses by an argument's position, but a call "
             "gives names",
             "register the function for one type (name.dispatch(int)), or wrap it in a def",
         )
@@ -153,12 +153,12 @@ def _check_kind(tool: str, function: object) -> None:
 def _check_named(tool: str, parameter: inspect.Parameter) -> None:
     match parameter.kind:
         case parameter.POSITIONAL_ONLY:
-            do = f"take away the / after it, or {_IN_A_DEF} (a builtin, too)"
+            do = f"remove the / after it, or {_IN_A_DEF} (also for a builtin)"
         case parameter.VAR_POSITIONAL:
             do = "take a list under a name (a decorator without functools.wraps hides names)"
         case parameter.VAR_KEYWORD:
             do = (
-                "take a dict or a TypedDict under a name of its own, or the arguments one by one "
+                "take a dict or a TypedDict under one name, or each argument by its name "
                 "(a decorator without functools.wraps hides names)"
             )
         case _:
@@ -179,7 +179,7 @@ async def _later() -> AsyncGenerator[None]:
     yield
 
 
-#: What ``contextlib`` makes of a generator: all that it makes run the same code.
+#: The code of context managers that ``contextlib`` makes of generators; all of them share it.
 _CONTEXT_MANAGERS = (
     getattr(contextlib.contextmanager(_nothing), "__code__", ...),
     getattr(contextlib.asynccontextmanager(_later), "__code__", ...),
@@ -194,23 +194,23 @@ def _dispatches(function: object) -> bool:
 
 
 def _fixed(function: object) -> set[str]:
-    """What a partial has given already, secrets perhaps: that is no business of the model's."""
+    """The arguments that a partial has already. They may be secrets, so a model is not told."""
     return set(_given(function)[2])
 
 
 def _is_unbound(function: object, first: inspect.Parameter) -> bool:
-    """Whether it stands in the body of a class, and is a plain function all the same."""
+    """Whether it is a plain function in the body of a class."""
     if first.annotation is not first.empty or isinstance(function, staticmethod):
         return False
     owner = str(getattr(function, "__qualname__", "")).rpartition(".")[0]
     return bool(owner) and not owner.endswith("<locals>")
 
 
-# What is told, and what is so ----------------------------------------------------------------
+# The signature that is told, and the real one ------------------------------------------------
 
 
 def _given(function: Any) -> tuple[object, int, set[str]]:
-    """The function inside, how many of its first arguments it has, and which others by name."""
+    """The inner function, how many of its first arguments are given, and which others by name."""
     places, names = 0, set[str]()
     while True:
         if isinstance(function, functools.partial):
@@ -229,7 +229,7 @@ def _given(function: Any) -> tuple[object, int, set[str]]:
 def _check_told(
     tool: str, function: object, told: inspect.Signature, found: Iterable[inspect.Parameter]
 ) -> None:
-    """A decorator may tell of another signature than its wrapper has: no call would work."""
+    """Refuse a decorator that tells another signature than its wrapper has: no call would work."""
     inner, places, names = _given(function)
     if not isinstance(inner, types.FunctionType):
         return
@@ -242,15 +242,15 @@ def _check_told(
         except TypeError as problem:
             refuse(
                 tool,
-                f"it says that it takes {printable(str(told), 300)}, and takes "
+                f"it says that it takes {printable(str(told), 300)}, but it takes "
                 f"{printable(str(own), 300)} ({problem})",
-                "let its decorator take and pass on what it says, as **kwargs, or set "
+                "let its decorator take and pass on the same arguments, as **kwargs, or set "
                 "__signature__ to what it takes",
             )
 
 
 def _bare(function: types.FunctionType) -> types.FunctionType:
-    """The function without what others have written on it."""
+    """The function without the attributes that decorators set."""
     found = types.FunctionType(
         function.__code__,
         function.__globals__,

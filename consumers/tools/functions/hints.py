@@ -1,5 +1,5 @@
 """
-The type hints of a function: resolved where it was written, and what they ask for.
+The type hints of a function: resolved in the scope of the function, and checked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def hints(tool: str, function: object) -> dict[str, Any]:
     The hints of all parameters that have one.
 
     Raises:
-        ConfigurationError: When one of them names what is nowhere to be found.
+        ConfigurationError: When a hint names something that cannot be found.
     """
     try:
         found = target(function)
@@ -51,7 +51,7 @@ def hints(tool: str, function: object) -> dict[str, Any]:
 
 
 def result_hint(function: object) -> Any:
-    """What a function says that it returns; ``Any`` when it does not say it understandably."""
+    """The type that a function says it returns; ``Any`` when the hint cannot be understood."""
     if inspect.isclass(function):
         return function
     try:
@@ -60,12 +60,12 @@ def result_hint(function: object) -> Any:
         wanted = {"return": annotations["return"]} if "return" in annotations else {}
         return _resolved(found, wanted).get("return", Any)
     except Exception:
-        # A hint for people. Unlike a parameter's it is no promise, so it need not be understood.
+        # A hint for people. Unlike a parameter's hint it need not be understood.
         return Any
 
 
 def _annotations(function: Any, target: Any) -> dict[str, Any]:
-    """Those of the signature as it is told, which a decorator may have changed."""
+    """The annotations of the signature that is told, which a decorator may have changed."""
     own: dict[str, Any] = dict(getattr(target, "__annotations__", None) or {})
     if getattr(inspect.unwrap(target), "__signature__", None) is None:
         return own
@@ -94,7 +94,7 @@ def _resolved(target: Any, annotations: dict[str, Any]) -> dict[str, Any]:
 
 
 def _local_names(function: Any) -> dict[str, Any]:
-    """What the function's own code could name: its closure, and the functions that it stands in."""
+    """The names that the function's code can use: its closure, and those of enclosing functions."""
     found: dict[str, Any] = {one.__name__: one for one in getattr(function, "__type_params__", ())}
     code = getattr(function, "__code__", None)
     for name, cell in zip(
@@ -119,32 +119,32 @@ def _is_empty(cell: types.CellType) -> bool:
         return True
 
 
-# What they ask for ---------------------------------------------------------------------------
+# Checks --------------------------------------------------------------------------------------
 
 
 def is_context(tool: str, name: str, hint: Any) -> bool:
-    """Whether a parameter wants the context, in whatever way it says so."""
+    """Whether a parameter takes the context, in any of the ways to say so."""
     kinds = [one for one in _alternatives(hint) if one is not type(None)]
     contexts = [one for one in kinds if _is_context_class(one)]
     if not contexts:
         if _mentions(hint, _is_context_class):
             refuse(
                 tool,
-                f"the parameter {name!r} holds a context inside of something else ({hint})",
-                "ask for it by itself: context: ToolContext",
+                f"the parameter {name!r} has a context inside another type ({hint})",
+                "take the context by itself: context: ToolContext",
             )
         return False
     if len(contexts) < len(kinds):
         refuse(
             tool,
             f"the parameter {name!r} may be the context or an argument ({hint})",
-            "expected one of the two; the only thing beside it may be None",
+            "expected one of the two, or the context and None",
         )
     if not all(issubclass(ToolContext, one) for one in contexts):
         refuse(
             tool,
-            f"the parameter {name!r} wants a context of a class of its own ({hint})",
-            "expected ToolContext or EffectContext, which is what a call has",
+            f"the parameter {name!r} takes a context of another class ({hint})",
+            "expected ToolContext or EffectContext, which a call has",
         )
     return True
 
@@ -155,15 +155,15 @@ def _is_context_class(hint: Any) -> bool:
 
 def check_hint(tool: str, name: str, hint: Any) -> None:
     """
-    Refuse a hint of which no JSON ever becomes an argument.
+    Refuse a hint that no JSON value can satisfy.
 
     Raises:
-        ConfigurationError: With the parameter.
+        ConfigurationError: When it is one; names the parameter.
     """
     if hint.__class__ in _NO_TYPES:
         refuse(
             tool,
-            f"the parameter {name!r} is hinted {printable(repr(hint), 100)}, which is no type",
+            f"the parameter {name!r} is hinted {printable(repr(hint), 100)}, which is not a type",
             "name a type, or describe it: Annotated[int, Field(description=...)]",
         )
     for unusable, found, do in _UNUSABLE:
@@ -197,17 +197,17 @@ _NO_TYPES = frozenset(
 )
 _UNUSABLE: list[tuple[Callable[[Any], bool], str, str]] = [
     (_is_self, "is hinted Self, which only a class body knows", "name the class"),
-    (_is_class_hint, "is to be a class, which no JSON is", "take its name"),
+    (_is_class_hint, "is a class, which JSON cannot hold", "take its name"),
     (_is_any_model, "is a BaseModel without fields", "name the model that is meant"),
     (_is_any_enum, "is an enum without members", "name the enum that is meant"),
-    (_is_pattern_of_bytes, "is a pattern of bytes, which no JSON is", "take a Pattern[str]"),
+    (_is_pattern_of_bytes, "is a pattern of bytes, which JSON cannot hold", "take a Pattern[str]"),
 ]
 
 
 def _mentions(hint: Any, wanted: Callable[[Any], bool]) -> bool:
     parts = get_args(hint)
     if get_origin(hint) is Annotated:
-        # What stands behind it is no hint, and may be anything.
+        # What is inside these is not a hint, and may be anything.
         parts = parts[:1]
     return wanted(hint) or any(_mentions(part, wanted) for part in parts)
 

@@ -1,5 +1,5 @@
 """
-A tool's value as the function's own type of result, for who calls the tool by its function.
+A tool's value as the result type of its function, for callers that call the tool by its function.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from effectmq.protocol.text import describe
 
 __all__ = ["function_tool"]
 
-#: What a worker takes the pieces of, so that its value is another type.
+#: Return types whose pieces a worker collects, so that the value has another type.
 _PIECEWISE = (AsyncIterator, Awaitable, Iterator)
 
 
 def function_tool(tool: Tool, function: object) -> FunctionTool:
-    """What a turn has to know of a function that is registered as a tool."""
+    """What a turn needs to know of a function that is registered as a tool."""
     body = tool.body
     return FunctionTool(
         name=tool.name,
@@ -45,18 +45,18 @@ def function_tool(tool: Tool, function: object) -> FunctionTool:
 @dataclass(frozen=True)
 class _Reader:
     """
-    Reads values of one tool.
+    Reads the values of one tool.
 
     Attributes:
-        tool: Its name.
-        hint: What its function says that it returns.
+        tool: The name of the tool.
+        hint: The return type of its function.
     """
 
     tool: str
     hint: Any
 
     def reader(self) -> Callable[[object], Any]:
-        """What reads a value; made when it is needed first."""
+        """The function that reads a value; made at its first use."""
         return self._as_it_is if self._adapter is None else self._read
 
     @cached_property
@@ -69,12 +69,12 @@ class _Reader:
             piecewise = isinstance(origin, type) and issubclass(origin, _PIECEWISE)
             if not piecewise and not is_special(hint):
                 return TypeAdapter(hint)
-            found = f"it returns {getattr(hint, '__name__', hint)}, and its value is another type"
+            found = f"it returns {getattr(hint, '__name__', hint)}, but its value has another type"
         except Exception as problem:
-            found = f"what it returns cannot be read back ({describe(problem)})"
+            found = f"its return type cannot be read from JSON ({describe(problem)})"
         raise ConfigurationError(
-            f"tool {self.tool!r} cannot be called by its function: {found}; take the value as it "
-            f"is: (await turn.tool_call({self.tool!r}, {{…}}, call_id='…')).value"
+            f"tool {self.tool!r} cannot be called by its function: {found}; call it by name: "
+            f"(await turn.tool_call({self.tool!r}, {{…}}, call_id='…')).value"
         )
 
     def _as_it_is(self, value: object) -> Any:
@@ -89,6 +89,6 @@ class _Reader:
             problem = malformed(error, value)
             raise MalformedError(
                 problem.path,
-                f"tool {self.tool!r} gave another value than its function says it returns: "
+                f"tool {self.tool!r} returned a value that is not of its function's return type: "
                 f"{problem.problem}",
             ) from None

@@ -1,7 +1,9 @@
 """
-JSON Schemas as they go on the wire, in agreement with what validation takes.
+JSON Schemas for the wire, in agreement with what validation accepts.
 
-Where pydantic describes what it would refuse, the description is made right: names of members are
+Where pydantic describes something that it would refuse, the description is corrected: names of
+members are text, whatever the keys of a dict are. A part that no value fits is a
+``NeverValidError``.
 text, whatever the keys of a dict are. What nothing at all would fit is a ``NeverValidError``.
 """
 
@@ -32,7 +34,7 @@ from effectmq.protocol.text import printable
 
 __all__ = ["NeverValidError", "Quiet", "odd_bound"]
 
-#: Of such keys no text becomes one.
+#: Types of keys that no text can become.
 _NO_NAMES = {"none", "list", "tuple", "named-tuple", "set", "frozenset", "dict", "typed-dict",
              "model", "dataclass", "call"}  # fmt: skip
 
@@ -44,10 +46,10 @@ _DO = (
 
 class NeverValidError(PydanticInvalidForJsonSchema):
     """
-    A part of a schema that nothing fits; as one of several choices it is left out.
+    A part of a schema that no value fits; as one of several choices it is left out.
 
     Args:
-        found: What it takes, as a phrase.
+        found: What it accepts, as a phrase.
         do: What to write instead.
     """
 
@@ -58,14 +60,14 @@ class NeverValidError(PydanticInvalidForJsonSchema):
 
 
 class Quiet(GenerateJsonSchema):
-    """Schemas as they go on the wire: a default that has no JSON form is left out, and silently."""
+    """Makes schemas for the wire; a default without a JSON form is silently left out."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
 
     _known: Mapping[str, CoreSchema] = MappingProxyType({})
 
     def encode_default(self, dft: Any) -> Any:
-        """The default as JSON; NaN and the like are none."""
+        """The default as JSON; NaN and infinity have none."""
         encoded = super().encode_default(dft)
         try:
             return canonical_value(encoded)
@@ -73,19 +75,19 @@ class Quiet(GenerateJsonSchema):
             raise PydanticSerializationError(problem.problem) from None
 
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
-        """Those of its values that can be given as JSON."""
+        """The values that can be given as JSON."""
         if self.mode != "validation":
             return super().literal_schema(schema)
         return super().literal_schema({**schema, "expected": _taken(schema, schema["expected"])})
 
     def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
-        """Those of its members that can be given as JSON."""
+        """The members that can be given as JSON."""
         if self.mode != "validation":
             return super().enum_schema(schema)
         return super().enum_schema({**schema, "members": _taken(schema, schema["members"])})
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Those of its choices whose tag can be given as JSON."""
+        """The choices whose tag can be given as JSON."""
         tags = [tag for tag in schema["choices"] if self.mode != "validation" or _is_plain(tag)]
         if not tags:
             shown = _shown(list(schema["choices"]))
@@ -96,14 +98,14 @@ class Quiet(GenerateJsonSchema):
         return super().tagged_union_schema({**schema, "choices": choices})
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """What nothing fits need not be told of when there is a default."""
+        """Leave a part that no value fits out, when it has a default."""
         try:
             return super().default_schema(schema)
         except NeverValidError:
             raise PydanticOmit from None
 
     def definitions_schema(self, schema: core_schema.DefinitionsSchema) -> JsonSchemaValue:
-        """What is referred to, which the names of an object may be."""
+        """Resolve the references, which the names of an object may use."""
         known = {one.get("ref", ""): one for one in schema["definitions"]}
         self._known = {**self._known, **known}
         return super().definitions_schema(schema)
@@ -113,11 +115,11 @@ class Quiet(GenerateJsonSchema):
         return self._named(super().dict_schema(schema), schema.get("keys_schema"))
 
     def ordered_dict_schema(self, schema: core_schema.OrderedDictSchema) -> JsonSchemaValue:
-        """Likewise."""
+        """An object whose names are text."""
         return self._named(super().ordered_dict_schema(schema), schema.get("keys_schema"))
 
     def counter_schema(self, schema: core_schema.CounterSchema) -> JsonSchemaValue:
-        """Likewise."""
+        """An object whose names are text."""
         return self._named(super().counter_schema(schema), schema.get("keys_schema"))
 
     def _named(self, found: JsonSchemaValue, keys: CoreSchema | None) -> JsonSchemaValue:
@@ -126,7 +128,7 @@ class Quiet(GenerateJsonSchema):
         if keys["type"] == "definition-ref":
             keys = self._known.get(keys["schema_ref"], keys)
         if self.mode == "validation" and keys["type"] in _NO_NAMES:
-            # Older releases of pydantic have no type of its own for a NamedTuple.
+            # Older releases of pydantic have no special type for a NamedTuple.
             kind = keys["type"].replace("call", "named-tuple")
             raise NeverValidError(
                 f"an object with names of the type {kind}, where JSON has text",
@@ -138,7 +140,7 @@ class Quiet(GenerateJsonSchema):
         return found
 
     def _names(self, keys: CoreSchema) -> list[str] | None:
-        """The names that a dict may have, if they are known one by one."""
+        """The names that a dict may have, if they can be listed."""
         if keys["type"] == "enum":
             values: Sequence[object] = keys["members"]
         elif keys["type"] == "literal":
@@ -159,7 +161,7 @@ class Quiet(GenerateJsonSchema):
 
 
 def _taken(schema: CoreSchema, values: Sequence[Any]) -> list[Any]:
-    """The values that validation takes in their JSON form."""
+    """The values that validation accepts in their JSON form."""
     taker = SchemaValidator(schema)
     found = [value for value in values if _takes(taker, _value(value))]
     if values and not found:
@@ -194,7 +196,7 @@ def _shown(values: Sequence[object]) -> str:
 
 _COMPARED = ("gt", "ge", "lt", "le", "multiple_of")
 _COUNTED = ("min_length", "max_length", "minLength", "maxLength")
-#: What pydantic writes down of a bound that it does not know of the type, and tries at each call.
+#: What pydantic writes for a bound that the type does not have, and tries at each call.
 _ODD = {
     "string": _COMPARED,
     "array": _COMPARED,
@@ -207,7 +209,7 @@ _ODD = {
 
 
 def odd_bound(schema: object) -> str:
-    """A bound in a JSON Schema that can be compared with nothing of its type, or empty."""
+    """A bound in a JSON Schema that no value of its type can be compared with; empty for none."""
     if is_array(schema):
         found: list[str] = [odd_bound(one) for one in schema]
         return next(filter(None, found), "")

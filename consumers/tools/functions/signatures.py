@@ -1,8 +1,8 @@
 """
-What a function takes, read off its signature: the arguments that a model gives, and the context.
+The parameters of a function: the arguments that a model gives, and the context.
 
-One pydantic model is the only source: what its schema requires is what its validation demands. A
-signature that cannot be a tool's is refused here, with the parameter and what to do.
+One pydantic model is the only source: its schema requires what its validation requires. A signature
+that cannot be a tool's is refused here, with the parameter and what to do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Signature", "is_data_class", "schema_of_class", "signature_of", "validated"]
 
-#: Of what is wrong with the arguments of one call; the rest is counted.
+#: How many problems of one call's arguments are told; the rest is counted.
 _MOST_TOLD = 20
 _MOST_LETTERS = 300
 
@@ -54,8 +54,8 @@ class Signature:
     The parameters of a function.
 
     Attributes:
-        arguments: Those that a call gives, as a pydantic model.
-        names: The parameter of each of its fields.
+        arguments: The parameters that a call gives, as a pydantic model.
+        names: The parameter of each field.
         filled: Fields whose defaults pydantic knows and the function does not.
         context_names: The parameters that get the context.
         input_schema: The arguments as JSON Schema.
@@ -69,11 +69,11 @@ class Signature:
 
     def keywords(self, args: object, context: EffectContext) -> dict[str, Any]:
         """
-        What to call the function with.
+        The keyword arguments for the function.
 
         Args:
-            args: The arguments as they came, plain JSON data.
-            context: Of the call.
+            args: The arguments of the call, plain JSON data.
+            context: The context of the call.
 
         Raises:
             BadArgumentsError: When they do not fit.
@@ -85,7 +85,7 @@ class Signature:
         for field, parameter in self.names.items():
             if field in told or field in self.filled:
                 value = getattr(model, field)
-                # No look at the class, for this is done for each argument of each call.
+                # The class is not checked, because this runs for each argument of each call.
                 given[parameter] = _whole(parameter, value) if hasattr(value, "__next__") else value
         for name in self.context_names:
             given[name] = context
@@ -93,7 +93,7 @@ class Signature:
 
 
 def _whole(name: str, value: object) -> object:
-    """An ``Iterable`` is validated while it is read: here, so that what is wrong is told."""
+    """Read an ``Iterable`` whole: it is validated while it is read, and its problems are told."""
     if not is_iterator(value):
         return value
     try:
@@ -108,11 +108,11 @@ def _whole(name: str, value: object) -> object:
 
 def validated(args: object, validate: Callable[[bytes], T]) -> T:
     """
-    The arguments of a call as what they are for a function.
+    The arguments of a call, validated.
 
     Args:
-        args: As they came, plain JSON data.
-        validate: Takes them as JSON, which they are: strict models take dates and enums from JSON
+        args: The arguments of the call, plain JSON data.
+        validate: Takes them as JSON text, because strict models accept dates and enums from JSON
             text only.
 
     Raises:
@@ -126,7 +126,7 @@ def validated(args: object, validate: Callable[[bytes], T]) -> T:
     try:
         json = to_json(given)
     except (PydanticSerializationError, RecursionError, ValueError) as problem:
-        raise BadArgumentsError([f"arguments: they are no JSON ({describe(problem)})"]) from None
+        raise BadArgumentsError([f"arguments: they are not JSON ({describe(problem)})"]) from None
     try:
         return validate(json)
     except ValidationError as error:
@@ -134,7 +134,7 @@ def validated(args: object, validate: Callable[[bytes], T]) -> T:
             _told(error.errors(include_url=False, include_input=False))
         ) from None
     except Exception as problem:
-        # Validators of users' own may raise anything.
+        # Users' own validators may raise anything.
         raise BadArgumentsError(
             [f"arguments: they cannot be validated ({describe(problem)})"]
         ) from None
@@ -159,11 +159,11 @@ def signature_of(tool: str, function: object) -> Signature:
     Read a signature.
 
     Args:
-        tool: The tool's name, for sentences.
-        function: What is called.
+        tool: The tool's name, for errors.
+        function: The function.
 
     Raises:
-        ConfigurationError: When a call could not give what the function takes.
+        ConfigurationError: When a call could not give the function's parameters.
     """
     fields: dict[str, Any] = {}
     names: dict[str, str] = {}
@@ -190,19 +190,19 @@ def signature_of(tool: str, function: object) -> Signature:
     return Signature(arguments, names, frozenset(filled), tuple(contexts), schema)
 
 
-#: Metadata that says nothing: so any hint can be given to pydantic without a default.
+#: Metadata without a meaning, so that any hint can be given to pydantic without a default.
 _NOTHING = object()
 
 
 def _field_name(parameter: str, number: int) -> str:
-    """Its own name where pydantic allows it: factories and validators look at each other's."""
+    """Its own name where pydantic allows it: factories and validators use each other's names."""
     if parameter.startswith(("_", "model_")) or hasattr(BaseModel, parameter):
         return f"argument_{number}__{parameter.strip('_')}"
     return parameter
 
 
 def _aliased(hint: Any, name: str) -> Any:
-    """The hint with a name to be given by, unless it has one: what stands further back wins."""
+    """The hint with an alias, unless it has one: the last metadata wins."""
     plain, *metadata = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     return Annotated[plain, Field(alias=name), *metadata]
 
@@ -220,7 +220,7 @@ def _model(tool: str, fields: dict[str, Any], names: Mapping[str, str]) -> type[
     if lost:
         refuse(
             tool,
-            f"the parameter {names[lost[0]]!r} has a type hint that is none of an argument's",
+            f"the parameter {names[lost[0]]!r} has a type hint that is not for an argument",
             "expected a type that pydantic validates, without ClassVar, Final or InitVar",
         )
     _check_aliases(tool, model, names)
@@ -236,7 +236,7 @@ def _created(name: str, fields: dict[str, Any]) -> type[BaseModel]:
 
 
 def _whose(fields: dict[str, Any], names: Mapping[str, str]) -> str:
-    """The first parameter of which alone no schema can be made, as a phrase."""
+    """The first parameter that alone has no schema, as a phrase."""
     for name, definition in fields.items():
         try:
             _created("one", {name: definition}).model_json_schema(schema_generator=Quiet)
@@ -246,14 +246,14 @@ def _whose(fields: dict[str, Any], names: Mapping[str, str]) -> str:
 
 
 def _shortly(problem: BaseException) -> str:
-    """What pydantic says, without its advice, which is for those who write models."""
+    """The text of pydantic without its advice, which is for authors of models."""
     text = str(problem).partition(". Set `")[0].partition("\n\n")[0].rpartition("SchemaError: ")[2]
     text = text.replace("Unable to generate pydantic-core schema for", "pydantic does not know")
     return printable(" ".join(text.split()), _MOST_LETTERS)
 
 
 def _check_aliases(tool: str, model: type[BaseModel], names: Mapping[str, str]) -> None:
-    """Each argument has one name, and no two the same one."""
+    """Check that each argument has one name, and no two have the same."""
     taken: dict[str, str] = {}
     for field, info in model.model_fields.items():
         alias = info.validation_alias or field
@@ -262,7 +262,7 @@ def _check_aliases(tool: str, model: type[BaseModel], names: Mapping[str, str]) 
             if not isinstance(choice, str):
                 refuse(
                     tool,
-                    f"the parameter {names[field]!r} is looked for at a path inside of others",
+                    f"the parameter {names[field]!r} has an alias that is a path into others",
                     "expected an alias that is a name; take the whole object as a parameter",
                 )
             if choice in taken:
@@ -284,7 +284,7 @@ def _schema(
     except NeverValidError as problem:
         refuse(tool, f"{_whose(fields, names)} takes {problem.found}", problem.do)
     except MalformedError as problem:
-        refuse(tool, f"its schema is no JSON ({problem})", "use bounds and examples that are")
+        refuse(tool, f"its schema is not JSON ({problem})", "use bounds and examples that are")
     except Exception as problem:
         refuse(
             tool,
@@ -301,7 +301,7 @@ def _sound(tool: str, schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-# From a class of data ------------------------------------------------------------------------
+# From a data class ---------------------------------------------------------------------------
 
 
 def is_data_class(function: object) -> TypeIs[type[Any]]:
@@ -313,7 +313,7 @@ def is_data_class(function: object) -> TypeIs[type[Any]]:
 
 def schema_of_class(tool: str, kind: type[Any]) -> tuple[TypeAdapter[Any], dict[str, Any]]:
     """
-    What makes an object of a pydantic model or a dataclass, and its fields as JSON Schema.
+    The validator of a pydantic model or a dataclass, and its fields as JSON Schema.
 
     Raises:
         ConfigurationError: When its fields cannot be arguments.
@@ -330,7 +330,7 @@ def schema_of_class(tool: str, kind: type[Any]) -> tuple[TypeAdapter[Any], dict[
             "pydantic knows and that have a JSON form"
         ) from None
     if "$ref" in schema:
-        # It holds itself; what a model gets is an object all the same.
+        # It contains itself; a model is still told of an object.
         name = str(schema.pop("$ref")).rpartition("/")[2]
         schema = {**schema["$defs"][name], **schema}
     return adapter, _sound(tool, schema)

@@ -1,9 +1,9 @@
 """
 Typed Python functions as tools.
 
-The signature is the contract: its type hints become the input schema, and the arguments of a call
-are validated by pydantic before the function sees them. Nothing here raises for a bad call; a tool
-failure is an outcome, and the model that asked gets to read it.
+The signature is the contract: its type hints become the input schema, and pydantic validates the
+arguments of a call before the function gets them. A bad call raises nothing here: a failure of a
+tool is an outcome, which the model can read.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class TypedFunction:
     The body of a tool that is a Python function.
 
     Attributes:
-        function: What runs; in a thread when it is not ``async``.
-        signature: What it takes.
+        function: The function; it runs in a thread when it is not ``async``.
+        signature: Its parameters.
         in_loop: The same function when it is ``async``.
     """
 
@@ -78,13 +78,13 @@ class TypedFunction:
     in_loop: Callable[..., Awaitable[object]] | None = None
 
     async def __call__(self, args: object, context: EffectContext) -> object:
-        """Validate the arguments, call the function, and take its pieces if it gives some."""
+        """Validate the arguments, call the function, and collect its pieces if it gives some."""
         keywords = self.signature.keywords(args, context)
         if self.in_loop is not None:
             result = await self.in_loop(**keywords)
         else:
             result = await call(self.function, (), keywords)
-        # No look at the class, for this is done for each call.
+        # The class is not checked, because this runs for each call.
         if hasattr(result, "__next__") or hasattr(result, "__anext__"):
             return await gathered(result)
         return result
@@ -93,16 +93,16 @@ class TypedFunction:
 @dataclass(frozen=True, slots=True)
 class TypedData:
     """
-    The body of a tool that is a pydantic model or a dataclass: what it makes is its result.
+    The body of a tool that is a pydantic model or a dataclass: its instance is the result.
 
     Attributes:
-        adapter: Makes an object of it.
+        adapter: Makes an instance.
     """
 
     adapter: TypeAdapter[Any]
 
     async def __call__(self, args: object, context: EffectContext) -> object:
-        """Validate the arguments; the object is all that there is to do."""
+        """Validate the arguments; the instance is the result."""
         return validated(args, self.adapter.validate_json)
 
 
@@ -119,7 +119,7 @@ def tool_from(
     Make a tool of a function.
 
     Args:
-        function: With type hints; ``*args`` and ``**kwargs`` cannot be described to a model.
+        function: A function with type hints; a model cannot be told of ``*args`` and ``**kwargs``.
         name: The tool's name; the function's own by default.
         retry: When a failure is tried again; never by default.
         time_limit_s: How long one attempt may run, in seconds.
@@ -128,8 +128,8 @@ def tool_from(
         lane: The lane of ``tool_call`` that its calls take; the common one by default.
 
     Raises:
-        ConfigurationError: When the signature cannot be a tool's, or one of the others is not what
-            it is to be.
+        ConfigurationError: When the signature cannot be a tool's, or another argument has a wrong
+            type or value.
     """
     tool_name = _name(function, name)
     check_time_limit(f"tool {tool_name!r}", time_limit_s)
@@ -159,13 +159,13 @@ def _name(function: object, given: object) -> str:
     name = given or getattr(function, "__name__", "")
     if not given and not callable(function) and not name:
         raise ConfigurationError(
-            f"found a Python {type(function).__name__} where a function is expected; a tool is "
-            "made of a function"
+            f"found a Python {type(function).__name__} where a function is expected; make the tool "
+            "of a function"
         )
     if not isinstance(name, str) or not is_tool_name(name):
         raise ConfigurationError(
             f"the tool's name is {printable(repr(name), 300)}; expected letters, digits, _ - and "
-            "., given by name= when the function has none"
+            "., set it with name= when the function has none"
         )
     return name
 
@@ -182,15 +182,15 @@ def _body(tool: str, function: HandlerFunction) -> tuple[ToolBody, dict[str, Any
     except ConfigurationError:
         raise
     except Exception as problem:
-        # Objects may answer anything when they are asked what they are.
+        # An object may raise anything when its attributes are read.
         raise ConfigurationError(
-            f"tool {tool!r}: what it takes cannot be found out ({describe(problem)}); wrap it in a "
+            f"tool {tool!r}: its parameters cannot be read ({describe(problem)}); wrap it in a "
             "def with names and type hints"
         ) from None
 
 
 def _output_schema(hint: Any) -> dict[str, Any]:
-    """What a function says that it returns; empty when it says nothing that JSON could say."""
+    """The schema of a function's result; empty when its hint has none in JSON."""
     try:
         if hint is Any or is_special(hint):
             return {}
@@ -198,10 +198,10 @@ def _output_schema(hint: Any) -> dict[str, Any]:
         canonical_value(schema)
         return schema
     except Exception:
-        # A hint for people. Unlike a parameter's it is no promise, so it need not be understood.
+        # A hint for people. Unlike a parameter's hint it need not be understood.
         return {}
 
 
 def is_special(hint: Any) -> bool:
-    """Whether a value of the type is on the wire in a form of its own."""
+    """Whether values of the type have a special form on the wire."""
     return hint in _SPECIAL or any(map(is_special, get_args(hint)))

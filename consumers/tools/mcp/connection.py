@@ -1,8 +1,9 @@
 """
-One connection to an MCP server: with the wires below it, all that knows the MCP library.
+One connection to an MCP server. Only this module and the wires below it use the MCP library.
 
-What goes in and out are names and plain data. Why a call has no result is told by where that was
-found out, never by a number or a text that a server could have sent: see ``messages.Trouble``.
+Its inputs and outputs are names and plain data. The reason why a call has no result is told by the
+place that found it, never by a number or a text that a server could have sent: see
+``messages.Trouble``.
 """
 
 from __future__ import annotations
@@ -47,15 +48,16 @@ __all__ = [
 ]
 
 _HTTP_TIMEOUT_S = 10.0
-#: How long a server may take to say whether it knows a session; a part of what a call may take.
+#: How long a server may take to say whether it knows a session, in seconds; part of the call's
+#: time.
 _QUESTION_S = 5.0
 _QUESTION_PART = 0.25
-#: A process that works does not always listen, and nobody waits for what it says to this.
+#: A busy process does not always read, and no call waits for its answer to this; in seconds.
 _PATIENT_QUESTION_S = 30.0
 _MAX_PAGES = 100
 _BAD_ARGUMENTS = -32602
 _CLOSED = -32000
-#: Who logs addresses.
+#: Loggers that log addresses.
 _TALKATIVE = ("httpx2", "mcp.client.streamable_http")
 
 
@@ -66,8 +68,8 @@ class CallTroubleError(Exception):
     Args:
         trouble: Why.
         about_arguments: Whether the server said that the call's arguments, or its name, were wrong.
-        line: Whether the line that it came over is still of use; a refusal to ask the server about
-            when that is not known yet.
+        line: Whether the line can still be used; when that is not known yet, the refusal to ask the
+            server about.
     """
 
     def __init__(
@@ -80,15 +82,15 @@ class CallTroubleError(Exception):
 
 
 class SessionForgottenError(Exception):
-    """The server does not know the session any more, so nothing was called."""
+    """The server no longer knows the session, so nothing was called."""
 
 
 def check_installed() -> None:
     """
-    Find out whether there is an MCP library.
+    Check that the MCP library is installed.
 
     Raises:
-        MissingExtraError: When there is none.
+        MissingExtraError: When it is not.
     """
     if find_spec("mcp") is None:
         raise MissingExtraError("an MCP server", "mcp")
@@ -96,11 +98,11 @@ def check_installed() -> None:
 
 class Connection:
     """
-    Use as an asynchronous context manager, entered and left by one task; others may call.
+    A connection. Use it as an asynchronous context manager, in one task; other tasks may call.
 
     Args:
         server: Where to connect to.
-        changed: Called when the server says that its tools are others now.
+        changed: Called when the server says that its tools have changed.
     """
 
     def __init__(self, server: McpServer, changed: Callable[[], None]) -> None:
@@ -111,7 +113,7 @@ class Connection:
         self._wire: HttpWire | StdioWire | None = None
 
     async def __aenter__(self) -> Self:
-        """Connect, or start the server; and agree on a version of the protocol."""
+        """Connect, or start the server, and agree on a version of the protocol."""
         from mcp import Client
 
         async with AsyncExitStack() as stack:
@@ -124,7 +126,7 @@ class Connection:
         return self
 
     async def __aexit__(self, *exc_info: Any) -> bool | None:
-        """Disconnect; a server that was started is stopped."""
+        """Disconnect; stops a server that was started."""
         return await self._stack.__aexit__(*exc_info)
 
     async def _transport(self, stack: AsyncExitStack) -> Any:
@@ -150,7 +152,7 @@ class Connection:
             self._changed()
 
     async def follow(self) -> None:
-        """Hear of changed tools from servers that tell only those who ask; until cancelled."""
+        """Wait for changed tools of servers that tell only on request, until cancelled."""
         from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
         if self._client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
@@ -163,7 +165,7 @@ class Connection:
                 self._changed()
 
     async def tools(self) -> tuple[list[dict[str, Any]], list[LeftOut]]:
-        """What the server offers, as plain data; and which of it nobody could use, and why."""
+        """The server's tools as plain data, and those that cannot be used, each with the reason."""
         found: list[dict[str, Any]] = []
         left_out: list[LeftOut] = []
         cursor: str | None = None
@@ -183,10 +185,10 @@ class Connection:
 
     async def call(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
         """
-        Call a tool; being cancelled cancels the call on the server, too.
+        Call a tool; cancelling this cancels the call on the server as well.
 
         Raises:
-            SessionForgottenError: When the server does not know the session; nothing was called.
+            SessionForgottenError: When the server no longer knows the session; nothing was called.
             CallTroubleError: When there is no result for another reason.
         """
         from mcp import MCPError
@@ -205,14 +207,14 @@ class Connection:
             bad = problem.code == _BAD_ARGUMENTS and origin in ("answer", "http")
             raise CallTroubleError(refusal.trouble, line, about_arguments=bad) from None
         except (ValidationError, RuntimeError) as problem:
-            # The library's own checks: the form of a result, and the tool's output schema.
+            # Checks of the library: the form of a result, and the tool's output schema.
             unfit = Trouble("unreadable", _first_line(problem))
             raise CallTroubleError(unfit, "alive") from None
         passed = passed_result(result.meta, self._seal)
         return _plain(result) if passed is None else passed
 
     def why(self, problem: BaseException) -> str:
-        """Why there is no connection, as a phrase without anything that may be secret."""
+        """Why there is no connection, as a phrase without secrets."""
         from mcp import MCPError
 
         problem = _innermost(problem)
@@ -224,7 +226,9 @@ class Connection:
         return told(trouble)
 
     def refused(self, problem: BaseException) -> Trouble | None:
-        """The status with which the server refused the connection; ``None`` for other reasons."""
+        """
+        The HTTP status with which the server refused the connection; ``None`` for other reasons.
+        """
         from mcp import MCPError
 
         problem = _innermost(problem)
@@ -235,8 +239,8 @@ class Connection:
         found = self._seal.opened(problem.data)
         if found is not None:
             return found
-        # Without a seal it is the library's own: either there is no line any more, or it did not
-        # understand what came over it.
+        # Without a seal the error is the library's own: the line is closed, or the library did not
+        # understand a message.
         ended = getattr(self._wire, "ended", "")
         if problem.code == _CLOSED or ended:
             return Trouble("lost", ended or "it closed the connection")
@@ -244,10 +248,10 @@ class Connection:
 
     async def asked(self, call: Refusal | None) -> Verdict:
         """
-        Ask the server whether it still knows the line.
+        Ask the server whether it still knows the session.
 
         Args:
-            call: What went wrong on it; ``None`` when nobody waited for the end of the call.
+            call: The error of the call; ``None`` when the end of the call was not waited for.
         """
         found = known(call, in_session=self._in_session)
         if found is not None:
@@ -255,7 +259,7 @@ class Connection:
         refused: list[Refusal] = []
         try:
             async with asyncio.timeout(self._question_s):
-                # Not all know a ping; what a server has listed before it can list again.
+                # Not every server knows ping; but one that has listed something can list it again.
                 for question in (self._client.session.send_ping, self._client.list_tools):
                     refusal = await self._refusal(question)
                     if refusal is None or says_nothing(refusal):
@@ -277,7 +281,7 @@ class Connection:
         return _QUESTION_S if limit_s is None else min(_QUESTION_S, limit_s * _QUESTION_PART)
 
     async def _refusal(self, question: Callable[[], Awaitable[object]]) -> Refusal | None:
-        """How a question was not answered well; ``None`` when it was."""
+        """The refusal of a question; ``None`` when it was answered."""
         from mcp import MCPError
 
         try:
@@ -292,13 +296,13 @@ class Connection:
 
 
 def reason_of(problem: BaseException, timeout_s: float) -> str:
-    """Why there is no connection, as a phrase without anything that may be secret."""
+    """Why there is no connection, as a phrase without secrets."""
     problem = _innermost(problem)
     if isinstance(problem, TimeoutError):
         return f"it did not answer within {timeout_s:g} s"
     if isinstance(problem, OSError):
         return problem.strerror or type(problem).__name__
-    # Texts of the libraries below tell addresses, or print what was received.
+    # Texts of the libraries may have addresses, or received data.
     return type(problem).__name__
 
 
@@ -344,7 +348,7 @@ def _plain(model: Any) -> dict[str, Any]:
 
 
 class _Hiding(logging.Filter):
-    """Takes the query out of addresses that others log; it may hold a key."""
+    """Removes the query from addresses in logs, because it may hold a key."""
 
     def __init__(self) -> None:
         super().__init__()

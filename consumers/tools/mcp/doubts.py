@@ -1,17 +1,19 @@
 """
-Whether a server still knows the line on which a call went wrong. Pure.
+Whether a server still knows the session of a call that failed. Pure.
 
-A server that has forgotten a session may say so in any words, or in none. What it says to a call is
-compared with what it says to questions that have nothing to do with any tool, and that it has
-answered before, or has to.
+A server that has forgotten a session may say so in any words, or not at all. Its answer to the call
+is compared with its answers to questions that have nothing to do with a tool, and that it has
+answered before, or must answer.
 
-=============  ========================================================  ==========================
-verdict        when                                                      what follows
-=============  ========================================================  ==========================
-``alive``      it answers them, or its refusal says nothing of the line  the failure is the call's
-``forgotten``  it refuses them as it refused the call, unread            the call, on another line
-``dead``       it does not answer them, or what it refused may have run  the next call, on another
-=============  ========================================================  ==========================
+=============  =========================================================  =========================
+verdict        when                                                       then
+=============  =========================================================  =========================
+``alive``      it answers them, or its refusal is not about the session   the call has failed
+``forgotten``  it refuses them as it refused the call, without reading    the call is repeated on
+               it                                                         another line
+``dead``       it does not answer them, or the refused call may have run  the next call uses another
+                                                                          line
+=============  =========================================================  =========================
 """
 
 from __future__ import annotations
@@ -27,20 +29,20 @@ __all__ = ["Refusal", "Verdict", "known", "refused_unread", "says_nothing", "ver
 Verdict = Literal["alive", "forgotten", "dead"]
 
 _NOT_FOUND = 404
-#: The server stumbled, and nobody knows when.
+#: The server failed at an unknown point.
 _INTERNAL_ERROR = -32603
-#: Of the request or of what stands before the server, not of a session.
+#: About the request, or about a proxy before the server, not about a session.
 _OTHER_REASONS = frozenset({408, 413, 429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """
-    How a request was not answered well.
+    A request without a good answer.
 
     Attributes:
         trouble: Why.
-        code: Of the JSON-RPC error; 0 for none.
+        code: The code of the JSON-RPC error; 0 for none.
     """
 
     trouble: Trouble
@@ -49,10 +51,10 @@ class Refusal:
 
 def known(call: Refusal | None, *, in_session: bool) -> Verdict | None:
     """
-    What can be told without asking the server.
+    The verdict that needs no question to the server; ``None`` when it must be asked.
 
     Args:
-        call: ``None`` when nobody waited for the end of the call.
+        call: ``None`` when the end of the call was not waited for.
         in_session: Whether the line has a session.
     """
     if call is None or call.trouble.origin == "lost":
@@ -61,7 +63,7 @@ def known(call: Refusal | None, *, in_session: bool) -> Verdict | None:
         return "alive"
     trouble = call.trouble
     if trouble.origin == "http" and trouble.in_session and trouble.status == _NOT_FOUND:
-        # The one way that the protocol has.
+        # The one way that the protocol defines.
         return "forgotten"
     return None
 
@@ -76,17 +78,17 @@ def refused_unread(call: Refusal | None) -> bool:
 
 
 def says_nothing(refusal: Refusal) -> bool:
-    """Whether a refusal has nothing to do with the line."""
+    """Whether a refusal is not about the session."""
     return refusal.trouble.origin == "http" and refusal.trouble.status in _OTHER_REASONS
 
 
 def verdict(call: Refusal | None, questions: Iterable[Refusal]) -> Verdict:
     """
-    What follows when the server has refused every question, too.
+    The verdict when the server has refused every question as well.
 
     Args:
-        call: ``None`` when nobody waited for the end of the call.
-        questions: How each of them was refused.
+        call: ``None`` when the end of the call was not waited for.
+        questions: The refusal of each question.
     """
     if call is None or not refused_unread(call):
         return "dead"
@@ -96,5 +98,5 @@ def verdict(call: Refusal | None, questions: Iterable[Refusal]) -> Verdict:
 def _alike(call: Refusal, question: Refusal) -> bool:
     if question.trouble.origin == "http":
         return 400 <= question.trouble.status < 500
-    # Words may name the request, so the same code is enough.
+    # Texts may name the request, so an equal code is enough.
     return question.trouble.origin == "answer" and question.code == call.code

@@ -1,9 +1,9 @@
 """
-One connection and the task that keeps it.
+One connection, and the task that holds it open.
 
-The library wants a connection to be left by the task that entered it, and calls come from many. So
-a task of its own holds the connection open until it is told to leave, or until it is lost. The same
-task reads the server's list of tools again when the server says that it is another one.
+The library requires that the task that enters a connection also leaves it, but calls come from many
+tasks. So a separate task holds the connection open until it is told to leave, or until it is lost.
+The same task reads the server's list of tools again when the server says that it has changed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from effectmq.consumers.tools.mcp.servers import McpServer
 
 __all__ = ["Line", "NoConnectionError"]
 
-#: A list that changes all the time is read this often, in seconds.
+#: The shortest time between two readings of a list that always changes, in seconds.
 _BETWEEN_LISTS_S = 1.0
-#: How long the end of a line waits for what is told to the server.
+#: How long the end of a line waits for the last messages to the server, in seconds.
 _LAST_WORDS_S = 1.0
 
 
@@ -37,8 +37,8 @@ class NoConnectionError(Exception):
 
     Args:
         reason: Why.
-        after_s: How long it makes sense to wait, in seconds.
-        refused: The HTTP status that said so.
+        after_s: How long to wait before another try, in seconds.
+        refused: The HTTP status of the refusal; 0 for none.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class NoConnectionError(Exception):
 
 class Line:
     """
-    Started by being made.
+    A connection with its task; it starts when the object is made.
 
     Args:
         server: Where to connect to.
-        listed: Called with this line whenever its list of tools was read again.
+        listed: Called with this line after its list of tools was read again.
     """
 
     def __init__(self, server: McpServer, listed: Callable[[Line], None]) -> None:
@@ -72,9 +72,9 @@ class Line:
         self.listing: list[dict[str, Any]] = []
         self.left_out: list[LeftOut] = []
         self.lost = False
-        #: Whether a call was answered on it, well or not.
+        #: Whether any call was answered on it, well or not.
         self.proven = False
-        #: Whether it has been said that it is lost.
+        #: Whether its loss has been logged.
         self.mourned = False
         self.task = loop.create_task(self._live(), name=f"effectmq {server.where}")
 
@@ -85,7 +85,7 @@ class Line:
         Raises:
             NoConnectionError: When it cannot be made.
         """
-        # Shielded, because many may wait for it, and each of them may be cancelled.
+        # Shielded, because many calls may wait for it, and each of them may be cancelled.
         await asyncio.shield(self._connected)
 
     async def call(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Line:
                 self._leave.set()
 
     async def certain(self) -> None:
-        """Wait until it is known whether a server that was asked about the line still knows it."""
+        """Wait for the answer of a server that was asked whether it still knows the session."""
         if self._doubt is not None and self._server.url:
             await asyncio.wait({self._doubt})
 
@@ -136,9 +136,9 @@ class Line:
 
     def _release(self, calling: asyncio.Task[dict[str, Any]]) -> None:
         """
-        Let go of a call for which nobody waits; the server is told.
+        Cancel a call for which nobody waits; the server is told.
 
-        How long it takes to hear of it must not keep the one who waited.
+        The caller must not wait until the server has heard of it.
         """
         self._let_go.add(calling)
         calling.add_done_callback(self._let_go.discard)
@@ -146,26 +146,26 @@ class Line:
         calling.cancel()
 
     def _ask(self, connection: Connection, call: Refusal | None) -> None:
-        """Find out whether the line is still of use; the next call makes another one if not."""
+        """Find out whether the line can still be used; if not, the next call makes another one."""
         if self.lost or (self._doubt is not None and not self._doubt.done()):
             return
 
         async def ask() -> None:
             if await connection.asked(call) != "alive":
-                # Those that are under way may still end.
+                # Calls under way may still end.
                 self.retire()
 
         self._doubt = asyncio.create_task(ask())
         self._doubt.add_done_callback(_retrieve)
 
     def retire(self) -> None:
-        """No new calls; those that are under way may end."""
+        """Take no new calls; those under way may end."""
         self.lost = True
         if self._under_way <= 0:
             self._leave.set()
 
     def drop(self) -> None:
-        """It is of no use any more: the task ends when it has cleared up."""
+        """Stop using the line: its task ends when it has closed the connection."""
         self.lost = True
         self._leave.set()
 
@@ -173,7 +173,7 @@ class Line:
         """Leave, and wait until that is done; when there is no time for it, leave at once."""
         self.drop()
         if not self._connected.done():
-            # A server that does not even answer that is not waited for.
+            # A server that does not answer even this is not waited for.
             self.task.cancel()
         try:
             await asyncio.wait({self.task})
@@ -198,8 +198,8 @@ class Line:
                         {following, *self._let_go, *([self._doubt] if self._doubt else [])}
                     )
         except Exception as caught:
-            # After the connection was there: the way in which it was lost. Calls that were under
-            # way know already.
+            # After the connection was made: the reason of its loss. Calls under way have been told
+            # already.
             problem = caught
         finally:
             self.lost = True
@@ -209,13 +209,13 @@ class Line:
                 )
 
     async def _follow(self, connection: Connection) -> None:
-        """Read the list again whenever the server says that it is another one."""
+        """Read the list again whenever the server says that it has changed."""
         asking = asyncio.create_task(_quietly(connection))
         try:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                # A server that cannot tell its tools any more keeps those that it told.
+                # A server that can no longer list its tools keeps the earlier ones.
                 with suppress(Exception):
                     async with asyncio.timeout(self._server.connect_timeout_s):
                         self.listing, self.left_out = await connection.tools()
@@ -233,7 +233,7 @@ async def _quietly(connection: Connection) -> None:
 
 
 async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel them; what they have to say to the server may be said once more, and no longer."""
+    """Cancel the tasks; each may send one last message to the server."""
     waited = set(tasks)
     for task in waited:
         task.cancel()
@@ -241,6 +241,6 @@ async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Nobody may be waiting any more."""
+    """Mark the exception as read: perhaps nobody waits any more."""
     if not future.cancelled():
         future.exception()

@@ -1,9 +1,9 @@
 """
-What the library below us would refuse as a whole because of one odd part of it.
+Keeps odd parts of a server's messages from the library, which would refuse the whole message.
 
-It checks a list of tools, or a result, in one go: one tool with an odd schema and there are no
-tools at all. So lists are cleared of what nobody could use, with a reason for each; and results are
-carried past it.
+It checks a list of tools, or a result, as a whole: one tool with an odd schema, and all tools are
+missing. So unusable tools are removed from lists, each with a reason, and results are passed around
+the library.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ LeftOut = tuple[str, str]
 
 def cleared_list(result: Mapping[str, Any], version: str, seal: Seal) -> dict[str, Any]:
     """
-    One page of a list of tools without those that are odd.
+    One page of a list of tools, without unusable ones.
 
     Args:
-        result: Of ``tools/list``.
-        version: Of the protocol.
-        seal: Under its name the page says what was left out.
+        result: The result of ``tools/list``.
+        version: The version of the protocol.
+        seal: Names the member of the page that says what was left out.
     """
     kept: list[object] = []
     left_out: list[LeftOut] = []
@@ -48,20 +48,20 @@ def cleared_list(result: Mapping[str, Any], version: str, seal: Seal) -> dict[st
 
 
 def left_out_of(meta: Mapping[str, Any] | None, seal: Seal) -> list[LeftOut]:
-    """What was left out of a page."""
+    """The tools that were left out of a page."""
     found: list[LeftOut] = (meta or {}).get(seal.name, [])
     return [(name, why) for name, why in found]
 
 
 def passed_by(result: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
-    """A result of a tool with its content carried past the library, which knows fewer kinds."""
+    """A result of a tool whose content is passed around the library, which knows fewer kinds."""
     if result.get("resultType", "complete") != "complete":
         return dict(result)
     return {**result, "content": [], _META: {**_meta(result), seal.name: dict(result)}}
 
 
 def passed_result(meta: Mapping[str, Any] | None, seal: Seal) -> dict[str, Any] | None:
-    """The result that was carried past."""
+    """The result that was passed around the library."""
     found = (meta or {}).get(seal.name)
     return found if is_object(found) else None
 
@@ -120,16 +120,16 @@ def _odd_schema(schema: object) -> str | None:
     try:
         validator_for(schema).check_schema(schema)
     except SchemaError as problem:
-        return f"is no JSON Schema: {printable(str(problem.message), 150)}"
+        return f"is not a JSON Schema: {printable(str(problem.message), 150)}"
     except Exception as problem:
-        # A schema can be odd enough for the validator itself to stumble.
-        return f"is no JSON Schema: {type(problem).__name__}"
+        # A very odd schema can make the validator itself fail.
+        return f"is not a JSON Schema: {type(problem).__name__}"
     dangling = next(_dangling(schema, schema), None)
     return None if dangling is None else f"refers to {dangling!r}, which is not in it"
 
 
 def _dangling(value: object, root: dict[str, Any]) -> Iterator[str]:
-    """References to what a schema does not hold."""
+    """References to parts that a schema does not contain."""
     rest = [value]
     while rest:
         one = rest.pop()
@@ -146,7 +146,7 @@ def _dangling(value: object, root: dict[str, Any]) -> Iterator[str]:
 def _resolves(reference: str, root: dict[str, Any]) -> bool:
     place, _, pointer = reference.partition("#")
     if place or (pointer and not pointer.startswith("/")):
-        # By the name that a part of the schema gives itself; otherwise it is somewhere else.
+        # By a name that a part of the schema gives to itself; otherwise it is another document.
         return any(f'"{key}"' in json.dumps(root) for key in ("$id", "$anchor", "$dynamicAnchor"))
     found: object = root
     for step in pointer.split("/")[1:]:

@@ -1,10 +1,9 @@
 """
-What goes over a line to an MCP server: reading it, and saying what went wrong with it. Pure.
+The messages of a line to an MCP server: reading them, and marking errors. Pure.
 
-The library below us tells failures apart by numbers and texts, and a server may send any number and
-any text itself. So each error that reaches the library is given a seal: a member of its ``data``,
-under a name that no server knows, which says where it came from. An error without a seal is the
-library's own.
+The library tells failures apart by numbers and texts, and a server may send any number and any
+text. So each error for the library gets a seal: a member of its ``data``, under a name that no
+server knows, which says where the error came from. An error without a seal is the library's own.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ __all__ = [
     "same",
 ]
 
-#: A longer message is not read; 16 MiB is twice what an effect may be on the wire.
+#: The longest message that is read; 16 MiB is twice the limit of an effect on the wire.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 Origin = Literal["answer", "lost", "not_called", "unreadable", "http"]
@@ -42,8 +41,8 @@ class UnreadableMessageError(Exception):
     A message cannot be read.
 
     Args:
-        reason: A phrase, without anything of the message that may be secret.
-        id_: The id of the call that it answers, as far as it can be told.
+        reason: A phrase without secrets of the message.
+        id_: The id of the call that it answers, if it can be found.
     """
 
     def __init__(self, reason: str, id_: str | int | None = None) -> None:
@@ -58,12 +57,12 @@ class Trouble:
     Why a call has no result.
 
     Attributes:
-        origin: ``answer``, the server said so; ``lost``, nobody knows how far the call came;
-            ``not_called``, nothing was called; ``unreadable``, there was an answer; ``http``, an
-            HTTP status said so.
+        origin: ``answer``: the server said so. ``lost``: it is unknown how far the call came.
+            ``not_called``: nothing was called. ``unreadable``: the answer cannot be read. ``http``:
+            an HTTP status said so.
         reason: The server's words for ``answer`` and ``http``, else a phrase.
         status: The HTTP status; 0 for none.
-        after_s: How long the server asks to wait, in seconds.
+        after_s: The wait that the server asked for, in seconds.
         in_session: Whether the call named a session.
     """
 
@@ -77,20 +76,20 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class Seal:
     """
-    Marks what we put into the messages of one connection.
+    Marks the members that this worker adds to the messages of one connection.
 
     Attributes:
-        name: Of the member that holds it; a server cannot know it.
+        name: The name of the member; a server cannot know it.
     """
 
     name: str = field(default_factory=lambda: f"effectmq-{secrets.token_hex(8)}")
 
     def error(self, trouble: Trouble, error: object = None) -> dict[str, Any]:
         """
-        The error of a message, sealed.
+        The error of a message, with a seal.
 
         Args:
-            trouble: What is sealed into it.
+            trouble: The content of the seal.
             error: The server's own error, whose code and data are kept for the library to read.
         """
         own = members_of(error)
@@ -103,21 +102,21 @@ class Seal:
         }
 
     def opened(self, data: object) -> Trouble | None:
-        """What was sealed into the data of an error; ``None`` when there is no seal of ours."""
+        """The content of the seal in the data of an error; ``None`` without a seal of ours."""
         found = members_of(data).get(self.name)
         if not is_object(found):
             return None
-        # Nobody else knows the name of the member, so these are ours.
+        # No server knows the name of the member, so this content is ours.
         told: dict[str, Any] = found
         return Trouble(**told)
 
 
 def read_messages(text: bytes) -> list[dict[str, Any]]:
     """
-    The messages of one line, one body or one event; several when they come as a batch.
+    The messages of one line, one body or one event; several when they are a batch.
 
     Raises:
-        UnreadableMessageError: When it is no JSON, or not that of messages.
+        UnreadableMessageError: When it is not JSON, or not JSON-RPC.
     """
     if len(text) > MAX_MESSAGE_BYTES:
         raise UnreadableMessageError(
@@ -140,7 +139,7 @@ def read_messages(text: bytes) -> list[dict[str, Any]]:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two ids are the same; servers are known to turn numbers into texts."""
+    """Whether two ids are the same; some servers turn numbers into texts."""
     return str(one) == str(other) and not isinstance(one, bool) and one is not None
 
 
@@ -161,7 +160,7 @@ _EDGE_BYTES = 4_096
 
 
 def _id_in(text: bytes) -> str | int | None:
-    """The id in a text that is no JSON; near its edges, where it is the message's own."""
+    """The id in a text that is no JSON; looked for at its edges, where the message's own id is."""
     for part in (text[:_EDGE_BYTES], text[-_EDGE_BYTES:]):
         found = _ID.search(part)
         if found:

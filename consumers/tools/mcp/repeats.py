@@ -1,9 +1,9 @@
 """
-Which texts of a result only spell its structured data again. Pure.
+Finds the texts of a result that only repeat its structured data. Pure.
 
-MCP asks servers that answer with structured data to send the same as text, for clients that know
-only texts. Libraries do it in their own ways: the data as JSON, a text that was wrapped into
-``result`` as itself, and a list that was wrapped as one text for each of its items.
+MCP asks servers with structured data to send the same data as text, for clients that read only
+texts. Libraries do this in different ways: the data as JSON, a text that was wrapped into
+``result`` as itself, and a wrapped list as one text for each item.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from effectmq.protocol.encoding.narrowing import is_array, is_object
 
 __all__ = ["own_texts"]
 
-#: What libraries wrap a value into that is no object.
+#: The member into which libraries wrap a value that is no object.
 _WRAPPED = "result"
 
 
 def own_texts(texts: Sequence[str], structured: object) -> list[bool]:
     """
-    Which texts say something of their own.
+    Which texts are more than a repetition.
 
     Args:
-        texts: Of one result, in order.
+        texts: The texts of one result, in order.
         structured: The structured data of the same result.
     """
     wholes: list[object] = [structured]
@@ -46,7 +46,7 @@ def _item_by_item(texts: Sequence[str], items: object) -> bool:
 
 
 def _leaves(items: list[object]) -> Iterator[object]:
-    """The items, and those of lists within, as libraries flatten them; lists have few levels."""
+    """The items, and those of lists inside, as libraries flatten them; lists have few levels."""
     for item in items:
         if is_array(item):
             yield from _leaves(item)
@@ -64,7 +64,7 @@ def _spells(text: str, value: object) -> bool:
 
 
 def _equal(one: object, other: object) -> bool:
-    """Whether two values are the same as JSON: a number is no truth value, as Python has it."""
+    """Whether two values are equal as JSON, where a number is no truth value."""
     if is_object(one) and is_object(other):
         return one.keys() == other.keys() and all(
             _equal(value, other[name]) for name, value in one.items()

@@ -1,12 +1,12 @@
 """
-From what an MCP server answered to what a tool returns. Pure.
+From the answer of an MCP server to the return value of a tool. Pure.
 
 A server may answer with structured data, with content for a model (texts, images, sound,
-resources), or with both. The tool's value is the structured data when there is any, with what the
-content says beside it, else the content: a single piece as itself, several as a list. Texts that
-spell the structured data again are left away. Images become attachments. What the worker cannot
-keep is named in its place, so that the rest arrives; only when nothing is left does the tool fail
-with it.
+resources), or with both. The tool's value is the structured data, if there is any, together with
+content that says more; else it is the content: a single piece as itself, several as a list. Texts
+that repeat the structured data are left out. Images become attachments. A piece that the worker
+cannot keep is named in its place, so that the rest arrives; the tool fails only when nothing is
+left.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _LeftOut:
     class_: str = "internal"
 
     def named(self) -> dict[str, object]:
-        """What stands in its place."""
+        """The text in place of the piece."""
         told = {name: value for name, value in self.what.items() if value is not None}
         return {"type": self.type, **told, "left_out": self.why}
 
@@ -54,7 +54,7 @@ def value_of(
     Args:
         result: A ``CallToolResult`` of MCP as plain data.
         repeatable: Whether a failure of the tool may be tried again.
-        room_bytes: How large an attachment may be; ``None`` when there is no store for them.
+        room_bytes: How large an attachment may be; ``None`` without a store for attachments.
 
     Returns:
         Plain data with ``Attachment`` objects in it.
@@ -80,7 +80,7 @@ def value_of(
 
 
 def _beside(structured: object, kinds: list[str], pieces: list[object]) -> list[object]:
-    """The pieces of content that say more than the structured data does, in their order."""
+    """The pieces of content that say more than the structured data, in order."""
     texts = [str(piece) for kind, piece in zip(kinds, pieces, strict=True) if kind == "text"]
     own = iter(own_texts(texts, structured))
     return [piece for kind, piece in zip(kinds, pieces, strict=True) if kind != "text" or next(own)]
@@ -88,7 +88,7 @@ def _beside(structured: object, kinds: list[str], pieces: list[object]) -> list[
 
 def _nothing_left(left_out: list[_LeftOut]) -> ToolCallError:
     return ToolCallError(
-        "the tool ran, and nothing of its answer can be kept: "
+        "the tool ran, but nothing of its answer can be kept: "
         + "; ".join(printable(f"{one.type}: {one.why}", 300) for one in left_out[:5]),
         code=left_out[0].code,
         class_=left_out[0].class_,
@@ -102,7 +102,7 @@ def _failed(pieces: list[object], structured: object, repeatable: bool) -> ToolC
     others = [piece for piece in pieces if not isinstance(piece, str)]
     raw = others if structured is None else [structured, *others]
     return ToolCallError(
-        "\n".join(texts) or "the tool failed without a word",
+        "\n".join(texts) or "the tool failed and gave no reason",
         code="mcp_tool_error",
         retry=repeatable,
         raw=raw or None,
@@ -126,13 +126,13 @@ def _piece(block: object, room_bytes: int | None) -> object:
         case "resource":
             inside = block.get("resource")
             if not is_object(inside):
-                raise _not_understood("a resource in it is no object")
+                raise _not_understood("a resource in it is not an object")
             if "blob" not in inside:
                 return _text(inside, "text")
             mime, uri = inside.get("mimeType"), inside.get("uri")
             return _bytes("resource", inside["blob"], mime, uri, room_bytes)
         case _:
-            # A link to a resource, or something newer: the model can read it as it is.
+            # A link to a resource, or a newer kind: the model can read it as it is.
             return {name: value for name, value in block.items() if name != "_meta"}
 
 
@@ -151,7 +151,7 @@ def _bytes(
     try:
         decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
-        raise _not_understood("there is data in it that is no base64") from None
+        raise _not_understood("there is data in it that is not base64") from None
     media_type = str(mime or "application/octet-stream")
     what: dict[str, object] = {"mimeType": media_type, "bytes": len(decoded), "uri": label}
     try:
@@ -160,13 +160,13 @@ def _bytes(
         return _LeftOut(kind, what, problem.message, problem.code)
     if room_bytes is None:
         why = (
-            "its worker has no attachment store to put it into; start the worker with "
+            "its worker has no attachment store for it; start the worker with "
             "attachments=, or with EFFECTMQ_ATTACHMENTS"
         )
         return _LeftOut(kind, what, why, _STORE)
     if len(decoded) > room_bytes:
         why = (
-            f"it is {len(decoded)} bytes, and an attachment may be {room_bytes}; raise "
+            f"it is {len(decoded)} bytes, and the limit of an attachment is {room_bytes}; raise "
             "max_attachment_bytes of the attachment settings"
         )
         return _LeftOut(kind, what, why, _STORE, "resource_limit")
@@ -176,7 +176,7 @@ def _bytes(
 
 def _not_understood(what: str) -> ToolCallError:
     return ToolCallError(
-        f"the MCP server's answer cannot be understood: {what}; the server has to be mended",
+        f"the MCP server's answer cannot be understood: {what}; correct the server",
         code="mcp_unreadable",
         class_="external",
     )

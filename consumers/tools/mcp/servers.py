@@ -1,4 +1,4 @@
-"""Which MCP server, and how its tools are to be run."""
+"""An MCP server, and how its tools are run."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class McpServer:
     One MCP server; either ``command`` or ``url`` is given.
 
     Attributes:
-        command: What to start, with its arguments; never through a shell.
-        url: Or the address of a server that runs, which speaks streamable HTTP.
-        prefix: What the names of its tools begin with here.
+        command: The command to start, with its arguments; never through a shell.
+        url: The address of a running server, which speaks streamable HTTP.
+        prefix: The beginning of its tools' names in this worker.
         only: The tools to take, without prefix; ``None`` for all.
         env: Variables for the command.
-        cwd: The folder in which to start it.
+        cwd: The folder in which the command is started.
         headers: HTTP headers.
         retry_policy: When a failure is tried again.
         time_limit_s: How long one attempt may run; ``None`` takes the worker's default.
-        connect_timeout_s: How long it may take to start and to tell its tools.
+        connect_timeout_s: How long it may take to start and to list its tools, in seconds.
         on_uncertain: What to do when a worker died while a tool ran.
-        lane: The lane that calls of its tools take; empty for the common one.
+        lane: The lane of calls of its tools; empty for the common one.
     """
 
-    # Command, address, variables and headers may hold secrets, so none of them is ever printed.
+    # Command, address, variables and headers may hold secrets, so none of them is printed.
     command: tuple[str, ...] = field(default=(), repr=False)
     url: str = field(default="", repr=False)
     prefix: str = ""
@@ -63,14 +63,14 @@ class McpServer:
             **options: The other attributes.
 
         Raises:
-            ConfigurationError: When something of it cannot be used.
+            ConfigurationError: When an argument cannot be used.
         """
         if isinstance(server, str):
             return cls(url=server, **options)
         return cls(command=tuple(server), **options)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, when it is registered and not when a call needs it."""
+        """Refuse unusable attributes at registration, before a call needs the server."""
         if self.url:
             self._check_url()
         else:
@@ -81,7 +81,7 @@ class McpServer:
         check_choices(str(self), self.retry_policy, self.lane)
         if self.prefix and not is_tool_name(f"{self.prefix}x"):
             raise ConfigurationError(
-                f"the prefix {printable(self.prefix, 100)!r} of {self} does not begin a tool's "
+                f"the prefix {printable(self.prefix, 100)!r} of {self} cannot begin a tool's "
                 "name; expected letters, digits, _ - and ."
             )
 
@@ -101,12 +101,12 @@ class McpServer:
             )
         if parts.username is not None or parts.password is not None:
             raise ConfigurationError(
-                "the address of an MCP server holds a user or a password; give what it wants to "
-                "know with headers={'Authorization': …} instead"
+                "the address of an MCP server holds a user or a password; remove them, and use "
+                "headers={'Authorization': …} instead"
             )
         if self.env or self.cwd is not None:
             raise ConfigurationError(
-                f"{self} runs already, so env= and cwd= mean nothing to it; leave them out"
+                f"{self} is started by somebody else, so env= and cwd= do not apply; leave them out"
             )
         for name, value in self.headers.items():
             if not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
@@ -117,17 +117,19 @@ class McpServer:
 
     def _check_command(self) -> None:
         if not self.command or not all(map(_is_word, self.command)):
-            raise ConfigurationError(f"the command of an MCP server is none; {_EXPECTED}")
+            raise ConfigurationError(
+                f"the command of an MCP server is not a list of texts; {_EXPECTED}"
+            )
         if not self.command[0]:
             raise ConfigurationError(f"the command of an MCP server is empty; {_EXPECTED}")
         if self.headers:
             raise ConfigurationError(
-                f"{self} is a command, which knows no headers; give it variables with env="
+                f"{self} is a command, which takes no headers; give it variables with env="
             )
 
     @property
     def where(self) -> str:
-        """The server as it may be shown to people: nothing of it that may be secret."""
+        """The server in a form without secrets, for people."""
         if self.url:
             parts = urlsplit(self.url)
             return printable(SplitResult(parts.scheme, parts.netloc, parts.path, "", "").geturl())
@@ -136,7 +138,7 @@ class McpServer:
         return printable(" ".join(words))
 
     def __str__(self) -> str:
-        """For sentences."""
+        """The server as a phrase, for errors and the log."""
         return f"the MCP server {self.where!r}"
 
 

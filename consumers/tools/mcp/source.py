@@ -1,11 +1,11 @@
 """
 The tools of one MCP server, and the connection that they share.
 
-The connection is made when the worker starts, so that a server that is not there is found out then.
-One that is lost later is made again by the next call; until the server is back, calls fail as
-``unavailable``, which can be tried again. One that the server has forgotten is made again by the
-call that finds it out. The server's list is read anew with each connection, and when the server
-says that it has changed.
+The worker connects when it starts, so that a missing server is found then. A connection that is
+lost later is made again by the next call. Until the server is back, calls fail as ``unavailable``,
+which can be tried again. When a server has forgotten a session, the call that finds it out connects
+again. The list of tools is read after each connection, and when the server says that it has
+changed.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ __all__ = ["McpTools"]
 
 logger = logging.getLogger("effectmq.mcp")
 
-#: A server that could not be reached is left alone for so long, however many calls want it; and
-#: twice as long after each further time, until a call is answered.
+#: The pause after a server could not be reached, for all calls, in seconds. It doubles after each
+#: further failure, until a call is answered.
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
-#: Statuses that say that the server is there, and not for us.
+#: Statuses of a server that is there and refuses this worker.
 _NOT_ALLOWED = frozenset({401, 403})
 
 
 class McpTools:
     """
-    Use as an asynchronous context manager.
+    The tools of one MCP server. Use it as an asynchronous context manager.
 
     Args:
-        server: Whose tools.
+        server: The server.
 
     Raises:
         MissingExtraError: When the extra ``mcp`` is not installed.
@@ -68,30 +68,31 @@ class McpTools:
         self._left_out: dict[str, str] = {}
 
     def __str__(self) -> str:
-        """For sentences."""
+        """The server as a phrase, for errors and the log."""
         return str(self._server)
 
     @property
     def tools(self) -> Mapping[str, Tool]:
-        """Its tools by name, as the server told them last; empty until it is entered."""
+        """Its tools by name, as the server last listed them; empty until it is entered."""
         return self._tools
 
     @property
     def lane(self) -> str:
-        """The lane that their calls take."""
+        """The lane of their calls."""
         return self._server.lane
 
     @property
     def time_limit_s(self) -> float | None:
-        """How long one attempt of any of them may run, in seconds."""
+        """How long one attempt of any of its tools may run, in seconds."""
         return self._server.time_limit_s
 
     async def __aenter__(self) -> Self:
         """
-        Connect and find out which tools there are.
+        Connect, and list the tools.
 
         Raises:
-            ConfigurationError: When the server cannot be reached, or has not what is asked for.
+            ConfigurationError: When the server cannot be reached, or has no tool that ``only=``
+                names.
         """
         try:
             await self._connected()
@@ -105,7 +106,7 @@ class McpTools:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Disconnect; a server that was started is stopped."""
+        """Disconnect; stops a server that was started."""
         self._line = self._listed = None
         for line in self._lines:
             line.mourned = True
@@ -118,21 +119,21 @@ class McpTools:
         Call one of its tools, by the server's name for it.
 
         Args:
-            name: Without prefix.
-            args: By name; whether they fit is for the server to say.
+            name: The name without prefix.
+            args: The arguments by name; the server checks them.
             repeatable: Whether a failure may be tried again.
-            harmless: Whether the tool may run again when nobody knows how far it came.
-            room: How many bytes an attachment may have; ``None`` without a store for them.
+            harmless: Whether the tool may run again when it is unknown how far it came.
+            room: How many bytes an attachment may have; ``None`` without a store for attachments.
 
         Raises:
             ToolCallError: When the tool failed, or the server cannot be reached.
-            BadArgumentsError: When the server says that the arguments do not fit.
+            BadArgumentsError: When the server says that the arguments are wrong.
         """
         try:
             try:
                 result = await self._called(name, args)
             except SessionForgottenError:
-                # Nothing was called, and the next connection has a session of its own.
+                # Nothing was called, and the next connection has a new session.
                 result = await self._called(name, args)
         except SessionForgottenError:
             raise unavailable(f"{self} forgets its sessions at once", retry=True) from None
@@ -163,9 +164,9 @@ class McpTools:
                 self._lost(line)
 
     def _lost(self, line: Line) -> None:
-        """Take note of a line that is of no use any more, once."""
+        """Note the loss of a line, once."""
         if self._line is line and not line.mourned and not line.proven:
-            # Once may be chance, and the next call tries again at once.
+            # The first loss may be chance, so the next call tries at once.
             self._pause(self._failures - 1)
         self._mourn(line)
 
@@ -210,12 +211,12 @@ class McpTools:
         return line
 
     def _mourn(self, line: Line) -> None:
-        """Say once that a connection is lost, whoever notices it first."""
+        """Log once that a connection is lost."""
         if line.mourned:
             return
         line.mourned = True
         logger.warning(
-            "the connection to %s is lost; the next call of a tool makes it again",
+            "the connection to %s is lost; the next call of a tool connects again",
             self,
             extra={"action": "mcp_lost", "server": self._server.where},
         )
@@ -230,9 +231,9 @@ class McpTools:
             if server.only is not None and offered not in server.only:
                 continue
             if not is_tool_name(name):
-                left_out.append((offered, "no tool can have such a name"))
+                left_out.append((offered, "its name is not allowed for a tool"))
             elif name in tools:
-                left_out.append((offered, "there is another tool of this name before it"))
+                left_out.append((offered, "an earlier tool has the same name"))
             else:
                 tools[name] = self._tool(offered, one)
         for offered, why in left_out:
@@ -292,7 +293,7 @@ class McpTools:
 @dataclass(frozen=True, slots=True)
 class McpBody:
     """
-    What runs when a tool of an MCP server is called.
+    The body of a tool that an MCP server runs.
 
     Attributes:
         source: The server.
@@ -307,7 +308,7 @@ class McpBody:
     harmless: bool
 
     async def __call__(self, args: object, context: EffectContext) -> object:
-        """Call it on the server."""
+        """Call the tool on the server."""
         if not is_object(args):
             raise BadArgumentsError(
                 [f"found {type(args).__name__}, expected an object of named arguments"]

@@ -1,8 +1,8 @@
 """
-From what went wrong with a call on an MCP server to how its tool failed. Pure.
+From a failed call on an MCP server to the failure of its tool. Pure.
 
 ================================  =====================  ====================  =====================
-what happened                     class                  code                  try again
+what happened                     class                  code                  retry
 ================================  =====================  ====================  =====================
 nothing was called                ``unavailable``        ``mcp_unavailable``   yes
 429, 503                          ``unavailable``        ``mcp_unavailable``   yes, after its wait
@@ -38,7 +38,7 @@ def failure_of(who: str, trouble: Trouble, *, repeatable: bool, harmless: bool) 
         who: The server.
         trouble: What went wrong.
         repeatable: Whether a failure may be tried again.
-        harmless: Whether the tool may run again when nobody knows how far it came.
+        harmless: Whether the tool may run again when it is unknown how far it came.
     """
     again = repeatable or harmless
     match trouble.origin:
@@ -46,15 +46,15 @@ def failure_of(who: str, trouble: Trouble, *, repeatable: bool, harmless: bool) 
             return unavailable(f"{who} cannot be reached: {trouble.reason}", retry=True)
         case "lost":
             return unavailable(
-                f"the connection to {who} was lost while the tool ran, and nobody knows how far it "
-                f"came: {trouble.reason}",
+                f"the connection to {who} was lost while the tool ran, and it is unknown how far "
+                f"it came: {trouble.reason}",
                 retry=again,
             )
         case "http":
             return _by_status(who, trouble, repeatable, again)
         case "unreadable":
             return ToolCallError(
-                f"{who} answered, and {told(trouble)}; the server has to be mended",
+                f"{who} answered, but {told(trouble)}; correct the server",
                 code="mcp_unreadable",
                 class_="external",
                 retry=again,
@@ -91,11 +91,11 @@ def _by_status(who: str, trouble: Trouble, repeatable: bool, again: bool) -> Too
         )
     if status >= 500 or status == 408:
         return unavailable(
-            f"{said}; nobody knows how far the tool came", retry=again, after_s=trouble.after_s
+            f"{said}; it is unknown how far the tool came", retry=again, after_s=trouble.after_s
         )
     if status in (401, 403):
         return ToolCallError(
-            f"{said}; look at the headers= that this worker gives to it",
+            f"{said}; check the headers= that this worker gives to it",
             code="mcp_unauthorized",
             class_="permission_denied",
             source="runtime",

@@ -1,5 +1,5 @@
 """
-From what a tool function returned or raised to the ``tool_call`` outcome on the wire.
+From what a tool function returned or raised to its ``tool_call`` outcome on the wire.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ __all__ = [
     "without_result",
 ]
 
-#: By their exact types: a member of a ``StrEnum`` is text only once it is taken for its value.
+#: By exact type: a member of a ``StrEnum`` becomes text only through its value.
 _KEPT = frozenset((str, int, float, bool, type(None), AttachmentRef))
 _UNSENDABLE = (MalformedError, PydanticSerializationError, RecursionError, TypeError, ValueError)
 _WHOLE = (ToolReturn, FinishTurn, FailTurn, SwitchAgentFrame, ToolCallOutput)
@@ -66,11 +66,11 @@ _MAX_U32 = 2**32 - 1
 
 def output_from(result: object) -> ToolCallOutput:
     """
-    The output for a function that returned.
+    The output of a function that returned.
 
-    A ``ToolCallOutput`` is taken as it is, and a request to the session as what it asks for.
-    Everything else becomes a tool value: plain data, pydantic models, dataclasses, dates and the
-    like as JSON, attachments as references.
+    A ``ToolCallOutput`` stays as it is, and a request to the session becomes a control. Everything
+    else becomes a tool value: plain data, pydantic models, dataclasses, dates and the like as JSON,
+    attachments as references.
     """
     if isinstance(result, ToolCallOutput):
         return result
@@ -129,7 +129,7 @@ def _is_iterable(value: object) -> TypeIs[Iterable[object]]:
 
 
 def _by_itself(control: ToolControl) -> ToolCallOutput:
-    """A request that is all a tool returned is its result as well."""
+    """The output of a tool that returns only a request: the request is also its result."""
     match control:
         case ToolControlFail():
             outcome = ToolCallOutcomeFailure(payload=control.failure)
@@ -152,9 +152,9 @@ class _Lift:
         if is_sequence(value):
             return [self(item) for item in value]
         if isinstance(value, _WHOLE):
-            # As data it would be asked of nobody, and nobody would know.
+            # As data it would ask nothing of the session, and nobody would notice.
             raise NotPlainError(
-                f"found a {type(value).__name__} inside of a result; return it by itself"
+                f"found a {type(value).__name__} inside a result; return it by itself"
             )
         found = plain(value)
         if is_object(found) or is_array(found):
@@ -175,7 +175,7 @@ def failure(
     retry: ToolRetryDisposition | None = None,
     raw: object = None,
 ) -> ToolCallOutput:
-    """The output for a call that failed; ``retry`` says whether trying again is safe."""
+    """The output of a call that failed; ``retry`` says whether another attempt is safe."""
     return ToolCallOutput(
         outcome=ToolCallOutcomeFailure(
             payload=ToolFailure(
@@ -192,12 +192,12 @@ def failure(
 
 def failure_from(error: BaseException, *, repeatable: bool) -> ToolCallOutput:
     """
-    The output for a function that raised.
+    The output of a function that raised.
 
     Args:
-        error: What it raised. A ``ToolCallError`` says itself whether trying again can help.
-        repeatable: Whether the tool has a retry policy; whoever gave it one has said that a plain
-            exception may be tried again.
+        error: The exception. A ``ToolCallError`` says itself whether another attempt may help.
+        repeatable: Whether the tool has a retry policy, and so allows another attempt after any
+            plain exception.
     """
     if not isinstance(error, ToolCallError):
         retry = ToolRetryDispositionSafe() if repeatable else None
@@ -221,7 +221,7 @@ def _failure_of(error: ToolCallError) -> ToolFailure:
     disposition: ToolRetryDisposition = ToolRetryDispositionNever()
     if error.retry:
         disposition = ToolRetryDispositionSafe(after_ms=error.after_ms)
-    # Words of a tool's author: the model refuses those that the wire does not have.
+    # Choices of the tool's author: the model refuses those that the wire does not have.
     return ToolFailure(
         class_=cast("ToolFailureClass", error.class_),
         code=error.code,
@@ -233,7 +233,7 @@ def _failure_of(error: ToolCallError) -> ToolFailure:
 
 
 def exhausted(output: ToolCallOutput, attempts: int) -> ToolCallOutput:
-    """The same failure after the last attempt: its disposition says how many there were."""
+    """The failure after the last attempt; its disposition says how many attempts there were."""
     outcome = output.outcome
     if not isinstance(outcome, ToolCallOutcomeFailure):
         return output
@@ -251,7 +251,7 @@ def completed(
     duration_ms: int,
     host_events: Sequence[ToolHostEventEffectOutcome] = (),
 ) -> RuntimeEffectOutcomeToolCall:
-    """The outcome of a call, with what the model gets to read and what the host gets to know."""
+    """The outcome of a call, with the texts for the model and the events for the host."""
     result = CompletedToolCall(
         call_id=call.call_id,
         tool_name=call.tool_name,
@@ -268,12 +268,12 @@ def without_result(
     outcome: RuntimeEffectOutcomeToolCall, problem: str
 ) -> tuple[RuntimeEffectOutcomeToolCall, ...]:
     """
-    What can be answered for a call whose outcome cannot be sent: that, with its host events if
-    possible, else without, and at last without the arguments, which may be what is too large.
+    Smaller outcomes for a call whose outcome cannot be sent: with its host events, then without
+    them, then without the arguments, which may be too large.
 
     Args:
-        outcome: What cannot be sent.
-        problem: Why.
+        outcome: The outcome that cannot be sent.
+        problem: Why it cannot be sent.
     """
     call = outcome.result
     output = failure("resource_limit", "tool_result_too_large", problem, source="runtime")

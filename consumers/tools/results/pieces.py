@@ -1,9 +1,8 @@
 """
-Results that come in pieces: a function may return a generator, and an outcome has one value.
+Results in pieces: a function may return a generator, but an outcome has one value.
 
-The pieces are taken here, as a part of the call, for that is when their work is done: in a thread
-when they are not asynchronous, and within the time limit. They may have no end, so they have a
-number.
+The pieces are collected here, as part of the call, because they do the work: in a thread when they
+are not asynchronous, and within the time limit. They may be endless, so their number is limited.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["gathered"]
 
-#: Far more than an answer takes; it only keeps what has no end from taking all memory.
+#: Far more than an answer needs; it only keeps an endless result from taking all memory.
 _MOST = 1_000_000
 
 
 async def gathered(result: object) -> object:
     """
-    A result that comes in pieces, as a list; any other one as it is.
+    A result in pieces as a list; any other result unchanged.
 
     Raises:
-        ToolCallError: When there are too many of them.
-        Exception: Whatever is raised where they come from.
+        ToolCallError: When there are too many pieces.
+        Exception: An exception of the generator.
     """
     if _is_async_iterator(result):
         return await _awaited(result)
@@ -67,8 +66,8 @@ async def _awaited(pieces: AsyncIterator[object]) -> list[object]:
 def _check(found: list[object]) -> None:
     if len(found) > _MOST:
         raise ToolCallError(
-            f"the tool returned more than {_MOST} pieces, and there may be no end to them; return "
-            "a list of those that are wanted",
+            f"the tool returned more than {_MOST} pieces, perhaps without an end; return a list of "
+            "the wanted ones",
             code="invalid_tool_result",
             class_="internal",
             source="runtime",

@@ -1,8 +1,8 @@
 """
-What users' code gives, as plain JSON data: pydantic's rules of its JSON mode, and nothing lost.
+Values of users' code as plain JSON data, by the rules of pydantic's JSON mode and without loss.
 
-Names of members become text as pydantic has it: numbers, dates, enums, UUIDs, ``True``, ``None``.
-Two names that become the same text are refused, where a dict would keep the last one in silence.
+Names of members become text as in pydantic: numbers, dates, enums, UUIDs, ``True``, ``None``. Two
+names that become the same text are refused, where a dict would silently keep the last one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["NotPlainError", "is_iterator", "member_names", "plain"]
 
 
 class NotPlainError(ValueError):
-    """A value that has no JSON form; a sentence that says what to do."""
+    """A value without a JSON form; the message says what to do."""
 
 
 def plain(value: object) -> object:
@@ -30,14 +30,14 @@ def plain(value: object) -> object:
     A value as plain JSON data.
 
     Raises:
-        ValueError: When it has no JSON form, or two members of an object would have one name.
+        ValueError: When it has no JSON form, or two members of an object would have the same name.
     """
     if hasattr(value, "__next__") and is_iterator(value):
-        # It may have no end, and work to do for each piece.
+        # It may be endless, and do work for each piece.
         raise NotPlainError(f"found an iterator ({_kind(value)}), expected a list; write list(...)")
     found = _jsonable(value)
     if type(found) in (dict, list):
-        # In text they stand side by side still; what wrote the tree has dropped one.
+        # The JSON text still has both members; the parsed data would have lost one.
         json.loads(to_json(value, fallback=_unknown), object_pairs_hook=_all_different)
     return found
 
@@ -52,18 +52,18 @@ def _jsonable(value: object) -> Any:
 
 
 def is_iterator(value: object) -> TypeIs[Iterator[object]]:
-    """Whether a value is read piece by piece."""
+    """Whether a value gives its items one by one."""
     return isinstance(value, Iterator)
 
 
 def _unknown(value: object) -> str:
-    """What pydantic does not know by its class."""
+    """Handle a value whose class pydantic does not know."""
     if isinstance(value, PurePath):
         return str(value)
     if inspect.iscoroutine(value):
-        # It will never run, and Python would complain of that.
+        # It will never run, and Python would warn about that.
         value.close()
-        raise NotPlainError("found a coroutine, expected what comes of it; await it")
+        raise NotPlainError("found a coroutine, expected its result; await it")
     raise NotPlainError(
         f"found a Python {_kind(value)}, which has no JSON form; return plain data, a pydantic "
         "model or a dataclass"
@@ -76,10 +76,10 @@ def _kind(value: object) -> str:
 
 def member_names(members: Mapping[Any, object]) -> list[str]:
     """
-    The names of a dict's members as text, in its order.
+    The names of a dict's members as text, in order.
 
     Raises:
-        ValueError: When one has no such form, or two have the same.
+        ValueError: When a name has no text form, or two have the same.
     """
     names = [_name(key) for key in members]
     taken: dict[str, object] = {}
@@ -95,7 +95,7 @@ def member_names(members: Mapping[Any, object]) -> list[str]:
 
 def _name(key: object) -> str:
     if isinstance(key, str):
-        # The text of it: what a ``StrEnum`` shows is its business.
+        # Its exact text: a ``StrEnum`` may print something else.
         return str.__str__(key)
     members: dict[str, None] = _jsonable({key: None})
     (name,) = members

@@ -1,9 +1,8 @@
 """
-References to attachments inside of models and dataclasses, which write them down as data.
+References to attachments inside models and dataclasses, which pydantic writes as data.
 
-A tool's value has a form of its own for a reference, by which the model sees the picture and the
-store knows that it is in use. In what a model or a dataclass wrote they are found again by what
-they look like there.
+A tool's value has a special form for a reference, by which the model sees the picture and the store
+knows that it is in use. In data that pydantic wrote, references are found by how they look there.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["references_in", "with_references"]
 
 
 def references_in(value: object) -> list[AttachmentRef]:
-    """All references that a value holds, however deep; each object is looked into once."""
+    """All references in a value, at any depth; each object is looked into once."""
     found: list[AttachmentRef] = []
     seen: set[int] = set()
     pending = [value]
@@ -48,10 +47,10 @@ def _inside(value: object) -> list[object]:
 
 def with_references(data: object, found: list[AttachmentRef]) -> object:
     """
-    Data with the references again that were in what it was made of.
+    Data in which the references of the original value are restored.
 
     Args:
-        data: As pydantic wrote it down.
+        data: The data that pydantic wrote.
         found: The references.
     """
     return _replaced(data, [(to_jsonable_python(one), one) for one in found])

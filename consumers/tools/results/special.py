@@ -1,9 +1,9 @@
 """
-What a tool may return besides plain values: attachments, and what it asks of the session.
+What a tool may return besides plain values: attachments, and requests to the session.
 
-An ``Attachment`` holds bytes that do not belong into an outcome: the worker puts them into its
-attachment store and the outcome carries a reference. ``ToolReturn`` is a value with a request to
-the session beside it; a request by itself may be returned, too.
+An ``Attachment`` holds bytes that should not be in an outcome: the worker puts them into its
+attachment store, and the outcome has a reference. ``ToolReturn`` is a value together with a request
+to the session; a request may also be returned by itself.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Attachment:
     Args:
         data: The bytes.
         media_type: MIME type; the wire knows ``image/png``, ``jpeg``, ``gif``, ``webp``, ``bmp``.
-        width: In pixels.
-        height: In pixels.
+        width: The width in pixels.
+        height: The height in pixels.
         label: A name for people.
     """
 
-    # No dataclass: whatever prints values as JSON would take one apart and print its bytes.
+    # No dataclass: code that prints values as JSON would take one apart and print its bytes.
     __slots__ = ("data", "height", "label", "media_type", "width")
 
     def __init__(
@@ -73,8 +73,8 @@ class SwitchAgentFrame:
     Ask the session to go on in another agent frame.
 
     Attributes:
-        frame_id: Which.
-        task: What the new frame is to do.
+        frame_id: The frame.
+        task: The task of the new frame.
         initial_nodes: Plain data that the new frame starts with.
     """
 
@@ -86,10 +86,10 @@ class SwitchAgentFrame:
 @dataclass(frozen=True, slots=True)
 class FinishTurn:
     """
-    Ask the session to end the turn with a value; returned by itself, it is the tool's value, too.
+    Asks the session to end the turn with a value; returned by itself, it is also the tool's value.
 
     Attributes:
-        value: Whatever a tool may return.
+        value: Any value that a tool may return.
     """
 
     value: object = None
@@ -98,13 +98,14 @@ class FinishTurn:
 @dataclass(frozen=True, slots=True)
 class FailTurn:
     """
-    Ask the session to end the turn with a failure; returned by itself, the tool failed with it.
+    Asks the session to end the turn with a failure; returned by itself, it is also the tool's
+    failure.
 
     Attributes:
         message: A sentence for the model and for people.
         code: A short stable name.
         class_: A ``ToolFailureClass`` of the wire format.
-        raw: Plain data to go with it.
+        raw: Plain data that belongs to the failure.
     """
 
     message: str
@@ -119,10 +120,10 @@ Control = SwitchAgentFrame | FinishTurn | FailTurn
 @dataclass(frozen=True, slots=True)
 class ToolReturn:
     """
-    A value, and what the tool asks of the session besides.
+    A value, together with a request to the session.
 
     Attributes:
-        value: Whatever a tool may return.
+        value: Any value that a tool may return.
         control: The request.
     """
 
@@ -136,11 +137,11 @@ async def stored(result: object, store: AttachmentStore | None, *, repeatable: b
 
     Args:
         result: What a tool returned.
-        store: The worker's.
-        repeatable: Whether the tool may run again when the store cannot be used at the moment.
+        store: The worker's store.
+        repeatable: Whether the tool may run again when the store cannot be used for a time.
 
     Returns:
-        The same with ``AttachmentRef`` in place of each ``Attachment``.
+        The result with an ``AttachmentRef`` in place of each ``Attachment``.
 
     Raises:
         ToolCallError: When one of them cannot be stored.
@@ -151,7 +152,7 @@ async def stored(result: object, store: AttachmentStore | None, *, repeatable: b
     try:
         _find(result, found)
     except RecursionError:
-        # A value that holds itself cannot be sent; whoever writes it down will say so.
+        # A value that contains itself cannot be sent; the code that writes it will say so.
         return result
     if not found:
         return result
@@ -161,7 +162,7 @@ async def stored(result: object, store: AttachmentStore | None, *, repeatable: b
     return _replaced(result, references)
 
 
-#: Most of what a tool returns; the rest may hold an attachment.
+#: Most results; all others may contain an attachment.
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
@@ -208,8 +209,8 @@ async def _put(
     _check(attachment.data, attachment.media_type)
     if store is None:
         raise ToolCallError(
-            f"the tool gave an attachment of {len(attachment.data)} bytes, and its worker has no "
-            "attachment store to put it into; start the worker with attachments=, or with "
+            f"the tool returned an attachment of {len(attachment.data)} bytes, and its worker has "
+            "no attachment store for it; start the worker with attachments=, or with "
             "EFFECTMQ_ATTACHMENTS",
             code=_STORE,
             class_="internal",
@@ -253,7 +254,7 @@ def _check(data: object, media_type: object) -> None:
 
 def _no_attachment(why: str) -> ToolCallError:
     return ToolCallError(
-        f"the tool gave an attachment that is none: {why}",
+        f"the tool returned an attachment that cannot be used: {why}",
         code="invalid_tool_result",
         class_="internal",
         source="runtime",

@@ -1,6 +1,6 @@
 """
-The two ways to a server, below the library: what goes over them is read here first.
+The two wires to a server, below the library: all messages are read here first.
 
-Each request that leaves gets exactly one answer, whatever the server does, and each error says
-where it came from.
+Each request gets exactly one answer, whatever the server does, and each error says where it came
+from.
 """

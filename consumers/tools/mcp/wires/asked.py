@@ -1,8 +1,8 @@
 """
-One request over HTTP while its answer is waited for. No I/O.
+One request over HTTP, while it waits for its answer. No I/O.
 
-The library does not break off what waits for the answer to a call that is over, so a server that
-goes on with it, or never answers, would keep a connection for ever.
+The library does not stop waiting for the answer to a cancelled call, so a server that goes on with
+it, or never answers, would keep a connection for ever.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ __all__ = ["AbandonedError", "Asked"]
 
 
 class AbandonedError(Exception):
-    """Nobody waits for the answer any more."""
+    """No caller waits for the answer any more."""
 
 
 @dataclass(slots=True)
 class Asked:
     """
-    A request that is under way.
+    A request under way.
 
     Attributes:
-        method: Of the request.
-        waits: What waits for the server just now.
-        abandoned: Whether nobody wants the answer.
+        method: The method of the request.
+        waits: What waits for the server now.
+        abandoned: Whether no caller waits for the answer.
     """
 
     method: str
@@ -38,10 +38,10 @@ class Asked:
     @contextmanager
     def waiting(self) -> Generator[None]:
         """
-        Wait for the server inside of this, until nobody wants the answer.
+        Wait for the server inside of this, until the request is abandoned.
 
         Raises:
-            AbandonedError: When that is so.
+            AbandonedError: When it is abandoned.
         """
         if self.abandoned:
             raise AbandonedError
@@ -55,7 +55,7 @@ class Asked:
             raise AbandonedError
 
     def abandon(self) -> None:
-        """Nobody wants the answer."""
+        """Stop waiting: no caller wants the answer."""
         self.abandoned = True
         if self.waits is not None:
             self.waits.cancel()

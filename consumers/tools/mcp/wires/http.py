@@ -1,9 +1,9 @@
 """
-Streamable HTTP, below the library: every POST of a request gets one answer that can be read.
+Streamable HTTP, below the library: every POST of a request gets one readable answer.
 
-The library sees statuses, connections that broke and bodies that are no JSON only as numbers and
-texts that a server could have sent, too, and one connection that cannot be made ends all the
-calls on the line. Here each of them becomes the sealed error of the one call that it belongs to.
+The library sees statuses, broken connections and bodies that are no JSON only as numbers and texts,
+which a server could have sent, too. And one failed connection ends all calls on the line. Here each
+failure becomes the sealed error of the one call that it belongs to.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = ["HttpWire"]
 
 _SESSION = "mcp-session-id"
 _MAX_ERROR_BYTES = 64 * 1024
-#: How long a server may take to hear what needs no answer, as that a call is cancelled.
+#: How long a server may take to accept a notification, such as a cancellation, in seconds.
 _COURTESY_S = 5.0
-#: How long it may take to let a session go.
+#: How long a server may take to end a session, in seconds.
 _GOODBYE_S = 2.0
 #: Statuses that say "not now".
 _LIMITED = frozenset({429, 503})
@@ -58,29 +58,29 @@ _Message = dict[str, Any]
 
 class HttpWire(httpx2.AsyncClient):
     """
-    The client that the library is given.
+    The HTTP client for the library.
 
     Args:
-        seal: Of the connection.
-        headers: For each request.
-        timeout_s: For connecting and sending. Reading has no limit: how long a call may take is for
-            the limit of its tool to say.
+        seal: The seal of the connection.
+        headers: The headers of each request.
+        timeout_s: The limit for connecting and sending, in seconds. Reading has none: the limit of
+            the tool decides how long a call may take.
     """
 
     def __init__(self, seal: Seal, headers: Mapping[str, str], timeout_s: float) -> None:
-        # How many calls there may be at once is for the worker to say.
+        # The worker limits how many calls there may be at a time.
         super().__init__(
             headers=dict(headers),
             timeout=httpx2.Timeout(timeout_s, read=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
         )
         self._seal = seal
-        #: The requests that are under way.
+        #: The requests under way.
         self._asked: dict[str, Asked] = {}
         self._courtesies: set[asyncio.Task[None]] = set()
         #: Whether the server has given a session.
         self.in_session = False
-        #: Of the protocol, once both sides have agreed on one.
+        #: The version of the protocol, once both sides have agreed on one.
         self.version = "2025-11-25"
 
     async def send(
@@ -102,7 +102,7 @@ class HttpWire(httpx2.AsyncClient):
         except AbandonedError:
             return self._failed(id_, Trouble("lost", "nobody waits for it"), request)
         except Exception as problem:
-            # Whatever it is, it ends this call; the library would give up the line.
+            # Any error ends this call only; the library would give up the line.
             return self._failed(id_, _broken(problem), request)
         except BaseException:
             self._asked.pop(str(id_), None)
@@ -110,7 +110,7 @@ class HttpWire(httpx2.AsyncClient):
         return response
 
     async def aclose(self) -> None:
-        """Close it; what was only courtesy is broken off."""
+        """Close the client; notifications under way are dropped."""
         for task in self._courtesies:
             task.cancel()
         await super().aclose()
@@ -118,14 +118,14 @@ class HttpWire(httpx2.AsyncClient):
     async def _beside(
         self, request: httpx2.Request, *, stream: bool, **options: Any
     ) -> httpx2.Response:
-        """The stream beside the calls, and the good-bye."""
+        """The stream beside the calls, and the end of a session."""
         if request.method == "DELETE":
             with anyio.move_on_after(_GOODBYE_S):
                 return await super().send(request, stream=stream, **options)
             return httpx2.Response(HTTPStatus.NO_CONTENT, request=request)
         response = await super().send(request, stream=stream, **options)
         if stream and request.method == "GET" and _is_events(response):
-            # A stream that is taken up again brings the answers to earlier requests.
+            # A resumed stream brings the answers to earlier requests.
             return self._retold(response, None, None, request)
         return response
 
@@ -133,10 +133,10 @@ class HttpWire(httpx2.AsyncClient):
         self, message: _Message, request: httpx2.Request, **options: Any
     ) -> httpx2.Response:
         """
-        A notification has no answer; one that does not arrive is as one that was not heard.
+        Send a notification. It has no answer, and one that does not arrive counts as not heard.
 
-        The library says nothing else before this returns, so that a server may not take its time
-        to hear of a call that is over.
+        The library sends nothing else before this returns, so a server may not take long to accept
+        the cancellation of a call.
         """
         telling = asyncio.create_task(self._tell(request, options))
         self._courtesies.add(telling)
@@ -154,7 +154,7 @@ class HttpWire(httpx2.AsyncClient):
             await response.aclose()
 
     def _abandon(self, id_: str) -> None:
-        """A server that goes on with a call that is over keeps a connection; we do not."""
+        """Drop the connection on which a server goes on with a call that is over."""
         asked = self._asked.get(id_)
         if asked is not None:
             asked.abandon()
@@ -163,7 +163,7 @@ class HttpWire(httpx2.AsyncClient):
         self, id_: _Id, asked: Asked, response: httpx2.Response, request: httpx2.Request
     ) -> httpx2.Response:
         if 300 <= response.status_code < 400:
-            # The library follows those that stay where they are.
+            # The library follows redirects within the same server.
             return response
         if response.status_code < 300 and _is_events(response):
             return self._retold(response, id_, asked, request)
@@ -195,7 +195,7 @@ class HttpWire(httpx2.AsyncClient):
         return _response(_error(id_, self._seal.error(trouble, error)), request)
 
     def _checked(self, message: _Message, request: httpx2.Request) -> _Message:
-        """A message of the server as the library may read it."""
+        """A message of the server in a form that the library can read."""
         asked = self._asked.pop(str(message.get("id")), None)
         method = asked.method if asked else ""
         if "error" in message:
@@ -251,12 +251,14 @@ class HttpWire(httpx2.AsyncClient):
         except Exception as problem:
             trouble = _broken(problem)
         if id_ is not None and (not last_id or trouble.origin == "unreadable"):
-            # With an id of an event the library takes the stream up where it broke off.
+            # With the id of an event, the library resumes a stream that broke off.
             self._asked.pop(str(id_), None)
             yield _event(json.dumps(_error(id_, self._seal.error(trouble))), None)
 
     def _event(self, data: str, id_: _Id | None, request: httpx2.Request) -> tuple[str, bool]:
-        """The data of an event as the library may read it, and whether it is the answer."""
+        """
+        The data of an event in a form that the library can read, and whether it is the answer.
+        """
         try:
             messages = read_messages(data.encode())
             if len(messages) > 1 and id_ is not None:
@@ -264,7 +266,7 @@ class HttpWire(httpx2.AsyncClient):
             message = messages[0]
             if "method" in message:
                 return data, False
-            # On a stream of its own an answer belongs to its request, whatever it is called.
+            # On a separate stream, an answer belongs to its request, whatever its id is.
             id_ = message.get("id") if id_ is None else id_
             if id_ is None:
                 return data, False
@@ -279,7 +281,7 @@ class HttpWire(httpx2.AsyncClient):
 
 
 class _Retold(httpx2.AsyncByteStream):
-    """The body of an answer, told again."""
+    """The corrected body of an answer."""
 
     def __init__(self, response: httpx2.Response, pieces: AsyncIterator[bytes]) -> None:
         self._response = response
@@ -295,7 +297,7 @@ class _Retold(httpx2.AsyncByteStream):
 async def _each(
     source: httpx2.EventSource, asked: Asked | None
 ) -> AsyncGenerator[httpx2.ServerSentEvent]:
-    """The events of a stream, until nobody wants them."""
+    """The events of a stream, until the request is abandoned."""
     events = aiter(source)
     asked = asked or Asked("")
     while True:
@@ -312,7 +314,7 @@ def _answer_to(id_: _Id, messages: list[_Message]) -> _Message:
     The one message that answers a request.
 
     Raises:
-        UnreadableMessageError: When none does, or it is not whole.
+        UnreadableMessageError: When none does, or it is incomplete.
     """
     answers = [one for one in messages if "method" not in one]
     for one in answers:
@@ -326,10 +328,10 @@ def _answer_to(id_: _Id, messages: list[_Message]) -> _Message:
     else:
         found = printable(repr(answers[0].get("id")), 60) if answers else "none"
         raise UnreadableMessageError(
-            f"it is no answer to this request: found the id {found}, expected {id_!r}", id_
+            f"it answers another request: found the id {found}, expected {id_!r}", id_
         )
     raise UnreadableMessageError(
-        "it is no JSON-RPC answer; expected either a result or an error, and that as an object", id_
+        "it is not a JSON-RPC answer; expected an object with a result or an error", id_
     )
 
 
@@ -345,7 +347,7 @@ def _refusal(
     except UnreadableMessageError:
         pass
     if not is_object(error):
-        # What the library takes it for, so that it tries the older protocol.
+        # The status with which the library tries the older protocol.
         error = {"code": _NOT_FOUND} if status == HTTPStatus.NOT_FOUND else {}
     trouble = Trouble(
         "http",
@@ -360,7 +362,7 @@ def _refusal(
 
 
 async def _body(response: httpx2.Response) -> bytes:
-    """The body, up to what is read of one; more of it is read as too large."""
+    """The body, up to the size limit and a little more, so that a larger one is found too large."""
     limit = MAX_MESSAGE_BYTES if response.status_code < 400 else _MAX_ERROR_BYTES
     pieces: list[bytes] = []
     size = 0
@@ -373,11 +375,11 @@ async def _body(response: httpx2.Response) -> bytes:
 
 
 def _broken(problem: Exception) -> Trouble:
-    """Texts of the library tell addresses; the name of the class is enough."""
+    """The trouble of an exception; the library's texts may have addresses, so its name must do."""
     if isinstance(problem, _NEVER_SENT):
         return Trouble("not_called", "no connection could be made")
     if isinstance(problem, httpx2.DecodingError):
-        return Trouble("unreadable", "its body is not packed as its content-encoding says")
+        return Trouble("unreadable", "its body is not compressed as its content-encoding says")
     if isinstance(problem, httpx2.TransportError):
         return Trouble("lost", f"its connection broke ({type(problem).__name__})")
     return Trouble("unreadable", f"reading it failed ({type(problem).__name__})")
@@ -390,7 +392,7 @@ def _response(
 
 
 def _session(response: httpx2.Response) -> dict[str, str]:
-    """The session that a server gives."""
+    """The session id of a server."""
     given = response.headers.get(_SESSION)
     return {_SESSION: given} if given else {}
 

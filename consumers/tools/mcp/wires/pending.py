@@ -1,8 +1,9 @@
 """
-Which calls wait for an answer on a line that all of them share. No I/O.
+The calls that wait for an answer on a line that they share. No I/O.
 
-An answer that cannot be read may not say whose it was. With one call waiting it was that one's.
-With several it is known when as many are left as answers were spoilt: the others were answered.
+An unreadable answer may not say which call it is for. With one call waiting, it was for that call.
+With several, it is known once only as many calls wait as answers were unreadable: the others were
+answered.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Pending:
         return len(self._methods)
 
     def asked(self, id_: str | int, method: str) -> None:
-        """A request leaves."""
+        """A request is sent."""
         self._methods[str(id_)] = (id_, method)
 
     def knows(self, id_: object) -> bool:
@@ -36,7 +37,7 @@ class Pending:
         return str(id_) in self._methods or str(id_) in self._over
 
     def answered(self, id_: object) -> tuple[str | int, str] | None:
-        """A request is over; its id and its method, when it still waited."""
+        """A request is over; returns its id and its method, when it still waited."""
         key = str(id_)
         found = self._methods.pop(key, None)
         if found is not None:
@@ -45,14 +46,14 @@ class Pending:
         return found
 
     def spoil(self, reason: str) -> None:
-        """There was an answer that nobody can read, to one of those that wait now."""
+        """Note an unreadable answer to one of the waiting calls."""
         if self._methods:
             self._spoilt += 1
             self._suspects |= set(self._methods)
             self._reason = reason
 
     def hopeless(self) -> tuple[list[str | int], str]:
-        """Those whose answers must have been the spoilt ones, and why; they are over now."""
+        """End the calls that must have had the unreadable answers; returns them, and the reason."""
         if not self._spoilt or len(self._suspects) > self._spoilt:
             return [], ""
         found = [self._methods[key][0] for key in self._suspects]
@@ -62,5 +63,5 @@ class Pending:
         return found, self._reason
 
     def waiting(self) -> set[str]:
-        """The ids of the calls of tools that wait."""
+        """The ids of the waiting calls of tools."""
         return {key for key, (_, method) in self._methods.items() if method == "tools/call"}

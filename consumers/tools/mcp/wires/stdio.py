@@ -1,10 +1,10 @@
 """
-A server as a process of ours, below the library: lines in, lines out, and how it ended.
+A server as a child process, below the library: lines in, lines out, and how it ended.
 
-What is on a line is read here, so that each call gets an answer when its server has given one,
-readable or not, and so that one spoilt line does not end the others' calls. What the server writes
-to its stderr goes to our log, without the secrets that it was given; it is always read, so that a
-server never waits for us.
+Lines are read here, so that each call gets an answer when its server has given one, readable or
+not, and one unreadable line does not end the other calls. The server's stderr goes to the log of
+the worker, without the secrets that the server was given; it is always read, so that a server never
+waits for the worker.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ __all__ = ["StdioWire"]
 logger = logging.getLogger("effectmq.mcp")
 
 _CHUNK_BYTES = 64 * 1024
-#: How long a server may take to end by itself, and how long once it was asked to.
+#: How long a server may take to end by itself, and then after it was asked to, in seconds.
 _GRACE_S = 2.0
-#: How long the rest of what an ended server wrote is waited for.
+#: How long to wait for the rest of an ended server's output, in seconds.
 _REST_S = 1.0
 _POLL_S = 0.01
-#: A call whose server wrote something else waits so long for its answer before we ask.
+#: How long a call waits after its server wrote something else, before the server is asked.
 _DOUBT_S = 1.0
 _MAX_LOGGED = 1_000
-#: Shorter values are no secrets, and would blacken the log.
+#: Shorter values are no secrets, and would remove too much from the log.
 _SECRET_CHARS = 6
 _PING = "effectmq-ping-"
-#: How a line begins that was meant to be a message; ``[info] …`` is none.
+#: The beginning of a line that was meant to be a message; ``[info] …`` was not.
 _MEANT = re.compile(rb"(\xef\xbb\xbf)?(\{\s*([\"}]|$)|\[\s*([{\]]|$))")
 
 _Streams = tuple[MemoryObjectReceiveStream[Any], MemoryObjectSendStream[Any]]
@@ -62,11 +62,11 @@ _Streams = tuple[MemoryObjectReceiveStream[Any], MemoryObjectSendStream[Any]]
 
 class StdioWire:
     """
-    The wire to a server that is a process of ours.
+    The wire to a server that is a child process.
 
     Args:
-        server: What to start.
-        seal: Of the connection.
+        server: The server to start.
+        seal: The seal of the connection.
     """
 
     def __init__(self, server: McpServer, seal: Seal) -> None:
@@ -75,17 +75,17 @@ class StdioWire:
         self._pending = Pending()
         self._talkative = False
         self._pings = 0
-        #: Of each ping: the calls in doubt, and why.
+        #: For each ping: the calls in doubt, and why.
         self._doubts: dict[str, tuple[set[str], str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        #: Of the protocol, once both sides have agreed on one.
+        #: The version of the protocol, once both sides have agreed on one.
         self.version = "2025-11-25"
         #: How the server ended, as a phrase; empty while it runs.
         self.ended = ""
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[_Streams]:
-        """Start the server; it is stopped at the end."""
+        """Start the server; stop it at the end."""
         server = self._server
         process = await asyncio.create_subprocess_exec(
             *server.command,
@@ -114,7 +114,8 @@ class StdioWire:
                     task.cancel()
                 for stream in (self._heard, read, write, self._said):
                     stream.close()
-                # Whoever inherited the pipes may hold them open; we do not.
+                # A process that inherited the pipes may hold them open; the worker does not wait
+                # for it.
                 library: Any = process
                 library._transport.close()
 
@@ -126,7 +127,7 @@ class StdioWire:
     def _over(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # A defect of ours must not leave calls waiting.
+            # A defect of this code must not leave calls waiting.
             self.ended = self.ended or f"reading it failed ({type(task.exception()).__name__})"
             self._heard.close()
 
@@ -152,7 +153,7 @@ class StdioWire:
             stdin.write(text.encode() + b"\n")
             await stdin.drain()
         except (OSError, RuntimeError):
-            # It reads no more; that it ended is noticed where it is listened to.
+            # It reads no more; the reader notices that it has ended.
             return False
         return True
 
@@ -169,7 +170,7 @@ class StdioWire:
                 if size <= MAX_MESSAGE_BYTES:
                     await self._line(b"".join(pieces) + line)
                 pieces, size = [], 0
-            # Of a line that is too long enough is kept to be found so, and the rest is passed over.
+            # Of a line that is too long, enough is kept to find that out; the rest is dropped.
             if rest and size <= MAX_MESSAGE_BYTES:
                 pieces.append(rest)
                 size += len(rest)
@@ -195,7 +196,7 @@ class StdioWire:
                 return
             if not self._pending.knows(id_) and not (id_ is None and "error" in message):
                 raise UnreadableMessageError(
-                    f"its id is {printable(repr(id_), 60)}, which is that of no call"
+                    f"its id is {printable(repr(id_), 60)}, and no call has that id"
                 )
             found = self._pending.answered(id_)
             if id_ is None:
@@ -208,13 +209,13 @@ class StdioWire:
         await self._settle()
 
     def _checked(self, message: dict[str, Any], method: str) -> dict[str, Any]:
-        """An answer as the library may read it."""
+        """An answer in a form that the library can read."""
         error, result = message.get("error"), message.get("result")
         if is_object(error) and "result" not in message:
             trouble = Trouble("answer", str(error.get("message", "")))
             return self._error(message["id"], trouble, error)
         if not is_object(result) or "error" in message or message.get("jsonrpc") != "2.0":
-            reason = "it is no JSON-RPC answer; expected either a result or an error, as an object"
+            reason = "it is not a JSON-RPC answer; expected an object with a result or an error"
             return self._error(message["id"], Trouble("unreadable", reason))
         if method == "tools/list":
             return {**message, "result": cleared_list(result, self.version, self._seal)}
@@ -230,7 +231,7 @@ class StdioWire:
             read = jsonrpc_message_adapter.validate_python(message, by_name=False)
         except ValidationError:
             logger.warning(
-                "%s sent a message that is no JSON-RPC; it is left out",
+                "%s sent a message that is not JSON-RPC; it is ignored",
                 self._server,
                 extra={"action": "mcp_message_left_out"},
             )
@@ -252,9 +253,9 @@ class StdioWire:
         await self._settle()
 
     async def _nameless(self, message: dict[str, Any]) -> None:
-        """An error without an id: the server could not read one of our requests."""
+        """Handle an error without an id: the server could not read one of the requests."""
         said = printable(str(members_of(message["error"]).get("message", "")), 200)
-        self._pending.spoil(f"it answered with an error to no call in particular: {said}")
+        self._pending.spoil(f"it answered with an error without an id: {said}")
         await self._settle()
 
     async def _settle(self) -> None:
@@ -264,10 +265,11 @@ class StdioWire:
 
     def _doubt(self, line: bytes) -> None:
         """
-        A line that does not look like an answer: many servers print such, though they must not.
+        Handle a line that does not look like an answer: many servers print such lines, against the
+        rules.
 
-        It may have been meant as one all the same. A server that answers the next question and
-        not the call has nothing more to say to it; unless it is known to print.
+        It may still be meant as an answer. When a server answers the next question but not the
+        call, there will be no other answer; unless the server is known to print.
         """
         waiting = self._pending.waiting()
         if not waiting:
@@ -276,15 +278,15 @@ class StdioWire:
             return
         text = printable(line[:100].decode(errors="replace"), 100)
         reason = (
-            f"it wrote {text!r} to its output, which is no JSON-RPC message; a server has to "
-            "write to stderr what is for people"
+            f"it wrote {text!r} to its output, which is not a JSON-RPC message; a server must "
+            "write texts for people to stderr"
         )
         self._spawn(self._ask(waiting, reason))
 
     async def _ask(self, suspects: set[str], reason: str) -> None:
         await asyncio.sleep(_DOUBT_S)
         if not suspects <= self._pending.waiting():
-            # It went on to answer, so it only printed.
+            # It went on to answer, so the line was only a print.
             self._talkative = True
             return
         self._pings += 1
@@ -325,7 +327,9 @@ class StdioWire:
             )
 
     async def _watch(self) -> None:
-        """A process that ended may have left its pipes to others, so nobody waits for their end."""
+        """
+        Notice the end of the process: other processes may hold its pipes open, so it is polled.
+        """
         while not await self._gone(poll_s=0.1):
             pass
         await asyncio.sleep(_REST_S)
@@ -361,7 +365,7 @@ class StdioWire:
         return False
 
     def _kill(self, number: signal.Signals) -> None:
-        """Its children, too: it leads a group of its own."""
+        """Kill its children, too: it leads its own process group."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 

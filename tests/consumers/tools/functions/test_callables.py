@@ -452,8 +452,8 @@ OTHER = inspect.Signature([inspect.Parameter("z", inspect.Parameter.KEYWORD_ONLY
         (5, "is a int, which cannot be called"),
         (sys, "is a module, which cannot be called"),
         (classmethod(plain), "Class.method"),
-        (len, "'?obj.* by name; take away the /"),
-        (math.sqrt, "by name; take away the /"),
+        (len, "'?obj.* by name; remove the /"),
+        (math.sqrt, "by name; remove the /"),
         (print, r"\*args"),
         (max, "wrap it in a def"),
         ({}.get, "by name"),
@@ -462,20 +462,20 @@ OTHER = inspect.Signature([inspect.Parameter("z", inspect.Parameter.KEYWORD_ONLY
         (star, r"\*a.*take a list"),
         (stars, r"\*\*a.*take a dict or a TypedDict"),
         (unpacked, r"\*\*a.*take a dict or a TypedDict"),
-        (positional, "take away the /"),
+        (positional, "remove the /"),
         (needs_more(plain), "says that it takes.*and takes.*extra"),
         (telling(OTHER), "says that it takes.*and takes"),
         (telling("no"), "signature cannot be read"),
         (telling("", wrapped="itself"), "signature cannot be read"),
         (telling("", wrapped=5), "signature cannot be read"),
-        (functools.partial(plain, 1, 2, 3), "what it is given does not fit"),
+        (functools.partial(plain, 1, 2, 3), "its arguments do not fit"),
         (imported_for_checks, "'Fraction'.*TYPE_CHECKING"),
-        (hinted(5), "'a' is hinted 5, which is no type"),
-        (hinted([int]), "which is no type"),
-        (hinted((int, str)), "which is no type"),
-        (hinted({"x": int}), "which is no type"),
-        (hinted(...), "which is no type"),
-        (hinted(math), "which is no type"),
+        (hinted(5), "'a' is hinted 5, which is not a type"),
+        (hinted([int]), "which is not a type"),
+        (hinted((int, str)), "which is not a type"),
+        (hinted({"x": int}), "which is not a type"),
+        (hinted(...), "which is not a type"),
+        (hinted(math), "which is not a type"),
         (hinted(print), "'a' cannot be validated .*pydantic does not know"),
         (hinted(slice), "'a' cannot be validated .*pydantic does not know"),
         (hinted(Plain), "'a' cannot be validated .*pydantic does not know"),
@@ -603,7 +603,7 @@ def test_what_has_no_json_form_is_named(result: object, words: str) -> None:
 def test_a_coroutine_that_nobody_awaited_is_named_and_closed() -> None:
     """Python would warn of it otherwise, and far from here."""
     payload: Any = output_from({"a": later(1)}).outcome.payload
-    assert "found a coroutine, expected what comes of it; await it" in payload.message
+    assert "found a coroutine, expected its result; await it" in payload.message
 
 
 def test_a_path_of_another_system_is_text() -> None:

@@ -159,7 +159,7 @@ async def test_a_value_that_the_function_does_not_promise_is_an_error_with_its_t
     worker.tool(untold)
     async with worker, EffectClient(broker) as client:
         turn = client.turn("s", "t")
-        with pytest.raises(MalformedError, match="'liar' gave another value"):
+        with pytest.raises(MalformedError, match="'liar' returned a value that is not of"):
             await turn.call(liar, "text")
         assert await turn.call(untold, {"a": 1}) == {"a": 1}
 

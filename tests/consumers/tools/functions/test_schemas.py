@@ -242,7 +242,7 @@ def test_an_enum_that_is_used_twice_is_told_as_text_where_it_is_a_name() -> None
         (dict[Point, int], "names of the type named-tuple"),
         (list[dict[Point, int]], "names of the type named-tuple"),
         (re.Pattern[bytes], "a pattern of bytes"),
-        (Annotated[int, Field(le=2**70)], "schema is no JSON"),
+        (Annotated[int, Field(le=2**70)], "schema is not JSON"),
     ],
 )
 def test_what_no_json_fits_is_refused_at_registration(hint: Any, words: str) -> None:

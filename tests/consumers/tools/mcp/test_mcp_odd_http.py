@@ -267,10 +267,10 @@ def raw(body: bytes, **options: Any) -> Play:
         (raw(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}'), "none"),
         (raw(b"[]"), "no JSON-RPC message"),
         (raw(b"<h1>Welcome</h1>", type="text/html"), "text/html"),
-        (raw(b"nope", headers={"content-encoding": "gzip"}), "not packed"),
+        (raw(b"nope", headers={"content-encoding": "gzip"}), "not compressed"),
         (
             raw(b"nope", headers={"content-encoding": "gzip"}, type="text/event-stream"),
-            "not packed",
+            "not compressed",
         ),
         (raw(b"", status=202), "HTTP 202"),
         (raw(b"", status=204, type=""), "HTTP 204 with content of the type none"),

@@ -80,11 +80,11 @@ async def test_the_server_may_say_that_the_arguments_are_wrong(stage: Stage, log
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("this is no JSON", "which is no JSON-RPC message"),
+        ("this is no JSON", "which is not a JSON-RPC message"),
         ('{"jsonrpc":"2.0","id":%ID%,"result":{', "it is not JSON"),
         ('{"jsonrpc":"2.0","id":%ID%,"result":{"content":[]}} }', "it is not JSON"),
-        ('{"jsonrpc":"2.0","result":{"content":[]}}', "that of no call"),
-        ('{"jsonrpc":"2.0","id":987654,"result":{"content":[]}}', "that of no call"),
+        ('{"jsonrpc":"2.0","result":{"content":[]}}', "no call has that id"),
+        ('{"jsonrpc":"2.0","id":987654,"result":{"content":[]}}', "no call has that id"),
         ('{"jsonrpc":"2.0","id":%ID%,"result":"done"}', "no JSON-RPC answer"),
         ('{"jsonrpc":"2.0","id":%ID%}', "no JSON-RPC answer"),
         ('{"jsonrpc":"2.0","id":%ID%,"result":{},"error":{"code":1,"message":"x"}}', "no JSON-RPC"),
@@ -218,9 +218,9 @@ async def test_a_server_that_ends_at_every_call_is_left_alone_for_a_while(
         ({"name": "odd", "inputSchema": OBJECT, "outputSchema": {"type": "array"}}, "'array'"),
         ({"name": "odd", "inputSchema": OBJECT, "description": 7}, "description"),
         ({"name": "odd", "inputSchema": OBJECT, "annotations": "none"}, "annotations"),
-        ({"name": "odd name", "inputSchema": OBJECT}, "no tool can have such a name"),
-        ({"name": "", "inputSchema": OBJECT}, "no tool can have such a name"),
-        ({"name": "wait", "inputSchema": OBJECT}, "another tool of this name"),
+        ({"name": "odd name", "inputSchema": OBJECT}, "its name is not allowed for a tool"),
+        ({"name": "", "inputSchema": OBJECT}, "its name is not allowed for a tool"),
+        ({"name": "wait", "inputSchema": OBJECT}, "an earlier tool has the same name"),
         (
             {"name": "odd", "inputSchema": OBJECT, "description": "x" * 300_000},
             "larger than 256 KiB",
@@ -306,7 +306,7 @@ async def test_content_that_cannot_be_kept_is_named_beside_what_can(
 
     failure = await called(client, "content", result={"content": [block]})
     assert isinstance(failure, ToolFailure)
-    assert failure.message.startswith("the tool ran, and nothing of its answer can be kept")
+    assert failure.message.startswith("the tool ran, but nothing of its answer can be kept")
 
     failure = await called(client, "content", result={**result, "isError": True})
     assert (failure.code, failure.message) == ("mcp_tool_error", "the words")

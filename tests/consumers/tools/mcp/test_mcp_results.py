@@ -118,7 +118,7 @@ def test_an_error_is_a_failure_with_everything_that_came_with_it() -> None:
     assert data == {"b": 1}
     assert isinstance(image, Attachment)
     assert failed.value.retry
-    with pytest.raises(ToolCallError, match="without a word") as failed:
+    with pytest.raises(ToolCallError, match="gave no reason") as failed:
         value_of({"isError": True})
     assert failed.value.raw is None
     assert not failed.value.retry

@@ -213,7 +213,7 @@ async def test_two_tools_of_one_name_are_found_out_at_the_start(
     async def say() -> None: ...
 
     app.mcp(http_server.url, connect_timeout_s=PATIENCE_S)
-    with pytest.raises(ConfigurationError, match=r"brings a tool 'say'.*only="):
+    with pytest.raises(ConfigurationError, match=r"has a tool 'say'.*only="):
         await app.start()
 
 

@@ -146,7 +146,7 @@ async def test_without_a_store_an_attachment_is_a_failure_and_a_failure_stays_on
     client = await stage.client()
     outcome: Any = await client.execute(tool("lose", "2"), timeout=PATIENCE_S)
     failure = outcome.result.output.outcome.payload
-    assert failure.message.startswith("no (what came with it is lost: ")
+    assert failure.message.startswith("no (its attachments are lost: ")
     assert failure.raw is None
 
 
