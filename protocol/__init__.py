@@ -1,10 +1,10 @@
 """
-The wire protocol: what effects, outcomes and their keys look like, byte for byte. No I/O.
+The wire protocol: the exact bytes of effects, outcomes and their keys. No I/O.
 
-The names that programs meet first are here; the rest are in their rooms: ``identity.invocations``
-builds invocations and replay keys, ``identity.digests`` ids and hashes, ``wire`` holds the types of
-sessions, prompts and tool definitions. Names are loaded when they are first asked for, so that
-importing one module of the package does not import all of them.
+The names that programs use most are exported here. The others are in their rooms:
+``identity.invocations`` builds invocations and replay keys, ``identity.digests`` ids and hashes,
+``wire`` holds the types of sessions, prompts and tool definitions. A name is loaded at its first
+use, so that importing one module of the package does not import all of them.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ __all__ = [
     "to_tree", "validate_envelope", "validate_scope", "wrong_outcome",
 ]  # fmt: skip
 
-#: Where the names live; the first module that offers a name has it.
+#: The modules of the names; the first module that has a name provides it.
 _MODULES = (
     "encoding.canonical",
     "identity.canonicalize",

@@ -23,5 +23,5 @@ def kind_of(route: str) -> str:
 
 
 def route_of(kind: str, lane: str | None) -> str:
-    """The route of a kind, in a lane or not."""
+    """The route of a kind; ``lane`` is ``None`` for the kind itself."""
     return f"{kind}.{lane}" if lane else kind

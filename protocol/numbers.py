@@ -1,4 +1,4 @@
-"""Numbers that people set, checked before anybody compares them with others."""
+"""Numbers in settings, checked before they are compared with others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _LONGEST_SHOWN = 60
 
 def check_numbers(settings: DataclassInstance) -> None:
     """
-    Check that what a dataclass declares as a number is one; first thing in ``__post_init__``.
+    Check that the number fields of a dataclass hold numbers; call it first in ``__post_init__``.
 
     Args:
-        settings: Its annotations are text: ``int``, ``float``, or one of them ``| None``.
+        settings: A dataclass whose annotations are text: ``int``, ``float``, or one of them
+            ``| None``.
 
     Raises:
-        ConfigurationError: When there is something else, or NaN, in such a field.
+        ConfigurationError: When such a field holds something else, or NaN.
     """
     for field in fields(settings):
         kind, _, rest = str(field.type).partition(" | ")
@@ -38,10 +39,10 @@ def check_number(name: str, value: object, *, whole: bool) -> None:
     Check one value.
 
     Raises:
-        ConfigurationError: When it is no number, or none of the kind.
+        ConfigurationError: When it is not a number, or not a whole one where that is needed.
     """
     found = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    # NaN is not itself.
+    # NaN is not equal to itself.
     if not found or value != value:
         raise ConfigurationError(
             f"{name} is {printable(repr(value), _LONGEST_SHOWN)}; expected a "

@@ -1,7 +1,7 @@
 """
-What each role needs on the broker, as RabbitMQ's three patterns.
+The permissions that each role needs on the broker, as RabbitMQ's three patterns.
 
-``docs/operations.md`` shows the same for people.
+``docs/operations.md`` shows the same permissions for people.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Permissions(NamedTuple):
     Three regular expressions over names of exchanges and queues.
 
     Attributes:
-        configure: What may be declared and deleted.
-        write: What may be published to, and which queues may be bound.
-        read: What may be consumed, and which exchanges may be bound to.
+        configure: What the role may declare and delete.
+        write: Where it may publish, and which queues it may bind.
+        read: What it may consume, and to which exchanges it may bind.
     """
 
     configure: str
@@ -47,16 +47,16 @@ def operator_permissions(namespace: str) -> Permissions:
 
 def producer_permissions(namespace: str, identity: str) -> Permissions:
     """
-    For a client with an identity of its own, which may cancel as well.
+    For a client with an identity, which may also cancel.
 
-    With the work queues among what it may write, it sees and mends a binding that is missing.
+    With the permission to write to the work queues it can see and restore a missing binding.
     """
     names = Names(namespace)
     work, control, reply = (
         re.escape(name).replace(r"\-", "-")
         for name in (names.work_exchange, names.control, names.reply_queue(identity))
     )
-    # Beside its reply queue there is the lock that keeps a second one of its name away.
+    # Beside its reply queue there is the lock that refuses a second producer of its identity.
     return Permissions(
         f"^({reply}(#lock.*)?|{work}|{control})$",
         rf"^({work}(\..*)?|{control})$",

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["describe", "is_group", "printable"]
 
 _MAX_CHARACTERS = 1_000
-#: Of an exception group: how many of the exceptions inside are told, and in how many characters.
+#: How many exceptions of a group are described, and in how many characters each.
 _MOST_INNER = 5
 _MAX_INNER = 300
-#: A secret may begin before the cut and end after it.
+#: How far to look for a secret that begins before the cut and ends after it.
 _LOOK_AHEAD = 512
 #: Up to the last "@" when there is a colon: a password with an unescaped "/" or "@" makes an
-#: address that no parser takes apart as meant. Masking too much is ugly; too little is a leak.
+#: address that no parser splits correctly. Masking too much is better than a leak.
 _URL_SECRET = re.compile(r"(:/{1,2})(?:[^:/?#@\s]*:\S*|[^@/\s]*)@")
 _NAMED_SECRET = re.compile(
     r"(?i)\b(authorization|api[-_ ]?key|access[-_ ]?token|token|secret|passw(?:or)?d)"
@@ -35,8 +35,8 @@ def printable(text: str, limit: int = _MAX_CHARACTERS) -> str:
     The text on one line, without control characters and passwords in addresses.
 
     Args:
-        text: Anything.
-        limit: Characters to keep, escapes included; what is cut off is counted.
+        text: Any text.
+        limit: How many characters to keep, escapes included; the rest is counted.
     """
     start = text[: limit + _LOOK_AHEAD]
     clean = _NAMED_SECRET.sub(r"\1\2***", _URL_SECRET.sub(r"\1***@", start))
@@ -55,10 +55,11 @@ def is_group(error: BaseException | None) -> TypeIs[BaseExceptionGroup[BaseExcep
 
 def describe(error: BaseException) -> str:
     """
-    An exception as a phrase: ``ValueError: text``; ours are sentences and stand alone.
+    An exception as a phrase, such as ``ValueError: text``; effectmq's own errors are sentences and
+    stand alone.
 
-    Of a group the exceptions inside are told, the first few of them, however deep they are: its own
-    text only says how many there are.
+    For a group, the first few exceptions inside are described, at any depth: the group's own text
+    only says how many there are.
     """
     if is_group(error):
         return _described_group(error)
@@ -86,8 +87,8 @@ def _described(error: BaseException) -> str:
     try:
         text = printable(str(error))
     except Exception:
-        # Whoever describes an error is dealing with it, and must not get another one.
-        text = "its text cannot be had"
+        # The caller handles an error, and must not get another one from here.
+        text = "its text cannot be read"
     name = type(error).__name__
     if type(error).__module__.startswith("effectmq."):
         return text or name

@@ -9,14 +9,15 @@ Names and arguments of every exchange and queue, as data.
     <ns>.limbo        fanout   ───────────────▶ <ns>.limbo           quorum, limit 20, ─▶ <ns>.dead
     <ns>.dead         topic    ── # ──────────▶ <ns>.dead            quorum, limit 2^31-1
     (default exchange)         ── name ───────▶ <ns>.reply.<producer>  quorum, x-expires
-    <ns>.control      fanout   ───────────────▶ <ns>.control.<worker>  exclusive, made by its worker
+    <ns>.control fanout ───────────────▶ <ns>.control.<worker> exclusive, declared by its worker
 
-*limbo* holds what the broker gave up on (its delivery limit), *dead* what we gave up on. A delay
-level has no dead-letter routing key: the message's own key brings it back to its kind and lane.
+*limbo* holds what the broker gave up on (its delivery limit), *dead* what a worker gave up on. A
+delay level has no dead-letter routing key: the message's own key brings it back to its kind and
+lane.
 
 Every argument here is accepted, and means the same, on RabbitMQ 3.10 to 4.3. Arguments are
-immutable, so a change is a 406 for every existing installation; what an operator may want to tune
-(length limits, consumer timeout) belongs into policies and is deliberately not declared. The
+immutable, so a change is a 406 for every existing installation. What an operator may want to tune
+(length limits, consumer timeout) belongs in policies and is deliberately not declared. The
 delivery limit is always explicit and positive: -1 means "no limit" on 4.x and "dead-letter at the
 first return" on 3.10. There is no alternate exchange on ``<ns>.work``: it would turn "no such
 kind" into a silent confirmation.
@@ -52,14 +53,14 @@ __all__ = [
 
 DEFAULT_NAMESPACE = "effects"
 
-#: Twenty returns, then limbo. RabbitMQ 4.x's own default; 3.10 has none unless it is declared.
+#: Twenty returns, then limbo. The default of RabbitMQ 4.x; 3.10 has none unless it is declared.
 DEFAULT_DELIVERY_LIMIT = 20
 
-#: The dead queue is browsed by taking and giving back, and every return counts on some broker
-#: version; the largest limit that all versions accept and honour keeps it from emptying itself.
+#: The dead queue is browsed by taking messages and giving them back, and some broker versions count
+#: every return. The largest limit that all versions accept keeps messages in the queue.
 DEAD_DELIVERY_LIMIT = 2**31 - 1
 
-#: What else has no dead-letter exchange must not lose a message by giving it back, either.
+#: Other queues without a dead-letter exchange must not lose a message by a return, either.
 _NO_DELIVERY_LIMIT = DEAD_DELIVERY_LIMIT
 
 #: 1 s, 2 s, 5 s, 15 s, 30 s, 1 min, 2 min, 5 min, 15 min, 1 h.
@@ -76,16 +77,16 @@ DEFAULT_DELAY_LEVELS_MS = (
     3_600_000,
 )
 
-#: Seven days: how long the replies of a producer that does not come back are kept.
+#: Seven days: how long the replies of a producer that is away are kept.
 DEFAULT_REPLY_EXPIRES_MS = 7 * 24 * 3_600_000
 
-# What pamqp accepts in a queue name, without the separators that we use ourselves.
+# The characters that pamqp accepts in a queue name, without the separators of this topology.
 _NAME = re.compile(r"[A-Za-z0-9_:@+-][A-Za-z0-9_.:@+-]*")
 _MAX_NAME_BYTES = 200
-# What AMQP allows, whatever a name is made of.
+# The limit of AMQP for the whole name.
 _MAX_QUEUE_NAME_BYTES = 255
-#: What stands behind the namespace in the name of a queue or exchange. A namespace with one of them
-#: inside could have the queues of another: ``shop.reply`` those of a producer in ``shop``.
+#: The word after the namespace in the name of a queue or exchange. A namespace that contains one of
+#: them could have the queues of another: ``shop.reply`` those of a producer in ``shop``.
 _ROLES = ("work", "delay", "limbo", "dead", "reply", "control")
 # RabbitMQ's longest timer.
 _MAX_TIME_MS = 2**32 - 1
@@ -111,7 +112,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Messages of ``exchange`` with ``routing_key`` go to ``queue``."""
+    """Brings messages of ``exchange`` with ``routing_key`` to ``queue``."""
 
     exchange: str
     queue: str
@@ -151,22 +152,22 @@ class Topology:
         )
 
 
-#: Declares nothing.
+#: A topology that declares nothing.
 NOTHING = Topology()
 
 
 @dataclass(frozen=True, slots=True)
 class TopologySettings:
     """
-    What an installation chooses once, and keeps.
+    The choices of an installation, made once and kept.
 
     Attributes:
         namespace: Prefix of every name; one RabbitMQ virtual host can hold several.
         delay_levels_ms: The fixed waiting times, ascending, in milliseconds.
-        delivery_limit: Returns after which the broker moves a message to limbo.
+        delivery_limit: The number of returns after which the broker moves a message to limbo.
         reply_expires_ms: How long an unused reply queue lives, in milliseconds.
-        max_length: Messages that a work queue holds before it refuses more; ``None`` leaves it to
-            an operator's policy, which can be changed later and is therefore the better place.
+        max_length: How many messages a work queue holds before it refuses more; ``None`` leaves
+            this to a policy of the operator, which is better because it can be changed later.
     """
 
     namespace: str = DEFAULT_NAMESPACE
@@ -213,7 +214,7 @@ class TopologySettings:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How the objects of a namespace are called."""
+    """The names of the objects of a namespace."""
 
     namespace: str = DEFAULT_NAMESPACE
     work_exchange: str = field(init=False)
@@ -242,18 +243,19 @@ class Names:
 
     def reply_lock(self, producer: str) -> str:
         """
-        What a live producer holds, so that a second one of its identity is refused.
+        The queue that a live producer holds, so that a second one of its identity is refused.
 
-        ``#`` is in no identity, so that this is no other producer's reply queue.
+        No identity has a ``#``, so this is never another producer's reply queue.
         """
         return _queue_name(f"{self.reply_queue(producer)}#lock")
 
     def control_queue(self, worker: str) -> str:
         """
-        Where a worker hears what is said to all of them.
+        The queue of one worker for messages to all workers.
 
-        It belongs to the worker's connection, so it is in no topology: nobody else can declare it.
-        A quorum queue would outlive its node, and with it what a dying broker leaves without a
+        It belongs to the worker's connection, so it is in no topology: only the worker can declare
+        it. A quorum queue would outlive its node. When a broker fails, such a queue can stay bound
+        to the exchange without a leader, and then no message to all workers would be confirmed.
         leader, bound to the exchange, so that nothing said there would be confirmed any more.
         """
         return _queue_name(f"{self.control}.{check_name('worker', worker)}")
@@ -273,7 +275,9 @@ def work_topology(settings: TopologySettings, routes: Iterable[str]) -> Topology
 
 
 def shared_topology(settings: TopologySettings) -> Topology:
-    """What every kind shares: the work exchange, the delay levels, limbo, dead and control."""
+    """
+    The objects that all kinds share: the work exchange, the delay levels, limbo, dead, control.
+    """
     names = Names(settings.namespace)
     exchanges = [Exchange(names.work_exchange, "direct")]
     exchanges += [Exchange(names.dead, "topic"), Exchange(names.limbo, "fanout")]
@@ -296,9 +300,9 @@ def reply_topology(settings: TopologySettings, producer: str) -> Topology:
     """
     The reply queue of one producer identity.
 
-    Quorum, not classic: a classic queue lives on one node of a cluster, and with that node go the
-    outcomes in it, and those that are sent meanwhile. A quorum queue does not know an exclusive
-    consumer; ``Names.reply_lock`` is the guard against two producers with one identity.
+    Quorum, not classic: a classic queue lives on one node of a cluster. When that node is lost, so
+    are the outcomes in the queue and those sent meanwhile. A quorum queue has no exclusive
+    consumer, so ``Names.reply_lock`` refuses a second producer with the same identity.
     """
     name = Names(settings.namespace).reply_queue(producer)
     return Topology(queues=(_mailbox(name, settings.reply_expires_ms),))
@@ -306,11 +310,11 @@ def reply_topology(settings: TopologySettings, producer: str) -> Topology:
 
 def check_name(what: str, name: str) -> str:
     """
-    The name itself, when the broker's client accepts it.
+    Return the name, when the broker's client accepts it.
 
     Raises:
-        ConfigurationError: When it is empty, too long, or has other characters; pamqp would
-            refuse it later with a bare ``ValueError``.
+        ConfigurationError: When it is empty, too long, or has other characters; pamqp would refuse
+            it later with a ``ValueError`` that explains nothing.
     """
     if len(name.encode(errors="replace")) > _MAX_NAME_BYTES or not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -326,23 +330,23 @@ def _is_sequence(value: object) -> bool:
 
 def check_namespace(namespace: str) -> str:
     """
-    A namespace, if it is one.
+    Return a namespace, if it is valid.
 
     Raises:
-        ConfigurationError: When it cannot be one.
+        ConfigurationError: When it is not.
     """
     check_name("namespace", namespace)
     first, *others = namespace.split(".")
     if first == "amq":
         raise ConfigurationError(
-            f"namespace is {namespace!r}; RabbitMQ keeps names that begin with 'amq.' for itself, "
+            f"namespace is {namespace!r}; RabbitMQ reserves names that begin with 'amq.', so "
             "choose another one"
         )
     for place, part in enumerate(others, 1):
         if part in _ROLES:
             before = ".".join((first, *others)[:place])
             raise ConfigurationError(
-                f"namespace is {namespace!r}; expected no {part!r} behind a dot, because queues of "
+                f"namespace is {namespace!r}; expected no {part!r} after a dot, because queues of "
                 f"the namespace {before!r} have such names. Choose another one"
             )
     return namespace
@@ -367,7 +371,7 @@ def _quorum(delivery_limit: int, *, dead_letter_exchange: str) -> dict[str, Argu
     A quorum queue whose dead letters cannot be lost.
 
     At-least-once dead-lettering is only active together with ``reject-publish``; with the default
-    overflow the broker falls back to at-most-once without a word.
+    overflow the broker silently uses at-most-once dead-lettering.
     """
     return {
         "x-queue-type": "quorum",
@@ -379,7 +383,7 @@ def _quorum(delivery_limit: int, *, dead_letter_exchange: str) -> dict[str, Argu
 
 
 def _mailbox(name: str, expires_ms: int) -> Queue:
-    """A queue for one reader, which outlives the loss of a node and goes when nobody reads it."""
+    """A queue for one reader, which survives the loss of a node and expires without a reader."""
     return Queue(
         name,
         {

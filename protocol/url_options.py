@@ -1,8 +1,8 @@
 """
-The options of an address, behind its question mark.
+The options of an address: the part after its question mark.
 
-An option that nobody reads is a setting that somebody believes in, so unknown ones are refused, and
-so are values that are none. Values are shown only where they cannot be secret.
+An unknown option would be a setting without an effect, so it is refused, and so is an invalid
+value. Values are shown only where they cannot be secret.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from effectmq.protocol.text import printable
 
 __all__ = ["one_of", "read_options", "whole_number"]
 
-#: Says what a value should be, or nothing when it is.
+#: Says what a value should be; empty when the value is valid.
 Check = Callable[[str], str]
 
 _MOST_SHOWN = 60
@@ -27,12 +27,12 @@ def read_options(query: str, known: Mapping[str, Check], what: str) -> dict[str,
     Read the options of an address.
 
     Args:
-        query: What stands behind the question mark.
-        known: What is expected of each, by name.
-        what: Whose address it is, for the sentence: ``the broker's address``.
+        query: The text after the question mark.
+        known: The check of each known option, by name.
+        what: The address in words, for errors: ``the broker's address``.
 
     Raises:
-        ConfigurationError: When one is unknown, given twice, or has a value that is none.
+        ConfigurationError: When one is unknown, given twice, or has an invalid value.
     """
     found: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
@@ -57,7 +57,7 @@ def whole_number(low: int, high: int, unit: str = "") -> Check:
     """Expect a whole number in a range."""
 
     def check(value: str) -> str:
-        # Neither signs nor blanks nor the digits of other scripts; of these no more than fit.
+        # No signs, blanks or digits of other scripts; and not more digits than fit.
         digits = re.fullmatch("[0-9]{1,18}", value)
         if digits and low <= int(value) <= high:
             return ""
@@ -67,5 +67,5 @@ def whole_number(low: int, high: int, unit: str = "") -> Check:
 
 
 def one_of(*words: str) -> Check:
-    """Expect one of some words."""
+    """Expect one of these words."""
     return lambda value: "" if value in words else f"one of {', '.join(words)}"

@@ -1,4 +1,4 @@
-"""URLs of brokers and journals: as they may be shown to people, and which mean this process."""
+"""URLs of brokers and journals: how to show them to people, and which mean this process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MEMORY = re.compile(r"(?i:memory)://([A-Za-z0-9_.-]*)/?")
 _DEFAULT_NAME = "default"
 
 # Greedy up to the last "@" on purpose: a password with an unescaped "/", "?" or "@" makes a URL
-# that no parser takes apart as it was meant, and so does a forgotten slash. Masking too much is
-# ugly; too little is a leak.
+# that no parser splits correctly, and so does a missing slash. Masking too much is better than a
+# leak.
 _PASSWORD = re.compile(r"^([^:/?#]*:/{1,2}[^:/@]*):.*@", re.DOTALL)
 
 _PASSWORD_ITSELF = re.compile(r"^([^:/?#]*:/{1,2}[^:/@]*):(.*)@", re.DOTALL)
@@ -24,7 +24,7 @@ _SHORTEST_SECRET = 3
 
 # Several addresses are separated by a comma with a scheme behind it.
 _ANOTHER = re.compile(r"(,\s*)(?=[A-Za-z][A-Za-z0-9+.-]*:/)")
-# Half a password, when the comma was in the middle of one: no port looks like this.
+# Half a password, when it contained the comma: no port looks like this.
 _NO_PORT = re.compile(r"^([^:/?#]*:/{1,2}[^:/@\[]*):(?!\d*(?:[/?#,\s]|$)).*", re.DOTALL)
 
 
@@ -32,7 +32,7 @@ def mask_url(url: str) -> str:
     """
     The URL with its password replaced by ``***``, for messages and logs.
 
-    Never raises: what is shown in an error is often a URL that is wrong. Of several addresses each
+    Never raises: an error often shows a URL that is wrong. When there are several addresses, each
     is masked.
     """
     parts = _ANOTHER.split(url)
@@ -55,10 +55,10 @@ def memory_name(url: str) -> str | None:
 
 def hide_secrets(text: str, url: str) -> str:
     """
-    What a library said about a URL, without the URL's password or any part of it.
+    A library's text about a URL, without the URL's password or any part of it.
 
-    A library that misreads a URL quotes what it took for the host or the port, which may be half
-    of the password; so every part between delimiters is hidden, unless it is too short to tell.
+    A library that misreads a URL quotes a wrong part as the host or the port, which may be half of
+    the password. So every part between delimiters is hidden, unless it is too short to be found.
     """
     each = [url, *_ANOTHER.split(url)]
     found = [match[2] for match in map(_PASSWORD_ITSELF.match, each) if match]

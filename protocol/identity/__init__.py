@@ -1,1 +1,1 @@
-"""Who an effect is: its invocation, its ids and hashes, and what makes it valid."""
+"""The identity of an effect: its invocation, its ids and hashes, and the rules of validity."""

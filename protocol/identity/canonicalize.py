@@ -1,4 +1,4 @@
-"""One line of JSON to its canonical form and hash, or to what is wrong with it."""
+"""One line of JSON to its canonical form and hash, or to a sentence about its error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 __all__ = ["CANONICALIZE_LIMITS", "canonicalize_line"]
 
 
-#: A document may be as large as a body at most, and hold ten times as much as one usually may.
+#: The size limit is that of a body, but ten times as many elements are allowed.
 CANONICALIZE_LIMITS: Final = Limits(
     max_body_bytes=HARD_MAX_BODY_BYTES, max_depth=MAX_DEPTH, max_elements=1_000_000
 )
@@ -28,12 +28,12 @@ def canonicalize_line(
     limits: Limits = CANONICALIZE_LIMITS,
 ) -> dict[str, str]:
     """
-    Canonicalise one document; never raises because of what is in it.
+    Canonicalise one document; never raises because of its content.
 
     Args:
         kind: How to read it: as an envelope, an outcome, or any JSON value.
         line: The document.
-        limits: What to refuse: larger and deeper ones, and those with more elements.
+        limits: The limits of size, depth and number of elements.
 
     Returns:
         ``canonical`` (text) and ``sha256``; for an envelope also ``validation``, which is ``ok``

@@ -1,8 +1,8 @@
 """
-Ids and hashes that are made of other things: scope ids, operation ids, digests, fixed keys.
+Ids and hashes that are derived from other data: scope ids, operation ids, digests, fixed keys.
 
-All are pure functions of their arguments, and all are part of the wire contract: two hosts that
-make one differently do not recognise each other's records. ``H(x)`` is SHA-256 over compact JSON.
+All are pure functions, and all are part of the wire contract: two hosts that derive one differently
+do not recognise each other's records. ``H(x)`` is SHA-256 over compact JSON.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def tool_host_event_id(source_type: str, payload: object, call_id: str | None = 
         call_id: The tool call that emitted it.
 
     Raises:
-        MalformedError: When the payload is no JSON.
+        MalformedError: When the payload is not JSON.
     """
     if call_id is not None:
         return f"tool:{call_id}:{source_type}"
@@ -151,9 +151,9 @@ def direct_discriminator(
     Return the effect id of a direct request.
 
     Args:
-        request: What is asked.
+        request: The request.
         replay_key: The caller's own name for the request; empty counts as none.
-        cause: What led to it.
+        cause: The cause of the request.
     """
     body = f"request:{replay_key}" if replay_key else f"sha256:{stable_hash(request)}"
     return f"{_cause_prefix(cause)}{body}"
@@ -191,7 +191,7 @@ def run_name(invocation: RuntimeInvocation) -> str:
 
 
 def prepared_registration(registration: ProcessRegistration) -> ProcessRegistration:
-    """Return a registration with the standard event types appended whose names it lacks."""
+    """Return a registration with the missing standard event types appended."""
     names = {event_type.name for event_type in registration.event_types}
     missing = [standard for standard in STANDARD_EVENT_TYPES if standard.name not in names]
     if not missing:
@@ -201,7 +201,7 @@ def prepared_registration(registration: ProcessRegistration) -> ProcessRegistrat
 
 
 def registration_hash(registration: ProcessRegistration) -> str:
-    """Return the hash of a registration, taken after preparing it."""
+    """Return the hash of a registration, computed after preparing it."""
     return stable_hash(prepared_registration(registration))
 
 
@@ -210,13 +210,13 @@ def event_payload_hash(event_type: str, payload: object) -> str:
     Return the hash that tells whether an event appended twice is the same one.
 
     Raises:
-        MalformedError: When the payload is no JSON.
+        MalformedError: When the payload is not JSON.
     """
     return digest([event_type, canonical_value(payload)])
 
 
 def wake_id(target_scope_id: str, dedupe_key: str) -> str:
-    """Return the id of a wake; wakes of one target with one key are one."""
+    """Return the id of a wake; wakes of one target with the same key count as one."""
     return f"wake:{digest([target_scope_id, dedupe_key])}"
 
 
@@ -230,9 +230,9 @@ def lease_token(process_id: str, owner_id: str, now_ms: int, fencing_token: int)
     Return the token of a lease.
 
     Args:
-        process_id: What is leased.
-        owner_id: To whom.
-        now_ms: When, Unix time in milliseconds.
+        process_id: The process.
+        owner_id: The holder of the lease.
+        now_ms: The time of the lease, Unix milliseconds.
         fencing_token: The lease's number among those of the process.
     """
     return sha256_hex(f"{process_id}:{owner_id}:{now_ms}:{fencing_token}".encode())

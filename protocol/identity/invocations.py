@@ -1,9 +1,9 @@
 """
-Building invocations: scope, subject, cause and replay key, as each caller of an effect must.
+Builds invocations: scope, subject, cause and replay key, for every sort of effect.
 
-The replay key names an effect for ever, so it is made only of things that are the same when the
-same program runs again: ids, counters, names. The functions here are the whole list; an id made
-another way would not be found again by another host.
+The replay key names an effect for ever, so it is made only of data that is the same when the same
+program runs again: ids, counters, names. These functions are the whole list; another host would
+not find an id that was made in another way.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def replay_key_of(invocation: RuntimeInvocation) -> str | None:
 
 
 def causal_ref(invocation: RuntimeInvocation) -> CausalRef:
-    """Return the reference by which an invocation is named as the cause of another."""
+    """Return the reference that names an invocation as the cause of another."""
     return invocation.causal_ref()
 
 
@@ -97,7 +97,7 @@ def child_effect(
 
 
 def _first(*texts: str | None) -> str:
-    """Return the first that is there; an empty text is."""
+    """Return the first text that is not ``None``; it may be empty."""
     return next(text for text in texts if text is not None)
 
 
@@ -189,7 +189,7 @@ def delete_session(session_id: str) -> RuntimeInvocation:
     """
     Invoke the deletion of a session as the host's own API does.
 
-    The process service uses ``process_op``, which gives the same effect id and another key.
+    The process service uses ``process_op``, which gives the same effect id but another key.
     """
     return RuntimeInvocation.effect(
         RuntimeScope.new(session_id),
@@ -212,12 +212,12 @@ def direct(
     Invoke a model call outside of the turn's own conversation.
 
     Args:
-        request: What is asked.
-        usage_source: Under which name its tokens are booked.
+        request: The request.
+        usage_source: The name under which its tokens are counted.
         session_id: The session.
-        turn_id: The turn; an empty one stands in the scope and not in the key.
+        turn_id: The turn; an empty one is in the scope but not in the key.
         replay_key: The caller's own name for the request; empty counts as none.
-        cause: What led to it.
+        cause: The cause.
     """
     name = direct_discriminator(request, replay_key=replay_key, cause=cause)
     start = f"{session_id}:{turn_id}" if turn_id else session_id
@@ -234,14 +234,14 @@ def process_event(
     replay: RuntimeReplay | None = None,
 ) -> RuntimeInvocation:
     """
-    Describe an event of a process; this is no effect.
+    Describe an event of a process; this is not an effect.
 
     Args:
         owner_session_id: The session of the process's owner scope.
         process_id: The process.
         sequence: The event's number in it, from 1.
         event_type: The event's type.
-        replay: As the request to append gave it.
+        replay: The replay of the request to append.
     """
     return RuntimeInvocation(
         scope=RuntimeScope.new(owner_session_id),
@@ -254,7 +254,7 @@ def process_event(
 
 
 def session_node(session_id: str, node_id: str) -> RuntimeInvocation:
-    """Describe a node of the session graph; this is no effect."""
+    """Describe a node of the session graph; this is not an effect."""
     return RuntimeInvocation(
         scope=RuntimeScope.new(session_id),
         subject=RuntimeSubjectSessionNode(node_id=node_id),

@@ -1,5 +1,5 @@
 """
-The rules that an envelope, an effect scope and an outcome must keep besides decoding.
+The rules of envelopes, effect scopes and outcomes that decoding does not check.
 
 Decoding never applies them: a recorded envelope that breaks one can still be read and shown.
 """
@@ -40,7 +40,7 @@ def scope_problem(scope: EffectScope) -> tuple[str, str] | None:
     Find out whether one of an effect scope's ids is blank.
 
     Returns:
-        Code and message as the wire format fixes them, or None when all ids are there.
+        Code and message as the wire format fixes them, or ``None`` when no id is blank.
     """
     # Every member but the tag is an id, and the tag is never blank.
     if any(is_blank(value) for _, value in scope):

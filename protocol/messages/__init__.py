@@ -1,1 +1,1 @@
-"""What lies in a queue: requests, replies, chunks, notices and dead letters."""
+"""The messages in queues: requests, replies, chunks, notices and dead letters."""

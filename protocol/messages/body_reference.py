@@ -1,11 +1,11 @@
 """
 Bodies that are kept out of line: a message whose body is in the attachment store (claim check).
 
-Everything of such a message stays as it was, except that its body is empty and the header
-``effect-body`` says what the body was, by content: ``sha256:<64 hex digits>;<bytes>``. The header
-is carried when an effect is published again, so that delays, dead letters and replays work on the
-small message. ``effect-out-of-line`` on a request says that its sender can fetch an answer that is
-kept out of line; without it none is.
+Such a message is unchanged, except that its body is empty and the header ``effect-body`` names the
+body by its content: ``sha256:<64 hex digits>;<bytes>``. The header is kept when an effect is
+published again, so that delays, dead letters and replays work on the small message. On a request,
+``effect-out-of-line`` says that its sender can fetch an answer that is kept out of line; without
+it, no answer is.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = [
 ]
 
 _FORM = "sha256:<64 lowercase hex digits>;<bytes>"
-#: ASCII digits only, and no more than a 64-bit integer has.
+#: ASCII digits only, and not more than a 64-bit integer has.
 _REFERENCE = re.compile(r"sha256:([0-9a-f]{64});([1-9][0-9]{0,17})")
 
 
 @dataclass(frozen=True, slots=True)
 class BodyReference:
     """
-    What a body was.
+    The hash and the size of a body.
 
     Attributes:
         sha256: SHA-256 of its bytes, 64 lowercase hex digits; its id in the store.
@@ -55,11 +55,10 @@ class BodyReference:
 
 def body_reference(message: Message) -> BodyReference | None:
     """
-    What the body of a message was; ``None`` when the body is in the message.
+    The reference to a message's body; ``None`` when the body is in the message.
 
     Raises:
-        MalformedError: When the header is there and does not say so properly, or when there is a
-            body as well.
+        MalformedError: When the header has another form, or when there is a body as well.
     """
     if names.BODY not in message.headers:
         return None
@@ -95,7 +94,7 @@ def accepts_out_of_line(message: Message) -> bool:
     Whether the sender of a request can take an answer that is kept out of line.
 
     Raises:
-        MalformedError: When the header is something else than a yes or no.
+        MalformedError: When the header is not a boolean.
     """
     value = message.headers.get(names.OUT_OF_LINE, False)
     if not isinstance(value, bool):
@@ -109,13 +108,15 @@ def with_reference(message: Message, reference: BodyReference) -> Message:
 
 
 def with_body(message: Message, body: bytes) -> Message:
-    """The message as it was before its body was kept out of line, to be read."""
+    """The message with its fetched body, to be read."""
     headers = {name: value for name, value in message.headers.items() if name != names.BODY}
     return replace(message, body=body, headers=headers)
 
 
 def known_body(message: Message) -> tuple[str, int]:
-    """SHA-256 and size in bytes of a message's body, wherever it is; never refuses anything."""
+    """
+    SHA-256 and size in bytes of a message's body, in the message or out of line; never raises.
+    """
     try:
         reference = body_reference(message)
     except MalformedError:

@@ -1,12 +1,13 @@
 """
-A word to all workers: this effect was cancelled, whoever runs it should look.
+Messages to all workers over the control exchange.
 
-The journal has decided already; a notice only makes that known before the next renewal of a lease.
-So it may get lost, come twice, or be made up by a stranger: whoever hears it asks the journal.
+The notice of a cancellation: the journal has decided already, and the notice makes that known
+before the next renewal of a lease. So it may get lost, arrive twice, or be forged: a worker that
+gets it asks the journal.
 
-Workers without a journal ask each other who had a message in hand (``Asked``, ``Answered``). What
-they are told keeps an effect from being parked for a death that was none; nothing else depends on
-it. And each says when it starts what it can do (``Able``).
+Workers without a journal ask each other which of them has held a message (``Asked``,
+``Answered``). The answers keep an effect from being parked for a death that did not happen; nothing
+else depends on them. And each worker announces its abilities when it starts (``Able``).
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ __all__ = [
 
 #: The AMQP ``type`` of a message that names a cancelled effect.
 NOTICE_TYPE = "effect.cancel.v1"
-#: No queue gives a message out so often.
+#: No queue delivers a message more often.
 _MOST_TIMES = 2**31
-#: Those of a question to all workers, and of the answer of one.
+#: The types of a question to all workers, and of one worker's answer.
 ASKED_TYPE = "effect.who-held.v1"
 ANSWERED_TYPE = "effect.held.v1"
-#: That of what a worker can do.
+#: The type of an announcement of abilities.
 ABLE_TYPE = "effect.able.v1"
 NOTICE_TYPES = (NOTICE_TYPE, ASKED_TYPE, ANSWERED_TYPE, ABLE_TYPE)
 
@@ -52,12 +53,12 @@ NOTICE_TYPES = (NOTICE_TYPE, ASKED_TYPE, ANSWERED_TYPE, ABLE_TYPE)
 @dataclass(frozen=True, slots=True)
 class Asked:
     """
-    The question to all workers who has had a message.
+    The question to all workers whether they have held a message.
 
     Attributes:
         key: Names the message.
         number: Names the question.
-        reply_to: The queue of who asks.
+        reply_to: The control queue of the worker that asks.
     """
 
     key: str
@@ -68,11 +69,11 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Answered:
     """
-    I have, so many times.
+    The answer of a worker that has held the message.
 
     Attributes:
-        number: Of the question.
-        times: How often it was delivered here.
+        number: The number of the question.
+        times: How often the message was delivered to this worker.
     """
 
     number: int
@@ -82,12 +83,12 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class Able:
     """
-    I can do this.
+    The announcement of a worker's abilities.
 
     Attributes:
-        queue: The control queue of who says it.
-        able: What it has, with the version of each; ``None`` when it leaves.
-        asks: Whether whoever hears it should answer with the same.
+        queue: The control queue of the worker.
+        able: Its abilities, each with its version; ``None`` when the worker leaves.
+        asks: Whether other workers should answer with theirs.
     """
 
     queue: str
@@ -96,14 +97,14 @@ class Able:
 
 
 def able_notice(said: Able) -> Message:
-    """The message that says what a worker can do."""
+    """The message that announces abilities."""
     able = None if said.able is None else dict(said.able)
     tree: dict[str, object] = {"queue": said.queue, "able": able, "asks": said.asks}
     return Message(body=encode_tree(tree, JSON), content_type=JSON, type=ABLE_TYPE)
 
 
 def asked_notice(asked: Asked) -> Message:
-    """The message that asks."""
+    """The message with a question."""
     tree: dict[str, object] = {
         "message": asked.key,
         "number": asked.number,
@@ -113,13 +114,13 @@ def asked_notice(asked: Asked) -> Message:
 
 
 def answered_notice(answered: Answered) -> Message:
-    """The message that answers."""
+    """The message with an answer."""
     tree: dict[str, object] = {"number": answered.number, "times": answered.times}
     return Message(body=encode_tree(tree, JSON), content_type=JSON, type=ANSWERED_TYPE)
 
 
 def cancel_notice(identity: Identity) -> Message:
-    """The message that names an effect."""
+    """The message that says that an effect was cancelled."""
     tree: dict[str, object] = {"scope_id": identity.scope_id, "replay_key": identity.replay_key}
     return Message(body=encode_tree(tree, JSON), content_type=JSON, type=NOTICE_TYPE)
 
@@ -128,10 +129,10 @@ def read_notice(
     message: Message, limits: Limits | None = None
 ) -> Identity | Asked | Answered | Able:
     """
-    What a notice says: the effect that was cancelled, a question, an answer, or abilities.
+    Read a notice: a cancelled effect, a question, an answer, or abilities.
 
     Raises:
-        MalformedError: When it names none; carries the path.
+        MalformedError: When it is none of these; carries the path.
     """
     content_type = message.content_type or recognised(message.body)
     tree = decode_tree(message.body, content_type, limits or Limits())

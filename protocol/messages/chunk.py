@@ -1,8 +1,8 @@
 """
-A piece of an outcome that is still being made: the text that a model has produced so far, usually.
+A piece of an outcome that is not complete yet, usually the text of a model so far.
 
-Chunks are numbered from 0 within an attempt and tagged with it, so that a reader can start again
-when the effect does. They are lossy by contract: the outcome is whole without them.
+Chunks are numbered from 0 within an attempt and carry its number, so that a reader can start again
+when the effect does. They may get lost: the outcome is complete without them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Chunk:
         effect_id: The effect that it belongs to.
         replay_key: Its replay key.
         hash: The hash of its envelope.
-        attempt: Which attempt produced it, from 1; a higher one starts the text again.
+        attempt: The attempt that made it, from 1; a higher one starts the text again.
         number: Its place in that attempt, from 0; a gap is a lost chunk.
         text: The piece.
     """
@@ -63,7 +63,7 @@ def chunk_message(chunk: Chunk, content_type: str) -> Message:
 
 def read_chunk(message: Message, limits: Limits | None = None) -> Chunk:
     """
-    Read what arrived on a reply queue as a chunk.
+    Read a message on a reply queue as a chunk.
 
     Raises:
         MalformedError: When it is not one; carries the path.

@@ -1,9 +1,9 @@
 """
-A dead letter: the message as it came, and why it was given up on.
+A dead letter: the message as it arrived, and why it was parked.
 
-The body is never touched, so that a replay is the same effect with the same hash. Headers of a
-stranger are kept only as far as we know them and only so long, because a message that cannot be
-published again would be the one thing that cannot even be parked.
+The body is never changed, so that a replay is the same effect with the same hash. Of a stranger's
+headers only known ones of limited length are kept, because a message that cannot be published again
+could not even be parked.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["DeadLetter", "dead_message", "read_dead_letter", "revived_message"]
 
 _ID_CHARACTERS = 12
 
-#: Park reasons that an effect only gets by having been tried.
+#: Reasons that an effect only gets after an attempt.
 _AFTER_AN_ATTEMPT = ("exhausted", "rejected", "uncertain", "undelivered")
 
-# With what the effect carries itself, these stay under the limit of all headers together.
+# Together with the headers of the effect, these stay under the limit of all headers.
 _MAX_DETAIL_BYTES = 2_048
 _MAX_NAME_BYTES = 256
 
@@ -32,24 +32,24 @@ _MAX_NAME_BYTES = 256
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """
-    What is known of a parked effect without decoding its body.
+    The known facts about a parked effect, read without decoding its body.
 
     Attributes:
         message: The message, body untouched.
-        effect_id: As its correlation id says; a digest when the id was too long.
-        replay_key: As its header says; empty when there is none.
-        hash: As its producer sent it; empty when there is none.
+        effect_id: From its correlation id; a digest when the id was too long.
+        replay_key: From its header; empty when there is none.
+        hash: The hash that its producer sent; empty when there is none.
         kind: The effect kind, empty for raw messages.
-        route: Where a replay is published: the kind, or ``kind.lane``.
-        reason: Why it was parked; ``raw`` for what the broker put here by itself.
+        route: The route to which a replay is published: the kind, or ``kind.lane``.
+        reason: Why it was parked; ``raw`` when the broker moved it here.
         code: The controller error's code.
         detail: The controller error's message.
-        attempts: How many attempts were made; 0 when none was, or when it is not known.
-        parked_ms: When, Unix milliseconds; 0 when unknown.
+        attempts: How many attempts were made; 0 when none was, or when it is unknown.
+        parked_ms: When it was parked, Unix milliseconds; 0 when unknown.
         parked_by: The worker that parked it.
-        edited_from: The hash of the envelope that this one was edited from, if it was.
+        edited_from: The hash of the envelope before it was edited; empty when it was not.
         deaths: How many workers died while they held it.
-        former_deaths: How many had before an earlier replay.
+        former_deaths: How many died before an earlier replay.
     """
 
     message: Message
@@ -70,17 +70,18 @@ class DeadLetter:
 
     @property
     def is_outcome(self) -> bool:
-        """Whether an outcome is inside, which found no reply queue, and not an effect."""
+        """Whether it holds an outcome that found no reply queue, in place of an effect."""
         return is_kept_outcome(self.message)
 
     @property
     def id(self) -> str:
         """
-        Names this letter for people and scripts: 12 hex digits, the same whenever it is read.
+        The id of this letter for people and scripts: 12 hex digits, the same at every reading.
 
-        An effect id does not name a letter, because an effect can be parked more than once.
-        Copies of one parking share their id: a lost confirmation leaves two, and so does a worker
-        that finds the parking in the journal and cannot know that its letter is on the way.
+        An effect id does not identify a letter, because an effect can be parked more than once.
+        Copies of one parking share their id. There are two copies after a lost confirmation, or
+        when a worker finds the parking in the journal and cannot know that its letter is on the
+        way.
         """
         number = _number(self.message.headers, names.PARK_NUMBER)
         moment = f"parking {number}" if number else self.parked_ms
@@ -104,7 +105,7 @@ def dead_message(
     The message to publish to the dead letters.
 
     Args:
-        message: The one to park.
+        message: The message to park.
         kind: The effect kind of the queue it came from.
         route: The routing key it came with.
         reason: One of the park reasons.
@@ -112,7 +113,7 @@ def dead_message(
         detail: The controller error's message.
         parked_ms: Unix milliseconds.
         parked_by: The worker's name.
-        number: Which parking of its effect this is; 0 where no journal counts them.
+        number: The number of this parking of its effect; 0 where no journal counts them.
     """
     return replace(
         message,
@@ -133,7 +134,7 @@ def dead_message(
 
 
 def read_dead_letter(message: Message, routing_key: str) -> DeadLetter:
-    """Read what stands in the dead queue; whatever is missing is empty, nothing is refused."""
+    """Read a message of the dead queue; missing facts are empty, and nothing is refused."""
     headers = message.headers
     route = _text(headers, names.ROUTE) or routing_key
     reason = _text(headers, names.PARK_REASON) or "raw"
@@ -148,7 +149,7 @@ def read_dead_letter(message: Message, routing_key: str) -> DeadLetter:
         code=_text(headers, names.PARK_CODE),
         detail=_text(headers, names.PARK_MESSAGE)
         or "the broker moved it here by itself, because every consumer that took it was lost",
-        # The header comes with the second attempt.
+        # The header is set from the second attempt on.
         attempts=_number(headers, names.ATTEMPT) or int(reason in _AFTER_AN_ATTEMPT),
         parked_ms=_number(headers, names.PARKED_AT),
         parked_by=_text(headers, names.PARKED_BY),
@@ -160,9 +161,9 @@ def read_dead_letter(message: Message, routing_key: str) -> DeadLetter:
 
 def revived_message(letter: DeadLetter) -> Message:
     """
-    The message to publish for a replay: the same effect, with its attempts and delays forgotten.
+    The message to publish for a replay: the same effect, without its attempts and delays.
 
-    The deadline is forgotten too: whoever replays wants it done now.
+    Its deadline is removed as well: somebody who replays it wants it done now.
     """
     headers = names.revived(letter.message.headers)
     return replace(letter.message, message_id="", returns=0, headers=headers)

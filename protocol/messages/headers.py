@@ -1,8 +1,8 @@
 """
-Our message headers: the names, and how values from a stranger are read.
+The headers of effectmq: their names, and how values from a stranger are read.
 
-A producer in another language needs none of them; what is missing is derived from the body. What
-is present is checked: a header of the wrong type is ``malformed``, never ignored.
+A producer in another language needs none of them; missing values are derived from the body. A
+header that is present is checked: one of the wrong type is ``malformed``, never ignored.
 """
 
 from __future__ import annotations
@@ -48,44 +48,44 @@ __all__ = [
 
 #: SHA-256 of the canonical envelope, as the producer computed it.
 HASH = "effect-hash"
-#: The replay key, for whoever looks at a message without decoding it.
+#: The replay key, for reading a message without decoding it.
 REPLAY_KEY = "effect-replay-key"
 #: The effect scope as canonical JSON, when it is not the one derived from the invocation.
 SCOPE = "effect-scope"
-#: Which attempt this delivery is, from 1.
+#: The number of the attempt of this delivery, from 1.
 ATTEMPT = "effect-attempt"
 #: When a worker first saw the effect; milliseconds since the Unix epoch.
 FIRST_SEEN = "effect-first-seen"
-#: After this moment nobody wants the outcome; milliseconds since the Unix epoch.
+#: The deadline: after it the outcome is not wanted; milliseconds since the Unix epoch.
 DEADLINE = "effect-deadline"
 #: When a sleep ends; milliseconds since the Unix epoch, fixed when a worker first sees it.
 DUE = "effect-due"
 #: How often the broker gave up on delivering it.
 CRASHES = "effect-crashes"
-#: How many workers died while they held it, as far as its journal or its deliveries tell.
+#: How many workers died while they held it, as far as the journal or the deliveries show.
 DEATHS = "effect-deaths"
-#: How many had before a person replayed its dead letter.
+#: How many died before somebody replayed its dead letter.
 FORMER_DEATHS = "effect-former-deaths"
-#: How many workers gave it back because they lack what it needs, and since when; milliseconds
-#: since the Unix epoch.
+#: How many workers gave it back because they lack what it needs, and when the first did;
+#: milliseconds since the Unix epoch.
 ELSEWHERE = "effect-elsewhere"
 ELSEWHERE_SINCE = "effect-elsewhere-since"
 #: The body is not in the message but in the attachment store; ``body_reference`` reads it.
 BODY = "effect-body"
-#: Whether the sender can take an answer whose body is kept out of line.
+#: Whether the sender can fetch an answer whose body is kept out of line.
 OUT_OF_LINE = "effect-out-of-line"
-#: Since when its body could not be fetched; milliseconds since the Unix epoch.
+#: When its body could not be fetched for the first time; milliseconds since the Unix epoch.
 UNFETCHED_SINCE = "effect-unfetched-since"
 #: W3C trace context, passed on untouched.
 TRACEPARENT = "traceparent"
-#: What belongs to it, likewise.
+#: The W3C trace state, likewise.
 TRACESTATE = "tracestate"
 
-#: Which parking of its effect a dead letter is, as the journal counts them from 1; kept by a
-#: replay, because it is what allows the worker to run again what is recorded as failed.
+#: The number of a dead letter's parking, as the journal counts them from 1. A replay keeps it: it
+#: allows the worker to run again an effect that is recorded as failed.
 PARK_NUMBER = "effect-park-number"
 
-#: The rest is on dead letters only. Why it was parked, one of ``PARK_REASONS``.
+#: The following are on dead letters only. Why it was parked, one of ``PARK_REASONS``.
 PARK_REASON = "effect-park-reason"
 #: The controller error's code and message.
 PARK_CODE = "effect-park-code"
@@ -94,17 +94,17 @@ PARK_MESSAGE = "effect-park-message"
 PARKED_AT = "effect-parked-at"
 #: The name of the worker that parked it.
 PARKED_BY = "effect-parked-by"
-#: The kind, and the route (``kind`` or ``kind.lane``) that it goes back to when it is replayed.
+#: The kind, and the route (``kind`` or ``kind.lane``) of a replay.
 KIND = "effect-kind"
 ROUTE = "effect-route"
-#: The hash of the envelope that an edited one was made from.
+#: The hash of the envelope before it was edited.
 EDITED_FROM = "effect-edited-from"
 
-#: A scope header is never cut, because half of one would be another identity, or none. So it is
-#: bounded where it is made and where it is read, in bytes.
+#: A scope header is never cut, because half of one would be another identity, or none. So its size
+#: is limited where it is made and where it is read, in bytes.
 MAX_SCOPE_BYTES = 2_048
 
-#: What an effect keeps when it is published again, with the longest text of each, in bytes.
+#: The headers that an effect keeps when it is published again, each with its longest text in bytes.
 _CARRIED = {
     HASH: 128,
     REPLAY_KEY: 1_024,
@@ -127,8 +127,8 @@ _CARRIED = {
     PARK_NUMBER: 0,
 }
 
-#: What an effect keeps when a person replays its dead letter: what it is and who asked for it. Its
-#: attempts, waits and deadline are forgotten, because whoever replays wants it done now.
+#: The headers that an effect keeps when somebody replays its dead letter: its identity and its
+#: sender. Attempts, waits and deadline are removed, because it shall be done now.
 _REVIVED = (
     HASH,
     REPLAY_KEY,
@@ -141,7 +141,7 @@ _REVIVED = (
     PARK_NUMBER,
 )
 
-#: AMQP writes our integers in 64 bits with sign.
+#: AMQP integers have 64 bits with sign here.
 _MAX_INTEGER = 2**63 - 1
 
 
@@ -149,8 +149,9 @@ def carried(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
     """
     The headers that an effect keeps when it is published again.
 
-    Those of a stranger are kept only as far as we know them and only when they are short enough to
-    leave room for ours: a message over the limit of headers could never leave its queue again.
+    A stranger's headers are kept only when they are known, and short enough to leave room for those
+    of
+    effectmq: a message over the limit of headers could never leave its queue again.
     """
     return {
         name: value
@@ -167,7 +168,7 @@ def revived(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
 
 
 def _count(headers: Mapping[str, HeaderValue], name: str) -> int:
-    """A count on a dead letter, from where nothing is refused."""
+    """A count on a dead letter, where nothing is refused."""
     value = headers.get(name, 0)
     return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 

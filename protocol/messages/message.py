@@ -1,8 +1,8 @@
 """
-One message as every transport carries it: a body, a few AMQP properties, our own headers.
+One message of any transport: a body, a few AMQP properties, and headers.
 
-The names are those of AMQP 0-9-1's ``basic`` properties. Nothing here reads the body;
-``protocol.codec`` does.
+The names are those of AMQP 0-9-1's ``basic`` properties. This module does not read the body;
+``protocol.encoding.codec`` does.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from effectmq.protocol.encoding.content_types import JSON, MSGPACK, recognised
 
 __all__ = ["HeaderValue", "Message", "content_type_of"]
 
-#: What a header may hold. RabbitMQ knows more types, but pamqp writes floats in 32 bits and
-#: decodes nested tables recursively, so we neither send nor read anything else.
+#: The types of a header's value. RabbitMQ knows more types, but pamqp writes floats in 32 bits and
+#: decodes nested tables recursively, so no other type is sent or read.
 HeaderValue = str | int | bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """
-    A message to publish, or one that was delivered.
+    A message to publish, or a delivered one.
 
     Attributes:
-        body: The payload, as encoded by ``protocol.codec``.
+        body: The payload, as encoded by ``protocol.encoding.codec``.
         content_type: ``application/msgpack`` or ``application/json``; empty on a delivery that came
             without one, which is then recognised by the body's first byte.
-        type: What the body is and in which version, for instance ``effect.envelope.v1``.
+        type: The kind of body and its version, for instance ``effect.envelope.v1``.
         correlation_id: The effect id; empty on messages that carry several effects.
-        reply_to: The queue that wants the outcome; empty when nobody does.
-        message_id: Fresh and random for every publish, never derived from the content:
-            aiormq maps a returned message to its publish by it. Empty lets the transport choose.
+        reply_to: The queue for the outcome; empty when none is wanted.
+        message_id: Random and new for every publish, never derived from the content: aiormq finds
+            the publish of a returned message by it. When empty, the transport makes one.
         timestamp: When it was published, seconds since the Unix epoch; 0 when unknown.
-        headers: Our own headers only; at most 8 KiB together.
-        returns: On a delivery, how often the queue had it back before because whoever held it
-            was lost; not published.
+        headers: Headers of effectmq only; at most 8 KiB together.
+        returns: On a delivery, how often it came back to the queue before because its consumer was
+            lost; not published.
     """
 
     body: bytes
@@ -51,9 +51,9 @@ class Message:
 
 def content_type_of(message: Message) -> str:
     """
-    The content type for whatever answers a message or takes its place: the message's own.
+    The content type for an answer to a message, or for its copy: that of the message.
 
-    One that is neither of the two cannot be written, and is answered in MessagePack.
+    When it is neither of the two, the answer is in MessagePack.
     """
     if message.content_type:
         return JSON if message.content_type == JSON else MSGPACK

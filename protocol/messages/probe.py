@@ -14,7 +14,7 @@ PROBE_TYPE = "effectmq.probe.v1"
 
 
 def probe(body: bytes) -> Message:
-    """A probe; the body is for whoever takes it off again, to know it by."""
+    """A probe; its sender recognises it by the body."""
     return Message(
         body=body,
         content_type="application/octet-stream",
@@ -24,5 +24,5 @@ def probe(body: bytes) -> Message:
 
 
 def is_probe(message: Message) -> bool:
-    """Whether a message is one."""
+    """Whether a message is a probe."""
     return message.type == PROBE_TYPE

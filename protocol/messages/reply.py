@@ -30,7 +30,7 @@ __all__ = [
     "read_replies",
 ]
 
-#: The list around the answers is a level and an element of the body, too.
+#: The list around the answers counts as one level and one element of the body.
 _ANSWER_LIMITS = Limits(
     max_depth=DEFAULT_LIMITS.max_depth - 1, max_elements=DEFAULT_LIMITS.max_elements - 1
 )
@@ -38,7 +38,7 @@ _ANSWER_LIMITS = Limits(
 #: The AMQP ``type`` of a message that carries outcomes.
 OUTCOME_TYPE = "effect.outcome.v1"
 
-#: How a list begins, in JSON and in MessagePack.
+#: The first bytes of a list, in JSON and in MessagePack.
 _LIST_STARTS = frozenset([b"[", b"\xdc", b"\xdd", *(bytes([0x90 | count]) for count in range(16))])
 
 
@@ -46,8 +46,8 @@ def is_kept_outcome(message: Message) -> bool:
     """
     Whether a message on a work queue or among the dead letters is an outcome on its way.
 
-    An envelope of a stranger's under our type is none: answers are a list, or are kept out of line,
-    and they say where they want to go.
+    A stranger's envelope of this type is not one: answers are a list, or are kept out of line, and
+    they name their reply queue.
     """
     if message.type != OUTCOME_TYPE or not message.reply_to:
         return False
@@ -57,14 +57,14 @@ def is_kept_outcome(message: Message) -> bool:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """
-    What became of one effect.
+    The result of one effect.
 
     Attributes:
         effect_id: The effect's id inside its scope.
         replay_key: Its replay key.
         hash: The hash of the envelope that was carried out.
-        result: The outcome, or the controller error that took its place.
-        attempt: Which attempt gave it, from 1.
+        result: The outcome, or a controller error in its place.
+        attempt: The attempt that gave it, from 1.
         replayed: Whether it was answered from a record, without running.
     """
 
@@ -87,14 +87,14 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    A reply on its way out: the result as plain data, in the form in which it is recorded.
+    A reply to be sent: its result is plain data, in the form in which it is recorded.
 
     Attributes:
         effect_id: The effect's id inside its scope.
         replay_key: Its replay key.
         hash: The hash of the envelope that was carried out.
         result: ``{"Ok": outcome}`` or ``{"Err": {code, message}}``.
-        attempt: Which attempt gave it, from 1.
+        attempt: The attempt that gave it, from 1.
         replayed: Whether it was answered from a record, without running.
     """
 
@@ -124,16 +124,16 @@ class Answer:
 
 def encode_reply(reply: Reply | Answer, content_type: str) -> bytes:
     """
-    One answer as it stands in a body, for ``join_replies``.
+    One answer in the form of a body, for ``join_replies``.
 
     Raises:
-        MalformedError: When the outcome holds what the wire cannot carry.
+        MalformedError: When the outcome holds something that the wire cannot carry.
     """
     return encode_plain(reply.tree(), content_type, _ANSWER_LIMITS)
 
 
 def join_replies(encoded: list[bytes], content_type: str) -> bytes:
-    """The body of a message with these answers, without encoding any of them again."""
+    """The body of a message with these answers; none is encoded again."""
     if content_type == JSON:
         return b"[" + b",".join(encoded) + b"]"
     count = len(encoded)
@@ -141,7 +141,7 @@ def join_replies(encoded: list[bytes], content_type: str) -> bytes:
 
 
 def _array_header(count: int) -> bytes:
-    """The shortest msgpack header of a list, so that the body is what a packer would write."""
+    """The shortest msgpack header of a list, as a packer would write it."""
     if count < 16:
         return bytes([0x90 | count])
     if count < 65_536:
@@ -151,10 +151,10 @@ def _array_header(count: int) -> bytes:
 
 def read_replies(message: Message, limits: Limits | None = None) -> list[Reply]:
     """
-    Read what arrived on a reply queue.
+    Read a message on a reply queue.
 
     Raises:
-        UnsupportedVersionError: When the message type is not ours.
+        UnsupportedVersionError: When the message type is another one.
         MalformedError: When the body is not a list of answers; carries the path.
     """
     if message.type not in ("", OUTCOME_TYPE):

@@ -1,9 +1,9 @@
 """
-An effect on its way to a worker: the envelope and what travels beside it.
+An effect on its way to a worker: the envelope, and the data beside it.
 
-``Request.seal`` is the producer's side, ``read_request`` the worker's. Between the two lies the
-broker, so ``read_request`` trusts nothing: the size, the encoding, the shape, the rules of the
-envelope and the hash are checked in this order, and each failure is an error of its own.
+``Request.seal`` is the producer's side, ``read_request`` the worker's. The broker is between them,
+so ``read_request`` trusts nothing: it checks the size, the encoding, the shape, the rules of the
+envelope and the hash, in this order, and each has its own error.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ __all__ = ["COUNTS", "ENVELOPE_TYPE", "Identity", "Request", "correlation", "rea
 #: The AMQP ``type`` of a message that carries one envelope.
 ENVELOPE_TYPE = "effect.envelope.v1"
 
-#: AMQP short strings hold 255 bytes; longer effect ids travel as their digest. Replies are
-#: matched by what their body says, so nothing depends on it.
+#: AMQP short strings hold 255 bytes; a longer effect id is sent as its digest. Nothing depends on
+#: it, because replies are matched by their bodies.
 _MAX_SHORT_BYTES = 255
-#: A header is a convenience for whoever looks; the body always has the whole key.
+#: The header is only for reading a message without decoding it; the body has the whole key.
 _MAX_KEY_HEADER_BYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What makes two requests the same effect for ever: where it was asked, and its key."""
+    """What makes two requests the same effect for ever: the scope id and the replay key."""
 
     scope_id: str
     replay_key: str
@@ -56,28 +56,28 @@ class Identity:
 @dataclass(frozen=True, slots=True)
 class Request:
     """
-    One effect, ready to travel or just arrived.
+    One effect, ready to be sent, or just arrived.
 
     Attributes:
-        envelope: What to do.
+        envelope: The effect itself.
         hash: SHA-256 of the canonical envelope, lowercase hex.
-        message: The message itself; a retry, a delay or a dead letter republishes its body.
+        message: The message; a retry, a delay or a dead letter publishes its body again.
         kind: The effect kind.
         effect_id: The effect's id inside its scope.
         identity: Scope id and replay key.
-        attempt: Which attempt this is, from 1.
-        first_seen_ms: When a worker first saw it; 0 when none has.
-        deadline_ms: When nobody wants it any more, Unix milliseconds; 0 for never.
+        attempt: The number of the attempt, from 1.
+        first_seen_ms: When a worker first saw it, Unix milliseconds; 0 when none has.
+        deadline_ms: When the outcome is no longer wanted, Unix milliseconds; 0 for never.
         due_ms: When a sleep ends, Unix milliseconds; 0 when not fixed yet.
         crashes: How often the broker gave up on delivering it.
         deaths: How many workers died while they held it.
-        former_deaths: How many had before its dead letter was replayed.
+        former_deaths: How many died before its dead letter was replayed.
         elsewhere: How many workers gave it back, because they lack what it needs.
         elsewhere_since_ms: When the first of them did, Unix milliseconds; 0 when none has.
-        canonical: The canonical envelope, whose hash it is.
+        canonical: The canonical envelope; ``hash`` is its hash.
         parked_as: For a replayed dead letter: the number of the parking that it came from.
-        ignored: Members that were sent and that this version does not know. Looked for only when
-            no hash was sent: a hash that fits says that they do not matter.
+        ignored: Members that were sent and that this version does not know. They are looked for
+            only when no hash was sent: a hash that matches shows that they do not matter.
     """
 
     envelope: RuntimeEffectEnvelope
@@ -123,16 +123,16 @@ class Request:
         Validate an envelope, hash it, and make its message.
 
         Args:
-            envelope: What to do.
-            reply_to: The queue that wants the outcome.
-            content_type: How to encode the body; the reply answers in kind.
+            envelope: The effect.
+            reply_to: The queue for the outcome.
+            content_type: The encoding of the body; the reply has the same.
             scope: The effect scope, when it is not the one derived from the invocation.
-            deadline_ms: Unix milliseconds after which nobody wants it; 0 for never.
-            timestamp_s: When it is published, Unix seconds.
+            deadline_ms: When the outcome is no longer wanted, Unix milliseconds; 0 for never.
+            timestamp_s: The time of publishing, Unix seconds.
             traceparent: W3C trace context to pass on.
-            tracestate: What belongs to it.
+            tracestate: W3C trace state to pass on.
             out_of_line: Whether the outcome may be kept out of line; see ``body_reference``.
-            limits: The size cap to keep.
+            limits: The size limit.
 
         Raises:
             InvalidEnvelopeError: When a rule of the envelope or of the scope is broken.
@@ -141,7 +141,7 @@ class Request:
         validate_envelope(envelope)
         canonical = canonical_bytes(envelope)
         hash_ = sha256_hex(canonical)
-        # The tree that a text spells is had more cheaply than that of a model.
+        # It is cheaper to get the tree from the text than from the model.
         body = encode_plain(tree_of(canonical), content_type)
         cap = (limits or Limits()).max_body_bytes
         if len(body) > cap:
@@ -183,11 +183,10 @@ class Request:
 
     def changed(self, counts: Mapping[str, int]) -> Request:
         """
-        The same effect with some of its counts moved on, ready for another publish.
+        The same effect with some of its counts changed, ready for another publish.
 
-        Every copy of an effect is made here, so that none loses a count: what is known of the
-        effect by now, from the journal or from how it was delivered, goes along with what the
-        message said before.
+        Every copy of an effect is made here, so that none loses a count: counts that are known by
+        now, from the journal or from the deliveries, are added to those that the message had.
 
         Args:
             counts: New values by name, see ``COUNTS``.
@@ -205,8 +204,8 @@ class Request:
         return replace(known, message=message)
 
 
-#: What is counted of an effect on its way: the name, the field of a request, the header that
-#: carries it, and the value that need not be carried.
+#: The counts of an effect on its way: the name, the field of a request, the header that carries it,
+#: and the value that need not be carried.
 COUNTS = {
     "attempt": ("attempt", names.ATTEMPT, 1),
     "first_seen": ("first_seen_ms", names.FIRST_SEEN, 0),
@@ -223,11 +222,11 @@ COUNTS = {
 
 def read_request(message: Message, limits: Limits | None = None) -> Request:
     """
-    Read what a stranger sent.
+    Read a request that may come from a stranger.
 
     Raises:
-        UnsupportedVersionError: When the message type is not ours.
-        MalformedError: When the body or a header is not what it must be; carries the path.
+        UnsupportedVersionError: When the message type is another one.
+        MalformedError: When the body or a header is invalid; carries the path.
         InvalidEnvelopeError: When the envelope, or the scope sent with it, breaks a rule; carries
             the code.
         HashMismatchError: When a hash was sent and it is not that of the envelope.
@@ -239,8 +238,8 @@ def read_request(message: Message, limits: Limits | None = None) -> Request:
     tree = decode_tree(message.body, content_type, limits or Limits())
     envelope = from_tree(RuntimeEffectEnvelope, tree)
     validate_envelope(envelope)
-    # The hash is that of the canonical form, so it is taken of what was understood, not of what
-    # was received: member order and unknown members do not change an effect.
+    # The hash is that of the canonical form, so it is computed from the decoded envelope, not from
+    # the received bytes: member order and unknown members do not change an effect.
     canonical = canonical_bytes(envelope)
     hash_ = sha256_hex(canonical)
     claimed = names.text(message.headers, names.HASH)

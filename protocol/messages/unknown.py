@@ -1,9 +1,9 @@
 """
 Members of a document that its reader does not know.
 
-Readers ignore them, as serde does. But an effect is its hash, and the hash is that of what was
-understood: a member that a newer producer sends is not part of the effect here. Whoever meets a
-hash that does not fit, or no hash at all, has to be able to say which members these were.
+Readers ignore them, as serde does. But an effect is identified by its hash, and the hash covers
+only known members: an unknown member of a newer producer is not part of the effect here. When a
+hash does not match, or is missing, the reader must be able to name these members.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from effectmq.protocol.wire.tool_value import RESERVED_KEY
 
 __all__ = ["NOTHING_UNKNOWN", "Unknown", "unknown_members"]
 
-#: Paths that are told; the rest is counted.
+#: How many paths are named; the rest is counted.
 _MOST = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """
-    The members that were ignored.
+    The ignored members.
 
     Attributes:
-        paths: The first of them in the order of the document, safe to print whatever they are.
+        paths: The first of them in the order of the document, safe to print.
         count: How many there are, those in ``paths`` included.
     """
 
@@ -49,7 +49,7 @@ class Unknown:
         return ", ".join(self.paths) + (f" and {more} more" if more else "")
 
 
-#: Nothing was ignored, or nobody looked.
+#: Nothing was ignored, or it was not checked.
 NOTHING_UNKNOWN: Final = Unknown()
 
 
@@ -57,10 +57,10 @@ def unknown_members(model: BaseModel, tree: object) -> Unknown:
     """
     Find what was ignored when *tree* was read as *model*; linear in the size of the tree.
 
-    What a member that is unknown holds is not looked at, and opaque JSON has no unknown members.
+    The content of an unknown member is not looked at, and opaque JSON has no unknown members.
 
     Args:
-        model: What the reader made of it.
+        model: The model that was read.
         tree: The document.
     """
     search = _Search()
@@ -130,12 +130,12 @@ class _Search:
             self.paths.append(safe_path([*self._steps, name]))
 
 
-#: What holds no model, and need not be visited.
+#: Types without a model inside, which need not be visited.
 _SCALARS = (str, int, float, bool, type(None))
 
 
 def _wrapper(model: WireModel, members: dict[str, Any]) -> str:
-    """The member that holds the model when its own stand one level further in; else empty."""
+    """The member that holds the model when its own members are one level deeper; else empty."""
     if isinstance(model, ExternalVariant) and list(members) == [model.wire_name]:
         return model.wire_name
     return "ref" if isinstance(model, AttachmentRef) and RESERVED_KEY in members else ""
@@ -151,7 +151,7 @@ def _fields(model: WireModel) -> dict[str, object]:
 
 
 def _holders(model: WireModel) -> list[WireModel]:
-    """The models whose members stand in one object: a struct, and what is flattened into it."""
+    """The models whose members are in one object: a struct, and what is flattened into it."""
     return [model, *(getattr(model, part) for part in type(model).wire_parts)]
 
 

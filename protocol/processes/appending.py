@@ -1,4 +1,4 @@
-"""Whether an event may be appended to a process, and what then becomes of both."""
+"""Whether an event may be appended to a process, and what that changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Recorded:
     An event that is stored under the replay key of a request.
 
     Attributes:
-        payload_hash: Of its type and payload.
+        payload_hash: The hash of its type and payload.
         event: The event.
     """
 
@@ -43,10 +43,10 @@ class Append:
     Store an event.
 
     Attributes:
-        event: What to store.
-        payload_hash: To be stored with it.
-        record: The process as it is then.
-        wake: The wake that it sets off.
+        event: The event to store.
+        payload_hash: The hash to store with it.
+        record: The process after it.
+        wake: The wake of the event.
     """
 
     event: ProcessEvent
@@ -58,11 +58,11 @@ class Append:
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """
-    It is stored already; nothing changes.
+    The event is stored already; nothing changes.
 
     Attributes:
         event: The stored event.
-        wake: Its wake, for the target of this request.
+        wake: The wake of the event, for the target of this request.
     """
 
     event: ProcessEvent
@@ -88,12 +88,12 @@ def plan_append(
     Args:
         record: The process.
         request: The event.
-        sequence: The number that it would get.
-        recorded: What the process has under the request's replay key.
+        sequence: The number that the event would get.
+        recorded: The event that is stored under the request's replay key.
         now_ms: Unix milliseconds.
 
     Raises:
-        ProcessRegistryError: When it must not be appended.
+        ProcessRegistryError: When it may not be appended.
     """
     payload_hash = event_payload_hash(request.event_type, request.payload)
     if request.replay is not None and recorded is not None:
@@ -146,7 +146,7 @@ def _planned(
 
 
 def _declared(record: ProcessRecord, request: ProcessEventAppendRequest) -> ProcessEventType:
-    """The type of the event, which must be declared and may ask for a replay key."""
+    """The declared type of the event; checks the replay key that the type may require."""
     name = request.event_type
     declared = next((one for one in record.event_types if one.name == name), None)
     if declared is None:

@@ -36,7 +36,7 @@ __all__ = ["completion_request", "from_tool_output", "output_of", "status_of", "
 
 
 def status_of(terminal: ProcessTerminalSemantics) -> ProcessStatus:
-    """The status that a terminal event leaves: of the state that its type declares."""
+    """The status after a terminal event, in the state that the event's type declares."""
     output = terminal.await_output
     if terminal.state == "completed":
         return ProcessStatusCompleted(await_output=output)
@@ -46,7 +46,7 @@ def status_of(terminal: ProcessTerminalSemantics) -> ProcessStatus:
 
 
 def output_of(status: ProcessStatus) -> ProcessAwaitOutput | None:
-    """The output of a process that has ended, None while it runs."""
+    """The output of a process that has ended; ``None`` while it runs."""
     return None if isinstance(status, ProcessStatusRunning) else status.await_output
 
 
@@ -69,10 +69,10 @@ _EVENT_TYPES: dict[type, str] = {
 
 def from_tool_output(output: ToolCallOutput) -> ProcessAwaitOutput:
     """
-    The output of a process that ran one tool; source and retry disposition are dropped.
+    The output of a process that ran one tool; source and retry disposition are lost.
 
     Raises:
-        MalformedError: When the tool's value was changed into something that is no JSON.
+        MalformedError: When the tool's value was changed into something that is not JSON.
     """
     outcome, control = output.outcome, output.control
     if isinstance(outcome, ToolCallOutcomeSuccess):

@@ -1,4 +1,4 @@
-"""What a registration must be before the registry takes it."""
+"""The rules that a registration must keep."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["checked_registration", "hash_conflict", "unknown_process"]
 
 def checked_registration(registration: ProcessRegistration) -> ProcessRegistration:
     """
-    The registration with the standard event types that it lacked, and nothing wrong with it.
+    The registration with the missing standard event types, after all checks.
 
     Raises:
-        ProcessRegistryError: When it breaks a rule; the first one counts.
+        ProcessRegistryError: When it breaks a rule; names the first one.
     """
     prepared = prepared_registration(registration)
     problem = _problem(prepared)
@@ -54,12 +54,12 @@ def _event_type_problem(id_: str, event_type: ProcessEventType, names: set[str])
 
 
 def hash_conflict(process_id: str, existing: str, new: str) -> ProcessRegistryError:
-    """The error for an id that is registered with something else."""
+    """The error for an id that is registered with other content."""
     return ProcessRegistryError(
         f"process `{process_id}` registration hash conflict: existing {existing}, new {new}"
     )
 
 
 def unknown_process(process_id: str) -> UnknownProcessError:
-    """The error for an id that nobody has registered."""
+    """The error for an id that is not registered."""
     return UnknownProcessError(f"unknown process `{process_id}`")

@@ -1,8 +1,8 @@
 """
 The check of an event's payload against the schema of its type.
 
-A small subset of JSON Schema, with details of its own: the first failure wins, ``anyOf`` hides
-every keyword beside it, and members that ``properties`` does not name are refused unless
+A small subset of JSON Schema with its own details: the first failure counts, ``anyOf`` hides every
+keyword beside it, and members that ``properties`` does not name are refused unless
 ``additionalProperties`` says otherwise. Keywords of the wrong type count as absent.
 """
 
@@ -16,7 +16,7 @@ from effectmq.protocol.encoding.rust_text import debug_text
 
 __all__ = ["payload_problem"]
 
-#: A member that hosts add to arguments; it is never unexpected.
+#: A member that hosts add to arguments; it is always allowed.
 _INTERNAL = "__session_id__"
 
 _Object = dict[str, JsonValue]
@@ -24,20 +24,20 @@ _Object = dict[str, JsonValue]
 
 def payload_problem(schema: JsonValue, value: JsonValue) -> str | None:
     """
-    Say what is wrong with a value.
+    Describe the first thing that is wrong with a value.
 
     Args:
-        schema: Canonical opaque JSON; anything else than an object allows everything.
+        schema: Canonical opaque JSON; anything but an object allows everything.
         value: Canonical opaque JSON.
 
     Returns:
-        The detail as the contract words it, or None when the value fits.
+        The detail in the words of the contract, or ``None`` when the value fits.
     """
     return next(_problems("", schema, value), None)
 
 
 def _problems(path: str, schema: JsonValue, value: JsonValue) -> Iterator[str]:
-    """The failures in the order of the contract; only the first is ever asked for."""
+    """The failures in the order of the contract; only the first is used."""
     if not isinstance(schema, dict):
         return
     branches: JsonValue = schema.get("anyOf", schema.get("oneOf"))
@@ -109,7 +109,7 @@ def _is_of(type_: JsonValue, value: JsonValue) -> bool:
     return True
 
 
-#: A type that is not here allows everything.
+#: A type that is not listed allows everything.
 _TYPES: dict[str, Callable[[JsonValue], bool]] = {
     "null": lambda value: value is None,
     "boolean": lambda value: isinstance(value, bool),
@@ -134,7 +134,7 @@ def _same(one: JsonValue, other: JsonValue) -> bool:
 
 
 def _number(value: JsonValue) -> float | None:
-    """As an f64, in which bounds are compared."""
+    """The value as an f64, in which bounds are compared."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
@@ -152,7 +152,7 @@ def _expected(path: str, schema: _Object, got: str) -> str:
     return f"{_name(path)}: expected {_description(schema)}, got {got}"
 
 
-#: Keywords that a description names, in this order, and how.
+#: The keywords that a description names, in this order, and their texts.
 _BOUNDS = {
     "minimum": ">=",
     "maximum": "<=",

@@ -15,8 +15,8 @@ from effectmq.protocol.wire.process_event_types import (
 
 __all__ = ["MAX_TEMPLATE_CHARACTERS", "is_truthy", "select", "text_of"]
 
-#: A template may put a text into itself again and again: a payload of a megabyte could ask for
-#: terabytes. Lash has no such limit; nothing that fits into a message comes near it.
+#: A template may insert a text many times: a payload of a megabyte could make terabytes. Lash has
+#: no such limit; no template that fits into a message comes near it.
 MAX_TEMPLATE_CHARACTERS = 4_000_000
 
 _Found = tuple[JsonValue] | None
@@ -31,7 +31,7 @@ def select(selector: ProcessValueSelector, payload: JsonValue) -> JsonValue:
         payload: Canonical opaque JSON.
 
     Raises:
-        ProcessRegistryError: When a pointer names nothing.
+        ProcessRegistryError: When a pointer names no part of the payload.
     """
     match selector:
         case ProcessValueSelectorPointer():
@@ -51,7 +51,7 @@ def select(selector: ProcessValueSelector, payload: JsonValue) -> JsonValue:
 
 
 def _filled(selector: ProcessValueSelectorTemplate, payload: JsonValue) -> str:
-    # One field after the other, so a text that went in may bring the placeholder of a later one.
+    # One field after the other, so an inserted text may contain the placeholder of a later one.
     text = selector.template
     for name in sorted(selector.fields):
         placeholder = f"{{{name}}}"
@@ -65,7 +65,7 @@ def _filled(selector: ProcessValueSelectorTemplate, payload: JsonValue) -> str:
 
 
 def _at(pointer: str, value: JsonValue) -> _Found:
-    """The part that an RFC 6901 pointer names, in a tuple, since it may be null."""
+    """The part that an RFC 6901 pointer names, in a tuple, because it may be null."""
     if not pointer:
         return (value,)
     if not pointer.startswith("/"):
@@ -83,7 +83,7 @@ def _member(value: JsonValue, name: str) -> _Found:
         return (value[name],) if name in value else None
     if isinstance(value, list):
         digits = name.isascii() and name.isdigit() and (name == "0" or name[0] != "0")
-        # Twenty digits are more than any list has, and int() of a long text is slow.
+        # No list has an index of twenty digits, and int() of a long text is slow.
         if digits and len(name) <= 20 and int(name) < len(value):
             return (value[int(name)],)
     return None
@@ -95,7 +95,7 @@ def text_of(value: JsonValue) -> str:
 
 
 def is_truthy(value: JsonValue) -> bool:
-    """Tell whether a condition holds: not for null, false and what is empty; for every number."""
+    """Tell whether a condition holds: not for null, false and empty values; for every number."""
     if isinstance(value, str | list | dict):
         return bool(value)
     return value is not None and value is not False

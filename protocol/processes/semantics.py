@@ -1,4 +1,4 @@
-"""What an event does besides being recorded: it may end its process, and it may wake somebody."""
+"""The effects of an event: it may end its process, and it may wake a session."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def event_semantics(
     process_id: str, sequence: int, payload: JsonValue, spec: ProcessEventSemanticsSpec
 ) -> ProcessEventSemantics:
     """
-    What an event does.
+    The effects of an event.
 
     Args:
         process_id: The process.
         sequence: The number that the event gets in it.
         payload: Canonical opaque JSON.
-        spec: What its type is declared to do.
+        spec: The effects that its type declares.
 
     Raises:
-        ProcessRegistryError: When a pointer names nothing in the payload.
+        ProcessRegistryError: When a pointer names no part of the payload.
     """
     terminal = _terminal(payload, spec.terminal) if spec.terminal else None
     wake = _wake(process_id, sequence, payload, spec.wake) if spec.wake else None
@@ -57,7 +57,7 @@ def _terminal(payload: JsonValue, spec: ProcessTerminalSpec) -> ProcessTerminalS
 
 
 def _await_output(state: ProcessTerminalState, value: JsonValue) -> ProcessAwaitOutput:
-    """The value read as an output; what is none becomes one of the declared state."""
+    """The value read as an output; another value becomes an output of the declared state."""
     try:
         output: ProcessAwaitOutput = from_tree(ProcessAwaitOutput, value)
     except MalformedError:

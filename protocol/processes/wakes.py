@@ -21,15 +21,15 @@ def wake_delivery(
     record: ProcessRecord, event: ProcessEvent, target: ProcessScope | None
 ) -> ProcessWakeDelivery | None:
     """
-    The wake that an event sets off, if it does.
+    The wake of an event, if it has one.
 
     Args:
         record: The process.
         event: The event.
-        target: Who is woken.
+        target: The scope that is woken.
 
     Raises:
-        ProcessRegistryError: When there is a wake and nobody to get it.
+        ProcessRegistryError: When there is a wake but no target.
     """
     wake = event.semantics.wake
     if wake is None:
@@ -56,7 +56,7 @@ def wake_delivery(
 
 
 def wake_turn_cause(delivery: ProcessWakeDelivery) -> TurnCause:
-    """What the woken session's next turn is told about why it runs."""
+    """The cause of the woken session's next turn."""
     return TurnCause(
         id=delivery.wake_id,
         event_type=delivery.event_type,

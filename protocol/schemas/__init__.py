@@ -1,1 +1,1 @@
-"""JSON Schema and AsyncAPI of what travels, made from the types, for other languages."""
+"""JSON Schema and AsyncAPI of the wire, made from the types, for other languages."""

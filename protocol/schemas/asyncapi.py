@@ -1,8 +1,7 @@
 """
 The AsyncAPI 3 document: exchanges, queues and messages, as a worker sees them.
 
-Names are those of the default namespace; in another one, its prefix takes the place of
-``effects``.
+Names are those of the default namespace; in another one, its prefix replaces ``effects``.
 """
 
 from __future__ import annotations
@@ -29,29 +28,32 @@ _VERSION = "3.0.0"
 _SCHEMA_FORMAT = "application/schema+json;version=2020-12"
 _BINDING = "0.3.0"
 
-#: What a producer may set; the pipeline's own counters are its own business.
+#: The headers that a producer may set; the pipeline sets the others itself.
 _HEADERS: _Tree = {
     names.HASH: {
         "type": "string",
         "pattern": "^[0-9a-f]{64}$",
         "description": "SHA-256 of the canonical envelope; checked when present.",
     },
-    names.REPLAY_KEY: {"type": "string", "description": "The replay key, for whoever looks."},
+    names.REPLAY_KEY: {
+        "type": "string",
+        "description": "The replay key, for reading without decoding.",
+    },
     names.SCOPE: {
         "type": "string",
         "description": "The effect scope as JSON, when it is not derived from the invocation.",
     },
     names.DEADLINE: {
         "type": "integer",
-        "description": "After it nobody wants the outcome; milliseconds since the Unix epoch.",
+        "description": "The deadline of the outcome; milliseconds since the Unix epoch.",
     },
     names.TRACEPARENT: {"type": "string", "description": "W3C trace context, passed on."},
-    names.TRACESTATE: {"type": "string", "description": "What belongs to it."},
+    names.TRACESTATE: {"type": "string", "description": "W3C trace state, passed on."},
 }
 
 
 def asyncapi_document() -> _Tree:
-    """The whole document; it refers to the schemas of the bodies by the names of their files."""
+    """The whole document; it refers to the schemas of the bodies by their file names."""
     return {
         "asyncapi": _VERSION,
         "info": {
@@ -67,7 +69,7 @@ def asyncapi_document() -> _Tree:
             "messages": {
                 "envelope": _message(ENVELOPE_TYPE, ENVELOPE, "One effect to carry out."),
                 "answers": _message(OUTCOME_TYPE, ANSWERS, "One or more outcomes."),
-                "chunk": _message(CHUNK_TYPE, CHUNK, "A piece of text while a model speaks."),
+                "chunk": _message(CHUNK_TYPE, CHUNK, "A piece of text while a model answers."),
             }
         },
     }
@@ -77,7 +79,7 @@ def _work() -> _Tree:
     exchange = Names(DEFAULT_NAMESPACE).work_exchange
     return {
         "address": "{route}",
-        "title": "Where effects are published",
+        "title": "The exchange to which effects are published",
         "description": (
             f"The routing key on the direct exchange {exchange}: the kind of the effect, or the "
             "kind, a dot and a lane."
@@ -142,7 +144,7 @@ def _stream() -> _Tree:
     return {
         "action": "send",
         "channel": {"$ref": "#/channels/replies"},
-        "summary": "A worker sends what a model has said so far; chunks may be missing.",
+        "summary": "A worker sends the text of a model so far; chunks may be missing.",
         "messages": [{"$ref": "#/channels/replies/messages/chunk"}],
     }
 

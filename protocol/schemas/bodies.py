@@ -1,4 +1,4 @@
-"""The JSON Schemas of what lies in a queue: an envelope, the answers to it, a chunk."""
+"""The JSON Schemas of message bodies: an envelope, the answers to it, a chunk."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ATTEMPT: JsonSchemaValue = {"type": "integer", "minimum": 1}
 
 
 def body_schemas() -> dict[str, JsonSchemaValue]:
-    """Each schema under the name of its file; they refer to each other by these names."""
+    """Each schema by its file name; the schemas refer to each other by these names."""
     return {
         ENVELOPE: _headed("An effect, as a producer publishes it", _envelope()),
-        OUTCOME: _headed("What became of an effect", schema_of(RuntimeEffectOutcome)),
+        OUTCOME: _headed("The outcome of an effect", schema_of(RuntimeEffectOutcome)),
         ANSWERS: _headed("The body of a message on a reply queue", _answers()),
-        CHUNK: _headed("A piece of an outcome that is still being made", _chunk()),
+        CHUNK: _headed("A piece of an outcome that is not complete yet", _chunk()),
     }
 
 
@@ -37,7 +37,7 @@ def _headed(title: str, schema: JsonSchemaValue) -> JsonSchemaValue:
 
 
 def _envelope() -> JsonSchemaValue:
-    """The type, and the rules between its halves that every envelope must keep."""
+    """The type, with the rules between its two halves."""
     effect = {"type": {"const": "effect"}, "effect_id": {"pattern": r"\S"}}
     invocation = {
         "properties": {
@@ -74,7 +74,7 @@ def _answers() -> JsonSchemaValue:
         }
         for side in (ok, err)
     ]
-    # A request that cannot be read is answered with what of these its properties say.
+    # A request that cannot be read is answered with the part of these that its properties have.
     members: dict[str, Any] = {
         "effect_id": {"type": "string"},
         "replay_key": {"type": "string"},

@@ -9,7 +9,7 @@ from effectmq.protocol.schemas.bodies import ANSWERS, CHUNK, ENVELOPE, OUTCOME, 
 
 __all__ = ["FILES", "schema_files"]
 
-#: The names, for whoever lists them without making them.
+#: The names, without making the files.
 FILES = (ENVELOPE, OUTCOME, ANSWERS, CHUNK, ASYNCAPI)
 
 

@@ -1,10 +1,10 @@
 """
-JSON Schema out of the wire types, as they are written.
+JSON Schema of the wire types, as they are written.
 
-Pydantic knows the structs. What serde gives a shape of its own is told here: names, externally
-tagged enums, ``Result``, flattened structs, opaque JSON. The schemas describe the canonical
-spelling; that a worker also reads a tag by its index, or ``{"name": null}`` for a name, is left
-out, because nobody should write it.
+Pydantic knows the structs. The shapes that serde adds are described here: names, externally tagged
+enums, ``Result``, flattened structs, opaque JSON. The schemas describe the canonical spelling. A
+worker also reads a tag by its index, or ``{"name": null}`` for a name; this is left out, because
+nobody should write it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["DIALECT", "schema_of"]
 #: The version of JSON Schema.
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-#: What pydantic adds and no reader needs.
+#: Keywords that pydantic adds and no reader needs.
 _NOISE = frozenset({"title", "default"})
 
 
 def schema_of(type_: Any) -> JsonSchemaValue:
     """
-    The JSON Schema of a wire type, with the types that it is made of under ``$defs``.
+    The JSON Schema of a wire type, with its component types under ``$defs``.
 
     Args:
         type_: A wire class or the alias of an enum.
@@ -44,10 +44,12 @@ def schema_of(type_: Any) -> JsonSchemaValue:
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's own generator, with the shapes of serde."""
+    """Pydantic's generator, with the shapes of serde."""
 
     def function_plain_schema(self, schema: cs.PlainValidatorFunctionSchema) -> JsonSchemaValue:
-        """Opaque JSON and tool values; what else is read by a function alone is told below."""
+        """
+        Opaque JSON and tool values; other types that only a function reads are described below.
+        """
         return {}
 
     def union_schema(self, schema: cs.UnionSchema) -> JsonSchemaValue:
@@ -71,13 +73,13 @@ class _Generator(GenerateJsonSchema):
         if inner["type"] == "function-after":
             inner = inner["schema"]
         if inner["type"] == "function-before":
-            # The value is unwrapped before it is read, so the wrapping is added here.
+            # The value is unwrapped before it is read, so the schema adds the wrapping here.
             return _only_member(name, self.generate_inner(inner["schema"]))
-        # A newtype variant's own field carries the name.
+        # The field of a newtype variant carries the name.
         return self.generate_inner(inner)
 
     def model_schema(self, schema: cs.ModelSchema) -> JsonSchemaValue:
-        """A struct, whose flattened parts are all to be satisfied by the one object."""
+        """A struct; one object must satisfy all of its flattened parts."""
         model: type[BaseModel] = schema["cls"]
         made = super().model_schema(schema)
         summary = (inspect.getdoc(model) or "").partition("\n\n")[0]
@@ -106,7 +108,9 @@ def _only_member(name: str, schema: JsonSchemaValue) -> JsonSchemaValue:
 
 
 def _require_tags(schema: JsonSchemaValue) -> None:
-    """Python code may leave a tag out, because the class says it; a document may not."""
+    """
+    Require tags: Python code may leave one out, because the class implies it; a document may not.
+    """
     members: Mapping[str, JsonSchemaValue] = schema.get("properties", {})
     tags = [name for name, member in members.items() if "const" in member and "default" in member]
     required: list[str] = schema.get("required", [])
@@ -116,11 +120,11 @@ def _require_tags(schema: JsonSchemaValue) -> None:
 
 def _without_noise(schema: Any, *, names: bool = False) -> Any:
     """
-    Leave out what says nothing.
+    Leave out keywords without information.
 
     Args:
         schema: A schema or a part of one.
-        names: Whether it is a map whose keys are names of members, and no keywords.
+        names: Whether it is a map whose keys are names of members, not keywords.
     """
     if is_array(schema):
         return [_without_noise(item) for item in schema]

@@ -1,1 +1,1 @@
-"""Tool calls of models: from what a model wrote, and back to what it is told."""
+"""Tool calls of models: from the text of a model, and back to a text for it."""

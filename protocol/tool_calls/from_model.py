@@ -1,10 +1,10 @@
 """
-From the tool calls that a model asks for to those that a turn runs. Pure.
+From the tool calls of a model to calls that a turn can run. Pure.
 
 A model writes its arguments as text, and not every text is an object of arguments: it may be cut
-off, an array, two objects in a row. That is the model's mistake and nobody's error, so it becomes
-what a tool's failure is: an outcome that the model gets to read, under the id of its call. What
-is no call of a model at all is the caller's mistake, and an error.
+off, an array, or two objects in a row. That is the model's mistake and not an error of the program.
+So it becomes an outcome, like the failure of a tool, which the model can read under the id of its
+call. Something that is not a call of a model is the caller's mistake, and an error.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelToolCall", "arguments_from_model", "calls_from_model", "too_much"]
 
-#: A tool call of a model, as a response has it, or as it stands in the conversation.
+#: A tool call of a model, from a response or from the conversation.
 ModelToolCall = LlmOutputPartToolCall | LlmContentBlockToolCall
 
-#: A body has 64 levels, and the outcome has the arguments a few of its own deeper than the call.
+#: A body has 64 levels, and the arguments are a few levels deeper in the outcome than in the call.
 _MAX_DEPTH = 56
-#: Python's own limit is a matter of Python; no number of the wire has as many.
+#: Python's own limit depends on Python; no number of the wire has as many digits.
 _MOST_DIGITS = 400
 _ARGUMENTS = "command.call.args"
 _EXPECTED = "expected one JSON object with the arguments by name"
@@ -54,11 +54,11 @@ def arguments_from_model(part: ModelToolCall) -> dict[str, Any]:
     The arguments of a tool call that a model asks for.
 
     Args:
-        part: The call; an empty text, and ``null``, are no arguments.
+        part: The call; an empty text, and ``null``, mean no arguments.
 
     Raises:
-        MalformedError: When they are no object, or cannot be sent; a sentence for the model.
-        ConfigurationError: When the part is no call of a model.
+        MalformedError: When they are not an object, or cannot be sent; a sentence for the model.
+        ConfigurationError: When the part is not a call of a model.
     """
     return _read(_checked(part))[1]
 
@@ -67,18 +67,18 @@ def calls_from_model(
     parts: Iterable[ModelToolCall], tools: Iterable[LlmToolSpec] | None = None
 ) -> list[PreparedToolCall | RuntimeEffectOutcomeToolCall]:
     """
-    What becomes of the calls of one answer.
+    Check the calls of one answer.
 
     Args:
         parts: The calls.
-        tools: Those that were on offer; a call of another one has failed. ``None`` leaves it to
-            the worker to say that there is no such tool.
+        tools: The tools that were offered; a call of another one has failed. ``None`` leaves this
+            check to the worker.
 
     Returns:
-        For each either the call, ready to be run, or the outcome that it has already.
+        For each call either the call, ready to be run, or its outcome, when it has failed already.
 
     Raises:
-        ConfigurationError: When they are no calls of a model, or no tools.
+        ConfigurationError: When they are not calls of a model, or not tools.
     """
     offered = None if tools is None else [_name(tool) for tool in _all(tools, "tools")]
     seen: set[str] = set()
@@ -86,7 +86,7 @@ def calls_from_model(
     for part in map(_checked, _all(parts, "parts")):
         if part.call_id in seen:
             id_ = f"the id {printable(part.call_id, 100)!r}" if part.call_id else "no id either"
-            message = f"another call of this answer has {id_}; expected one for each"
+            message = f"another call of this answer has {id_}; expected a different id for each"
             found.append(_failed(part, "invalid_request", "duplicate_call_id", message))
         else:
             found.append(_prepared(part, offered))
@@ -121,14 +121,14 @@ def too_much(
     call: PreparedToolCall, problem: MalformedError | PayloadTooLargeError
 ) -> RuntimeEffectOutcomeToolCall | None:
     """
-    The outcome of a call that could not be sent because of what the model gave.
+    The outcome of a call that could not be sent because of the model's arguments.
 
     Args:
         call: The call.
-        problem: Why no envelope could be made of it, or none that may be sent.
+        problem: Why no envelope could be made of it, or why it may not be sent.
 
     Returns:
-        ``None`` when it is something else that cannot be sent.
+        ``None`` when the arguments are not the problem.
     """
     if isinstance(problem, MalformedError):
         if not problem.path.startswith(_ARGUMENTS):
@@ -137,7 +137,7 @@ def too_much(
     elif problem.what == "the envelope":
         found = (
             f"found a call of {problem.size_bytes} bytes, expected at most {problem.limit_bytes}; "
-            "give less, or a name for what is kept elsewhere"
+            "give less, or a name for data that is kept elsewhere"
         )
     else:
         return None
@@ -168,7 +168,7 @@ def _failed(
     return RuntimeEffectOutcomeToolCall(result=result, host_events=[])
 
 
-# What the caller gives -------------------------------------------------------------------------
+# The caller's arguments ------------------------------------------------------------------------
 
 
 def _all(given: object, name: str) -> Iterable[object]:
@@ -217,10 +217,10 @@ def _read(part: ModelToolCall) -> tuple[PreparedToolCall, dict[str, Any]]:
     The call, and its arguments.
 
     Raises:
-        MalformedError: When they are none.
+        MalformedError: When they are not arguments.
     """
     text = part.input_json.strip()
-    # Models write nothing, or null, when there is nothing to give.
+    # Models write nothing, or null, when there are no arguments.
     value: object = _value(text) if text not in ("", "null") else {}
     if not is_object(value):
         raise MalformedError("", f"found {_kind(value)}, {_EXPECTED}")
@@ -269,7 +269,7 @@ def _whole_number(digits: str) -> int:
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object; of two values for one name nobody knows which one is meant."""
+    """An object; refuses two values for one name, because it is unknown which one is meant."""
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
@@ -287,7 +287,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _deeper(value: object, levels: int) -> bool:
-    """Whether a value has more levels; without going down all of them."""
+    """Whether a value has more levels; does not go through all of them."""
     layer: list[object] = [value]
     for _ in range(levels + 1):
         below: list[object] = []

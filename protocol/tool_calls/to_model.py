@@ -1,5 +1,5 @@
 """
-What a model gets to read of a tool's output: text, and attachments between it.
+The text of a tool's output for the model, with attachments between it.
 
 The rules are those of the wire format, section 3.4: a success string is one text part; any other
 success value is printed as compact sorted JSON, split around its attachments; a failure or a
@@ -31,7 +31,7 @@ _CANCELLED = "[Tool execution cancelled]"
 
 
 def model_tool_return(call_id: str, tool_name: str, output: ToolCallOutput) -> ModelToolReturn:
-    """The model-facing parts of a tool's output."""
+    """The parts of a tool's output for the model."""
     outcome = output.outcome
     if isinstance(outcome, ToolCallOutcomeSuccess):
         value: object = outcome.payload
@@ -52,7 +52,7 @@ def _failure(text: str, raw: object) -> Iterator[str | AttachmentRef]:
 
 
 def _printed(value: object) -> Iterator[str | AttachmentRef]:
-    """The value as JSON text, in pieces, with each attachment as itself."""
+    """The value as JSON text, in pieces, with each attachment unchanged."""
     if isinstance(value, AttachmentRef):
         yield value
     elif is_object(value):

@@ -1,1 +1,1 @@
-"""The wire types, one module a concern; each module's docstring says which of them it holds."""
+"""The types of the wire, one module for each concern; the modules' docstrings name them."""

@@ -1,4 +1,4 @@
-"""Attachments by reference: their bytes live in a store, under the hash of their content."""
+"""Attachments by reference: a store keeps their bytes under the hash of their content."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class AttachmentRef(WireModel):
     Names the bytes of an attachment.
 
     Attributes:
-        width: In pixels.
-        height: In pixels.
+        width: The width in pixels.
+        height: The height in pixels.
     """
 
     id: AttachmentId
@@ -64,8 +64,8 @@ class AttachmentCreateMeta(WireModel):
     What is known of an attachment before its bytes are stored.
 
     Attributes:
-        width: In pixels.
-        height: In pixels.
+        width: The width in pixels.
+        height: The height in pixels.
     """
 
     media_type: MediaType
@@ -79,8 +79,8 @@ class AttachmentMeta(WireModel):
     What a store knows of an attachment.
 
     Attributes:
-        width: In pixels.
-        height: In pixels.
+        width: The width in pixels.
+        height: The height in pixels.
     """
 
     id: AttachmentId

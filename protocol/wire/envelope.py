@@ -1,4 +1,4 @@
-"""The envelope: who asks, and the command that says what to do."""
+"""The envelope: an invocation, and the command to carry out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RuntimeEffectCommandDirect(OfAKind):
     Ask a model outside of the turn's own conversation.
 
     Attributes:
-        usage_source: Under which name its tokens are booked.
+        usage_source: The name under which its tokens are counted.
     """
 
     type: Literal["direct"] = "direct"
@@ -85,7 +85,7 @@ class RuntimeEffectCommandExecCode(OfAKind):
 
 
 class RuntimeEffectCommandCheckpoint(OfAKind):
-    """Deliver what has come in for the session meanwhile."""
+    """Deliver what has arrived for the session meanwhile."""
 
     type: Literal["checkpoint"] = "checkpoint"
     checkpoint: CheckpointKind
@@ -96,7 +96,7 @@ class RuntimeEffectCommandSyncExecutionSurface(OfAKind):
     Bring prompt and tools up to date.
 
     Attributes:
-        update_machine_config: False asks for nothing.
+        update_machine_config: ``False`` asks for nothing.
     """
 
     type: Literal["sync_execution_surface"] = "sync_execution_surface"
@@ -108,7 +108,7 @@ class RuntimeEffectCommandSleep(OfAKind):
     Wait.
 
     Attributes:
-        duration_ms: In milliseconds.
+        duration_ms: The length of the wait in milliseconds.
     """
 
     type: Literal["sleep"] = "sleep"
@@ -204,7 +204,7 @@ def envelope_problem(envelope: RuntimeEffectEnvelope) -> tuple[str, str] | None:
     return None
 
 
-#: What serde reads of an envelope without buffering it: other members here are skipped.
+#: The members of an envelope that serde reads without buffering; it skips others here.
 ENVELOPE_MEMBERS: Final[Members] = {
     "invocation": {
         "scope": dict.fromkeys(RuntimeScope.model_fields),

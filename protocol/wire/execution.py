@@ -1,4 +1,4 @@
-"""What running code gave, what a checkpoint delivered, what the model may now use."""
+"""The results of code, of checkpoints, and of updates of what the model may use."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TextProjectionMetadata(WireModel):
     How much of a long text was kept.
 
     Attributes:
-        limit: The cap, counted in what ``limit_mode`` says.
+        limit: The cap, in the unit of ``limit_mode``.
     """
 
     truncated: bool
@@ -59,8 +59,8 @@ class ExecImage(WireModel):
     Attributes:
         mime: For instance ``image/png``.
         data: The bytes as numbers, when they are not in a store.
-        width: In pixels.
-        height: In pixels.
+        width: The width in pixels.
+        height: The height in pixels.
     """
 
     mime: str
@@ -73,12 +73,12 @@ class ExecImage(WireModel):
 
 class ExecResponse(WireModel):
     """
-    What a block of code gave.
+    The result of a block of code.
 
     Attributes:
         observations: What it printed.
         observation_truncation: How each observation was cut.
-        tool_calls: The tools it called, in order.
+        tool_calls: The calls of tools, in order.
         error: Why it stopped, when it failed.
         duration_ms: How long it ran, in milliseconds.
         terminal_finish: The value it ended the turn with, if it did.
@@ -95,7 +95,7 @@ class ExecResponse(WireModel):
 
 
 class ExecutionSurfaceSync(WireModel):
-    """What the model is told about itself and its tools from now on."""
+    """The system prompt and the tools for the model from now on."""
 
     system_prompt: str
     tool_specs: list[LlmToolSpec]
@@ -103,7 +103,7 @@ class ExecutionSurfaceSync(WireModel):
 
 class CheckpointDelivery(WireModel):
     """
-    What a checkpoint brought into the turn.
+    What a checkpoint adds to the turn.
 
     Attributes:
         transient_messages: For the next model call only.

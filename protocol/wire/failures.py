@@ -22,7 +22,7 @@ __all__ = [
 #: For instance ``missing_effect_scope_id``; any other text is kept as it is.
 RuntimeErrorCode = str
 
-#: Whether effects are remembered across restarts.
+#: Whether effects are remembered after a restart.
 DurabilityTier = Literal["inline", "durable"]
 
 

@@ -1,4 +1,4 @@
-"""Who asks for an effect, under which key, and why: the invocation half of an envelope."""
+"""The invocation: the half of an envelope that says who asks, why, and under which key."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ RuntimeEffectKind = Annotated[
 
 
 class HasKind(Protocol):
-    """What has the kind of an effect as its tag."""
+    """An object whose tag is the kind of an effect."""
 
     @property
     def type(self) -> RuntimeEffectKind:
@@ -54,7 +54,7 @@ class HasKind(Protocol):
 
 
 class OfAKind(WireModel):
-    """Base of what is tagged with the kind of an effect: commands and outcomes."""
+    """The base of objects with the kind of an effect as their tag: commands and outcomes."""
 
     def kind(self: HasKind) -> RuntimeEffectKind:
         """Return the kind of effect, which is the tag on the wire."""
@@ -63,7 +63,7 @@ class OfAKind(WireModel):
 
 class RuntimeScope(WireModel):
     """
-    Where in a session's life something happens.
+    The place in a session's life where something happens.
 
     Attributes:
         turn_id: Absent outside of turns.
@@ -107,7 +107,7 @@ class RuntimeReplay(WireModel):
     The name under which an effect is recorded for ever.
 
     Attributes:
-        key: Unique within the effect scope; two requests with one key are one effect.
+        key: Unique within the effect scope; two requests with the same key are the same effect.
     """
 
     key: str
@@ -224,10 +224,10 @@ CausalRef = Annotated[
 
 class RuntimeInvocation(WireModel):
     """
-    Who asks, for what, why, and under which replay key.
+    Who asks for what and why, and under which replay key.
 
     Attributes:
-        caused_by: What led to this, when something did.
+        caused_by: The cause, if there is one.
         replay: Absent on invocations that are not recorded; an envelope must have it.
     """
 
@@ -249,16 +249,16 @@ class RuntimeInvocation(WireModel):
         Return the invocation of an effect.
 
         Args:
-            scope: Where in the session's life it happens.
+            scope: The place in the session's life.
             effect_id: Names the effect inside the scope.
             kind: The effect's kind.
             replay_key: Names the effect for ever.
-            caused_by: What led to it.
+            caused_by: The cause.
 
         Raises:
             MalformedError: When an argument is not of its type.
         """
-        # Read as one document: a quarter of the time that building each part by itself takes, and
+        # Validated as one document: this takes a quarter of the time of building each part, and
         # every effect of a producer is built here.
         return from_tree(
             cls,
@@ -291,7 +291,7 @@ class RuntimeInvocation(WireModel):
         return self.replay.key if self.replay is not None else None
 
     def causal_ref(self) -> CausalRef:
-        """Return the reference by which this invocation is named as the cause of another."""
+        """Return the reference that names this invocation as the cause of another."""
         subject, scope = self.subject, self.scope
         match subject:
             case RuntimeSubjectEffect():

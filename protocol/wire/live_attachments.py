@@ -1,8 +1,8 @@
 """
-Attachments as a program has them: bytes, or a reference to bytes that a store holds.
+Attachments in a program: bytes, or a reference to bytes in a store.
 
-Bytes never travel in an envelope. They are put into a store first, and what cannot become a
-reference is refused with the wire's code and message before anything is submitted.
+Bytes are never in an envelope. They are stored first; an attachment that cannot become a reference
+is refused with the wire's code and message before anything is submitted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["AttachmentSink", "LiveAttachment", "missing_store", "reference_of"]
 
 
 class AttachmentSink(Protocol):
-    """Where the bytes of attachments go."""
+    """Stores the bytes of attachments."""
 
     async def put(self, data: bytes, media_type: MediaType, /) -> AttachmentRef:
         """
@@ -31,7 +31,7 @@ class AttachmentSink(Protocol):
 
         Args:
             data: Its bytes.
-            media_type: What they are.
+            media_type: Their media type.
 
         Raises:
             AttachmentStoreError: When it could not be stored.
@@ -43,7 +43,7 @@ class AttachmentSink(Protocol):
 @dataclass(frozen=True, slots=True)
 class LiveAttachment:
     """
-    An attachment as a program has it.
+    An attachment in a program.
 
     Attributes:
         mime: Its MIME type, for instance ``image/png``; used with bytes only.
@@ -57,7 +57,7 @@ class LiveAttachment:
 
 
 def missing_store() -> AttachmentStoreError:
-    """Return the error of a program that has attachments and no store for them."""
+    """Return the error for attachments in a program without a store."""
     return AttachmentStoreError("there is no attachment store here; set EFFECTMQ_ATTACHMENTS")
 
 
@@ -66,7 +66,7 @@ async def reference_of(store: AttachmentSink | None, attachment: LiveAttachment)
     Return the reference of an attachment; its bytes are stored when it has none yet.
 
     Args:
-        store: Where bytes go; without one only references can be sent.
+        store: Stores the bytes; without one only references can be sent.
         attachment: The attachment.
 
     Raises:
@@ -83,7 +83,7 @@ async def reference_of(store: AttachmentSink | None, attachment: LiveAttachment)
     try:
         if store is None:
             raise missing_store()
-        # Size and label are not part of it: they would make another effect of the same picture.
+        # Without size and label: they would make the same picture another effect.
         return await store.put(attachment.data, media_type)
     except (AttachmentStoreError, PayloadTooLargeError) as problem:
         raise AttachmentReferenceError(

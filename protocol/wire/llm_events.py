@@ -1,4 +1,4 @@
-"""What a call of a model tells while it runs. None of this travels in an envelope or an outcome."""
+"""Events of a model call while it runs. None of them is in an envelope or an outcome."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LlmStreamEventDelta:
     A piece of the answer's text.
 
     Attributes:
-        text: What comes after all that came before.
+        text: The text after all earlier pieces.
     """
 
     text: str
@@ -38,7 +38,7 @@ class LlmStreamEventReasoningDelta:
     A piece of the model's reasoning.
 
     Attributes:
-        text: What comes after all that came before.
+        text: The text after all earlier pieces.
     """
 
     text: str
@@ -50,7 +50,7 @@ class LlmStreamEventPart:
     A part of the answer that is complete; its text may have come in pieces before.
 
     Attributes:
-        part: The part, as the response will hold it.
+        part: The part, as it will be in the response.
     """
 
     part: LlmOutputPart
@@ -59,7 +59,7 @@ class LlmStreamEventPart:
 @dataclass(frozen=True, slots=True)
 class LlmStreamEventUsage:
     """
-    The tokens that were counted so far.
+    The number of tokens so far.
 
     Attributes:
         usage: The counts.
@@ -76,7 +76,7 @@ class LlmStreamEventRetryStatus:
     Attributes:
         wait_seconds: How long the pause is.
         attempt: The attempt that failed, from 1.
-        max_attempts: How many there are at most.
+        max_attempts: The largest number of attempts.
         reason: Why it failed.
     """
 

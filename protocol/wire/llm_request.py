@@ -1,7 +1,7 @@
 """
-What a language model is asked: model, messages, tools, limits.
+A request to a language model: model, messages, tools, limits.
 
-``LlmRequest`` is the request as a program has it, ``LlmRequestSpec`` the same on the wire.
+``LlmRequest`` is the request in a program, ``LlmRequestSpec`` the same on the wire.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class LlmAttachmentSpec(WireModel):
     reference: AttachmentRef
 
     def into_attachment(self) -> LiveAttachment:
-        """Return the attachment as a program has it; its bytes are still in the store."""
+        """Return the attachment for a program; its bytes are still in the store."""
         return LiveAttachment(mime=mime_of(self.reference.media_type), reference=self.reference)
 
 
@@ -76,8 +76,8 @@ async def attachment_specs(
     Return the attachments of a request, with references in place of bytes.
 
     Args:
-        store: Where bytes go; without one only references can be sent.
-        attachments: In the order that ``Image.attachment_idx`` counts.
+        store: Stores the bytes; without one only references can be sent.
+        attachments: The attachments, in the order of ``Image.attachment_idx``.
 
     Raises:
         AttachmentReferenceError: When one cannot be sent; carries the wire's code and message.
@@ -133,7 +133,7 @@ class LlmContentBlockToolCall(ExternalVariant):
 
 
 class LlmContentBlockToolResult(ExternalVariant):
-    """What an earlier tool call gave."""
+    """The result of an earlier tool call."""
 
     wire_name: ClassVar[str] = "ToolResult"
 
@@ -169,7 +169,7 @@ class LlmMessage(WireModel):
 
 
 class LlmToolSpec(WireModel):
-    """A tool as the model is told of it."""
+    """A tool as the model is told about it."""
 
     name: str
     description: str
@@ -181,7 +181,7 @@ class LlmToolSpec(WireModel):
 
 class GenerationOptions(WireModel):
     """
-    Limits for the answer. Takes no members but its own.
+    Limits for the answer. No other members are allowed.
 
     Attributes:
         output_token_cap: The most tokens the answer may have.
@@ -198,7 +198,7 @@ class LlmJsonSchema(WireModel):
 
     Attributes:
         schema_: ``schema`` on the wire.
-        strict: The provider is to enforce it.
+        strict: Whether the provider must enforce it.
     """
 
     name: str
@@ -222,20 +222,20 @@ LlmOutputSpec = Annotated[Literal["JsonObject"] | LlmOutputSpecJsonSchema, EXTER
 @dataclass(frozen=True, slots=True)
 class LlmRequest:
     """
-    One request to a language model as a program has it, with bytes and callbacks.
+    A request to a language model in a program, with bytes and callbacks.
 
     Attributes:
         model: The model's name.
         messages: The conversation.
-        attachments: What the image blocks of the messages point to.
-        tools: What the model may call.
+        attachments: The attachments that image blocks of the messages refer to.
+        tools: The tools that the model may call.
         tool_choice: Whether it may, must or must not call one.
-        model_variant: For instance a reasoning effort.
+        model_variant: A variant of the model, for instance a reasoning effort.
         generation: Limits for the answer.
         session_id: For providers that cache by conversation.
         output_spec: The form of the answer, when it is not plain text.
-        stream_events: Called with what the answer brings while it arrives.
-        provider_trace: Called with what the provider sends, word for word.
+        stream_events: Called with each event while the answer arrives.
+        provider_trace: Called with each event of the provider, word for word.
     """
 
     model: str
@@ -256,8 +256,8 @@ class LlmRequestSpec(WireModel):
     One request to a language model.
 
     Attributes:
-        attachments: What the image blocks of the messages point to.
-        model_variant: For instance a reasoning effort.
+        attachments: The attachments that image blocks of the messages refer to.
+        model_variant: A variant of the model, for instance a reasoning effort.
         session_id: For providers that cache by conversation.
     """
 
@@ -277,8 +277,8 @@ class LlmRequestSpec(WireModel):
         Return the wire form of a request: callbacks are dropped, bytes become references.
 
         Args:
-            request: The request as a program has it.
-            store: Where bytes of attachments go; without one only references can be sent.
+            request: The request in a program.
+            store: Stores the bytes of attachments; without one only references can be sent.
 
         Raises:
             AttachmentReferenceError: When an attachment cannot be sent; carries the wire's code.
@@ -302,11 +302,11 @@ class LlmRequestSpec(WireModel):
         provider_trace: LlmProviderTraceSender | None = None,
     ) -> LlmRequest:
         """
-        Return the request as a program has it; bytes of attachments are still in the store.
+        Return the request for a program; bytes of attachments are still in the store.
 
         Args:
-            stream_events: Called with what the answer brings while it arrives.
-            provider_trace: Called with what the provider sends, word for word.
+            stream_events: Called with each event while the answer arrives.
+            provider_trace: Called with each event of the provider, word for word.
         """
         return LlmRequest(
             model=self.model,

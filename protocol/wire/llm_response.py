@@ -1,4 +1,4 @@
-"""What a language model answered, or why it did not."""
+"""The answer of a language model, or why there is none."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ LlmOutputPart = Annotated[
 
 class LlmUsage(WireModel):
     """
-    How many tokens a call took.
+    The tokens of one call.
 
     Attributes:
-        cached_input_tokens: Those of the input that came out of the provider's cache.
+        cached_input_tokens: Input tokens that came from the provider's cache.
     """
 
     input_tokens: I64
@@ -105,8 +105,8 @@ class LlmResponse(WireModel):
         full_text: The text parts joined.
         terminal_diagnostic: The provider's words on an unusual end.
         provider_usage: The usage as the provider reports it.
-        request_body: What was sent, when that is kept.
-        http_summary: The exchange in a line, when that is kept.
+        request_body: The request that was sent, when it is kept.
+        http_summary: The HTTP exchange in one line, when it is kept.
     """
 
     full_text: str
@@ -121,10 +121,10 @@ class LlmResponse(WireModel):
 
 class LlmCallError(WireModel):
     """
-    A call to a provider that failed.
+    A failed call to a provider.
 
     Attributes:
-        retryable: Asking again may help.
+        retryable: Whether another attempt may help.
         raw: The provider's own words.
         code: For programs, for instance ``rate_limited``.
     """

@@ -1,4 +1,4 @@
-"""Media types of attachments: MIME text on one side, the wire's few kinds on the other."""
+"""Media types of attachments: MIME text, and the few kinds of the wire."""
 
 from __future__ import annotations
 

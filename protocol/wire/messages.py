@@ -63,7 +63,7 @@ class MessageOriginPlugin(WireModel):
     A plugin wrote the message.
 
     Attributes:
-        transient: It is not kept.
+        transient: Whether the message is not kept.
     """
 
     kind: Literal["plugin"] = "plugin"
@@ -98,11 +98,11 @@ class PartAttachment(WireModel):
 
 class PruneStateDeleted(ExternalVariant):
     """
-    The content was taken out to save room.
+    The content was removed to save room.
 
     Attributes:
-        breadcrumb: What stands in its place.
-        archive_hash: Where it is kept.
+        breadcrumb: The text in its place.
+        archive_hash: The hash under which it is kept.
     """
 
     wire_name: ClassVar[str] = "Deleted"
@@ -116,7 +116,7 @@ class PruneStateSummarized(ExternalVariant):
     The content was replaced by a summary.
 
     Attributes:
-        archive_hash: Where it is kept.
+        archive_hash: The hash under which it is kept.
     """
 
     wire_name: ClassVar[str] = "Summarized"
@@ -161,7 +161,7 @@ class PluginMessage(WireModel):
 
 
 class TurnCause(WireModel):
-    """Why a turn goes on, or starts, without the user having said anything."""
+    """Why a turn goes on, or starts, without a message of the user."""
 
     id: str
     event_type: str

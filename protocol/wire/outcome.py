@@ -1,4 +1,4 @@
-"""What an effect gave."""
+"""The outcomes of effects, one class for each kind."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ToolCallEffectOutcome(WireModel):
     The outcome of a tool call as its host sees it, without the tag.
 
     Attributes:
-        host_events: What the tool told its host while it ran.
+        host_events: The events of the tool for its host.
     """
 
     result: CompletedToolCall
@@ -83,20 +83,20 @@ class ToolCallEffectOutcome(WireModel):
 
 class _Outcome(OfAKind):
     """
-    Base of the outcomes: conversions into what the outcome of one kind holds.
+    The base of the outcomes, with the conversions into the result of each kind.
 
-    Each kind overrides its own conversion. All others end here, in the error that names both kinds.
+    Each kind overrides its own conversion. All others raise the error that names both kinds.
 
     Raises:
         WrongOutcomeError: By each conversion, for an outcome of another kind.
     """
 
     def into_llm_call(self: HasKind) -> tuple[Result[LlmResponse, LlmCallError], bool]:
-        """Return what the model gave, and whether some of its text was streamed."""
+        """Return the answer of the model, and whether some of its text was streamed."""
         raise WrongOutcomeError(*wrong_outcome("llm_call", self.type))
 
     def into_direct_response(self: HasKind) -> Result[LlmResponse, LlmCallError]:
-        """Return what the model gave outside of the turn's conversation."""
+        """Return the answer of a model outside of the turn's conversation."""
         raise WrongOutcomeError(*wrong_outcome("direct", self.type))
 
     def into_tool_call(self: HasKind) -> CompletedToolCall:
@@ -104,19 +104,19 @@ class _Outcome(OfAKind):
         raise WrongOutcomeError(*wrong_outcome("tool_call", self.type))
 
     def into_tool_call_effect(self: HasKind) -> ToolCallEffectOutcome:
-        """Return the completed tool call with what the tool told its host."""
+        """Return the completed tool call with the events of the tool for its host."""
         raise WrongOutcomeError(*wrong_outcome("tool_call", self.type))
 
     def into_process(self: HasKind) -> ProcessEffectOutcome:
-        """Return what the operation on processes gave."""
+        """Return the result of the operation on processes."""
         raise WrongOutcomeError(*wrong_outcome("process", self.type))
 
     def into_exec_code(self: HasKind) -> Result[ExecResponse, str]:
-        """Return what the block of code gave."""
+        """Return the result of the block of code."""
         raise WrongOutcomeError(*wrong_outcome("exec_code", self.type))
 
     def into_checkpoint(self: HasKind) -> Result[CheckpointDelivery, RuntimeEffectControllerError]:
-        """Return what the checkpoint brought."""
+        """Return what the checkpoint adds to the turn."""
         raise WrongOutcomeError(*wrong_outcome("checkpoint", self.type))
 
     def into_sync_execution_surface(self: HasKind) -> Result[ExecutionSurfaceSync | None, str]:
@@ -133,7 +133,7 @@ class RuntimeEffectOutcomeLlmCall(_Outcome, Valued[str]):
     The model answered, or its provider failed.
 
     Attributes:
-        text_streamed: Some text of the answer went out on the stream.
+        text_streamed: Whether some text of the answer was streamed.
     """
 
     type: Literal["llm_call"] = "llm_call"
@@ -144,7 +144,7 @@ class RuntimeEffectOutcomeLlmCall(_Outcome, Valued[str]):
         return model_value(self.result)
 
     def into_llm_call(self) -> tuple[Result[LlmResponse, LlmCallError], bool]:
-        """Return what the model gave, and whether some of its text was streamed."""
+        """Return the answer of the model, and whether some of its text was streamed."""
         return self.result, self.text_streamed
 
 
@@ -158,16 +158,16 @@ class RuntimeEffectOutcomeDirect(_Outcome, Valued[str]):
         return model_value(self.result)
 
     def into_direct_response(self) -> Result[LlmResponse, LlmCallError]:
-        """Return what the model gave outside of the turn's conversation."""
+        """Return the answer of a model outside of the turn's conversation."""
         return self.result
 
 
 class RuntimeEffectOutcomeToolCall(_Outcome, Valued[Any]):
     """
-    The tool ran; how it went is in its output.
+    The tool ran; its output says whether it succeeded.
 
     Attributes:
-        host_events: What the tool told its host while it ran.
+        host_events: The events of the tool for its host.
     """
 
     type: Literal["tool_call"] = "tool_call"
@@ -184,12 +184,12 @@ class RuntimeEffectOutcomeToolCall(_Outcome, Valued[Any]):
         return self.result
 
     def into_tool_call_effect(self) -> ToolCallEffectOutcome:
-        """Return the completed tool call with what the tool told its host."""
+        """Return the completed tool call with the events of the tool for its host."""
         return ToolCallEffectOutcome(result=self.result, host_events=self.host_events)
 
 
 class RuntimeEffectOutcomeProcess(_Outcome, Valued[Any]):
-    """The registry did what was asked of it."""
+    """The registry carried the operation out."""
 
     type: Literal["process"] = "process"
     result: ProcessEffectOutcome
@@ -198,12 +198,12 @@ class RuntimeEffectOutcomeProcess(_Outcome, Valued[Any]):
         return operation_value(self.result)
 
     def into_process(self) -> ProcessEffectOutcome:
-        """Return what the operation on processes gave."""
+        """Return the result of the operation on processes."""
         return self.result
 
 
 class RuntimeEffectOutcomeExecCode(_Outcome, Valued[Any]):
-    """The code ran, or there was nobody to run it."""
+    """The code ran, or no code runner was there."""
 
     type: Literal["exec_code"] = "exec_code"
     result: Result[ExecResponse, str]
@@ -212,12 +212,12 @@ class RuntimeEffectOutcomeExecCode(_Outcome, Valued[Any]):
         return block_value(self.result)
 
     def into_exec_code(self) -> Result[ExecResponse, str]:
-        """Return what the block of code gave."""
+        """Return the result of the block of code."""
         return self.result
 
 
 class RuntimeEffectOutcomeCheckpoint(_Outcome, Valued[CheckpointDelivery]):
-    """What the checkpoint brought, or why it failed."""
+    """What the checkpoint adds to the turn, or why it failed."""
 
     type: Literal["checkpoint"] = "checkpoint"
     result: Result[CheckpointDelivery, RuntimeEffectControllerError]
@@ -229,7 +229,7 @@ class RuntimeEffectOutcomeCheckpoint(_Outcome, Valued[CheckpointDelivery]):
         return Err(OutcomeFailure("the checkpoint", "execution", error.code, error.message))
 
     def into_checkpoint(self) -> Result[CheckpointDelivery, RuntimeEffectControllerError]:
-        """Return what the checkpoint brought."""
+        """Return what the checkpoint adds to the turn."""
         return self.result
 
 
@@ -287,7 +287,7 @@ OUTCOME_CLASSES: Final = (
 
 class RecordedRuntimeEffect(WireModel):
     """
-    What a durable host records of an effect.
+    The record of an effect at a durable host.
 
     Attributes:
         envelope_hash: The hash of the envelope that was carried out.

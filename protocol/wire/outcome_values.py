@@ -1,8 +1,9 @@
 """
-What an outcome gave, without digging: one rule for all kinds. Pure.
+The result of an outcome, by one rule for all kinds. Pure.
 
-``value`` is the result, and raises ``OutcomeFailedError`` when the outcome is a failure; ``failed``
-asks first, ``value_or`` gives something else instead. Nothing here is written to the wire.
+``value`` is the result, and raises ``OutcomeFailedError`` when the outcome is a failure. ``failed``
+tells whether it is one, and ``value_or`` returns a default in its place. Nothing of this is on the
+wire.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class OutcomeFailure:
 
     Attributes:
         what: What failed, as a phrase.
-        class_: The sort of failure.
+        class_: The class of the failure.
         code: For programs.
         message: For people.
     """
@@ -69,7 +70,7 @@ class OutcomeFailure:
 
 
 class Valued(Generic[V]):
-    """What all outcomes have in common: each is a value or a failure."""
+    """The base of all outcomes: each has a value or a failure."""
 
     __slots__ = ()
 
@@ -84,7 +85,7 @@ class Valued(Generic[V]):
     @property
     def value(self) -> V:
         """
-        What the effect gave.
+        The result of the effect.
 
         Raises:
             OutcomeFailedError: When the outcome is a failure; with its class, code and message.
@@ -96,7 +97,7 @@ class Valued(Generic[V]):
         raise OutcomeFailedError(failure.what, failure.class_, failure.code, failure.message)
 
     def value_or(self, default: D) -> V | D:
-        """What the effect gave, or the default when the outcome is a failure."""
+        """The result of the effect, or the default when the outcome is a failure."""
         given = self._given()
         return given.ok if isinstance(given, Ok) else default
 
@@ -124,9 +125,9 @@ def model_value(result: Ok[LlmResponse] | Err[LlmCallError]) -> Ok[str] | Err[Ou
 
 def block_value(result: Ok[ExecResponse] | Err[str]) -> Ok[Any] | Err[OutcomeFailure]:
     """
-    What a block of code gave: the value of ``finish``, else its last value as Python shows it.
+    The result of a block of code: the value of ``finish``, else its last value as Python shows it.
 
-    The latter is the last of its observations, and so what it printed when it has no last value.
+    The latter is the last observation, and so the printed text when there is no last value.
     """
     if isinstance(result, Err):
         return Err(OutcomeFailure("the block", "unavailable", "code_unavailable", result.err))
@@ -139,7 +140,7 @@ def block_value(result: Ok[ExecResponse] | Err[str]) -> Ok[Any] | Err[OutcomeFai
 
 
 def operation_value(outcome: ProcessEffectOutcome) -> Ok[Any] | Err[OutcomeFailure]:
-    """What an operation on processes gave: a record, entries, a report, an event, an output."""
+    """The result of an operation on processes: a record, entries, a report, an event, an output."""
     match outcome:
         case ProcessEffectOutcomeAwait():
             return _awaited(outcome.output)
@@ -165,11 +166,11 @@ def _awaited(output: ProcessAwaitOutput) -> Ok[Any] | Err[OutcomeFailure]:
 
 def result_value(what: str, code: str, result: Ok[T] | Err[str]) -> Ok[T] | Err[OutcomeFailure]:
     """
-    What a result gave whose failure is a sentence.
+    The value of a result whose failure is a sentence.
 
     Args:
-        what: What fails, as a phrase.
-        code: What such a failure is called.
+        what: What failed, as a phrase.
+        code: The code of such a failure.
         result: The result.
     """
     if isinstance(result, Ok):

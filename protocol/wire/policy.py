@@ -1,4 +1,4 @@
-"""Which model a session uses, how far it may go, and how it is prompted."""
+"""The model of a session, its limits, and its prompt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ModelLimits", "ModelSpec", "SessionPolicy"]
 
 
 class ModelLimits(WireModel):
-    """How much a model can take and give, in tokens. Takes no members but its own."""
+    """The limits of a model, in tokens. No other members are allowed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -27,10 +27,10 @@ class ModelLimits(WireModel):
 
 class ModelSpec(WireModel):
     """
-    A model and its limits. Takes no members but its own.
+    A model and its limits. No other members are allowed.
 
     Attributes:
-        variant: For instance a reasoning effort.
+        variant: A variant of the model, for instance a reasoning effort.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,12 +50,12 @@ def _is_empty_layer(value: PromptLayer) -> bool:
 
 class SessionPolicy(WireModel):
     """
-    The rules of a session. Takes no members but its own; it is read as a JSON value first.
+    The rules of a session. No other members are allowed; it is read as a JSON value first.
 
     Attributes:
-        provider_id: Written without white space around it.
-        autonomous: Nobody is there to answer questions.
-        max_turns: None for no limit.
+        provider_id: The provider; surrounding white space is removed.
+        autonomous: Whether no person is there to answer questions.
+        max_turns: ``None`` for no limit.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -1,4 +1,4 @@
-"""Operations on processes as effects: what is asked of the registry and what it gave."""
+"""Operations on processes as effects, and their results."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def transfer_digest(process_ids: Iterable[str]) -> str:
     Return the digest of the ids of a transfer, in the order given.
 
     Raises:
-        MalformedError: When one of them is no text that JSON can hold.
+        MalformedError: When one of them is a text that JSON cannot hold.
     """
     return digest(list(process_ids))
 
@@ -102,7 +102,7 @@ class ProcessCommandTransfer(WireModel):
     process_ids: list[str]
 
     def effect_id(self) -> str:
-        """Return the effect id; ``unhashable`` stands in it for ids that have no JSON form."""
+        """Return the effect id; it has ``unhashable`` in place of ids without a JSON form."""
         try:
             named = transfer_digest(self.process_ids)
         except MalformedError:
@@ -111,14 +111,14 @@ class ProcessCommandTransfer(WireModel):
 
 
 class ProcessCommandDeleteSession(WireModel):
-    """Drop every handle of a session and cancel what nobody else holds."""
+    """Remove every handle of a session, and cancel processes without another holder."""
 
     op: Literal["delete_session"] = "delete_session"
     session_id: str
 
     def effect_id(self) -> str:
         """Return the effect id of the operation."""
-        # A hyphen here, an underscore in the tag.
+        # A hyphen here, but an underscore in the tag.
         return f"process:delete-session:{self.session_id}"
 
 
@@ -196,7 +196,7 @@ class ProcessEffectOutcomeTransfer(WireModel):
 
 
 class ProcessEffectOutcomeDeleteSession(WireModel):
-    """The handles of the session are gone."""
+    """The handles of the session are removed."""
 
     op: Literal["delete_session"] = "delete_session"
     report: ProcessSessionDeleteReport

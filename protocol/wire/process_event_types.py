@@ -1,4 +1,4 @@
-"""What events a process may emit, and what each of them means for it."""
+"""The events that a process may emit, and what each of them means for it."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class ProcessValueSelectorConst(WireModel):
 
 class ProcessValueSelectorTemplate(ExternalVariant):
     """
-    Fill a text.
+    Fill placeholders in a text.
 
     Attributes:
         template: The text, with ``{name}`` for each field.
-        fields: What goes in, by name.
+        fields: The value of each field, by name.
     """
 
     wire_name: ClassVar[str] = "template"
@@ -103,7 +103,7 @@ ProcessValueSelector = Annotated[
 
 
 class ProcessWakeDedupeKeySelector(WireModel):
-    """Wakes with the same selected text are one."""
+    """Wakes with the same selected text count as one."""
 
     wire_name: ClassVar[str] = "selector"
     wire_newtype: ClassVar[bool] = True
@@ -112,7 +112,7 @@ class ProcessWakeDedupeKeySelector(WireModel):
 
 
 class ProcessWakeDedupeKeyConst(WireModel):
-    """All wakes of this type are one."""
+    """All wakes of this type count as one."""
 
     wire_name: ClassVar[str] = "const"
     wire_newtype: ClassVar[bool] = True
@@ -120,7 +120,7 @@ class ProcessWakeDedupeKeyConst(WireModel):
     value: Annotated[str, Field(alias="const")]
 
 
-#: ``"event_identity"`` makes each event's wake its own.
+#: ``"event_identity"`` makes each event's wake a separate one.
 ProcessWakeDedupeKey = Annotated[
     Literal["event_identity"] | ProcessWakeDedupeKeySelector | ProcessWakeDedupeKeyConst,
     EXTERNAL,
@@ -134,7 +134,7 @@ class ProcessTerminalSpec(WireModel):
     The event ends its process.
 
     Attributes:
-        await_output: Which part of the payload is the output; required unless completed.
+        await_output: The part of the payload that is the output; required unless completed.
     """
 
     state: ProcessTerminalState
@@ -146,9 +146,9 @@ class ProcessWakeSpec(WireModel):
     The event wakes the session that waits for its process.
 
     Attributes:
-        when: Only when this selects something truthy.
-        input: What the session gets to read.
-        dedupe_key: Which wakes count as the same.
+        when: The condition: the event wakes only when this selects a truthy value.
+        input: The text for the session.
+        dedupe_key: The wakes that count as the same.
     """
 
     when: OrAbsent[ProcessValueSelector] = None
@@ -157,7 +157,7 @@ class ProcessWakeSpec(WireModel):
 
 
 class ProcessEventSemanticsSpec(WireModel):
-    """What an event of this type does besides being recorded."""
+    """The effects of an event of this type, besides being recorded."""
 
     terminal: OrAbsent[ProcessTerminalSpec] = None
     wake: OrAbsent[ProcessWakeSpec] = None
@@ -188,7 +188,7 @@ def _event_type(
     )
 
 
-#: What every process may emit; a registration gets those that it lacks, in this order.
+#: The types of every process; a registration gets the missing ones, in this order.
 STANDARD_EVENT_TYPES: Final[tuple[ProcessEventType, ...]] = (
     _event_type("process.cancel_requested"),
     _event_type("process.completed", terminal="completed"),
@@ -196,7 +196,7 @@ STANDARD_EVENT_TYPES: Final[tuple[ProcessEventType, ...]] = (
     _event_type("process.cancelled", terminal="cancelled"),
 )
 
-#: What processes written in the agents' language may emit besides.
+#: More types of processes in the agents' language.
 LANGUAGE_EVENT_TYPES: Final[tuple[ProcessEventType, ...]] = (
     _event_type("process.yield"),
     _event_type(

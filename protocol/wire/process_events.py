@@ -1,4 +1,4 @@
-"""Events of processes: as appended, as recorded, and what they set off."""
+"""Events of processes: as appended, as recorded, and their effects."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class SystemTime(WireModel):
     """
     A point in time since the Unix epoch, as serde writes ``std::time::SystemTime``.
 
-    It takes no members but its own.
+    No other members are allowed.
 
     Attributes:
-        nanos_since_epoch: Within the second; whole milliseconds in what Lash writes.
+        nanos_since_epoch: The nanoseconds within the second; Lash writes whole milliseconds.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,7 +58,7 @@ class SystemTime(WireModel):
     @classmethod
     def _carry(cls, value: Any) -> Any:
         # Rust's Duration carries whole seconds over, and its clock counts them in an i64. Both
-        # numbers must fit their fields as they are given; the fields say so when they do not.
+        # numbers must fit their fields as given; the fields report it when they do not.
         if not is_just_dict(value):
             return value
         seconds = value.get("secs_since_epoch")
@@ -91,7 +91,7 @@ class ProcessAwaitOutputFailure(WireModel):
 
     Attributes:
         class_: ``class`` on the wire.
-        raw: The failure as its source tells it.
+        raw: The failure in the form of its source.
     """
 
     type: Literal["failure"] = "failure"
@@ -107,7 +107,7 @@ class ProcessAwaitOutputCancelled(WireModel):
     The process was cancelled.
 
     Attributes:
-        raw: What its source had to say about it.
+        raw: What its source said about it.
     """
 
     type: Literal["cancelled"] = "cancelled"
@@ -127,8 +127,8 @@ class ProcessEventAppendRequest(WireModel):
     An event to append to a process.
 
     Attributes:
-        replay: Appending again under the same key gives the stored event back.
-        wake_target_scope: Who is woken when the event wakes somebody.
+        replay: Appending again under the same key returns the stored event.
+        wake_target_scope: The scope that is woken, when the event wakes.
     """
 
     event_type: str
@@ -149,8 +149,8 @@ class ProcessWake(WireModel):
     The event wakes a session.
 
     Attributes:
-        input: What the session gets to read.
-        dedupe_key: Wakes with one key are one.
+        input: The text for the session.
+        dedupe_key: Wakes with the same key count as one.
     """
 
     input: str
@@ -158,7 +158,7 @@ class ProcessWake(WireModel):
 
 
 class ProcessEventSemantics(WireModel):
-    """What an event did besides being recorded."""
+    """The effects that an event had, besides being recorded."""
 
     terminal: OrAbsent[ProcessTerminalSemantics] = None
     wake: OrAbsent[ProcessWake] = None
@@ -193,9 +193,9 @@ class ProcessWakeDelivery(WireModel):
     A wake on its way to a session.
 
     Attributes:
-        wake_id: As made by ``digests.wake_id``.
+        wake_id: From ``digests.wake_id``.
         event_invocation: The invocation of the event that woke.
-        process_caused_by: What the process itself was caused by.
+        process_caused_by: The cause of the process itself.
         created_at_ms: Unix time in milliseconds.
     """
 
@@ -213,7 +213,7 @@ class ProcessWakeDelivery(WireModel):
 
 
 class ProcessEventAppendResult(WireModel):
-    """An appended event, and the wake it set off."""
+    """An appended event, and its wake."""
 
     event: ProcessEvent
     wake_delivery: OrAbsent[ProcessWakeDelivery] = None

@@ -1,4 +1,4 @@
-"""How a process is registered: what it runs, who owns it, what it may emit."""
+"""The registration of a process: what it runs, who owns it, what it may emit."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ ModuleRef = str
 #: ``lashlang-surface:v1:sha256:{hex}``.
 RequiredSurfaceRef = str
 
-#: As made by ``ProcessScope.id``.
+#: From ``ProcessScope.id``.
 ProcessScopeId = str
 
 
 class ProcessScope(WireModel):
     """
-    Who a process belongs to: a session, or one agent frame of it.
+    The owner of a process: a session, or one agent frame of it.
 
     Attributes:
         agent_frame_id: Absent and empty mean the session itself.
@@ -131,10 +131,10 @@ class ProcessProvenance(WireModel):
 
 class ProcessRegistration(WireModel):
     """
-    A process as it is asked for.
+    A request to register a process.
 
     Attributes:
-        event_types: What it may emit; the registry appends the standard ones.
+        event_types: The types that it may emit; the registry appends the standard ones.
     """
 
     id: str

@@ -56,7 +56,7 @@ ProcessLifecycleStatus = Annotated[Literal["running", "completed", "failed", "ca
 
 
 class ProcessHandleDescriptor(WireModel):
-    """How a handle is shown to its holder."""
+    """The description of a handle for its holder."""
 
     kind: OrAbsent[str] = None
     label: OrAbsent[str] = None
@@ -71,11 +71,11 @@ class ProcessStartGrant(WireModel):
 
 class ProcessExecutionContext(WireModel):
     """
-    What a process takes along from where it was started.
+    The context of the start of a process.
 
     Attributes:
         causal_invocation: The invocation that started it.
-        wake_target_scope: Who its wakes go to.
+        wake_target_scope: The scope that gets its wakes.
     """
 
     causal_invocation: OrAbsent[RuntimeInvocation] = None
@@ -84,7 +84,7 @@ class ProcessExecutionContext(WireModel):
 
 class ProcessExternalRef(WireModel):
     """
-    Where a process runs, when that is elsewhere.
+    The place where a process runs, when it is another system.
 
     Attributes:
         backend: The system that runs it.
@@ -134,7 +134,7 @@ class ProcessRecord(WireModel):
     A process as the registry keeps it.
 
     Attributes:
-        registration_hash: As made by ``digests.registration_hash``.
+        registration_hash: From ``digests.registration_hash``.
         created_at_ms: Unix time in milliseconds.
         updated_at_ms: Unix time in milliseconds.
     """
@@ -158,17 +158,17 @@ class ProcessHandleGrant(WireModel):
     descriptor: ProcessHandleDescriptor
 
 
-#: A JSON array of two. Lax in the container only, so that a list is taken for the pair.
+#: A JSON array of two. Lax for the container only, so that a list is accepted as the pair.
 ProcessHandleGrantEntry = Annotated[tuple[ProcessHandleGrant, ProcessRecord], Strict(False)]
 
 
 class ProcessSessionDeleteReport(WireModel):
     """
-    What deleting a session did to its handles.
+    The result of deleting a session, for its handles.
 
     Attributes:
-        cancel_process_ids: Running processes that nobody holds a handle to any more; sorted.
-        preserved_process_ids: Running processes that others still hold handles to; sorted.
+        cancel_process_ids: Running processes to which no handle is left; sorted.
+        preserved_process_ids: Running processes to which others still have handles; sorted.
     """
 
     session_id: str
@@ -184,7 +184,7 @@ class ProcessLease(WireModel):
 
     Attributes:
         schema_version: 1.
-        fencing_token: Grows with every lease of the process; the larger one wins.
+        fencing_token: Grows with every lease of the process; the largest one wins.
         claimed_at_epoch_ms: Unix time in milliseconds.
         expires_at_epoch_ms: Unix time in milliseconds.
     """
@@ -229,14 +229,14 @@ class ProcessHandleSummary(WireModel):
 
 
 class ProcessCancelSummary(WireModel):
-    """What became of a request to cancel."""
+    """The result of a request to cancel."""
 
     process_id: str
     status: ProcessLifecycleStatus
 
 
 class ProcessStartRequest(WireModel):
-    """A process as a host asks for it, before provenance is known."""
+    """A host's request for a process, before its provenance is known."""
 
     id: str
     input: ProcessInput

@@ -1,4 +1,4 @@
-"""How a system prompt is laid out: a template of sections, and slots that plugins fill."""
+"""The layout of a system prompt: a template of sections, and slots that plugins fill."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class PromptTemplateEntryText(WireModel):
 
 
 class PromptTemplateEntryBuiltin(WireModel):
-    """Text that the runtime knows."""
+    """Text that the runtime provides."""
 
     kind: Literal["builtin"] = "builtin"
     builtin: PromptBuiltin
 
 
 class PromptTemplateEntrySlot(WireModel):
-    """Whatever was contributed to a slot."""
+    """The contributions to a slot."""
 
     kind: Literal["slot"] = "slot"
     slot: PromptSlot
@@ -91,11 +91,11 @@ class PromptTemplate(WireModel):
 
 class PromptContributionGate(WireModel):
     """
-    Shows a contribution only where tools are there.
+    Shows a contribution only where tools are available.
 
     Attributes:
-        tools: All of these; empty means no condition.
-        minimum_availability: How visible each must be.
+        tools: The tools that must all be available; empty means no condition.
+        minimum_availability: The availability that each must have.
     """
 
     tools: OmitEmpty[list[str]] = Field(default_factory=list)
@@ -128,7 +128,7 @@ class PromptSlotLayer(WireModel):
     What a layer does to a slot.
 
     Attributes:
-        reset: Drop what lower layers contributed.
+        reset: Whether to drop the contributions of lower layers.
     """
 
     reset: bool = False
@@ -142,8 +142,8 @@ class PromptLayer(WireModel):
     A layer of prompt settings.
 
     Attributes:
-        slots: A hash map on the other side, where the order of two or more slots, and so the
-            hash, is random; sorted here.
+        slots: The slots by name. In Lash a hash map, where the order of two or more slots, and so
+            the hash, is random; sorted here.
     """
 
     template: OrAbsent[PromptTemplate] = None

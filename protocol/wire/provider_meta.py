@@ -1,4 +1,4 @@
-"""What a model provider wants to see again, carried along without being understood."""
+"""Data of a model provider that must be sent back, and that nobody else reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ProviderReasoningReplay", "ProviderReplayMeta", "ResponseTextMeta"]
 
 
 class ResponseTextMeta(WireModel):
-    """A provider's own marks on a piece of response text."""
+    """The provider's data about a piece of response text."""
 
     id: OrAbsent[str] = None
     status: OrAbsent[str] = None
@@ -19,10 +19,10 @@ class ResponseTextMeta(WireModel):
 
 class ProviderReplayMeta(WireModel):
     """
-    A provider's own marks on a tool call.
+    The provider's data about a tool call.
 
     Attributes:
-        opaque: Provider data that only that provider reads.
+        opaque: Data that only this provider reads.
     """
 
     item_id: OrAbsent[str] = None
@@ -31,10 +31,10 @@ class ProviderReplayMeta(WireModel):
 
 class ProviderReasoningReplay(WireModel):
     """
-    A provider's own marks on reasoning, needed to send the reasoning back.
+    The provider's data about reasoning, needed to send the reasoning back.
 
     Attributes:
-        redacted: The provider hid the text.
+        redacted: Whether the provider hid the text.
     """
 
     item_id: OrAbsent[str] = None

@@ -1,4 +1,4 @@
-"""The scope in which replay keys are unique: which run of what an effect belongs to."""
+"""The effect scope, within which replay keys are unique: what an effect belongs to."""
 
 from __future__ import annotations
 

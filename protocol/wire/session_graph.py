@@ -83,12 +83,12 @@ class ToolEventInvocation(ExternalVariant):
     record: ToolCallRecord
 
 
-#: A union of one: calls are the only event of tools so far, but the tag is required all the same.
+#: A union of one: calls are the only tool event so far, but the tag is required all the same.
 ToolEvent = Annotated[ToolEventInvocation, EXTERNAL]
 
 
 class SessionEventRecordConversation(WireModel):
-    """Something was said."""
+    """A message of the conversation was recorded."""
 
     wire_name: ClassVar[str] = "Conversation"
     wire_newtype: ClassVar[bool] = True
@@ -97,7 +97,7 @@ class SessionEventRecordConversation(WireModel):
 
 
 class SessionEventRecordTool(WireModel):
-    """A tool did something."""
+    """An event of a tool was recorded."""
 
     wire_name: ClassVar[str] = "Tool"
     wire_newtype: ClassVar[bool] = True
@@ -160,7 +160,7 @@ class SessionNodeRecord(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _split(cls, value: Any, info: ValidationInfo) -> Any:
-        # Only the wire form is flat; both parts ignore the value of the other.
+        # Only the wire form is flat; each part ignores the members of the other.
         if info.context is FROM_WIRE and is_just_dict(value):
             return {**value, "payload": value}
         return value
@@ -177,7 +177,7 @@ class SessionGraph(WireModel):
     The graph of a session.
 
     Attributes:
-        leaf_node_id: Where the session goes on.
+        leaf_node_id: The node where the session goes on.
     """
 
     nodes: list[SessionNodeRecord] = Field(default_factory=list[SessionNodeRecord])

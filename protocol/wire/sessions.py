@@ -1,4 +1,4 @@
-"""Sessions: how they are created, and what is kept of them."""
+"""Sessions: their creation, and what is kept of them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ __all__ = [
 #: Names a blob in a session store.
 BlobRef = str
 
-#: Whether plugins start anew or go on from the current session's state.
+#: Whether plugins start anew, or continue from the current session's state.
 SessionPluginSource = Annotated[Literal["current_host_fresh", "current_session_fork"], UNIT]
 
 AgentFrameStatus = Annotated[Literal["active", "superseded"], UNIT]
@@ -63,13 +63,13 @@ AgentFrameReason = Annotated[Literal["initial", "continue_as", "handoff", "plan_
 
 
 class SessionRelationRoot(WireModel):
-    """The session stands for itself."""
+    """The session is independent."""
 
     kind: Literal["root"] = "root"
 
 
 class SessionRelationChild(WireModel):
-    """The session works for another one."""
+    """The session works for another session."""
 
     kind: Literal["child"] = "child"
     parent_session_id: str
@@ -112,11 +112,11 @@ SessionAppendNode = Annotated[
 
 class SubagentSessionContext(WireModel):
     """
-    What a session knows of working as a subagent.
+    The context of a session that works as a subagent.
 
     Attributes:
-        depth: How many sessions are above it.
-        max_depth: How many there may be.
+        depth: The number of sessions above it.
+        max_depth: The largest allowed depth.
     """
 
     parent_session_id: str
@@ -134,7 +134,7 @@ class PluginOptions(WireModel):
 
 
 class AgentFrameAssignment(WireModel):
-    """What an agent frame works with."""
+    """The model, tools and rules of an agent frame."""
 
     policy: SessionPolicy
     plugin_options: PluginOptions = Field(default_factory=PluginOptions)
@@ -172,7 +172,7 @@ def _no_usage() -> TokenUsage:
 
 class SessionSnapshot(WireModel):
     """
-    A session as it can be taken up again.
+    A session in a form from which it can be resumed.
 
     Attributes:
         turn_index: Counts the turns of the session from 0.
@@ -236,9 +236,9 @@ class SessionCreateRequest(WireModel):
     A session to create.
 
     Attributes:
-        policy: None to take over the current session's.
-        initial_nodes: Appended to the graph at once.
-        usage_source: Under which name its tokens are booked.
+        policy: ``None`` to take over the current session's.
+        initial_nodes: Nodes that are appended to the graph at once.
+        usage_source: The name under which its tokens are counted.
     """
 
     session_id: OrAbsent[str] = None

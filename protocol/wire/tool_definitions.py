@@ -1,4 +1,4 @@
-"""What a tool is: its name, its contract, who may see it, and how it may be run."""
+"""The definition of a tool: name, contract, visibility, and rules for its execution."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ class SchemaProjectionOverride(WireModel):
 
 class CompactToolContract(WireModel):
     """
-    A tool's contract in a few words, for prompts.
+    A tool's contract in short form, for prompts.
 
     Attributes:
-        signature: How the tool is called.
-        returns: What it gives.
+        signature: The form of a call.
+        returns: The form of the result.
     """
 
     name: str
@@ -93,14 +93,14 @@ class CompactToolContract(WireModel):
 
 
 class ToolAvailabilityConfig(WireModel):
-    """How visible a tool is unless something else decides."""
+    """The visibility of a tool unless another rule decides."""
 
     base: ToolAvailability
 
 
 class ToolAgentSurface(WireModel):
     """
-    Where a tool appears in the language that agents write.
+    The place of a tool in the language that agents write.
 
     Attributes:
         module_path: The names of the modules around it, outermost first.
@@ -113,7 +113,7 @@ class ToolAgentSurface(WireModel):
 
 
 class ToolArgumentProjectionPolicyMaterializeProjectedValues(WireModel):
-    """Projected values are put in place before the tool sees its arguments."""
+    """Projected values are inserted before the tool gets its arguments."""
 
     kind: Literal["materialize_projected_values"] = "materialize_projected_values"
 
@@ -148,9 +148,9 @@ class ToolRetryPolicySafe(WireModel):
     The tool may run again after a failure that says so.
 
     Attributes:
-        max_attempts: The first one included.
-        base_delay_ms: Before the second attempt, in milliseconds; doubled each time.
-        max_delay_ms: The cap in milliseconds; 0 for none.
+        max_attempts: The number of attempts, the first one included.
+        base_delay_ms: The wait before the second attempt, in milliseconds; it doubles each time.
+        max_delay_ms: The longest wait in milliseconds; 0 for no limit.
     """
 
     type: Literal["safe"] = "safe"
@@ -161,12 +161,12 @@ class ToolRetryPolicySafe(WireModel):
 
 class ToolRetryPolicyIdempotent(WireModel):
     """
-    As ``safe``, and only for calls that have an id.
+    As ``safe``, but only for calls that have an id.
 
     Attributes:
-        max_attempts: The first one included.
-        base_delay_ms: Before the second attempt, in milliseconds; doubled each time.
-        max_delay_ms: The cap in milliseconds; 0 for none.
+        max_attempts: The number of attempts, the first one included.
+        base_delay_ms: The wait before the second attempt, in milliseconds; it doubles each time.
+        max_delay_ms: The longest wait in milliseconds; 0 for no limit.
     """
 
     type: Literal["idempotent"] = "idempotent"
@@ -182,7 +182,7 @@ ToolRetryPolicy = Annotated[
 
 
 class ToolOutputContractStatic(WireModel):
-    """The output schema is the one that is written down."""
+    """The output schema is the one in the contract."""
 
     kind: Literal["static"] = "static"
 
@@ -239,8 +239,8 @@ class ToolManifest(WireModel):
     Everything about a tool but its schemas. Members at their defaults are left out.
 
     Attributes:
-        activation: Whether the tool is there for the model or only for other code.
-        availability_override: Wins over ``availability``.
+        activation: Whether the model may use the tool, or only other code.
+        availability_override: Replaces ``availability``.
         scheduling: Whether calls in one batch may overlap.
     """
 
@@ -271,11 +271,11 @@ def _any_object_schema() -> dict[str, Any]:
 
 class ToolContract(WireModel):
     """
-    What goes into a tool and what comes out, as JSON schemas.
+    The input and the output of a tool, as JSON schemas.
 
     Attributes:
-        output_schema: ``None`` when nothing is said about the output.
-        examples: Calls written out, for prompts.
+        output_schema: ``None`` when the output has no schema.
+        examples: Example calls, for prompts.
     """
 
     input_schema: Json = Field(default_factory=_any_object_schema)
@@ -303,7 +303,7 @@ class ToolDefinition(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _split(cls, value: Any, info: ValidationInfo) -> Any:
-        # Only the wire form is flat; both parts ignore the value of the other.
+        # Only the wire form is flat; each part ignores the members of the other.
         if info.context is FROM_WIRE and is_just_dict(value):
             return {"manifest": value, "contract": value}
         return value
@@ -320,10 +320,10 @@ def _sorted_set(value: list[str]) -> list[str]:
 
 class SessionToolAccess(WireModel):
     """
-    Which tools a session has beside those of its host.
+    The tools of a session in addition to those of its host.
 
     Attributes:
-        tools: Brought by the session itself.
+        tools: Tools of the session itself.
         hidden_tools: Names of the host's tools that it does not see; sorted, each once.
     """
 

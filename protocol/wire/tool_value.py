@@ -1,10 +1,10 @@
 """
 Tool values: JSON that may hold attachments anywhere.
 
-In memory a tool value is plain Python data, with an ``AttachmentRef`` wherever there is an
-attachment. On the wire an attachment is an object under a reserved key, and an object of the
-user's that happens to have this key is escaped. The two forms are kept apart strictly: decoding
-interprets the key, building a model in Python never does.
+In memory a tool value is plain Python data, with an ``AttachmentRef`` for each attachment. On the
+wire an attachment is an object under a reserved key, and an object of the user's that has this key
+is escaped. The two forms never mix: decoding interprets the key, but building a model in Python
+does not.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def decode_tool_value(tree: object) -> Any:
         objects unescaped.
 
     Raises:
-        MalformedError: When it is no JSON, or uses the reserved key in another way.
+        MalformedError: When it is not JSON, or uses the reserved key in another way.
     """
     return _reported(_decoded, tree)
 
@@ -57,13 +57,13 @@ def encode_tool_value(value: object) -> JsonValue:
         value: Plain data that may hold ``AttachmentRef`` objects.
 
     Raises:
-        MalformedError: When it holds something that is neither.
+        MalformedError: When it holds anything else.
     """
     tree: JsonValue = _reported(_encoded, value)
     return tree
 
 
-#: Most values are none of what is told apart below: spare them the questions.
+#: Most values are scalars, and need none of the checks below.
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
@@ -110,7 +110,7 @@ def _decoded_object(value: dict[str, Any], room: int) -> Any:
 
 
 def _attachment(value: Any, room: int) -> AttachmentRef:
-    # Read as opaque first, as the other side does: a repeated member counts once, the last.
+    # Read as opaque JSON first, as Lash does: of a repeated member the last one counts.
     tree = ordered(value, room)
     try:
         return from_tree(AttachmentRef, tree)
@@ -121,7 +121,7 @@ def _attachment(value: Any, room: int) -> AttachmentRef:
 
 
 def _taken(value: Any, room: int) -> Any:
-    """Check Python data and bring it into order, attachments left as they are."""
+    """Check Python data and put it into canonical order; attachments stay as they are."""
     if type(value) in _SCALARS:
         return ordered(value, room)
     if isinstance(value, AttachmentRef):
@@ -151,7 +151,7 @@ def _encoded(value: Any, room: int) -> Any:
 def _each_member(work: Any, value: dict[str, Any], room: int) -> dict[str, Any]:
     if room <= 0:
         raise Refused(f"found more than {MAX_DEPTH} levels of nesting")
-    # Names and their order are the business of opaque JSON: ask it, with the values left out.
+    # Opaque JSON defines names and their order: use its rules, with the values left out.
     names = ordered(dict.fromkeys(value), 1)
     result: dict[str, Any] = {}
     name = ""

@@ -1,4 +1,4 @@
-"""Tool calls: what is asked of a tool, what it gave, and what the model gets to read of it."""
+"""Tool calls: the request to a tool, its output, and what the model is told of it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PreparedToolCall(WireModel):
     One tool call, ready to run.
 
     Attributes:
-        prepared_payload: What the tool's prepare step left for its run; None when nothing.
+        prepared_payload: Data of the tool's prepare step for its run; ``None`` for none.
     """
 
     call_id: str
@@ -94,7 +94,7 @@ class ToolRetryDispositionSafe(WireModel):
     The tool may be run again.
 
     Attributes:
-        after_ms: Wait this long first, in milliseconds.
+        after_ms: The wait before that, in milliseconds.
     """
 
     type: Literal["safe"] = "safe"
@@ -106,7 +106,7 @@ class ToolRetryDispositionExhausted(WireModel):
     The tool was run as often as its policy allows.
 
     Attributes:
-        attempts: How often that was.
+        attempts: The number of attempts.
     """
 
     type: Literal["exhausted"] = "exhausted"
@@ -127,7 +127,7 @@ class ToolFailure(WireModel):
         class_: ``class`` on the wire.
         code: For programs, for instance ``invalid_tool_args``.
         message: For the model and for people.
-        raw: The failure as the tool itself tells it.
+        raw: The failure in the form of the tool.
     """
 
     class_: Annotated[ToolFailureClass, Field(alias="class")]
@@ -143,7 +143,7 @@ class ToolCancellation(WireModel):
     A tool call that was cancelled.
 
     Attributes:
-        raw: What the tool had to say about it.
+        raw: What the tool said about it.
     """
 
     message: str
@@ -152,7 +152,7 @@ class ToolCancellation(WireModel):
 
 
 class ToolCallOutcomeSuccess(WireModel):
-    """The tool gave a value."""
+    """The tool returned a value."""
 
     status: Literal["success"] = "success"
     payload: ToolValue
@@ -184,8 +184,8 @@ class ToolControlSwitchAgentFrame(WireModel):
     The tool asks the session to go on in another agent frame.
 
     Attributes:
-        initial_nodes: What the new frame starts with.
-        task: What the new frame is to do.
+        initial_nodes: The data of the new frame at its start.
+        task: The task of the new frame.
     """
 
     type: Literal["switch_agent_frame"] = "switch_agent_frame"
@@ -216,10 +216,10 @@ ToolControl = Annotated[
 
 class ToolCallOutput(WireModel):
     """
-    What a tool call came to.
+    The result of a tool call.
 
     Attributes:
-        control: What the tool asks of the session besides.
+        control: The request of the tool to its session, if any.
     """
 
     outcome: ToolCallOutcome
@@ -238,8 +238,8 @@ class ModelToolReturnPartAttachment(WireModel):
     An attachment for the model; the members of an ``AttachmentRef`` after the tag.
 
     Attributes:
-        width: In pixels.
-        height: In pixels.
+        width: The width in pixels.
+        height: The height in pixels.
     """
 
     type: Literal["attachment"] = "attachment"
@@ -257,7 +257,7 @@ ModelToolReturnPart = Annotated[
 
 
 class ModelToolReturn(WireModel):
-    """What the model gets to read of a tool's output."""
+    """The text and attachments of a tool's output for the model."""
 
     call_id: str
     tool_name: str

@@ -1,4 +1,4 @@
-"""What a turn starts with."""
+"""The input of a turn."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ InputItem = Annotated[InputItemText | InputItemImageRef, Field(discriminator="ty
 
 
 class ProtocolTurnOptions(WireModel):
-    """What a protocol plugin wants to be told in every turn."""
+    """Options of a protocol plugin for every turn."""
 
     payload: Json = Field(default_factory=dict[str, Any])
 
 
 class TurnInput(WireModel):
     """
-    What a turn starts with.
+    The input of a turn.
 
     Attributes:
-        image_blobs: The bytes of images, as numbers, by id. A hash map on the other side, where
-            the order of two or more images, and so the hash, is random; sorted here.
+        image_blobs: The bytes of images, as numbers, by id. In Lash a hash map, where the order of
+            two or more images, and so the hash, is random; sorted here.
     """
 
     items: list[InputItem]

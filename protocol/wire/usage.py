@@ -1,4 +1,4 @@
-"""How many tokens were used, by whom."""
+"""The number of used tokens, by source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TokenUsage(WireModel):
     Tokens used so far.
 
     Attributes:
-        cached_input_tokens: Those of the input that came out of the provider's cache.
+        cached_input_tokens: Input tokens that came from the provider's cache.
     """
 
     input_tokens: I64
@@ -26,7 +26,7 @@ class PromptUsage(WireModel):
     How full the model's context was at the last call, in tokens.
 
     Attributes:
-        context_budget_tokens: How much would have fitted.
+        context_budget_tokens: The largest number that fits.
     """
 
     prompt_context_tokens: Usize
@@ -36,7 +36,7 @@ class PromptUsage(WireModel):
 
 
 class TokenLedgerEntry(WireModel):
-    """What one source used of one model."""
+    """The tokens of one model that one source has used."""
 
     source: str
     model: str

@@ -126,7 +126,7 @@ async def test_an_error_whose_text_cannot_be_had_is_an_error_like_another(
 
     await stage.start(app)
     client = await stage.client()
-    with pytest.raises(EffectFailedError, match="Unspeakable: its text cannot be had"):
+    with pytest.raises(EffectFailedError, match="Unspeakable: its text cannot be read"):
         await outcome(await client.submit(code("a")))
 
 
