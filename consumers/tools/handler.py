@@ -140,7 +140,7 @@ class ToolHandler:
         return next((one.tools[name] for one in self.sources if name in one.tools), None)
 
     def _called(self, request: Request) -> tuple[PreparedToolCall, Tool | None]:
-        """The call and its tool; the sources are looked into only when the tool is not registered."""
+        """The call and its tool, which is looked for in the sources last."""
         command = request.envelope.command
         if not isinstance(command, RuntimeEffectCommandToolCall):
             raise cannot_execute("the tool", command)

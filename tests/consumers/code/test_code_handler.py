@@ -341,9 +341,9 @@ async def test_the_session_goes_on_after_its_turn_was_ended() -> None:
         ("finish({1})", "finish() cannot send this: it holds a set"),
         ("finish(1, 2)", "takes 1 positional arguments but 2 were given"),
         ("finish(result=1)", "unexpected keyword argument 'result'"),
-        ("show_image(b'text')", "these bytes are no image"),
+        ("show_image(b'text')", "these bytes are not an image"),
         ("show_image('text')", "shown from its bytes, or from an attachment"),
-        ("show_image({'$lash_tool_value': 'x'})", "this is no attachment"),
+        ("show_image({'$lash_tool_value': 'x'})", "this is not an attachment"),
     ],
 )
 async def test_a_wrong_use_of_our_functions_is_an_exception(text: str, words: str) -> None:

@@ -81,7 +81,7 @@ async def test_images_are_shown_from_bytes_and_from_attachments() -> None:
     assert [(image.label, bytes(image.data or b"")) for image in response.images] == [("one", PNG)]
     assert response.printed_images == [GIVEN]
     assert response.error is not None
-    assert "ValueError: these bytes are no image" in response.error
+    assert "ValueError: these bytes are not an image" in response.error
 
 
 async def test_variables_of_another_engine_are_an_outcome_that_says_so() -> None:

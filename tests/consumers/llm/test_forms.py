@@ -172,12 +172,12 @@ FAILING: dict[str, tuple[Callable[[str], Answer], str, str]] = {
     "a redirect": (
         lambda p: Answer(302, {"location": "/login?next=secret"}),
         "unreadable_response",
-        "points to '/login'; set base_url",
+        "to '/login'; set base_url",
     ),
     "a text": (lambda p: answer(b"no healthy upstream", "text/plain"), "unreadable_response", "te"),
     "null": (lambda p: answer(b"null", JSON), "unreadable_response", "found text"),
     "a number": (lambda p: answer(b"7", JSON), "unreadable_response", "found text"),
-    "an empty list": (lambda p: answer(b"[]", JSON), "unreadable_response", "no object"),
+    "an empty list": (lambda p: answer(b"[]", JSON), "unreadable_response", "not an object"),
     "half of it": (
         lambda p: answer(whole(p)[:-9], JSON),
         "unreadable_response",

@@ -68,7 +68,7 @@ def test_a_table_is_plain_data_as_a_toml_file_has_it() -> None:
         ({"provider": "openai", "output_token_capacity": 0}, "models.m.output_token_capacity"),
         ({"provider": "openai", "time_limit_s": 0}, "models.m.time_limit_s: "),
         ({"provider": "openai", "variants": {"x": "very"}}, "models.m.variants.x: "),
-        ({"provider": "openai-compatible"}, "needs base_url"),
+        ({"provider": "openai-compatible"}, "has no base_url"),
         ({"provider": "openai", "script": [{}]}, "only a scripted model may have a script"),
         ({"provider": "scripted", "script": [{"when": "("}]}, "is no regular expression"),
         ({"provider": "scripted", "script": [{"say": "hi"}]}, "models.m.script.0.say"),

@@ -564,7 +564,7 @@ async def test_an_outage_of_the_database_is_waited_for(
     await start(on=registry, run_tool=tool)
     assert await registry.await_process("p1") == ProcessAwaitOutputSuccess(value="done")
     assert len(called) == 1
-    refusals = [one for one in caplog.records if "no processes are started" in one.getMessage()]
+    refusals = [one for one in caplog.records if "no process is started" in one.getMessage()]
     assert 1 <= len(refusals) <= 2
 
 

@@ -172,7 +172,7 @@ async def test_resources_live_as_long_as_the_worker(stage: Stage, url: str) -> N
     app, inbox = serving(stage, url)
     await stage.start(app)
     await inbox.put_message("s1", message("a"))
-    with pytest.raises(ConfigurationError, match="started already"):
+    with pytest.raises(ConfigurationError, match="runs already"):
         app.use(inbox)
     await app.stop()
     with pytest.raises(DatabaseUnavailableError):
