@@ -1,1 +1,1 @@
-"""How effects travel, and what is kept of them."""
+"""The transport of effects, and the stores of what is kept of them."""

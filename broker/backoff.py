@@ -1,8 +1,8 @@
 """
-How long to wait before trying again: tenacity's wait rule used as the pure function that it is.
+How long to wait before another try: tenacity's wait rule, used as a pure function.
 
-Anything between nothing and a bound that doubles, so that a thousand clients that lost their
-broker in the same moment do not come back in the same moment.
+The wait is random between 0 and a bound that doubles, so that a thousand clients that lose their
+broker at the same time do not come back at the same time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ __all__ = ["Backoff"]
 
 class Backoff:
     """
-    The waiting times of one thing that is tried until it works, with full jitter.
+    The waits between the tries of one operation, with full jitter.
 
     Args:
-        longest_s: Where the bound stops doubling, in seconds.
+        longest_s: The largest bound, in seconds.
         first_s: The bound of the first wait, in seconds.
     """
 

@@ -2,16 +2,16 @@
 Named points at which a process can be told to die, for fault tests.
 
 ``arm("after_reply:3")`` makes the third arrival at ``after_reply`` end the process with exit code
-137 and no clean-up at all, as ``kill -9`` would. Not armed, a point costs one comparison. The
-front door arms it from ``EFFECTMQ_CRASH_AT``.
+137 and without any clean-up, like ``kill -9``. When it is not armed, a point costs one comparison.
+The front door arms it from ``EFFECTMQ_CRASH_AT``.
 
-A library that acknowledges last has to be right at each of these points, and waiting for an
-accidental kill to hit one is not a test.
+A library that acknowledges last must be right at each of these points, and a test cannot wait for
+an accidental kill at one of them.
 
-Two points lie behind something that was written, not behind an answer to it: ``after_publish``
-and ``after_ack``. Frames leave a few turns of the event loop after they were handed over, so such
-a point is passed with ``if armed(name): await reached_when_written(name)``: dying at once would
-take the frames along and be another point.
+Two points are after data was written, not after an answer to it: ``after_publish`` and
+``after_ack``. Frames are written a few turns of the event loop after they were handed over, so such
+a point is passed with ``if armed(name): await reached_when_written(name)``: to die at once would
+lose the frames and be another point.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from effectmq.protocol.errors import ConfigurationError
 
 __all__ = ["CRASH_EXIT_CODE", "CRASH_POINTS", "arm", "armed", "reached", "reached_when_written"]
 
-#: What a process killed by SIGKILL reports.
+#: The exit code of a process that SIGKILL ended.
 CRASH_EXIT_CODE = 137
 
-#: Every point there is, in the order in which an effect passes them.
+#: All points, in the order in which an effect passes them.
 CRASH_POINTS = (
     "before_publish",
     "after_publish",
@@ -44,8 +44,8 @@ CRASH_POINTS = (
     "replay_after_ack",
 )
 
-#: Turns of the loop from handing over frames to the system call that writes them: many times what
-#: it takes. Far too short for an answer to come back.
+#: How many turns of the loop to wait after handing over frames: many times the number that writing
+#: them takes, and far too few for an answer to arrive.
 _WRITING_TURNS = 10
 
 _armed: str | None = None
@@ -54,13 +54,13 @@ _left = 0
 
 def arm(spec: str) -> None:
     """
-    Choose where to die.
+    Choose the point at which to die.
 
     Args:
         spec: ``name`` or ``name:nth``; empty disarms.
 
     Raises:
-        ConfigurationError: When there is no such point, or ``nth`` is not a positive number.
+        ConfigurationError: When the point does not exist, or ``nth`` is not a positive number.
     """
     global _armed, _left
     name, _, nth = spec.partition(":")
@@ -85,12 +85,12 @@ def reached(name: str) -> None:
 
 
 def armed(name: str) -> bool:
-    """Whether this process is to die at that point, sooner or later."""
+    """Whether this process is to die at that point, at this arrival or a later one."""
     return _armed == name
 
 
 async def reached_when_written(name: str) -> None:
-    """Pass a point that lies behind frames which are on their way to the socket."""
+    """Pass a point after frames that are being written to the socket."""
     for _ in range(_WRITING_TURNS):
         await asyncio.sleep(0)
     reached(name)

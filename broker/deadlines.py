@@ -2,8 +2,8 @@
 Many deadlines, one timer.
 
 Nearly every wait for the broker ends long before its deadline. A timer of the event loop for each
-of them is made, sorted into a heap and cancelled for nothing; here a wait is an entry of a dict,
-and one timer stands at the earliest deadline that was known when it was set.
+would be made, sorted into a heap and cancelled for nothing. Here a wait is an entry of a dict, and
+one timer is set for the earliest deadline that was known at that time.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 class Deadlines(Generic[T]):
     """
-    Deadlines of futures.
+    The deadlines of many futures, with one timer.
 
     Args:
-        expire: Called with a future whose deadline has passed; the future may be done by then.
+        expire: Called with a future whose deadline has passed; the future may be done already.
     """
 
     def __init__(self, expire: Callable[[asyncio.Future[T]], None]) -> None:
@@ -31,7 +31,7 @@ class Deadlines(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, future: asyncio.Future[T], timeout_s: float) -> None:
-        """Let a future expire in so many seconds, unless it is discarded before."""
+        """Expire a future after so many seconds, unless it is discarded before."""
         loop = future.get_loop()
         end = self._ends[future] = loop.time() + timeout_s
         if self._timer is not None:
@@ -41,18 +41,18 @@ class Deadlines(Generic[T]):
         self._timer = loop.call_at(end, self._ring, loop)
 
     def discard(self, future: asyncio.Future[T]) -> None:
-        """The wait is over."""
+        """Remove a future, because its wait is over."""
         self._ends.pop(future, None)
 
     def close(self) -> None:
-        """Let nothing expire any more."""
+        """Remove all futures; none expires after this."""
         self._ends.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
-        # The timer that rang may be early by the resolution of the clock, as those of the loop are.
+        # The timer may fire early, by the resolution of the clock, like those of the loop.
         now = max(loop.time(), self._timer.when() if self._timer is not None else 0.0)
         self._timer = None
         for future in [each for each, end in self._ends.items() if end <= now]:

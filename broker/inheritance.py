@@ -1,12 +1,11 @@
 """
-What an effect hands down to the effects that are asked for while it is carried out.
+What an effect passes on to the effects that are asked for while it is carried out.
 
-Whoever carries an effect out says so here, and a client that is used meanwhile, in the same task or
-in what it started (tasks, threads), finds it: a child gets the parent's deadline, or its own when
-that is earlier, and the parent's trace context, unless it is given one.
+The code that carries an effect out announces it here. A client that is used meanwhile, in the same
+task or in tasks and threads that it started, finds it. A child gets the parent's deadline, or its
+own when that is earlier, and the parent's trace context, unless it has its own.
 
-A process is no part of the effect that started it: it outlives it, and so gets the trace context
-and no deadline.
+A process outlives the effect that started it, so it gets the trace context and no deadline.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ __all__ = ["Inheritance", "carrying_out", "detached", "inherited"]
 @dataclass(frozen=True, slots=True)
 class Inheritance:
     """
-    What children get.
+    The data that child effects get.
 
     Attributes:
-        deadline_ms: When nobody wants their outcomes any more, Unix milliseconds; 0 for never.
+        deadline_ms: The deadline of their outcomes, Unix milliseconds; 0 for none.
         traceparent: W3C trace context, or empty.
-        tracestate: What belongs to it, or empty.
+        tracestate: W3C trace state, or empty.
     """
 
     deadline_ms: int = 0
@@ -40,7 +39,7 @@ class Inheritance:
 
     @classmethod
     def of(cls, request: Request) -> Inheritance:
-        """What the children of an effect get."""
+        """The inheritance of the children of an effect."""
         headers = request.message.headers
         return cls(
             request.deadline_ms,
@@ -49,18 +48,18 @@ class Inheritance:
         )
 
     def earlier(self, deadline_ms: int) -> int:
-        """A deadline of the child's own, 0 for none, or the parent's when that is earlier."""
+        """The earlier of the child's own deadline and the parent's; 0 for none."""
         if not self.deadline_ms or not deadline_ms:
             return self.deadline_ms or deadline_ms
         return min(self.deadline_ms, deadline_ms)
 
     def trace(self, traceparent: str, tracestate: str) -> tuple[str, str]:
-        """The child's own trace context, whole, or the parent's."""
+        """The child's own trace context, if it has one, else the parent's."""
         return (traceparent, tracestate) if traceparent else (self.traceparent, self.tracestate)
 
     def check(self, effect_id: str, now_ms: int) -> None:
         """
-        Refuse to begin something on behalf of an effect that nobody waits for.
+        Refuse an effect whose parent has passed its deadline.
 
         Raises:
             ParentExpiredError: When the deadline has passed.
@@ -74,13 +73,13 @@ _PARENT: ContextVar[Inheritance] = ContextVar("effectmq_inheritance", default=_N
 
 
 def inherited() -> Inheritance:
-    """What a child would get that is asked for here."""
+    """The inheritance of an effect that is asked for here."""
     return _PARENT.get()
 
 
 @contextmanager
 def carrying_out(parent: Inheritance) -> Generator[None]:
-    """What is asked for inside is asked for by a child of this."""
+    """Pass this inheritance to effects that are asked for inside."""
     token = _PARENT.set(parent)
     try:
         yield
@@ -90,7 +89,7 @@ def carrying_out(parent: Inheritance) -> Generator[None]:
 
 @contextmanager
 def detached() -> Generator[None]:
-    """What is asked for inside outlives the effect that is carried out: the trace, no deadline."""
+    """Let effects that are asked for inside outlive their parent: they get no deadline."""
     parent = _PARENT.get()
     with carrying_out(Inheritance(0, parent.traceparent, parent.tracestate)):
         yield

@@ -1,4 +1,4 @@
-"""Opening what may be away for now: which failures pass, and trying again within a time."""
+"""Opening what may be away for a time: which failures pass, and trying again within a limit."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _LONGEST_WAIT_S = 1.0
 
 
 def passing(problem: Exception) -> bool:
-    """Whether what failed to open may open a moment later, without a change of the settings."""
+    """Whether opening may succeed a moment later, without a change of the settings."""
     if isinstance(problem, UnavailableError):
         return not problem.lasting
-    # A broker that is just coming up fails in ways of its own; the others have their classes.
+    # A broker that is starting fails in several ways; other failures have their own classes.
     return type(problem) is BrokerError
 
 
 async def opened_by(end: float, step: Callable[[], Awaitable[T]]) -> T:
     """
-    Do a step, again when what failed may pass, until there is no time for another try.
+    Do a step, again when its failure may pass, until there is no time for another try.
 
     Args:
-        end: When, by the clock of the event loop.
-        step: Leaves nothing behind when it fails.
+        end: The end of the time, by the clock of the event loop.
+        step: The step; leaves nothing behind when it fails.
 
     Raises:
-        EffectmqError: What it failed with last.
+        EffectmqError: The last failure.
     """
     loop = asyncio.get_running_loop()
     backoff = Backoff(_LONGEST_WAIT_S, first_s=_FIRST_WAIT_S)

@@ -1,14 +1,14 @@
 """
-Where effects travel and what is kept of them: what client, worker and command line share.
+The place of an installation: where effects travel and what is kept of them.
 
 ::
 
-    what was said, each layer a mapping by the names of arguments     {"journal": "sqlite:///…"}
-        │  the first layer that says something counts
+    layers of settings, each a mapping by the names of arguments      {"journal": "sqlite:///…"}
+        │  the first layer that has a setting counts
         ▼
-    Place                        nothing is left open, and nothing changes any more
+    Place                        complete and frozen
 
-A layer has what somebody said and nothing else: ``None`` and a name that is missing are the same.
+A layer has only what somebody has set: ``None`` and a missing name are the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 #: In one process, without a server.
 DEFAULT_BROKER = "memory://"
 
-#: What somebody said about settings, by the names of arguments.
+#: Settings that somebody has set, by the names of arguments.
 Said: TypeAlias = Mapping[str, object]
 
 
@@ -68,17 +68,17 @@ class PlaceArguments(TypedDict, total=False):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """
-    Where effects travel and what is kept of them, resolved.
+    The place of an installation: where effects travel and what is kept of them, resolved.
 
     Attributes:
         broker: The broker's address; several of a cluster are separated by commas.
         topology: Namespace, delay levels, delivery limit.
         journal: The journal's address; ``None`` for no journal.
-        journal_is_default: Nobody named a journal.
+        journal_is_default: Whether nobody named a journal.
         attachments: The attachment store or its address; ``None`` for none.
         replay: ``strict`` answers from the journal only.
         transport: Timeouts and limits of connections.
-        connection: How connections are called in RabbitMQ's own lists; empty when nobody said.
+        connection: The name of connections in RabbitMQ's own lists; empty when nobody set it.
     """
 
     broker: str = DEFAULT_BROKER
@@ -93,10 +93,10 @@ class Place:
     @classmethod
     def of(cls, said: Said) -> Place:
         """
-        The place that was said, with the defaults for what was not.
+        The place with these settings, and the defaults for all others.
 
         Raises:
-            ConfigurationError: When something that was said cannot be used.
+            ConfigurationError: When a setting cannot be used.
         """
         # Names of our own arguments: what has a type checker in front of it has been checked there.
         given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
@@ -118,13 +118,13 @@ class Place:
         )
 
     def connection_of(self, name: str) -> TransportSettings:
-        """The settings of a connection, under a name of its own unless one was said."""
+        """The settings of a connection with this name, unless another name was set."""
         return self.transport if self.connection else replace(self.transport, name=name)
 
 
 def settings_from(kind: type[D], said: Said) -> D:
     """
-    A frozen value out of what was said; names that it does not have are left to others.
+    A frozen value with these settings; names that it does not have are ignored.
 
     Raises:
         ConfigurationError: When a value cannot be used.
@@ -136,7 +136,7 @@ def settings_from(kind: type[D], said: Said) -> D:
 
 
 def first_said(*layers: Said) -> dict[str, object]:
-    """What counts: the first layer that says something about a setting has the word."""
+    """The settings that count: of each, the value of the first layer that has it."""
     merged: dict[str, object] = {}
     for layer in layers:
         for name, value in layer.items():
@@ -152,9 +152,9 @@ def unfolded(
     transport: TransportSettings | None = None,
 ) -> dict[str, object]:
     """
-    What whole values say, setting by setting.
+    The settings inside whole values, one by one.
 
-    Whoever gives a whole value says all of it, its defaults included.
+    A whole value sets all of its fields, its defaults included.
     """
     if place is not None:
         inner = unfolded(topology=place.topology, transport=place.transport)
@@ -179,13 +179,13 @@ def unfolded(
 
 
 def values_of(settings: DataclassInstance) -> dict[str, object]:
-    """What a whole value says, field by field."""
+    """The fields of a whole value."""
     return {each.name: getattr(settings, each.name) for each in fields(settings)}
 
 
 def refuse_unknown(what: str, said: Said, known: frozenset[str]) -> None:
     """
-    Let a misspelt argument be the mistake that it is everywhere in Python.
+    Refuse a misspelt argument, as Python does.
 
     Raises:
         TypeError: Names the first argument that does not exist.

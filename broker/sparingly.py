@@ -1,5 +1,5 @@
 """
-Doing again what may not help: at once the first time, then less and less often.
+When to repeat an action that may not help: at once the first time, then less and less often.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ __all__ = ["Sparingly"]
 
 _FIRST_S = 1.0
 _LONGEST_S = 30.0
-#: What was not needed for so long has helped, and begins anew.
+#: After this time without the action, it counts as successful and begins anew, in seconds.
 _FORGOTTEN_S = 60.0
 
 
 class Sparingly:
-    """Says when it is time again; knows no clock."""
+    """Decides when to repeat an action; has no clock of its own."""
 
     def __init__(self) -> None:
         self._last: float | None = None
@@ -21,10 +21,10 @@ class Sparingly:
 
     def due(self, now: float) -> bool:
         """
-        Whether to do it now; then it counts as done.
+        Whether to do it now; if so, it counts as done.
 
         Args:
-            now: Seconds of a clock that is not set back.
+            now: Seconds of a clock that is never set back.
         """
         if self._last is None or now - self._last >= _FORGOTTEN_S:
             self._wait_s = _FIRST_S

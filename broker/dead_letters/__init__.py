@@ -1,1 +1,1 @@
-"""What was given up: listed, shown, edited, replayed and purged."""
+"""Dead letters: listed, shown, edited, replayed and purged."""

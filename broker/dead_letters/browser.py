@@ -1,16 +1,17 @@
 """
-Reading the dead letters without taking them away.
+Reading the dead letters without removing them.
 
-RabbitMQ has no way to look into a queue: a reader takes messages, unsettled, and gives them back
-by leaving. Every return counts towards a delivery limit, which is why the queue is declared with
-the largest one, and what one reader holds is hidden from the next, so there is one reader at a
-time: the second one gets a sentence instead of an empty list. Exclusive consumers are no help:
-quorum queues accept one and do not enforce it (seen on 3.10), and a look at many letters takes
-several consumers. So a reader counts the consumers, before it takes its place, after, and before
-it says that there is no more; of two that come at once, at least one sees the other and leaves.
+RabbitMQ cannot show the content of a queue: a reader takes messages, unsettled, and gives them back
+by leaving. Every return counts towards a delivery limit, so the queue is declared with the largest
+one. And the letters that one reader holds are hidden from the next, so there may be one reader at a
+time: a second one gets an error instead of an empty list. Exclusive consumers do not help: quorum
+queues accept them without enforcing them (seen on 3.10), and a look at many letters needs several
+consumers. So a reader counts the consumers before it starts, after that, and before it reports the
+end; of two that start at once, at least one sees the other and leaves.
 
-A look ends when the end is known: all letters that were counted have come, and the broker says that
-none is waiting. Silence is no end. The broker may be busy giving back what the reader before us
+A look ends when the end is certain: all counted letters have come, and the broker says that no more
+are waiting. Silence is not the end. The broker may still be giving back the letters of an earlier
+reader, and a queue that does not answer is not an empty one.
 held, and a queue that answers nothing is not an empty one.
 """
 
@@ -35,50 +36,50 @@ from effectmq.protocol.messages.dead_letter import DeadLetter, read_dead_letter
 
 __all__ = ["DeadBrowser", "DeadLettersInUseError", "DeadLettersLostError"]
 
-#: Up to so many are taken at once; of more, the first portion is small.
+#: Up to so many letters are taken at once; with more, the first portion is small.
 WHOLE = 2_000
 FIRST_HELD = 256
-#: Room for letters that are parked while we look.
+#: Room for letters that are parked during a look.
 _NEWCOMERS = 100
-#: How long the reader before us may take to be gone, in seconds.
+#: How long an earlier reader may take to leave, in seconds.
 _GRACE_S = 1.0
 _POLL_S = 0.05
-#: How long letters that nobody counted may be on their way to us, in seconds, when the broker has
-#: no more: after all that were counted have come, and when none was there.
+#: How long letters that were not counted may still be on their way, in seconds, when the broker has
+#: no more: after all counted letters have come, and when none was counted.
 _QUIET_S = 0.05
 _EMPTY_S = 0.3
-#: How long to wait between two questions to the broker, in seconds.
+#: The longest pause between two questions to the broker, in seconds.
 _LONGEST_POLL_S = 1.0
-#: How long a letter that was counted, and that the broker does not have any more, may take to
-#: come, in seconds: it may be on its way to us.
+#: How long to wait for a counted letter that the broker no longer has, in seconds: it may be on its
+#: way.
 _ON_ITS_WAY_S = 5.0
-#: How long the broker may have letters and give us none, in seconds.
+#: How long the broker may have letters without sending any, in seconds.
 _SILENCE_S = 60.0
 _NO_LIMIT = sys.maxsize
-#: How often a look goes on for letters that came, or came back, while it went on.
+#: How often a look is extended for letters that came, or came back, meanwhile.
 _EXTENSIONS = 3
 
 
 class DeadLettersInUseError(BrokerError):
-    """Somebody else is reading the dead letters of this namespace."""
+    """Another reader is reading the dead letters of this namespace."""
 
 
 class DeadLettersLostError(BrokerError):
     """
-    The connection was lost while dead letters were read; unsettled ones are back in the queue.
+    The connection was lost while dead letters were read; unsettled ones are in the queue again.
 
     Args:
         queue: The dead-letter queue.
-        seen: Letters read until then.
-        ready: Letters that were counted at the start.
+        seen: How many letters were read.
+        ready: How many letters were counted at the start.
     """
 
     def __init__(self, queue: str, seen: int, ready: int) -> None:
         super().__init__(
             f"the connection to the broker was lost after {seen} of {ready} dead letters; what was "
-            "not settled is still there. Try again. When it happens at the same place again, the "
-            "next message cannot be read by any AMQP client for Python (headers nested hundreds of "
-            "tables deep are one way to do that): take it off with 'Get messages' and 'Automatic "
+            "not settled is still in the queue. Try again. When it happens at the same letter "
+            "again, no AMQP client for Python can read the next message (for instance because of "
+            "headers nested hundreds of tables deep): remove it with 'Get messages' and 'Automatic "
             f"ack' on the page of the queue {queue!r} in RabbitMQ's management UI"
         )
 
@@ -87,19 +88,19 @@ class DeadBrowser:
     """
     One look at the dead letters, oldest first: an asynchronous context manager and iterator.
 
-    It ends when all letters that were counted have been seen and the broker has no more. Leaving
-    gives back whatever was not acknowledged. Letters are fetched in growing portions, so the first
-    ones of a long queue come at once.
+    It ends when all counted letters have been seen and the broker has no more. Leaving it gives
+    back all letters that were not acknowledged. Letters are fetched in growing portions, so the
+    first ones of a long queue come at once.
 
     Args:
         transport: An open transport.
         queue: The dead-letter queue.
-        chosen: Which letters to give; the others are passed over.
-        most: How many may be held by whoever settles them; no limit when not given.
+        chosen: Which letters to return; the others are passed over.
+        most: How many letters may be held by code that settles them; no limit when not given.
 
     Attributes:
-        ready: Letters that were counted in the queue.
-        seen: Letters taken so far, whether chosen or not.
+        ready: The number of counted letters in the queue.
+        seen: The number of letters taken so far, chosen or not.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class DeadBrowser:
 
     @property
     def unseen(self) -> int:
-        """Letters that were counted at the start and have not been seen."""
+        """How many letters were counted at the start and have not been seen."""
         return max(0, self.ready - self.seen)
 
     async def __aenter__(self) -> Self:
@@ -131,7 +132,7 @@ class DeadBrowser:
 
         Raises:
             TopologyError: When there is no dead-letter queue.
-            DeadLettersInUseError: When somebody else is reading it.
+            DeadLettersInUseError: When another reader is reading it.
         """
         stats = await self._until_free()
         self.ready = stats.ready
@@ -149,7 +150,8 @@ class DeadBrowser:
             raise self._in_use() from None
         try:
             with suppress(BrokerUnreachableError):
-                # Lost already, by a message that cannot be read, perhaps: ``take`` says so.
+                # Lost already, perhaps because of a message that cannot be read: ``take`` reports
+                # it.
                 await self._look_around(windows)
         except BaseException:
             await windows.close()
@@ -184,12 +186,12 @@ class DeadBrowser:
     def _in_use(self) -> DeadLettersInUseError:
         return DeadLettersInUseError(
             f"the dead letters in {self._queue!r} are being read by somebody else, and only one "
-            "may at a time, because what one holds is hidden from the other. Wait until that "
-            "command (or dashboard) has finished, or end it"
+            "reader may at a time, because letters that one holds are hidden from the other. Wait "
+            "until that command (or dashboard) has finished, or end it"
         )
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Give back what was not acknowledged."""
+        """Give back the letters that were not acknowledged."""
         windows, self._windows = self._windows, None
         if windows is not None:
             await windows.close()
@@ -208,7 +210,7 @@ class DeadBrowser:
         The next chosen letter with its delivery, to acknowledge it or not; ``None`` at the end.
 
         Raises:
-            DeadLettersLostError: When the connection was lost: everything comes again.
+            DeadLettersLostError: When the connection was lost: all letters come again.
         """
         windows = self._windows
         if windows is None:
@@ -242,7 +244,7 @@ class DeadBrowser:
                 await windows.open()
 
     async def _is_end(self, windows: Windows) -> bool:
-        """All that were counted have come: say whether these were all."""
+        """All counted letters have come: find out whether there are more."""
         if self._extensions == 0:
             return True
         end = self._loop.time() + (_QUIET_S if self._counted else _EMPTY_S)
@@ -252,16 +254,16 @@ class DeadBrowser:
             if self._loop.time() >= end:
                 return True
         self._extensions -= 1
-        # Parked since then, or given back by the reader before us.
+        # Parked meanwhile, or given back by an earlier reader.
         self.ready = self.seen + windows.waiting + stats.ready
         return False
 
     async def _asked(self, windows: Windows) -> QueueStats:
         """
-        What the broker says of the queue, and means.
+        The broker's statistics of the queue, once they are plausible.
 
-        RabbitMQ 3.10 says that a queue is empty and has no consumers when its leader is too busy to
-        answer. Ours are there, so an answer without them is none.
+        RabbitMQ 3.10 reports an empty queue without consumers when its leader is too busy to
+        answer. This reader has consumers, so an answer without them is wrong.
         """
         end = self._loop.time() + _SILENCE_S
         while True:
@@ -285,7 +287,7 @@ class DeadBrowser:
         )
 
     async def _has_gone(self, windows: Windows, waited_s: float) -> bool:
-        """Nothing has come for a while: say whether what is missing is gone for good."""
+        """Nothing has come for a while: find out whether missing letters are gone for good."""
         stats = await self._asked(windows)
         if not stats.ready:
             return waited_s > _ON_ITS_WAY_S
@@ -294,23 +296,23 @@ class DeadBrowser:
         return False
 
     def settled(self) -> None:
-        """Note that a letter that was taken was acknowledged: it is not to come back."""
+        """Note that a taken letter was acknowledged, so that it does not come back."""
         if self._windows is not None:
             self._windows.settled += 1
 
     def check(self) -> None:
         """
-        Make sure that the connection has not been lost since the look began.
+        Check that the connection has not been lost since the look began.
 
         Raises:
-            DeadLettersLostError: When it has: nothing that was taken is ours any more.
+            DeadLettersLostError: When it has: the taken letters are in the queue again.
         """
         served = self._windows is None or self._windows.served
         if self._count_losses() != self._losses or not served:
             raise DeadLettersLostError(self._queue, self.seen, self.ready)
 
     def _count_losses(self) -> int:
-        # After a loss the transport resumes by itself and everything comes again, from the first
-        # letter on; only its counters tell.
+        # After a loss the transport resumes by itself, and all letters come again from the first
+        # one on; only its counters show the loss.
         counters = self._transport.counters
         return counters["reconnects"] + counters["consumer_cancels"]

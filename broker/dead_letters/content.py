@@ -1,8 +1,8 @@
 """
-What is inside a dead letter: its body decoded as far as it goes, and a record of it to export.
+The content of a dead letter: its body decoded as far as possible, and a record of it for export.
 
-Nothing is refused here. A letter that is not an envelope is shown as the JSON data that it is, and
-one that is not even that as bytes; what stands in the way of a replay is said in a sentence.
+Nothing is refused here. A letter that is not an envelope is shown as JSON data, and one that is not
+even that as bytes; a sentence says what prevents a replay.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 
 __all__ = ["MASK", "DeadContent", "dead_facts", "dead_record", "fetch_content", "read_content"]
 
-#: What stands in an export where something was taken out.
+#: The text in an export where a value was removed.
 MASK = "***"
 
-#: Looking at a letter may go further than carrying it out.
+#: Showing a letter has a larger limit than carrying it out.
 _LOOKING = Limits(max_body_bytes=HARD_MAX_STORED_BODY_BYTES)
 
-#: Shorter secrets cannot be told from ordinary words in an error text.
+#: Shorter secrets cannot be distinguished from ordinary words in an error text.
 _MIN_SECRET_CHARACTERS = 4
 
-#: What has a member of its own in a record.
+#: Facts that have their own member in a record.
 _TOLD_APART = {
     names.HASH,
     names.REPLAY_KEY,
@@ -60,14 +60,14 @@ Form = Literal["envelope", "outcome", "json", "bytes"]
 @dataclass(frozen=True, slots=True)
 class DeadContent:
     """
-    The body of a dead letter, decoded as far as it goes.
+    The body of a dead letter, decoded as far as possible.
 
     Attributes:
-        form: What the body is: an envelope, an outcome that was not delivered, some other JSON
-            data, or bytes that are none of these.
+        form: The form of the body: an envelope, an outcome that was not delivered, other JSON data,
+            or other bytes.
         tree: The data; ``None`` for bytes.
-        request: The effect as a replay publishes it, when it can be replayed as it is.
-        problem: Why it cannot be replayed as it is; empty when it can.
+        request: The effect in the form of its replay, when it can be replayed unchanged.
+        problem: Why it cannot be replayed unchanged; empty when it can.
     """
 
     form: Form
@@ -78,11 +78,11 @@ class DeadContent:
 
 def read_content(letter: DeadLetter, limits: Limits | None = None) -> DeadContent:
     """
-    Decode a letter's body as far as it goes.
+    Decode a letter's body as far as possible.
 
     Args:
         letter: Any dead letter, raw ones included.
-        limits: What a worker accepts.
+        limits: The limits of a worker.
     """
     if letter.is_outcome:
         return _outcome(letter)
@@ -102,12 +102,12 @@ async def fetch_content(
     letter: DeadLetter, limits: Limits | None = None, bodies: LargeBodies | None = None
 ) -> DeadContent:
     """
-    Decode a letter's body, which is fetched first when it is kept out of line.
+    Decode a letter's body, and fetch it first when it is kept out of line.
 
     Args:
         letter: Any dead letter, raw ones included.
-        limits: What a worker accepts.
-        bodies: Fetches bodies; without it those out of line cannot be looked at.
+        limits: The limits of a worker.
+        bodies: Fetches bodies; without it, bodies out of line cannot be shown.
     """
     if bodies is None or names.BODY not in letter.message.headers:
         return read_content(letter, limits)
@@ -118,13 +118,13 @@ async def fetch_content(
     content = read_content(replace(letter, message=message), bodies.limits(limits or Limits()))
     if content.request is None:
         return content
-    # What a replay publishes is the small message.
+    # A replay publishes the small message.
     request = replace(content.request, message=revived_message(letter))
     return replace(content, request=request)
 
 
 def _outcome(letter: DeadLetter) -> DeadContent:
-    """An outcome is replayed by delivering it, as it is."""
+    """An outcome is replayed by delivering it unchanged."""
     message = letter.message
     try:
         tree = decode_tree(message.body, message.content_type or recognised(message.body), _LOOKING)
@@ -150,15 +150,15 @@ def dead_record(
     letter: DeadLetter, content: DeadContent, *, redact: Sequence[str] = ()
 ) -> tuple[dict[str, Any], set[str]]:
     """
-    Everything about a letter, as JSON data with the same members every time.
+    Everything about a letter as JSON data, always with the same members.
 
     Args:
         letter: The letter.
         content: Its content.
         redact: Paths whose values are masked, for instance ``user.password``, ``items.*.key`` or
             ``command.code``. They start at the arguments of a tool call, or at the envelope when
-            they begin with ``command`` or ``invocation``. A body that is no envelope is left out
-            altogether, since nobody can tell where in it a secret is.
+            they begin with ``command`` or ``invocation``. A body that is no envelope is left out,
+            because the place of a secret in it is unknown.
 
     Returns:
         The record, and the paths that were found.
@@ -188,7 +188,7 @@ def dead_record(
 
 
 def dead_facts(letter: DeadLetter) -> dict[str, Any]:
-    """What is known of a letter without looking inside, as JSON data."""
+    """The facts about a letter that do not need its body, as JSON data."""
     message = letter.message
     return {
         "id": letter.id,
@@ -226,7 +226,7 @@ def _redacted(tree: JsonValue, path: str) -> tuple[JsonValue, set[str]]:
 
 
 def _masked(value: JsonValue, steps: list[str], masked: set[str]) -> JsonValue:
-    """A copy with what the steps lead to replaced; texts that were there are added to masked."""
+    """A copy with the values of a path masked; the texts among them are added to ``masked``."""
     if not steps:
         # Something must be noted even when there is no text to look for elsewhere.
         masked.update(_texts(value) or {""})
@@ -257,7 +257,7 @@ def _texts(value: JsonValue) -> set[str]:
 
 
 def _without(text: str, secrets: Collection[str]) -> str:
-    """An error often repeats the argument that it is about."""
+    """The text without secrets, because an error often repeats the argument that it is about."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _MIN_SECRET_CHARACTERS:
             text = text.replace(secret, MASK)

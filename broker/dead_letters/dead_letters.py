@@ -1,12 +1,12 @@
 """
-Dead letters as something to work with: look, replay, mend and replay, throw away.
+Operations on dead letters: look, replay, edit and replay, remove.
 
 A replay publishes the effect to the queue of its kind, waits for the broker's confirmation, and
-only then takes the letter off. Whatever happens in between leaves two copies, never none.
+only then removes the letter. A crash in between leaves two copies, never none.
 
-Whatever changes the queue looks twice. The first look finds the letters that are meant, all of
-them, so that an ambiguous id is refused before anything is done; the second settles just these, so
-that an effect which fails again and is parked again is not replayed for ever.
+An operation that changes the queue looks at it twice. The first look finds all chosen letters, so
+that an ambiguous id is refused before anything is done. The second settles only these, so that an
+effect that fails again and is parked again is not replayed for ever.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ __all__ = [
     "Progress",
 ]
 
-#: Replays per second, unless another rate is asked for.
+#: Replays per second, unless another rate is given.
 DEFAULT_RATE = 50.0
 
 _PUBLISH_TRIES = 3
 
-#: Called with how many are settled and how many there are to settle.
+#: Called with the number of settled letters and the number to settle.
 Progress = Callable[[int, int], None]
 
 
@@ -82,9 +82,9 @@ class DeadLetters:
     Args:
         transport: An open transport.
         topology: The namespace.
-        limits: What a worker accepts, to tell what can be replayed.
-        bodies: Fetches bodies that are kept out of line; without it their letters stay where they
-            are.
+        limits: The limits of a worker, to know which letters can be replayed.
+        bodies: Fetches bodies that are kept out of line; without it, letters with such bodies stay
+            where they are.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class DeadLetters:
 
     def browse(self, chosen: DeadFilter = EVERY_LETTER) -> DeadBrowser:
         """
-        Look at the letters, oldest first, and leave them where they are.
+        Look at the letters, oldest first, and leave them in the queue.
 
         ::
 
@@ -110,12 +110,12 @@ class DeadLetters:
                     ...
 
         Args:
-            chosen: Which ones.
+            chosen: Which letters.
         """
         return DeadBrowser(self._transport, self._names.dead, chosen)
 
     async def content(self, letter: DeadLetter) -> DeadContent:
-        """What is inside a letter, decoded as far as it goes."""
+        """The content of a letter, decoded as far as possible."""
         return await fetch_content(letter, self._limits, self._bodies)
 
     async def find(self, letter_id: str) -> DeadLetter:
@@ -151,19 +151,19 @@ class DeadLetters:
         on_progress: Progress | None = None,
     ) -> DeadReport:
         """
-        Send letters back to the queues of their kinds, with attempts and deadline forgotten.
+        Publish letters to the queues of their kinds again, without their attempts and deadlines.
 
         Args:
-            chosen: Which ones.
-            rate: How many a second at most.
-            limit: How many altogether, the oldest first; all when not given.
-            dry_run: Only say what would be done.
+            chosen: Which letters.
+            rate: The most letters per second.
+            limit: The most letters altogether, the oldest first; all when not given.
+            dry_run: Whether to change nothing and only report.
             reply_to: Another reply queue for the outcomes; each letter's own when not given.
             on_progress: Called after each letter.
 
         Raises:
             DeadLetterIdError: When an id names no letter, or more than one.
-            BrokerError: When the letters cannot be looked at; nothing was changed.
+            BrokerError: When the queue cannot be read; nothing was changed.
         """
         pace = _Pace(rate)
         report = DeadReport(dry_run)
@@ -176,7 +176,7 @@ class DeadLetters:
         replayed: set[tuple[str, str]] = set()
 
         async def act(delivery: Delivery, letter: DeadLetter) -> bool:
-            # What was parked once and confirmed twice runs once.
+            # A parking that was published twice runs once.
             parking = (letter.id, letter.message.reply_to)
             if letter.parked_ms and parking in replayed:
                 report.copies += 1
@@ -223,19 +223,20 @@ class DeadLetters:
         reply_to: str | None = None,
     ) -> DeadEdit:
         """
-        Send one letter back with another envelope in it; see ``edit``.
+        Publish one letter again with another envelope in it; see ``edit``.
 
         Args:
             letter_id: The letter's id or the beginning of it.
             document: The whole envelope as JSON.
-            dry_run: Only check it.
+            dry_run: Whether only to check it.
             reply_to: Another reply queue for the outcome; the letter's own when not given.
 
         Raises:
             DeadLetterIdError: When the id names no letter, or more than one.
             ProtocolError: When the document is not an envelope that can be carried out.
-            PublishError: When the broker did not take it; the letter is still there.
-            AttachmentStoreError: When it is large and could not be stored; likewise.
+            PublishError: When the broker did not accept it; the letter is still there.
+            AttachmentStoreError: When it is large and could not be stored; the letter is still
+                there.
         """
         letter, pending, others = await self._find(letter_id)
         limits, bodies = self._limits, self._bodies
@@ -273,17 +274,17 @@ class DeadLetters:
         on_progress: Progress | None = None,
     ) -> DeadReport:
         """
-        Throw letters away, for ever.
+        Remove letters for ever.
 
         Args:
-            chosen: Which ones.
-            limit: How many altogether, the oldest first; all when not given.
-            dry_run: Only say how many.
+            chosen: Which letters.
+            limit: The most letters altogether, the oldest first; all when not given.
+            dry_run: Whether only to count them.
             on_progress: Called after each letter.
 
         Raises:
             DeadLetterIdError: When an id names no letter, or more than one.
-            BrokerError: When the letters cannot be looked at; nothing was changed.
+            BrokerError: When the queue cannot be read; nothing was changed.
         """
         report = DeadReport(dry_run)
         pending, others = await self._choose(chosen, limit, report, foresee=False)
@@ -312,7 +313,7 @@ class DeadLetters:
         foresee: bool,
         reply_to: str | None = None,
     ) -> tuple[Counter[Key], int]:
-        """The letters that are meant, and how many others stand among them."""
+        """The chosen letters, and the number of others between them."""
         keys: Counter[Key] = Counter()
         routes: dict[str, bool] = {}
         async with self.browse(chosen) as letters:
@@ -338,7 +339,7 @@ class DeadLetters:
             queue = self._names.dead
             report.gone = await settle(self._transport, queue, pending, others, act)
         except (PublishError, BrokerError) as problem:
-            # What was done is done, and worth more than a bare error.
+            # Report what was done, which is worth more than a bare error.
             report.stopped = describe(problem)
         return report
 
@@ -351,7 +352,7 @@ class DeadLetters:
         routes: dict[str, bool],
         reply_to: str | None,
     ) -> None:
-        """What a replay would come to, without doing it."""
+        """Report what a replay would do, without doing it."""
         problem = (await self.content(letter)).problem
         if problem:
             report.skipped += 1
@@ -382,7 +383,9 @@ class DeadLetters:
             return False
 
     def _addressed(self, message: Message, reply_to: str | None) -> Message:
-        """With another receiver of the outcome, who can fetch it from our store if anybody can."""
+        """
+        With another receiver of the outcome, which can fetch it from this store if it can at all.
+        """
         if reply_to is None:
             return message
         headers = dict(message.headers)
@@ -405,13 +408,13 @@ class DeadLetters:
 
     async def _send(self, exchange: str, key: str, message: Message, unroutable: str) -> str:
         """
-        Publish, again when it is not known whether it arrived.
+        Publish, and again when it is unknown whether the message arrived.
 
         Returns:
             Why this message was refused; empty when the broker has it.
 
         Raises:
-            PublishError: When the broker takes nothing at the moment.
+            PublishError: When the broker accepts nothing at the moment.
             BrokerError: When there is no connection.
         """
         tries = _PUBLISH_TRIES
@@ -439,7 +442,7 @@ async def _done(delivery: Delivery) -> None:
 
 
 class _Pace:
-    """So many turns a second."""
+    """Limits the number of turns per second."""
 
     def __init__(self, rate: float) -> None:
         if not rate > 0:

@@ -1,9 +1,9 @@
 """
-An edited dead letter: the same effect by name, another envelope by hash.
+Editing a dead letter: the effect keeps its name and gets another envelope and hash.
 
 The producer's reply queue, its effect scope and its trace stay. Effect id and replay key are part
-of the envelope, so they stay unless the edit changes them; the hash cannot stay, and whoever waits
-for the outcome finds it under the new one. ``effect-edited-from`` keeps the old.
+of the envelope, so they stay unless the edit changes them. The hash changes, and a producer that
+waits for the outcome finds it under the new hash. ``effect-edited-from`` keeps the old one.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ __all__ = ["DeadEdit", "edit_letter"]
 @dataclass(frozen=True, slots=True)
 class DeadEdit:
     """
-    A letter, and what is published in its place.
+    A letter, and the effect that is published in its place.
 
     Attributes:
         letter: The letter as it was parked.
         request: The edited effect.
         message: Its message.
-        route: Where it goes: the letter's route, or the kind of the edited envelope when the edit
-            made it another kind.
-        edited_from: The hash that it had before.
+        route: The route to which it is published: the letter's route, or the kind of the edited
+            envelope when the edit changed the kind.
+        edited_from: The hash before the edit.
     """
 
     letter: DeadLetter
@@ -56,9 +56,9 @@ def edit_letter(
     Put another envelope into a letter.
 
     Args:
-        letter: Any dead letter; one that cannot be read is mended this way.
+        letter: Any dead letter; one that cannot be read can be repaired this way.
         document: The whole envelope as JSON.
-        limits: What a worker accepts.
+        limits: The limits of a worker.
 
     Raises:
         MalformedError: When it is not JSON, or not an envelope; carries the path. When the letter
@@ -69,8 +69,8 @@ def edit_letter(
     if letter.is_outcome:
         raise MalformedError(
             "",
-            f"the letter {letter.id} holds an outcome and no envelope to edit; replay it as it is "
-            "to deliver it, or submit the edited envelope as an effect of its own",
+            f"the letter {letter.id} holds an outcome and no envelope to edit; replay it unchanged "
+            "to deliver it, or submit the edited envelope as a separate effect",
         )
     envelope = from_tree(RuntimeEffectEnvelope, parse_json(document))
     old = letter.message
@@ -86,7 +86,7 @@ def edit_letter(
         limits=limits,
     )
     before = _hash_before(letter, limits)
-    # What the new envelope says of itself, over what a replay of the old one would keep of it.
+    # The headers of the new envelope replace those that a replay of the old one would keep.
     numbers = _numbers(letter) if _is_same_effect(letter, request, limits) else {}
     headers = {**request.message.headers, **numbers, names.EDITED_FROM: before}
     message = replace(request.message, headers=headers)
@@ -95,7 +95,7 @@ def edit_letter(
 
 
 def _numbers(letter: DeadLetter) -> dict[str, HeaderValue]:
-    """Which parking of the effect is meant, and the deaths before it."""
+    """The number of the parking, and the deaths before it."""
     return {
         name: value
         for name, value in names.revived(letter.message.headers).items()
@@ -107,8 +107,9 @@ def _is_same_effect(letter: DeadLetter, edited: Request, limits: Limits | None) 
     """
     Whether the edit left the effect its name.
 
-    The number of a parking replaces what is recorded under the name. Under the name of another
-    effect, which may have been parked as often, it would replace the record of that one.
+    The number of a parking allows a worker to replace the record under the effect's name. Under the
+    name of another effect, which may have been parked as often, it would replace the record of
+    that.
     """
     before = read_content(letter, limits).request
     if before is not None:
@@ -122,14 +123,14 @@ def _text(message: Message, name: str) -> str:
 
 
 def _kept_scope(letter: DeadLetter, envelope: RuntimeEffectEnvelope) -> EffectScope | None:
-    """The scope that was sent along, if it was and can be read; it is part of the identity."""
+    """The scope that was sent along, if it can be read; it is part of the identity."""
     given = letter.message.headers.get(names.SCOPE)
     if not isinstance(given, str):
         return None
     try:
         scope: EffectScope = from_tree(EffectScope, parse_json(given))
     except MalformedError:
-        # This may be why it was parked; without it the scope is that of the invocation.
+        # It may be the reason of the parking; without it the invocation gives the scope.
         return None
     return None if scope_id(scope) == scope_id(effect_scope_of(envelope.invocation)) else scope
 

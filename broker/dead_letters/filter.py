@@ -1,4 +1,4 @@
-"""Which dead letters are meant: by id, by what they are, by when and why they were parked."""
+"""A choice of dead letters: by id, by their effects, by time and reason of the parking."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["EVERY_LETTER", "DeadFilter"]
 @dataclass(frozen=True, slots=True)
 class DeadFilter:
     """
-    A choice of dead letters. Several values of one field mean any of them; several fields, all.
+    A choice of dead letters. Values of one field are alternatives; different fields must all match.
 
     Attributes:
-        ids: Letter ids, or the beginnings of some.
+        ids: Letter ids, or their beginnings.
         kinds: Effect kinds.
-        reasons: Park reasons; ``raw`` for what the broker moved by itself.
+        reasons: Park reasons; ``raw`` for letters that the broker moved.
         codes: Codes of the controller error.
         effect_ids: Effect ids, whole.
-        since_ms: Parked at this moment or later, Unix milliseconds; ``None`` for any time. What
-            has no time, because the broker moved it, is in no range.
-        until_ms: Parked before this moment, Unix milliseconds; ``None`` for any time.
+        since_ms: Parked at this time or later, Unix milliseconds; ``None`` for any time. Letters
+            without a time, because the broker moved them, are in no range.
+        until_ms: Parked before this time, Unix milliseconds; ``None`` for any time.
         edited: Whether the envelope is the result of an edit; ``None`` for either.
     """
 
@@ -41,7 +41,7 @@ class DeadFilter:
         return self == EVERY_LETTER
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Whether the letter is meant."""
+        """Whether the letter is chosen."""
         return (
             _among(letter.kind, self.kinds)
             and _among(letter.reason, self.reasons)
@@ -65,5 +65,5 @@ def _among(value: str, wanted: tuple[str, ...]) -> bool:
     return not wanted or value in wanted
 
 
-#: No restriction.
+#: A choice without restrictions.
 EVERY_LETTER = DeadFilter()

@@ -1,4 +1,4 @@
-"""What became of the dead letters that were chosen: counts, and the sentences that go with them."""
+"""The result of an operation on dead letters: counts, and sentences about letters."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _MAX_PROBLEMS = 100
 
 
 class DeadLetterIdError(EffectmqError):
-    """An id that names no dead letter, or more than one."""
+    """An id that fits no dead letter, or more than one."""
 
 
 @dataclass(slots=True)
 class DeadReport:
     """
-    What became of the letters that were chosen.
+    The result of an operation on chosen dead letters.
 
     Attributes:
-        dry_run: Nothing was changed; ``done`` is what would have been.
-        chosen: Letters that matched.
+        dry_run: Whether nothing was changed; ``done`` is then what would have been done.
+        chosen: How many letters matched.
         by_reason: The same by park reason.
-        done: Replayed, or purged.
-        copies: Second copies of a letter replayed in the same run, taken off without another one.
-        skipped: Letters that cannot be replayed as they are; still there.
-        failed: Letters that no queue took; still there.
+        done: How many were replayed, or purged.
+        copies: Second copies of a letter replayed in the same run, removed without another replay.
+        skipped: Letters that cannot be replayed unchanged; still there.
+        failed: Letters that no queue accepted; still there.
         gone: Letters that were no longer there when their turn came.
-        unseen: Letters that were counted and were gone before they could be looked at.
-        problems: A sentence for each of the first hundred that were skipped or failed.
+        unseen: Letters that were counted but gone before they could be read.
+        problems: A sentence for each of the first hundred skipped or failed letters.
         stopped: Why the run ended early; empty when it did not.
     """
 
@@ -62,7 +62,7 @@ class DeadReport:
 
     @property
     def settled(self) -> int:
-        """How many have had their turn."""
+        """How many letters have had their turn."""
         return self.done + self.copies + self.skipped + self.failed
 
     def note(self, letter: DeadLetter, problem: str) -> None:
@@ -74,10 +74,10 @@ class DeadReport:
 
 def check_ids(chosen: DeadFilter, letters: Iterable[Key]) -> None:
     """
-    Make sure that each id of a filter names one letter.
+    Check that each id of a filter fits exactly one letter.
 
     Raises:
-        DeadLetterIdError: When one names none, or several.
+        DeadLetterIdError: When one fits none, or several.
     """
     found = {letter_id for letter_id, _ in letters}
     for wanted in chosen.ids:
@@ -87,14 +87,14 @@ def check_ids(chosen: DeadFilter, letters: Iterable[Key]) -> None:
         if len(matching) > 1:
             raise DeadLetterIdError(
                 f"{len(matching)} dead letters have an id that begins with {wanted!r}: "
-                f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}. Give more of it"
+                f"{', '.join(matching[:5])}{' …' if len(matching) > 5 else ''}. Give more of the id"
             )
 
 
 def no_such_letter(wanted: str) -> str:
-    """The sentence for an id that names nothing."""
+    """The sentence for an id that fits no letter."""
     return (
-        f"there is no dead letter with an id that begins with {printable(wanted, 100)!r}; see the "
+        f"there is no dead letter with an id that begins with {printable(wanted, 100)!r}; list the "
         "ids with: effectmq dead list"
     )
 
@@ -102,8 +102,8 @@ def no_such_letter(wanted: str) -> str:
 def not_as_it_is(problem: str) -> str:
     """The sentence for a letter that would only be parked again."""
     return (
-        f"it cannot be replayed as it is: {problem}. Mend the envelope and replay it with --edit, "
-        "or purge it"
+        f"it cannot be replayed unchanged: {problem}. Correct the envelope and replay it with "
+        "--edit, or purge it"
     )
 
 
@@ -117,7 +117,7 @@ def no_reply_queue(queue: str) -> str:
 
 
 def no_queue(route: str) -> str:
-    """The sentence for a route that nobody has declared."""
+    """The sentence for a route without a queue."""
     shown = printable(route, 200)
     return (
         f"there is no queue for {shown!r}: start a worker for it (effectmq worker module:app "

@@ -1,11 +1,10 @@
 """
-Settling chosen dead letters one by one, over as many looks as it takes.
+Settling chosen dead letters one by one, in as many looks as needed.
 
-A look is bounded three ways. In time, because the broker closes a channel that holds a message
-unsettled for half an hour, and a replay of thousands at a gentle rate takes longer. In what it
-holds, so that letters which wait for their turn wait in the queue and not in our memory. And by
-the connection: after a loss the next look goes on where this one was, and acknowledges again what
-was done before when the broker did not hear of it.
+A look has three limits. Time: the broker closes a channel that holds a message unsettled for half
+an hour, and a slow replay of thousands takes longer. Memory: letters that wait for their turn stay
+in the queue. And the connection: after a loss the next look continues, and acknowledges again what
+the broker may not have heard.
 """
 
 from __future__ import annotations
@@ -20,10 +19,11 @@ from effectmq.protocol.messages.dead_letter import DeadLetter
 
 __all__ = ["Act", "Key", "key_of", "settle"]
 
-#: Which message of the queue: the letter's id, and the message's own, which tells copies apart.
+#: Identifies a message of the queue: the letter's id, and the message's id, which differs in
+#: copies.
 Key = tuple[str, str]
 
-#: What to do with a letter; it acknowledges, and says whether it did.
+#: Handles a letter; it acknowledges the letter and returns whether it did.
 Act = Callable[[Delivery, DeadLetter], Awaitable[bool]]
 
 _LONGEST_LOOK_S = 600.0
@@ -32,7 +32,7 @@ _ROOM = 100
 
 
 def key_of(letter: DeadLetter) -> Key:
-    """Which message of the queue a letter is."""
+    """The key of a letter's message."""
     return letter.id, letter.message.message_id
 
 
@@ -46,11 +46,11 @@ async def settle(
         transport: An open transport.
         queue: The dead-letter queue.
         pending: The letters to settle.
-        others: How many letters that are not pending stand among them.
-        act: What to do with each.
+        others: The number of letters between them that are not pending.
+        act: Handles each letter.
 
     Returns:
-        How many of the pending were not there any more.
+        How many of the pending letters were no longer there.
 
     Raises:
         DeadLettersLostError: When the connection is lost again and again.
@@ -72,7 +72,7 @@ async def settle(
 
 
 class _Work:
-    """What is left to do, from look to look."""
+    """The rest of the work, from look to look."""
 
     def __init__(self, pending: Counter[Key], others: int, act: Act) -> None:
         self._pending = pending
@@ -80,12 +80,12 @@ class _Work:
         self._done: set[Key] = set()
         self.left = pending.total()
         self.staying = others
-        #: Whether the broker may not have heard of something that is done.
+        #: Whether the broker may not have heard of an acknowledgement.
         self.unsure = False
 
     async def look(self, transport: Transport, queue: str) -> None:
-        # All that stays must fit, or nothing behind it is ever seen; double it, so that a queue
-        # full of letters which cannot be replayed takes a few looks and not hundreds.
+        # All letters that stay must fit, or those after them are never seen. Double the size, so
+        # that a queue full of letters that cannot be replayed takes a few looks and not hundreds.
         held = 2 * self.staying + _ROOM
         loop = asyncio.get_running_loop()
         end = loop.time() + _LONGEST_LOOK_S
@@ -103,7 +103,7 @@ class _Work:
             letters.check()
 
     async def _turn(self, delivery: Delivery, letter: DeadLetter) -> bool:
-        """One letter, whether its turn has come or not; true when it is off the queue now."""
+        """Handle one letter, if it is its turn; returns whether it has left the queue."""
         key = key_of(letter)
         if self._pending[key] > 0:
             self._pending[key] -= 1

@@ -1,15 +1,15 @@
 """
-Taking more messages off one queue, unsettled and in order, than one consumer can hold.
+Taking more messages from one queue, unsettled and in order, than one consumer can hold.
 
 AMQP counts the unsettled deliveries of a channel in 16 bits, so a look at a long queue needs
-several consumers, each on a channel of its own. They are opened one after the other, each when all
-before it are full: then everything that waits comes to the last one, and the order is the queue's.
-The first ones are small, so that whoever wants one page of a long queue does not wait for all of it
-to come and to go back.
+several consumers, each on its own channel. They are opened one after the other, each when all
+earlier ones are full: then every waiting message goes to the last one, in the order of the queue.
+The first ones are small, so that one page of a long queue does not need all of it to come and to go
+back.
 
-RabbitMQ puts what is given back behind what was given back before. A queue that is taken whole
-keeps its order by that; one that is left early goes on, next time, where it was left. So a queue
-that is not long is taken whole at once.
+RabbitMQ puts returned messages after those that were returned before. So a queue that is taken as a
+whole keeps its order; one that is left early continues at the same point the next time. Therefore
+a queue that is not long is taken at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_HELD = 65_535
 
 _GROWTH = 4
 
-#: How long the broker may take to put back what was held, in seconds, and how often it is asked.
+#: How long the broker may take to give back held messages, in seconds, and how often it is asked.
 _BACK_S = 15.0
 _FIRST_POLL_S = 0.005
 _LAST_POLL_S = 0.2
@@ -40,9 +40,9 @@ class Windows:
 
     Args:
         transport: An open transport.
-        queue: What to look at.
+        queue: The queue.
         most: How many messages may be held altogether.
-        first: How many the first consumer may hold, if it can.
+        first: How many the first consumer may hold, if possible.
     """
 
     def __init__(self, transport: Transport, queue: str, most: int, first: int) -> None:
@@ -56,38 +56,41 @@ class Windows:
         self._arrived: deque[Delivery] = deque()
         self._event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        #: How many the open ones may hold, and how many that came were settled.
+        #: How many messages the open consumers may hold, and how many of those that came were
+        #: settled.
         self.capacity = 0
         self.settled = 0
 
     @property
     def received(self) -> int:
-        """How many have come."""
+        """How many messages have come."""
         return sum(self._counts)
 
     @property
     def count(self) -> int:
-        """How many consumers are ours."""
+        """How many consumers are open."""
         return len(self._consumers)
 
     @property
     def waiting(self) -> int:
-        """How many have come and were not taken."""
+        """How many messages have come and were not taken."""
         return len(self._arrived)
 
     @property
     def served(self) -> bool:
-        """Whether the broker serves all of them; what came from one that it lost is not ours."""
+        """
+        Whether the broker serves all consumers; messages of a lost one are in the queue again.
+        """
         return all(consumer.consuming for consumer in self._consumers)
 
     @property
     def can_grow(self) -> bool:
-        """Whether everything that may be held came, or was settled, and more may be."""
+        """Whether the consumers are full, and one more may be opened."""
         return self.capacity <= self.received and self.capacity < self._most
 
     async def open(self) -> None:
         """
-        Open one more.
+        Open one more consumer.
 
         Raises:
             ReplyQueueInUseError: When an exclusive consumer has the queue.
@@ -107,9 +110,9 @@ class Windows:
             self._event.set()
 
     async def wait(self, wait_s: float) -> bool:
-        """Wait for the next one, so many seconds at most; say whether it is there."""
+        """Wait for the next message, for so many seconds at most; returns whether there is one."""
         if not self._arrived:
-            # A timer, and not a timeout: that would throw through everybody who awaits us.
+            # A timer, not a timeout: that would raise in every task that waits here.
             timer = self._loop.call_later(wait_s, self._event.set)
             await self._event.wait()
             timer.cancel()
@@ -117,15 +120,15 @@ class Windows:
         return bool(self._arrived)
 
     async def next(self, wait_s: float) -> Delivery | None:
-        """The next one; ``None`` when none came for so many seconds."""
+        """The next message; ``None`` when none came for so many seconds."""
         return self._arrived.popleft() if await self.wait(wait_s) else None
 
     async def close(self) -> None:
         """
         Give back what was not settled, and wait until the queue has it.
 
-        One after the other, so that the order stays, and the last consumer at the very end: who
-        looks in between sees that somebody is there.
+        The consumers end one after the other, so that the order stays, and the last one at the very
+        end: another reader that looks in between sees that somebody is there.
         """
         served = self.served
         for pump in self._pumps:
@@ -133,7 +136,7 @@ class Windows:
         for pump in self._pumps:
             with suppress(asyncio.CancelledError):
                 await pump
-        # What is given back must not come to another of ours. Those that are full take nothing.
+        # Returned messages must not go to another consumer of this look. Full ones take none.
         for consumer in self._consumers if self.settled else self._consumers[-1:]:
             await consumer.stop()
         end = self._loop.time() + _BACK_S
@@ -146,12 +149,14 @@ class Windows:
         self._consumers.clear()
 
     async def _ready(self, end: float) -> int:
-        """How many wait that we do not hold; known only while others of ours are counted."""
+        """
+        How many messages wait outside of this look; known only while other consumers are counted.
+        """
         others = len(self._consumers) - 1
         return await self._until(0, others, end) if others and not self.settled else 0
 
     async def _until(self, ready: int, consumers: int, end: float) -> int:
-        """Ask until there are so many at least, or until the time is over."""
+        """Ask until the queue has at least so many messages, or the time is over."""
         poll_s, found = _FIRST_POLL_S, 0
         with suppress(BrokerError):
             while self._loop.time() < end:

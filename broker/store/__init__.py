@@ -1,1 +1,1 @@
-"""What is kept: databases, the journal, processes, sessions and attachments."""
+"""The stores: databases, the journal, processes, sessions and attachments."""

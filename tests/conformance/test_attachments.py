@@ -233,7 +233,7 @@ async def test_a_body_is_checked_before_it_is_given_out(place: Place) -> None:
     """Its hash, its size, and that it is there at all."""
     async with opened(place, max_body_bytes=4) as store:
         await store.put_body(DATA)
-        with pytest.raises(MalformedError, match="says that the body is 3 bytes, and it is 4"):
+        with pytest.raises(MalformedError, match="says that the body is 3 bytes, but it has 4"):
             await store.get_body(BodyReference(DATA_ID, 3))
         with pytest.raises(MalformedError, match="5 bytes, kept out of line, and the limit is 4"):
             await store.get_body(BodyReference(DATA_ID, 5))

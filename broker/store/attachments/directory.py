@@ -1,13 +1,13 @@
 """
 Objects as files of a directory, local or mounted.
 
-A file is written under a temporary name beside its place, synchronised to the disk, and renamed:
-what has the name of an object is whole, whatever dies on the way and whoever writes the same
-object meanwhile. A process that is killed in the middle can leave a file ``.….tmp`` behind, which
-nobody reads. Files are made for user and group; the process's umask may take the group away.
+A file is written under a temporary name in the same folder, synchronised to the disk, and renamed.
+So a file with the name of an object is always complete, whatever crashes and whoever writes the
+same object at the same time. A process that is killed in between can leave a file ``.….tmp``, which
+nobody reads. Files can be read by user and group; the umask of the process may exclude the group.
 
-Everything runs in threads of its own, so that neither a slow disk nor a tool that keeps the event
-loop's threads busy holds up anything else.
+All work is done in separate threads, so that neither a slow disk nor a tool that keeps the event
+loop's threads busy delays anything else.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _FOLDER_MODE = 0o770
 
 _Result = TypeVar("_Result")
 
-#: What to do about the failures that somebody can do something about.
-#: Somebody has to change something; a full disk or a lost mount is worth waiting for.
+#: Advice for failures that somebody can mend.
+#: These need a change; a full disk or a lost mount is worth waiting for.
 _LASTING = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space (docs/attachments.md says what may go)",
@@ -44,7 +44,7 @@ _ADVICE = {
     errno.EPERM: "permission is denied; let this user read and write there",
     errno.ENOTDIR: "part of the path is not a directory; name a directory",
     errno.EEXIST: "there is a file in the place of a directory; name a directory",
-    errno.EISDIR: "there is a directory in the place of a file; name a directory of our own",
+    errno.EISDIR: "there is a directory in the place of a file; use an empty directory",
     errno.EMFILE: "this process has too many files open; raise its limit (ulimit -n)",
     errno.EIO: "the disk reported an error; check it",
     errno.ESTALE: "the network file system has gone away; mount it again",
@@ -56,7 +56,7 @@ class DirectoryObjects:
     An object store in a directory, local or mounted.
 
     Args:
-        root: The directory; made when it is not there.
+        root: The directory; made when it does not exist.
     """
 
     persistence: Persistence = "durable"
@@ -67,11 +67,13 @@ class DirectoryObjects:
         self._threads: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
-        """Make the directory and write something there, so that a mistake shows at start."""
+        """
+        Make the directory and write a file there, so that a wrong setting is found at the start.
+        """
         await self._run("used", self._probe)
 
     async def close(self) -> None:
-        """End the threads; what they are doing is finished first."""
+        """End the threads after the work under way."""
         threads, self._threads = self._threads, None
         if threads is not None:
             await asyncio.to_thread(threads.shutdown)
@@ -136,7 +138,7 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def _make_folder(path: Path) -> None:
-    """Make it with its parents, each of them surely there when this returns."""
+    """Make a folder with its parents, each of them on the disk when this returns."""
     if path.is_dir():
         return
     _make_folder(path.parent)
@@ -145,7 +147,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Without this, a power cut may forget a file's name although its bytes are safe."""
+    """Synchronise a folder: without this, a power cut may lose a file's name but not its bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,9 +1,9 @@
 """
-Keep large bodies out of the broker: out of line on the way out, fetched and checked on the way in.
+Keep large bodies out of the broker: store them when publishing, fetch and check them when reading.
 
-What travels is described in ``body_reference``. Nothing is ever deleted here: a body may be
-wanted again by a redelivery, a delay, a dead letter or an equal effect of somebody else, and who
-publishes it again puts it again, which makes it young for rules that delete by age.
+``body_reference`` describes the messages. Nothing is ever deleted here: a redelivery, a delay, a
+dead letter or an equal effect may need a body again. A publisher that publishes it again stores it
+again, which makes it young for rules that delete by age.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class LargeBodies:
     Puts large bodies into the store, and fetches them back.
 
     Args:
-        store: Where bodies are kept.
-        max_inline_bytes: What the transport takes; larger bodies go to the store even when they
-            are below its threshold.
+        store: Keeps the bodies.
+        max_inline_bytes: The limit of the transport; larger bodies are stored even when they are
+            below the threshold of the store.
     """
 
     def __init__(self, store: AttachmentStore, *, max_inline_bytes: int | None = None) -> None:
@@ -46,16 +46,17 @@ class LargeBodies:
         self._fetching = asyncio.Semaphore(store.settings.fetches)
 
     def limits(self, limits: Limits) -> Limits:
-        """The same limits with the size that bodies out of line may have."""
+        """The limits with the size that bodies out of line may have."""
         return replace(limits, max_body_bytes=self.store.settings.max_body_bytes)
 
     async def outgoing(self, message: Message) -> Message:
         """
-        What to publish: the message itself, or one that names its body, which is stored by then.
+        The message to publish: the message itself, or one that names its body, which is stored by
+        then.
 
         Raises:
             PayloadTooLargeError: When the body is too large even for the store.
-            AttachmentStoreError: When it could not be stored; publishing nothing is right then.
+            AttachmentStoreError: When it could not be stored; then nothing should be published.
         """
         if len(message.body) <= self.threshold_bytes or names.BODY in message.headers:
             return message
@@ -63,14 +64,14 @@ class LargeBodies:
 
     async def incoming(self, message: Message) -> Message:
         """
-        What to read: the message itself, or the one whose body was fetched and checked.
+        The message to read: the message itself, or a copy whose body was fetched and checked.
 
-        Keep the original for publishing it again; it is the small one.
+        Keep the original for publishing it again, because it is the small one.
 
         Raises:
-            MalformedError: When the reference is not one, or names more than the size cap.
-            AttachmentMissingError: When the body is not there.
-            AttachmentCorruptError: When something else is in its place.
+            MalformedError: When the reference is invalid, or its size is over the limit.
+            AttachmentMissingError: When the body is not in the store.
+            AttachmentCorruptError: When the stored bytes are others.
             AttachmentStoreError: When the store cannot be read at the moment.
         """
         reference = body_reference(message)
@@ -84,7 +85,7 @@ async def outgoing_until_stored(bodies: LargeBodies, message: Message) -> Messag
     """
     ``outgoing``, again and again while the store cannot be used. Cancel it to stop trying.
 
-    For whoever holds the reason for the message unsettled, so that nothing is lost meanwhile.
+    For callers that keep their delivery unsettled meanwhile, so that nothing is lost.
 
     Raises:
         PayloadTooLargeError: When the body is too large even for the store.
@@ -97,9 +98,9 @@ async def incoming_until_fetched(bodies: LargeBodies, message: Message) -> Messa
     ``incoming``, again and again while the store cannot be used. Cancel it to stop trying.
 
     Raises:
-        MalformedError: When the reference is not one, or names more than the size cap.
-        AttachmentMissingError: When the body is not there.
-        AttachmentCorruptError: When something else is in its place.
+        MalformedError: When the reference is invalid, or its size is over the limit.
+        AttachmentMissingError: When the body is not in the store.
+        AttachmentCorruptError: When the stored bytes are others.
     """
     return await _until_usable(bodies.incoming, message)
 
@@ -112,7 +113,7 @@ async def _until_usable(move: Callable[[Message], Awaitable[Message]], message: 
         except AttachmentStoreError as problem:
             wait_s = backoff.next_s()
             logger.warning(
-                "trying the attachment store again in %.1f s: %s",
+                "the attachment store is tried again in %.1f s: %s",
                 wait_s,
                 problem,
                 extra={"action": "store_again", "correlation_id": message.correlation_id},

@@ -14,31 +14,31 @@ class MemoryObjects:
     An object store in the memory of this process.
 
     Args:
-        name: Everybody in this process who opens this name sees the same objects.
+        name: All users of this name in the process share the same objects.
     """
 
     persistence: Persistence = "ephemeral"
 
     def __init__(self, name: str) -> None:
         self.where = f"memory://{name}"
-        #: The objects themselves, to look at them and to damage them in tests.
+        #: The objects, so that tests can look at them and damage them.
         self.objects = _PLACES.setdefault(name, {})
 
     async def open(self) -> None:
-        """Nothing to do."""
+        """Do nothing: memory is ready."""
 
     async def close(self) -> None:
-        """Nothing to do: others may go on using the name."""
+        """Do nothing: others may still use the name."""
 
     async def put(self, name: str, data: bytes) -> None:
-        """Keep."""
+        """Keep an object."""
         self.objects[name] = data
 
     async def get(self, name: str, max_bytes: int) -> bytes | None:
-        """Read."""
+        """Read an object."""
         data = self.objects.get(name)
         return None if data is None else data[: max_bytes + 1]
 
     async def delete(self, name: str) -> None:
-        """Forget."""
+        """Remove an object."""
         self.objects.pop(name, None)

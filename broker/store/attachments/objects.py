@@ -1,12 +1,12 @@
 """
-The port below the attachment store: named bytes, and what every adapter promises.
+The port below the attachment store: named bytes, and the promises of every adapter.
 
-* A name that was put can be read by everybody at once, whole or not at all: nobody ever sees half
-  of what was written, whatever dies on the way.
-* Putting a name again replaces it in one step. The store only puts equal bytes under equal names,
-  or descriptions of which any will do, so that the order of writers does not matter.
-* An adapter raises ``AttachmentStoreError`` and nothing else. It says what was found, and neither
-  it nor ``where`` holds a secret.
+* A stored object can be read by everybody at once, complete or not at all: nobody sees a part of
+  it, whatever crashes.
+* Storing a name again replaces the object in one step. The store only puts equal bytes, or
+  equivalent descriptions, under equal names, so that the order of writers does not matter.
+* An adapter raises ``AttachmentStoreError`` and nothing else. Neither its text nor ``where`` has a
+  secret.
 
 Adapters: ``memory://``, ``file://`` and ``s3://``. All pass
 ``tests/conformance/test_attachments.py``.
@@ -18,16 +18,16 @@ from typing import Literal, Protocol
 
 __all__ = ["ObjectStore", "Persistence"]
 
-#: Whether what was put is still there when every process has ended.
+#: Whether stored objects remain when every process has ended.
 Persistence = Literal["ephemeral", "durable"]
 
 
 class ObjectStore(Protocol):
-    """A place for named bytes. Names are made by us: lowercase letters, digits, ``.`` and ``/``."""
+    """A store of named bytes. Names have lowercase letters, digits, ``.`` and ``/`` only."""
 
     @property
     def where(self) -> str:
-        """The place, as it may be shown to people."""
+        """The place, in a form that may be shown to people."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class ObjectStore(Protocol):
 
     async def open(self) -> None:
         """
-        Make ready, and find out early what would fail later.
+        Prepare the store, and find problems early.
 
         Raises:
             AttachmentStoreError: When the place cannot be used.
@@ -45,12 +45,13 @@ class ObjectStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of threads and connections; using it again opens them again."""
+        """Close threads and connections; using the store opens them again."""
         ...
 
     async def put(self, name: str, data: bytes) -> None:
         """
-        Write, whole or not at all; when this returns it is as safe as the place can make it.
+        Write an object, complete or not at all; when this returns it is as safe as the place can
+        make it.
 
         Raises:
             AttachmentStoreError: When it could not be written.
@@ -59,12 +60,12 @@ class ObjectStore(Protocol):
 
     async def get(self, name: str, max_bytes: int) -> bytes | None:
         """
-        Read.
+        Read an object.
 
         Args:
-            name: What to read.
-            max_bytes: No more than one byte above this is read into memory; whoever gets more than
-                this many knows that there is too much.
+            name: Its name.
+            max_bytes: At most one byte more than this is read; a longer result shows that the
+                object is too large.
 
         Returns:
             The bytes; ``None`` when there is nothing under this name.
@@ -76,7 +77,7 @@ class ObjectStore(Protocol):
 
     async def delete(self, name: str) -> None:
         """
-        Delete; what is not there is deleted already.
+        Delete an object; does nothing when it does not exist.
 
         Raises:
             AttachmentStoreError: When it could not be deleted.

@@ -1,4 +1,4 @@
-"""The adapters of the attachment store, and the one function that chooses between them."""
+"""Open an attachment store by its address."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def open_attachments(
         url: ``file:///directory``, ``s3://bucket/prefix?endpoint=https://host:port&region=name``,
             or ``memory://name`` for one inside this process; empty or ``none`` for no store.
         settings: Thresholds, limits and times.
-        namespace: Whose; see ``AttachmentStore``.
+        namespace: The namespace; see ``AttachmentStore``.
 
     Raises:
-        ConfigurationError: When the address has none of these forms, or the namespace is none.
+        ConfigurationError: When the address has none of these forms, or the namespace is invalid.
         MissingExtraError: When its library is not installed.
     """
     if url in ("", "none"):
@@ -43,8 +43,8 @@ def open_attachments(
         parts = urlsplit(url)
         if parts.username is not None or parts.password is not None:
             raise ConfigurationError(
-                "the address of the attachment store holds a user or a password, which it must "
-                "not; for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
+                "the address of the attachment store holds a user or a password; remove them, and "
+                "for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
             )
         return AttachmentStore(_objects(parts, settings), settings, namespace=namespace)
     except ValueError:
@@ -74,7 +74,7 @@ def _directory(parts: SplitResult) -> Path:
 def _s3(
     parts: SplitResult, parameters: dict[str, str], settings: AttachmentSettings
 ) -> ObjectStore:
-    # Not at the top: its library is an extra, and slow to load for those who do not need it.
+    # Not at the top: its library is an extra, and slow to import.
     from effectmq.broker.store.attachments.s3 import S3Objects
 
     endpoint = parameters.get("endpoint")
@@ -107,5 +107,5 @@ def _parameters(parts: SplitResult) -> dict[str, str]:
 
 
 def _refused(problem: str) -> ConfigurationError:
-    # Never the address itself: whatever is wrong with it may be a secret in the wrong place.
+    # Never show the address: the wrong part may be a secret.
     return ConfigurationError(f"the address of the attachment store {problem}; {_EXPECTED}")

@@ -1,8 +1,8 @@
 """
-Attachments of a request to a model: bytes become references, and references bytes again.
+Attachments of a request to a model: bytes become references, and references become bytes again.
 
-What fails on the way out is refused with the wire's codes before anything is submitted; what fails
-on the way in is an error of the model call, which is an outcome.
+A failure before publishing is refused with the wire's codes, and nothing is submitted. A failure
+when loading is an error of the model call, which is an outcome.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ async def load_attachments(
     The bytes of a request's attachments, checked against their references.
 
     Raises:
-        AttachmentError: When one cannot be had; see ``resolution_failure``.
+        AttachmentError: When one cannot be loaded; see ``resolution_failure``.
     """
     return [await _required(store).get(attachment.reference.id) for attachment in attachments]
 
 
 def resolution_failure(problem: AttachmentError) -> LlmCallError:
-    """What an ``llm_call`` or ``direct`` gives when an attachment could not be loaded."""
+    """The result of an ``llm_call`` or ``direct`` whose attachment could not be loaded."""
     return LlmCallError(
         message=describe(problem),
         retryable=False,

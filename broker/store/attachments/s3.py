@@ -1,9 +1,9 @@
 """
 Objects in a bucket of S3 or of a server that speaks its protocol, through ``obstore``.
 
-Credentials come from where the library finds them: ``AWS_ACCESS_KEY_ID`` and its relatives, a web
-identity, the container, the instance. They are never part of the address, and of what a server
-answers only the error code is shown, because error documents repeat key ids and addresses.
+Credentials come from the sources of the library: ``AWS_ACCESS_KEY_ID`` and the like, a web
+identity, the container, the instance. They are never part of the address. Only the error code of a
+server's answer is shown, because error documents repeat key ids and addresses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["S3Objects"]
 _Result = TypeVar("_Result")
 
 _RETRIES = 3
-#: An object that is surely not there; asking for it shows whether the bucket can be used.
+#: An object that never exists; asking for it shows whether the bucket can be used.
 _PROBE = "effectmq.probe"
 
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,60})</Code>")
@@ -47,10 +47,10 @@ class S3Objects:
 
     Args:
         bucket: The bucket, which must exist.
-        prefix: What all names begin with; empty for the whole bucket.
+        prefix: The beginning of all names; empty for the whole bucket.
         endpoint: The server, ``http://…`` or ``https://…``; AWS when not given.
         region: The bucket's region; from the environment when not given.
-        timeout_s: Seconds for one operation, tries together.
+        timeout_s: Seconds for one operation, all tries together.
 
     Raises:
         MissingExtraError: When the library is not installed.
@@ -81,7 +81,7 @@ class S3Objects:
         except ImportError:
             raise MissingExtraError("an attachment store in S3", "s3") from None
         limit = timedelta(seconds=timeout_s)
-        # What is not given must not be there at all, so that the environment can say it.
+        # A setting that was not given must be absent, so that the environment can provide it.
         config: S3Config = {}
         if endpoint is not None:
             config["endpoint"] = endpoint
@@ -102,18 +102,18 @@ class S3Objects:
             ) from None
 
     async def open(self) -> None:
-        """Ask for something that is not there: a wrong bucket, key or address shows."""
+        """Ask for an object that does not exist: this finds a wrong bucket, key or address."""
         await self.get(_PROBE, 0)
 
     async def close(self) -> None:
-        """Nothing to do: connections end by themselves when they are idle."""
+        """Do nothing: idle connections end by themselves."""
 
     async def put(self, name: str, data: bytes) -> None:
-        """Put an object, in one request, so that there are never parts of one."""
+        """Put an object in one request, so that there are never parts of one."""
         await self._do("written to", self._store.put_async(name, data, use_multipart=False))
 
     async def get(self, name: str, max_bytes: int) -> bytes | None:
-        """Get an object; when it is too large, no more than its beginning."""
+        """Get an object; of one that is too large, only its beginning."""
         result = await self._do("read", self._store.get_async(name))
         if result is None:
             return None
@@ -129,7 +129,7 @@ class S3Objects:
         await self._do("deleted from", self._store.delete_async(name))
 
     async def _do(self, done: str, work: Awaitable[_Result]) -> _Result | None:
-        """Wait for the library; ``None`` when the object is not there."""
+        """Wait for the library; ``None`` when the object does not exist."""
         from obstore.exceptions import BaseError
 
         try:
@@ -141,13 +141,13 @@ class S3Objects:
                 return None
             raise AttachmentStoreError(
                 f"the attachment store {self.where} could not be {done}: {_why(text)}",
-                # Its own refusal, or no credentials to ask it with.
+                # Refused by the server, or there were no credentials.
                 lasting=(code is not None and code[1] in _ADVICE) or "no credentials" in _why(text),
             ) from None
 
 
 def _why(text: str) -> str:
-    """What to do about an error of the library, without repeating more of it than is safe."""
+    """The advice for an error of the library, which repeats only the safe part of its text."""
     code, status = _CODE.search(text), _STATUS.search(text)
     if code is not None:
         return _ADVICE.get(code[1], f"the server answered {code[1]}")

@@ -1,4 +1,4 @@
-"""What can be chosen about the attachment store, with units in the names."""
+"""The settings of the attachment store, with units in the names."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class AttachmentSettings:
     The settings of an attachment store.
 
     Attributes:
-        body_threshold_bytes: Bodies of messages that are larger go to the store, and the message
-            only names them; 8 MiB at most, since the broker takes no larger ones anyway.
+        body_threshold_bytes: Bodies of messages above this size go to the store, and the message
+            names them; 8 MiB at most, because the broker accepts no larger ones.
         max_body_bytes: The largest body that is kept out of line or fetched; 256 MiB at most.
         max_attachment_bytes: The largest attachment that is stored or fetched.
         timeout_s: Seconds that one operation of the store may take.
-        fetches: Bodies that are fetched at a time; each may take ``max_body_bytes`` of memory.
+        fetches: How many bodies are fetched at a time; each may need ``max_body_bytes`` of memory.
     """
 
     body_threshold_bytes: int = 256 * 1024

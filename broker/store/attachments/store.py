@@ -1,9 +1,9 @@
 """
 Bytes under the hash of their content: attachments, and bodies that are kept out of line.
 
-The id of an attachment is the SHA-256 of its bytes, so equal bytes are stored once, and whatever
-comes back is checked against the id that it was asked for by. Beside the bytes lies a small
-description (media type, size, label); the latest one put is the one that is told.
+The id of an attachment is the SHA-256 of its bytes. So equal bytes are stored once, and read bytes
+are checked against their id. Each attachment also has a small description (media type, size,
+label); the one that was stored last counts.
 
 Layout, below the place of the adapter::
 
@@ -13,11 +13,11 @@ Layout, below the place of the adapter::
     attachments/of/NS/ab/cd/…     the same, of another namespace than the default one
     bodies/of/NS/ab/cd/…
 
-A namespace puts, describes and deletes in a place of its own. What it does not have there it looks
-for in the common one, where everything was before: whoever knows the hash of bytes has the bytes,
-or was given the reference.
+A namespace stores, describes and deletes in its own place. What is not there is looked for in the
+common place, where everything was before: a caller that knows the hash has the bytes already, or
+was given the reference.
 
-Bodies have a folder of their own because they may go after some time, and attachments may not.
+Bodies have their own folder because they may be deleted after some time, and attachments may not.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from effectmq.protocol.wire.media_types import media_type_of
 __all__ = ["AttachmentStore"]
 
 _ID = re.compile(r"[0-9a-f]{64}")
-#: Begins the places of namespaces; no beginning of an id.
+#: The beginning of the places of namespaces; no id begins so.
 _OF = "of"
 _MAX_META_BYTES = 64 * 1024
 _MAX_LABEL_BYTES = 16 * 1024
-#: Hashing less than this is faster than asking a thread to do it.
+#: Hashing less than this is faster than starting a thread for it.
 _HASHED_HERE_BYTES = 256 * 1024
 
 _Result = TypeVar("_Result")
@@ -65,16 +65,16 @@ _NO_NAME = "check"
 
 class AttachmentStore:
     """
-    A content-addressed store. Use as an asynchronous context manager.
+    A content-addressed store. Use it as an asynchronous context manager.
 
-    Entering finds out whether the place can be used; a store that was not entered works all the
-    same, and says so at its first use.
+    Entering it checks whether the place can be used. A store that was not entered works as well,
+    and reports a problem at its first use.
 
     Args:
-        objects: Where the bytes are.
+        objects: Stores the bytes.
         settings: Thresholds, limits and times.
-        namespace: Whose; that of the worker or client that opened it by its address, else the
-            default one.
+        namespace: The namespace; by default that of the worker or client that opened the store by
+            its address, else ``effects``.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class AttachmentStore:
 
     @property
     def where(self) -> str:
-        """The place, as it may be shown to people."""
+        """The place, in a form that may be shown to people."""
         return self._objects.where
 
     @property
     def persistence(self) -> Persistence:
-        """``durable`` when what is put outlives every process, else ``ephemeral``."""
+        """``durable`` when stored bytes outlive every process, else ``ephemeral``."""
         return self._objects.persistence
 
     def adopt(self, namespace: str) -> None:
@@ -104,7 +104,7 @@ class AttachmentStore:
 
     async def __aenter__(self) -> Self:
         """
-        Find out whether the place can be used.
+        Check whether the place can be used.
 
         Raises:
             AttachmentStoreError: When it cannot.
@@ -113,7 +113,7 @@ class AttachmentStore:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Let go of threads and connections."""
+        """Close threads and connections."""
         await self._objects.close()
 
     async def check(self) -> None:
@@ -140,18 +140,18 @@ class AttachmentStore:
         Store an attachment; storing equal bytes again is safe and gives the same id.
 
         Args:
-            data: Its bytes.
-            media_type: As the wire has it, or as MIME, for instance ``image/png``.
-            width: In pixels.
-            height: In pixels.
+            data: The bytes.
+            media_type: In the form of the wire, or as MIME, for instance ``image/png``.
+            width: The width in pixels.
+            height: The height in pixels.
             label: A name for people.
 
         Returns:
-            What goes on the wire in place of the bytes.
+            The reference for the wire, in place of the bytes.
 
         Raises:
             AttachmentReferenceError: When the wire has no such media type.
-            PayloadTooLargeError: When it is over the size cap.
+            PayloadTooLargeError: When it is over the size limit.
             AttachmentStoreError: When it could not be stored.
         """
         if isinstance(media_type, str):
@@ -168,7 +168,7 @@ class AttachmentStore:
             label=label,
         )
         name = self._name("attachments", id_)
-        # The bytes first: a description without bytes would promise what is not there.
+        # The bytes first: a description without bytes would be wrong.
         await self._within(self._objects.put(name, data))
         description = canonical_json(to_tree(reference))
         await self._within(self._objects.put(f"{name}.json", description))
@@ -180,7 +180,7 @@ class AttachmentStore:
 
         Raises:
             AttachmentMissingError: When there is nothing under this id.
-            AttachmentCorruptError: When there is something else under it.
+            AttachmentCorruptError: When other bytes are stored under it.
             AttachmentStoreError: When the store could not be read.
         """
         name = self._name("attachments", attachment_id)
@@ -189,7 +189,7 @@ class AttachmentStore:
 
     async def describe(self, attachment_id: str) -> AttachmentMeta:
         """
-        What was said of an attachment when it was stored last.
+        The description that was stored last with an attachment.
 
         Raises:
             AttachmentMissingError: When there is nothing under this id.
@@ -211,10 +211,10 @@ class AttachmentStore:
 
     async def delete(self, attachment_id: str) -> None:
         """
-        Delete an attachment; nobody but you knows whether it is still wanted.
+        Delete an attachment; only the caller knows whether it is still needed.
 
         Raises:
-            AttachmentMissingError: When this is no id; an unknown one is deleted already.
+            AttachmentMissingError: When the id is invalid; an unknown id is no error.
             AttachmentStoreError: When it could not be deleted.
         """
         name = self._name("attachments", attachment_id)
@@ -225,10 +225,10 @@ class AttachmentStore:
 
     async def put_body(self, body: bytes) -> BodyReference:
         """
-        Keep the body of a message; keeping it again makes it young again.
+        Store the body of a message; storing it again makes it young again.
 
         Raises:
-            PayloadTooLargeError: When it is over the size cap.
+            PayloadTooLargeError: When it is over the size limit.
             AttachmentStoreError: When it could not be stored.
         """
         _check_size("the body", len(body), self.settings.max_body_bytes)
@@ -238,12 +238,12 @@ class AttachmentStore:
 
     async def get_body(self, reference: BodyReference) -> bytes:
         """
-        The body of a message, checked against its reference before anybody decodes it.
+        The body of a message, checked against its reference before it is decoded.
 
         Raises:
-            MalformedError: When it says that it is over the size cap, or lies about its size.
-            AttachmentMissingError: When it is not there.
-            AttachmentCorruptError: When something else is in its place.
+            MalformedError: When its size is over the limit, or differs from the reference.
+            AttachmentMissingError: When it is not in the store.
+            AttachmentCorruptError: When other bytes are stored.
             AttachmentStoreError: When the store could not be read.
         """
         limit = self.settings.max_body_bytes
@@ -258,7 +258,7 @@ class AttachmentStore:
         if len(body) != reference.size_bytes:
             raise MalformedError(
                 "",
-                f"the reference says that the body is {reference.size_bytes} bytes, and it is "
+                f"the reference says that the body is {reference.size_bytes} bytes, but it has "
                 f"{len(body)}",
             )
         return body
@@ -284,7 +284,7 @@ class AttachmentStore:
         return f"{folder}/{_OF}/{namespace}/{common.removeprefix(f'{folder}/')}"
 
     async def _read(self, name: str, limit: int) -> bytes | None:
-        """What is under a name, or else under the same one in the common place."""
+        """The object of a name, or that of the same name in the common place."""
         found = await self._within(self._objects.get(name, limit))
         folder, of, *rest = name.split("/", 3)
         if found is None and of == _OF:
@@ -294,7 +294,7 @@ class AttachmentStore:
     def _missing(self, what: str, id_: str) -> AttachmentMissingError:
         return AttachmentMissingError(
             id_,
-            f"{what} {id_} is not in the store {self.where}: it was deleted, or whoever sent the "
+            f"{what} {id_} is not in the store {self.where}: it was deleted, or the sender of the "
             "reference uses another store",
         )
 
@@ -306,7 +306,7 @@ class AttachmentStore:
         )
 
     async def _within(self, work: Coroutine[object, object, _Result]) -> _Result:
-        """Wait for the adapter, but not for ever."""
+        """Wait for the adapter, for a limited time."""
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 return await work
@@ -318,12 +318,14 @@ class AttachmentStore:
 
 
 def _common_name(folder: str, id_: str) -> str:
-    """In the common place. Only an id becomes part of a path, so that none leads anywhere else."""
+    """
+    The name in the common place. Only a valid id becomes part of a path, so that none escapes.
+    """
     if not _ID.fullmatch(id_):
         raise AttachmentMissingError(
             id_,
-            f"{printable(id_, 100)!r} is no attachment id; expected 64 lowercase hex digits, the "
-            "SHA-256 of the bytes",
+            f"{printable(id_, 100)!r} is not an attachment id; expected 64 lowercase hex digits, "
+            "the SHA-256 of the bytes",
         )
     return f"{folder}/{id_[:2]}/{id_[2:4]}/{id_}"
 

@@ -8,7 +8,7 @@ from effectmq.protocol.urls import mask_url
 
 __all__ = ["open_database"]
 
-#: Longer than the largest tables take.
+#: Longer than a migration of the largest tables takes.
 _PATIENT_S = 86_400.0
 
 
@@ -20,13 +20,13 @@ def open_database(url: str, *, namespace: str | None = None, patient: bool = Fal
         url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``,
             ``postgresql://user:password@host/database``, or ``memory://name`` for one inside this
             process.
-        namespace: To whom belongs what is kept; that of the worker that opens it by default
+        namespace: The namespace of what is kept; by default that of the worker that opens it
             (``Worker.use``), else ``effects``.
-        patient: Let a transaction take its time, for a migration of large tables.
+        patient: Whether a transaction may take very long, for a migration of large tables.
 
     Raises:
-        ConfigurationError: When the address is of no known kind, or the namespace is none.
-        MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
+        ConfigurationError: When the address is of an unknown kind, or the namespace is invalid.
+        MissingExtraError: When the driver of PostgreSQL is needed and not installed.
     """
     scheme = url.partition(":")[0].lower()
     if scheme == "sqlite":
@@ -46,6 +46,6 @@ def open_database(url: str, *, namespace: str | None = None, patient: bool = Fal
 
         return MemoryDatabase(url, namespace=namespace)
     raise ConfigurationError(
-        f"{mask_url(url)!r} is no address of a journal; expected sqlite:///path/to/file, "
+        f"{mask_url(url)!r} is not the address of a journal; expected sqlite:///path/to/file, "
         "postgresql://user:password@host/database, memory://name, or none"
     )

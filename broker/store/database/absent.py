@@ -1,4 +1,4 @@
-"""What stands for a database where there is none: refused when it is opened, and not before."""
+"""A database that does not exist: it refuses to be opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AbsentDatabase:
     No database, for a program that may never need one.
 
     Args:
-        why: What opening it says.
+        why: The error of opening it.
     """
 
     where = "none"
@@ -49,7 +49,7 @@ class AbsentDatabase:
         raise ConfigurationError(self._why)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Nothing was opened."""
+        """Do nothing: nothing was opened."""
 
     def write(self, work: Callable[[Transaction], T]) -> asyncio.Future[T]:
         """See the port."""

@@ -1,8 +1,9 @@
 """
-To which namespace a database belongs: the one that it was opened for, or that of its worker.
+The namespace of a database: the one that it was opened for, or that of its worker.
 
-What a program opens while it is imported does not know yet in which namespace the command line
-starts it. So a worker tells its resources, and those that were opened for a namespace keep it.
+A database that a program opens at import does not know yet in which namespace the command line
+starts the worker. So a worker tells its resources, and those that were opened for a namespace keep
+it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["Adoptable", "Belonging"]
 
 @runtime_checkable
 class Adoptable(Protocol):
-    """What takes the namespace of the worker that opens it."""
+    """A resource that takes the namespace of the worker that opens it."""
 
     def adopt(self, namespace: str) -> None:
         """Belong to this namespace, unless one was named before."""
@@ -29,7 +30,7 @@ class Belonging:
     The namespace of one database, named or still open.
 
     Args:
-        namespace: Named from the start, for good; ``None`` when that is still open.
+        namespace: The fixed namespace; ``None`` when a worker may set it.
     """
 
     def __init__(self, namespace: str | None) -> None:
@@ -38,7 +39,7 @@ class Belonging:
 
     @property
     def namespace(self) -> str:
-        """The one that was named, else that of the worker, else the default."""
+        """The fixed namespace, else that of the worker, else the default."""
         return self._named or self._adopted or DEFAULT_NAMESPACE
 
     def adopt(self, namespace: str, where: str) -> None:
@@ -46,11 +47,11 @@ class Belonging:
         Belong to this namespace, unless one was named.
 
         Args:
-            namespace: Of a worker.
-            where: The database, for the sentence.
+            namespace: The namespace of a worker.
+            where: The database, for the error.
 
         Raises:
-            ConfigurationError: When it belongs to that of another worker already.
+            ConfigurationError: When it belongs to the namespace of another worker already.
         """
         if self._named is None and self._adopted not in (None, namespace):
             raise ConfigurationError(

@@ -1,12 +1,12 @@
 """
-What an exception of a store means for what was asked of it.
+What an exception of a store means.
 
-Every exception means exactly one of three things. *Unavailable*: the store, or the way to it, is at
-fault, so asking again helps once that is mended. *Unstorable*: what was to be kept is at fault, so
-asking again gives the same. *Defect*: the program is at fault.
+Every exception means exactly one of three things. *Unavailable*: the store, or the way to it, has a
+problem, so asking again helps once that is mended. *Unstorable*: the value cannot be kept, so
+asking again gives the same. *Defect*: the program is wrong.
 
-Tables in place of ``except`` clauses, so that no class of a driver is without an answer, also one
-that a later version of it adds; and by name, so that no driver has to be loaded to ask.
+Tables are used in place of ``except`` clauses, so that every class of a driver has an answer, also
+one that a later version adds. They have names, so that no driver must be imported.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ __all__ = ["Verdict", "raisable", "verdict_of"]
 
 Verdict = Literal["unavailable", "unstorable", "defect"]
 
-#: The first that fits counts.
+#: The first class that fits is used.
 _OURS: tuple[tuple[type[BaseException], Verdict], ...] = (
     (NotStorableError, "unstorable"),
     (InvalidEnvelopeError, "unstorable"),
     (DatabaseError, "unavailable"),
-    # Found by an adapter that connects anew: another server or file than at the start.
+    # Found by an adapter that reconnects: another server or file than at the start.
     (ConfigurationError, "unavailable"),
     (EffectmqError, "defect"),
     (CancelledError, "unavailable"),
     (CancelledOnThread, "unavailable"),
-    # Time-outs and lost connections are among them.
+    # Includes time-outs and lost connections.
     (OSError, "unavailable"),
     (EOFError, "unavailable"),
-    # Text that is none, and numbers beyond 64 bits.
+    # Invalid text, and numbers beyond 64 bits.
     (UnicodeError, "unstorable"),
     (OverflowError, "unstorable"),
 )
 
-#: By package and class of a driver's exception. What is not listed is unavailable: there, it is the
-#: server or the file that speaks.
+#: By package and class of a driver's exception. Classes that are not listed mean unavailable: they
+#: come from the server or the file.
 _DRIVERS = ("sqlite3", "psycopg")
 _BY_CLASS: dict[str, Verdict] = {
     "DataError": "unstorable",
@@ -55,9 +55,8 @@ _BY_CLASS: dict[str, Verdict] = {
     "NotSupportedError": "defect",
 }
 
-#: By class of SQLSTATE, which says more than the exception's own class. That the tables are not as
-#: they should be (42) is unavailable: somebody changed them under a running worker, and its effects
-#: are not to blame.
+#: By class of SQLSTATE, which is more exact than the exception's class. Wrong tables (42) mean
+#: unavailable: somebody changed them under a running worker, and its effects are not the cause.
 _BY_STATE: dict[str, Verdict] = {
     "07": "defect",
     "0A": "defect",
@@ -74,7 +73,7 @@ _BY_STATE: dict[str, Verdict] = {
 
 
 def verdict_of(problem: BaseException) -> Verdict:
-    """What an exception means that came from a store, or from the way to it."""
+    """The meaning of an exception from a store, or from the way to it."""
     for type_, verdict in _OURS:
         if isinstance(problem, type_):
             return verdict
@@ -88,7 +87,7 @@ def verdict_of(problem: BaseException) -> Verdict:
 
 
 def raisable(problem: Exception) -> Exception:
-    """The exception, in a form that a future takes: one ``StopIteration`` would leave it open."""
+    """The exception in a form that a future accepts: a ``StopIteration`` would leave it pending."""
     if isinstance(problem, StopIteration):
         return RuntimeError(f"StopIteration({problem}) where no iterator is")
     return problem
@@ -96,9 +95,9 @@ def raisable(problem: Exception) -> Exception:
 
 def _driver_class(problem: BaseException) -> str | None:
     """
-    The class of the DB-API that a driver's exception belongs to; ``None`` when it is no driver's.
+    The DB-API class of a driver's exception; ``None`` when it is not a driver's.
 
-    Drivers have a class of their own for each state, below those of the DB-API.
+    Drivers have a class for each SQLSTATE, derived from those of the DB-API.
     """
     names = [
         type_.__name__

@@ -1,12 +1,12 @@
 """
-Group commit: what is asked while one transaction is under way shares the next one.
+Group commit: operations that arrive during a transaction share the next one.
 
 A commit waits for the disk, and costs the same for one operation as for a hundred. So there is one
-transaction at a time, and no operation waits for another than the one that is under way. Nothing is
-answered before it is durable.
+transaction at a time, and an operation only waits for the one under way. Nothing is answered before
+it is durable.
 
-Whoever shares a transaction does not share its fate. A transaction that fails for the sake of what
-is in it, and not because the database is out of reach, is halved until the one that it fails for is
+Operations that share a transaction fail separately. When a transaction fails because of its
+content, and not because the database is out of reach, it is halved until the failing operation is
 alone.
 """
 
@@ -26,16 +26,16 @@ __all__ = ["GroupCommit"]
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-#: No transaction is larger, so that other processes get their turn.
+#: The largest number of operations in a transaction, so that other processes get their turn.
 _MAX_GROUP = 500
 
 
 class GroupCommit(Generic[Q, A]):
     """
-    Gathers questions while a transaction is under way, and commits them together in the next.
+    Collects operations during a transaction, and commits them together in the next.
 
     Args:
-        commit: Carries out questions in one transaction and gives an answer for each.
+        commit: Carries out operations in one transaction and returns an answer for each.
     """
 
     def __init__(self, commit: Callable[[list[Q]], asyncio.Future[list[A]]]) -> None:
@@ -50,7 +50,7 @@ class GroupCommit(Generic[Q, A]):
 
     def ask(self, question: Q) -> asyncio.Future[A]:
         """
-        Queue one question for the next transaction.
+        Queue one operation for the next transaction.
 
         Raises:
             DatabaseUnavailableError: From the future; nothing was kept.
@@ -61,7 +61,7 @@ class GroupCommit(Generic[Q, A]):
             return answer
         self._waiting.append((question, answer))
         if self._under_way is None and not self._scheduled:
-            # At the end of this turn of the loop: the rest of the turn is still collected.
+            # At the end of this turn of the loop: operations of the rest of the turn are included.
             self._scheduled = True
             self._loop.call_soon(self._begin)
         return answer
@@ -72,7 +72,8 @@ class GroupCommit(Generic[Q, A]):
         try:
             under_way = self._commit([question for question, _ in group])
         except Exception as problem:
-            # Not even begun. It is told like any other failure: nobody waits for ever.
+            # It could not even begin. Report it like any other failure, so that nobody waits for
+            # ever.
             under_way = self._loop.create_future()
             under_way.set_exception(raisable(problem))
         self._under_way = under_way
@@ -88,7 +89,7 @@ class GroupCommit(Generic[Q, A]):
         apart = problem is not None and len(group) > 1 and verdict_of(problem) != "unavailable"
         if apart:
             middle = len(group) // 2
-            # In their order, and before whatever was asked later.
+            # In their order, and before later operations.
             self._halves.extendleft((group[middle:], group[:middle]))
         if self._halves or self._waiting:
             self._begin()
@@ -98,7 +99,7 @@ class GroupCommit(Generic[Q, A]):
             for _, answer in group:
                 if not answer.done():
                     answer.set_exception(problem)
-                    # Whoever asked may have gone; then nobody is to be told.
+                    # The caller may have gone; then there is nobody to tell.
                     answer.exception()
             return
         for (_, answer), given in zip(group, done.result(), strict=True):
@@ -106,7 +107,7 @@ class GroupCommit(Generic[Q, A]):
                 answer.set_result(given)
 
     async def drain(self) -> None:
-        """Take no more, and wait until everything asked so far is answered."""
+        """Accept no more, and wait until every operation is answered."""
         self._closed = True
         while self._under_way is not None or self._scheduled:
             if self._under_way is None:
@@ -121,5 +122,5 @@ def _problem(done: asyncio.Future[list[A]]) -> Exception | None:
     problem = done.exception()
     if problem is None or isinstance(problem, Exception):
         return problem
-    # As an answer it would pass for the cancelling, or the end, of whoever asked.
+    # Raised as it is, it would cancel or end the task that asked.
     return DatabaseUnavailableError(f"the journal was interrupted: {describe(problem)}")

@@ -1,9 +1,8 @@
 """
-What stands in the columns of a row, read as what it is.
+The columns of a row, checked while they are read.
 
-A database gives back text, whole numbers, bytes and nulls. Here each of them is checked as it is
-read, so that what was damaged, or written by something else, is refused with a sentence in place
-of being taken for what it is not.
+A database returns text, whole numbers, bytes and nulls. Each value is checked here, so that damaged
+data, or data of another program, is refused with a sentence and not misread.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ class ColumnError(DatabaseError):
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(
-            f"{problem}; something else than effectmq wrote to the database, or damaged it. "
-            "'effectmq journal verify' names the effects of a journal that are damaged; "
+            f"{problem}; another program than effectmq wrote to the database, or damaged it. "
+            "'effectmq journal verify' names the damaged effects of a journal; "
             "restore the rest from a backup"
         )
 
@@ -45,7 +44,7 @@ def number(value: Value) -> int:
     Read the whole number in a column.
 
     Raises:
-        ColumnError: When something else stands there.
+        ColumnError: When it holds something else.
     """
     if not isinstance(value, int):
         raise _other(value, int)
@@ -57,7 +56,7 @@ def text(value: Value) -> str:
     Read the text in a column.
 
     Raises:
-        ColumnError: When something else stands there.
+        ColumnError: When it holds something else.
     """
     if not isinstance(value, str):
         raise _other(value, str)
@@ -69,7 +68,7 @@ def data(value: Value) -> bytes:
     Read the bytes in a column.
 
     Raises:
-        ColumnError: When something else stands there.
+        ColumnError: When it holds something else.
     """
     if not isinstance(value, bytes):
         raise _other(value, bytes)
@@ -78,10 +77,10 @@ def data(value: Value) -> bytes:
 
 class Columns:
     """
-    The kinds of the columns that a statement returns.
+    The types of the columns of a statement.
 
     Args:
-        kinds: What each of them holds, from left to right.
+        kinds: The type of each column, from left to right.
     """
 
     def __init__(self, *kinds: _Kind) -> None:
@@ -90,20 +89,20 @@ class Columns:
     @classmethod
     def of(cls, record: type, *, without: int = 0) -> Columns:
         """
-        Take the kinds from the fields of a class; a choice of names is text, a bool is a number.
+        Take the types from the fields of a class; a choice of names is text, a bool is a number.
 
         Args:
             record: A class whose fields are in the order of the columns.
-            without: Leave out so many fields at the beginning.
+            without: How many fields to leave out at the beginning.
         """
         return cls(*map(_kind, list(get_type_hints(record).values())[without:]))
 
     def checked(self, row: Sequence[Value]) -> tuple[Any, ...]:
         """
-        Return the row as it is, once each column was seen to hold what it should.
+        Return the row unchanged, after checking each column.
 
         Raises:
-            ColumnError: When one does not.
+            ColumnError: When a column has another type.
         """
         for value, kind in zip(row, self._kinds, strict=True):
             if not isinstance(value, kind):
@@ -113,10 +112,10 @@ class Columns:
 
 class RowReader(Generic[R]):
     """
-    Makes a record of each row that a statement returns.
+    Makes a record of each row of a statement.
 
     Args:
-        record: A class that takes the columns in their order and has a field for each.
+        record: A class with a field for each column, in their order.
     """
 
     def __init__(self, record: type[R]) -> None:
@@ -128,7 +127,7 @@ class RowReader(Generic[R]):
         Read one row.
 
         Raises:
-            ColumnError: When a column holds something else than its field says.
+            ColumnError: When a column has another type than its field.
         """
         return self._make(*self._columns.checked(row))
 
@@ -145,7 +144,7 @@ def _kind(hint: Any) -> _Kind:
 
 
 def _other(value: object, kind: _Kind) -> ColumnError:
-    # The value may be a payload; its type says enough.
+    # The value may be a payload; show only its type.
     found = "nothing" if value is None else _NAMES.get(type(value), type(value).__name__)
     wanted = " or ".join(_NAMES.get(one, "nothing") for one in get_args(kind) or (kind,))
     return ColumnError(f"a column of the database holds {found}, expected {wanted}")

@@ -1,8 +1,8 @@
 """
-The versions of tables: made when there are none, checked when there are some.
+The versions of tables: made when there are none, checked when they exist.
 
-Tables of an older version are not changed behind the back of workers that still run the old code:
-``check`` refuses them and names the command, ``migrate`` is that command.
+Tables of an older version are not changed while workers with the old code may still run: ``check``
+refuses them and names the command, ``migrate`` is that command.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _VERSIONS = """
         version BIGINT NOT NULL
     )"""
 
-#: Whether there is a table of versions: asked rather than CREATE … IF NOT EXISTS, for which
-#: PostgreSQL wants the right to create tables even when there is nothing to create. Not asked with
-#: to_regclass, which answers out of a cache that waiting for the lock above does not refresh.
+#: Whether there is a table of versions. CREATE … IF NOT EXISTS is not used: PostgreSQL requires the
+#: right to create tables for it, even when there is nothing to create. Nor is to_regclass, which
+#: answers from a cache that waiting for the lock does not refresh.
 _HAS_VERSIONS = {
     "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'effectmq_schema'",
     "postgres": (
@@ -33,12 +33,12 @@ _HAS_VERSIONS = {
     ),
 }
 
-#: Makes sure that two processes that start at once do not make the tables side by side.
+#: Keeps two processes that start at once from making the tables at the same time.
 _LOCK = "SELECT pg_advisory_xact_lock(7231941)"
 
 _TYPES = {
     "sqlite": {"blob": "BLOB", "text": "TEXT"},
-    # By code point, as in SQLite; that also lets an index find what begins with something.
+    # By code point, as in SQLite; this also lets an index find texts by their beginning.
     "postgres": {"blob": "BYTEA", "text": 'TEXT COLLATE "C"'},
 }
 
@@ -46,14 +46,14 @@ _TYPES = {
 @dataclass(frozen=True, slots=True)
 class Schema:
     """
-    The tables of one component, as the steps that made them what they are.
+    The tables of one component, and the steps that made them.
 
     Attributes:
         component: Names them, for instance ``journal``.
-        steps: For each version, from 1, the statements that lead there from the one before;
-            ``{blob}`` stands for the type of binary data, ``{text}`` for that of text which sorts
-            by code point, ``{namespace}`` for the namespace of whoever takes the step. One that is
-            not the same in both databases, or not needed in both, is a table by dialect.
+        steps: For each version, from 1, the statements that lead to it from the one before;
+            ``{blob}`` stands for the type of binary data, ``{text}`` for that of text that sorts by
+            code point, ``{namespace}`` for the namespace of the caller. A statement that differs
+            between the databases, or is not needed in both, is a mapping by dialect.
     """
 
     component: str
@@ -72,7 +72,7 @@ class Schema:
             SchemaVersionError: When there are some, of another version.
             DatabaseUnavailableError: When the database cannot be used.
         """
-        # Looked at first: a worker that finds its tables needs no right to make some.
+        # Read first: a worker whose tables exist needs no right to make any.
         found = await database.read(self._found)
         if found == 0:
             found = await database.write(self._created)
@@ -83,7 +83,7 @@ class Schema:
 
     async def migrate(self, database: Database) -> tuple[int, int]:
         """
-        Bring the tables to this version, in one transaction.
+        Bring the tables to this version in one transaction.
 
         Returns:
             The version before and the version after.
@@ -113,7 +113,7 @@ class Schema:
         return found
 
     def _found_alone(self, tx: Transaction) -> int:
-        """The version found by whoever is alone in making tables now."""
+        """The version of the tables; until the end of the transaction nobody else makes tables."""
         if tx.dialect == "postgres":
             tx.execute(_LOCK)
         if not tx.execute(_HAS_VERSIONS[tx.dialect]):
@@ -139,7 +139,7 @@ class Schema:
         )
 
     def make(self, tx: Transaction, found: int = 0, until: int | None = None) -> None:
-        """Carry out the steps from one version to another, to this one by default."""
+        """Run the steps from one version to another, by default to the current one."""
         for step in self.steps[found:until]:
             for given in step:
                 statement = given if isinstance(given, str) else given.get(tx.dialect)

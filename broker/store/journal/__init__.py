@@ -1,1 +1,1 @@
-"""What is kept of every effect: its record, its lease, and the rules of both."""
+"""The journal: the record of every effect, its lease, and the rules of both."""

@@ -1,4 +1,4 @@
-"""Which journal, and what for: arguments that client and worker share."""
+"""The journal and its use: arguments that client and worker share."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from effectmq.protocol.text import printable
 
 __all__ = ["ReplayMode", "checked_replay", "chosen_journal", "open_journal"]
 
-#: ``execute`` runs what is not recorded; ``strict`` never runs anything.
+#: ``execute`` runs effects without a record; ``strict`` never runs any.
 ReplayMode = Literal["execute", "strict"]
 
 _NONE = "none"
 
 
 def chosen_journal(url: str | None) -> str | None:
-    """The address, or ``None`` when there is to be no journal."""
+    """The address, or ``None`` for no journal."""
     return None if url is None or url.lower() == _NONE else url
 
 
@@ -26,7 +26,7 @@ def checked_replay(replay: str, journal: str | None) -> ReplayMode:
     The replay mode.
 
     Raises:
-        ConfigurationError: When there is no such mode, or nothing to replay from.
+        ConfigurationError: When the mode is unknown, or there is no journal for it.
     """
     if replay == "execute":
         return "execute"
@@ -47,7 +47,7 @@ def open_journal(url: str | None, namespace: str) -> Journal | None:
     The journal of a namespace at an address, not opened yet; ``None`` for none.
 
     Raises:
-        ConfigurationError: When the address is of no known kind.
-        MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
+        ConfigurationError: When the address is of an unknown kind.
+        MissingExtraError: When the driver of PostgreSQL is needed and not installed.
     """
     return None if url is None else Journal(url, namespace=namespace)

@@ -2,8 +2,7 @@
 The journal: a recorded outcome for ever under its replay key.
 
 The operations of the pipeline (claim, record, release, …) share transactions, see
-``database.group_commit``; looks are read beside them. Everything else, inspection and upkeep, is in
-``archive``.
+``database.group_commit``; looks are read in parallel. Inspection and upkeep are in ``archive``.
 """
 
 from __future__ import annotations
@@ -45,26 +44,26 @@ from effectmq.protocol.topology import DEFAULT_NAMESPACE
 
 __all__ = ["Journal", "Look"]
 
-#: What a look finds; ``None`` when nothing is known.
+#: The result of a look; ``None`` when nothing is known.
 Look = Recorded | Mismatch | InProgress | None
 
-#: What no database keeps in a text.
+#: Characters that no database keeps in a text.
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
-#: PostgreSQL's indexes hold 2,704 bytes a row, the namespace and a time among them.
+#: PostgreSQL's indexes hold 2,704 bytes a row, which include the namespace and a time.
 _MAX_INDEXED_BYTES = 2_400
 
 
 class Journal:
     """
-    Use as an asynchronous context manager.
+    The journal of one namespace. Use it as an asynchronous context manager.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://…``.
-        namespace: Whose effects; those of others in the same place are neither seen nor touched.
+        namespace: The namespace; effects of other ones are neither seen nor changed.
 
     Raises:
-        ConfigurationError: When the address is of no known kind, or the namespace is none.
-        MissingExtraError: When PostgreSQL is asked for and its driver is not installed.
+        ConfigurationError: When the address is of an unknown kind, or the namespace is invalid.
+        MissingExtraError: When the driver of PostgreSQL is needed and not installed.
     """
 
     def __init__(self, url: str, *, namespace: str = DEFAULT_NAMESPACE) -> None:
@@ -72,7 +71,7 @@ class Journal:
 
     @property
     def where(self) -> str:
-        """Its address, as it may be shown to people."""
+        """Its address, in a form that may be shown to people."""
         return self.database.where
 
     async def __aenter__(self) -> Self:
@@ -94,17 +93,17 @@ class Journal:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Answer what was asked, then close."""
+        """Answer every question, then close."""
         await self._looks.drain()
         await self._writes.drain()
         await self.database.__aexit__()
 
     async def check_writable(self) -> None:
         """
-        Make sure that something can be recorded, ahead of the first effect.
+        Check that records can be written, before the first effect.
 
         Raises:
-            DatabaseReadOnlyError: When what is there can only be read.
+            DatabaseReadOnlyError: When the database can only be read.
             DatabaseUnavailableError: When it cannot be reached.
         """
         await self.database.write(_write_something)
@@ -125,7 +124,7 @@ class Journal:
         return self.database.read(lambda tx: [_look(tx, *one) for one in asked])
 
     def _ask(self, operation: Operation) -> asyncio.Future[Any]:
-        # Which answer belongs to which operation is what the rules say.
+        # The rules decide which answer belongs to which operation.
         return self._writes.ask(operation)
 
     # The pipeline ------------------------------------------------------------------------------
@@ -135,14 +134,14 @@ class Journal:
         Ask to run an effect; see ``rules.claim``.
 
         Raises:
-            DatabaseUnavailableError: Asking again is safe, with the same token above all.
-            InvalidEnvelopeError: The key cannot be kept.
+            DatabaseUnavailableError: Asking again is safe, best with the same token.
+            InvalidEnvelopeError: When the key cannot be kept.
         """
         _check(asked.effect)
         return self._ask(asked)
 
     def record(self, said: Record) -> asyncio.Future[Accepted | Lost]:
-        """Write down how it ended; durable when this is answered."""
+        """Record how it ended; durable when this is answered."""
         return self._ask(said)
 
     def hand_back(
@@ -158,11 +157,11 @@ class Journal:
 
     def look(self, identity: Identity, hash_: str = "") -> asyncio.Future[Look]:
         """
-        What is known of an effect, without asking to run it; with a hash, of that envelope.
+        What is known of an effect, without claiming it; with a hash, of that envelope.
 
         Raises:
             DatabaseUnavailableError: When the journal cannot be read.
-            InvalidEnvelopeError: The key cannot be kept, so nothing can be known of it.
+            InvalidEnvelopeError: When the key cannot be kept, so that nothing is known of it.
         """
         _storable("scope id", identity.scope_id)
         _storable("replay key", identity.replay_key)
@@ -170,7 +169,7 @@ class Journal:
 
 
 def _write_something(tx: Transaction) -> None:
-    # SQLite opens what it may only read without a word, and begins to write as well.
+    # SQLite opens a read-only file without an error, and even begins to write.
     if tx.dialect == "sqlite":
         version = number(tx.execute("PRAGMA user_version")[0][0])
         tx.execute(f"PRAGMA user_version = {version:d}")
@@ -184,9 +183,9 @@ def _look(tx: Transaction, identity: Identity, hash_: str) -> Look:
 
 
 def _check(effect: Effect) -> None:
-    # PostgreSQL keeps no text with a zero character, neither keeps half a surrogate pair, and one
-    # journal must not take what the other refuses. Refused here, it cannot fail the transaction
-    # that it would share with others.
+    # PostgreSQL keeps no text with a zero character, neither database keeps half a surrogate pair,
+    # and no journal may accept what the other refuses. Refused here, it cannot fail the
+    # transaction that it would share with others.
     _storable("scope id", effect.identity.scope_id)
     _storable("replay key", effect.identity.replay_key)
     _storable("effect id", effect.effect_id)
@@ -199,7 +198,7 @@ def _check(effect: Effect) -> None:
 
 
 def _indexable(name: str, value: str) -> None:
-    # UTF-8 takes at most four bytes for a character: most names need not be encoded to know.
+    # UTF-8 needs at most four bytes for a character, so most names need not be encoded.
     if len(value) * 4 > _MAX_INDEXED_BYTES and len(value.encode()) > _MAX_INDEXED_BYTES:
         raise InvalidEnvelopeError(
             "effectmq_name_not_storable",

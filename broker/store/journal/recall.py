@@ -1,8 +1,8 @@
 """
-The journal as a producer sees it: answers that are there already, and cancelling.
+The journal as a producer sees it: recorded answers, and cancelling.
 
-A producer in reach of the journal asks it first: what is recorded needs no worker. What is not
-recorded travels; a worker asks the same journal again, so nothing depends on this look.
+A producer with access to the journal asks it first: a recorded answer needs no worker. Other
+effects are published. A worker asks the same journal again, so nothing depends on this look.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger("effectmq.client")
 
 #: The code of a replay key that is used for two effects.
 CONFLICT = "effectmq_hash_conflict"
-#: How long a look may take before the effect travels, in seconds.
+#: How long a look may take before the effect is published, in seconds.
 _LOOK_S = 5.0
 _CANCELLED = ("effectmq_cancelled", "runtime_effect_sleep_cancelled")
 
@@ -45,8 +45,8 @@ class Recall:
     The journal as one producer sees it: it looks, and cancels.
 
     Args:
-        journal: Open.
-        strict: A missing record is an error.
+        journal: An open journal.
+        strict: Whether a missing record is an error.
         counters: ``recalled``, ``journal_unavailable``.
     """
 
@@ -57,14 +57,14 @@ class Recall:
 
     async def reply(self, request: Request, timeout_s: float) -> Reply | None:
         """
-        The recorded answer; ``None`` when there is none and the effect has to travel.
+        The recorded answer; ``None`` when there is none and the effect must be published.
 
         Raises:
             EffectMismatchError: When the key is recorded with another envelope.
             RecordMissingError: With strict replay, when there is no finished record.
             DatabaseUnavailableError: With strict replay, when the journal cannot be read.
         """
-        # Most of the caller's time is for the effect, which has to travel when this gives nothing.
+        # Most of the caller's time is for the effect, which is published when this finds nothing.
         limit_s = timeout_s if self._strict else min(timeout_s / 2, _LOOK_S)
         try:
             async with asyncio.timeout(limit_s):
@@ -75,7 +75,7 @@ class Recall:
             # Not a reason to stop: the worker asks its journal, too.
             self._counters["journal_unavailable"] += 1
             logger.warning(
-                "the journal cannot be read, so effect %s travels: %s",
+                "the journal cannot be read, so effect %s is published: %s",
                 printable(request.effect_id, 200),
                 problem or "no answer in time",
                 extra={"action": "journal_unavailable"},
@@ -95,7 +95,7 @@ class Recall:
         self, request: Request, error: RuntimeEffectControllerError, timeout_s: float
     ) -> bool:
         """
-        Cancel an effect unless it is finished; whether it is cancelled now.
+        Cancel an effect unless it is finished; returns whether it is cancelled now.
 
         Raises:
             EffectMismatchError: When the key is recorded with another envelope.
@@ -118,13 +118,13 @@ def _silent(
     if isinstance(problem, DatabaseUnavailableError):
         return problem
     return DatabaseUnavailableError(
-        f"the journal gave no answer within {limit_s:g} s; what was asked of it may have been "
+        f"the journal gave no answer within {limit_s:g} s; the operation may have been "
         "done, and asking again is safe"
     )
 
 
 def reply_of(request: Request, recorded: Recorded) -> Reply:
-    """A record as the reply that a worker would send."""
+    """A record in the form of a worker's reply."""
     result: RuntimeEffectOutcome | RuntimeEffectControllerError
     if recorded.outcome_json:
         result = from_tree(RuntimeEffectOutcome, parse_json(recorded.outcome_json))
@@ -150,7 +150,7 @@ def failure_of(effect_id: str, error: RuntimeEffectControllerError) -> EffectFai
 
 
 def cancel_error(kind: str, reason: str) -> RuntimeEffectControllerError:
-    """What a cancelled effect is recorded with; a sleep has the wire format's own words."""
+    """The record of a cancelled effect; for a sleep in the words of the wire format."""
     if kind == "sleep":
         return RuntimeEffectControllerError(
             code="runtime_effect_sleep_cancelled", message="runtime effect sleep was cancelled"

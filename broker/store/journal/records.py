@@ -1,8 +1,8 @@
 """
-The words of the journal: what is kept of an effect, what can be asked, what is answered.
+The values of the journal: the record of an effect, the operations, and their answers.
 
-Plain values. The rules that connect them are in ``rules``, the tables that keep them in
-``tables``, and the way to both in ``journal``.
+The rules that connect them are in ``rules``, the tables that keep them in ``tables``, and the way
+to both in ``journal``.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ __all__ = [
 
 Status = Literal["in_progress", "waiting", "completed", "failed", "cancelled", "forgotten"]
 OnUncertain = Literal["retry", "park"]
-#: And what a worker says that does not know the effect's tool: whoever knows it will decide.
+#: ``undecided`` is the answer of a worker without the effect's tool: one that has it will decide.
 WhenDoubtful = Literal["retry", "park", "undecided"]
 
-#: What each status means, in the words of the documentation.
+#: The meaning of each status, in the words of the documentation.
 STATUSES: dict[Status, str] = {
     "in_progress": "a worker holds its lease, or died holding it",
     "waiting": "between attempts, or asleep; nobody holds it",
@@ -70,7 +70,7 @@ FINISHED: tuple[Status, ...] = ("completed", "failed", "cancelled", "forgotten")
 @dataclass(frozen=True, slots=True)
 class Effect:
     """
-    What an effect is, as it is written down at its first claim.
+    An effect as it is written at its first claim.
 
     Attributes:
         identity: Scope id and replay key, the primary key.
@@ -96,32 +96,33 @@ class Effect:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
-    The part of a row that the rules are about.
+    The part of a row that the rules use.
 
     Attributes:
-        hash: The envelope that has the key; empty for one that was cancelled unseen.
+        hash: The hash of the envelope with the key; empty when it was cancelled before its first
+            claim.
         status: See ``STATUSES``.
-        attempts: Attempts begun so far.
-        fence: Counts the claims; a worker with an older number can change nothing.
-        lease_token: Which claim holds the lease.
-        lease_clock: The clock that ``lease_expires_ms`` is of.
-        lease_expires_ms: When the lease ends; 0 when nobody holds it.
-        due_at_ms: Not to be run before this moment, Unix milliseconds.
+        attempts: The number of attempts begun.
+        fence: The number of claims; a worker with an older number can change nothing.
+        lease_token: The claim that holds the lease.
+        lease_clock: The clock of ``lease_expires_ms``.
+        lease_expires_ms: When the lease ends; 0 without a holder.
+        due_at_ms: The earliest time of the next run, Unix milliseconds.
         outcome_json: The recorded outcome, canonical JSON; empty without one.
         error_json: The recorded controller error; empty without one.
-        park_reason: Why it was given up on; empty when it was not.
+        park_reason: Why it was given up; empty when it was not.
         parks: How often it was parked.
         letter_sent: Whether the dead letter of its last parking is known to be out.
-        uncertain: A worker died holding it, and it was taken over by one that must not run it
-            twice; so it stays, whoever asks next.
-        worker: Who claimed it last, for people.
+        uncertain: Whether a worker died holding it, and the worker that took it over must not run
+            it twice; this stays for every later claim.
+        worker: The worker that claimed it last, for people.
         deaths: Workers that died while its body ran, since it was first seen or last replayed.
-        begun: Whether whoever holds it may have begun its body; a worker that dies before that
-            is no death of this effect.
+        begun: Whether its holder may have begun its body; a worker that dies before that is no
+            death of this effect.
         former_deaths: Deaths before it was replayed.
-        dead_workers: The names of those that died last, one on a line.
-        due_clock: The clock that ``due_clock_ms`` is of, that of leases; empty when nothing is due.
-        due_clock_ms: The same moment as ``due_at_ms`` by that clock, which does not jump.
+        dead_workers: The names of the workers that died last, one on a line.
+        due_clock: The clock of ``due_clock_ms``, that of leases; empty when nothing is due.
+        due_clock_ms: The time of ``due_at_ms`` by that clock, which does not jump.
     """
 
     hash: str
@@ -156,16 +157,16 @@ class Claim:
     Ask to run an effect.
 
     Attributes:
-        effect: Which.
-        worker: Who asks, for people.
+        effect: The effect.
+        worker: The worker that asks, for people.
         token: Unique; the same claim asked again is granted again.
-        lease_ms: How long the lease is to last.
-        attempt: Which attempt this is, as the message says.
+        lease_ms: How long the lease lasts.
+        attempt: The number of the attempt, from the message.
         due_in_ms: For a sleep seen for the first time: its length.
         on_uncertain: What to do when a worker died holding it; ``undecided`` runs nothing and
-            keeps the doubt for whoever claims it next.
+            leaves the decision to the next claim.
         parked_as: For a replayed dead letter: the number of the parking that it came from.
-        strict: Never grant; say that it is missing.
+        strict: Whether never to grant, and to answer that it is missing.
     """
 
     effect: Effect
@@ -187,15 +188,15 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Record:
     """
-    Write down how it ended; one of outcome and error.
+    Record how it ended: an outcome or an error.
 
     Attributes:
-        identity: Which effect.
+        identity: The effect.
         fence: From the claim.
-        attempts: Attempts made.
+        attempts: The number of attempts made.
         outcome_json: The outcome, canonical JSON.
         error_json: Or the controller error.
-        park_reason: Why it is given up on.
+        park_reason: Why it is given up.
     """
 
     identity: Identity
@@ -209,13 +210,13 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Release:
     """
-    Let go of it until it is due: the next attempt, or the end of a sleep.
+    Release it until it is due: the next attempt, or the end of a sleep.
 
     Attributes:
-        identity: Which effect.
+        identity: The effect.
         fence: From the claim.
-        attempts: Attempts made.
-        due_in_ms: How long until then; ``None`` leaves the moment as it was fixed before.
+        attempts: The number of attempts made.
+        due_in_ms: The time until then; ``None`` keeps the due time that was fixed before.
     """
 
     identity: Identity
@@ -226,7 +227,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Its body begins now; said only where the claim answered that this is not known yet."""
+    """Record that its body begins now; needed only where the answer to the claim said so."""
 
     identity: Identity
     fence: int
@@ -235,9 +236,9 @@ class Begin:
 @dataclass(frozen=True, slots=True)
 class Abandon:
     """
-    Leave in order while a body may be half done: the lease ends now.
+    End the lease now, on leaving in order while a body may be half done.
 
-    The next one to claim it takes over as after a death, but nobody died of it.
+    The next claim takes it over as after a death, but no death is counted.
     """
 
     identity: Identity
@@ -246,7 +247,7 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Hold it for longer."""
+    """Renew the lease."""
 
     identity: Identity
     fence: int
@@ -255,7 +256,7 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """The dead letter of this parking is out."""
+    """Record that the dead letter of this parking is out."""
 
     identity: Identity
     parks: int
@@ -263,7 +264,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Give it this error unless it is finished already."""
+    """Record this error, unless the effect is finished already."""
 
     effect: Effect
     error_json: str
@@ -283,17 +284,17 @@ Operation = Claim | Record | Release | Begin | Abandon | Renew | Letter | Cancel
 @dataclass(frozen=True, slots=True)
 class Granted:
     """
-    Run it.
+    The claim is granted: run the effect.
 
     Attributes:
-        fence: To be shown with everything that follows.
-        attempt: Which attempt this is.
+        fence: Must be sent with every later operation.
+        attempt: The number of this attempt.
         due_in_ms: How long to wait first.
-        uncertain: A worker died holding it and it must not run twice.
+        uncertain: Whether a worker died holding it and it must not run twice.
         deaths: How many workers died while its body ran.
-        former_deaths: How many did before it was replayed.
+        former_deaths: How many died before it was replayed.
         dead_workers: The names of those that died last.
-        begun: Whether a death from now on counts; if not, say ``Begin`` before its body.
+        begun: Whether a death from now on counts; if not, send ``Begin`` before its body.
     """
 
     fence: int
@@ -309,17 +310,17 @@ class Granted:
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """
-    It is finished: answer with this.
+    The effect is finished: answer with this.
 
     Attributes:
         status: ``completed``, ``failed``, ``cancelled`` or ``forgotten``.
-        attempts: Attempts that were made.
+        attempts: The number of attempts made.
         outcome_json: The outcome, byte for byte as it was recorded.
         error_json: Or the controller error.
         park_reason: Why it was parked, when its dead letter may not be out yet; else empty.
         parks: The number of that parking.
         deaths: How many workers had died while they held it, for that dead letter.
-        former_deaths: How many before an earlier replay.
+        former_deaths: How many died before an earlier replay.
     """
 
     status: Status
@@ -334,7 +335,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Somebody else holds the lease, for at most so many milliseconds from now."""
+    """Another worker holds the lease, for at most so many milliseconds from now."""
 
     wait_ms: int
 
@@ -345,7 +346,7 @@ class Mismatch:
     The key belongs to another envelope.
 
     Attributes:
-        hash: Of the envelope that has it.
+        hash: The hash of the envelope that has the key.
         envelope_json: That envelope, canonical; empty when it is not kept.
     """
 
@@ -360,13 +361,13 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """A look found it claimed and not finished."""
+    """A look found an effect that is claimed and not finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """
-    Written down.
+    The operation is recorded.
 
     Attributes:
         parks: The number of the parking, when it was one.
@@ -377,12 +378,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Somebody with a newer fence has it; nothing was changed."""
+    """Another holder has a newer fence; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """It is cancelled, now or since earlier."""
+    """The effect is cancelled, now or since earlier."""
 
 
 ClaimAnswer = Granted | Recorded | Busy | Mismatch | Missing
@@ -390,7 +391,7 @@ OperationAnswer = ClaimAnswer | Accepted | Lost | Cancelled
 
 
 def effect_of(request: Request) -> Effect:
-    """What the journal writes down of a request."""
+    """The part of a request that the journal records."""
     invocation = request.envelope.invocation
     cause = invocation.caused_by
     return Effect(
@@ -406,5 +407,5 @@ def effect_of(request: Request) -> Effect:
 
 
 def reference_of(invocation: RuntimeInvocation) -> str:
-    """What stands as ``caused_by`` in the effects that this one led to."""
+    """The text that the effects caused by this one have as ``caused_by``."""
     return canonical_json(to_tree(causal_ref(invocation))).decode()

@@ -1,8 +1,8 @@
 """
-The rules of the journal: an entry and a question in, an answer and the changed entry out.
+The rules of the journal: an entry and an operation in, an answer and the changed entry out.
 
 Pure functions; time is an argument. Both databases run them inside their transactions, and the
-simulation runs them without any.
+simulation runs them without a database.
 
 =============================  ===================================================================
 claim meets                    answer
@@ -66,11 +66,11 @@ __all__ = [
     "sound",
 ]
 
-#: The largest number that a column holds: the last moment there is, and more attempts than anybody
-#: makes. What a stranger's message says beyond it must not fail the transaction of others.
+#: The largest number of a column: the latest time, and more attempts than are ever made. A larger
+#: number in a stranger's message must not fail the transaction of others.
 LARGEST = 2**63 - 1
 
-#: So many of the workers that died are named, each in so many characters.
+#: How many of the workers that died are named, and with how many characters each.
 _MOST_NAMES = 5
 _NAME_CHARACTERS = 100
 
@@ -81,7 +81,7 @@ class Now:
     The time of one transaction.
 
     Attributes:
-        wall_ms: Unix milliseconds, for people, and for what is due on a host that was booted since.
+        wall_ms: Unix milliseconds, for people, and for due times after a reboot of the host.
         lease: The clock of leases.
     """
 
@@ -90,7 +90,7 @@ class Now:
 
 
 def first_entry(asked: Claim, now: Now) -> Entry:
-    """The entry that a first claim makes."""
+    """The entry of a first claim."""
     return Entry(
         hash=asked.effect.hash,
         status="in_progress",
@@ -101,16 +101,16 @@ def first_entry(asked: Claim, now: Now) -> Entry:
         lease_expires_ms=now.lease.now_ms + asked.lease_ms,
         **(_due(now, asked.due_in_ms) if asked.due_in_ms else {}),
         worker=asked.worker,
-        # What has to wait first has no body yet; everything else begins as soon as it is granted.
+        # An effect that must wait first has no body yet; all others begin when they are granted.
         begun=not asked.due_in_ms,
     )
 
 
 def sound(entry: Entry) -> Entry:
     """
-    The entry; in place of one that makes no sense, a recorded error that says so.
+    The entry; an inconsistent one is replaced by a recorded error that says so.
 
-    Such a row was damaged or written by something else. To run its effect again would be a guess.
+    Such a row was damaged or written by another program. To run its effect again would be a guess.
     """
     problem = ""
     if entry.status == "completed" and not entry.outcome_json:
@@ -183,17 +183,17 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
         uncertain=entry.uncertain or (died and asked.on_uncertain != "retry"),
         worker=asked.worker,
     )
-    # Of what killed before it has to be known, not presumed, whether it had begun.
+    # Counted as a death only when it is certain that the body had begun.
     taken = replace(taken, begun=not taken.deaths and not _due_left_ms(taken, now))
     return _granted(taken, now, asked), taken
 
 
 def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | None]:
-    """Whether the holder of a lease may write down how it ended."""
+    """Whether the holder of a lease may record how it ended."""
     if entry is None or entry.fence != said.fence:
         return Lost(), None
     if entry.status in FINISHED:
-        # Said twice, because the answer to the first time was lost.
+        # Recorded already; the answer to the first time was lost.
         same = (entry.outcome_json, entry.error_json) == (said.outcome_json, said.error_json)
         return (Accepted(entry.parks) if same else Lost()), None
     if entry.status != "in_progress":
@@ -214,11 +214,11 @@ def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | 
     return Accepted(parks), made
 
 
-# One case for each thing that a holder says.
+# One case for each operation of a holder.
 def hand_back(  # noqa: C901
     entry: Entry | None, said: Release | Begin | Abandon | Renew | Letter, now: Now
 ) -> tuple[Accepted | Lost, Entry | None]:
-    """The smaller things that the holder of a lease may say."""
+    """The smaller operations of a lease holder."""
     if entry is None:
         return Lost(), None
     if isinstance(said, Letter):
@@ -250,7 +250,7 @@ def hand_back(  # noqa: C901
             changed = replace(entry, begun=True)
         case Renew():
             if not entry.lease_token:
-                # Abandoned meanwhile: a renewal that comes late must not keep others out.
+                # Abandoned meanwhile: a late renewal must not keep others out.
                 return Lost(), None
             changed = _leased(entry, said.lease_ms, now)
     return Accepted(), changed
@@ -259,7 +259,7 @@ def hand_back(  # noqa: C901
 def cancel(
     entry: Entry | None, asked: Cancel
 ) -> tuple[Cancelled | Recorded | Mismatch, Entry | None]:
-    """Cancel an effect, unless it is finished: exactly one of the two wins, here."""
+    """Cancel an effect, unless it is finished: exactly one of the two wins."""
     if entry is None:
         made = Entry(asked.effect.hash, "cancelled", attempts=0, error_json=asked.error_json)
         return Cancelled(), made
@@ -281,7 +281,7 @@ def cancel(
 
 
 def look(entry: Entry | None, hash_: str) -> Recorded | Mismatch | InProgress | None:
-    """What is known of an effect, for whoever only wants to know; ``None`` for nothing."""
+    """What is known of an effect, without claiming it; ``None`` for nothing."""
     if entry is None:
         return None
     if entry.hash and hash_ and entry.hash != hash_:
@@ -291,17 +291,17 @@ def look(entry: Entry | None, hash_: str) -> Recorded | Mismatch | InProgress | 
 
 def _replays(entry: Entry, asked: Claim) -> bool:
     """
-    Whether an operator replays the dead letter of this very parking.
+    Whether an operator replays the dead letter of this parking.
 
-    By number, so that a copy of the message which comes again after the next parking does not
-    replay that one, too.
+    It is compared by number, so that a second copy of the message, which arrives after the next
+    parking, does not replay that parking as well.
     """
     parked = entry.status == "failed" and bool(entry.park_reason)
     return parked and asked.parked_as == entry.parks and not asked.strict
 
 
 def _buried(entry: Entry) -> Entry:
-    """An entry whose holder is gone: counted, when the body may have had to do with it."""
+    """An entry whose holder is gone: a death is counted, when the body may have begun."""
     if not entry.begun:
         return entry
     last = printable(entry.worker, _NAME_CHARACTERS) or "one without a name"
@@ -325,7 +325,7 @@ def _later(moment_ms: int, wait_ms: int) -> int:
 
 
 def _due(now: Now, wait_ms: int) -> dict[str, Any]:
-    """The moment from which it may be run, by both clocks."""
+    """The due time by both clocks."""
     return {
         "due_at_ms": _later(now.wall_ms, wait_ms),
         "due_clock": now.lease.clock,
@@ -334,7 +334,7 @@ def _due(now: Now, wait_ms: int) -> dict[str, Any]:
 
 
 def _due_left_ms(entry: Entry, now: Now) -> int:
-    """How long there is to wait; by the wall clock only when the host was booted since."""
+    """The time left to wait; by the wall clock only when the host was rebooted since."""
     if not entry.due_at_ms:
         return 0
     if entry.due_clock == now.lease.clock:

@@ -1,15 +1,14 @@
 """
-The journal's table, and the steps that made it what it is.
+The journal's table, and the steps that made it.
 
 Every list of effects is in the order of their last change, and begins with the namespace. So each
-index begins with the namespace, goes on with what is chosen by, and ends with the time: whatever is
-chosen by, the first page is the end of one stretch of an index. Only a scope, which is a turn and
-has few effects, is found by the primary key and sorted; and nobody lists by hash, which is looked
-up.
+index begins with the namespace, continues with the chosen column, and ends with the time: then the
+first page is the end of one range of an index. Only a scope, which is a turn and has few effects,
+is found by the primary key and sorted. Hashes are looked up, never listed.
 
-Every index is paid for with each effect, and one that ends with the time is paid for twice more
-when the effect changes. So what is in progress, which is little at any time and changes soon, is in
-an index of its own: the others get an effect once, when it is settled.
+Every index costs time for each effect, and one that ends with the time costs it twice more when the
+effect changes. Effects in progress are few and change soon, so they have their own index: the other
+indexes get an effect once, when it is settled.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from effectmq.broker.store.database.schema import Schema
 
 __all__ = ["HASH_DIGITS", "JOURNAL_SCHEMA", "OPEN", "SETTLED"]
 
-#: What the index of open effects holds, and what most others hold. A statement that uses one of
-#: them has to say so in the same words.
+#: The conditions of the index of open effects, and of most others. A statement that uses one of
+#: these indexes must have the same condition, word for word.
 OPEN = "status = 'in_progress'"
 SETTLED = "status <> 'in_progress'"
-#: How much of a hash is in the index.
+#: How many digits of a hash are in the index.
 HASH_DIGITS = 8
 
-#: The columns that the version before the namespaces had.
+#: The columns of the version before namespaces.
 _FORMER = (
     "scope_id, replay_key, envelope_hash, status, attempts, fence, lease_owner_id, lease_token, "
     "lease_clock, lease_expires_at_ms, due_at_ms, outcome_json, error_json, park_reason, parks, "
@@ -42,8 +41,8 @@ _ONE_LESS = (
     "UPDATE effectmq_counts SET effects = effects - 1 "
     "WHERE namespace = old.namespace AND status = old.status AND kind = old.kind;"
 )
-#: SQLite counts by reading everything, and has one writer at a time, which can as well keep count.
-#: In PostgreSQL all workers would wait for one row to count in; it counts an index in no time.
+#: SQLite counts by reading everything, but it has one writer at a time, which can keep the counts.
+#: In PostgreSQL all workers would wait for one row of counts; it counts an index quickly.
 _COUNTING = (
     {
         "sqlite": """CREATE TABLE effectmq_counts (
@@ -73,8 +72,8 @@ _COUNTING = (
     },
 )
 
-#: What is in progress is counted when somebody asks: there is an index of it, and it is little. So
-#: an effect is counted once, when it is settled.
+#: Effects in progress are counted when somebody asks: they are few and have an index. So an effect
+#: is counted once, when it is settled.
 _COUNTING_SETTLED = (
     {"sqlite": "DELETE FROM effectmq_counts WHERE status = 'in_progress'"},
     {"sqlite": "DROP TRIGGER effectmq_effects_inserted"},
@@ -98,8 +97,8 @@ _COUNTING_SETTLED = (
     ),
 )
 
-#: The indexes of what is settled, by the end of their names. That of keys has all that a page is
-#: chosen and sorted by: a beginning may be shared by a great many.
+#: The indexes of settled effects, by the end of their names. That of keys has all columns by which
+#: a page is chosen and sorted, because very many effects may share a beginning.
 _SETTLED_INDEXES = {
     "time": ("updated_at_ms, scope_id, replay_key", ""),
     "status": ("status, kind, updated_at_ms", ""),
@@ -156,9 +155,9 @@ JOURNAL_SCHEMA = Schema(
             )
         ],
         [
-            # A primary key cannot be changed in SQLite, so the rows move into a new table. What
-            # was there before belongs to the namespace of whoever takes the step. What may be large
-            # comes last: to read what is behind it, SQLite has to walk over it.
+            # A primary key cannot be changed in SQLite, so the rows move into a new table. Existing
+            # rows belong to the namespace that takes the step. Large columns come last: SQLite
+            # reads through them to get to later columns.
             "DROP INDEX effectmq_effects_updated",
             "DROP INDEX effectmq_effects_caused",
             "ALTER TABLE effectmq_effects RENAME TO effectmq_effects_former",
@@ -230,7 +229,7 @@ JOURNAL_SCHEMA = Schema(
                 f"WHERE {SETTLED}{more}"
                 for name, (columns, more) in _SETTLED_INDEXES.items()
             ),
-            # With all that the statistics ask of what is parked.
+            # With all columns that the statistics of parked effects use.
             "DROP INDEX effectmq_effects_parked",
             "CREATE INDEX effectmq_effects_parked ON effectmq_effects "
             "(namespace, park_reason, updated_at_ms, status, letter_sent) WHERE park_reason <> ''",

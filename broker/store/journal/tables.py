@@ -1,10 +1,10 @@
 """
 The journal's table, and how operations change it.
 
-Each effect is one row read, the rules applied, one row written; a step is taken for all effects of
-a transaction at once, which to a distant database is one round trip. The two operations that every
-effect needs, its first claim and the record of its outcome, take one statement each; they fall back
-to the rules when the row is not as it usually is.
+For each effect one row is read, the rules are applied, and one row is written. Each step is done
+for all effects of a transaction at once, which is one round trip to a distant database. The two
+operations of every effect, its first claim and the record of its outcome, take one statement each;
+they fall back to the rules when the row is not as usual.
 """
 
 from __future__ import annotations
@@ -68,11 +68,10 @@ _FINISH = (
 
 def apply(tx: Transaction, operations: Sequence[Operation]) -> list[OperationAnswer]:
     """
-    Carry out operations in one transaction; an answer for each.
+    Carry out operations in one transaction; returns an answer for each.
 
     Those of one effect are carried out in order. Effects are independent of each other and are
-    taken in the order of their keys, so that two transactions never wait for each other in a
-    circle.
+    taken in the order of their keys, so that two transactions never deadlock.
     """
     now = Now(tx.now_ms(), tx.lease_time())
     answers: dict[int, OperationAnswer] = {}
@@ -85,7 +84,7 @@ def apply(tx: Transaction, operations: Sequence[Operation]) -> list[OperationAns
 
 
 def load(tx: Transaction, identity: Identity, *, for_update: str = "") -> Entry | None:
-    """The entry of an effect, if there is one."""
+    """The entry of an effect; ``None`` without one."""
     rows = tx.execute(_SELECT + for_update, _key(tx, identity))
     return _entry(rows[0]) if rows else None
 
@@ -107,10 +106,10 @@ class _Case:
     One effect in one transaction.
 
     Attributes:
-        identity: Which.
-        asked: What is asked of it, with the places of the answers.
-        entry: What it is now.
-        effect: What is to be written down of it, when that changes.
+        identity: The effect.
+        asked: Its operations, with the positions of their answers.
+        entry: Its present entry.
+        effect: The effect to write, when that changes.
     """
 
     identity: Identity
@@ -120,13 +119,13 @@ class _Case:
 
     @property
     def is_first_claim(self) -> bool:
-        """Whether nothing but one claim is asked, which may find nothing there."""
+        """Whether one claim is the only operation, so that there may be no row yet."""
         operation = self.asked[0][1]
         return len(self.asked) == 1 and isinstance(operation, Claim) and not operation.strict
 
     @property
     def is_plain_record(self) -> bool:
-        """Whether nothing but one record is asked, and not of a parking."""
+        """Whether one record is the only operation, and not a parking."""
         operation = self.asked[0][1]
         return len(self.asked) == 1 and isinstance(operation, Record) and not operation.park_reason
 
@@ -144,7 +143,7 @@ def _cases(operations: Sequence[Operation]) -> list[_Case]:
 def _first_claims(
     tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, OperationAnswer]
 ) -> list[_Case]:
-    """Insert what is claimed for the first time; the cases that are not done with that."""
+    """Insert effects that are claimed for the first time; returns the other cases."""
     claims = [
         (case, place, operation)
         for case in cases
@@ -166,7 +165,7 @@ def _first_claims(
 def _plain_records(
     tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, OperationAnswer]
 ) -> list[_Case]:
-    """Write down what the holders of leases say; the cases whose lease is not as it should be."""
+    """Record what lease holders say; returns the cases whose lease is not as expected."""
     rows: list[tuple[Value, ...]] = []
     for case in cases:
         said = case.asked[0][1]
@@ -187,7 +186,7 @@ def _plain_records(
 def _ruled(
     tx: Transaction, cases: list[_Case], now: Now, answers: dict[int, OperationAnswer]
 ) -> list[_Case]:
-    """Read, apply the rules, and write; the cases that somebody else made in this very moment."""
+    """Read, apply the rules, and write; returns the cases that another transaction just made."""
     found = tx.execute_each(_SELECT + tx.for_update, [_key(tx, case.identity) for case in cases])
     new: list[_Case] = []
     changed: list[_Case] = []
@@ -219,7 +218,7 @@ def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> Op
         return Mismatch(answer.hash, envelope_json_of(tx, case.identity))
     if made is not None:
         if isinstance(operation, Claim | Cancel) and _is_anew(case.entry, operation):
-            # The first one seen, or one that an operator replays and may have edited.
+            # A new effect, or one that an operator replays and may have edited.
             case.effect = operation.effect
         case.entry = made
     return answer
@@ -263,9 +262,9 @@ def _values(entry: Entry) -> tuple[str | int, ...]:
 
 
 def _entry(row: Row) -> Entry:
-    # Unchecked, because it runs for every effect that is met again; ``sound`` looks at the status.
+    # Unchecked, because it runs for every known effect; ``sound`` checks the status.
     entry = Entry(*cast("Any", row))
-    # Databases keep no truth values that both would give back as such.
+    # The two databases do not return truth values in the same form.
     return rules.sound(
         replace(
             entry,

@@ -1,6 +1,6 @@
 """
 The process registry, written once over the database port.
 
-``ProcessRegistry`` is its face. The other modules are functions of a transaction, one for each
+``ProcessRegistry`` is its interface. The other modules are functions of a transaction, one for each
 kind of row; the rules themselves are in ``protocol/processes`` and know no storage.
 """

@@ -19,7 +19,7 @@ def append(
     Append an event, or find that it was appended before.
 
     Raises:
-        ProcessRegistryError: When it must not be appended; nothing is stored.
+        ProcessRegistryError: When it may not be appended; nothing is stored.
     """
     locked = lock(tx, process_id)
     plan = plan_append(
@@ -70,20 +70,20 @@ def _store(tx: Transaction, locked: Locked, plan: Append) -> None:
 
 def events_after(tx: Transaction, process_id: str, sequence: int) -> list[ProcessEvent]:
     """
-    The events behind a number, in order.
+    The events after a number, in order.
 
     Raises:
-        ProcessRegistryError: When nobody has registered the process.
+        ProcessRegistryError: When the process is not registered.
     """
     return _after(tx, process_id, sequence, "")
 
 
 def wakes_after(tx: Transaction, process_id: str, sequence: int) -> list[ProcessEvent]:
     """
-    The events behind a number whose wake nobody has acknowledged, in order.
+    The events after a number whose wake is not acknowledged, in order.
 
     Raises:
-        ProcessRegistryError: When nobody has registered the process.
+        ProcessRegistryError: When the process is not registered.
     """
     return _after(tx, process_id, sequence, " AND wakes = 1")
 
@@ -102,10 +102,10 @@ def first_after(
     tx: Transaction, process_id: str, event_type: str, sequence: int
 ) -> ProcessEvent | None:
     """
-    The first event of a type behind a number, if there is one.
+    The first event of a type after a number; ``None`` without one.
 
     Raises:
-        ProcessRegistryError: When nobody has registered the process.
+        ProcessRegistryError: When the process is not registered.
     """
     read(tx, process_id)
     rows = tx.execute(
@@ -119,10 +119,10 @@ def first_after(
 
 def acknowledge_wake(tx: Transaction, process_id: str, sequence: int) -> None:
     """
-    Note that the wake of an event has arrived; nothing happens when there is none.
+    Acknowledge the wake of an event; does nothing when there is none.
 
     Raises:
-        ProcessRegistryError: When nobody has registered the process.
+        ProcessRegistryError: When the process is not registered.
     """
     lock(tx, process_id)
     tx.execute(

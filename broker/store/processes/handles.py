@@ -27,12 +27,12 @@ def grant(
     tx: Transaction, scope: ProcessScope, process_id: str, descriptor: ProcessHandleDescriptor
 ) -> ProcessHandleGrant:
     """
-    Give a scope a handle, or its handle another descriptor.
+    Give a scope a handle, or give its handle another descriptor.
 
     Raises:
-        ProcessRegistryError: When nobody has registered the process.
+        ProcessRegistryError: When the process is not registered.
     """
-    # Locked, so that a session being deleted sees all handles or is seen by all.
+    # Locked, so that a deletion of the session at the same time misses no handle.
     lock(tx, process_id)
     _put(tx, scope, process_id, canonical_bytes(descriptor))
     return ProcessHandleGrant(
@@ -61,7 +61,7 @@ def _put(tx: Transaction, scope: ProcessScope, process_id: str, descriptor: byte
 
 
 def revoke(tx: Transaction, scope: ProcessScope, process_id: str) -> None:
-    """Take a handle away, if there is one."""
+    """Remove a handle, if there is one."""
     tx.execute(
         "DELETE FROM effectmq_process_handles WHERE namespace = ? AND scope = ? AND process = ?",
         (tx.namespace, key(process_scope_id(scope)), key(process_id)),
@@ -95,7 +95,7 @@ def grants_of(tx: Transaction, process_id: str) -> list[ProcessHandleGrant]:
     Every handle to a process, ordered by session id and scope id.
 
     Raises:
-        ProcessRegistryError: When nobody has registered the process.
+        ProcessRegistryError: When the process is not registered.
     """
     read(tx, process_id)
     rows = tx.execute(
@@ -146,7 +146,7 @@ def transfer(
 
 
 def delete_session(tx: Transaction, session_id: str) -> ProcessSessionDeleteReport:
-    """Take away every handle of a session, whatever the frame, and tell what that leaves."""
+    """Remove every handle of a session, in all frames, and report what remains."""
     session = key(session_id)
     affected = _lock_rows(
         tx,
@@ -175,7 +175,7 @@ def delete_session(tx: Transaction, session_id: str) -> ProcessSessionDeleteRepo
 
 
 def _lock_rows(tx: Transaction, where: str, values: Sequence[Value]) -> list[tuple[str, bool]]:
-    """Lock processes; their ids in order, and whether they have not ended."""
+    """Lock processes; returns their ids in order, and whether they still run."""
     rows = tx.execute(
         f"SELECT process_id, running FROM effectmq_processes WHERE namespace = ? AND {where} "
         f"ORDER BY process_id{tx.for_update}",

@@ -1,8 +1,9 @@
 """
 Rows of leases: which worker may run a process, and until when.
 
-A lease is live by the clock of leases, which never jumps; the times that it shows are the wall
-clock's. Every lease of a process has a larger fencing token than the one before.
+Whether a lease is live is measured by the clock of leases, which never jumps; the times that it
+shows are those of the wall clock. Every lease of a process has a larger fencing token than the one
+before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from effectmq.protocol.wire.processes import ProcessLease
 __all__ = ["claim", "claimable", "complete", "renew", "require"]
 
 _SCHEMA_VERSION = 1
-#: More than any worker lives, and still 63 bits when it is added to the time of day.
+#: Longer than any worker lives, and still below 64 bits when it is added to the time of day.
 _LONGEST_MS = 2**60
 
 _COLUMNS = "owner_id, lease_token, fencing_token, expires_at_ms, clock, clock_expires_ms"
@@ -26,10 +27,10 @@ _COLUMNS = "owner_id, lease_token, fencing_token, expires_at_ms, clock, clock_ex
 
 def claim(tx: Transaction, process_id: str, owner_id: str, ttl_ms: int) -> ProcessLease:
     """
-    Take the lease of a process; its live owner may take it again.
+    Take the lease of a process; its present owner may take it again.
 
     Raises:
-        ProcessRegistryError: When another owner has it, or nobody has registered the process.
+        ProcessRegistryError: When another owner has it, or the process is not registered.
     """
     lock(tx, process_id)
     found = _row(tx, process_id)
@@ -83,10 +84,10 @@ def _put(tx: Transaction, lease: ProcessLease, ttl_ms: int) -> None:
 
 def renew(tx: Transaction, lease: ProcessLease, ttl_ms: int) -> ProcessLease:
     """
-    Keep a lease for longer; only its end moves.
+    Renew a lease; only its end changes.
 
     Raises:
-        ProcessLeaseLostError: When it has run out, or somebody else has taken it.
+        ProcessLeaseLostError: When it has run out, or another owner has taken it.
     """
     require(tx, lease)
     ttl_ms = min(ttl_ms, _LONGEST_MS)
@@ -97,10 +98,10 @@ def renew(tx: Transaction, lease: ProcessLease, ttl_ms: int) -> ProcessLease:
 
 def require(tx: Transaction, lease: ProcessLease) -> None:
     """
-    Make sure of a lease until the transaction ends.
+    Check a lease, and keep it until the transaction ends.
 
     Raises:
-        ProcessLeaseLostError: When it has run out, or somebody else has taken it.
+        ProcessLeaseLostError: When it has run out, or another owner has taken it.
     """
     found = _row(tx, lease.process_id)
     if found is None or found[1] != lease.lease_token or not _is_live(found, tx.lease_time()):
@@ -108,7 +109,7 @@ def require(tx: Transaction, lease: ProcessLease) -> None:
 
 
 def complete(tx: Transaction, process_id: str, token: str) -> None:
-    """Give a lease back; a token that is no longer valid gives nothing back."""
+    """Give a lease back; does nothing for a token that is no longer valid."""
     tx.execute(
         "UPDATE effectmq_process_leases SET lease_token = NULL "
         "WHERE namespace = ? AND process = ? AND lease_token = ?",
@@ -117,7 +118,7 @@ def complete(tx: Transaction, process_id: str, token: str) -> None:
 
 
 def claimable(tx: Transaction, limit: int) -> list[str]:
-    """Processes that have not ended and that nobody has leased, ordered by id."""
+    """Processes that have not ended and have no lease, ordered by id."""
     time = tx.lease_time()
     rows = tx.execute(
         "SELECT p.process_id FROM effectmq_processes p "

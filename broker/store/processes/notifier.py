@@ -1,9 +1,9 @@
 """
-Waiting for something to happen to a process.
+Waiting for a change of a process.
 
-Whoever waits has a bell. It is rung at once by what this program appends, and by one poll for all
-that wait here when another program has appended. A bell says "look again", never what there is to
-see, so one ring too many does no harm.
+Each waiter has a bell (an ``asyncio.Event``). Changes by this program ring it at once; changes by
+other programs are found by one poll for all waiters. A bell only says "look again", so a needless
+ring does no harm.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 __all__ = ["Bells"]
 
-#: How many processes one look asks for.
+#: How many processes one poll asks for.
 _AT_ONCE = 512
 
 LastSequences = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
@@ -22,11 +22,11 @@ LastSequences = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 
 class Bells:
     """
-    The bells of all who wait here for something to happen to a process.
+    The bells of all waiters of this program.
 
     Args:
-        last_sequences: Reads the number of the last event of each of some processes.
-        poll_s: How often to look for what others have appended, in seconds.
+        last_sequences: Reads the number of the last event of several processes.
+        poll_s: The time between two polls, in seconds.
     """
 
     def __init__(self, last_sequences: LastSequences, poll_s: float) -> None:
@@ -39,7 +39,7 @@ class Bells:
 
     @contextmanager
     def listening(self, process_id: str) -> Generator[asyncio.Event]:
-        """Have a bell for a process: clear it, look, and if there was nothing, wait for it."""
+        """Have a bell for a process: clear it, look, and wait for it if nothing was there."""
         bell = asyncio.Event()
         self._bells.setdefault(process_id, set()).add(bell)
         if self._poller is None:
@@ -54,12 +54,12 @@ class Bells:
                 self._known.pop(process_id, None)
 
     def ring(self, process_id: str) -> None:
-        """Something has happened to a process."""
+        """Wake the waiters of a process."""
         for bell in self._bells.get(process_id, ()):
             bell.set()
 
     async def close(self) -> None:
-        """End the polling; whoever still waits is rung and finds it closed."""
+        """End the polling; remaining waiters are woken and find it closed."""
         self.closed = True
         poller, self._poller = self._poller, None
         if poller is not None:
@@ -73,8 +73,8 @@ class Bells:
             try:
                 await self._look()
             except Exception:
-                # Whatever it is, those that wait find it out by a look of their own, which tells
-                # their callers; were this to end here, they would wait for ever.
+                # The waiters find any error by their own look, which tells their callers. If the
+                # polling ended here, they would wait for ever.
                 for process_id in self._bells:
                     self.ring(process_id)
             await asyncio.sleep(self._poll_s)

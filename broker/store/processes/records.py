@@ -44,10 +44,10 @@ __all__ = [
     "trace_of",
 ]
 
-#: Beside what the wire knows of a context.
+#: The trace context is kept beside the members that the wire has in a context.
 _TRACE = "effectmq_trace"
 
-#: What ``record_from`` takes, of ``effectmq_processes p``.
+#: The columns for ``record_from``, of ``effectmq_processes p``.
 COLUMNS = (
     "p.registration_hash, p.registration, p.external_ref, p.status, p.created_at_ms, "
     "p.updated_at_ms, p.last_sequence"
@@ -57,7 +57,7 @@ COLUMNS = (
 @dataclass(frozen=True, slots=True)
 class Locked:
     """
-    A process whose row nobody else can change until the transaction ends.
+    A process whose row is locked until the transaction ends.
 
     Attributes:
         record: The process.
@@ -75,15 +75,15 @@ def register(
     trace: Inheritance | None = None,
 ) -> ProcessRecord:
     """
-    Store a process, unless it is there already.
+    Store a process, unless it is stored already.
 
     Raises:
-        ProcessRegistryError: When it breaks a rule, or the id is registered with something else.
+        ProcessRegistryError: When it breaks a rule, or the id is registered with other content.
     """
     prepared = checked_registration(registration)
     hash_ = registration_hash(prepared)
     now_ms = tx.now_ms()
-    # Two that register the same id at once must not fail: one stores it, both then read it.
+    # Two registrations of the same id at once must not fail: one stores it, both then read it.
     tx.execute(
         "INSERT INTO effectmq_processes (namespace, process, process_id, registration_hash, "
         "registration, execution_context, status, running, last_sequence, created_at_ms, "
@@ -112,17 +112,17 @@ def read(tx: Transaction, process_id: str) -> ProcessRecord:
     Read a process.
 
     Raises:
-        ProcessRegistryError: When nobody has registered it.
+        ProcessRegistryError: When the process is not registered.
     """
     return record_from(_row(tx, process_id, ""))
 
 
 def lock(tx: Transaction, process_id: str) -> Locked:
     """
-    Read a process and keep others from changing it until the transaction ends.
+    Read a process and lock its row until the transaction ends.
 
     Raises:
-        ProcessRegistryError: When nobody has registered it.
+        ProcessRegistryError: When the process is not registered.
     """
     row = _row(tx, process_id, tx.for_update)
     return Locked(record_from(row), number(row[6]))
@@ -157,7 +157,7 @@ def record_from(row: Row) -> ProcessRecord:
 
 
 def save(tx: Transaction, record: ProcessRecord, last_sequence: int) -> None:
-    """Store what can change of a locked process."""
+    """Store the changeable part of a locked process."""
     external_ref = canonical_bytes(record.external_ref) if record.external_ref else None
     tx.execute(
         "UPDATE effectmq_processes SET external_ref = ?, status = ?, running = ?, "
@@ -176,10 +176,10 @@ def save(tx: Transaction, record: ProcessRecord, last_sequence: int) -> None:
 
 def set_external_ref(tx: Transaction, process_id: str, ref: ProcessExternalRef) -> ProcessRecord:
     """
-    Note where else a process runs, in place of what was noted before.
+    Note in which other system a process runs; replaces an earlier note.
 
     Raises:
-        ProcessRegistryError: When nobody has registered it.
+        ProcessRegistryError: When the process is not registered.
     """
     locked = lock(tx, process_id)
     record = locked.record.model_copy(update={"external_ref": ref, "updated_at_ms": tx.now_ms()})
@@ -189,10 +189,10 @@ def set_external_ref(tx: Transaction, process_id: str, ref: ProcessExternalRef) 
 
 def execution_context(tx: Transaction, process_id: str) -> ProcessExecutionContext:
     """
-    What a process took along from where it was started.
+    The context of the start of a process.
 
     Raises:
-        ProcessRegistryError: When nobody has registered it.
+        ProcessRegistryError: When the process is not registered.
     """
     return from_tree(ProcessExecutionContext, _taken(tx, process_id))
 
@@ -202,7 +202,7 @@ def trace_of(tx: Transaction, process_id: str) -> Inheritance:
     The trace context of the effect that started a process; there is no deadline with it.
 
     Raises:
-        ProcessRegistryError: When nobody has registered it.
+        ProcessRegistryError: When the process is not registered.
     """
     known = members_of(_taken(tx, process_id).get(_TRACE))
     return Inheritance(0, str(known.get(TRACEPARENT, "")), str(known.get(TRACESTATE, "")))
@@ -219,7 +219,7 @@ def _taken(tx: Transaction, process_id: str) -> dict[str, object]:
 
 
 def _taken_along(context: ProcessExecutionContext, trace: Inheritance | None) -> bytes:
-    """The context as it is kept; the trace is ours, beside the members of the wire."""
+    """The context in its stored form, with the trace beside the members of the wire."""
     if trace is None or not trace.traceparent:
         return canonical_bytes(context)
     kept = {TRACEPARENT: trace.traceparent, TRACESTATE: trace.tracestate}
@@ -237,7 +237,7 @@ def non_terminal(tx: Transaction) -> list[ProcessRecord]:
 
 
 def last_sequences(tx: Transaction, process_ids: Sequence[str]) -> dict[str, int]:
-    """The number of the last event of each of these processes that exists."""
+    """The number of the last event of each of these processes, if it exists."""
     # Filled up to a power of two, so that there are few different statements to prepare.
     keys = [key(process_id) for process_id in process_ids]
     keys += keys[-1:] * ((1 << (len(keys) - 1).bit_length()) - len(keys))

@@ -1,8 +1,8 @@
 """
-The process registry: what is registered, what happened to it, who holds it, who runs it.
+The process registry: processes, their events, their handles, their leases.
 
 Every rule of section 8 of the wire format holds on every database of the port, because rules are
-pure functions and rows are changed in one transaction each. What a method returned is durable.
+pure functions and each change is one transaction. What a method has returned is durable.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ T = TypeVar("T")
 
 _POLL_S = 0.05
 
-#: What is done with a wake delivery in the transaction that appends its event.
+#: Handles a wake delivery in the transaction that appends its event.
 OnWake = Callable[[Transaction, ProcessWakeDelivery], None]
 
 
 class ProcessRegistry:
     """
-    Processes in a database. Use as an asynchronous context manager.
+    The process registry in a database. Use it as an asynchronous context manager.
 
     Every method raises ``ProcessRegistryError`` when a rule is broken (an unknown process, most
     often), with the text that Lash has for it, and ``DatabaseUnavailableError`` when the database
@@ -65,11 +65,11 @@ class ProcessRegistry:
 
     Args:
         database: An open database; it stays open.
-        poll_s: How often to look for what other programs have appended while somebody waits, in
-            seconds. What this program appends is seen at once.
-        on_wake: Takes a wake delivery where it is to go, in the transaction that appends its event:
-            ``SessionInbox.deliver_wake``. Its wake then counts as acknowledged. Without it, whoever
-            asks for ``wake_events_after`` delivers and acknowledges.
+        poll_s: The time between two polls for changes by other programs while somebody waits, in
+            seconds. Changes by this program are seen at once.
+        on_wake: Delivers a wake in the transaction that appends its event, such as
+            ``SessionInbox.deliver_wake``. The wake then counts as acknowledged. Without it, a
+            caller of ``wake_events_after`` must deliver and acknowledge it.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ProcessRegistry:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Finish what is being written, and end every wait."""
+        """Finish the writes under way, and end every wait."""
         await self._writes.close()
         await self._bells.close()
 
@@ -122,7 +122,7 @@ class ProcessRegistry:
     # Processes ---------------------------------------------------------------------------------
 
     async def register(self, registration: ProcessRegistration) -> ProcessRecord:
-        """Register a process; again, with the same, gives the stored record."""
+        """Register a process; the same registration again returns the stored record."""
         return await self.start(registration)
 
     async def start(
@@ -136,10 +136,10 @@ class ProcessRegistry:
 
         Args:
             registration: The process.
-            grant: Who gets a handle.
-            context: What the process takes along; kept as it was at the first start.
+            grant: The scope that gets a handle.
+            context: The context of the start; the one of the first start is kept.
         """
-        # Of the effect that is carried out here, which the transaction's thread does not know.
+        # The trace of the current effect, which the transaction's thread does not know.
         trace = inherited()
 
         def work(tx: Transaction) -> ProcessRecord:
@@ -156,15 +156,15 @@ class ProcessRegistry:
         return await self._database.read(lambda tx: records.read(tx, process_id))
 
     async def execution_context(self, process_id: str) -> ProcessExecutionContext:
-        """What the process took along from where it was started."""
+        """The context of the start of the process."""
         return await self._database.read(lambda tx: records.execution_context(tx, process_id))
 
     async def trace_of(self, process_id: str) -> Inheritance:
-        """The trace context of the effect that started the process; no deadline is with it."""
+        """The trace context of the effect that started the process, without a deadline."""
         return await self._database.read(lambda tx: records.trace_of(tx, process_id))
 
     async def set_external_ref(self, process_id: str, ref: ProcessExternalRef) -> ProcessRecord:
-        """Note where else the process runs, in place of what was noted before."""
+        """Note in which other system the process runs; replaces an earlier note."""
         return await self._writes.write(lambda tx: records.set_external_ref(tx, process_id, ref))
 
     async def list_non_terminal(self) -> list[ProcessRecord]:
@@ -181,7 +181,7 @@ class ProcessRegistry:
         lease: ProcessLease | None = None,
     ) -> ProcessEventAppendResult:
         """
-        Append an event; again, under the same replay key, gives the stored one.
+        Append an event; the same replay key again returns the stored event.
 
         Args:
             process_id: The process.
@@ -206,7 +206,7 @@ class ProcessRegistry:
         self, process_id: str, output: ProcessAwaitOutput, *, lease: ProcessLease | None = None
     ) -> ProcessRecord:
         """
-        End a process with an output; again, with the same, changes nothing.
+        End a process with an output; the same output again changes nothing.
 
         Args:
             process_id: The process.
@@ -227,7 +227,7 @@ class ProcessRegistry:
 
     async def request_cancel(self, process_id: str, reason: str | None) -> ProcessRecord:
         """
-        Ask a process to stop. It is only an event: whoever runs the process sees it and stops.
+        Ask a process to stop. This is an event: the runner of the process sees it and stops.
 
         Args:
             process_id: The process.
@@ -247,11 +247,11 @@ class ProcessRegistry:
         return await self._database.read(lambda tx: events.events_after(tx, process_id, sequence))
 
     async def wake_events_after(self, process_id: str, sequence: int) -> list[ProcessEvent]:
-        """Those of ``events_after`` that have a wake which was not acknowledged."""
+        """The events of ``events_after`` whose wake is not acknowledged."""
         return await self._database.read(lambda tx: events.wakes_after(tx, process_id, sequence))
 
     async def acknowledge_wake(self, process_id: str, sequence: int) -> None:
-        """Note that the wake of an event has arrived."""
+        """Acknowledge the wake of an event."""
         await self._writes.write(lambda tx: events.acknowledge_wake(tx, process_id, sequence))
 
     async def event_after(
@@ -265,13 +265,13 @@ class ProcessRegistry:
     async def wait_event_after(
         self, process_id: str, event_type: str, sequence: int
     ) -> ProcessEvent:
-        """The same, now or when it comes."""
+        """As ``event_after``, and waits until there is such an event."""
         return await self._until(
             process_id, lambda tx: events.first_after(tx, process_id, event_type, sequence)
         )
 
     async def output(self, process_id: str) -> ProcessAwaitOutput | None:
-        """The output of a process that has ended, None while it runs."""
+        """The output of a process that has ended; ``None`` while it runs."""
         return output_of((await self.get(process_id)).status)
 
     async def await_process(self, process_id: str) -> ProcessAwaitOutput:
@@ -298,11 +298,11 @@ class ProcessRegistry:
     async def grant_handle(
         self, scope: ProcessScope, process_id: str, descriptor: ProcessHandleDescriptor
     ) -> ProcessHandleGrant:
-        """Give a scope a handle to a process, or its handle another descriptor."""
+        """Give a scope a handle to a process, or give its handle another descriptor."""
         return await self._writes.write(lambda tx: handles.grant(tx, scope, process_id, descriptor))
 
     async def revoke_handle(self, scope: ProcessScope, process_id: str) -> None:
-        """Take a handle away; also fine when there is none."""
+        """Remove a handle; does nothing when there is none."""
         await self._writes.write(lambda tx: handles.revoke(tx, scope, process_id))
 
     async def list_handles(
@@ -326,16 +326,16 @@ class ProcessRegistry:
         self, session_id: str, *, cancel_reason: str | None = None
     ) -> ProcessSessionDeleteReport:
         """
-        Take away every handle of a session.
+        Remove every handle of a session.
 
         Args:
-            session_id: The session, whatever the frame.
-            cancel_reason: With a reason, processes that nobody holds any more are asked to stop, in
+            session_id: The session, with all its frames.
+            cancel_reason: With a reason, processes without a remaining handle are asked to stop, in
                 the same transaction: a crash between the two would leave them running for ever.
 
         Raises:
-            ProcessRegistryError: When one of them cannot be asked. The handles are gone, and those
-                before it were asked.
+            ProcessRegistryError: When one of them cannot be asked. The handles are removed, and
+                those before it were asked.
         """
         report, problem = await self._writes.write(
             partial(_delete_session, session_id=session_id, cancel_reason=cancel_reason)
@@ -349,7 +349,7 @@ class ProcessRegistry:
     # Leases ------------------------------------------------------------------------------------
 
     async def claimable(self, limit: int) -> list[str]:
-        """Ids of processes that have not ended and that nobody has leased, in order."""
+        """Ids of processes that have not ended and have no lease, in order."""
         return await self._database.read(lambda tx: leases.claimable(tx, limit))
 
     async def claim_lease(self, process_id: str, owner_id: str, ttl_ms: int) -> ProcessLease:
@@ -358,17 +358,17 @@ class ProcessRegistry:
 
         Args:
             process_id: The process.
-            owner_id: Names the worker; a live owner may claim again, and its old token dies.
-            ttl_ms: How long the lease holds; 0 runs out at once.
+            owner_id: Names the worker; the present owner may claim again, which ends its old token.
+            ttl_ms: How long the lease lasts, in milliseconds; 0 ends it at once.
         """
         return await self._writes.write(lambda tx: leases.claim(tx, process_id, owner_id, ttl_ms))
 
     async def renew_lease(self, lease: ProcessLease, ttl_ms: int) -> ProcessLease:
-        """Keep a lease that is still held; only its end moves."""
+        """Renew a lease that is still held; only its end changes."""
         return await self._writes.write(lambda tx: leases.renew(tx, lease, ttl_ms))
 
     async def complete_lease(self, process_id: str, lease_token: str) -> None:
-        """Give a lease back; a token that is no longer valid gives nothing back."""
+        """Give a lease back; does nothing for a token that is no longer valid."""
         await self._writes.write(lambda tx: leases.complete(tx, process_id, lease_token))
 
 

@@ -1,9 +1,9 @@
 """
 The tables of the registry.
 
-Ids come from strangers: they may be of any length, hold a NUL, and sort by code point. So each id
-is kept twice: as its SHA-256, which is what rows are found by, and as its UTF-8, which is what is
-read and sorted. JSON is kept as its canonical bytes, a time as Unix milliseconds.
+Ids come from strangers: they may be of any length, contain a NUL, and must sort by code point. So
+each id is kept twice: as its SHA-256, by which rows are found, and as its UTF-8, which is read and
+sorted. JSON is kept as its canonical bytes, a time as Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["MAX_BIGINT", "SCHEMA", "key", "stored", "text", "tree"]
 
 MAX_BIGINT = 2**63 - 1
 
-#: What the version before the namespaces had, by what follows ``effectmq_process``.
+#: The columns of the version before namespaces, by the table name after ``effectmq_process``.
 _COLUMNS = {
     "es": (
         "process, process_id, registration_hash, registration, execution_context, external_ref, "
@@ -39,8 +39,8 @@ SCHEMA = Schema(
     component="processes",
     steps=[
         [
-            # ``running`` is 1 until the process has ended. ``last_sequence`` numbers the events,
-            # and is what other hosts look at to see that something has happened.
+            # ``running`` is 1 until the process has ended. ``last_sequence`` numbers the events;
+            # other hosts read it to notice changes.
             """
             CREATE TABLE effectmq_processes (
                 process {blob} PRIMARY KEY,
@@ -58,7 +58,7 @@ SCHEMA = Schema(
             """
             CREATE INDEX effectmq_processes_running ON effectmq_processes (process_id)
             WHERE running = 1""",
-            # ``wakes`` is 1 while the event has a wake that nobody has acknowledged.
+            # ``wakes`` is 1 while the event has a wake that is not acknowledged.
             """
             CREATE TABLE effectmq_process_events (
                 process {blob} NOT NULL,
@@ -89,7 +89,7 @@ SCHEMA = Schema(
             """
             CREATE INDEX effectmq_process_handles_process
             ON effectmq_process_handles (process)""",
-            # Whether a lease is live is told by the clock of leases; the other two times are for
+            # The clock of leases measures whether a lease is live; the other two times are for
             # people and for the wire. Without a token it was given back.
             """
             CREATE TABLE effectmq_process_leases (
@@ -104,7 +104,7 @@ SCHEMA = Schema(
             )""",
         ],
         [
-            # As in the journal: the rows move, and belong to whoever takes the step.
+            # As in the journal: the rows move, and belong to the namespace that takes the step.
             *(f"DROP INDEX effectmq_process{index}" for index in _INDEXES),
             *(
                 f"ALTER TABLE effectmq_process{table} RENAME TO effectmq_process{table}_former"
@@ -186,13 +186,13 @@ SCHEMA = Schema(
 
 
 def key(id_: str) -> bytes:
-    """What rows of an id are found by."""
+    """The key of the rows of an id."""
     return sha256(stored(id_)).digest()
 
 
 def stored(text: str) -> bytes:
-    """Text as a column holds it; it sorts by code point."""
-    # Half a surrogate pair is no text, and names nothing; it need not be an error here.
+    """Text in the form of a column; it sorts by code point."""
+    # Half a surrogate pair is not text and names nothing; it need not be an error here.
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -203,5 +203,5 @@ def text(value: Value) -> str:
 
 def tree(value: Value) -> JsonValue:
     """The JSON in a column."""
-    # What is opaque inside may be as deep as a document of its own.
+    # Opaque JSON inside may be as deep as a separate document.
     return parse_json(data(value), max_depth=2 * MAX_DEPTH)

@@ -1,9 +1,9 @@
 """
-Writing: where every commit waits for the disk and only one can be under way, many share one.
+The writes of the registry; where each commit waits for the disk, several share one.
 
-Each of them keeps its own fate: one that breaks a rule is rolled back by itself, and the others
-are kept. PostgreSQL is left to group its commits itself; there, several rows locked in one
-transaction would only get in the way of other hosts.
+Each write fails separately: one that breaks a rule is rolled back alone, and the others are kept.
+PostgreSQL groups commits itself; there, locking several rows in one transaction would only delay
+other hosts.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Work = Callable[[Transaction], Any]
 
 class Writes:
     """
-    The way of all writes of the registry into its database.
+    Sends all writes of the registry to its database.
 
     Args:
-        database: Where to write.
-        grouped: Whether what is asked for at once shares a transaction.
+        database: The database.
+        grouped: Whether writes that arrive together share a transaction.
     """
 
     def __init__(self, database: Database, *, grouped: bool) -> None:
@@ -43,8 +43,8 @@ class Writes:
         Run a function in a transaction and commit; see ``Database.write``.
 
         Raises:
-            DatabaseUnavailableError: Nothing was kept.
-            EffectmqError: What the function raised; nothing of it was kept.
+            DatabaseUnavailableError: When nothing was kept.
+            EffectmqError: An error of the function; nothing of it was kept.
         """
         if self._group is None:
             return await self._database.write(work)
@@ -58,13 +58,13 @@ class Writes:
         return self._database.write(lambda tx: [_apart(tx, work) for work in works])
 
     async def close(self) -> None:
-        """Wait until everything asked for is kept."""
+        """Wait until all writes are kept."""
         if self._group is not None:
             await self._group.drain()
 
 
 def _apart(tx: Transaction, work: Work) -> Any:
-    """What a function gives, or the rule that it broke, with what it did undone."""
+    """The result of a function, or the rule that it broke, with its changes undone."""
     tx.execute("SAVEPOINT apart")
     try:
         result = work(tx)

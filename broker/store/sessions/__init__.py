@@ -1,4 +1,4 @@
-"""What waits for a session until its next checkpoint."""
+"""The inbox: what waits for a session until its next checkpoint."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
-The inbox of sessions: messages and causes that the next checkpoint brings into the turn.
+The inbox of sessions: messages and causes that the next checkpoint delivers to the turn.
 
-An entry is a whole delivery, and is taken once, by one checkpoint. Which one is written down with
-it: a checkpoint whose worker died and that runs again takes the same entries again, and no other
-one ever does. Entries of tools come before entries of queued work, each in the order in which they
+An entry is a whole delivery, and one checkpoint takes it, once. The entry records which one: a
+checkpoint that runs again after its worker died takes the same entries again, and no other one
+takes them. Entries of tools come before entries of queued work, each in the order in which they
 were put, as a checkpoint delivers them.
 """
 
@@ -28,10 +28,10 @@ from effectmq.protocol.wire.process_events import ProcessWakeDelivery
 
 __all__ = ["INBOX_SCHEMA", "InboxOrigin", "SessionInbox"]
 
-#: Who put an entry there: a tool of the running turn, or work that was queued for the session.
+#: The origin of an entry: a tool of the running turn, or work queued for the session.
 InboxOrigin = Literal["tool", "work"]
 
-#: How much queued work one checkpoint takes; the rest waits for the next.
+#: How many entries of queued work one checkpoint takes; the rest waits for the next.
 MAX_CLAIMED = 64
 
 _FORMER = (
@@ -59,7 +59,7 @@ INBOX_SCHEMA = Schema(
             "CREATE INDEX effectmq_inbox_claimed ON effectmq_inbox (session_id, claimed_by)",
         ],
         [
-            # As in the journal: the rows move, and belong to whoever takes the step.
+            # As in the journal: the rows move, and belong to the namespace that takes the step.
             "DROP INDEX effectmq_inbox_source",
             "DROP INDEX effectmq_inbox_claimed",
             "ALTER TABLE effectmq_inbox RENAME TO effectmq_inbox_former",
@@ -117,14 +117,14 @@ _PRUNE = (
 
 class SessionInbox:
     """
-    Use as an asynchronous context manager.
+    The inbox of all sessions. Use it as an asynchronous context manager.
 
     Args:
-        database: Where entries are kept, or its address; that of the journal, usually.
-        namespace: With an address, whose entries; see ``open_database``.
+        database: The database of the entries, or its address; usually that of the journal.
+        namespace: With an address, the namespace of the entries; see ``open_database``.
 
     Raises:
-        ConfigurationError: When the address is of no known kind, or the namespace is none.
+        ConfigurationError: When the address is of an unknown kind, or the namespace is invalid.
     """
 
     def __init__(self, database: Database | str, *, namespace: str | None = None) -> None:
@@ -156,7 +156,7 @@ class SessionInbox:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Close what was opened here."""
+        """Close the database, if it was opened here."""
         if self._owns:
             await self._database.__aexit__()
 
@@ -175,8 +175,8 @@ class SessionInbox:
             session_id: The session.
             delivery: Messages, transient messages and turn causes.
             source_key: Names the entry; a second one with the same name in the same session is
-                ignored, whatever it holds.
-            origin: Who leaves it.
+                ignored, whatever its content.
+            origin: Where it comes from.
 
         Returns:
             Whether it is new.
@@ -228,11 +228,11 @@ class SessionInbox:
 
     async def claim(self, session_id: str, claimant: str) -> CheckpointDelivery:
         """
-        Take what waits, all of the tools' and up to 64 entries of queued work.
+        Take the waiting entries: all entries of tools and up to 64 of queued work.
 
         Args:
             session_id: The session.
-            claimant: Names the checkpoint for ever; asked again, it gets the same entries.
+            claimant: The permanent name of the checkpoint; asking again returns the same entries.
 
         Raises:
             DatabaseUnavailableError: When nothing could be taken.
@@ -261,10 +261,10 @@ class SessionInbox:
 
     async def prune(self, older_than_ms: int) -> int:
         """
-        Forget entries that a checkpoint took so long ago; how many.
+        Remove entries that a checkpoint took long ago; returns how many.
 
         Args:
-            older_than_ms: Longer than any checkpoint may take to be recorded.
+            older_than_ms: Longer than any checkpoint takes to be recorded, in milliseconds.
         """
         return await self._database.write(
             lambda tx: len(tx.execute(_PRUNE, (tx.namespace, tx.now_ms() - older_than_ms)))
@@ -284,7 +284,7 @@ def _put(
     while not tx.execute(_PUT, row):
         if source_key and tx.execute(_KNOWN, (*mine, source_key)):
             return False
-        # Somebody else took the number in this very moment.
+        # Another transaction just took the number.
     return True
 
 

@@ -246,7 +246,7 @@ async def test_unreadable_letters_are_shown_with_the_reason(
     assert '"a": 1' in (await command("show", json_letter.id)).out
     shown = (await command("show", bytes_letter.id)).out
     assert "body (base64):\nwQ==" in shown
-    assert "it cannot be replayed as it is" in shown
+    assert "it cannot be replayed unchanged" in shown
     with pytest.raises(ConfigurationError, match="no JSON data"):
         await command("show", bytes_letter.id, "--envelope")
 
@@ -301,7 +301,7 @@ async def test_a_replay_says_what_became_of_each(stage: DeadStage, command: Comm
         "1 of 2 dead letters replayed (chosen: 1 exhausted, 1 raw)",
         "1 cannot be replayed as they are",
     ]
-    assert "poison: it cannot be replayed as it is" in result.err
+    assert "poison: it cannot be replayed unchanged" in result.err
     [report] = (await command("replay", "--all", "--json")).documents
     assert (report["chosen"], report["replayed"], report["skipped"]) == (1, 0, 1)
 

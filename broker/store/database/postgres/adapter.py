@@ -1,18 +1,18 @@
 """
 PostgreSQL: the journal of a fleet on many hosts. Needs the extra ``postgres``.
 
-A handful of threads with a connection each; time is the database's own, so that hosts with wrong
-clocks agree about leases. What is transient ends here: a connection that died while it was idle is
-made anew, and a transaction that lost against another one (deadlock, serialization) is run again.
+It uses a few threads with a connection each. Time is that of the database, so that hosts with wrong
+clocks agree about leases. Transient errors end here: a connection that was lost while idle is made
+again, and a transaction that lost against another one (deadlock, serialization) is run again.
 
-Nothing waits for ever. The server gives up a statement, a lock and a silent session by itself, so
-that a worker that was stopped in the middle of a transaction holds nobody up; and a server that
-does not answer at all has its connection cut from this side.
+Nothing waits for ever. The server ends a long statement, a lock and a silent session by itself, so
+that a worker that was stopped in the middle of a transaction delays nobody. The connection to a
+server that does not answer at all is cut from this side.
 
-Between client and server there may be a pooler which hands every transaction to another session of
-the server. So nothing is left behind in a session or expected there: no prepared statement, and no
-setting that outlives its transaction, not even one that the address asks for. Settings come with
-the beginning of each transaction, in the statement that reads the clock.
+Between client and server there may be a pooler that gives every transaction another session of the
+server. So nothing is left in a session or expected there: no prepared statement, and no setting
+that outlives its transaction, not even one from the address. Settings are set at the beginning of
+each transaction, in the statement that reads the clock.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ T = TypeVar("T")
 
 _THREADS = 4
 _CONNECT_TIMEOUT_S = 5
-#: How often a transaction is run that others keep winning against.
+#: How often a transaction is run that loses against others.
 _TRIES = 6
 _PATIENCE_S = 15.0
-#: What every transaction is given up after.
+#: The limits after which the server gives up a transaction.
 _LIMITS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
 }
 _NO_LIMITS = dict.fromkeys(_LIMITS, "0")
-#: The time comes with the beginning, so that it takes no way of its own.
+#: The time is read in the first statement, so that it needs no extra round trip.
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _ENCODING = "UTF8"
-#: How long the pause after a first lost race is at most, doubled with each.
+#: The longest pause after a first lost race, in seconds; it doubles each time.
 _RACE_PAUSE_S = 0.01
 _CUT_AGAIN_S = 1.0
 
@@ -80,14 +80,14 @@ _RACES = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 class PostgresDatabase:
     """
-    One database, through a few connections.
+    One PostgreSQL database, through a few connections.
 
     Args:
-        url: ``postgresql://user:password@host/database``; whatever libpq understands.
-        threads: How many connections there are at most.
+        url: ``postgresql://user:password@host/database``, or any address that libpq understands.
+        threads: The most connections.
         patience_s: How long one transaction may take before its connection is cut, in seconds.
-        limited: Whether the server is to give up long statements.
-        namespace: To whom belongs what is kept; see ``open_database``.
+        limited: Whether the server should end long statements.
+        namespace: The namespace of what is kept; see ``open_database``.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class PostgresDatabase:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Finish what is under way, and close."""
+        """Finish the work under way, and close."""
         threads, self._threads = self._threads, None
         if threads is not None:
             await asyncio.to_thread(threads.shutdown)
@@ -167,7 +167,7 @@ class PostgresDatabase:
         except (psycopg.Error, ValueError) as problem:
             raise address_problem(self.url, problem) from None
         self._conninfo = address.conninfo
-        # Ours first: the address has the last word.
+        # These first: the address may override them.
         first = f"SELECT {_CLOCK}{beginning({**self._limits, **address.settings})}"
         self._begin = f"BEGIN; {first}".encode()
         self._begin_read = f"BEGIN READ ONLY; {first}".encode()
@@ -175,7 +175,7 @@ class PostgresDatabase:
     # On a thread -----------------------------------------------------------------------------
 
     def _run(self, job: _Job[T]) -> T:
-        """Run a transaction until it is committed, or until there is no hope for it."""
+        """Run a transaction until it is committed, or until trying again is useless."""
         job.started_s = time.monotonic()
         races_lost = 0
         reconnected = False
@@ -188,13 +188,13 @@ class PostgresDatabase:
                 races_lost += 1
                 if races_lost == _TRIES or job.cut:
                     raise self._unavailable(problem, job) from None
-                # Whoever lost together does not come back together.
+                # A random pause, so that those that lost together do not collide again.
                 time.sleep(random.uniform(0, _RACE_PAUSE_S * 2**races_lost))
             except (psycopg.Error, OSError) as problem:
                 if fresh or reconnected or job.cut or not connection.closed:
                     raise self._meant(problem, job) from None
-                # It died while nobody used it, and so did all that were idle beside it. Nothing
-                # was kept of what was begun on it: once more, on a new one.
+                # The connection was lost while idle, like all other idle ones. Nothing was kept:
+                # run the transaction once more, on a new connection.
                 reconnected = True
                 self._close_idle()
             except (UnicodeError, OverflowError) as problem:
@@ -205,7 +205,7 @@ class PostgresDatabase:
                 self._give_back(connection, job)
 
     def _take(self, job: _Job[T]) -> tuple[_Connection, bool]:
-        """A connection, and whether it is a new one."""
+        """A connection, and whether it is new."""
         try:
             job.connection = self._idle.pop()
             return job.connection, False
@@ -223,7 +223,7 @@ class PostgresDatabase:
             return psycopg.connect(
                 self._conninfo,
                 autocommit=True,
-                # Whatever PGCLIENTENCODING says: what is sent is UTF-8.
+                # Whatever PGCLIENTENCODING says: all text is sent as UTF-8.
                 client_encoding=_ENCODING,
                 # A pooler hands the next transaction to a session that does not know them.
                 prepare_threshold=None,
@@ -277,11 +277,11 @@ class PostgresTransaction:
         return cursor.fetchall() if cursor.description is not None else []
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
-        """Run one statement once for each row; all of them go out before the first comes back."""
+        """Run one statement once for each row; all are sent before the first answer is read."""
         self._cursor.executemany(_translated(sql), rows)
 
     def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
-        """The same, with the rows that each returns."""
+        """Run one statement once for each row; returns the rows of each."""
         if not rows:
             return []
         cursor = self._cursor
@@ -302,7 +302,7 @@ class PostgresTransaction:
 
 
 class _Job(Generic[T]):
-    """A transaction to be run, and where it has got to."""
+    """A transaction to be run, and its state."""
 
     def __init__(self, work: Callable[[PostgresTransaction], T], *, writes: bool) -> None:
         self.work = work
@@ -328,7 +328,7 @@ class _Watch:
 
     def _look(self) -> None:
         job = self._job
-        # While it waits for a thread, others are being cut before it.
+        # While it waits for a thread, the jobs before it are being cut.
         began_s = job.started_s or time.monotonic()
         left_s = began_s + self._patience_s - time.monotonic()
         if left_s <= 0:
@@ -373,7 +373,7 @@ def _borrowed(connection: _Connection) -> socket.socket:
 
 @lru_cache(maxsize=500)
 def _translated(sql: str) -> bytes:
-    """psycopg's placeholders for ours; our statements have no percent signs of their own."""
+    """A statement with psycopg's placeholders; the statements have no percent signs."""
     return sql.replace("?", "%s").encode()
 
 

@@ -1,9 +1,9 @@
 """
-The address of a PostgreSQL database, taken apart: where to connect, and which settings to use.
+The address of a PostgreSQL database, split into connection and settings.
 
 Settings in an address (``?options=-csearch_path%3Deffects``) are meant for a session. A pooler that
-hands every transaction to another session of the server either refuses them or leaves them to
-strangers, so they are taken out here, and said anew in every transaction.
+gives every transaction another session of the server either refuses them or leaves them to other
+users. So they are removed here, and set in every transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 __all__ = ["Address", "beginning", "read_address"]
 
-#: One word of the options as libpq takes them: a backslash keeps what follows it.
+#: One word of the options as libpq reads them: a backslash keeps the next character.
 _WORD = re.compile(r"(?:\\.|[^\s\\])+")
 _SETTING = re.compile(r"(?:-c\s*|--)(?P<name>[\w.-]+)=(?P<value>.*)", re.DOTALL)
 
@@ -36,11 +36,11 @@ _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 @dataclass(frozen=True, slots=True)
 class Address:
     """
-    The address of a PostgreSQL database, taken apart.
+    The address of a PostgreSQL database, split into connection and settings.
 
     Attributes:
         conninfo: For libpq; without the settings.
-        settings: By name, in the order in which they were written.
+        settings: The settings by name, in the order of the address.
     """
 
     conninfo: str
@@ -49,11 +49,11 @@ class Address:
 
 def read_address(url: str) -> Address:
     """
-    Take an address apart.
+    Split an address.
 
     Raises:
         psycopg.ProgrammingError: When libpq cannot read it.
-        ValueError: When it could, and could never connect with it.
+        ValueError: When libpq can read it, but could never connect with it.
     """
     fields = conninfo_to_dict(url)
     _check_values(fields)
@@ -65,24 +65,24 @@ def read_address(url: str) -> Address:
 
 
 def _check_values(fields: Mapping[str, Any]) -> None:
-    # libpq reads these only when it connects, and then says it as if the server were away.
+    # libpq reads these only when it connects, and then reports them as if the server were away.
     for name in _NUMBERS & fields.keys():
         if not re.fullmatch("-?[0-9]{1,9}", str(fields[name])):
-            raise ValueError(f"{name} is no whole number")
+            raise ValueError(f"{name} is not a whole number")
     mode = str(fields.get("sslmode", "prefer"))
     if mode not in _SSL_MODES:
-        raise ValueError(f"sslmode is none of {', '.join(_SSL_MODES)}")
+        raise ValueError(f"sslmode is not one of {', '.join(_SSL_MODES)}")
 
 
 def beginning(settings: Mapping[str, str]) -> str:
-    """The pieces of a SELECT that make settings count until the transaction ends."""
+    """The parts of a SELECT that apply settings until the transaction ends."""
     return "".join(
         f", set_config({_quoted(name)}, {_quoted(value)}, true)" for name, value in settings.items()
     )
 
 
 def _settings(options: str) -> tuple[dict[str, str], str]:
-    """The settings among the options, and the options that are none."""
+    """The settings among the options, and the other options."""
     words = _WORD.findall(options)
     found: dict[str, str] = {}
     rest: list[str] = []

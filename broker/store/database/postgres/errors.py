@@ -1,4 +1,4 @@
-"""What PostgreSQL and its driver say, as sentences with advice and without the password."""
+"""Errors of PostgreSQL and its driver, as sentences with advice and without the password."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 _MAX_CHARACTERS = 500
 _DEFAULT_ADVICE = "check that the server runs and takes connections"
 
-#: By class of SQLSTATE: what to do.
+#: Advice by class of SQLSTATE.
 _BY_STATE = {
     "08": _DEFAULT_ADVICE,
     "25": "the server takes no writes: it is a standby, or set to read only; name the primary",
@@ -38,11 +38,11 @@ _BY_STATE = {
     "57": "the server is busy, stopping or starting; trying again may help",
 }
 
-#: A refused connection has no SQLSTATE, only words.
+#: Advice by words: a refused connection has no SQLSTATE.
 _BY_WORDS = {
     "authentication failed": "check user and password",
     "no password supplied": "check user and password",
-    "pg_hba.conf": "let this host and user in (pg_hba.conf), or check sslmode",
+    "pg_hba.conf": "allow this host and user (pg_hba.conf), or check sslmode",
     "too many connections": "raise the limit of connections, or run fewer workers",
     "too many clients": "raise max_connections, or run fewer workers",
     "connection slots": "raise max_connections, or run fewer workers",
@@ -59,7 +59,8 @@ _BY_WORDS = {
 }
 
 
-#: A server that is full, busy, starting or read-only for now is worth waiting for; these are not.
+#: A server that is full, busy, starting or read-only for a time is worth waiting for; these are
+#: not.
 _LASTING_STATES = ("22", "28", "3D", "3F", "42")
 _LASTING_WORDS = (
     "authentication failed",
@@ -72,8 +73,8 @@ _LASTING_WORDS = (
 
 
 def address_problem(url: str, problem: Exception) -> ConfigurationError:
-    """The address itself makes no sense to the driver, whatever the server would say."""
-    # It quotes the piece that it cannot read, and that may well be the password.
+    """The error for an address that the driver cannot read."""
+    # The driver quotes the part that it cannot read, which may be the password.
     said = re.sub(r'"[^"]*"', '"…"', _said(url, problem))
     return ConfigurationError(
         f"the journal's address {mask_url(url)} cannot be used: {said}; expected "
@@ -82,7 +83,7 @@ def address_problem(url: str, problem: Exception) -> ConfigurationError:
 
 
 def encoding_problem(url: str, found: str) -> ConfigurationError:
-    """The database cannot hold every text."""
+    """The error for a database that cannot hold every text."""
     return ConfigurationError(
         f"the database of the journal {mask_url(url)} has the encoding {printable(found, 50)}; "
         "expected UTF8, because effects hold text of any kind. Make another one: "
@@ -91,7 +92,7 @@ def encoding_problem(url: str, found: str) -> ConfigurationError:
 
 
 def meant(url: str, problem: Exception) -> Exception:
-    """What an error of the driver, or of the function that it ran, is to the caller."""
+    """An error of the driver, or of the function that it ran, for the caller."""
     match verdict_of(problem):
         case "unavailable":
             return unavailable(url, problem)
@@ -102,7 +103,7 @@ def meant(url: str, problem: Exception) -> Exception:
 
 
 def not_storable(url: str, problem: Exception) -> NotStorableError:
-    """What was to be kept cannot be; the server's details, which quote it, are left out."""
+    """The error for a value that cannot be kept, without the server's details, which quote it."""
     diagnosis: str | None = getattr(getattr(problem, "diag", None), "message_primary", None)
     said = printable(hide_secrets(diagnosis or str(problem), url), _MAX_CHARACTERS)
     return NotStorableError(
@@ -114,12 +115,13 @@ def unavailable(
     url: str, problem: Exception, *, cut_after_s: float | None = None
 ) -> DatabaseUnavailableError:
     """
-    Nothing was kept.
+    The error when nothing was kept.
 
     Args:
-        url: Where.
-        problem: What the driver raised.
-        cut_after_s: How long we waited before we cut the connection ourselves, if we did.
+        url: The address of the database.
+        problem: The exception of the driver.
+        cut_after_s: The wait after which the connection was cut from this side; ``None`` when it
+            was not.
     """
     where = mask_url(url)
     if cut_after_s is not None:
@@ -134,10 +136,10 @@ def unavailable(
 
 
 def lost_in_commit(url: str, problem: Exception) -> DatabaseUnavailableError:
-    """Whether it was kept is not known."""
+    """The error when it is unknown whether the transaction was kept."""
     return DatabaseUnavailableError(
-        f"the journal {mask_url(url)} was lost in the moment of a commit, which may have been "
-        f"kept or not: {_said(url, problem)}; trying again is safe"
+        f"the connection to the journal {mask_url(url)} was lost during a commit, which may have "
+        f"been kept or not: {_said(url, problem)}; trying again is safe"
     )
 
 
@@ -149,7 +151,7 @@ def _advice(problem: Exception, said: str) -> str:
 
 
 def _is_lasting(problem: Exception, said: str) -> bool:
-    """Whether somebody has to change something, rather than start something."""
+    """Whether a setting must be changed, so that waiting is useless."""
     state: str | None = getattr(problem, "sqlstate", None)
     if state is not None:
         return state[:2] in _LASTING_STATES

@@ -2,14 +2,14 @@
 SQLite: the embedded default, for every process of one host.
 
 Write-ahead log with ``synchronous=FULL``: a commit is on the disk when it returns. Writers take
-turns with ``BEGIN IMMEDIATE``, so none fails half-way because another came first; readers have a
-connection of their own and wait for nobody.
+turns with ``BEGIN IMMEDIATE``, so none fails half-way because another came first; readers have
+their own connection and wait for nobody.
 
-A writer that finds another one at work asks again every millisecond. SQLite's own way, to sleep for
-longer and longer, lets a process that writes without a pause keep all the others out for seconds.
+A writer that finds another one at work tries again every millisecond. SQLite's own method, to sleep
+longer and longer, lets a process that writes without a pause lock the others out for seconds.
 
-A deleted file is the one fault that SQLite does not see: it would go on writing into the void. So
-each transaction first looks whether the path still leads to the file that was opened.
+A deleted file is the one fault that SQLite does not notice: it would go on writing to it. So each
+transaction first checks whether the path still leads to the file that was opened.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ _Id = tuple[int, int]
 
 #: How long to wait for another process that is writing, in seconds.
 _BUSY_TIMEOUT_S = 5.0
-#: How long to wait before asking again for the turn to write, in seconds; between these two, so
-#: that processes which wait do not ask in step.
+#: The pause before a writer tries again, in seconds; random between these two, so that waiting
+#: processes do not try at the same time.
 _TURN_PAUSE_S = (0.0005, 0.0015)
 _ENCODING = "UTF-8"
-#: How long to wait before asking again whether another process has set up a new file.
+#: The pause before looking again whether another process has set up a new file, in seconds.
 _MODE_PAUSE_S = 0.01
-#: A log of about this many pages (4 KiB each) is written back into the file.
+#: At about this many pages (4 KiB each), the log is written back into the file.
 _CHECKPOINT_PAGES = 4_000
 
 
 def sqlite_path(url: str) -> Path:
     """
-    The file that an address means.
+    The file of an address.
 
     Raises:
         ConfigurationError: When it names no file, or has an option.
@@ -72,23 +72,23 @@ def sqlite_path(url: str) -> Path:
             f"{url!r} names no file; expected sqlite:///relative/path or sqlite:////absolute/path"
         )
     if question:
-        # The journal writes, and keeps its own locks: nothing that SQLite could be told fits.
+        # The journal writes, and has its own locks: no option of SQLite fits.
         read_options(query, {}, f"the address of the database {path}")
         raise ConfigurationError(
-            f"{url!r} has a question mark and no options behind it; leave it out, and name a file "
-            "without one"
+            f"{url!r} has a question mark without options after it; leave it out, and use a file "
+            "name without one"
         )
     return Path(path).expanduser()
 
 
 class SqliteDatabase:
     """
-    One file.
+    One SQLite database file.
 
     Args:
         url: ``sqlite:///path``.
         busy_timeout_s: How long to wait for another process that is writing, in seconds.
-        namespace: To whom belongs what is kept; see ``open_database``.
+        namespace: The namespace of what is kept; see ``open_database``.
     """
 
     durable = True
@@ -112,7 +112,7 @@ class SqliteDatabase:
         self._belonging.adopt(namespace, self.where)
 
     async def __aenter__(self) -> SqliteDatabase:
-        """Open the file, made if there is none; see the port."""
+        """Open the file, and make it if it does not exist; see the port."""
         kind = network_filesystem(self.path)
         if kind is not None:
             raise ConfigurationError(
@@ -129,9 +129,9 @@ class SqliteDatabase:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Finish what is under way, and close."""
+        """Finish the work under way, and close."""
         lanes, self._lanes = self._lanes, None
-        # The writer last: whoever closes last writes the log back into the file.
+        # The writer last: the last connection to close writes the log back into the file.
         for lane in reversed(lanes or ()):
             await lane.close()
 
@@ -178,7 +178,7 @@ class SqliteTransaction:
         self._connection.executemany(sql, rows)
 
     def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
-        """The same, with the rows that each returns."""
+        """Run one statement once for each row; returns the rows of each."""
         execute = self._connection.execute
         return [execute(sql, row).fetchall() for row in rows]
 
@@ -187,12 +187,12 @@ class SqliteTransaction:
         return time.time_ns() // 1_000_000
 
     def lease_time(self) -> LeaseTime:
-        """Time since boot."""
+        """The time since boot."""
         return host_lease_time()
 
 
 class _File:
-    """The file, as whoever opened it first found it; shared by all connections to it."""
+    """The file as it was first opened; shared by all connections to it."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self.path = path
@@ -208,20 +208,20 @@ class _File:
 
     def close_all(self) -> None:
         """
-        Let every connection be made anew.
+        Make every connection anew at its next use.
 
-        What was opened read-only stays so, whatever becomes of the file, and so does all that the
-        connections of one process share.
+        A file that was opened read-only stays so for the connection, whatever becomes of the file,
+        and the connections of one process share state.
         """
         for lane in self._lanes:
             lane.disconnect_soon()
 
     def connect(self) -> tuple[sqlite3.Connection, _Id]:
         """
-        Open it; only the first time may make it.
+        Open the file; only the first time may make it.
 
         Raises:
-            DatabaseUnavailableError: When it cannot be used, or was there before and is gone. An
+            DatabaseUnavailableError: When it cannot be used, or existed before and is gone. An
                 empty one in its place would run everything again.
         """
         known = self._opened is not None
@@ -230,7 +230,7 @@ class _File:
         try:
             if not known:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            # As a URI, because only there can one say that it must not be made.
+            # As a URI, because only a URI can say that the file must not be made.
             uri = f"{self.path.absolute().as_uri()}?mode={'rw' if known else 'rwc'}"
             connection = sqlite3.connect(
                 uri,
@@ -257,20 +257,20 @@ class _File:
         return connection, found
 
     def identity(self) -> _Id | None:
-        """Which file the path leads to now; ``None`` when to none."""
+        """Which file the path leads to now; ``None`` for none."""
         return _identity(self.path)
 
     def note_log(self) -> None:
-        """Remember which write-ahead log belongs to the file that is open now."""
+        """Remember the write-ahead log of the open file."""
         self._log = _identity(self._log_path)
 
     def _refuse_another(self) -> None:
-        """It must be the file that it was, or one whose log is its own."""
+        """Accept only the same file, or one with its own log."""
         found = self.identity()
         if found is None:
             raise self.gone()
         if found != self._opened and self._log and self._log == _identity(self._log_path):
-            # SQLite would play the log of the former file into this one, and ruin it.
+            # SQLite would apply the log of the former file to this one, and destroy it.
             raise DatabaseUnavailableError(
                 f"the journal {self.path} was replaced, and {self._log_path.name} beside it is "
                 "that of the former file; stop all workers, put a whole backup in place, without "
@@ -283,14 +283,14 @@ class _File:
         return self.path.with_name(f"{self.path.name}-wal")
 
     def gone(self) -> DatabaseUnavailableError:
-        """It was there before, and is not."""
+        """The error for a file that existed before and is gone."""
         return DatabaseUnavailableError(
-            f"the journal {self.path} is gone; put the file back. To begin an empty one, which "
+            f"the journal {self.path} is gone; put the file back. To start an empty journal, which "
             "remembers nothing, restart the worker"
         )
 
     def unavailable(self, problem: Exception) -> DatabaseUnavailableError:
-        """What SQLite said, with what to do about it."""
+        """The error of SQLite, with advice."""
         if self._opened is not None and self.identity() is None:
             return self.gone()
         sentence = read_only_problem(self.path)
@@ -307,7 +307,7 @@ class _File:
         )
 
     def meant(self, problem: Exception) -> Exception:
-        """What an error of SQLite, or of the function that it ran, is to the caller."""
+        """An error of SQLite, or of the function that it ran, for the caller."""
         match verdict_of(problem):
             case "unavailable":
                 return self.unavailable(problem)
@@ -330,15 +330,15 @@ class _File:
         if encoding != _ENCODING:
             raise ConfigurationError(
                 f"the journal {self.path} was made with the encoding {encoding}; expected "
-                f"{_ENCODING}, in whose order keys are looked up. Choose another path; effectmq "
-                "makes the file"
+                f"{_ENCODING}, in whose order keys are looked up. Choose another path, so that "
+                "effectmq makes the file"
             )
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
 
     def _set_log_mode(self, connection: sqlite3.Connection) -> str:
-        # Of several processes that open a new file at once, one changes its mode. SQLite does not
-        # let the others wait for that, as it does with every other lock: they are refused at once.
+        # When several processes open a new file at once, one changes its mode. SQLite refuses the
+        # others at once, and does not let them wait as for other locks.
         give_up_s = time.monotonic() + self.busy_timeout_s
         while True:
             try:
@@ -367,8 +367,8 @@ class _Lane:
         self._threads.shutdown(wait=False)
 
     def disconnect_soon(self) -> None:
-        """Let go of the connection, on its thread, as soon as nobody uses it."""
-        # Not when the thread is gone: then there is none.
+        """Close the connection, on its thread, as soon as it is idle."""
+        # Not when the thread has ended: then there is no connection.
         with contextlib.suppress(RuntimeError):
             self._threads.submit(self._disconnect)
 
@@ -420,7 +420,7 @@ class _Lane:
     def _usable(self) -> sqlite3.Connection:
         if self._connection is not None and self._file.identity() == self._opened:
             return self._connection
-        # Replaced by a restored one, or gone: what is open leads nowhere any more.
+        # Replaced by a restored file, or deleted: the open file is of no use.
         self._disconnect()
         return self.open()
 
@@ -429,7 +429,7 @@ class _Lane:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            # Left in the middle of a transaction it would refuse every other one.
+            # A connection left in a transaction would refuse every other transaction.
             self._disconnect()
 
     def _disconnect(self) -> None:
@@ -438,12 +438,12 @@ class _Lane:
             connection.close()
 
 
-#: Whether it can be asked what the user may whose rights count, who need not be the real one.
+#: Whether the system can check the effective user, who may differ from the real one.
 _EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def read_only_problem(path: Path) -> str:
-    """Why this user cannot write a journal there, as a sentence; empty when that is not so."""
+    """Why this user cannot write a journal there, as a sentence; empty when it can."""
     log, shared = (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))
     places = (
         (path, "file"),
@@ -481,7 +481,7 @@ def _user() -> str:
 
 
 #: What SQLite says, and what to do about it.
-#: What other processes end by themselves, or an operator without touching the settings.
+#: Errors that pass when another process ends, or an operator acts, without a change of settings.
 _PASSING = ("locked", "full", "disk I/O")
 _ADVICE = {
     "locked": "another process has been writing for too long; find it (fuser) and let it end",
@@ -494,7 +494,7 @@ _ADVICE = {
 
 
 def _code(problem: Exception) -> int:
-    """SQLite's own code of an error, without the details; 0 when it has none."""
+    """The error code of SQLite without its details; 0 when there is none."""
     return int(getattr(problem, "sqlite_errorcode", 0)) & 0xFF
 
 

@@ -1,9 +1,9 @@
 """
-The clock of leases on one host: time since boot, with the boot's own name.
+The clock of leases on one host: the time since boot, with the name of the boot.
 
-The wall clock may be set back an hour while a lease is held, and would then keep everybody else
-out, or be set forward and let two in. Time since boot is the same in every process of a host and
-never jumps; it starts again with the next boot, which the name tells.
+The wall clock may be set back an hour while a lease is held, and would then keep other workers out,
+or be set forward and let two workers in. The time since boot is the same in all processes of a host
+and never jumps. It starts again with the next boot, which the name shows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from effectmq.broker.store.database.port import LeaseTime
 __all__ = ["host_lease_time"]
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# Counts while the machine is suspended, too. Linux has it; elsewhere the wall clock has to do.
+# It counts while the machine is suspended, too. Only Linux has it; elsewhere the wall clock is
+# used.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME)
 
 

@@ -8,23 +8,23 @@ from pathlib import Path
 __all__ = ["network_filesystem"]
 
 _MOUNTS = Path("/proc/self/mounts")
-# Clustered file systems count, too: they have several hosts, and no shared memory between them.
+# Clustered file systems are included: several hosts use them, and share no memory.
 _NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|ncpfs|9p|afs|coda|davfs\d?|ceph|glusterfs|lustre|beegfs\w*|gpfs|gfs2"
     r"|ocfs2|pvfs2|orangefs|panfs|wekafs|vboxsf|vmhgfs|prl_fs|fuse\.[\w.-]+"
 )
-#: In user space, and yet on this host.
+#: File systems in user space that are on this host.
 _LOCAL = re.compile(r"fuse\.(fuse-overlayfs|unionfs\w*|mergerfs|snapfuse|squashfuse|bindfs|lxcfs)")
 
 
 def network_filesystem(path: Path, mounts: str | None = None) -> str | None:
     """
-    The type of the network file system that a path is on; ``None`` when it is on none.
+    The type of the network file system of a path; ``None`` when it is a local one.
 
     Args:
         path: The file, which need not exist.
-        mounts: What ``/proc/self/mounts`` says; read when not given. Without such a file nothing
-            is known, and nothing is claimed.
+        mounts: The content of ``/proc/self/mounts``; read when not given. Without such a file the
+            type is unknown, and the path counts as local.
     """
     if mounts is None:
         try:
@@ -45,5 +45,5 @@ def network_filesystem(path: Path, mounts: str | None = None) -> str | None:
 
 
 def _unescaped(field: str) -> str:
-    """The kernel writes blanks and backslashes of a path as octal numbers."""
+    """A path of which the kernel writes blanks and backslashes as octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)

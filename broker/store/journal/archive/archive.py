@@ -1,8 +1,8 @@
 """
-The journal as an archive: looking things up, following them, and keeping it small and sound.
+The journal as an archive: look effects up, follow them, prune and verify.
 
-Nothing here is part of an effect's way. Looking takes no locks; what changes something does so in
-short transactions, with pauses in between for the workers.
+Nothing here is part of the way of an effect. Reading takes no locks; changes are made in short
+transactions, with pauses in between for the workers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["Archive", "PruneReport", "open_archive"]
 T = TypeVar("T")
 
 _PRUNE_BATCH = 200
-#: Effects have any size, so few are checked in one transaction.
+#: Effects may be large, so few are checked in one transaction.
 _VERIFY_BATCH = 100
 _MOST_OF_A_TREE = 500
 _BEGINNING = Place(-1, "", "")
@@ -55,12 +55,12 @@ _TABLES = {
 @dataclass(frozen=True, slots=True)
 class PruneReport:
     """
-    What became of a pruning.
+    The result of a pruning.
 
     Attributes:
-        pruned: Effects that were pruned, or would be.
-        payload_bytes: What their envelopes, outcomes and errors took.
-        parked: Old enough and left, because they were parked.
+        pruned: How many effects were pruned, or would be.
+        payload_bytes: The size of their envelopes, outcomes and errors.
+        parked: How many old effects were kept because they were parked.
         dry_run: Whether nothing was changed.
     """
 
@@ -79,8 +79,8 @@ async def open_archive(
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://…``; ``memory://`` within its program.
-        namespace: Whose effects.
-        any_version: With tables of whatever version, or without any, to bring them to this one.
+        namespace: The namespace of the effects.
+        any_version: Whether tables of any version, or none, are accepted, to migrate them.
 
     Raises:
         ConfigurationError: When there is no journal.
@@ -101,10 +101,10 @@ async def open_archive(
 
 class Archive:
     """
-    The journal for people: looking things up, pruning, and checking.
+    The journal for people: looking up, pruning, verifying.
 
     Args:
-        database: An open one, with the journal's tables.
+        database: An open database with the journal's tables.
     """
 
     def __init__(self, database: Database) -> None:
@@ -112,12 +112,12 @@ class Archive:
 
     @property
     def where(self) -> str:
-        """Its address, as it may be shown to people."""
+        """Its address, in a form that may be shown to people."""
         return self._database.where
 
     @property
     def database(self) -> Database:
-        """Where it is kept."""
+        """The database of the journal."""
         return self._database
 
     # Looking ---------------------------------------------------------------------------------
@@ -126,12 +126,12 @@ class Archive:
         self, chosen: EffectFilter | None = None, *, limit: int = 100, after: Place | None = None
     ) -> list[EffectSummary]:
         """
-        The effects that are meant, what changed last first.
+        The chosen effects, the last changed first.
 
         Args:
-            chosen: Which; all by default.
-            limit: At most so many.
-            after: ``place`` of the last one of the page before.
+            chosen: Which effects; all by default.
+            limit: The most effects.
+            after: ``place`` of the last effect of the previous page.
         """
         wanted = chosen or EffectFilter()
         return await self._read(lambda tx: summaries.find(tx, wanted, limit=limit, after=after))
@@ -142,10 +142,10 @@ class Archive:
 
         Args:
             name: The whole replay key, the whole effect id, or at least four digits of the hash.
-            scope_id: Only in this scope.
+            scope_id: The scope to search; all by default.
 
         Raises:
-            EffectIdError: When there is none, or more than one; lists them.
+            EffectIdError: When no effect fits, or more than one; lists them.
         """
         found = await self._read(lambda tx: _named(tx, name, scope_id))
         return _present(found, name)
@@ -161,25 +161,25 @@ class Archive:
         return _present(found, identity.replay_key)
 
     async def children(self, effect: EffectSummary, *, limit: int = 100) -> list[EffectSummary]:
-        """What an effect led to, the oldest first."""
+        """The effects that an effect caused, the oldest first."""
         return await self._read(lambda tx: children_of(tx, effect, limit=limit))
 
     async def lineage(self, effect: EffectSummary, *, most: int = _MOST_OF_A_TREE) -> Lineage:
-        """The tree that an effect belongs to, from its root; at most so many of it."""
+        """The tree of causes of an effect, from its root; at most so many effects of it."""
         return await self._read(lambda tx: lineage_of(tx, effect, most=most))
 
     async def since(self, news: News) -> list[EffectSummary]:
         """
-        What changed since the last call.
+        The changes since the last call.
 
         Args:
-            news: Remembers what was told. While it has ``more``, ask again at once.
+            news: Remembers what was returned. While it has ``more``, ask again at once.
         """
         page, dialect = await self._read(lambda tx: (news.page(tx), tx.dialect))
         return news.take(page, dialect)
 
     async def stats(self) -> JournalStats:
-        """How much of what there is."""
+        """The journal in numbers."""
         return await self._read(journal_stats)
 
     async def now_ms(self) -> int:
@@ -199,18 +199,18 @@ class Archive:
         on_progress: Callable[[int], None] | None = None,
     ) -> PruneReport:
         """
-        Give up what is finished and old.
+        Prune finished effects that are old.
 
-        With ``keep_keys`` an effect loses envelope and outcome, and asking for it again is an
-        error; without, it is as if it had never been, and asking again runs it again. Several
+        With ``keep_keys`` an effect loses its envelope and outcome, and asking for it again is an
+        error. Without, it is removed, and asking for it again runs it again. This takes several
         transactions: what was pruned before an error stays pruned.
 
         Args:
             older_than_ms: The time since its last change.
-            keep_keys: Keep scope, replay key and hash.
-            parked: Also what was parked and has its dead letter out.
-            dry_run: Change nothing, and say what would be done.
-            batch: So many in one transaction.
+            keep_keys: Whether to keep scope, replay key and hash.
+            parked: Whether to prune parked effects whose dead letter is out as well.
+            dry_run: Whether to change nothing and only report.
+            batch: The number of effects in one transaction.
             on_progress: Called with the number of effects of each transaction.
         """
         before_ms = await self.now_ms() - older_than_ms
@@ -231,10 +231,10 @@ class Archive:
         self, *, on_progress: Callable[[int], None] | None = None
     ) -> AsyncIterator[Damage]:
         """
-        Read everything, and give whatever does not hold together.
+        Read everything, and return each inconsistency.
 
         Args:
-            on_progress: Called with the number of effects that were looked at.
+            on_progress: Called with the number of effects that were checked.
         """
         after = Identity("", "")
         while True:
@@ -256,7 +256,8 @@ class Archive:
         clock = asyncio.get_running_loop().time
         began = clock()
         pruned = await self._database.write(lambda tx: forget(tx, chosen, keep_keys=keep_keys))
-        # The next one only after as long a pause: the workers are waiting for their turn.
+        # The next transaction after a pause of equal length, because the workers wait for their
+        # turn.
         await asyncio.sleep(clock() - began)
         return pruned
 
@@ -288,7 +289,7 @@ def _added(report: PruneReport, done: list[Candidate], parked: list[Candidate]) 
 
 
 def _checked(tx: Transaction, after: Identity) -> tuple[int, Identity | None, list[Damage]]:
-    """Check one batch: how many, where the next one begins, and what is wrong."""
+    """Check one batch; returns its size, where the next one begins, and the damages."""
     keys = tx.execute(
         "SELECT scope_id, replay_key FROM effectmq_effects WHERE namespace = ? "
         "AND (scope_id, replay_key) > (?, ?) ORDER BY scope_id, replay_key LIMIT ?",
@@ -319,7 +320,8 @@ def _version(tx: Transaction) -> int | None:
 
 
 def _refuse_missing_file(url: str) -> None:
-    # Opening a file makes it; an empty journal would answer "nothing" to every question.
+    # Opening a missing file makes it, and an empty journal would answer every question with
+    # nothing.
     if url.partition(":")[0].lower() == "sqlite":
         from effectmq.broker.store.database.sqlite.adapter import sqlite_path
 

@@ -1,9 +1,9 @@
 """
-Who led to whom: the tree of effects that their causes make.
+The tree of effects that their causes make.
 
 A cause names an effect by session, turn and effect id, or a tool call by session and call id. The
-way up looks in the effect's own scope first, where a cause nearly always is; the way down has an
-index.
+search for a cause begins in the effect's own scope, where it nearly always is; the search for what
+an effect caused uses an index.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from effectmq.protocol.wire.invocation import CausalRefEffect, CausalRefToolCall
 
 __all__ = ["Lineage", "LineageNode", "children_of", "lineage_of", "parent_of"]
 
-#: A longer way up is a loop, or nothing that anybody would read.
+#: The longest way up; a longer one is a loop, or too long to read.
 _HIGHEST = 100
 
 
@@ -38,7 +38,7 @@ class LineageNode:
     One effect of the tree.
 
     Attributes:
-        depth: Steps below the root, or below the cause that is no effect.
+        depth: The number of steps below the root, or below a cause that is not an effect.
         effect: The effect.
     """
 
@@ -49,12 +49,12 @@ class LineageNode:
 @dataclass(frozen=True, slots=True)
 class Lineage:
     """
-    A tree of effects, each before what it led to.
+    A tree of effects, each before those that it caused.
 
     Attributes:
-        cause: Canonical JSON of what is above them all, when that is nothing that the journal has:
-            a turn, a batch, a process. Then there are several at depth 0.
-        nodes: The root first.
+        cause: Canonical JSON of the common cause, when that is not an effect in the journal: a
+            turn, a batch, a process. Then there are several effects at depth 0.
+        nodes: The effects, the root first.
         more: Whether there are more than are listed.
     """
 
@@ -65,15 +65,15 @@ class Lineage:
 
 def lineage_of(tx: Transaction, effect: EffectSummary, *, most: int) -> Lineage:
     """
-    The whole tree that an effect belongs to.
+    The whole tree of an effect.
 
     Args:
         tx: The transaction.
         effect: Any effect of the tree.
-        most: At most so many effects.
+        most: The most effects.
     """
     root, cause = _root(tx, effect)
-    # What has a cause that the journal does not have, shares it with others.
+    # An effect whose cause is not in the journal shares that cause with others.
     first = find(tx, EffectFilter(caused_by=cause), limit=most + 1) if cause else [root]
     nodes: list[LineageNode] = []
     listed = {found.identity for found in first}
@@ -89,7 +89,7 @@ def lineage_of(tx: Transaction, effect: EffectSummary, *, most: int) -> Lineage:
 
 
 def _root(tx: Transaction, effect: EffectSummary) -> tuple[EffectSummary, str]:
-    """The highest effect above one, and what caused it, when the journal does not have that."""
+    """The highest effect above one, and its cause, when that is not in the journal."""
     root, seen = effect, {effect.identity}
     for _ in range(_HIGHEST):
         parent = parent_of(tx, root)
@@ -103,13 +103,13 @@ def _root(tx: Transaction, effect: EffectSummary) -> tuple[EffectSummary, str]:
 
 
 def _nodes(depth: int, effects: list[EffectSummary]) -> list[LineageNode]:
-    """To be taken from the end: the oldest last."""
+    """The nodes in the order of a stack: the oldest last."""
     oldest_last = sorted(effects, key=_age, reverse=True)
     return [LineageNode(depth, effect) for effect in oldest_last]
 
 
 def children_of(tx: Transaction, effect: EffectSummary, *, limit: int) -> list[EffectSummary]:
-    """What an effect led to, the oldest first."""
+    """The effects that an effect caused, the oldest first."""
     found: list[EffectSummary] = []
     for reference in _references(tx, effect):
         found += find(tx, EffectFilter(caused_by=reference), limit=limit)
@@ -121,7 +121,7 @@ def _age(effect: EffectSummary) -> tuple[int, str]:
 
 
 def parent_of(tx: Transaction, effect: EffectSummary) -> EffectSummary | None:
-    """The effect that led to this one; ``None`` when it was none, or is not in the journal."""
+    """The effect that caused this one; ``None`` when it is not an effect of the journal."""
     if not effect.caused_by:
         return None
     try:
@@ -149,7 +149,7 @@ def _named_effect(
     )
     for chosen in _nearest_first(effect, wanted):
         for found in find(tx, chosen, limit=_HIGHEST):
-            # An empty turn in a filter means any.
+            # An empty turn in a filter means any turn.
             if found.turn_id == wanted.turn_id and found.identity != effect.identity:
                 return found
     return None
@@ -173,7 +173,7 @@ def _nearest_first(effect: EffectSummary, wanted: EffectFilter) -> tuple[EffectF
 
 
 def _references(tx: Transaction, effect: EffectSummary) -> list[str]:
-    """What stands as the cause in the effects that this one led to."""
+    """The causes that the effects caused by this one have recorded."""
     cause = CausalRefEffect(
         session_id=effect.session_id, turn_id=effect.turn_id or None, effect_id=effect.effect_id
     )

@@ -1,9 +1,8 @@
 """
-Retention: what is finished and old enough gives its payloads away, or goes altogether.
+Retention: finished effects that are old enough lose their payloads, or are removed.
 
-A page of candidates is looked up without holding anybody up; then a short transaction changes the
-ones that are still as they were seen. Whoever claims one in between (a replayed dead letter) gets
-it, and it is left alone.
+A page of candidates is read without locks. Then a short transaction changes those that have not
+changed since. An effect that is claimed in between (a replayed dead letter) is left alone.
 """
 
 from __future__ import annotations
@@ -35,9 +34,8 @@ _PAGE = (
     "AND (updated_at_ms, scope_id, replay_key) > (?, ?, ?) "
     "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
 )
-#: As they were seen: a claim raises the fence, and every change moves the time. All in one
-#: statement, because each takes a way to the server and back; the range is what SQLite has an
-#: index for.
+#: Unchanged since they were read: a claim raises the fence, and every change moves the time. It is
+#: one statement, because each needs a round trip; SQLite has an index for the range.
 _UNCHANGED = (
     f"WHERE namespace = ? AND {SETTLED} AND updated_at_ms BETWEEN ? AND ? "
     "AND (scope_id, replay_key, fence, status, updated_at_ms) IN (VALUES {}) "
@@ -53,12 +51,14 @@ _REMOVE = f"DELETE FROM effectmq_effects {_UNCHANGED}"
 @dataclass(frozen=True, slots=True)
 class Pruning:
     """
-    What is to be pruned.
+    Which effects to prune.
 
     Attributes:
-        before_ms: What changed last before this moment, Unix milliseconds.
-        keep_keys: Keep key and hash, so that asking again is an error and no second execution.
-        parked: Also what was parked; its dead letter can then not be replayed.
+        before_ms: Effects last changed before this time, Unix milliseconds.
+        keep_keys: Whether to keep key and hash, so that asking again is an error and not a second
+            run.
+        parked: Whether to prune parked effects as well; their dead letters can then not be
+            replayed.
     """
 
     before_ms: int
@@ -77,15 +77,15 @@ class Pruning:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """
-    An old effect as it was seen.
+    An old effect as it was read.
 
     Attributes:
-        place: Where it stands in the order of changes.
+        place: Its place in the order of changes.
         status: Its status.
-        fence: Its claims so far.
-        parked: Whether it was given up on.
+        fence: The number of its claims.
+        parked: Whether it was given up.
         letter_sent: Whether its dead letter is out.
-        payload_bytes: What envelope, outcome and error take.
+        payload_bytes: The size of envelope, outcome and error.
     """
 
     place: Place
@@ -111,7 +111,7 @@ _OLD_ROWS = RowReader(_Old)
 
 
 def candidates(tx: Transaction, before_ms: int, after: Place, limit: int) -> list[Candidate]:
-    """One page of old effects that nobody works at, the oldest first."""
+    """One page of old effects that are not in progress, the oldest first."""
     size = " + ".join(
         _SIZE[tx.dialect].format(column)
         for column in ("envelope_json", "outcome_json", "error_json")
@@ -134,10 +134,10 @@ def candidates(tx: Transaction, before_ms: int, after: Place, limit: int) -> lis
 
 def forget(tx: Transaction, chosen: Sequence[Candidate], *, keep_keys: bool) -> list[Candidate]:
     """
-    Prune what is still as it was seen.
+    Prune the effects that have not changed since they were read.
 
     Returns:
-        What was pruned.
+        The pruned effects.
     """
     if not chosen:
         return []

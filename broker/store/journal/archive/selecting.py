@@ -1,10 +1,10 @@
 """
-How effects are chosen in SQL, such that no choice has to read what it does not give.
+The SQL that selects effects, so that no selection reads more rows than it returns.
 
-A filter becomes one or more *branches*, each of which is one stretch of an index in the order of
-changes; the page is the newest of all of them. Several values of a column are several branches, and
-so is a status of any kind, because the index has the kind before the time. What is in progress is
-in an index of its own, and so is a branch of its own. See ``steps`` for the indexes.
+A filter becomes one or more *branches*, each of which is one range of an index in the order of
+changes; the page is the newest of all of them. Several values of a column are several branches. So
+is a status with any kind, because the index has the kind before the time. Effects in progress are
+in a separate index, and so in a separate branch. See ``steps`` for the indexes.
 """
 
 from __future__ import annotations
@@ -34,37 +34,37 @@ __all__ = [
 _NEWEST_FIRST = "ORDER BY updated_at_ms DESC, scope_id DESC, replay_key DESC LIMIT ?"
 _OLDEST_FIRST = "ORDER BY updated_at_ms, scope_id, replay_key LIMIT ?"
 
-#: Up to so many effects whose keys begin alike are looked up by the key, whatever else is asked.
+#: Up to so many effects whose keys begin alike are looked up by the key, whatever else is chosen.
 _FEW = 10_000
 _COUNT_KEYS = (
     "SELECT count(*) FROM (SELECT 1 FROM effectmq_effects "
     f"WHERE namespace = ? AND {SETTLED} AND {{}} LIMIT ?) AS t"
 )
-#: So many effects are looked at, in the order of changes, to see whether that finds a page; first a
-#: few, which is enough for what is common.
+#: So many effects are read in the order of changes, to see whether that fills a page; first a few,
+#: which is enough in common cases.
 _TRIED = (1_000, 20_000)
 _TRY = (
     "SELECT count(*), count(CASE WHEN {keys} THEN 1 END) FROM (SELECT replay_key FROM "
     "effectmq_effects{by} WHERE {where} {order}) AS t"
 )
-#: SQLite has no idea of how common a value is: it takes the index in the order of time, which
-#: spares it to sort, and reads everything for it. So it is told. PostgreSQL counts, itself.
+#: SQLite does not know how common a value is: it would take the index in the order of time, which
+#: saves sorting, and read everything. So the index is named. PostgreSQL has statistics.
 _BY = {"sqlite": " INDEXED BY {}", "postgres": ""}
 _PRIMARY = "sqlite_autoindex_effectmq_effects_1"
-#: Those that have every effect; the others have what is settled.
+#: Indexes with every effect; the others have settled effects only.
 _WHOLE = ("scope", "turn", "parked", "hash")
-#: The page is chosen in the index, and only then read: it may be one of a great many.
+#: The page is chosen in the index and only then read: it may be one of very many.
 _BY_KEY = (
     "SELECT {columns} FROM effectmq_effects{primary} WHERE (namespace, scope_id, replay_key) IN "
     "(SELECT namespace, scope_id, replay_key FROM effectmq_effects{by} WHERE {where} {order})"
 )
 
-#: One that was cancelled unseen has none.
+#: An effect that was cancelled before its first claim has no kind.
 _KINDS = ("", *EFFECT_KINDS)
 
 
 class Place(NamedTuple):
-    """Where in the order of changes an effect stands; the next page begins behind it."""
+    """The place of an effect in the order of changes; the next page begins after it."""
 
     updated_ms: int
     scope_id: str
@@ -74,7 +74,7 @@ class Place(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class EffectFilter:
     """
-    Which effects are meant. What is empty or ``None`` does not matter; the rest must all be met.
+    Which effects to select. Empty fields and ``None`` do not matter; all others must match.
 
     Attributes:
         kinds: One of these kinds.
@@ -83,13 +83,13 @@ class EffectFilter:
         session_id: The session that asked.
         turn_id: The turn.
         effect_id: The whole effect id.
-        effect_id_end: How the effect id ends; with a scope or a session.
+        effect_id_end: The end of the effect id; needs a scope or a session.
         caused_by: Canonical JSON of the cause.
-        key_prefix: How the replay key begins.
+        key_prefix: The beginning of the replay key.
         park_reasons: Parked for one of these reasons.
         worker: The worker that claimed it last.
-        since_ms: Changed at this moment or later, Unix milliseconds.
-        until_ms: Changed before this moment.
+        since_ms: Changed at this time or later, Unix milliseconds.
+        until_ms: Changed before this time, Unix milliseconds.
     """
 
     kinds: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class EffectFilter:
 
     @property
     def index(self) -> str:
-        """What to look it up by: of what it names, that which usually has the fewest effects."""
+        """The index to use: that of the chosen column that usually has the fewest effects."""
         for index, named in (
             ("scope", self.scope_id or self.turn_id),
             ("caused", self.caused_by),
@@ -125,13 +125,13 @@ class EffectFilter:
 @dataclass(frozen=True, slots=True)
 class Branch:
     """
-    Conditions that must all hold, and what stands for their question marks.
+    Conditions that must all hold, and the values of their parameters.
 
     Attributes:
         where: The conditions.
         parameters: Their values, in order.
-        index: What it is a stretch of: what is behind ``effectmq_effects_`` in its name, or
-            ``scope`` for the primary key.
+        index: The index of which it is a range: the name after ``effectmq_effects_``, or ``scope``
+            for the primary key.
     """
 
     where: tuple[str, ...]
@@ -139,7 +139,7 @@ class Branch:
     index: str = "time"
 
     def also(self, condition: str, *values: Value) -> Branch:
-        """With one more condition."""
+        """The branch with one more condition."""
         return Branch((*self.where, condition), (*self.parameters, *values), self.index)
 
 
@@ -153,15 +153,15 @@ def page(
     oldest_first: bool = False,
 ) -> list[Row]:
     """
-    Some columns of the effects that are meant, in the order of their last change.
+    Some columns of the selected effects, in the order of their last change.
 
     Args:
         tx: The transaction.
-        columns: What to read; ``updated_at_ms``, ``scope_id`` and ``replay_key`` among them.
-        chosen: Which.
-        limit: At most so many.
-        after: The place of the last one of the page before.
-        oldest_first: Instead of the newest.
+        columns: The columns; must include ``updated_at_ms``, ``scope_id`` and ``replay_key``.
+        chosen: Which effects.
+        limit: The most effects.
+        after: The place of the last effect of the previous page.
+        oldest_first: Whether to begin with the oldest.
     """
     found = branches(tx, chosen, limit=limit, after=after, oldest_first=oldest_first)
     sql, parameters = statement(tx, columns, found, limit=limit, oldest_first=oldest_first)
@@ -176,7 +176,7 @@ def statement(
     limit: int,
     oldest_first: bool = False,
 ) -> tuple[str, list[Value]]:
-    """The statement that reads the first of several branches together, and its parameters."""
+    """The statement that reads the first rows of several branches, and its parameters."""
     order = _OLDEST_FIRST if oldest_first else _NEWEST_FIRST
     parameters: list[Value] = []
     selects: list[str] = []
@@ -207,7 +207,7 @@ def branches(
     after: Place | None = None,
     oldest_first: bool = False,
 ) -> list[Branch]:
-    """What a filter means, behind a place; an effect that is meant is in exactly one branch."""
+    """The branches of a filter after a place; each selected effect is in exactly one branch."""
     common = _common(tx, chosen)
     if after is not None:
         common = _behind(common, after, ">" if oldest_first else "<")
@@ -228,12 +228,12 @@ def branches(
 
 
 def everywhere(branch: Branch) -> list[Branch]:
-    """The same among what is settled, and among what is in progress."""
+    """The same branch for settled effects, and for effects in progress."""
     return [branch.also(SETTLED), replace(branch.also(OPEN), index="open")]
 
 
 def _common(tx: Transaction, chosen: EffectFilter) -> Branch:
-    """What all branches have in common."""
+    """The conditions that all branches share."""
     common = Branch(("namespace = ?",), (tx.namespace,), chosen.index or "time")
     for column, value in (
         ("scope_id", chosen.scope_id),
@@ -247,7 +247,7 @@ def _common(tx: Transaction, chosen: EffectFilter) -> Branch:
         end = chosen.effect_id_end
         common = common.also("substr(effect_id, length(effect_id) - ? + 1) = ?", len(end), end)
     if chosen.caused_by:
-        # Its index holds the rows with a cause only, and must see that nothing else is asked for.
+        # Its index has only rows with a cause, and the condition must say so.
         common = common.also("caused_by = ? AND caused_by <> ''", chosen.caused_by)
     if chosen.since_ms is not None:
         common = common.also("updated_at_ms >= ?", chosen.since_ms)
@@ -257,7 +257,7 @@ def _common(tx: Transaction, chosen: EffectFilter) -> Branch:
 
 
 def hash_begins(branch: Branch, prefix: str) -> Branch:
-    """With the condition that the hash begins so."""
+    """The branch with the condition that the hash begins so."""
     branch = replace(branch, index="hash")
     digits = f"substr(envelope_hash, 1, {HASH_DIGITS})"
     if len(prefix) < HASH_DIGITS:
@@ -277,7 +277,7 @@ def _turns(branch: Branch, turn_id: str) -> Iterator[Branch]:
     if not turn_id:
         yield branch
         return
-    # A turn is the scope of its effects, with few exceptions, which have an index of their own.
+    # A turn is the scope of its effects, with few exceptions, which have their own index.
     yield branch.also("scope_id = ? AND turn_id = ?", turn_id, turn_id)
     apart = branch.also("turn_id = ? AND turn_id <> scope_id AND turn_id <> ''", turn_id)
     yield replace(apart, index="turn")
@@ -288,7 +288,7 @@ def _kinds(branch: Branch, chosen: EffectFilter) -> Iterator[Branch]:
     if not kinds and not statuses:
         yield branch
     elif chosen.index or branch.index in ("key", "open"):
-        # Few enough to look at each.
+        # Few enough to check each.
         for column, wanted in (("kind", kinds), ("status", statuses)):
             if wanted:
                 branch = branch.also(f"{column} IN ({', '.join('?' * len(wanted))})", *wanted)
@@ -301,7 +301,7 @@ def _kinds(branch: Branch, chosen: EffectFilter) -> Iterator[Branch]:
 
 
 def _behind(branch: Branch, after: Place, sign: str) -> Branch:
-    # The first condition follows from the second, and is the one that an index is good for.
+    # The first condition follows from the second; the index can use the first.
     branch = branch.also(f"updated_at_ms {sign}= ?", after.updated_ms)
     return branch.also(f"(updated_at_ms, scope_id, replay_key) {sign} (?, ?, ?)", *after)
 
@@ -316,7 +316,7 @@ def _by_key_or_time(
     if number(counted[0][0]) <= _FEW:
         return "key"
     if chosen.kinds or chosen.statuses:
-        # Neither is in the index of keys: each effect would have to be looked at.
+        # Neither is in the index of keys: each effect would have to be read.
         return "time"
     sql = _TRY.format(
         keys=begins,
@@ -333,18 +333,18 @@ def _by_key_or_time(
 
 
 def _begins(branch: Branch, column: str, prefix: str) -> Branch:
-    """As a stretch of an index; also because SQLite's LIKE takes upper and lower case as one."""
+    """A range of an index; SQLite's LIKE also ignores case."""
     branch = branch.also(f"{column} >= ?", prefix)
     end = _successor(prefix)
     return branch.also(f"{column} < ?", end) if end else branch
 
 
 def _successor(prefix: str) -> str:
-    """The first text behind all that begin so, by code point; empty when there is none."""
+    """The first text after all that begin so, by code point; empty when there is none."""
     for length in range(len(prefix), 0, -1):
         last = ord(prefix[length - 1])
         if last < 0x10FFFF:
-            # Halves of surrogate pairs are no text.
+            # Halves of surrogate pairs are not text.
             following = 0xE000 if last == 0xD7FF else last + 1
             return prefix[: length - 1] + chr(following)
     return ""

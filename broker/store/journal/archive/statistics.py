@@ -1,4 +1,4 @@
-"""How much of what a journal holds."""
+"""The journal in numbers."""
 
 from __future__ import annotations
 
@@ -59,13 +59,12 @@ class JournalStats:
     A journal in numbers.
 
     Attributes:
-        size_bytes: What it takes on the disk, all namespaces together; without SQLite's
-            write-ahead log.
-        counts: Effects by kind and status.
-        parked: Parked effects by reason.
-        letters_unsent: Parked effects whose dead letter is not known to be out.
-        unheld: Effects in progress that nobody holds: their worker died, or left.
-        oldest: The effect in progress that has been so for the longest; ``None`` when none is.
+        size_bytes: Its size on the disk, all namespaces together; without SQLite's write-ahead log.
+        counts: The number of effects by kind and status.
+        parked: The number of parked effects by reason.
+        letters_unsent: The number of parked effects whose dead letter may not be out.
+        unheld: The number of effects in progress without a holder: their worker died, or left.
+        oldest: The effect that has been in progress for the longest; ``None`` for none.
         now_ms: The database's wall clock, Unix milliseconds.
     """
 
@@ -79,19 +78,19 @@ class JournalStats:
 
     @property
     def effects(self) -> int:
-        """All of them."""
+        """The number of all effects."""
         return sum(self.counts.values())
 
 
 def journal_stats(tx: Transaction) -> JournalStats:
-    """The numbers of the namespace; reads what is parked or in progress, and counts the rest."""
+    """The numbers of the namespace; reads parked effects and those in progress, counts the rest."""
     lease = tx.lease_time()
     counts = tx.execute(_COUNTS[tx.dialect], (tx.namespace,))
     counts += tx.execute(_OPEN_COUNTS, (tx.namespace,))
     parked = _PARKED_ROWS.all(tx.execute(_PARKED, (tx.namespace,)))
     unheld = tx.execute(_UNHELD, (tx.namespace, lease.clock, lease.now_ms))
     size_bytes = tx.execute(_SIZE[tx.dialect])
-    # By its last change: a lease that is renewed is a sign of life.
+    # By its last change: a renewed lease shows that its worker lives.
     oldest = find(tx, EffectFilter(statuses=("in_progress",)), limit=1, oldest_first=True)
     return JournalStats(
         size_bytes=number(size_bytes[0][0]),

@@ -1,8 +1,8 @@
 """
-What is shown of an effect, and how the effects to show are chosen.
+The data of an effect for people, and how effects are looked up.
 
-A summary leaves the payloads where they are, so that a list of a thousand effects costs little; a
-detail has everything.
+A summary does not read the payloads, so that a list of a thousand effects costs little; a detail
+has everything.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _SUMMARY = (
 )
 _DETAIL = f"{_SUMMARY}, letter_sent, lease_clock, lease_expires_at_ms, envelope_json, outcome_json"
 
-#: So much of a hash names an effect; less would be an accident.
+#: The shortest part of a hash that names an effect; a shorter one could fit by chance.
 _SHORTEST_HASH = 4
 _MOST_CANDIDATES = 5
 
 
 class EffectIdError(EffectmqError):
-    """What was given as the name of an effect names none, or more than one."""
+    """A name of an effect that fits none, or more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +61,26 @@ class EffectSummary:
 
     Attributes:
         identity: Scope id and replay key.
-        hash: Of the canonical envelope; empty when it was cancelled unseen.
+        hash: The hash of the canonical envelope; empty when it was cancelled before its first
+            claim.
         status: See ``records.STATUSES``.
         attempts: Attempts begun.
-        fence: Counts the claims.
-        kind: The effect kind; empty when it was cancelled unseen.
+        fence: The number of claims.
+        kind: The effect kind; empty when it was cancelled before its first claim.
         effect_id: Its id inside its scope.
         session_id: The session that asked for it.
         turn_id: The turn, or empty.
         caused_by: Canonical JSON of its cause, or empty.
-        worker: Who claimed it last.
-        park_reason: Why it was given up on, or empty.
+        worker: The worker that claimed it last.
+        park_reason: Why it was given up, or empty.
         parks: How often it was parked.
-        due_at_ms: Not to be run before, Unix milliseconds; 0 for at once.
-        created_ms: When it was claimed first, Unix milliseconds.
-        updated_ms: When it changed last.
+        due_at_ms: The earliest time of its next run, Unix milliseconds; 0 for at once.
+        created_ms: The time of its first claim, Unix milliseconds.
+        updated_ms: The time of its last change, Unix milliseconds.
         error_json: The controller error, or empty.
         deaths: Workers that died while its body ran, since it was first seen or last replayed.
         former_deaths: Deaths before it was replayed.
-        dead_workers: The names of those that died last, one on a line.
+        dead_workers: The names of the workers that died last, one on a line.
     """
 
     identity: Identity
@@ -105,7 +106,7 @@ class EffectSummary:
 
     @property
     def place(self) -> Place:
-        """Where it stands in the order of changes."""
+        """Its place in the order of changes."""
         return Place(self.updated_ms, *_key(self.identity))
 
     @property
@@ -128,9 +129,9 @@ class EffectDetail(EffectSummary):
 
     Attributes:
         letter_sent: Whether the dead letter of its last parking is known to be out.
-        lease_left_ms: How long somebody holds it still; 0 when nobody does.
+        lease_left_ms: How long its lease still lasts; 0 without one.
         envelope_json: The canonical envelope; empty when it is not kept.
-        outcome_json: The outcome as it was recorded; empty without one.
+        outcome_json: The recorded outcome; empty without one.
     """
 
     letter_sent: bool
@@ -148,14 +149,14 @@ def find(
     oldest_first: bool = False,
 ) -> list[EffectSummary]:
     """
-    The effects that are meant, in the order of their last change.
+    The selected effects, in the order of their last change.
 
     Args:
         tx: The transaction.
-        chosen: Which.
-        limit: At most so many.
-        after: The place of the last one of the page before.
-        oldest_first: Instead of the newest.
+        chosen: Which effects.
+        limit: The most effects.
+        after: The place of the last effect of the previous page.
+        oldest_first: Whether to begin with the oldest.
     """
     rows = page(tx, _SUMMARY, chosen, limit=limit, after=after, oldest_first=oldest_first)
     return [_summary(row) for row in rows]
@@ -163,15 +164,15 @@ def find(
 
 def find_named(tx: Transaction, name: str, scope_id: str = "") -> EffectSummary:
     """
-    The one effect that goes by a name: its replay key, its effect id, or a part of its hash.
+    The one effect with a name: its replay key, its effect id, or a part of its hash.
 
     Args:
         tx: The transaction.
-        name: The whole replay key, the whole effect id, or how the hash begins.
-        scope_id: Only in this scope; empty for any.
+        name: The whole replay key, the whole effect id, or the beginning of the hash.
+        scope_id: The scope to search; empty for any.
 
     Raises:
-        EffectIdError: When there is none, or more than one; lists them.
+        EffectIdError: When no effect fits, or more than one; lists them.
     """
     for meaning in _meanings(tx, name, scope_id):
         rows = tx.execute(*statement(tx, _SUMMARY, meaning, limit=_MOST_CANDIDATES + 1))
@@ -181,13 +182,13 @@ def find_named(tx: Transaction, name: str, scope_id: str = "") -> EffectSummary:
             raise EffectIdError(_ambiguous(name, [_summary(row) for row in rows]))
     raise EffectIdError(
         f"no effect has the replay key, the effect id or the hash {printable(name, 200)!r}"
-        f"{f' in scope {printable(scope_id, 200)!r}' if scope_id else ''}; see what there is with: "
+        f"{f' in scope {printable(scope_id, 200)!r}' if scope_id else ''}; list the effects with: "
         "effectmq effects list"
     )
 
 
 def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
-    """Everything about one effect; ``None`` when there is no such one."""
+    """Everything about one effect; ``None`` when it does not exist."""
     rows = tx.execute(
         f"SELECT {_DETAIL} FROM effectmq_effects "
         "WHERE namespace = ? AND scope_id = ? AND replay_key = ?",
@@ -204,7 +205,7 @@ def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
 
 
 def _meanings(tx: Transaction, name: str, scope_id: str) -> list[list[Branch]]:
-    """What a name may be, the most exact first."""
+    """The possible meanings of a name, the most exact first."""
     all_ = Branch(("namespace = ?",), (tx.namespace,))
     if scope_id:
         all_ = all_.also("scope_id = ?", scope_id)
@@ -232,7 +233,7 @@ def _ambiguous(name: str, found: list[EffectSummary]) -> str:
 
 
 class _Kept(NamedTuple):
-    """What a detail has more than a summary."""
+    """The columns of a detail that a summary does not have."""
 
     letter_sent: int
     lease_clock: str
@@ -242,7 +243,7 @@ class _Kept(NamedTuple):
 
 
 _WIDTH = len(_SUMMARY.split(", "))
-#: The columns behind the two of the identity.
+#: The columns after the two of the identity.
 _REST = Columns.of(EffectSummary, without=1)
 _KEPT = RowReader(_Kept)
 
@@ -252,7 +253,7 @@ def _summary(row: Row) -> EffectSummary:
 
 
 def _values(row: Row) -> tuple[Any, ...]:
-    """What a summary is made of."""
+    """The values of a summary."""
     return (Identity(text(row[0]), text(row[1])), *_REST.checked(row[2:_WIDTH]))
 
 

@@ -1,9 +1,9 @@
 """
-What happens in a journal, as it happens.
+The changes in a journal, as they happen.
 
-There is no feed to subscribe to, only rows with the moment of their last change, and a transaction
+There is no feed to subscribe to, only rows with the time of their last change, and a transaction
 that began earlier may become visible later. So each look begins a little before the end of the one
-before, and what was told already is not told again.
+before, and what was returned already is not returned again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from effectmq.protocol.messages.request import Identity
 __all__ = ["News"]
 
 #: How far back each look begins. A transaction of PostgreSQL may take that long; those of SQLite
-#: take turns, so the clock's own steps are all there is.
+#: take turns, so only the steps of the clock matter.
 _LOOK_BACK_MS = {"sqlite": 1_000, "postgres": 15_000}
 _PAGE = 500
 
@@ -27,10 +27,10 @@ _State = tuple[str, int, int, int]
 
 class News:
     """
-    Remembers where it stands, and what was told.
+    Remembers its position, and what was returned.
 
     Args:
-        chosen: Which effects; ``since_ms`` says where to begin, or else everything is told.
+        chosen: Which effects; ``since_ms`` is the beginning, without it everything is returned.
     """
 
     def __init__(self, chosen: EffectFilter) -> None:
@@ -45,12 +45,12 @@ class News:
         return self._after is not None
 
     def page(self, tx: Transaction) -> list[EffectSummary]:
-        """The next rows to look at; to be given to ``take``."""
+        """The next rows to look at, for ``take``."""
         chosen = replace(self._chosen, since_ms=self._from_ms)
         return find(tx, chosen, limit=_PAGE, after=self._after, oldest_first=True)
 
     def take(self, page: list[EffectSummary], dialect: str) -> list[EffectSummary]:
-        """What is new among them, in the order of changes. A renewed lease is no news."""
+        """The new ones among them, in the order of changes. A renewed lease is no change."""
         fresh = [effect for effect in page if self._is_news(effect)]
         if page:
             self._newest_ms = max(self._newest_ms, page[-1].updated_ms)
@@ -67,7 +67,7 @@ class News:
 
     def _move_on(self, look_back_ms: int) -> None:
         self._from_ms = max(self._from_ms, self._newest_ms - look_back_ms)
-        # What is unfinished may be renewed at any time, and stays known.
+        # An unfinished effect may be renewed at any time, so it stays known.
         self._told = {
             identity: (updated_ms, state)
             for identity, (updated_ms, state) in self._told.items()

@@ -1,5 +1,5 @@
 """
-Whether what the journal keeps of an effect holds together.
+Whether the record of an effect is consistent.
 
 Pure: a stored effect in, sentences out.
 """
@@ -29,7 +29,7 @@ class Damage:
     One thing that is wrong with a record.
 
     Attributes:
-        identity: Which effect.
+        identity: The effect.
         problem: What was found and what was expected; without payloads.
     """
 
@@ -67,7 +67,7 @@ def _status_problems(effect: EffectDetail) -> list[str]:
 
 def _envelope_problems(effect: EffectDetail) -> list[str]:
     if not effect.envelope_json:
-        # Cancelled unseen, or pruned: then there is none.
+        # Cancelled before its first claim, or pruned: then there is none.
         if effect.status in ("cancelled", "forgotten"):
             return []
         return ["its envelope is missing"]
@@ -77,7 +77,7 @@ def _envelope_problems(effect: EffectDetail) -> list[str]:
     try:
         envelope: RuntimeEffectEnvelope = from_tree(RuntimeEffectEnvelope, parse_json(data))
     except MalformedError as problem:
-        return [f"its envelope is none: {problem}"]
+        return [f"its envelope cannot be read: {problem}"]
     if canonical_bytes(envelope) != data:
         return ["its envelope is not written in the canonical form"]
     return _name_problems(effect, envelope)
@@ -105,7 +105,7 @@ def _ending_problems(effect: EffectDetail) -> list[str]:
     if effect.outcome_json:
         outcome = _read(RuntimeEffectOutcome, effect.outcome_json)
         if isinstance(outcome, str):
-            problems.append(f"its outcome is none: {outcome}")
+            problems.append(f"its outcome cannot be read: {outcome}")
         elif outcome.type != effect.kind:
             problems.append(
                 f"its outcome is that of a {outcome.type}, but its kind is {effect.kind}"
@@ -113,7 +113,7 @@ def _ending_problems(effect: EffectDetail) -> list[str]:
     if effect.error_json:
         error = _read(RuntimeEffectControllerError, effect.error_json)
         if isinstance(error, str):
-            problems.append(f"its error is none: {error}")
+            problems.append(f"its error cannot be read: {error}")
     return problems
 
 
