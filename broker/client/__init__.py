@@ -1,4 +1,4 @@
-"""The producer's side: submit an effect, hold it, and wait for what becomes of it."""
+"""The producer's side: submit an effect, and wait for its outcome."""
 
 from effectmq.moved import names_of
 

@@ -1,10 +1,10 @@
 """
 The producer: submit effects, wait for outcomes.
 
-``submit`` returns when the broker has the effect in a durable queue. The outcome comes back on the
-reply queue of the client's *identity*; a process that restarts under the same identity finds what
-arrived while it was away. A client without an identity of its own gets a random one, whose queue
-the broker forgets soon after the client is gone.
+``submit`` returns when the effect is in a durable queue of the broker. The outcome comes back on
+the reply queue of the client's *identity*; a process that restarts under the same identity finds
+the outcomes that arrived meanwhile. A client without an identity gets a random one, whose queue the
+broker deletes soon after the client is gone.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ __all__ = ["DEFAULT_TIMEOUT_S", "ClientArguments", "EffectClient"]
 
 logger = logging.getLogger("effectmq.client")
 
-#: How long ``execute`` waits when the caller does not say.
+#: How long ``execute`` waits by default, in seconds.
 DEFAULT_TIMEOUT_S = 30.0
 
 #: A client without an identity cannot come back for its replies.
 _ANONYMOUS_EXPIRES_MS = 600_000
-#: Beyond a caller's time, to tell what became of its effect.
+#: Extra time after a caller's limit, to find out what became of its effect, in seconds.
 _LAST_LOOK_S = 0.5
 
 
@@ -91,22 +91,23 @@ class ClientArguments(PlaceArguments, total=False):
 
 class EffectClient:
     """
-    Submits effects and receives their outcomes. Use as an asynchronous context manager.
+    The client: submits effects and receives their outcomes. Use it as an asynchronous context
+    manager.
 
     Args:
         broker: The broker's address, ``amqp://…`` or ``memory://…``; several of a cluster in
             a list, or separated by commas.
-        place: Broker, namespace, journal, store and connection together, those of a worker for
-            instance; what is given beside it counts more.
+        place: Broker, namespace, journal, store and connection together, for instance those of a
+            worker; an argument beside it wins.
         topology: Namespace, delay levels and limits together.
         transport: Timeouts and limits of the connection together.
-        arguments: ``identity`` names the reply queue, for one live client each, and is random when
-            not given. ``content_type`` is how envelopes are encoded, msgpack or JSON; answers come
-            in kind. ``journal`` is that of the workers: what is recorded is answered from there,
-            without a worker, and effects can be cancelled. With ``replay="strict"`` nothing is
-            submitted, no broker is needed, and a missing record is an error. ``attachments`` is
-            the attachment store or its address: large envelopes are kept out of line then, and so
-            may be the answers. The others are in docs/settings.md.
+        arguments: ``identity`` names the reply queue, for one live client each; random by default.
+            ``content_type`` is the encoding of envelopes, msgpack or JSON; answers have the same.
+            ``journal`` is that of the workers: recorded outcomes come from it without a worker, and
+            effects can be cancelled. With ``replay="strict"`` nothing is submitted, no broker is
+            needed, and a missing record is an error. ``attachments`` is the attachment store or its
+            address: large envelopes are then kept out of line, and so may be the answers. The
+            others are in docs/settings.md.
 
     Attributes:
         place: Where it submits to, with nothing left open.
@@ -187,7 +188,7 @@ class EffectClient:
 
     @staticmethod
     def _resolve(arguments: Said) -> Said:
-        """What counts; the front door asks the environment, too."""
+        """The arguments that count; the front door also reads the environment."""
         return arguments
 
     @property
@@ -214,7 +215,7 @@ class EffectClient:
 
     async def __aenter__(self) -> Self:
         """
-        Connect and begin to receive; what is away for now is tried for the connect timeout.
+        Connect and begin to receive; what is away is tried again within the connect timeout.
 
         Raises:
             BrokerError: When the broker cannot be used.
@@ -264,7 +265,7 @@ class EffectClient:
             await journal.__aexit__()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Stop receiving and disconnect; what arrives from now on waits in the reply queue."""
+        """Stop receiving and disconnect; outcomes that arrive later wait in the reply queue."""
         transport, self._transport = self._transport, None
         questions, self._questions = self._questions, None
         try:
@@ -276,7 +277,7 @@ class EffectClient:
             self._book.close()
             if transport is not None:
                 if self._anonymous and not self._book.owed:
-                    # Nobody can come back to it, and a quorum queue is not free.
+                    # No process can come back to it, and a quorum queue uses resources.
                     await self._mailbox.delete(transport)
                 await transport.__aexit__()
             await self._close_attachments()
@@ -308,29 +309,29 @@ class EffectClient:
         tracestate: str = "",
     ) -> Handle:
         """
-        Put an effect into the durable queue of its kind.
+        Publish an effect to the durable queue of its kind.
 
         Args:
-            envelope: What to do.
+            envelope: The effect.
             lane: The lane of its kind, when the kind is split.
             scope: The effect scope, when it is not the one derived from the invocation.
-            deadline_s: Seconds from now after which nobody wants the outcome; inside of a handler
-                or a tool never later than the deadline of its effect, which is the default.
+            deadline_s: Seconds from now after which the outcome is not wanted; inside a handler or
+                a tool at most the deadline of its effect, which is the default.
             timeout: Seconds to get the broker's confirmation; publishes of unknown fate are
                 repeated within it.
             traceparent: W3C trace context to pass on.
-            tracestate: What belongs to it.
+            tracestate: W3C trace state to pass on.
 
         Returns:
-            A handle to wait on; the effect is pending from now on, whatever happens to us.
+            A handle to wait on; the effect is pending from now on, even if this process ends.
 
         Raises:
             InvalidEnvelopeError: When the envelope breaks a rule.
-            PayloadTooLargeError: When it is over the size cap.
+            PayloadTooLargeError: When it is over the size limit.
             AttachmentStoreError: When its body is kept out of line and could not be stored.
             UnroutableError: When no queue takes its kind; names what is missing.
             PublishError: When it was not confirmed in time.
-            ParentExpiredError: When the effect that is being carried out here is over its deadline.
+            ParentExpiredError: When the effect that is carried out here has passed its deadline.
             AccessRefusedError: When the user may not publish effects.
             EffectMismatchError: When the journal has its key with another envelope.
             RecordMissingError: With strict replay, when nothing is recorded.
@@ -365,16 +366,17 @@ class EffectClient:
         Submit an effect and wait for its outcome.
 
         Args:
-            envelope: What to do.
-            timeout: Seconds for everything together; None waits for the outcome without a limit.
+            envelope: The effect.
+            timeout: Seconds for everything together; ``None`` waits for the outcome without a
+                limit.
             lane: The lane of its kind, when the kind is split.
             scope: The effect scope, when it is not the one derived from the invocation.
-            deadline_s: Seconds from now after which nobody wants the outcome; inside of a handler
-                or a tool never later than the deadline of its effect, which is the default.
-            on_chunk: Is called with each piece that the effect streams while it runs; may be a
-                coroutine function. Nothing is streamed of what was recorded before.
+            deadline_s: Seconds from now after which the outcome is not wanted; inside a handler or
+                a tool at most the deadline of its effect, which is the default.
+            on_chunk: Called with each piece that the effect streams while it runs; may be a
+                coroutine function. A recorded outcome has no pieces.
             traceparent: W3C trace context to pass on.
-            tracestate: What belongs to it.
+            tracestate: W3C trace state to pass on.
 
         Raises:
             EffectFailedError: When a controller error came back.
@@ -382,7 +384,7 @@ class EffectClient:
             EffectTimeoutError: When there was no outcome in time; the effect goes on.
             AttachmentStoreError: When its body is kept out of line and could not be stored.
             PublishError: When it could not be submitted.
-            ParentExpiredError: When the effect that is being carried out here is over its deadline.
+            ParentExpiredError: When the effect that is carried out here has passed its deadline.
             RecordMissingError: With strict replay, when nothing is recorded.
         """
         loop = asyncio.get_running_loop()
@@ -408,7 +410,7 @@ class EffectClient:
             raise EffectTimeoutError(request.effect_id, limit_s, recorded) from None
 
     async def _recalled_late(self, request: Request) -> bool:
-        """Whether the journal has what did not arrive in time; a last look, and a short one."""
+        """Whether the journal has an outcome that did not arrive in time; a last, short look."""
         try:
             return await self._recalled(request, _LAST_LOOK_S)
         except (EffectError, DatabaseError):
@@ -420,7 +422,7 @@ class EffectClient:
         """
         Wait for an effect that was submitted before, without submitting it.
 
-        For a process that restarts under the same identity, and for one that replays a dead letter.
+        For a process that restarts under the same identity, and after a replay of a dead letter.
         """
         request, handle = self._prepare(envelope, scope=scope)
         if self._mailbox.found_mute and not handle.done:
@@ -428,7 +430,7 @@ class EffectClient:
         return handle
 
     def unclaimed(self) -> list[Reply]:
-        """Outcomes that arrived under this identity and that nobody here has asked for."""
+        """Outcomes that arrived under this identity and that this process has not asked for."""
         return self._book.unclaimed()
 
     def _prepare(
@@ -457,12 +459,12 @@ class EffectClient:
             out_of_line=self._bodies is not None,
             limits=self._sealing,
         )
-        # The place for the answer exists before the question is asked.
+        # The place for the answer is made before the effect is published.
         waiter = self._book.wait_for(ReplyKey.of_request(request))
         return request, Handle(request, waiter, self._book)
 
     async def _recalled(self, request: Request, timeout_s: float) -> bool:
-        """Whether the journal had the answer, which is then where answers arrive."""
+        """Whether the journal had the answer, which is then in the reply book."""
         if self._recall is None:
             return False
         reply = await self._recall.reply(request, timeout_s)
@@ -481,21 +483,21 @@ class EffectClient:
         """
         Cancel an effect, unless it has its outcome: exactly one of the two is recorded.
 
-        A worker that runs it is told and stops its handler; one that has not begun never will.
-        Whoever waits for it here is answered at once, others when its message comes by.
+        A worker that runs it is told and stops its handler; one that has not begun it never will.
+        Callers in this client are answered at once, others when its message is read.
 
         Args:
-            effect: What to cancel; it need not have been submitted by this client.
+            effect: The effect; this client need not have submitted it.
             reason: Recorded with it, for people.
-            scope: The effect scope that an envelope was submitted with, if one was.
+            scope: The effect scope with which the envelope was submitted, if any.
             timeout: Seconds for the journal to decide; None for no limit.
 
         Returns:
             Whether it is cancelled; ``False`` when it was finished before.
 
         Raises:
-            ConfigurationError: When the client has no journal, which is where this is decided, or
-                only replays one.
+            ConfigurationError: When the client has no journal, which decides this, or only replays
+                from one.
             EffectMismatchError: When its key is recorded with another envelope.
             DatabaseUnavailableError: When the journal cannot be written, or not in time; cancelling
                 again is safe.
@@ -541,7 +543,7 @@ class EffectClient:
         protocol_iteration: int = 0,
     ) -> Turn:
         """
-        The effects of one turn of a session, with invocations and replay keys built for them.
+        The effects of one turn of a session, with their invocations and replay keys.
 
         Args:
             session_id: The session.
@@ -555,10 +557,10 @@ class EffectClient:
         self, session_id: str, *, parent: RuntimeInvocation | None = None
     ) -> ProcessScope:
         """
-        Operations on background processes, with invocations and replay keys built for them.
+        Operations on background processes, with their invocations and replay keys.
 
         Args:
             session_id: The session that asks.
-            parent: The invocation on whose behalf it asks; an effect of a turn, usually.
+            parent: The invocation that asks; usually an effect of a turn.
         """
         return ProcessScope(self.execute, session_id, parent)

@@ -1,4 +1,4 @@
-"""One submitted effect, as its producer holds it."""
+"""The handle of a submitted effect."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, Runtime
 
 __all__ = ["Handle", "OnChunk"]
 
-#: Takes what an effect streams, piece by piece; its errors end the waiting, not the effect.
+#: Gets what an effect streams, piece by piece; its errors end the wait, not the effect.
 OnChunk = Callable[[Chunk], Awaitable[None] | None]
 
 
 class Handle:
     """
-    One submitted effect.
+    A submitted effect, to wait on.
 
     Attributes:
         effect_id: Its id inside its scope.
-        scope_id: The id of its scope; with the replay key, its name for ever.
-        replay_key: Its key for ever.
+        scope_id: The id of its scope; together with the replay key its permanent name.
+        replay_key: Its replay key.
         hash: The hash of its envelope.
-        request: The effect as it travels.
+        request: The published effect.
     """
 
     def __init__(self, request: Request, waiter: Waiter, book: ReplyBook) -> None:
@@ -50,9 +50,9 @@ class Handle:
         """
         Text that the effect streams while it runs, until its outcome has arrived.
 
-        Lossy by contract: numbers may be missing. A chunk with a higher ``attempt`` means that the
-        effect started again, and what was shown before is void. Bound it with
-        ``asyncio.timeout``; it ends with the outcome only.
+        Pieces may get lost: numbers may be missing. A chunk with a higher ``attempt`` means that
+        the effect started again, and the earlier text is void. It ends with the outcome only; limit
+        it with ``asyncio.timeout``.
         """
         waiter = self._waiter
         while True:
@@ -64,16 +64,16 @@ class Handle:
 
     async def reply(self, timeout: float | None = None, *, given: float | None = None) -> Reply:
         """
-        Wait for the whole answer: the outcome or error, the attempt, whether it was replayed.
+        Wait for the whole answer: the outcome or error, the attempt, and whether it was replayed.
 
         Args:
             timeout: Seconds to wait; without limit when not given.
-            given: The time that an error names, when ``timeout`` is what is left of it.
+            given: The time that an error names, when ``timeout`` is the rest of it.
 
         Raises:
             EffectTimeoutError: When it did not arrive within ``timeout`` seconds. The effect goes
                 on, and the handle can be waited on again.
-            TransportClosedError: When the client is not open, so that nothing can arrive.
+            TransportClosedError: When the client is not open, so that no answer can arrive.
         """
         timeout = checked_timeout(timeout)
         self._book.check_open(self._waiter)
@@ -92,14 +92,14 @@ class Handle:
 
         Args:
             timeout: Seconds to wait; without limit when not given.
-            on_chunk: Is called with each piece that the effect streams meanwhile; may be a
-                coroutine function. An error of it ends the waiting, and not the effect.
+            on_chunk: Called with each piece that the effect streams meanwhile; may be a coroutine
+                function. Its errors end the wait, not the effect.
 
         Raises:
             EffectFailedError: When a controller error came back instead; ``EffectMismatchError``
                 and ``EffectCancelledError`` are kinds of it.
             EffectTimeoutError: When neither came within ``timeout`` seconds.
-            TransportClosedError: When the client is not open, so that nothing can arrive.
+            TransportClosedError: When the client is not open, so that no answer can arrive.
         """
         if on_chunk is None:
             reply = await self.reply(timeout)
@@ -111,7 +111,7 @@ class Handle:
         return reply.result
 
     async def _read_along(self, timeout: float | None, on_chunk: OnChunk) -> None:
-        """Pass on what is streamed until the outcome is here, or the time is over."""
+        """Pass on streamed pieces until the outcome is here, or the time is over."""
         self._book.check_open(self._waiter)
         limit = asyncio.timeout(timeout)
         try:
@@ -121,6 +121,6 @@ class Handle:
                     if taken is not None:
                         await taken
         except TimeoutError:
-            # One of the caller's own is an error like any other.
+            # An error of the caller's function is raised like any other.
             if not limit.expired():
                 raise

@@ -1,4 +1,4 @@
-"""The adapters of the transport port, and the one function that chooses between them."""
+"""The adapters of the transport port, and the function that chooses one by its address."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def open_transport(url: str, settings: TransportSettings = DEFAULT_SETTINGS) -> 
     if schemes == {"memory"}:
         return MemoryTransport(url, settings)
     if schemes <= {"amqp", "amqps"}:
-        # Not at the top: a program that stays in memory does not wait for the AMQP client to load.
+        # Not at the top: a program that stays in memory need not import the AMQP client.
         from effectmq.broker.transports.rabbitmq import RabbitTransport
 
         return RabbitTransport(urls, settings)

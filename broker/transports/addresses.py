@@ -1,5 +1,5 @@
 """
-Several addresses of one broker, as people write them: for the nodes of a cluster.
+Several addresses of one broker, as people write them for the nodes of a cluster.
 
 ::
 
@@ -7,8 +7,8 @@ Several addresses of one broker, as people write them: for the nodes of a cluste
     amqp://user:password@a/vhost,amqps://u:p@b/vhost    whole addresses, each with its own
     ["amqp://…", "amqp://…"]                            the same as an argument
 
-Inside the program they are one text with commas, like the one of ``EFFECTMQ_BROKER``; only the
-adapter takes it apart.
+Inside the program they are one text with commas, like ``EFFECTMQ_BROKER``; only the adapter splits
+it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from effectmq.protocol.urls import mask_url
 
 __all__ = ["joined_addresses", "split_addresses"]
 
-#: A comma with a scheme behind it begins another address; any other one is inside of one.
+#: A comma before a scheme begins another address; any other comma is part of one.
 _BETWEEN = re.compile(r"\s*,\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOSTS = re.compile(r"[^/?#]*")
@@ -32,7 +32,7 @@ def joined_addresses(broker: str | Sequence[str]) -> str:
     One text for an address or a list of them.
 
     Raises:
-        ConfigurationError: When a list is empty, or has something else in it than text.
+        ConfigurationError: When a list is empty, or has an item that is not text.
     """
     if isinstance(broker, str):
         return broker
@@ -47,11 +47,11 @@ def joined_addresses(broker: str | Sequence[str]) -> str:
 
 def split_addresses(broker: str) -> tuple[str, ...]:
     """
-    Each address as a URL of its own, once, in the order given.
+    Each address as a separate URL, once, in the given order.
 
     Raises:
-        ConfigurationError: When ``memory://`` stands beside another address, or a host or an
-            address is missing beside a comma.
+        ConfigurationError: When ``memory://`` is one of several addresses, or a host or an address
+            is missing beside a comma.
     """
     whole = broker.strip()
     if whole.startswith(",") or whole.endswith(","):

@@ -1,9 +1,9 @@
 """
-What a message may hold, checked before anything is sent.
+The limits of a message, checked before it is sent.
 
-The broker and its client answer a message that is too large with a lost channel or connection,
-and take every other publish in flight with it; pamqp truncates long header names and writes
-floats in 32 bits. So both adapters call ``check_message`` first, and refuse the same things.
+The broker and its client answer a message that is too large by closing the channel or connection,
+and every other publish in flight is lost with it; pamqp truncates long header names and writes
+floats in 32 bits. So both adapters call ``check_message`` first, and refuse the same messages.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from effectmq.protocol.messages.message import HeaderValue, Message
 
 __all__ = ["MAX_HEADERS_BYTES", "check_message", "check_routing_key", "is_own_header"]
 
-#: Our headers together, as AMQP writes them. The broker's own limit is one frame (128 KiB), and
-#: it answers with a lost connection.
+#: The size of all headers together in AMQP. The broker's own limit is one frame (128 KiB), and it
+#: closes the connection beyond that.
 MAX_HEADERS_BYTES = 8 * 1024
 
 # AMQP 0-9-1: short strings (properties, routing keys) have a length of one byte.
 _MAX_SHORT_STRING_BYTES = 255
 
-# pamqp cuts longer header names, with nothing but a line in its log.
+# pamqp cuts longer header names, and only logs that.
 _MAX_HEADER_NAME_BYTES = 128
 
 # The last second of year 9999: the client turns timestamps into ``datetime``.
@@ -38,12 +38,12 @@ def check_message(message: Message, max_body_bytes: int) -> None:
     Refuse a message that the broker would refuse or change.
 
     Args:
-        message: What is about to be published.
+        message: The message to publish.
         max_body_bytes: The body's limit, in bytes.
 
     Raises:
         PayloadTooLargeError: The body, the headers or a property is too large.
-        ConfigurationError: A header or the timestamp is of a kind that does not travel.
+        ConfigurationError: A header or the timestamp has a type that cannot be sent.
     """
     if len(message.body) > max_body_bytes:
         raise PayloadTooLargeError("the body", len(message.body), max_body_bytes)
@@ -63,7 +63,7 @@ def check_message(message: Message, max_body_bytes: int) -> None:
 
 def check_routing_key(routing_key: str) -> None:
     """
-    Refuse a routing key that does not fit.
+    Refuse a routing key that cannot be sent.
 
     Raises:
         PayloadTooLargeError: It has more than 255 bytes.
@@ -75,10 +75,10 @@ def check_routing_key(routing_key: str) -> None:
 
 def is_own_header(name: str) -> bool:
     """
-    Whether a header is ours; others are neither sent nor shown.
+    Whether a header belongs to effectmq; others are neither sent nor shown.
 
-    RabbitMQ adds its own to a message that it dead-letters, and 3.10 believes an ``x-death`` that
-    comes back with a publish, takes it for a cycle, and drops the message.
+    RabbitMQ adds its own headers to a message that it dead-letters. RabbitMQ 3.10 trusts an
+    ``x-death`` that comes back with a publish, takes it for a cycle, and drops the message.
     """
     return name in (TRACEPARENT, TRACESTATE) or name.startswith("effect-")
 
@@ -98,7 +98,7 @@ def _headers_size(headers: Mapping[str, HeaderValue]) -> int:
     size = 0
     for name, value in headers.items():
         size += 2 + _name_size(name)
-        # Most values are plain text: spare them the call.
+        # Most values are plain text, and need no call.
         if type(value) is str and value.isascii():
             size += 4 + len(value)
         else:
@@ -110,8 +110,8 @@ def _headers_size(headers: Mapping[str, HeaderValue]) -> int:
 def _name_size(name: str) -> int:
     if not is_own_header(name):
         raise ConfigurationError(
-            f"the header {name!r} is not one of ours and would not arrive; expected a name that "
-            f"starts with 'effect-', {TRACEPARENT!r} or {TRACESTATE!r}"
+            f"the header {name!r} is unknown and would not arrive; expected a name that starts "
+            f"with 'effect-', {TRACEPARENT!r} or {TRACESTATE!r}"
         )
     size = len(_utf8("a header name", name))
     if size > _MAX_HEADER_NAME_BYTES:

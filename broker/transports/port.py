@@ -1,14 +1,14 @@
 """
-The transport port: how messages travel, and what every adapter promises.
+The transport port: publishing and consuming, and the promises of every adapter.
 
 * **Publish** returns when the broker has the message, or raises exactly one of the
   ``PublishError`` family: unroutable, queue full, too large, blocked, unknown. Never silently.
   "Unknown" means it may have arrived; publishing the same effect again is always safe.
-* **Consume** hands out at most ``prefetch`` deliveries that are not settled. Deliveries that are
-  not settled when a consumer stops, or when the connection is lost, come back, to the front, and
-  count towards the queue's delivery limit; past it the broker moves them to the dead-letter
-  exchange. A consumer that lost its connection, its channel or its queue resumes by itself; its
-  old deliveries are then *stale*, and settling one is counted and otherwise ignored.
+* **Consume** delivers at most ``prefetch`` unsettled messages at a time. Deliveries that are not
+  settled when a consumer stops, or when the connection is lost, come back to the front and count
+  towards the queue's delivery limit; past it the broker moves them to the dead-letter exchange. A
+  consumer that lost its connection, its channel or its queue resumes by itself; its old deliveries
+  are then *stale*, and settling one is counted and otherwise ignored.
 * **Nothing hangs.** Every call ends within its timeout plus a second.
 
 Adapters: ``memory://`` (one process, the reference) and ``amqp://`` (RabbitMQ). Both pass
@@ -32,13 +32,13 @@ __all__ = ["Consumer", "Delivery", "QueueStats", "Transport"]
 @dataclass(frozen=True, slots=True)
 class QueueStats:
     """
-    What a passive declaration shows of a queue.
+    The statistics of a queue, from a passive declaration.
 
     Attributes:
         name: The queue.
         ready: Messages waiting; those held unsettled by consumers are not counted.
         consumers: Consumers attached to it, by any process.
-        locked: It belongs to another connection, which lives: the numbers are not told, and 0.
+        locked: Whether it belongs to another live connection: the numbers are then unknown, and 0.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Delivery(Protocol):
 
     @property
     def message(self) -> Message:
-        """The message as it was published, with our headers only."""
+        """The message as it was published, with headers of effectmq only."""
         ...
 
     @property
@@ -67,23 +67,24 @@ class Delivery(Protocol):
 
     @property
     def redelivered(self) -> bool:
-        """Whether the broker has handed it out before; how often says ``message.returns``."""
+        """Whether the broker has delivered it before; ``message.returns`` has the number."""
         ...
 
     def ack(self) -> None:
         """
         Settle: the broker may forget the message.
 
-        Never blocks and never raises. Acknowledgements of one turn of the event loop leave
-        together; a second call, and a call on a stale delivery, do nothing and are counted.
+        Never blocks and never raises. Acknowledgements of one turn of the event loop are sent
+        together. A second call, and a call on a stale delivery, do nothing and are counted.
         """
         ...
 
     def reject(self) -> None:
         """
-        Hand the message to the queue's dead-letter exchange, as it is.
+        Pass the message to the queue's dead-letter exchange, unchanged.
 
-        For what cannot be published again, such as a body over every limit. Otherwise like ``ack``.
+        For messages that cannot be published again, such as one over every limit. Otherwise like
+        ``ack``.
         """
         ...
 
@@ -93,38 +94,38 @@ class Consumer(Protocol):
 
     @property
     def queue(self) -> str:
-        """The queue; that of ``listen`` is another one after each loss."""
+        """The queue; that of ``listen`` changes after each loss."""
         ...
 
     @property
     def consuming(self) -> bool:
-        """Whether the broker is known to be serving this consumer at the moment."""
+        """Whether the broker is known to serve this consumer at the moment."""
         ...
 
     def __aiter__(self) -> AsyncIterator[Delivery]:
-        """Deliveries as they come, until ``stop`` or ``close``."""
+        """Deliveries as they arrive, until ``stop`` or ``close``."""
         ...
 
     async def stop(self) -> None:
         """
-        Ask for no more deliveries; those handed out can still be settled.
+        Ask for no more deliveries; earlier ones can still be settled.
 
-        Deliveries that were buffered and never handed out go back to the queue. The iteration ends.
+        Messages that were buffered but never delivered go back to the queue. The iteration ends.
         """
         ...
 
     async def close(self) -> None:
-        """Stop, flush acknowledgements, and give everything unsettled back to the queue."""
+        """Stop, send the acknowledgements, and give everything unsettled back to the queue."""
         ...
 
 
 class Transport(Protocol):
-    """A way to reach queues. Use as an asynchronous context manager."""
+    """A connection to a broker. Use it as an asynchronous context manager."""
 
     @property
     def counters(self) -> Counter[str]:
         """
-        How often something happened that nobody should have to guess.
+        Counters of events that operators need to know.
 
         Names: ``published``, ``unroutable``, ``refused``, ``unknown_publishes``,
         ``stuck_publishes`` (sent again on another channel), ``reconnects``,
@@ -134,7 +135,7 @@ class Transport(Protocol):
 
     @property
     def server(self) -> str:
-        """What the broker calls itself, with its version; empty while there is no connection."""
+        """Name and version of the broker; empty while there is no connection."""
         ...
 
     @property
@@ -152,16 +153,16 @@ class Transport(Protocol):
         ...
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Close every consumer and disconnect. Bounded, and never raises."""
+        """Close every consumer and disconnect. Limited in time, and never raises."""
         ...
 
     async def declare(self, topology: Topology) -> None:
         """
-        Make sure that these objects exist, now and after every reconnect.
+        Make these objects exist, now and after every reconnect.
 
         Raises:
-            TopologyError: When one exists with other arguments; names the object, what it has and
-                what was expected.
+            TopologyError: When one exists with other arguments; names the object, its arguments and
+                the expected ones.
             AccessRefusedError: When the user may not declare it.
         """
         ...
@@ -179,12 +180,13 @@ class Transport(Protocol):
         Publish, persistent and mandatory, and wait for the confirmation.
 
         Args:
-            exchange: Its name; empty for the default exchange, where the key is a queue name.
+            exchange: Its name; empty for the default exchange, where the routing key is a queue
+                name.
             routing_key: At most 255 bytes.
-            message: What to publish.
-            timeout: Seconds to wait, waiting for a connection included; ``None`` takes the
-                transport's own default.
-            given: The time that errors name, when ``timeout`` is what is left of it.
+            message: The message.
+            timeout: Seconds to wait, a wait for a connection included; ``None`` takes the
+                transport's default.
+            given: The time that errors name, when ``timeout`` is the rest of it.
 
         Raises:
             PublishError: One of the family; see the port's docstring.
@@ -208,16 +210,17 @@ class Transport(Protocol):
         Args:
             queue: It must exist.
             prefetch: How many deliveries may be unsettled at a time; at least 1.
-            exclusive: Refuse to share the queue with another consumer.
-            lock: A name to hold while consuming. A quorum queue takes any number of consumers
-                whatever they ask for; whoever wants it exclusively names the same lock.
-            on_resumed: Called each time that the consumer has its queue again after having lost
-                it; with ``True`` when the queue had to be made anew, so that what was in it, or
-                was sent meanwhile, may be gone.
-            on_mute: Awaited when the broker did not answer the wish to consume, at the start too,
-                as with a queue that has lost its leader; it is wished again afterwards. Gets the
-                longest time, in seconds, for which the queue was consumed without a break since it
-                was made anew, if it was; gives whether it has made the queue anew.
+            exclusive: Whether to refuse to share the queue with another consumer.
+            lock: A name to hold while consuming. A quorum queue accepts any number of consumers,
+                also exclusive ones; consumers that need it exclusively use the same lock.
+            on_resumed: Called each time the consumer has its queue again after losing it; with
+                ``True`` when the queue was declared anew, so that its content, and what was sent
+                meanwhile, may be lost.
+            on_mute: Awaited when the broker did not answer the request to consume, also at the
+                start, as with a queue that has lost its leader; the request is repeated afterwards.
+                Gets the longest time, in seconds, for which the queue was consumed without a break
+                since it was declared anew, if it was; returns whether it has declared the queue
+                anew.
 
         Raises:
             TopologyError: When the queue does not exist.
@@ -234,19 +237,19 @@ class Transport(Protocol):
         on_renewed: Callable[[str], None] | None = None,
     ) -> Consumer:
         """
-        Hear what is published to a fanout exchange, over a queue of one's own.
+        Consume what is published to a fanout exchange, over a queue of its own.
 
-        The queue is for hints, not for what must arrive. It belongs to the connection, so that
-        nobody else can use it, and it is gone when its consumer stops or loses the connection, with
-        everything in it. The consumer then makes another one under another name: nothing that is
-        left of the last one, on whatever node, can be in its way.
+        The queue is for hints that may be lost. It belongs to the connection, so that no other
+        connection can use it, and it is gone when its consumer stops or loses the connection, with
+        everything in it. The consumer then makes another queue under another name, so that nothing
+        that remains of the last one, on any node, can disturb it.
 
         Args:
             exchange: It must exist.
-            name: Gives a name that no queue ever had; called for each queue.
+            name: Makes a name that no queue had before; called for each queue.
             prefetch: How many deliveries may be unsettled at a time; at least 1.
-            on_renewed: Called with the name of each queue after the first. What was published in
-                between was not heard.
+            on_renewed: Called with the name of each queue after the first. Messages in between were
+                not heard.
 
         Raises:
             TopologyError: When the exchange does not exist.
@@ -256,11 +259,11 @@ class Transport(Protocol):
 
     async def delete(self, queue: str, *, if_empty: bool = False) -> bool:
         """
-        Delete a queue; deleting what does not exist is no error.
+        Delete a queue; a missing queue is no error.
 
         Args:
             queue: Its name.
-            if_empty: Only when there is nothing in it; a quorum queue does not know this.
+            if_empty: Only when it is empty; a quorum queue does not support this.
 
         Returns:
             Whether it is gone; ``False`` when it is not empty.
@@ -269,7 +272,7 @@ class Transport(Protocol):
 
     async def delete_exchange(self, exchange: str, *, if_unused: bool = False) -> bool:
         """
-        Delete an exchange with its bindings; deleting what does not exist is no error.
+        Delete an exchange with its bindings; a missing exchange is no error.
 
         Args:
             exchange: Its name.
@@ -282,11 +285,11 @@ class Transport(Protocol):
 
     async def stats(self, queue: str) -> QueueStats | None:
         """
-        What the broker says about a queue; ``None`` when it does not exist.
+        The broker's statistics of a queue; ``None`` when it does not exist.
 
-        Of a queue that belongs to another connection only that it is there.
+        For a queue of another connection only its existence is known.
 
-        Cheap for many at once: those that have not begun share a look.
+        Cheap for many at once: calls that have not begun share a look.
         """
         ...
 
@@ -302,7 +305,7 @@ class Transport(Protocol):
         consumes: Iterable[str] = (),
     ) -> list[BrokerError]:
         """
-        What would be refused, without declaring, publishing or consuming anything.
+        Find out what would be refused, without declaring, publishing or consuming.
 
         Args:
             declares: Exchanges, queues and bindings, whether they exist or not; by their names.

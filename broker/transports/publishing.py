@@ -1,11 +1,10 @@
 """
-Publish something that must not be lost: again and again, until its fate is known.
+Publish a message that must not be lost: again and again, until its fate is known.
 
-Unknown, refused, blocked and unreachable are all passing conditions for a worker that holds the
-original message unsettled: nothing is lost while it waits, and a duplicate is absorbed later.
-A permission that is missing passes when somebody grants it; a watch hears of that wait, because a
-worker that cannot publish should not take more work. Unroutable and too large are answers, and are
-raised.
+Unknown, refused, blocked and unreachable are passing conditions for a worker that holds the
+original message unsettled: nothing is lost while it waits, and a duplicate is recognised later. A
+missing permission passes when somebody grants it; a watch is told of that wait, because a worker
+that may not publish should not take more work. Unroutable and too large are final, and are raised.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ __all__ = ["PASSING", "UNTAKEN", "RefusalWatch", "publish_until_known"]
 
 logger = logging.getLogger("effectmq.publish")
 
-#: What trying again can mend.
+#: Errors after which another try may succeed.
 PASSING = (PublishUnknownError, QueueFullError, BrokerBlockedError, BrokerUnreachableError)
-#: What can be the fault of one queue, while the broker serves all others.
+#: Errors that a single queue may cause, while the broker serves all others.
 UNTAKEN = (PublishUnknownError, QueueFullError)
 
-#: The slowest line on which a large message gets its time, in bytes a second. Sent again too early
-#: it would queue up behind itself, and never arrive.
+#: The slowest line for which a large message gets enough time, in bytes a second. If it were sent
+#: again too early, it would wait behind itself and never arrive.
 _SLOWEST = 2_000
-#: Below this the transport's own time is enough, in seconds.
+#: Below this the transport's own timeout is enough, in seconds.
 _ORDINARY_S = 15.0
 
 _FIRST_WAIT_S = 0.1
@@ -48,19 +47,19 @@ _LONGEST_WAIT_S = 5.0
 
 
 class RefusalWatch(Protocol):
-    """Hears of publishes that wait for a permission."""
+    """Is told of publishes that wait for a permission."""
 
     def refused(self, problem: AccessRefusedError) -> None:
-        """One more waits, for this reason."""
+        """One more publish waits, for this reason."""
         ...
 
     def relieved(self) -> None:
-        """One of them waits no more: it was taken, or given up."""
+        """One publish no longer waits: it was taken, or given up."""
         ...
 
 
 def publish_try_s(message: Message, ordinary_s: float) -> float:
-    """How long one try may take, in seconds: the usual time, more for what is large."""
+    """How long one try may take, in seconds: the usual time, and more for a large message."""
     return max(ordinary_s, len(message.body) / _SLOWEST)
 
 
@@ -78,21 +77,21 @@ async def publish_until_known(
     Cancel it to stop trying.
 
     Args:
-        transport: An open one.
+        transport: An open transport.
         exchange: As in ``Transport.publish``.
-        routing_key: Likewise.
-        message: Likewise.
-        watch: Hears when the publish waits for a permission, and when it does no more.
-        patience_s: For how long the queue may refuse it, or leave it unconfirmed, in seconds. Only
-            for a queue that somebody else answers for; a broker that is away is waited for.
+        routing_key: As in ``Transport.publish``.
+        message: As in ``Transport.publish``.
+        watch: Is told when the publish waits for a permission, and when it no longer does.
+        patience_s: How long the queue may refuse it, or leave it unconfirmed, in seconds. Only for
+            a queue that somebody else is responsible for; a broker that is away is waited for.
 
     Raises:
         UnroutableError: When no queue takes it.
         QueueFullError: When the queue refused it for longer than ``patience_s``.
         PublishUnknownError: When it was not confirmed for longer than ``patience_s``.
-        PayloadTooLargeError: When it is over the size cap.
+        PayloadTooLargeError: When it is over the size limit.
         TransportClosedError: When the transport was closed.
-        ConfigurationError: When a property or a header is of a kind that does not travel.
+        ConfigurationError: When a property or a header has a type that cannot be sent.
     """
     backoff: Backoff | None = None
     refused = False
@@ -106,8 +105,8 @@ async def publish_until_known(
             except TransportClosedError:
                 raise
             except (*PASSING, BrokerError) as problem:
-                # A broker that refuses us may be mended, too; who asks us to publish has a message
-                # in hand that would be stuck otherwise.
+                # A refusing broker may be mended, too; the caller holds a message that would
+                # otherwise be stuck.
                 if not isinstance(problem, UNTAKEN):
                     begun_s = loop.time()
                 elif loop.time() - begun_s >= patience_s:
@@ -121,7 +120,7 @@ async def publish_until_known(
                 backoff = backoff or Backoff(_LONGEST_WAIT_S, first_s=_FIRST_WAIT_S)
                 wait_s = backoff.next_s()
                 logger.log(
-                    # Whoever watches has said it.
+                    # The watch has logged it.
                     logging.DEBUG if watched else logging.WARNING,
                     "publishing again in %.1f s: %s",
                     wait_s,

@@ -2,9 +2,9 @@
 Canonical bytes and their hash.
 
 The canonical form is what serde_json prints: no whitespace, raw UTF-8, lowercase ``\\u00xx``
-escapes, shortest floats. pydantic-core's writer is built on the same printer, so it is used as it
-is; a build that prints any number differently would make hashes that nobody else can check, so
-the import fails instead.
+escapes, shortest floats. pydantic-core's writer uses the same printer, so it is used unchanged. A
+build that prints any number differently would make hashes that nobody else can check, so the import
+fails instead.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def canonical_json(tree: JsonValue) -> bytes:
         tree: Plain data. Opaque parts must be canonical already (``opaque.canonical_value``).
 
     Raises:
-        MalformedError: When it holds NaN, an infinity, half a surrogate pair, or is no JSON.
+        MalformedError: When it holds NaN, an infinity or half a surrogate pair, or is not JSON.
     """
     try:
         data = to_json(tree, inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError) as error:
         raise _why_unwritable(tree, error) from None
-    # Far cheaper than visiting every number; text that says so is looked at and passes.
+    # Far cheaper than visiting every number; text with these words is checked and passes.
     if b"NaN" in data or b"Infinity" in data:
         canonical_value(tree)
     return data
@@ -42,12 +42,12 @@ def canonical_json(tree: JsonValue) -> bytes:
 
 def tree_of(canonical: bytes) -> JsonValue:
     """
-    Return the tree that a canonical text of our own spells; all its types are exactly plain.
+    Return the tree of a canonical text that this package wrote; all its types are exactly plain.
 
-    Not for text of others: ``jsontext.parse_json`` knows the rules for these.
+    Not for text of others: ``jsontext.parse_json`` has the rules for that.
 
     Args:
-        canonical: What ``canonical_json`` or ``model.canonical_bytes`` returned.
+        canonical: From ``canonical_json`` or ``model.canonical_bytes``.
     """
     tree: JsonValue = from_json(canonical)
     return tree
@@ -76,7 +76,7 @@ def _why_unwritable(tree: JsonValue, error: Exception) -> MalformedError:
     return MalformedError("", f"the value cannot be written as JSON: {error}")
 
 
-#: Numbers and text on which JSON writers are known to differ, and what serde_json prints.
+#: Numbers and text that JSON writers are known to print differently, and the form of serde_json.
 _TRICKY: list[JsonValue] = [
     1.0, -0.0, 1e15, 1e16, 1.2345678901234568e17, 1e-5, 1e-6, 2.5e-8, 5e-324,
     1.7976931348623157e308, 0.1 + 0.2, 2**64 - 1, -(2**63), "\x00\x1f\x7f\u2028/\"\\\b\t\n\f\r",

@@ -1,9 +1,9 @@
 """
 Bytes to plain JSON trees and back, when the bytes may be hostile.
 
-A body is one JSON tree as MessagePack or as JSON text. Whatever is not that, or is over a limit,
-is a `MalformedError` with the path inside the value, and never anything else: every exception of
-the libraries below means the same thing here.
+A body is one JSON tree as MessagePack or as JSON text. Anything else, or a body over a limit, is a
+`MalformedError` with the path inside the value, and never another error: every exception of the
+libraries means the same here.
 
 MessagePack is read by its C library, then checked. Three things are special:
 
@@ -75,17 +75,17 @@ _REFUSALS: Final = (
     _UNPACKING,
 )
 
-#: Up to this size in bytes nothing that a header claims can cost more than some megabytes.
+#: Up to this size in bytes, no claim of a header can cost more than some megabytes.
 _SMALL_BODY = 2048
 
-#: How many slots of 8 bytes all list headers together may claim without a closer look.
+#: How many slots of 8 bytes all list headers together may claim before the body is weighed.
 _MOST_CLAIMED_SLOTS = 2 * 1024 * 1024
 
 #: A string, or a character that comes before an element. Possessive, and content with a string that
 #: runs to the end: linear however the quotes are arranged.
 _JSON_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[,:\[{]', re.DOTALL)
 
-# What the first byte of a MessagePack value says it is, in the words of an error.
+# The meaning of the first byte of a MessagePack value, in the words of an error.
 _SCALAR: Final = "null, a bool or an integer"
 _FLOAT: Final = "a float"
 _TEXT: Final = "text"
@@ -95,7 +95,7 @@ _BINARY: Final = "binary data"
 _EXTENSION: Final = "a MessagePack extension type"
 _UNUSED: Final = "the byte 0xc1"
 
-#: What JSON does not have, with what to do about it.
+#: Types that JSON does not have, with what to do about them.
 _FOREIGN: Final = {
     _BINARY: "expected JSON data; send text, or a list of integers from 0 to 255",
     _EXTENSION: "expected JSON data; send a time as text or as an integer",
@@ -104,7 +104,7 @@ _FOREIGN: Final = {
 
 
 class _Form(NamedTuple):
-    """How to go on after the first byte of a MessagePack value."""
+    """How to continue after the first byte of a MessagePack value."""
 
     family: str
     #: The bytes that follow, or the entries of a list or map, when the first byte tells.
@@ -143,7 +143,7 @@ _STEPS: Final = [
     for form in _FORMS
 ]
 
-#: First bytes of what is sound whatever follows, or else easily checked: float64, which is 0xcb.
+#: First bytes of values that are always valid, or easily checked: float64 (0xcb).
 _PLAIN: Final = bytes([0xCB, *(b for b in range(256) if _FORMS[b].family in (_SCALAR, _TEXT))])
 _OPENING: Final = bytes(b for b in range(256) if _FORMS[b].family in (_LIST, _MAP))
 
@@ -173,13 +173,13 @@ def encode_tree(tree: JsonValue, content_type: str, limits: Limits = DEFAULT_LIM
 
 def encode_plain(tree: JsonValue, content_type: str, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """
-    Encode a JSON tree of which it is known that all its types are exactly the plain ones.
+    Encode a JSON tree whose types are known to be exactly the plain ones.
 
-    The same as `encode_tree`, bytes and refusals alike. What a model or a parser made needs no look
-    at the type of each value; what is left to check shows in the bytes of a small body.
+    Bytes and refusals are those of `encode_tree`. A tree from a model or a parser needs no check of
+    the type of each value; the remaining checks use the bytes of a small body.
 
     Args:
-        tree: From ``model.to_tree`` or ``decode_tree``, or put together of such trees and text.
+        tree: From ``model.to_tree`` or ``decode_tree``, or made of such trees and text.
         content_type: `MSGPACK` or `JSON`.
         limits: The depth and number of elements to stay within.
 
@@ -204,9 +204,9 @@ def decode_tree(body: bytes, content_type: str, limits: Limits = DEFAULT_LIMITS)
     Text passes unchanged: no Unicode normalisation, and NUL is a character like any other.
 
     Args:
-        body: The bytes as received.
+        body: The received bytes.
         content_type: The content type that came with them, `MSGPACK` or `JSON`.
-        limits: What to refuse.
+        limits: The limits of the body.
 
     Raises:
         MalformedError: The body is not one JSON tree within the limits, or the content type is
@@ -236,7 +236,7 @@ def parse_within(
 
     Args:
         document: The text.
-        limits: What to refuse.
+        limits: The limits of the document.
         members: As for ``jsontext.parse_json``.
 
     Raises:
@@ -277,13 +277,13 @@ def _decode_json(body: bytes, limits: Limits) -> JsonValue:
 
 
 def _unreadable(content_type: str, error: BaseException | None = None) -> MalformedError:
-    """Say what is left to say when the fault was not found."""
+    """The error when the place of the fault was not found."""
     why = f": {type(error).__name__}" if error else ""
     return MalformedError("", f"cannot be read as {content_type}{why}")
 
 
 def _could_be_many(body: bytes, most: int) -> bool:
-    """Say whether JSON text surely has more elements than allowed, before anything is built."""
+    """Whether JSON text surely has more elements than allowed, before anything is built."""
     # An element brings at most three marks: the one before it, its own string or its own bracket.
     if len(body) <= 3 * most:
         return False
@@ -294,8 +294,8 @@ def _decode_msgpack(body: bytes, limits: Limits) -> JsonValue:
     size, most = len(body), limits.max_elements
     try:
         if _is_worth_decoding(body, most):
-            # Nothing but the empty binary and extension types passes a maximum of 0, and the
-            # check of the tree finds these.
+            # With a maximum of 0, only empty binary and extension types pass, and the check of the
+            # tree finds these.
             tree: JsonValue = _unpackb(
                 body,
                 max_str_len=size,
@@ -317,11 +317,11 @@ def _decode_msgpack(body: bytes, limits: Limits) -> JsonValue:
 
 
 def _is_surely_sound(body: bytes, limits: Limits) -> bool:
-    """Look at the bytes of a small body only, in a fifth of the time the tree would take."""
+    """Check the bytes of a small body only, in a fifth of the time that the tree would take."""
     if not len(body) <= _SMALL_BODY <= limits.max_elements:
         return False
-    # The bytes of text can only add to the suspicion. Where no float32, binary or extension type
-    # can begin there is none, and levels are not deeper than lists and maps are many.
+    # Bytes of text can only raise a false suspicion. Where no float32, binary or extension type can
+    # begin there is none, and the depth is at most the number of lists and maps.
     rest = body.translate(None, _PLAIN)
     if len(rest) > limits.max_depth or rest.translate(None, _OPENING):
         return False
@@ -335,7 +335,7 @@ def _refuse_repeated_key(pairs: list[tuple[str, object]]) -> None:
 
 
 def _is_worth_decoding(body: bytes, most: int) -> bool:
-    """Say no to a body that would take much memory on its way to being refused."""
+    """Refuse a body that would need much memory before it is refused."""
     size = len(body)
     if size <= _SMALL_BODY:
         return True
@@ -365,7 +365,7 @@ def _is_worth_decoding(body: bytes, most: int) -> bool:
 
 
 class _Reader:
-    """The slow reader of a body that was refused: it finds the first fault and says where."""
+    """The slow reader of a refused body: it finds the first fault and its place."""
 
     def __init__(self, body: bytes, limits: Limits) -> None:
         self._body = body
@@ -415,7 +415,7 @@ class _Reader:
         self._steps.pop()
 
     def _pass_plain(self, most: int) -> int:
-        """Pass the next items that are surely sound, and say how many: a long list has many."""
+        """Skip the next items that are surely valid; returns how many: a long list has many."""
         body, at, size = self._body, self._at, len(self._body)
         passed = 0
         while passed < most and at < size:

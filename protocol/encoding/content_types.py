@@ -1,8 +1,8 @@
 """
-The two content types of a body, and how one is told from the other when none was sent.
+The two content types of a body, and how to recognise one when none was sent.
 
-AMQP lets a sender leave ``content_type`` out, and several libraries do so by default. What a
-message holds is a map or a list, and these begin with other bytes in JSON than in MessagePack.
+AMQP allows a sender to leave ``content_type`` out, and several libraries do so by default. The body
+of a message is a map or a list, and these begin with different bytes in JSON and in MessagePack.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ __all__ = ["JSON", "MSGPACK", "recognised"]
 MSGPACK: Final = "application/msgpack"
 JSON: Final = "application/json"
 
-#: MessagePack reads a byte below this as a whole small integer, which no message is, so that all
-#: of them are left for JSON: its brackets, its white space, and what is wrong JSON.
+#: MessagePack reads a lower byte as a small integer, which no message is. So lower bytes mean JSON:
+#: its brackets, its white space, and invalid JSON.
 _FIRST_OF_MSGPACK = 0x80
-#: Some libraries begin JSON text with it. It is not JSON, and the JSON reader says so.
+#: Some libraries put it before JSON text. It is not JSON, and the JSON reader reports it.
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def recognised(body: bytes) -> str:
     """
-    The content type of a body that came without one, by how it begins.
+    The content type of a body that came without one, by its first byte.
 
     Args:
-        body: The bytes as received; none at all count as MessagePack.
+        body: The received bytes; an empty body counts as MessagePack.
     """
     if not body:
         return MSGPACK

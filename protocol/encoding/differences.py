@@ -1,8 +1,8 @@
 """
-Which members of two JSON documents differ, and the sentence that says so.
+Which members of two JSON documents differ, and a sentence about it.
 
-When a replay key comes back with another envelope, "the hashes differ" helps nobody; the paths of
-the members that differ do. Values stay out of sentences: an argument may be a secret.
+When a replay key is used for another envelope, "the hashes differ" does not help; the paths of the
+differing members do. Values are not in sentences, because an argument may be a secret.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _LONGEST_KEY = 60
 _LONGEST_PATH = 120
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: Where a value stands: the place of what holds it, and the key or index in there. Linked, so that
-#: a path is only written down when there is a difference at its end.
+#: The place of a value: the place of its container, and the key or index in it. Linked, so that a
+#: path is only written when there is a difference at its end.
 _Place: TypeAlias = "tuple[_Place, str | int] | None"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """
-    One member that is not the same in both documents.
+    One member that differs between two documents.
 
     Attributes:
         path: As ``messages[2].content``; keys that are no names are quoted: ``args["a b"]``.
-        change: Whether only the second has it, only the first, or both with other values.
-        before: Its value in the first document; ``None`` when that has none.
-        after: Its value in the second.
+        change: Whether only the second document has it, only the first, or both with other values.
+        before: Its value in the first document; ``None`` when it has none.
+        after: Its value in the second document; ``None`` when it has none.
     """
 
     path: str
@@ -88,7 +88,7 @@ def differing_paths(a: object, b: object, *, most: int = _MOST) -> tuple[str, ..
     Args:
         a: Plain JSON data.
         b: Plain JSON data.
-        most: How many paths to give.
+        most: The largest number of paths.
     """
     return tuple(difference.path for difference in islice(differences(a, b), most))
 
@@ -102,13 +102,13 @@ def mismatch_sentence(
     hash_: str,
 ) -> str:
     """
-    Say that a replay key was used for two effects, and where they differ.
+    The sentence for a replay key that was used for two effects, with the members that differ.
 
     Args:
         scope_id: The scope of both.
         replay_key: The key.
         recorded_envelope_json: The envelope that has the key; empty when it is not kept.
-        envelope_json: The envelope that asked for it.
+        envelope_json: The envelope that was asked for.
         recorded_hash: The hash of the first.
         hash_: The hash of the second.
     """
@@ -139,14 +139,14 @@ def _where(recorded_json: str, asked_json: str) -> str:
 
 
 class _Nothing:
-    """Stands in for a member that is not there; ``None`` is a value."""
+    """Stands for a missing member, because ``None`` is a value."""
 
 
 _NOTHING = _Nothing()
 
 
 def _plain(value: Any) -> Any:
-    # What a member that was given twice means, is its last value.
+    # Of a member that was given twice, the last value counts.
     return value.last if type(value) is Repeated else value
 
 
@@ -180,7 +180,7 @@ def _items(place: _Place, one: list[object], other: list[object]) -> list[tuple[
 def _same(one: object, other: object) -> bool:
     if type(one) is not type(other):
         return False
-    # Zero has a sign in JSON, and Python's comparison does not look at it.
+    # Zero has a sign in JSON, which Python's comparison ignores.
     return repr(one) == repr(other) if type(one) is float else one == other
 
 
@@ -194,7 +194,7 @@ def _path(place: _Place) -> str:
     text = "".join(reversed(steps)).removeprefix(".")
     if len(text) <= _LONGEST_PATH:
         return text
-    # Both ends say more than the middle.
+    # Both ends are more useful than the middle.
     kept = _LONGEST_PATH // 2
     return f"{text[:kept]}…{text[-kept:]}"
 

@@ -1,10 +1,10 @@
 """
 Reading JSON text by the rules of serde_json.
 
-Python's own parser is the engine; hooks and checks close the gaps. One difference is on purpose:
-decimals are rounded correctly, where serde_json may be one unit in the last place off. A producer
-hashes the value in its memory and prints it with shortest digits, so correct rounding gives back
-the value that was hashed.
+Python's own parser does the work; hooks and checks add the missing rules. One difference is on
+purpose: decimals are rounded correctly, where serde_json may be wrong by one unit in the last
+place. A producer hashes the value in its memory and prints it with the shortest digits, so correct
+rounding returns the value that was hashed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class _BadNumberError(Exception):
     """A number token that JSON or an f64 cannot hold."""
 
 
-#: The members of a struct that serde reads, each with those of its own when it is such a struct.
-#: Whatever else stands in it is skipped without being read.
+#: The members of a struct that serde reads, each with its own members when it is such a struct.
+#: Other members are skipped without being read.
 Members: TypeAlias = "Mapping[str, Members | None]"
 
 
@@ -36,14 +36,14 @@ def parse_json(
     """
     Parse one JSON document.
 
-    A member that an object names more than once has a ``Repeated`` as its value: typed readers
-    refuse it, opaque values and maps take the last one, and unknown members do not care.
+    A member that an object names more than once becomes a ``Repeated``: typed readers refuse it,
+    opaque values and maps take the last one, and unknown members are ignored.
 
     Args:
         data: The document; bytes must be UTF-8 without a byte order mark.
         max_depth: How many containers may be open at once.
-        members: Of a struct that is known to stand here, the members that are read. In what is
-            skipped, half a surrogate pair that a repeated member replaces does not matter.
+        members: For a known struct, the members that are read. In skipped members, half a surrogate
+            pair that a repeated member replaces does not matter.
 
     Raises:
         MalformedError: When it is not JSON, or is JSON that serde_json refuses.
@@ -87,7 +87,7 @@ def _text(data: bytes | bytearray | str) -> str:
         ) from None
 
 
-#: Possessive, and content with running to the end: linear however the quotes are arranged.
+#: Possessive, and an unclosed string counts to the end: linear for any arrangement of quotes.
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKET = re.compile(r"[^\[\]{}]++")
 
@@ -158,7 +158,7 @@ def _number_problem(text: str, token: str) -> str:
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
-#: Text whose escapes are whole: pairs of surrogates, or an escape that is none.
+#: Text with complete escapes: pairs of surrogates, or other escapes.
 _WHOLE_ESCAPES = re.compile(
     r"(?:[^\\]++"
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -168,8 +168,8 @@ _WHOLE_ESCAPES = re.compile(
 
 
 def _holds_half_pair(text: str) -> bool:
-    # Only an escape can smuggle half a surrogate pair past the UTF-8 check. It is looked for in the
-    # text and not in the tree: serde reads the strings that a later member replaces as well.
+    # Only an escape can bring half a surrogate pair past the UTF-8 check. The text is searched, not
+    # the tree: serde also reads the strings that a later member replaces.
     if _SURROGATE_ESCAPE.search(text) is None:
         return False
     whole = _WHOLE_ESCAPES.match(text)
@@ -182,7 +182,7 @@ def _refuse_half_pairs(text: str) -> None:
 
 
 def _refuse_half_pairs_read(tree: JsonValue, members: Members | None) -> None:
-    # What is skipped has no members that matter, and so all of it is looked at but the replaced.
+    # Skipped values have no members that are read, so all of them are checked except replaced ones.
     pending: list[tuple[object, Members | None, bool]] = [(tree, members, True)]
     while pending:
         value, known, read = pending.pop()

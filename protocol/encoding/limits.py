@@ -1,10 +1,10 @@
 """
-What a body may hold at most, and the check of a JSON tree against it.
+The limits of a body, and the check of a JSON tree against them.
 
-A tree is what both encodings of the wire have in common: null, bool, int, float, str, list and
-dict with str keys, all of exactly these types. The check runs for every message, so it is written
-twice: `is_sound` says yes or no as fast as Python can, and `find_fault` walks again, slowly, only
-after a no, to say where and why.
+A tree is what both encodings of the wire share: null, bool, int, float, str, list and dict with str
+keys, all of exactly these types. The check runs for every message, so it is written twice:
+`is_sound` answers as fast as Python can, and `find_fault` walks again, slowly, only after a no, to
+find the reason and the place.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
     "too_many",
 ]
 
-#: RabbitMQ 4 refuses messages over 16 MiB by default; half of it leaves room for other brokers.
+#: RabbitMQ 4 refuses messages over 16 MiB by default; half of that leaves room for other brokers.
 HARD_MAX_BODY_BYTES = 8 * 1024 * 1024
 
 #: A body that is kept out of line does not pass through the broker, but it is decoded in memory.
@@ -64,9 +64,9 @@ class Limits:
     Attributes:
         max_body_bytes: Size of the encoded body in bytes, from 1 to `HARD_MAX_STORED_BODY_BYTES`;
             more than `HARD_MAX_BODY_BYTES` only for bodies that are kept out of line.
-        max_depth: Lists and maps inside one another, from 1 to 127; ``[[1]]`` has 2.
-        max_elements: Values in the whole body, at least 1: each scalar, list and map is one, and so
-            is each key of a map.
+        max_depth: The nesting of lists and maps, from 1 to 127; ``[[1]]`` has 2.
+        max_elements: The number of values in the whole body, at least 1: each scalar, list and map
+            is one, and so is each key of a map.
 
     Raises:
         ConfigurationError: A limit is outside its range.
@@ -96,16 +96,16 @@ DEFAULT_LIMITS = Limits()
 # In one piece: this runs for every value of every message.
 def is_sound(tree: Any, limits: Limits) -> bool:  # noqa: C901
     """
-    Say whether a value is a JSON tree within the limits, as fast as Python can.
+    Whether a value is a JSON tree within the limits, as fast as Python can tell.
 
-    Text is not looked into: only encoding it shows lone surrogates, and the encoders do that.
+    Text is not checked for lone surrogates: encoding finds them, and the encoders do that.
 
     Args:
         tree: Any value. Lists and maps that contain themselves are too deep, and end as such.
-        limits: The depth and the number of elements to stay within.
+        limits: The depth and the number of elements.
     """
-    # Level by level, and not depth first: the depth costs nothing to know, and no step needs a
-    # stack entry of its own. The root is wrapped in a list that is no level of the tree.
+    # Level by level, not depth first: then the depth is known at no cost, and no step needs a stack
+    # entry. The root is wrapped in a list that is not a level of the tree.
     elements, most = 0, limits.max_elements
     level: list[Any] = [[tree]]
     for _ in range(limits.max_depth + 1):
@@ -119,7 +119,7 @@ def is_sound(tree: Any, limits: Limits) -> bool:  # noqa: C901
                     if type(key) is not str:
                         return False
                 node = node.values()
-            # At each node: shared sub-lists could multiply beyond measure within one level.
+            # At each node: shared sub-lists could multiply without limit within one level.
             if elements > most:
                 return False
             for value in node:
@@ -145,10 +145,10 @@ def is_sound(tree: Any, limits: Limits) -> bool:  # noqa: C901
 
 def count_elements(tree: JsonValue) -> int:
     """
-    Count the values and keys of a parsed tree, of repeated members all that were given.
+    Count the values and keys of a parsed tree; of repeated members all values.
 
     Args:
-        tree: As the parser returned it; not one that was built by hand, and may contain itself.
+        tree: A tree from the parser, not one that was built by hand and may contain itself.
     """
     count = 1
     pending: list[Any] = [tree]
@@ -172,7 +172,7 @@ _NODES = (dict, list, Repeated)
 
 def find_fault(tree: object, limits: Limits) -> MalformedError | None:
     """
-    Find the first fault of a value that is not a sound JSON tree, in document order.
+    Find the first fault of a value that is not a valid JSON tree, in document order.
 
     Args:
         tree: Any value.
@@ -183,7 +183,7 @@ def find_fault(tree: object, limits: Limits) -> MalformedError | None:
     except MalformedError as fault:
         return fault
     except RecursionError:
-        # The caller has used up the stack; it is a refusal all the same, without a place.
+        # The caller has used up the stack; this is a refusal as well, without a place.
         return None
     return None
 
@@ -261,12 +261,12 @@ def _has_half_pair(text: str) -> bool:
 
 
 def too_deep(limits: Limits) -> str:
-    """Say that a list or map is one level too deep."""
+    """The sentence for a list or map that is one level too deep."""
     return f"nested deeper than {limits.max_depth} levels of lists and maps; flatten the data"
 
 
 def too_many(limits: Limits) -> str:
-    """Say that a list or map brings the body over its number of elements."""
+    """The sentence for a list or map with which the body has too many elements."""
     return (
         f"over the limit of {limits.max_elements} elements (values and keys in the whole body); "
         "keep large data outside the effect and pass a reference"
@@ -275,7 +275,7 @@ def too_many(limits: Limits) -> str:
 
 def printable(text: str) -> str:
     """
-    Shorten foreign text and escape what could disturb a terminal or a log.
+    Shorten foreign text, and escape characters that could disturb a terminal or a log.
 
     Args:
         text: A key, or a property of a message.
@@ -289,7 +289,7 @@ def safe_path(steps: Iterable[str | int]) -> str:
     """
     Write a path as ``command.call.args.items[3]``, safe to log whatever the keys are.
 
-    A path ends up in logs and headers, so a very long one loses its middle.
+    Paths are written to logs and headers, so a very long one loses its middle.
 
     Args:
         steps: Keys and indexes, outermost first; none of them means the document itself.

@@ -1,10 +1,9 @@
 """
-What stands in a tree of plain data: the checks that tell a type checker as well.
+Type checks for trees of plain data, which type checkers understand as well.
 
-``isinstance(value, dict)`` says nothing of what is inside, and a checker that asks for it would
-need a claim behind every such line. The claim is made once, here: data that was parsed from JSON
-or MessagePack has text as its keys. Of what lies deeper nothing is claimed; it is an ``object``
-until it is looked at.
+``isinstance(value, dict)`` says nothing about the content, and a strict checker would need a claim
+after every such line. The claim is made once, here: data parsed from JSON or MessagePack has text
+as its keys. Nothing is claimed about deeper values; each is an ``object`` until it is checked.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # Of the standard library from 3.13 on; needed by the checkers only.
+    # In the standard library from 3.13 on; only type checkers need it.
     from typing import TypeGuard
 
     from typing_extensions import TypeIs
@@ -47,22 +46,22 @@ def is_dict(value: object) -> TypeIs[dict[object, object]]:
 
 
 def is_just_dict(value: object) -> TypeGuard[dict[str, object]]:
-    """Whether a value is a dict, and of no class that a program derived from it."""
+    """Whether a value is a dict, and not of a derived class."""
     return type(value) is dict
 
 
 def is_just_list(value: object) -> TypeGuard[list[object]]:
-    """Whether a value is a list, and of no class that a program derived from it."""
+    """Whether a value is a list, and not of a derived class."""
     return type(value) is list
 
 
 def is_sequence(value: object) -> TypeIs[list[object] | tuple[object, ...]]:
-    """Whether a value that a program made is what becomes a JSON array: a list or a tuple."""
+    """Whether a value of a program becomes a JSON array: a list or a tuple."""
     return isinstance(value, list | tuple)
 
 
 def is_set(value: object) -> TypeIs[set[object] | frozenset[object]]:
-    """Whether a value that a program made is a set, of either kind."""
+    """Whether a value of a program is a set or a frozenset."""
     return isinstance(value, set | frozenset)
 
 

@@ -1,10 +1,10 @@
 """
-Opaque JSON: the values that the wire format carries without looking inside.
+Opaque JSON: values that the wire format carries without interpreting them.
 
-Tool arguments, payloads, schemas and metadata are ``serde_json::Value`` on the other side. There
-an object is a sorted map, a number is a u64, a negative i64 or a finite f64, and a string is
-Unicode text. Python is looser in each of these, so a value is brought into that shape when it
-comes in, and again when it goes out: a dict inside a frozen model can still be changed.
+Tool arguments, payloads, schemas and metadata are ``serde_json::Value`` in Lash. There an object is
+a sorted map, a number is a u64, a negative i64 or a finite f64, and a string is Unicode text.
+Python allows more, so a value is converted when it comes in, and again when it goes out: a dict
+inside a frozen model can still be changed.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ __all__ = [
 #: A tree of plain Python data that has a JSON form.
 JsonValue: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
-#: Containers inside containers; serde_json refuses a document with one more.
+#: The depth of containers; serde_json refuses a document with one level more.
 MAX_DEPTH = 127
 
-#: In characters; a value nested a hundred levels deep has a long one.
+#: In characters; the path of a deeply nested value is long.
 _LONGEST_PATH = 300
 
 MIN_INT = -(2**63)
@@ -48,15 +48,15 @@ MAX_INT = 2**64 - 1
 
 class Repeated:
     """
-    Stands in for the value of a member that a JSON object names more than once.
+    The value of a member that a JSON object names more than once.
 
-    serde takes the last value in opaque objects and maps, ignores the matter for unknown members,
-    and refuses the document when a struct field is repeated. Only the reader of the field knows
-    which of the three applies, so the parser leaves this mark for it.
+    serde takes the last value in opaque objects and maps, ignores repeated unknown members, and
+    refuses a repeated struct field. Only the reader of the field knows which rule applies, so the
+    parser leaves this mark for it.
 
     Args:
-        last: The value that was given last.
-        earlier: The values before it. A typed map takes the last one too, but reads them all.
+        last: The last value.
+        earlier: The values before it. A typed map takes the last one, but reads them all.
     """
 
     __slots__ = ("earlier", "last")
@@ -71,11 +71,11 @@ class Repeated:
 
 def last_values(value: Any) -> Any:
     """
-    Read as a JSON value first: of value that are given twice, the last one is there.
+    Resolve repeated members inside a value: the last one is taken.
 
     Args:
-        value: A tree as the parser returned it. A repetition of the value itself stays one: it is
-            a matter of whoever holds it.
+        value: A tree from the parser. A repetition of the value itself stays one: its holder
+            decides.
     """
     if is_just_dict(value):
         return {name: last_values(_last(member)) for name, member in value.items()}
@@ -90,7 +90,7 @@ def _last(value: Any) -> Any:
 
 class Refused(Exception):
     """
-    A value that has no place in opaque JSON; internal to the readers of values.
+    A value that is not opaque JSON; used only by the readers of values.
 
     Args:
         problem: What was found and what was expected.
@@ -98,7 +98,7 @@ class Refused(Exception):
 
     def __init__(self, problem: str) -> None:
         self.problem = problem
-        #: Keys and indexes from the offending value outwards, filled in while unwinding.
+        #: Keys and indexes from the refused value outwards, added while unwinding.
         self.way_out: list[str | int] = []
         super().__init__(problem)
 
@@ -131,10 +131,10 @@ def canonical_value(value: object) -> JsonValue:
     """
     Return *value* as canonical opaque JSON: fresh containers, every object sorted by key.
 
-    Tuples become lists, instances of subclasses of the plain types become plain.
+    Tuples become lists; instances of subclasses of the plain types become plain.
 
     Raises:
-        MalformedError: When it holds anything that JSON, as the wire format reads it, cannot.
+        MalformedError: When it holds something that JSON, as the wire format reads it, cannot.
     """
     try:
         tree: JsonValue = ordered(value, MAX_DEPTH)
@@ -145,14 +145,14 @@ def canonical_value(value: object) -> JsonValue:
 
 def ordered(value: Any, room: int) -> Any:
     """
-    Do the work of ``canonical_value``; this is the hot path of every encode and decode.
+    Do the work of ``canonical_value``; this runs in every encode and decode.
 
     Args:
-        value: What to bring into shape.
-        room: How many containers may still open here.
+        value: The value to convert.
+        room: How many more levels of containers are allowed.
 
     Raises:
-        Refused: When it cannot be done.
+        Refused: When the value is not JSON.
     """
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind is str:
@@ -190,7 +190,7 @@ def _ordered_object(value: dict[Any, Any], room: int) -> dict[str, Any]:
         for key in keys:
             name = key if type(key) is str and key.isascii() else _member_name(key)
             item = value[key]
-            # Most members are plain text: spare them the call.
+            # Most members are plain text, and need no call.
             if type(item) is str and item.isascii():
                 result[name] = item
             else:
@@ -220,7 +220,7 @@ def _ordered_array(value: list[Any] | tuple[Any, ...], room: int) -> list[Any]:
 def _ordered_unusual(value: Any, room: int) -> Any:
     if type(value) is Repeated:
         return ordered(value.last, room)
-    # The unbound methods give the plain value, whatever a subclass has redefined.
+    # The unbound methods return the plain value, whatever a subclass has redefined.
     if isinstance(value, str):
         return ordered(str.__str__(value), room)
     if isinstance(value, int):
@@ -256,10 +256,10 @@ def validation_error(refused: Refused, value: object) -> ValidationError:
     Turn a refusal into pydantic's error, so that the path inside the value is kept.
 
     Args:
-        refused: What went wrong.
-        value: The value it happened in.
+        refused: The refusal.
+        value: The value that contains the refused one.
     """
-    # The problem goes in as data: as the template itself, braces in it would be filled in.
+    # The problem is passed as data: braces in a template would be replaced.
     problem = PydanticCustomError("wire_value", "{problem}", {"problem": refused.problem})
     line = InitErrorDetails(type=problem, loc=refused.path, input=value)
     return ValidationError.from_exception_data("value", [line])

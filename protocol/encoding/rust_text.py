@@ -1,4 +1,4 @@
-"""Rust's idea of white space and of quoted text, which are not Python's."""
+"""White space and quoted text by the rules of Rust, which differ from those of Python."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def debug_text(text: str) -> str:
     """
     Return *text* in quotes, as Rust's ``{:?}`` does.
 
-    What is not printable and what combines with the character before it is written by its number.
-    Which characters those are is for the Unicode tables of the Python at hand to say; Rust's own
+    Characters that are not printable, and those that combine with the one before, are written by
+    their number. The Unicode tables of this Python decide which these are; those of Rust may be of
+    another version.
     may be of another version.
     """
     return '"' + "".join(map(_debug_character, text)) + '"'

@@ -1,1 +1,1 @@
-"""Questions on their way: what is missing for them, asked again, cancelled, and for how long."""
+"""Publishing effects: with their time limits, repeated when needed, and cancelled."""

@@ -1,11 +1,11 @@
 """
-Ask again for what is open, after the reply queue was away.
+Ask again for open effects after the reply queue was away.
 
-While a producer is cut off its queue can expire, be deleted or be lost, and with it outcomes that
-were in it or were sent meanwhile. Asking again is safe: an outcome on record is sent once more, an
-effect that runs is followed. Where no journal is in reach, asking again may carry an effect out a
-second time; so it is done only when the queue is known to have been made anew, and only after an
-outcome that its worker kept has had the time to arrive.
+While a producer is cut off, its queue can expire, be deleted or be lost, together with outcomes in
+it or sent meanwhile. Asking again is safe: a recorded outcome is sent once more, and a running
+effect is followed. Without a journal, asking again may carry an effect out a second time. So it is
+done only when the queue was certainly declared anew, and only after an outcome that its worker kept
+has had the time to arrive.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = ["AskingAgain"]
 
 logger = logging.getLogger("effectmq.client")
 
-#: More than a worker waits before it sends a kept outcome again, and a little for the way.
+#: A little more than the time after which a worker sends a kept outcome again, in seconds.
 _KEPT_ARRIVES_S = 6.5
-#: So many at a time; the answers come meanwhile.
+#: How many effects are asked for at a time; answers arrive meanwhile.
 _AT_A_TIME = 50
 
 
 class AskingAgain:
     """
-    Asks again for what is open, once the reply queue was away.
+    Asks again for open effects, after the reply queue was away.
 
     Args:
-        book: Who waits.
-        ask: Looks into the journal, if there is one, and publishes the question again.
-        recorded: Whether a journal is in reach, so that asking again runs nothing twice.
+        book: Knows the open effects.
+        ask: Looks into the journal, if there is one, and publishes the effect again.
+        recorded: Whether there is a journal, so that asking again runs nothing twice.
         counters: ``asked_again``.
     """
 
@@ -64,7 +64,7 @@ class AskingAgain:
         task.add_done_callback(self._looks.discard)
 
     def begin(self) -> None:
-        """Ask for everything that is open now."""
+        """Ask again for all open effects."""
         if self._task is not None and not self._task.done():
             self._once_more = True
             return
@@ -106,7 +106,7 @@ class AskingAgain:
         try:
             await self._ask(asked)
         except EffectmqError as problem:
-            # Whoever waits goes on waiting: the effect may be answered all the same.
+            # The caller goes on waiting: the effect may be answered nevertheless.
             logger.warning(
                 "could not ask again for effect %s: %s",
                 printable(asked.request.effect_id, 200),

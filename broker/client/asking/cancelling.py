@@ -1,7 +1,7 @@
 """
 Tell all workers that an effect was cancelled.
 
-Best effort: the journal has decided, and every worker finds out at its next renewal of a lease.
+Best effort: the journal has decided, and a worker learns it at its next renewal of a lease.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ async def announce_cancel(transport: Transport, names: Names, identity: Identity
     Publish the notice; a failure is logged, because nothing depends on it.
 
     Args:
-        transport: Open.
+        transport: An open transport.
         names: The namespace.
         identity: The effect.
     """
     try:
-        # A publish to a missing exchange would close the channel under everybody's publishes.
-        # Looked for first: many cancels at once share a look, and none of them has to declare.
+        # A publish to a missing exchange would close the channel for all publishes, so it is
+        # looked for first. Many cancels at once share a look, and none has to declare.
         if not await transport.has_exchange(names.control):
             await transport.declare(Topology((Exchange(names.control, "fanout"),)))
         await transport.publish(names.control, "", cancel_notice(identity), timeout=_TIMEOUT_S)

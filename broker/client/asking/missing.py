@@ -1,11 +1,11 @@
 """
-What is missing when no queue takes an effect, and mending of it what a producer can mend.
+What is missing when no queue takes an effect, and its repair as far as a producer can.
 
-An effect that comes back says only that it came back. Whoever got one asks here: the broker is
-looked at once for all who ask in the same moment, and the answer holds for a second. A queue that
-is there and gets nothing has lost its binding, or its exchange; these are declared again, once,
-then less and less often. A queue that is not there is the workers' to declare, because only they
-know its arguments: one that was there before is waited for, since its consumers bring it back.
+A returned effect does not say why it was returned. Here the broker is looked at, once for all that
+ask at the same time, and the answer is used for a second. A queue that exists but gets nothing has
+lost its binding, or its exchange: these are declared again, once, then less and less often. A queue
+that does not exist must be declared by workers, because only they know its arguments. One that
+existed before is waited for, because its consumers declare it again.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from effectmq.protocol.topology import Names, Topology, TopologySettings, work_t
 
 __all__ = ["Missing", "MissingRoads", "not_looked_up"]
 
-#: How long an answer holds.
+#: How long an answer is used, in seconds.
 _FRESH_S = 1.0
-#: How long a queue that was there before is waited for, and how often it is looked for.
+#: How long to wait for a queue that existed before, and the pause between two looks, in seconds.
 _RETURN_S = 3.0
 _LOOK_AGAIN_S = 0.2
 _MOST_REMEMBERED = 1_000
@@ -41,8 +41,8 @@ class Missing:
     What one look at the broker found missing.
 
     Attributes:
-        passing: Whether publishing again in a moment may succeed: the queue is there, and what else
-            is missing has been declared, by us or by somebody else who is at it.
+        passing: Whether publishing again in a moment may succeed: the queue exists, and the rest
+            has been declared, here or by somebody else.
         sentence: What is missing, and what to do.
     """
 
@@ -52,7 +52,7 @@ class Missing:
 
 class MissingRoads:
     """
-    Looks for what is missing when no queue takes an effect, and mends what a producer can.
+    Finds out what is missing when no queue takes an effect, and declares what a producer can.
 
     Args:
         transport: An open one.
@@ -70,16 +70,16 @@ class MissingRoads:
         self._worked: dict[str, None] = {}
 
     def worked(self, route: str) -> None:
-        """An effect of this route was taken: its queue exists."""
+        """Note that an effect of this route was taken: its queue exists."""
         if route not in self._worked and len(self._worked) < _MOST_REMEMBERED:
             self._worked[route] = None
 
     async def explain(self, route: str) -> Missing:
         """
-        What is missing for a route; bound the call.
+        What is missing for a route. The call has no limit of its own.
 
         Raises:
-            BrokerError: When the broker cannot be looked at.
+            BrokerError: When the broker cannot be asked.
         """
         found = self._answers.get(route)
         if found is not None and self._loop.time() - found[0] < _FRESH_S:
@@ -89,7 +89,7 @@ class MissingRoads:
             look = self._loop.create_task(self._look(route), name=f"effectmq missing {route}")
             self._looks[route] = look
             look.add_done_callback(lambda ended: self._looked(route, ended))
-        # Who stops waiting leaves the look to the others.
+        # A caller that stops waiting leaves the look to the others.
         await asyncio.wait((look,))
         if look.cancelled():
             raise TransportClosedError("the client was closed while looking for what is missing")
@@ -108,7 +108,7 @@ class MissingRoads:
         try:
             return await self._look_around(route)
         except AccessRefusedError as problem:
-            # From RabbitMQ 4.3 on, looking needs a permission, too.
+            # From RabbitMQ 4.3 on, looking needs a permission as well.
             return not_looked_up(route, problem)
 
     async def _look_around(self, route: str) -> Missing:
@@ -148,9 +148,9 @@ class MissingRoads:
             await self._transport.declare(Topology(whole.exchanges, (), whole.bindings))
         except (AccessRefusedError, TopologyError) as problem:
             return Missing(
-                # A queue may have gone meanwhile; its consumers bring it back.
+                # The queue may be gone meanwhile; its consumers declare it again.
                 passing=isinstance(problem, TopologyError),
-                sentence=f"{what}. {advice}. Not mended from here: {problem}",
+                sentence=f"{what}. {advice}. This client could not declare it: {problem}",
             )
         return Missing(passing=True, sentence=f"{what}; declaring it again did not help. {advice}")
 
@@ -161,7 +161,7 @@ class MissingRoads:
             if await self._transport.stats(self._names.work_queue(kind)) is not None
         ]
         if route in known:
-            # It came while the others were looked for, and its binding is on its way.
+            # It appeared while the others were looked for, and its binding will follow.
             return await self._mend(route)
         sentence = (
             f"no queue for {route!r} in namespace {self._names.namespace!r}; there "
@@ -180,11 +180,11 @@ class MissingRoads:
 
 
 def not_looked_up(route: str, problem: BrokerError | TimeoutError) -> Missing:
-    """When the broker could not be looked at in the time there was."""
+    """The result when the broker could not be asked in time."""
     why = "there was no time left" if isinstance(problem, TimeoutError) else describe(problem)
     return Missing(
         passing=False,
-        sentence=f"no queue takes effects for {route!r}; what is missing was not found out: {why}. "
+        sentence=f"no queue takes effects for {route!r}, and what is missing is unknown: {why}. "
         f"Start a worker for it (effectmq worker module:app --kind {route}) or look with: "
         "effectmq doctor",
     )

@@ -1,8 +1,8 @@
 """
-A question is published, and confirmed by the broker, within the time that there is for it.
+Publishes effects, and waits for the broker's confirmation within the time limit.
 
-What is lost on the way is published again: a queue that gets an effect twice costs little, because
-its key tells workers that it is the same one.
+An effect whose fate is unknown is published again: a second copy does little harm, because its key
+tells workers that it is the same effect.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from effectmq.protocol.topology import Names, TopologySettings
 __all__ = ["Questions"]
 
 _RESEND_WAIT_S = 0.2
-#: What is missing is declared once; longer than this nobody waits for it to be of use. Shorter than
-#: the answer holds that says what is missing, so that it is not declared in a loop.
+#: How long to wait for the effect of a repair, in seconds. Shorter than the time for which the
+#: answer about missing objects is used, so that they are not declared in a loop.
 _MENDING_S = 0.9
 
 
 class Questions:
     """
-    Publishes what a client asks, on one connection.
+    Publishes the effects of a client, on one connection.
 
     Args:
-        transport: An open one.
+        transport: An open transport.
         topology: The namespace.
         book: Is told what was published.
-        bodies: Keeps large bodies out of line; ``None`` when there is no store.
+        bodies: Keeps large bodies out of line; ``None`` without a store.
         try_s: The longest time for one try.
         counters: ``submitted`` and ``publish_retries``.
 
@@ -77,7 +77,7 @@ class Questions:
 
     async def publish(self, request: Request, route: str, end: float, limit_s: float) -> None:
         """
-        Put one question into a durable queue.
+        Publish one effect to a durable queue.
 
         Args:
             request: The effect.
@@ -89,15 +89,15 @@ class Questions:
             PublishError: When it was not confirmed in time; ``UnroutableError`` when no queue takes
                 it.
             AttachmentStoreError: When its body is kept out of line and could not be stored.
-            ParentExpiredError: When the effect that is being carried out here is over its deadline.
+            ParentExpiredError: When the effect that is carried out here has passed its deadline.
         """
         inherited().check(request.effect_id, time.time_ns() // 1_000_000)
         loop = asyncio.get_running_loop()
         message = await self._outgoing(request.message, end, limit_s)
         reached("before_publish")
         mended_by = math.inf
-        # Not all of the time for one try: a channel may be stuck on a node that froze, and the next
-        # try takes another one.
+        # Not all of the time for one try: a channel may be stuck on a frozen node, and the next
+        # try takes another channel.
         try_s = publish_try_s(message, self._try_s)
         while True:
             try:
@@ -111,7 +111,7 @@ class Questions:
                 break
             except UnroutableError:
                 missing = await self._missing(route, end)
-                # Who deletes a namespace is not done at once, nor are those who mend it.
+                # Deleting or repairing a namespace takes several steps.
                 wait_s = 0.0 if mended_by == math.inf else _RESEND_WAIT_S
                 mended_by = min(mended_by, loop.time() + _MENDING_S)
                 if not missing.passing or loop.time() + wait_s >= min(mended_by, end):
@@ -120,7 +120,7 @@ class Questions:
             except PASSING as problem:
                 self._counters["publish_retries"] += 1
                 if isinstance(problem, BrokerBlockedError):
-                    # It is on its way, and taken when the alarm ends: no third copy of it.
+                    # It is on its way, and will be taken when the alarm ends: send no third copy.
                     try_s = max(try_s, end - loop.time())
                 if end - loop.time() <= _RESEND_WAIT_S:
                     raise

@@ -1,4 +1,4 @@
-"""What every public time limit means: seconds, or None for no limit."""
+"""Time limits of public methods: seconds, or ``None`` for no limit."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from effectmq.protocol.text import printable
 
 __all__ = ["FOREVER_S", "checked_timeout"]
 
-#: A limit that is none, where one has to be named: a year.
+#: Stands for no limit where a number is needed: a year.
 FOREVER_S = 365 * 86_400.0
 
 
 def checked_timeout(value: object, name: str = "timeout") -> float | None:
     """
-    Check a time limit that somebody gave.
+    Check a time limit of a caller.
 
     Args:
-        value: Seconds; 0 is to look and not to wait, None is no limit.
-        name: What it is called.
+        value: Seconds; 0 means to look without waiting, ``None`` is no limit.
+        name: The name of the argument.
 
     Returns:
         The seconds, or None for no limit.
 
     Raises:
-        ConfigurationError: When it is no time.
+        ConfigurationError: When it is not a time.
     """
     if value is None:
         return None

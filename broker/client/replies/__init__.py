@@ -1,4 +1,4 @@
-"""Answers on their way back: the reply queue, who waits, and large ones."""
+"""Answers: the reply queue, the callers that wait, and large answers."""
 
 from effectmq.moved import names_of
 

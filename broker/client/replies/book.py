@@ -1,13 +1,13 @@
 """
-Outcomes that arrive, and who waits for them.
+Outcomes that arrive, and the callers that wait for them.
 
-An outcome belongs to a caller when effect id, replay key and hash all agree. What nobody waits
-for is told apart and counted, because each means something else to whoever operates this:
+An outcome belongs to a caller when effect id, replay key and hash all agree. An outcome without a
+caller is counted by its cause, because each cause means something else to an operator:
 
 * ``duplicate``: the same effect was answered before; normal after a redelivery.
 * ``late``: its caller stopped waiting; a timeout is too short, or workers are too few.
-* ``unclaimed``: nobody here asked. It was asked by an earlier process of the same identity, so it
-  is kept, the newest up to a limit, and handed to whoever asks for the same effect next.
+* ``unclaimed``: this process did not ask for it. An earlier process of the same identity did, so it
+  is kept, the newest up to a limit, for the next caller that asks for the same effect.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class ReplyKey(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A question that was published."""
+    """An effect that was published."""
 
     request: Request
     route: str
 
 
 class Waiter:
-    """A place for one answer, shared by everybody in this process who asked for the effect."""
+    """A place for one answer, shared by all callers in this process that asked for the effect."""
 
     __slots__ = (
         "__weakref__",
@@ -73,16 +73,16 @@ class Waiter:
         #: When somebody asked first, by the monotonic clock.
         self.since_s = time.monotonic()
         self._deadlines = deadlines
-        #: Streamed text that nobody has read yet; the oldest goes when it is too much.
+        #: Streamed text that was not read yet; the oldest is dropped when there is too much.
         self.chunks: deque[Chunk] = deque(maxlen=_MAX_CHUNKS)
         self.answer: Reply | None = None
-        #: What was published to get it, to publish it again; ``None`` while nothing was.
+        #: The published effect, to publish it again; ``None`` before.
         self.asked: Asked | None = None
         self._waiting: list[asyncio.Future[Reply | None]] = []
         self._reading: list[asyncio.Future[None]] = []
 
     def resolve(self, reply: Reply) -> None:
-        """The answer is here: wake everybody."""
+        """Set the answer, and wake all callers."""
         self.answer = reply
         for reader in self._reading:
             if not reader.done():
@@ -94,7 +94,7 @@ class Waiter:
         self._waiting.clear()
 
     def add(self, chunk: Chunk) -> None:
-        """A piece of the outcome is here: wake whoever reads along."""
+        """Add a streamed piece, and wake its readers."""
         self.chunks.append(chunk)
         for future in self._reading:
             if not future.done():
@@ -114,7 +114,7 @@ class Waiter:
                 self._reading.remove(future)
 
     def fail(self, error: TransportClosedError) -> None:
-        """No answer can come any more: wake everybody with an error."""
+        """No answer can come any more: wake all callers with an error."""
         for future in self._waiting:
             if not future.done():
                 future.set_exception(error)
@@ -126,9 +126,9 @@ class Waiter:
 
     async def wait(self, timeout: float | None) -> Reply:
         """
-        The answer, waited for.
+        Wait for the answer.
 
-        Each caller waits on a future of its own, so that cancelling one leaves the others alone.
+        Each caller waits on its own future, so that cancelling one leaves the others alone.
 
         Raises:
             TimeoutError: When it did not come within ``timeout`` seconds.
@@ -153,16 +153,16 @@ class Waiter:
 
 def _expire(future: asyncio.Future[Reply | None]) -> None:
     # No exception: with its traceback it would keep the waiter alive until the next garbage
-    # collection, and an outcome that comes meanwhile would look as if somebody had taken it.
+    # collection, and an outcome that comes meanwhile would seem to have a caller.
     if not future.done():
         future.set_result(None)
 
 
 class ReplyBook:
     """
-    Who waits for what.
+    The callers that wait, by effect.
 
-    Waiters are held by their handles only: a caller that drops its handle leaves nothing behind.
+    Only the handles hold waiters: a caller that drops its handle leaves nothing behind.
 
     Args:
         counters: ``answered``, ``duplicate``, ``late`` and ``unclaimed``.
@@ -176,18 +176,18 @@ class ReplyBook:
         self._unclaimed: OrderedDict[ReplyKey, Reply] = OrderedDict()
         self._answered: OrderedDict[ReplyKey, None] = OrderedDict()
         self._given_up: OrderedDict[ReplyKey, None] = OrderedDict()
-        #: What was published and not answered, whether anybody still waits or not.
+        #: What was published and not answered, whether a caller still waits or not.
         self._owed: dict[ReplyKey, None] = {}
         self._owed_more = False
         self._open = False
         self._deadlines: Deadlines[Reply | None] = Deadlines(_expire)
 
     def open(self) -> None:
-        """Answers can come from now on."""
+        """Answers can arrive from now on."""
         self._open = True
 
     def close(self) -> None:
-        """No more answers will come; whoever waits without a timeout must not wait for ever."""
+        """No more answers will come; callers without a timeout must not wait for ever."""
         self._open = False
         for waiter in list(self._waiters.values()):
             waiter.fail(_closed())
@@ -195,7 +195,7 @@ class ReplyBook:
 
     def check_open(self, waiter: Waiter) -> None:
         """
-        Refuse to wait for what cannot come.
+        Refuse to wait for an answer that cannot come.
 
         Raises:
             TransportClosedError: When the book is closed and the answer is not there.
@@ -204,7 +204,7 @@ class ReplyBook:
             raise _closed()
 
     def wait_for(self, key: ReplyKey) -> Waiter:
-        """A place for the answer; it has come already when it was among the unclaimed."""
+        """A place for the answer; it is there already when it was among the unclaimed."""
         waiter = self._waiters.get(key)
         if waiter is None:
             waiter = self._waiters[key] = Waiter(key, self._deadlines)
@@ -214,7 +214,7 @@ class ReplyBook:
         return waiter
 
     def note_asked(self, request: Request, route: str) -> None:
-        """An effect was published, and will be answered."""
+        """Note that an effect was published, and will be answered."""
         key = ReplyKey.of_request(request)
         waiter = self._waiters.get(key)
         if waiter is not None:
@@ -232,7 +232,7 @@ class ReplyBook:
         return bool(self._owed) or self._owed_more
 
     def open_questions(self) -> list[Waiter]:
-        """Whoever waits for the answer to something that was published."""
+        """The waiters for published effects without an answer."""
         return [
             waiter
             for waiter in list(self._waiters.values())
@@ -244,7 +244,7 @@ class ReplyBook:
         _remember(self._given_up, key)
 
     def take(self, reply: Reply) -> None:
-        """One outcome has arrived."""
+        """Handle an outcome that has arrived."""
         key = ReplyKey(reply.effect_id, reply.replay_key, reply.hash)
         self._owed.pop(key, None)
         waiter = self._waiters.get(key)
@@ -262,15 +262,15 @@ class ReplyBook:
 
     def fail(self, hash_: str, code: str, message: str) -> bool:
         """
-        An outcome has arrived that cannot be had: whoever waits for it hears of it.
+        Handle an outcome that has arrived but cannot be read: its callers get an error.
 
         Args:
             hash_: The hash of the envelope that was carried out.
-            code: What the controller error is to say.
-            message: What the controller error is to say.
+            code: The code of the controller error.
+            message: The message of the controller error.
 
         Returns:
-            Whether anybody waited.
+            Whether a caller waited.
         """
         waiting = [
             waiter
@@ -284,7 +284,7 @@ class ReplyBook:
         return bool(waiting)
 
     def take_chunk(self, chunk: Chunk) -> None:
-        """A piece of an outcome has arrived; without anybody who waits it is dropped."""
+        """Handle a piece of an outcome; without a caller it is dropped."""
         waiter = self._waiters.get(ReplyKey(chunk.effect_id, chunk.replay_key, chunk.hash))
         if waiter is None or waiter.answer is not None:
             self._counters["chunks_unread"] += 1
@@ -298,7 +298,7 @@ class ReplyBook:
         return sum(one.answer is None for one in list(self._waiters.values()))
 
     def unclaimed(self) -> list[Reply]:
-        """The outcomes that nobody has asked for, oldest first."""
+        """The outcomes that no caller has asked for, oldest first."""
         return list(self._unclaimed.values())
 
     def _resolve(self, waiter: Waiter, reply: Reply) -> None:

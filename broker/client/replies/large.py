@@ -1,9 +1,9 @@
 """
-Outcomes whose bodies are kept out of line: fetched beside the others, settled when they are read.
+Outcomes whose bodies are kept out of line: fetched in parallel, settled when they are read.
 
-A store that is down holds up these outcomes and no others; they stay unsettled meanwhile, and come
-back to the next process of the identity if this one ends. A body that is gone for good is told to
-whoever waits for it. A client without a store leaves such outcomes in the queue, for one with.
+A store that is down delays only these outcomes. They stay unsettled meanwhile, and the next process
+of the identity gets them if this one ends. A body that is gone for good is reported to its callers.
+A client without a store leaves such outcomes in the queue, for a client with one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["UNFETCHED_CODE", "LargeReplies"]
 
 logger = logging.getLogger("effectmq.client")
 
-#: The controller error in the place of an outcome that was given and cannot be had.
+#: The code of the controller error for an outcome whose body cannot be read.
 UNFETCHED_CODE = "effectmq_outcome_unavailable"
 
 
@@ -37,8 +37,8 @@ class LargeReplies:
 
     Args:
         bodies: Fetches bodies; ``None`` when there is no store.
-        book: Who waits.
-        read: Reads a message that is whole.
+        book: The callers that wait.
+        read: Reads a complete message.
         counters: ``fetched`` and ``unfetched``.
     """
 
@@ -56,7 +56,7 @@ class LargeReplies:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, delivery: Delivery) -> None:
-        """One outcome has arrived whose body is elsewhere."""
+        """Handle an outcome whose body is out of line."""
         if self._bodies is None:
             self._leave(delivery)
             return
@@ -65,7 +65,7 @@ class LargeReplies:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Stop fetching; what was not read comes back."""
+        """Stop fetching; unread outcomes come back."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -91,10 +91,10 @@ class LargeReplies:
         told = self._book.fail(
             str(message.headers.get(names.HASH, "")),
             UNFETCHED_CODE,
-            f"the effect gave an outcome, which cannot be had: {problem}",
+            f"the effect gave an outcome, but it cannot be read: {problem}",
         )
         logger.error(
-            "an outcome cannot be had: %s",
+            "an outcome cannot be read: %s",
             problem,
             extra={
                 "action": "reply_unfetched",

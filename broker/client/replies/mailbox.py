@@ -1,8 +1,8 @@
 """
-The reply queue of one client, while it is open: what arrives is read, settled and handed over.
+The reply queue of one open client: outcomes are read, settled and passed on.
 
-It outlives its connection: a queue that was away and made anew is told to the client, which asks
-again for what may have gone with it.
+It survives its connection. When the queue was lost and declared anew, the client is told and asks
+again for outcomes that may be lost.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["Mailbox"]
 
 logger = logging.getLogger("effectmq.client")
 
-#: Answers are settled as soon as they are handed over, so this only bounds what is in memory.
+#: Answers are settled as soon as they are passed on, so this only limits the memory.
 _REPLY_PREFETCH = 500
 
 
@@ -43,13 +43,13 @@ class Mailbox:
     Reads the reply queue of one identity into a book.
 
     Args:
-        identity: Whose queue it is.
-        topology: Namespace, and how long the queue outlives its client.
-        book: Who waits.
-        bodies: Fetches bodies that are out of line; ``None`` when there is no store.
-        limits: What is read at most.
-        recorded: Whether a journal is in reach, which has what the queue may lose.
-        on_away: Is called when the queue is ours again and outcomes may have gone elsewhere.
+        identity: The identity of the client.
+        topology: The namespace, and how long the queue outlives its client.
+        book: The callers that wait.
+        bodies: Fetches bodies that are out of line; ``None`` without a store.
+        limits: The limits of what is read.
+        recorded: Whether there is a journal, which has what the queue may lose.
+        on_away: Called when the queue is back and outcomes may have been lost.
         counters: ``unreadable``, and those of large replies.
 
     Attributes:
@@ -76,8 +76,8 @@ class Mailbox:
         self.consumer: Consumer | None = None
         self._identity = identity
         self._lock = names_.reply_lock(identity)
-        # The exchange must exist before the first publish: a publish to a missing one would close
-        # the channel, and with it lose every confirmation in flight.
+        # The exchange must exist before the first publish: a publish to a missing exchange would
+        # close the channel, and lose every confirmation in flight.
         exchange = Exchange(names_.work_exchange, "direct")
         self._topology = Topology((exchange,)) | reply_topology(topology, identity)
         self._book = book
@@ -110,17 +110,17 @@ class Mailbox:
         self.read_on()
 
     def read_on(self) -> None:
-        """Hand over what arrives from now on."""
+        """Pass on what arrives from now on."""
         assert self.consumer is not None
         self._reading = asyncio.get_running_loop().create_task(
             self._receive(self.consumer), name=f"effectmq replies {self._identity}"
         )
 
     async def pause(self) -> None:
-        """Hand over nothing more; what arrives stays unsettled."""
+        """Pass on nothing more; what arrives stays unsettled."""
         if self._reading is not None:
             self._reading.cancel()
-            # Not suppress(CancelledError): that would swallow a cancellation of our caller.
+            # Not suppress(CancelledError): that would swallow a cancellation of the caller.
             await asyncio.gather(self._reading, return_exceptions=True)
 
     async def close(self) -> None:
@@ -131,7 +131,7 @@ class Mailbox:
         await self._large.close()
 
     async def delete(self, transport: Transport) -> None:
-        """Take the queue off the broker, for nobody can come back to it. Never raises."""
+        """Delete the queue, because no process can come back to it. Never raises."""
         await delete_reply_queue(transport, self.queue)
 
     async def _receive(self, consumer: Consumer) -> None:
@@ -153,8 +153,8 @@ class Mailbox:
                 for reply in read_replies(message, limits):
                     self._book.take(reply)
         except Exception as problem:
-            # Anybody with access to the default exchange can write here, and whatever it is, one
-            # message must not end the receiving of all.
+            # Anybody with access to the default exchange can write here, and one message must not
+            # end the receiving of all.
             self._counters["unreadable"] += 1
             logger.warning(
                 "a message on the reply queue is not an outcome: %s",
@@ -163,13 +163,13 @@ class Mailbox:
             )
 
     def _resumed(self, made_anew: bool) -> None:
-        """The queue is ours again: what was sent meanwhile may have gone elsewhere."""
+        """The queue is back; outcomes that were sent meanwhile may be lost."""
         self._made_here |= made_anew
         if made_anew or self._recorded:
             self._on_away()
 
     async def _replace_mute(self, transport: Transport, served_s: float) -> bool:
-        """The queue does not answer; whether it is another one now."""
+        """The queue does not answer; returns whether it has been replaced."""
         made_here = self._made_here
         if not may_be_replaced(made_here=made_here, recorded=self._recorded, served_s=served_s):
             return False

@@ -1,17 +1,17 @@
 """
 A producer's reply queue: declared, taken over from an earlier release, replaced, deleted.
 
-Earlier releases declared it classic, and a queue cannot change its type. Its outcomes are read
-first, then it is deleted and declared anew; a worker that answers in between keeps the outcome and
+Earlier releases declared a classic queue, and a queue cannot change its type. Its outcomes are read
+first, then it is deleted and declared anew. A worker that answers in between keeps the outcome and
 sends it again.
 
-RabbitMQ writes its register of quorum queues down once a second. A queue that was not in it yet
-when its broker was killed comes back without a leader, for ever: it can be declared, and never
-answers whoever consumes from it or publishes to it. It is deleted then, which RabbitMQ does by
-force after five seconds, and declared anew under the same name: workers that keep an outcome for it
-send it again. A cluster that has lost its majority looks the same and comes back with all that is
-in its queues, so only a queue is replaced that may have been too young for the register, and that
-has nothing in it that is nowhere else: because this process made it, or because there is a journal.
+RabbitMQ writes its register of quorum queues to disk once a second. A queue that was not in it yet
+when its broker was killed comes back without a leader, for ever: it can be declared, but never
+answers a consumer or a publisher. Such a queue is deleted, which RabbitMQ does by force after five
+seconds, and declared anew under the same name; workers that keep an outcome for it send it again. A
+cluster that has lost its majority looks the same, and comes back with everything in its queues. So
+a queue is replaced only when it may have been too young for the register, and when nothing in it
+can be lost: because this process made it, or because there is a journal.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ logger = logging.getLogger("effectmq.client")
 
 _READ_PREFETCH = 500
 _POLL_S = 0.05
-#: How long the outcomes of a former queue may take to be read.
+#: How long the outcomes of a former queue may take to be read, in seconds.
 _READ_S = 10.0
 _DELETE_S = 3.0
-#: Far more than the register takes to be written.
+#: Far longer than the register takes to be written, in seconds.
 _REGISTERED_S = 5.0
 
 
@@ -44,17 +44,17 @@ async def declare_reply_queue(
     transport: Transport, topology: Topology, take: Callable[[Delivery], None]
 ) -> None:
     """
-    Declare it, in the place of a classic one if there is one.
+    Declare the reply queue; it replaces a classic one, if there is one.
 
     Args:
-        transport: Open.
+        transport: An open transport.
         topology: The reply queue, and what else to declare.
-        take: Reads and settles an outcome that the former queue held.
+        take: Reads and settles an outcome of the former queue.
 
     Raises:
         TopologyError: When it exists with other arguments, and cannot be replaced without losing
-            what is in it.
-        ReplyQueueInUseError: When a live producer consumes from the former one.
+            its outcomes.
+        ReplyQueueInUseError: When a live producer consumes from the former queue.
     """
     try:
         await transport.declare(topology)
@@ -66,8 +66,8 @@ async def declare_reply_queue(
     await _empty(transport, queue, take)
     await transport.declare(topology)
     logger.warning(
-        "the reply queue %s was a classic one, which a cluster loses with a node; what was in it "
-        "has been read, and it is a quorum queue now",
+        "the reply queue %s was a classic queue, which a cluster loses together with a node; its "
+        "outcomes have been read, and it is a quorum queue now",
         queue,
         extra={"action": "reply_queue_replaced", "queue": queue},
     )
@@ -104,7 +104,7 @@ async def _read(
             await asyncio.sleep(_POLL_S)
             stats = await transport.stats(queue)
             if stats is None or not stats.ready:
-                # What is on its way to us is read before the consumer is closed.
+                # Deliveries on their way are read before the consumer is closed.
                 await asyncio.sleep(_POLL_S)
                 break
     finally:
@@ -114,7 +114,7 @@ async def _read(
 
 
 async def delete_reply_queue(transport: Transport, queue: str) -> None:
-    """Delete a queue that nobody will come back to; if it fails it expires. Never raises."""
+    """Delete a queue that is not needed any more; if that fails, it expires. Never raises."""
     with suppress(BrokerError, TimeoutError):
         async with asyncio.timeout(_DELETE_S):
             await transport.delete(queue)
@@ -125,10 +125,10 @@ def may_be_replaced(*, made_here: bool, recorded: bool, served_s: float) -> bool
     Whether a queue may have been too young for the register, and can be deleted without a loss.
 
     Args:
-        made_here: Whether this process made it, so that its age is known, and with it that nothing
-            of an earlier process is in it.
-        recorded: Whether a journal is in reach, which has what may be in it.
-        served_s: The longest time for which it was consumed without a break.
+        made_here: Whether this process made it, so that its age is known and it has nothing of an
+            earlier process.
+        recorded: Whether there is a journal, which has the outcomes in it.
+        served_s: The longest time for which it was consumed without a break, in seconds.
     """
     return (made_here or recorded) and served_s < _REGISTERED_S
 
@@ -138,19 +138,19 @@ async def replace_mute(transport: Transport, topology: Topology) -> bool:
     Delete a queue that does not answer, and declare it anew.
 
     Args:
-        transport: Open.
+        transport: An open transport.
         topology: The queue, and what else to declare with it.
 
     Returns:
-        Whether it was done. Not when the broker does not answer anything else either: it would
-        delete the queue when it has recovered.
+        Whether it was replaced. Not when the broker answers nothing else either: it would delete
+        the queue after it has recovered.
     """
     queue = topology.queues[-1].name
     try:
         await transport.stats(queue)
         await transport.delete(queue)
-        # Whoever still waited for it at the broker may break the connection now. Nobody else would
-        # declare what was deleted, so this goes on until it is done, or the client is closed.
+        # A caller that still waited for it at the broker may break the connection now. Nobody else
+        # would declare the deleted queue, so this goes on until it is done, or the client closes.
         await opened_by(math.inf, lambda: transport.declare(topology))
     except BrokerError as problem:
         logger.warning(

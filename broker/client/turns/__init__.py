@@ -1,4 +1,4 @@
-"""What a program asks for: the effects of a turn, and operations on processes."""
+"""The effects of a turn, and operations on processes."""
 
 from effectmq.moved import names_of
 

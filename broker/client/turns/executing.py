@@ -1,4 +1,4 @@
-"""An effect is asked for, and gives the outcome of its own kind."""
+"""Ask for an effect, and check the kind of its outcome."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEFAULT_TIMEOUT_S = 30.0
 
 R = TypeVar("R")
 Outcome = TypeVar("Outcome", bound=WireModel)
-#: An effect whose number is taken, to be awaited or made a task of.
+#: An effect whose number is taken already; await it, or make a task of it.
 Running = Coroutine[Any, Any, R]
 
 
@@ -31,10 +31,10 @@ async def execute_as(
     The outcome of an effect.
 
     Args:
-        execute: Carries it out.
+        execute: Carries the effect out.
         expected: The class of the outcomes of its kind.
         envelope: The effect.
-        options: How to wait; 30 seconds when they do not say.
+        options: How to wait; 30 seconds by default.
 
     Raises:
         WrongOutcomeError: When a worker answered with an outcome of another kind.

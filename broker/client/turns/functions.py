@@ -1,8 +1,8 @@
 """
-Tools called by the functions that they are made of.
+Tools called by their functions.
 
-Whoever registers a function as a tool says so here, so that a turn in the same program finds the
-tool's name and lane, and what of its signature a call gives.
+A worker announces its functions here, so that a turn in the same program finds the tool's name and
+lane, and the parameters that a call gives.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = ["FunctionTool", "arguments_of", "remember_tool", "tool_of"]
 @dataclass(frozen=True, slots=True)
 class FunctionTool:
     """
-    What is known of a tool that is a function.
+    A tool that is a function, as a turn needs to know it.
 
     Attributes:
-        name: What a call names.
-        lane: The lane of ``tool_call`` that its calls take; empty for the common one.
+        name: The name of the tool.
+        lane: The lane of its calls; empty for the common one.
         context_names: The parameters that the worker fills.
-        reader: Makes what gives the function's own type of result of a value; raises
-            ``ConfigurationError`` when no value can be that.
+        reader: Makes the function that turns a value into the function's result type; raises
+            ``ConfigurationError`` when no value can be of that type.
     """
 
     name: str
@@ -42,12 +42,12 @@ class FunctionTool:
     reader: Callable[[], Callable[[object], Any]]
 
 
-#: Held weakly, as a function that is gone cannot be called.
+#: Held weakly, because a function that is gone cannot be called.
 _known: WeakKeyDictionary[object, list[FunctionTool]] = WeakKeyDictionary()
 
 
 def remember_tool(function: object, tool: FunctionTool) -> None:
-    """Note that a function is registered as a tool; what cannot be a key is not called by it."""
+    """Note that a function is registered as a tool; one that cannot be a key is left out."""
     try:
         known = _known.setdefault(function, [])
     except TypeError:
@@ -58,10 +58,11 @@ def remember_tool(function: object, tool: FunctionTool) -> None:
 
 def tool_of(function: object) -> FunctionTool:
     """
-    The tool that a function is.
+    The tool of a function.
 
     Raises:
-        ConfigurationError: When it is none here, or two of different names or lanes.
+        ConfigurationError: When there is none in this program, or two with different names or
+            lanes.
     """
     try:
         found = _known.get(function, [])
@@ -70,13 +71,13 @@ def tool_of(function: object) -> FunctionTool:
     name = printable(str(getattr(function, "__qualname__", type(function).__name__)), 100)
     if not found:
         raise ConfigurationError(
-            f"{name} is no tool that is registered in this program; decorate it with @app.tool, or "
+            f"{name} is not registered as a tool in this program; decorate it with @app.tool, or "
             "name the tool: turn.tool_call('name', {…}, call_id='…')"
         )
     if len({(one.name, one.lane) for one in found}) > 1:
         names = ", ".join(sorted({one.name for one in found}))
         raise ConfigurationError(
-            f"{name} is registered as several tools ({names}); say which one: "
+            f"{name} is registered as several tools ({names}); name one of them: "
             "turn.tool_call('name', {…}, call_id='…')"
         )
     return found[-1]
@@ -89,13 +90,13 @@ def arguments_of(
     The arguments of a call by name, as plain data.
 
     Args:
-        tool: What the function is registered as.
-        function: What is called.
-        args: What is given by place.
-        kwargs: What is given by name.
+        tool: The tool of the function.
+        function: The function.
+        args: The positional arguments.
+        kwargs: The keyword arguments.
 
     Raises:
-        TypeError: When they do not fit the signature, as Python says it.
+        TypeError: When they do not fit the signature, in Python's words.
         MalformedError: When one of them has no JSON form.
     """
     told = inspect.signature(function)
@@ -109,7 +110,7 @@ def arguments_of(
 
 def _plain(name: str, value: object) -> Any:
     if is_set(value):
-        # Their order is by chance, and the same call must be the same effect in every program.
+        # The order of a set is random, and the same call must be the same effect in every program.
         return sorted((_plain(name, one) for one in value), key=json.dumps)
     if is_object(value) and all(isinstance(key, str) for key in list[object](value)):
         return {key: _plain(f"{name}.{key}", one) for key, one in value.items()}
@@ -123,5 +124,5 @@ def _plain(name: str, value: object) -> Any:
             name, f"found a Python {kind}, which has no JSON form; give plain data or a model"
         ) from None
     except Exception as problem:
-        # Serializers of users' own may raise anything.
+        # Users' own serializers may raise anything.
         raise MalformedError(name, f"cannot be written as JSON ({describe(problem)})") from None

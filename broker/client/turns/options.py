@@ -1,4 +1,4 @@
-"""How to wait for an effect: the arguments that the methods of a turn have in common."""
+"""How to wait for an effect: the arguments that the methods of a turn share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["CallOptions", "Execute", "OnChunk", "StreamOptions", "ToolOptions", 
 
 class WaitOptions(TypedDict, total=False):
     """
-    For how long.
+    How long to wait.
 
     Attributes:
-        timeout: Seconds to wait for the outcome, 30 by default; None for no limit. The effect goes
-            on after it.
-        deadline_s: Seconds from now after which nobody wants the outcome, so that no worker begins
-            with the effect any more; inside of a handler that of its own effect by default.
+        timeout: Seconds to wait for the outcome, 30 by default; ``None`` for no limit. The effect
+            goes on after it.
+        deadline_s: Seconds from now after which the outcome is not wanted, so that no worker begins
+            the effect; inside a handler that of its own effect by default.
     """
 
     timeout: float | None
@@ -28,7 +28,7 @@ class WaitOptions(TypedDict, total=False):
 
 class CallOptions(WaitOptions, total=False):
     """
-    For how long, and by whom.
+    How long to wait, and which workers carry it out.
 
     Attributes:
         lane: The lane of the kind whose workers carry it out; the common one by default.
@@ -39,11 +39,11 @@ class CallOptions(WaitOptions, total=False):
 
 class StreamOptions(CallOptions, total=False):
     """
-    For how long, by whom, and what becomes of the pieces.
+    How long to wait, which workers carry it out, and what gets the pieces.
 
     Attributes:
-        on_chunk: Is called with each piece that the effect streams while it runs, and may be a
-            coroutine function. Nothing is streamed when the outcome was recorded before.
+        on_chunk: Called with each piece that the effect streams while it runs; may be a coroutine
+            function. A recorded outcome has no pieces.
     """
 
     on_chunk: OnChunk | None
@@ -51,7 +51,7 @@ class StreamOptions(CallOptions, total=False):
 
 class ToolOptions(StreamOptions, total=False):
     """
-    All that can be said of one call of a tool.
+    All options of one call of a tool.
 
     Attributes:
         call_id: The call's id; the name of the tool by default.
@@ -61,7 +61,7 @@ class ToolOptions(StreamOptions, total=False):
 
 
 class Execute(Protocol):
-    """``EffectClient.execute``."""
+    """The type of ``EffectClient.execute``."""
 
     async def __call__(
         self,

@@ -1,7 +1,7 @@
 """
-Build envelopes the way a runtime does: operations on background processes.
+Build the envelopes of a runtime for operations on background processes.
 
-Unlike those of a turn they are not numbered: their ids are made of what they do.
+Unlike those of a turn they are not numbered: each id is derived from the operation.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ProcessScope:
         self._execute = execute
 
     def envelope(self, command: ProcessCommand) -> RuntimeEffectEnvelope:
-        """The envelope of one operation; its id is derived from what it does."""
+        """The envelope of one operation; its id is derived from the operation."""
         return RuntimeEffectEnvelope(
             invocation=invocations.process_op(
                 command, session_id=self.session_id, parent=self.parent
@@ -84,8 +84,8 @@ class ProcessScope:
 
         Args:
             registration: The process.
-            grant: Who gets a handle to it.
-            context: What it takes along: the invocation that starts it, and who its wakes go to.
+            grant: The scope that gets a handle to it.
+            context: The invocation that starts it, and the scope that gets its wakes.
             options: ``timeout``, ``deadline_s``, ``lane``: see ``CallOptions``.
         """
         command = ProcessCommandStart(
@@ -148,7 +148,7 @@ class ProcessScope:
     async def delete_session(
         self, session_id: str | None = None, **options: Unpack[CallOptions]
     ) -> RuntimeEffectOutcomeProcess:
-        """Give up the handles of a session; this one by default."""
+        """Remove the handles of a session; this one by default."""
         command = ProcessCommandDeleteSession(session_id=session_id or self.session_id)
         return await self._run(command, options)
 

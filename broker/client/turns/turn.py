@@ -1,10 +1,10 @@
 """
-Build envelopes the way a runtime does: the effects of a turn.
+Build the envelopes of a runtime for the effects of a turn.
 
-Every effect gets the invocation and the replay key of the wire format, section 4, so the same
-program run again asks for the same effects. A turn counts its effects from 1 in the order in
-which its methods are *called*; a program that starts several at once must start them in the same
-order every time.
+Every effect gets the invocation and the replay key of the wire format, section 4, so that the same
+program run again asks for the same effects. A turn counts its effects from 1 in the order in which
+its methods are *called*; a program that starts several at once must start them in the same order
+every time.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class ToolCall:
 
     def prepared(self) -> PreparedToolCall:
         """
-        The call as an envelope carries it.
+        The call in the form of an envelope.
 
         Raises:
             MalformedError: When the arguments, the name or the id cannot be sent.
@@ -99,7 +99,7 @@ class Turn:
     """
     The effects of one turn; made by ``Client.turn``.
 
-    Its methods are no coroutine functions but give coroutines: the number is taken by the call.
+    Its methods are not coroutine functions but return coroutines: the call takes the number.
     """
 
     def __init__(
@@ -131,10 +131,10 @@ class Turn:
 
     def tool_envelopes(self, calls: Sequence[ToolCall]) -> list[RuntimeEffectEnvelope]:
         """
-        The envelopes of a batch of calls, which takes one number together.
+        The envelopes of a batch of calls, which together take one number.
 
         Raises:
-            ConfigurationError: When two of them have one id, for they would be one effect.
+            ConfigurationError: When two of them have the same id, because they would be one effect.
             MalformedError: When one of them cannot be sent.
         """
         prepared = [call.prepared() for call in calls]
@@ -182,29 +182,29 @@ class Turn:
     def call(self, tool: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Running[R]: ...
     def call(self, tool: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Running[Any]:
         """
-        Call a tool by its function, which is registered in this program, for its value.
+        Call a tool by its function, which is registered in this program; returns its value.
 
-        Its name and lane are those it is registered with; arguments and result have the types of
-        its signature. ``with_options`` says how long to wait.
+        Its name and lane are those of the registration; arguments and result have the types of its
+        signature. ``with_options`` sets how long to wait.
 
         Args:
             tool: The decorated function; the worker may run in another program.
-            args: Arguments by place.
-            kwargs: Arguments by name.
+            args: The positional arguments.
+            kwargs: The keyword arguments.
 
         Raises:
             OutcomeFailedError: When the tool failed.
-            MalformedError: When an argument has no JSON form, or the value is not what the
-                function says that it returns.
-            ConfigurationError: When it is no tool, or returns what has a form of its own as a value
-                (an attachment for instance).
+            MalformedError: When an argument has no JSON form, or the value is not of the function's
+                return type.
+            ConfigurationError: When it is not a tool, or its return type has a special form as a
+                value (an attachment for instance).
             TypeError: When the arguments do not fit the signature.
         """
         return self.with_options().call(tool, *args, **kwargs)
 
     def with_options(self, **options: Unpack[ToolOptions]) -> Calls:
         """
-        Say how the next ``call`` is made: ``turn.with_options(timeout=90).call(add, a=1, b=2)``.
+        Set the options of the next ``call``: ``turn.with_options(timeout=90).call(add, a=1, b=2)``.
 
         Args:
             options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, ``call_id``: see
@@ -222,20 +222,20 @@ class Turn:
         **options: Unpack[WaitOptions],
     ) -> Running[RuntimeEffectOutcomeToolCall]:
         """
-        Call the tool that a model asks for, whatever it wrote as arguments.
+        Call the tool that a model asks for, whatever arguments it wrote.
 
-        Text that is no object of arguments, arguments that are too large to be sent, and a tool
-        that was not on offer, are outcomes with a failure for the model to read, like those of a
-        tool; no worker is asked then.
+        Text that is not an object of arguments, arguments that are too large, and a tool that was
+        not offered are outcomes with a failure that the model can read, like those of a tool; no
+        worker is asked then.
 
         Args:
-            part: The call, out of the response of the model.
-            tools: Those that were on offer; ``None`` leaves it to the worker to know them.
+            part: The call from the response of the model.
+            tools: The tools that were offered; ``None`` leaves this check to the worker.
             lane: The lane of the tool, when it has one.
             options: ``timeout`` and ``deadline_s``: see ``WaitOptions``.
 
         Raises:
-            ConfigurationError: When that is no call of a model, or these are no tools.
+            ConfigurationError: When it is not a call of a model, or these are not tools.
         """
         lanes = {part.tool_name: lane} if lane else None
         return _only(self.tool_calls_from_model([part], tools=tools, lanes=lanes, **options))
@@ -249,11 +249,11 @@ class Turn:
         **options: Unpack[WaitOptions],
     ) -> Coroutine[Any, Any, list[RuntimeEffectOutcomeToolCall]]:
         """
-        Call all tools that one answer of a model asks for, side by side, as one batch.
+        Call all tools that one answer of a model asks for, in parallel, as one batch.
 
         Args:
-            parts: The calls, out of the response of the model.
-            tools: Those that were on offer; ``None`` leaves it to the worker to know them.
+            parts: The calls from the response of the model.
+            tools: The tools that were offered; ``None`` leaves this check to the worker.
             lanes: The lanes of the tools that have one, by name.
             options: ``timeout`` and ``deadline_s``: see ``WaitOptions``.
 
@@ -261,13 +261,13 @@ class Turn:
             The outcomes in the order of the calls; see ``tool_call_from_model``.
 
         Raises:
-            ConfigurationError: When these are no calls of a model, or no tools.
-            MalformedError: When these are no lanes.
+            ConfigurationError: When these are not calls of a model, or not tools.
+            MalformedError: When these are not lanes.
         """
         _check_options("tool_calls_from_model", options, WaitOptions)
         _check(lanes or {}, Mapping, "lanes", "a dict of lanes by the names of their tools")
         calls = calls_from_model(parts, tools)
-        # Taken whatever the calls are like, so that the numbers after it are the same ones.
+        # Taken in any case, so that the numbers after it are always the same.
         batch = self.invocation("tool_call") if calls else None
         return self._side_by_side(batch, calls, lanes or {}, options)
 
@@ -307,7 +307,7 @@ class Turn:
     def llm_call(
         self, request: LlmRequestSpec, **options: Unpack[StreamOptions]
     ) -> Running[RuntimeEffectOutcomeLlmCall]:
-        """Ask the turn's model; with ``on_chunk`` its text comes while it speaks."""
+        """Ask the turn's model; with ``on_chunk`` its text arrives while it answers."""
         _check_options("llm_call", options, StreamOptions)
         command = RuntimeEffectCommandLlmCall(request=request)
         return self._run(RuntimeEffectOutcomeLlmCall, command, options)
@@ -315,7 +315,7 @@ class Turn:
     def exec_code(
         self, code: str, **options: Unpack[StreamOptions]
     ) -> Running[RuntimeEffectOutcomeExecCode]:
-        """Run a block of code; with ``on_chunk`` what it prints comes while it runs."""
+        """Run a block of code; with ``on_chunk`` its printed text arrives while it runs."""
         _check_options("exec_code", options, StreamOptions)
         command = RuntimeEffectCommandExecCode(code=code)
         return self._run(RuntimeEffectOutcomeExecCode, command, options)
@@ -323,7 +323,7 @@ class Turn:
     def checkpoint(
         self, checkpoint: CheckpointKind, **options: Unpack[CallOptions]
     ) -> Running[RuntimeEffectOutcomeCheckpoint]:
-        """Take what has come in for the session."""
+        """Take what has arrived for the session."""
         _check_options("checkpoint", options, CallOptions)
         command = RuntimeEffectCommandCheckpoint(checkpoint=checkpoint)
         return self._run(RuntimeEffectOutcomeCheckpoint, command, options)
@@ -331,7 +331,7 @@ class Turn:
     def sync_execution_surface(
         self, *, update_machine_config: bool, **options: Unpack[CallOptions]
     ) -> Running[RuntimeEffectOutcomeSyncExecutionSurface]:
-        """Ask for system prompt and tools anew."""
+        """Ask for the present system prompt and tools."""
         _check_options("sync_execution_surface", options, CallOptions)
         command = RuntimeEffectCommandSyncExecutionSurface(
             update_machine_config=update_machine_config
@@ -341,7 +341,7 @@ class Turn:
     def sleep(
         self, duration_ms: int, **options: Unpack[WaitOptions]
     ) -> Running[RuntimeEffectOutcomeSleep]:
-        """Wait for ``duration_ms`` milliseconds without holding anything."""
+        """Wait for ``duration_ms`` milliseconds; no worker is held meanwhile."""
         _check_options("sleep", options, WaitOptions)
         command = RuntimeEffectCommandSleep(duration_ms=duration_ms)
         return self._run(RuntimeEffectOutcomeSleep, command, options)
@@ -359,15 +359,15 @@ class Turn:
         Ask a model outside of the turn's own conversation.
 
         Args:
-            request: What to ask. Without a ``replay_key`` its content is its identity: asked
-                twice with the same source and cause, it is one effect.
-            usage_source: Under which name its tokens are booked.
-            replay_key: Tells two equal requests apart.
-            cause: On whose behalf.
+            request: The request. Without a ``replay_key`` its content is its identity: two equal
+                requests with the same source and cause are one effect.
+            usage_source: The name under which its tokens are counted.
+            replay_key: Distinguishes two equal requests.
+            cause: The cause.
             options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``: see ``StreamOptions``.
 
         Raises:
-            MalformedError: When that is no request.
+            MalformedError: When it is not a request.
         """
         _check_options("direct", options, StreamOptions)
         _check(request, LlmRequestSpec, "request", "an LlmRequestSpec")
@@ -391,7 +391,7 @@ class Turn:
 
 
 def _check_options(method: str, options: WaitOptions, known: Any) -> None:
-    """Refuse what is misspelt before a number is taken."""
+    """Refuse misspelt options before a number is taken."""
     refuse_unknown(f"turn.{method}", options, known.__optional_keys__)
 
 
@@ -410,11 +410,11 @@ async def _only(
 @dataclass(frozen=True, slots=True)
 class Calls:
     """
-    Calls of tools by their functions; made by ``Turn.with_options``.
+    Calls of tools by their functions, with options; made by ``Turn.with_options``.
 
     Attributes:
-        turn: Whose effects they are.
-        options: How they are made.
+        turn: The turn of the effects.
+        options: The options of the calls.
     """
 
     turn: Turn

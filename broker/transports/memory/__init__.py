@@ -1,8 +1,8 @@
 """
-The transport inside one process: RabbitMQ as our topology uses it, without RabbitMQ.
+The transport inside one process: RabbitMQ as far as the topology uses it.
 
-The default, what most tests run on, and the reference for the transport conformance suite.
-``MemoryBroker`` is what every connection of one name shares; ``MemoryTransport`` is a connection.
+It is the default, most tests run on it, and it is the reference of the conformance suite.
+``MemoryBroker`` is shared by all connections of one name; ``MemoryTransport`` is a connection.
 """
 
 from __future__ import annotations

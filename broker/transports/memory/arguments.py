@@ -23,17 +23,18 @@ _TEXTS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueArguments:
     """
-    What a queue was declared with.
+    The arguments with which a queue was declared.
 
     Attributes:
         message_ttl_ms: How long a message waits before it is dead-lettered.
         expires_ms: How long the queue lives without a consumer.
-        delivery_limit: Returns that a message survives.
-        max_length: Ready messages that it holds.
-        dead_letter_exchange: Where expired and given-up messages go.
-        dead_letter_routing_key: With which key; ``None`` keeps the message's own.
-        rejects_when_full: Refuse the newest message, instead of dropping the oldest.
-        keeps_dead_letters: At-least-once: hold a dead letter until its exchange takes it.
+        delivery_limit: The number of returns that a message survives.
+        max_length: The number of ready messages that it holds.
+        dead_letter_exchange: The exchange for expired and given-up messages.
+        dead_letter_routing_key: Their routing key; ``None`` keeps the message's own.
+        rejects_when_full: Whether to refuse the newest message instead of dropping the oldest.
+        keeps_dead_letters: At-least-once: whether to hold a dead letter until its exchange takes
+            it.
     """
 
     message_ttl_ms: int | None
@@ -48,12 +49,12 @@ class QueueArguments:
     @classmethod
     def of(cls, queue: Queue) -> QueueArguments:
         """
-        Read them.
+        Read the arguments of a queue.
 
         Raises:
             ConfigurationError: One is unknown here or has a value of the wrong type. RabbitMQ
-                stores an argument that it does not know; a memory broker that took it and did
-                nothing would make tests lie.
+                stores arguments that it does not know; a memory broker that ignored one would make
+                tests wrong.
         """
         for name, value in queue.arguments.items():
             _check(queue.name, name, value)
@@ -68,7 +69,7 @@ class QueueArguments:
             dead_letter_exchange=texts["x-dead-letter-exchange"],
             dead_letter_routing_key=texts["x-dead-letter-routing-key"],
             rejects_when_full=rejects,
-            # RabbitMQ falls back to at-most-once without a word when the overflow is another one.
+            # RabbitMQ silently uses at-most-once when the overflow is another one.
             keeps_dead_letters=rejects and texts["x-dead-letter-strategy"] == "at-least-once",
         )
 

@@ -1,9 +1,9 @@
 """
 The broker inside one process: exchanges, queues and bindings that several transports share.
 
-It lives as long as its event loop. Like RabbitMQ's, its queues outlast every connection: a
-producer may submit and leave before the first worker comes. Another event loop, for instance the
-next ``asyncio.run`` or the next test, gets a broker of its own, because timers belong to a loop.
+It lives as long as its event loop. Like those of RabbitMQ, its queues survive every connection: a
+producer may submit and leave before the first worker comes. Another event loop, for instance that
+of the next ``asyncio.run`` or the next test, gets its own broker, because timers belong to a loop.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _brokers: dict[tuple[asyncio.AbstractEventLoop, str], MemoryBroker] = {}
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
     """
-    What is in a queue at this moment; more than any RabbitMQ client can see.
+    The present content of a queue; more than any RabbitMQ client can see.
 
     Attributes:
         name: The queue.
@@ -62,7 +62,7 @@ class MemoryBroker:
     The shared state behind ``memory://name``.
 
     Attributes:
-        counters: ``dead_lettered``, ``dropped`` (dead letters that nobody wanted) and
+        counters: ``dead_lettered``, ``dropped`` (dead letters that no exchange took) and
             ``expired_queues``.
     """
 
@@ -73,7 +73,7 @@ class MemoryBroker:
         self._dead_letters = DeadLetters(self._forward, self.counters)
         self._retrying = False
         self._loop = asyncio.get_running_loop()
-        # Consumers without their queue, by its name: called when it may be had again.
+        # Consumers without their queue, by its name: called when it may be available again.
         self._expectations: dict[str, dict[Callable[[], None], None]] = {}
         self._alarm: dict[asyncio.Future[None], None] | None = None
 
@@ -87,11 +87,11 @@ class MemoryBroker:
 
     def declare(self, topology: Topology) -> None:
         """
-        Create what is missing and compare what is there.
+        Create missing objects and compare existing ones.
 
         Raises:
-            TopologyError: Something is there and differs, or a binding's end is missing.
-            ConfigurationError: A queue has an argument that is not known here.
+            TopologyError: An object exists and differs, or an end of a binding is missing.
+            ConfigurationError: A queue has an argument that is unknown here.
         """
         for exchange in topology.exchanges:
             self._declare_exchange(exchange)
@@ -120,10 +120,10 @@ class MemoryBroker:
 
     def check_access(self, queue_name: str, connection: object) -> None:
         """
-        Refuse to use what belongs to another connection.
+        Refuse access to a queue of another connection.
 
         Raises:
-            ReplyQueueInUseError: It does.
+            ReplyQueueInUseError: The queue belongs to another connection.
         """
         if self._is_locked(queue_name, connection):
             raise ReplyQueueInUseError(
@@ -136,11 +136,11 @@ class MemoryBroker:
 
     def publish(self, exchange: str, routing_key: str, message: Message) -> None:
         """
-        Put a message into every queue that is bound.
+        Put a message into every bound queue.
 
         Raises:
-            UnroutableError: There is none.
-            QueueFullError: At least one refused it.
+            UnroutableError: No queue is bound.
+            QueueFullError: At least one queue refused it.
         """
         queues = self._route(exchange, routing_key)
         if not queues:
@@ -171,15 +171,15 @@ class MemoryBroker:
             raise TopologyError(f"there is no queue {queue_name!r} to consume; declare it first")
         if queue.exclusively_used or (exclusive and queue.subscriptions):
             raise ReplyQueueInUseError(
-                f"the queue {queue_name!r} is being read by another consumer, and one of the two "
-                "wants it alone; give each live producer an identity of its own"
+                f"another consumer reads the queue {queue_name!r}, and one of the two needs it "
+                "alone; give each live producer its own identity"
             )
         subscription = Subscription(queue, subscriber, prefetch, exclusive)
         queue.subscribe(subscription)
         return subscription
 
     def stats(self, queue_name: str, connection: object | None = None) -> QueueStats | None:
-        """What a passive declaration shows, which also renews the queue's lease."""
+        """What a passive declaration shows; it also renews the queue's lease."""
         queue = self._queues.get(queue_name)
         if queue is None:
             return None
@@ -189,7 +189,7 @@ class MemoryBroker:
         return QueueStats(queue_name, len(queue.ready), len(queue.subscriptions))
 
     def has_exchange(self, name: str) -> bool:
-        """Whether it was declared, and not deleted since."""
+        """Whether it was declared and not deleted."""
         return name in self._exchanges
 
     def is_bound(self, name: str) -> bool:
@@ -210,7 +210,7 @@ class MemoryBroker:
         )
 
     def delete_queue(self, queue_name: str) -> None:
-        """Delete a queue with everything in it, as an operator would; its consumers are told."""
+        """Delete a queue with its messages, as an operator would; its consumers are told."""
         queue = self._queues.pop(queue_name, None)
         if queue is None:
             return
@@ -229,11 +229,11 @@ class MemoryBroker:
             self._exchanges[exchange].unbind(queue_name)
 
     def expect(self, queue_name: str, resume: Callable[[], None]) -> None:
-        """Call ``resume``, once, when the queue was declared or a consumer left it."""
+        """Call ``resume``, once, when the queue is declared or a consumer leaves it."""
         self._expectations.setdefault(queue_name, {})[resume] = None
 
     def stop_expecting(self, queue_name: str, resume: Callable[[], None]) -> None:
-        """Take an expectation back, if there is one."""
+        """Remove an expectation, if there is one."""
         waiting = self._expectations.get(queue_name, {})
         waiting.pop(resume, None)
         if not waiting:
@@ -257,7 +257,7 @@ class MemoryBroker:
                 publish.set_result(None)
 
     def unblocked(self) -> asyncio.Future[None]:
-        """A future that is done when the alarm is cleared; cancel it to leave the line."""
+        """A future that is done when the alarm is cleared; cancel it to stop waiting."""
         waiting = self._loop.create_future()
         if self._alarm is None:
             waiting.set_result(None)
@@ -267,7 +267,7 @@ class MemoryBroker:
         return waiting
 
     def dead_letter(self, queue: MemoryQueue, entry: Entry) -> None:
-        """A queue is done with a message."""
+        """Dead-letter a message of a queue."""
         self._dead_letters.send(queue, entry)
 
     def room_made(self, queue: MemoryQueue) -> None:
@@ -276,11 +276,11 @@ class MemoryBroker:
             self._retry_soon()
 
     def left(self, queue: MemoryQueue) -> None:
-        """An exclusive consumer that lost its place may have it back."""
+        """An exclusive consumer that lost its place may get it back."""
         self._meet_expectations(queue.definition.name)
 
     def unused(self, queue: MemoryQueue) -> None:
-        """A queue's lease has run out."""
+        """Delete a queue whose lease has run out."""
         self.counters["expired_queues"] += 1
         self.delete_queue(queue.definition.name)
 

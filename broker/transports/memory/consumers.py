@@ -1,4 +1,4 @@
-"""What a consumer of the memory transport holds: deliveries, and a place at a queue."""
+"""Deliveries and consumers of the memory transport."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class MemoryDelivery:
     _counters: Counter[str]
 
     def ack(self) -> None:
-        """Settle; a second time, or when the delivery is stale, only count."""
+        """Settle; a second call, or one for a stale delivery, is only counted."""
         if not self._subscription.settle(self._entry):
             self._counters["stale_acks"] += 1
 
     def reject(self) -> None:
-        """Hand it to the queue's dead-letter exchange; otherwise like ``ack``."""
+        """Pass it to the queue's dead-letter exchange; otherwise like ``ack``."""
         if not self._subscription.reject(self._entry):
             self._counters["stale_acks"] += 1
 
@@ -59,7 +59,7 @@ class MemoryConsumer:
     ) -> None:
         self._broker = broker
         self.queue = queue
-        #: Makes a queue of the connection's own for each subscription, and gives its name.
+        #: Makes a queue of the connection for each subscription, and returns its name.
         self._own = own
         self._on_resumed = on_resumed
         self._made_anew = False
@@ -90,20 +90,20 @@ class MemoryConsumer:
         raise StopAsyncIteration
 
     async def stop(self) -> None:
-        """Take no more; what was handed out can still be settled."""
+        """Take no more; delivered messages can still be settled."""
         self._stop()
         if self._subscription is not None:
             self._subscription.give_back(self._buffer)
         self._buffer.clear()
 
     async def close(self) -> None:
-        """Stop and give everything unsettled back, what was only buffered included."""
+        """Stop, and give everything unsettled back, buffered messages included."""
         self._stop()
         self._release()
         self._on_close(self)
 
     def received(self, entry: Entry) -> None:
-        """The queue handed a message over."""
+        """Take a message from the queue."""
         self._buffer.append(entry)
         self._changed.set()
 
@@ -121,11 +121,11 @@ class MemoryConsumer:
             asyncio.get_running_loop().call_soon(self.resume)
 
     def lose_connection(self) -> None:
-        """Give everything back; what was handed out is stale from now on."""
+        """Give everything back; earlier deliveries are stale from now on."""
         self._release()
 
     def resume(self) -> None:
-        """Take a place at the queue again, now or as soon as there is one."""
+        """Take a place at the queue again, now or as soon as possible."""
         if self._stopped or self._subscription is not None:
             return
         try:
@@ -151,7 +151,7 @@ class MemoryConsumer:
 
     def _handed_out(self, entry: Entry, subscription: Subscription) -> MemoryDelivery:
         self._counters["deliveries"] += 1
-        # A copy: what a reader does to its headers must not travel back with a return.
+        # A copy: changes by a reader must not go back with a return.
         message = replace(entry.message, headers=dict(entry.message.headers), returns=entry.returns)
         return MemoryDelivery(
             message,
@@ -179,6 +179,6 @@ class MemoryConsumer:
             self._drop_own()
 
     def _drop_own(self) -> None:
-        """A queue of one's own ends with its consumer."""
+        """Delete the consumer's own queue together with it."""
         if self._own is not None:
             self._broker.delete_queue(self.queue)

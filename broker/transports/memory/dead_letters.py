@@ -1,9 +1,10 @@
 """
-What becomes of messages that a queue is done with: expired, returned too often, dropped for room.
+The dead letters of queues: messages that expired, were returned too often, or were dropped for
+room.
 
-At-least-once means here what it means in RabbitMQ: a dead letter that its exchange cannot take is
-held, counted by nobody, until the exchange, the binding or the room is there. RabbitMQ tries
-again every three minutes; this broker does when something was declared or a full queue drained.
+At-least-once has the meaning of RabbitMQ: a dead letter that its exchange cannot take is held, in
+no count, until the exchange, the binding or the room is there. RabbitMQ tries again every three
+minutes; this broker does so after a declaration, or when a full queue has room.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ _log = logging.getLogger(__name__)
 
 
 class Forward(Protocol):
-    """Offers a message to an exchange; false when it cannot go anywhere now."""
+    """Offers a message to an exchange; returns false when no queue can take it now."""
 
     def __call__(self, exchange: str, routing_key: str, message: Message) -> bool:
-        """Whether the message has been taken."""
+        """Whether the message was taken."""
         ...
 
 
 class DeadLetters:
-    """The dead letters of all queues of one broker, on their way."""
+    """The dead letters of all queues of one broker."""
 
     def __init__(self, forward: Forward, counters: Counter[str]) -> None:
         self._forward = forward
         self._counters = counters
-        # By routing key, so that one key without a queue does not hold up the others.
+        # By routing key, so that one key without a queue does not delay the others.
         self._held: dict[MemoryQueue, dict[str, deque[Message]]] = {}
 
     def send(self, queue: MemoryQueue, entry: Entry) -> None:
-        """Pass one message on, or hold it, or drop it, as the queue was declared."""
+        """Pass a message on, hold it, or drop it, as the queue's arguments say."""
         arguments = queue.arguments
         own_key = arguments.dead_letter_routing_key
         routing_key = entry.routing_key if own_key is None else own_key
@@ -52,7 +53,7 @@ class DeadLetters:
             self._drop(queue, entry.message)
 
     def retry(self) -> None:
-        """Offer what is held again."""
+        """Offer held messages again."""
         for queue in list(self._held):
             by_key = self._held[queue]
             for routing_key in list(by_key):
@@ -64,7 +65,7 @@ class DeadLetters:
 
     @property
     def any_held(self) -> bool:
-        """Whether anything waits for an exchange, a binding or room."""
+        """Whether any message waits for an exchange, a binding or room."""
         return bool(self._held)
 
     def held(self, queue: MemoryQueue) -> int:
@@ -72,7 +73,7 @@ class DeadLetters:
         return sum(map(len, self._held.get(queue, {}).values()))
 
     def forget(self, queue: MemoryQueue) -> None:
-        """Drop what is held for a queue that was deleted, as RabbitMQ does."""
+        """Drop the held messages of a deleted queue, as RabbitMQ does."""
         self._held.pop(queue, None)
 
     def _retry_key(self, queue: MemoryQueue, routing_key: str, messages: deque[Message]) -> None:
@@ -82,7 +83,7 @@ class DeadLetters:
             self._counters["dead_lettered"] += 1
 
     def _drop(self, queue: MemoryQueue, message: Message) -> None:
-        """At-most-once: RabbitMQ drops it without a word; here it is at least counted and said."""
+        """At-most-once: RabbitMQ drops it silently; here it is counted and logged."""
         self._counters["dropped"] += 1
         _log.warning(
             "queue %r dropped a message, because it has no dead-letter exchange that takes it: "

@@ -52,7 +52,7 @@ def _union(groups: Iterable[dict[str, None]]) -> Iterable[str]:
 
 
 def _matches(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    """AMQP's topic rule: ``*`` is one word, ``#`` is any number of words, none included."""
+    """AMQP's topic rule: ``*`` is one word, ``#`` is any number of words, also none."""
     if not pattern:
         return not words
     head, rest = pattern[0], pattern[1:]

@@ -1,9 +1,9 @@
 """
-A queue: the messages that wait in it, and the subscriptions that take them.
+A queue: its waiting messages, and the subscriptions that take them.
 
 Messages leave a queue in the next turn of the event loop, never inside the call that made it
-possible. A consumer that settles and asks for more in one breath would otherwise be refilled for
-ever and keep the loop from everybody else, which no network would let it do.
+possible. Otherwise a consumer that settles and asks for more at once would be refilled for ever and
+block the loop, which no network would allow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Entry", "MemoryQueue", "QueueOwner", "Subscriber", "Subscription"]
 
 
 class Entry:
-    """One message in one queue, and what the queue remembers of it."""
+    """A message in a queue, with the queue's data about it."""
 
     __slots__ = ("expires_at", "message", "position", "redelivered", "returns", "routing_key")
 
@@ -37,14 +37,14 @@ class Entry:
 
 
 class Subscriber(Protocol):
-    """Who holds a subscription."""
+    """The holder of a subscription."""
 
     def received(self, entry: Entry) -> None:
-        """A message was handed over; it is unsettled now."""
+        """Take a message, which is unsettled from now on."""
         ...
 
     def cancelled(self) -> None:
-        """The queue was deleted; everything unsettled went with it."""
+        """The queue was deleted, together with everything unsettled."""
         ...
 
 
@@ -52,7 +52,7 @@ class Subscription:
     """
     One consumer's place at a queue, until it leaves or loses it.
 
-    A consumer that comes back gets a new one, so a delivery of an old one is stale by itself.
+    A consumer that comes back gets a new subscription, so a delivery of the old one is stale.
     """
 
     __slots__ = ("exclusive", "in_line", "prefetch", "queue", "subscriber", "unsettled")
@@ -68,7 +68,7 @@ class Subscription:
         self.unsettled: set[Entry] = set()
 
     def settle(self, entry: Entry) -> bool:
-        """Forget a message; false when it is not, or no longer, held here."""
+        """Forget a message; returns false when it is not held here, or no longer."""
         if entry not in self.unsettled:
             return False
         self.unsettled.discard(entry)
@@ -76,31 +76,31 @@ class Subscription:
         return True
 
     def give_back(self, entries: Iterable[Entry]) -> None:
-        """Return messages to the queue that were never handed out."""
+        """Return messages to the queue that were never delivered."""
         held = [entry for entry in entries if entry in self.unsettled]
         self.unsettled.difference_update(held)
         self.queue.give_back(held)
 
     def reject(self, entry: Entry) -> bool:
-        """Dead-letter a message; false when it is not, or no longer, held here."""
+        """Dead-letter a message; returns false when it is not held here, or no longer."""
         if not self.settle(entry):
             return False
         self.queue.reject(entry)
         return True
 
     def stop(self) -> None:
-        """Take no more; what is unsettled stays here."""
+        """Take no more; unsettled messages stay here."""
         self.queue.unsubscribe(self)
 
     def release(self) -> None:
-        """Take no more, and give back what is unsettled."""
+        """Take no more, and give unsettled messages back."""
         self.queue.unsubscribe(self)
         returned, self.unsettled = self.unsettled, set()
         self.queue.give_back(returned)
 
 
 class QueueOwner(Protocol):
-    """What a queue tells its broker."""
+    """The broker, as its queues use it."""
 
     def dead_letter(self, queue: MemoryQueue, entry: Entry) -> None:
         """A message expired, was dropped for room, or was returned too often."""
@@ -115,12 +115,12 @@ class QueueOwner(Protocol):
         ...
 
     def unused(self, queue: MemoryQueue) -> None:
-        """Nobody has used the queue for as long as it was declared to live."""
+        """The queue was unused for as long as its arguments allow."""
         ...
 
 
 class MemoryQueue:
-    """Ready messages in order, and the subscriptions with room, in turn."""
+    """A queue: its ready messages in order, and the subscriptions with room, in turn."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class MemoryQueue:
 
     @property
     def exclusively_used(self) -> bool:
-        """Whether the one subscription shares with nobody."""
+        """Whether its one subscription is exclusive."""
         return any(subscription.exclusive for subscription in self.subscriptions)
 
     def is_full(self) -> bool:
@@ -156,12 +156,12 @@ class MemoryQueue:
         limit = self.arguments.max_length
         if limit is None or not self.arguments.rejects_when_full or len(self.ready) < limit:
             return False
-        # What can leave in this turn of the loop takes no room.
+        # Messages that can leave in this turn of the loop need no room.
         self._dispatch()
         return len(self.ready) >= limit
 
     def enqueue(self, message: Message, routing_key: str) -> None:
-        """Append a message; with the overflow ``drop-head`` the oldest may have to go."""
+        """Append a message; with the overflow ``drop-head`` the oldest may be dropped."""
         self._positions += 1
         ttl_ms, limit = self.arguments.message_ttl_ms, self.arguments.max_length
         expires_at = 0.0 if ttl_ms is None else self._loop.time() + ttl_ms / 1000
@@ -172,7 +172,7 @@ class MemoryQueue:
         self._wake()
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Add a subscription at the end of the line."""
+        """Add a subscription as the last one in turn."""
         self.subscriptions[subscription] = None
         self._join_line(subscription)
         self.renew_lease()
@@ -195,12 +195,12 @@ class MemoryQueue:
             self._join_line(subscription)
 
     def reject(self, entry: Entry) -> None:
-        """A consumer refused a message that it held."""
+        """Dead-letter a message that a consumer refused."""
         if not self._deleted:
             self._owner.dead_letter(self, entry)
 
     def give_back(self, returned: Iterable[Entry]) -> None:
-        """Put messages back to where they were, or dead-letter those returned too often."""
+        """Put messages back to their places, or dead-letter those returned too often."""
         if self._deleted:
             return
         limit = self.arguments.delivery_limit
@@ -217,7 +217,7 @@ class MemoryQueue:
         self._wake()
 
     def renew_lease(self) -> None:
-        """Start the time without a consumer again, if there is none."""
+        """Restart the time without a consumer, if there is none."""
         if self._lease is not None:
             self._lease.cancel()
             self._lease = None
@@ -241,7 +241,7 @@ class MemoryQueue:
     def _put_in_front(self, entries: list[Entry]) -> None:
         if not entries:
             return
-        # Others may have come back before: keep the order in which all of them were published.
+        # Others may have been returned before: keep the order of publishing.
         last = entries[-1].position
         while self.ready and self.ready[0].position < last:
             entries.append(self.ready.popleft())
@@ -263,7 +263,7 @@ class MemoryQueue:
             self._loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
-        """Hand out as much as there is room for, one message to each in turn."""
+        """Deliver as many messages as there is room for, one to each subscription in turn."""
         self._woken = False
         before = len(self.ready)
         while self.ready and self._line:
@@ -280,7 +280,9 @@ class MemoryQueue:
         subscription.subscriber.received(entry)
 
     def _await_expiry(self) -> None:
-        """One timer for the head: with one time to live for all, the head is always the next."""
+        """
+        Set one timer for the first message: all have the same time to live, so it expires first.
+        """
         if self.arguments.message_ttl_ms is not None and self.ready and self._expiry is None:
             self._expiry = self._loop.call_at(self.ready[0].expires_at, self._expire)
 

@@ -57,20 +57,20 @@ class MemoryTransport:
         self._declared = Topology()
         self._consumers: dict[MemoryConsumer, None] = {}
         self._blocked_publishes: set[asyncio.Future[None]] = set()
-        # A publish in flight belongs to the connection that it was made on.
+        # A publish in flight belongs to the connection on which it was made.
         self._connection = 0
 
     @property
     def counters(self) -> Counter[str]:
         """
-        How often something happened; the port's names, and ``blocked``.
+        Counters of events; the names of the port, and ``blocked``.
         """
         return self._counters
 
     @property
     def broker(self) -> MemoryBroker:
         """
-        The broker that this transport is, or was last, connected to; for tests.
+        The broker to which this transport is, or was last, connected; for tests.
 
         Raises:
             TransportClosedError: It was never opened.
@@ -133,8 +133,8 @@ class MemoryTransport:
         except QueueFullError:
             self._counters["refused"] += 1
             raise
-        # The confirmation comes in the next turn of the loop. A connection lost in between leaves
-        # the publish unknown although the message is there, which is what networks do.
+        # The confirmation comes in the next turn of the loop. When the connection is lost in
+        # between, the publish is unknown although the message is stored, as in a network.
         await asyncio.sleep(0)
         if connection != self._connection:
             self._counters["unknown_publishes"] += 1
@@ -154,7 +154,7 @@ class MemoryTransport:
         """
         Subscribe; see the port.
 
-        Exclusive consumers are told apart here without a lock, and every queue answers.
+        Exclusive consumers need no lock here, and every queue answers.
         """
         broker = await self._turn()
         broker.check_access(queue, self)
@@ -179,7 +179,7 @@ class MemoryTransport:
         prefetch: int,
         on_renewed: Callable[[str], None] | None = None,
     ) -> MemoryConsumer:
-        """Hear what is published to an exchange; see the port."""
+        """Consume from an exchange; see the port."""
         broker = await self._turn()
 
         def own() -> str:
@@ -242,7 +242,7 @@ class MemoryTransport:
         publishes: Iterable[tuple[str, str]] = (),
         consumes: Iterable[str] = (),
     ) -> list[BrokerError]:
-        """See the port; everybody may do everything, where it exists."""
+        """See the port; there are no permissions, so only missing objects are refused."""
         broker = await self._turn()
         found = [
             TopologyError(f"there is no exchange {exchange!r} to publish to; declare it first")
@@ -260,8 +260,8 @@ class MemoryTransport:
         """
         Break the connection, for tests; it comes back in the next turn of the loop.
 
-        Everything unsettled goes back to its queue and the deliveries are stale; publishes in
-        flight become unknown; consumers resume by themselves.
+        Unsettled messages go back to their queues and the deliveries are stale; publishes in flight
+        become unknown; consumers resume by themselves.
         """
         self._opened()
         self._drop_publishes("the connection was lost")
@@ -277,7 +277,7 @@ class MemoryTransport:
         return self._broker
 
     async def _turn(self) -> MemoryBroker:
-        """The broker, one turn of the loop later: every call to a broker is a point of waiting."""
+        """The broker, one turn of the loop later, because every call to a broker waits."""
         self._opened()
         await asyncio.sleep(0)
         return self._opened()
@@ -316,7 +316,7 @@ class MemoryTransport:
         asyncio.get_running_loop().call_soon(self._restore)
 
     def _restore(self) -> None:
-        """Declare again what this transport has declared before."""
+        """Declare again what this transport has declared."""
         if not self._open or self._broker is None:
             return
         for consumer in self._consumers:
@@ -325,7 +325,7 @@ class MemoryTransport:
         try:
             self._broker.declare(self._declared)
         except BrokerError as error:
-            _log.error("what was declared before cannot be declared again: %s", error)
+            _log.error("the earlier declarations cannot be repeated: %s", error)
 
     def _forget(self, consumer: MemoryConsumer) -> None:
         self._consumers.pop(consumer, None)
@@ -348,7 +348,7 @@ def _name_in(url: str) -> str:
 
 
 def _frozen(message: Message) -> Message:
-    """A copy that its publisher cannot change any more, with an id."""
+    """A copy that its publisher can no longer change, with an id."""
     return replace(
         message,
         message_id=message.message_id or os.urandom(16).hex(),

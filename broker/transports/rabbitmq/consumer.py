@@ -1,15 +1,15 @@
 """
-A subscription that outlives its connection.
+A subscription that survives its connection.
 
-Each consumer has a channel of its own, so that what closes one (the broker's consumer timeout, a
-deleted queue) leaves the others alone. Losing the connection, losing the channel and being
-cancelled by the broker are the same event here: the generation of deliveries ends, what was
-buffered is dropped (the broker gives it out again), and the subscription is renewed, after
-declaring the topology afresh when the queue may be gone.
+Each consumer has its own channel, so that an event that closes one (the broker's consumer timeout,
+a deleted queue) leaves the others alone. Losing the connection, losing the channel and being
+cancelled by the broker are handled alike: the generation of deliveries ends, buffered messages are
+dropped (the broker delivers them again), and the subscription is renewed, after declaring the
+topology again when the queue may be gone.
 
-Acknowledgements of one turn of the event loop leave together: one ``multiple`` for the settled
-prefix, single ones for what was settled out of order. The prefix contains nothing that is still
-running, which is what makes ``multiple`` safe.
+Acknowledgements of one turn of the event loop are sent together: one ``multiple`` for the settled
+prefix, single ones for deliveries settled out of order. The prefix has no unsettled delivery, so
+``multiple`` is safe.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["RabbitConsumer"]
 logger = logging.getLogger("effectmq.rabbitmq")
 
 _RESUBSCRIBE_MAX_S = 5.0
-#: A producer that was killed frees its queue at once; this covers the moment in between.
+#: The queue of a killed producer is free at once; this covers the moment in between, in seconds.
 _EXCLUSIVE_GRACE_S = 3.0
 _START_WAIT_S = 0.2
 
@@ -79,7 +79,7 @@ class RabbitDelivery:
         self._consumer.settle(self._generation, self.tag)
 
     def reject(self) -> None:
-        """Hand it to the dead-letter exchange; see the port."""
+        """Pass it to the dead-letter exchange; see the port."""
         self._consumer.reject(self._generation, self.tag)
 
 
@@ -89,17 +89,17 @@ class RabbitConsumer:
 
     Args:
         supervisor: Gives the connection.
-        queue: What to consume; with ``own`` what to call it until there is one.
+        queue: The queue; with ``own``, its name in logs until there is one.
         prefetch: How many deliveries may be unsettled.
-        exclusive: Refuse to share the queue.
+        exclusive: Whether to refuse to share the queue.
         lock: Held while consuming; empty for none.
         on_resumed: See the port.
         redeclare: Declares the transport's topology again, when the queue may be gone.
         counters: The transport's.
-        on_closed: Tells the transport that this consumer is gone.
-        own: Makes the queue for each subscription, instead of consuming from one that is there.
+        on_closed: Called when this consumer is closed.
+        own: Makes a queue for each subscription, instead of using an existing one.
         on_mute: See the port.
-        first_patience_s: For how long the broker's answer is waited for at the start.
+        first_patience_s: How long to wait for the broker's answer at the start, in seconds.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class RabbitConsumer:
 
     @property
     def lock(self) -> str:
-        """What it holds while consuming; empty for nothing."""
+        """The lock that it holds while consuming; empty for none."""
         return self._sole.lock if self._sole is not None else ""
 
     def note_missing(self) -> None:
@@ -161,17 +161,17 @@ class RabbitConsumer:
         self._made_anew = True
 
     def _step_back(self) -> None:
-        """Somebody else has the lock: nothing more is ours, and the renewing waits for it."""
+        """Another consumer has the lock: end the generation, and wait for the lock to renew it."""
         self._end(self._generation, cancelled=False)
 
     @property
     def consuming(self) -> bool:
-        """Whether the broker is known to be serving this consumer at the moment."""
+        """Whether the broker is known to serve this consumer at the moment."""
         return bool(self._tag) and not self._over.is_set() and not self._stopped
 
     async def start(self) -> None:
         """
-        Subscribe for the first time, then keep subscribed; bound the call.
+        Subscribe for the first time, then stay subscribed; the call has no limit of its own.
 
         Raises:
             TopologyError: When the queue does not exist.
@@ -186,7 +186,7 @@ class RabbitConsumer:
                 if self._loop.time() > deadline:
                     raise
             except BrokerUnreachableError:
-                # Lost in between, when it is not mute: the next connection will do.
+                # Lost in between, when it is not mute: use the next connection.
                 if self._mute and self._on_mute is not None:
                     await self._on_mute(0.0)
             await asyncio.sleep(_START_WAIT_S)
@@ -232,7 +232,7 @@ class RabbitConsumer:
             self._end(generation, cancelled=False)
             self._channel = None
             if link.silent:
-                channel.abandon("not answered")  # nor will its closing be
+                channel.abandon("not answered")  # closing it would not be answered either
             else:
                 await channel.close()
             raise
@@ -242,10 +242,10 @@ class RabbitConsumer:
 
     def _begin(self, channel: Channel) -> int:
         """
-        A new generation of deliveries.
+        Begin a new generation of deliveries.
 
-        Before subscribing: the first delivery can be settled before the answer to the
-        subscription has found its way up here, and needs the channel for it.
+        Before subscribing: the first delivery can be settled before the answer to the subscription
+        is handled, and it needs the channel.
         """
         self._generation += 1
         generation = self._generation
@@ -258,7 +258,7 @@ class RabbitConsumer:
         return generation
 
     def _end(self, generation: int, *, cancelled: bool) -> None:
-        """The broker serves this generation no more: its deliveries are stale from now on."""
+        """The broker no longer serves this generation: its deliveries are stale from now on."""
         if generation != self._generation:
             return
         self._flush()
@@ -285,7 +285,7 @@ class RabbitConsumer:
                 except TransportClosedError:
                     return
                 except Exception as failure:
-                    # Whatever it is: giving up would leave a worker that waits for ever.
+                    # Any error: giving up would leave a worker that waits for ever.
                     missing = isinstance(failure, TopologyError)
                     self._made_anew |= missing
                     self._log_failure(failure)
@@ -304,7 +304,7 @@ class RabbitConsumer:
                 self._on_resumed(made_anew)
 
     async def _leave(self, waits: ReconnectWaits) -> float:
-        """Give up the channel that is over; how long to wait, in seconds, before the next."""
+        """Close the old channel; returns the wait before the next one, in seconds."""
         channel = self._channel
         self._channel = None
         why = "consumer cancelled"
@@ -321,7 +321,7 @@ class RabbitConsumer:
         if channel is not None:
             await channel.close()
         wait_s = waits.after_loss_s(self._loop.time() - self._since)
-        # A lost connection has been waited for already, by its supervisor.
+        # The supervisor has already waited for the connection.
         return wait_s if self._supervisor.ready else 0.0
 
     def _log_failure(self, failure: Exception) -> None:
@@ -353,7 +353,7 @@ class RabbitConsumer:
             self._loop.call_soon(self._flush)
 
     def reject(self, generation: int, tag: int) -> None:
-        """Dead-letter one delivery at once; it must not be covered by a later ``multiple``."""
+        """Dead-letter one delivery at once; a later ``multiple`` must not cover it."""
         if generation != self._generation or tag not in self._outstanding or tag in self._settled:
             self._counters["stale_acks"] += 1
             return
@@ -394,11 +394,11 @@ class RabbitConsumer:
         return self._buffer.popleft()
 
     async def stop(self) -> None:
-        """Ask for no more deliveries; those handed out can still be settled."""
+        """Ask for no more deliveries; earlier ones can still be settled."""
         if self._stopped:
             return
         await self._halt()
-        # Read now: it may have subscribed again on its way out.
+        # Read now: it may have subscribed again while it ended.
         tag, channel = self._tag, self._channel
         if channel is not None and tag:
             with suppress(BrokerError, TimeoutError):
@@ -406,7 +406,7 @@ class RabbitConsumer:
         self._give_back()
 
     def _give_back(self) -> None:
-        """What was never handed out is for another consumer, without waiting for our end."""
+        """Give messages that were never delivered back at once, for other consumers."""
         buffered, self._buffer = self._buffer, deque()
         for delivery in buffered:
             tag = delivery.tag
@@ -421,11 +421,11 @@ class RabbitConsumer:
             await end(self._task)
 
     async def close(self) -> None:
-        """Stop, flush acknowledgements, and give everything unsettled back to the queue."""
+        """Stop, send the acknowledgements, and give everything unsettled back to the queue."""
         await self._halt()
         self._flush()
-        # The acknowledgements are queued for the connection's next write; closing the channel is
-        # a request behind them, so when it is answered they have been heard.
+        # The acknowledgements are queued for the connection's next write. Closing the channel is a
+        # request after them, so its answer shows that they have been received.
         await asyncio.sleep(0)
         channel, self._channel = self._channel, None
         self._drop_generation()

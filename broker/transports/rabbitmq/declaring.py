@@ -1,8 +1,8 @@
 """
-Declare a topology: strictly for a caller, as much of it as possible after a reconnect.
+Declare a topology: strictly for a caller, as far as possible after a reconnect.
 
-A refusal closes the channel, so declarations never share one with anything else. A user who may
-not declare is content with what an operator has declared: then the object is looked at instead.
+A refusal closes the channel, so declarations have a separate channel. For a user who may not
+declare, an object that exists already is enough: then it is only looked up.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ __all__ = ["declare", "missing_queues", "restore"]
 logger = logging.getLogger("effectmq.rabbitmq")
 
 _Act = Callable[[Channel], Awaitable[object]]
-#: What declares an object, and what finds out whether it is there, where that can be found out.
+#: The function that declares an object, and the one that looks it up, where that is possible.
 _Step = tuple[_Act, _Act | None]
 
 
 async def declare(link: Link, topology: Topology) -> None:
     """
-    Declare everything, in order; permissions that are missing are told together.
+    Declare everything, in order; missing permissions are reported together.
 
     Raises:
-        AccessRefusedError: When the user may not declare something that is not there either.
+        AccessRefusedError: When the user may not declare an object that does not exist.
         BrokerError: At the first object that the broker refuses for another reason.
     """
     refused: list[AccessRefusedError] = []
 
     def wrong(problem: TopologyError) -> None:
-        # After a refusal objects are missing that others need: the permission is what helps.
+        # After a refusal, objects may be missing that others need: only the permission helps.
         if not refused:
             raise problem
 
@@ -51,9 +51,9 @@ async def declare(link: Link, topology: Topology) -> None:
 
 async def restore(link: Link, topology: Topology) -> None:
     """
-    Declare everything again that can be; what is refused is logged.
+    Declare everything again, as far as possible; refusals are logged.
 
-    One queue that somebody has declared otherwise meanwhile must not keep a process from serving
+    One queue that somebody has declared differently meanwhile must not keep a process from serving
     the others.
 
     Raises:
@@ -64,7 +64,7 @@ async def restore(link: Link, topology: Topology) -> None:
 
 async def missing_queues(link: Link, queues: Iterable[str]) -> set[str]:
     """
-    Those of these queues that do not exist, asked before they are declared again.
+    Those of these queues that do not exist, before they are declared again.
 
     Raises:
         BrokerUnreachableError: When the connection was lost.
@@ -87,7 +87,7 @@ async def missing_queues(link: Link, queues: Iterable[str]) -> set[str]:
 
 def _log_refusal(refusal: BrokerError) -> None:
     logger.error(
-        "what was declared before cannot be declared again: %s",
+        "an earlier declaration cannot be repeated: %s",
         refusal,
         extra={"action": "redeclare_refused"},
     )

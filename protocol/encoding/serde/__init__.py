@@ -1,1 +1,1 @@
-"""The base of the wire types: pydantic, told to read and to write as serde does."""
+"""The base of the wire types: pydantic models that are read and written by the rules of serde."""

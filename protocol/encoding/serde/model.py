@@ -1,9 +1,9 @@
 """
-The base of every wire type, and the four functions that go between a model and its wire form.
+The base of every wire type, and the four functions between a model and its wire form.
 
-Wire types are frozen pydantic models whose fields stand in wire order. They are read strictly: a
-float is no integer, ``1`` is no string, and unknown members are ignored as serde ignores them.
-Whatever goes wrong is a ``MalformedError`` with a path; pydantic's own errors do not get out.
+Wire types are frozen pydantic models whose fields are in wire order. They are read strictly: a
+float is no integer, ``1`` is no string, and unknown members are ignored as serde does. Every error
+is a ``MalformedError`` with a path; pydantic's own errors are never raised.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ __all__ = [
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
-#: The validation context of ``from_tree``. A few types read foreign data in another way than
-#: Python data: there a dict with a reserved key is an escape, here it is just a dict.
+#: The validation context of ``from_tree``. A few types read foreign data and Python data in
+#: different ways: in one a dict with a reserved key is an escape, in the other just a dict.
 FROM_WIRE: Any = object()
 
 U8 = Annotated[int, Field(ge=0, le=2**8 - 1)]
 U32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
 U64 = Annotated[int, Field(ge=0, le=2**64 - 1)]
-#: As wide as u64: the wire format knows 64-bit machines only.
+#: As wide as u64: the wire format is for 64-bit machines.
 Usize = U64
 NonZeroUsize = Annotated[int, Field(ge=1, le=2**64 - 1)]
 I32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
@@ -88,12 +88,12 @@ I64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 
 
 def is_none(value: object) -> bool:
-    """Tell whether an optional member is left out."""
+    """Whether an optional member is left out."""
     return value is None
 
 
 def is_empty(value: Any) -> bool:
-    """Tell whether a list, map, set, string or flag that is written only when set is not."""
+    """Whether a list, map, set, string or flag is empty or false, and so left out."""
     return not value
 
 
@@ -124,13 +124,13 @@ def _read_sorted_map(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     try:
         names = sorted(value)
     except TypeError:
-        # Keys of several types: the dict's own schema says what is wrong with them.
+        # Keys of several types: the dict's own schema reports what is wrong with them.
         return read(value)
     plain: dict[str, Any] = {}
     for name in names:
         item = value[name]
         if type(item) is Repeated:
-            # The last one counts, but serde has read the others, and stumbled over them.
+            # The last one counts, but serde has read the others as well, and may have refused one.
             for earlier in item.earlier:
                 read({name: earlier})
             item = item.last
@@ -142,13 +142,13 @@ def _write_sorted_map(value: dict[str, Any], write: SerializerFunctionWrapHandle
     return write(dict(sorted(value.items())))
 
 
-#: Put this in ``Annotated`` with a dict that is a ``BTreeMap`` on the other side.
+#: For ``Annotated``, with a dict that is a ``BTreeMap`` in Rust.
 SortedMap = _SortedMap()
 
 
 class WireModel(BaseModel):
     """
-    Base of the wire structs. Build them with keywords; ``from_tree`` reads foreign data.
+    The base of the wire structs. Build them with keywords; ``from_tree`` reads foreign data.
 
     Raises:
         MalformedError: When a value does not fit its field, or the class has no such field.
@@ -162,14 +162,14 @@ class WireModel(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         protected_namespaces=(),
-        # Any bound makes pydantic-core look at the text, and so refuse half a surrogate pair.
+        # Any bound makes pydantic-core check the text, and so refuse half a surrogate pair.
         str_min_length=0,
-        # What has no JSON form must be seen in ``canonical_bytes``, and not turn into null.
+        # A value without a JSON form must raise in ``canonical_bytes``, and not become null.
         ser_json_inf_nan="constants",
         defer_build=True,
     )
 
-    #: Fields that are flattened: their members stand among those of the struct itself.
+    #: Flattened fields: their members are among those of the struct itself.
     wire_parts: ClassVar[tuple[str, ...]] = ()
     #: Whether serde reads the type through a JSON value; see ``protocol.reading``.
     wire_through_value: ClassVar[bool] = False
@@ -186,7 +186,7 @@ class WireModel(BaseModel):
             except RecursionError:
                 raise MalformedError("", "the value is nested too deeply") from None
 
-        # Nested objects are then built by pydantic-core itself, not by calling this.
+        # pydantic-core then builds nested objects itself, without calling this.
         __init__.__pydantic_base_init__ = True
 
 
@@ -199,7 +199,7 @@ def _refuse_unknown(model: type[BaseModel], data: dict[str, Any]) -> None:
 
 
 class ExternalVariant(WireModel):
-    """Base of the struct variants of externally tagged enums: ``{"Variant": {...}}``."""
+    """The base of the struct variants of externally tagged enums: ``{"Variant": {...}}``."""
 
     wire_name: ClassVar[str]
     wire_newtype: ClassVar[bool] = False
@@ -210,7 +210,7 @@ class ExternalVariant(WireModel):
 
 
 #: By identity: hashing a union alias costs as much as reading a small document. The type is kept
-#: beside its reader, so that its identity is never given to another.
+#: beside its reader, so that no other object can get the same identity.
 _readers: dict[int, tuple[Any, SchemaValidator]] = {}
 
 
@@ -227,14 +227,14 @@ def from_tree(type_: type[M], tree: object) -> M: ...
 def from_tree(type_: Any, tree: object) -> Any: ...
 def from_tree(type_: Any, tree: object) -> Any:
     """
-    Read a tree of plain data, as a parser returned it, as a wire type.
+    Read a tree of plain data from a parser as a wire type.
 
     Args:
         type_: A wire class or the alias of an enum.
         tree: The data; it is not changed, and containers in it are not kept.
 
     Raises:
-        MalformedError: When it is not of that type; the path says where.
+        MalformedError: When it is not of that type; carries the path.
     """
     try:
         return _reader(type_).validate_python(tree, context=FROM_WIRE, by_alias=True, by_name=False)
@@ -246,7 +246,7 @@ def from_tree(type_: Any, tree: object) -> Any:
 
 def to_tree(model: BaseModel) -> dict[str, Any]:
     """
-    Write a model as the tree of plain data that its JSON form spells, members in wire order.
+    Write a model as the tree of plain data of its JSON form, members in wire order.
 
     Raises:
         MalformedError: When a value inside was changed into something that has no wire form.
@@ -265,7 +265,7 @@ def canonical_bytes(model: BaseModel) -> bytes:
     Write a model as canonical JSON.
 
     The writer goes from the model to the text in one step. Only when it cannot, or when the text
-    may hold what JSON has no numbers for, the way over the tree says what is wrong and where.
+    may contain NaN or an infinity, the tree is made as well, to find the fault and its place.
 
     Raises:
         MalformedError: When it has no wire form.

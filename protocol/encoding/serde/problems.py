@@ -1,8 +1,8 @@
 """
-Turning pydantic's errors into ours: one sentence, one path, no payload in it.
+Turns pydantic's errors into a ``MalformedError``: one sentence, one path, no payload.
 
-pydantic's own text prints the offending input, which may be a whole prompt or a key, and its
-paths name the variants of unions, which are no members of the document.
+pydantic's own text has the refused input, which may be a whole prompt or a key, and its paths name
+variants of unions, which are not members of the document.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["malformed", "unwritable"]
 
 def malformed(error: ValidationError, value: object) -> MalformedError:
     """
-    Say what the first problem of a failed validation is.
+    The first problem of a failed validation, as an error.
 
     Args:
-        error: What pydantic raised.
-        value: The value it validated, to tell members of it from names of variants.
+        error: The error of pydantic.
+        value: The validated value, to distinguish members from names of variants.
     """
     first = error.errors(include_url=False)[0]
     kind = first["type"]
@@ -39,10 +39,10 @@ def malformed(error: ValidationError, value: object) -> MalformedError:
 
 def unwritable(error: Exception, what: str) -> MalformedError:
     """
-    Say why a value could not be written.
+    The reason why a value could not be written, as an error.
 
     Args:
-        error: What pydantic's serialiser raised.
+        error: The error of pydantic's serialiser.
         what: The class of the value.
     """
     cause = error.__cause__ or error.__context__
@@ -58,7 +58,7 @@ def unwritable(error: Exception, what: str) -> MalformedError:
 def _real_path(
     loc: tuple[int | str, ...], value: object, *, missing: bool
 ) -> tuple[int | str, ...]:
-    """Drop the steps of *loc* that name a variant and not a member."""
+    """Remove the steps of *loc* that name a variant and not a member."""
     path: list[int | str] = []
     here = value
     for at, step in enumerate(loc):
@@ -105,7 +105,7 @@ _EXPECTED = {
 }
 
 
-#: Kinds of problems whose sentence is always the same.
+#: Problems whose sentence is always the same.
 _SENTENCES = {
     "missing": "the member is missing",
     "extra_forbidden": "the member is unknown, and this object takes no others than its own",
@@ -141,7 +141,7 @@ def _problem(kind: str, context: Mapping[str, Any], found: object) -> str:
 
 
 def _found(value: object) -> str:
-    """Name what was found without repeating text that may be long or secret."""
+    """Describe what was found, without text that may be long or secret."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -161,7 +161,7 @@ def _found(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """Name a value that should have been one of a few words; those are no secrets."""
+    """Describe a value that should have been one of a few words, which are no secrets."""
     if isinstance(value, str):
         shown = value if len(value) <= 40 else value[:37] + "..."
         return ascii(shown)

@@ -1,15 +1,15 @@
 """
 The readers of wire types: pydantic's own schemas, rewritten by the rules of serde.
 
-What serde accepts depends on where it reads. Inside an internally tagged enum and inside a
-flattened struct it has to buffer what it reads until it knows the variant, and its reader of
-buffered data is looser than its reader of text: a tag may be the index of its variant, and a name
-that stands alone may be an object around nothing. What it reads through a JSON value has no
-repeated members any more. So each type is read in up to two ways, and which one is known from the
-place alone: it is settled once, when the reader is built, and costs nothing when it reads.
+What serde accepts depends on the place. Inside an internally tagged enum and inside a flattened
+struct it buffers the data until it knows the variant, and its reader of buffered data accepts more
+than its reader of text: a tag may be the index of its variant, and a single name may be an object
+around nothing. Data that it reads through a JSON value has no repeated members any more. So each
+type is read in up to two ways, and the place alone decides which: this is settled once, when the
+reader is built, and costs nothing when it reads.
 
-A reader stops at the first fault of a list or map. Only members of one object are all looked at,
-so the number of faults, and with it the time that a refusal takes, does not grow with the document.
+A reader stops at the first fault of a list or map. Only the members of one object are all checked,
+so the number of faults, and so the time of a refusal, does not grow with the document.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from effectmq.protocol.encoding.serde.tagging import FORM, AdjacentlyTagged, For
 
 __all__ = ["reader"]
 
-#: Core schemas are dicts with other keys for each type; here they are looked at as just dicts.
+#: Core schemas are dicts with different keys for each type; here they are plain dicts.
 _Schema = dict[str, Any]
 
 _BY_FIRST_FAULT: Final = ("dict", "list")
@@ -36,12 +36,12 @@ _SUB_SCHEMAS: Final = ("schema", "items_schema", "keys_schema", "values_schema")
 
 def reader(type_: Any) -> SchemaValidator:
     """
-    Build the reader of a wire type; keep it, for this takes milliseconds.
+    Build the reader of a wire type; keep the result, because this takes milliseconds.
 
     Args:
         type_: A wire class or the alias of an enum.
     """
-    # What pydantic has built for the classes themselves reads by other rules.
+    # The validators that pydantic has built for the classes have other rules.
     return SchemaValidator(_Rewriter().whole(_core_schema(type_)), _use_prebuilt=False)
 
 
@@ -59,10 +59,10 @@ def _core_schema(type_: Any) -> Any:
 @dataclass(frozen=True, slots=True)
 class _Place:
     """
-    What the reader of a schema depends on.
+    The facts about a place on which the reader of a schema depends.
 
     Attributes:
-        buffered: Whether serde has buffered what stands here.
+        buffered: Whether serde has buffered the data of this place.
         tag: For a variant whose tag may be its index: the member that names it; else empty.
         index: That index.
     """
@@ -73,7 +73,7 @@ class _Place:
 
 
 class _Rewriter:
-    """Rewrites one schema, each of its definitions once for each place that it is used at."""
+    """Rewrites one schema; each of its definitions once for each sort of place."""
 
     def __init__(self) -> None:
         self._given: dict[str, _Schema] = {}
@@ -123,7 +123,7 @@ class _Rewriter:
         return inner
 
     def _inner(self, schema: _Schema, place: _Place) -> _Schema:
-        """Rewrite what is inside a schema that has no rule of its own."""
+        """Rewrite the inner schemas of a schema without a rule of its own."""
         copy = dict(schema)
         for key in _SUB_SCHEMAS:
             if isinstance(schema.get(key), dict):
@@ -169,7 +169,7 @@ class _Rewriter:
 
 
 def _without_others(model: _Schema) -> _Schema:
-    """Refuse the first unknown member of a strict struct; pydantic would list every one."""
+    """Refuse the first unknown member of a strict struct; pydantic would list all of them."""
     known = _aliases(model["schema"])
 
     def read(value: Any) -> Any:
@@ -203,5 +203,5 @@ def _by_index(schema: _Schema, index: int) -> _Schema:
 
 
 def _core(schema: _Schema) -> CoreSchema:
-    # Of some fifty kinds, each with its own members, one was rewritten into another of the same.
+    # There are some fifty kinds of schemas; each was rewritten into one of the same kind.
     return cast("CoreSchema", schema)

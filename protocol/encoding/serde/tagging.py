@@ -1,9 +1,9 @@
 """
-The shapes that serde gives to enums, told to pydantic.
+The forms of serde's enums, for pydantic.
 
-Internally tagged enums are pydantic's discriminated unions as they are, and so are adjacently
-tagged ones except for their tag. Here are the others: enums of plain names, externally tagged
-enums, and ``Result``. What depends on the place is left to ``protocol.reading``.
+Internally tagged enums are pydantic's discriminated unions, and so are adjacently tagged ones
+except for their tag. This module has the others: enums of plain names, externally tagged enums, and
+``Result``. Rules that depend on the place are in ``reading``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ E = TypeVar("E")
 
 
 class ExternalVariantClass(Protocol):
-    """What the union asks of a class that is a variant of an externally tagged enum."""
+    """A class that can be a variant of an externally tagged enum."""
 
     #: The variant's name on the wire, the only member of its object.
     wire_name: str
@@ -62,7 +62,7 @@ class UnitVariants:
     """
     Lets a ``Literal`` of names also be read from ``{"name": null}``, as serde does.
 
-    Where serde has buffered what it reads, ``{"name": {}}`` says the same. The plain name is tried
+    Where serde has buffered the data, ``{"name": {}}`` means the same. The plain name is tried
     first, inside pydantic-core, so it costs no Python call.
     """
 
@@ -85,15 +85,15 @@ UNIT = UnitVariants()
 
 
 class Form(Protocol):
-    """What a core schema tells whoever builds readers, under `FORM` in its metadata."""
+    """A form of serde, kept in a core schema under `FORM` for the builder of readers."""
 
     def read_at(self, schema: dict[str, Any], *, buffered: bool) -> dict[str, Any]:
         """
-        Return the schema by which serde reads the form at a place.
+        The schema by which serde reads the form at a place.
 
         Args:
-            schema: The schema that the form has in Python.
-            buffered: Whether serde has buffered what stands there.
+            schema: The schema of the form in Python.
+            buffered: Whether serde has buffered the data of the place.
         """
         ...
 
@@ -134,8 +134,8 @@ def unit_name(value: object, *, buffered: bool) -> str | None:
     Return the name in ``{"name": null}``, or None when it is something else.
 
     Args:
-        value: What stands where a name is expected.
-        buffered: Whether ``{"name": {}}`` says the same.
+        value: The value in place of a name.
+        buffered: Whether ``{"name": {}}`` means the same.
     """
     if not is_just_dict(value):
         return None
@@ -243,25 +243,25 @@ def _unwrapped(variant: type[ExternalVariantClass], inner: CoreSchema) -> CoreSc
 
 @dataclass(frozen=True, slots=True)
 class Ok(Generic[T]):
-    """The good side of a ``Result``: ``{"Ok": …}`` on the wire."""
+    """The success side of a ``Result``: ``{"Ok": …}`` on the wire."""
 
     ok: T
 
 
 @dataclass(frozen=True, slots=True)
 class Err(Generic[E]):
-    """The bad side of a ``Result``: ``{"Err": …}`` on the wire."""
+    """The failure side of a ``Result``: ``{"Err": …}`` on the wire."""
 
     err: E
 
 
 def is_ok(value: object) -> TypeIs[Ok[object]]:
-    """Whether a value is the good side of a ``Result``, of whatever."""
+    """Whether a value is the success side of a ``Result``."""
     return isinstance(value, Ok)
 
 
 def is_err(value: object) -> TypeIs[Err[object]]:
-    """Whether a value is the bad side of a ``Result``, of whatever."""
+    """Whether a value is the failure side of a ``Result``."""
     return isinstance(value, Err)
 
 

@@ -481,7 +481,7 @@ def test_a_call_that_is_thrown_away_is_no_failure_of_the_tool() -> None:
 def test_two_tools_of_one_name_are_refused(app: EffectWorker) -> None:
     """The second would hide the first."""
     app.tool(raising(ValueError()))
-    with pytest.raises(ConfigurationError, match="'broken' already"):
+    with pytest.raises(ConfigurationError, match="'broken' is taken"):
         app.tool(raising(ValueError()))
 
 

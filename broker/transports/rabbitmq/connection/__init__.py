@@ -1,1 +1,1 @@
-"""A connection that comes back: when to try again, at which address, and how a task is ended."""
+"""One connection that is kept alive: backoff, choice of the address, and ending of tasks."""

@@ -1,11 +1,11 @@
 """
 How long to wait before connecting again. Pure.
 
-Two ladders, because two things go wrong. A broker that cannot be reached is asked less and less
-often. A broker that can be reached and hangs up soon after (a poisonous message breaks the
-connection each time, an operator closes all connections again and again) is worth coming back to
+There are two sequences of waits, for two problems. A broker that cannot be reached is tried less
+and less often. A broker that can be reached but soon closes the connection (a message that breaks
+the connection each time, an operator who closes all connections again and again) is tried again
 quickly, but not in a hot loop: a message that breaks twenty connections before its delivery limit
-moves it out of the way should not stop a worker for minutes.
+removes it should not stop a worker for minutes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["ReconnectWaits"]
 
 #: Longest wait after a loss, when connecting itself works.
 _FLAPPING_MAX_S = 2.0
-#: What lived this long was healthy; its loss starts again at the first wait.
+#: A connection that lived this long was healthy; its loss begins at the first wait again.
 _HEALTHY_AFTER_S = 30.0
 
 
 class ReconnectWaits:
     """
-    Waiting times of something that connects, lives for a while, and is lost.
+    The waits of a connection that is made, lives for a while, and is lost.
 
     Args:
         longest_s: The longest wait between two failed tries, in seconds.
@@ -37,7 +37,7 @@ class ReconnectWaits:
         return self._failures.next_s()
 
     def after_loss_s(self, lived_s: float) -> float:
-        """Seconds to wait after the loss of what had been there for ``lived_s`` seconds."""
+        """Seconds to wait after the loss of a connection that had lived for ``lived_s`` seconds."""
         self._failures.reset()
         if lived_s >= _HEALTHY_AFTER_S:
             self._losses.reset()

@@ -1,9 +1,9 @@
 """
 Which of several addresses to try next, and for how long.
 
-The first one is drawn, so that many clients spread over the nodes of a cluster; from there they are
-taken in turn. A round tries each address once without waiting in between: only when none of them
-answers is there something to wait for.
+The first one is random, so that many clients spread over the nodes of a cluster; from there they
+are tried in turn. A round tries each address once without a pause: a wait makes sense only when
+none of them answers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 __all__ = ["Rotation"]
 
-#: An address that swallows everything must not eat the time of the others, but must get some.
+#: An address that never answers must not use up the time of the others, but must get some.
 _SHORTEST_TRY_S = 1.0
 
 
@@ -23,7 +23,7 @@ class Rotation:
 
     Args:
         urls: The addresses, at least one.
-        start: Which one is first; drawn when not given.
+        start: The index of the first one; random when not given.
     """
 
     def __init__(self, urls: Sequence[str], start: int | None = None) -> None:
@@ -36,12 +36,12 @@ class Rotation:
 
     @property
     def url(self) -> str:
-        """The address whose turn it is."""
+        """The address to try now."""
         return self._urls[self._at % len(self._urls)]
 
     def failed(self) -> bool:
         """
-        The address did not work, or was lost: the next one is up.
+        The address did not work, or was lost: continue with the next one.
 
         Returns:
             Whether that ends a round, so that it is time to wait.
@@ -54,9 +54,9 @@ class Rotation:
         return True
 
     def begin_round(self) -> None:
-        """Count from here: the next as many tries are one round."""
+        """Begin a round: the next tries, one for each address, belong to it."""
         self._tried = 0
 
     def share_s(self, left_s: float) -> float:
-        """How long this try may take, in seconds, when so much is left for all of the round."""
+        """How long this try may take, in seconds, when this much is left for the whole round."""
         return max(_SHORTEST_TRY_S, left_s / (len(self._urls) - self._tried))

@@ -1,5 +1,5 @@
 """
-Keep one connection alive, and say so.
+Keeps one connection alive, and reports its state.
 
 ::
 
@@ -7,10 +7,10 @@ Keep one connection alive, and say so.
         │
         └─▶ raised to the caller, when it happens at start-up
 
-At start-up a broker that cannot be reached is tried again until the connect timeout, and anything
-that trying again cannot mend (password, virtual host) is raised at once. After the first READY
-every failure is retried with a full-jitter back-off, because operators do restart brokers and
-rotate passwords; ``failure`` then holds the reason for whoever asks about health.
+At start-up a broker that cannot be reached is tried again until the connect timeout, and a lasting
+error (password, virtual host) is raised at once. After the first READY every failure is retried
+with a full-jitter backoff, because operators restart brokers and rotate passwords; ``failure`` then
+holds the reason.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ async def _nothing(link: Link) -> None:
 
 
 def _none_of(failures: Mapping[str, BrokerError]) -> BrokerError:
-    """The one failure, or one sentence for all of them."""
+    """The only failure, or one sentence for all of them."""
     found = list(failures.values())
     if len(found) == 1:
         return found[0]
     said = "; ".join(str(each) for each in found)
-    # What can be mended here is said by its kind.
+    # The class of the error tells callers what can be mended.
     kind = next((type(each) for each in found if type(each) is not BrokerUnreachableError), None)
     return (kind or BrokerUnreachableError)(f"none of {len(found)} addresses can be used: {said}")
 
 
 class Supervisor:
     """
-    Owner of one connection.
+    Keeps one connection alive.
 
     Args:
-        addresses: Those of the broker, with their passwords.
+        addresses: The addresses of the broker, with their passwords.
         settings: Timeouts and names.
-        purpose: Shown in the connection's name: ``publish`` or ``consume``.
-        counters: Where ``reconnects`` are counted.
-        restore: Awaited with each new connection but the first, before anybody else gets it.
+        purpose: A part of the connection's name: ``publish`` or ``consume``.
+        counters: ``reconnects``.
+        restore: Awaited with each new connection but the first, before it is used.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Supervisor:
         deadline = loop.time() + timeout_s
         failures: dict[str, BrokerError] = {}
         while True:
-            # Never so short that being cut short hides what is the matter.
+            # Never so short that the limit hides the real problem.
             left_s = max(_SHORTEST_TRY_S, deadline - loop.time())
             url = addresses.url
             try:
@@ -118,7 +118,7 @@ class Supervisor:
                 self.failure = failures[url] = failure
             if not addresses.failed():
                 continue
-            # Only what a broker out of reach may mend is worth another round.
+            # Only a broker out of reach is worth another round.
             if not any(isinstance(each, BrokerUnreachableError) for each in failures.values()):
                 raise _none_of(failures)
             wait_s = backoff.next_s()
@@ -142,10 +142,10 @@ class Supervisor:
 
     async def link(self) -> Link:
         """
-        The live connection; waits for one without limit, so bound the call.
+        The live connection; waits for one without a limit, so limit the call.
 
         Raises:
-            TransportClosedError: When there will be none any more.
+            TransportClosedError: When there will be no connection any more.
         """
         while self._link is None:
             if self._closed:
@@ -156,12 +156,12 @@ class Supervisor:
 
     @property
     def current(self) -> Link | None:
-        """The live connection, if there is one right now."""
+        """The present connection; ``None`` without one."""
         return self._link
 
     @property
     def ready(self) -> bool:
-        """Whether there is a live connection right now."""
+        """Whether there is a connection now."""
         return self._link is not None
 
     @property
@@ -187,7 +187,7 @@ class Supervisor:
             )
             await link.close()
             await asyncio.sleep(waits.after_loss_s(lived_s))
-            # The node that was lost is the last to be asked.
+            # The node that was lost is tried last.
             self._addresses.failed()
             self._addresses.begin_round()
             while True:
@@ -205,7 +205,7 @@ class Supervisor:
             )
 
     async def _again(self) -> Link | None:
-        """One try to connect and restore; ``None`` when it failed, for whatever reason."""
+        """Try once to connect and restore; ``None`` when it failed for any reason."""
         link = None
         kept = False
         try:
@@ -215,7 +215,7 @@ class Supervisor:
             self.failure, kept = None, True
             return link
         except Exception as failure:
-            # Whatever it is: giving up would leave a process that looks alive and does nothing.
+            # Any error: giving up would leave a process that looks alive and does nothing.
             self.failure = failure
             logger.warning(
                 "%s", failure, extra={"action": "reconnect_failed", "purpose": self._purpose}
@@ -226,7 +226,7 @@ class Supervisor:
                 await link.close()
 
     async def close(self) -> None:
-        """Stop keeping it, and disconnect; whoever waits for a connection is told."""
+        """Stop, and disconnect; callers that wait for a connection get an error."""
         self._closed = True
         if self._task is not None:
             await end(self._task)

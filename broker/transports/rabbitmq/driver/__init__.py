@@ -1,21 +1,21 @@
 """
 The one package that knows aio-pika, aiormq and pamqp.
 
-Plain connections, never ``connect_robust``: that one retries a permanent error for ever without
-telling anybody. Every call that waits for the broker is bounded, and everything the library can
-raise, a foreign ``CancelledError`` included, leaves here as one of our errors.
+Plain connections, never ``connect_robust``: that one silently retries a permanent error for ever.
+Every call that waits for the broker is limited in time, and every exception of the library, also a
+foreign ``CancelledError``, becomes an error of effectmq.
 
-The library greets, opens, declares, subscribes, keeps the heartbeat and says goodbye. The hot path
-goes past it: publishes and acknowledgements are written in the frames of AMQP and share a write
-(``outbox``), and confirmations, returns and deliveries are taken out of what arrives before the
-library sees them (``tap``). It would lock, write and drain for each of the first, and take three
-reads, several objects and a task for each of the second.
+The library opens connections and channels, declares, subscribes, keeps the heartbeat and closes.
+The hot path does not use it: publishes and acknowledgements are written as AMQP frames and share a
+write (``outbox``), and confirmations, returns and deliveries are taken out of the incoming bytes
+before the library sees them (``tap``). The library would lock, write and drain for each of the
+first, and need three reads, several objects and a task for each of the second.
 
 * ``frames``: the frames of the hot path, from and to bytes.
-* ``tap``: takes them out of what arrives.
-* ``wire``: opens the socket, and keeps a hand on it.
+* ``tap``: takes them out of the incoming bytes.
+* ``wire``: opens the socket, and keeps access to it.
 * ``link``, ``channel``: a connection, and a channel of it.
-* ``waiting``: waiting for the library without being let down by it.
+* ``waiting``: waits for the library, and does not depend on it.
 """
 
 from __future__ import annotations

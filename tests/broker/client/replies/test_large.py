@@ -294,7 +294,7 @@ async def test_an_outcome_that_is_gone_is_told_to_whoever_waits(
     with pytest.raises(EffectFailedError) as failed:
         await outcome(handle)
     assert failed.value.code == UNFETCHED_CODE
-    assert "gave an outcome, which cannot be had: the body" in failed.value.message
+    assert "gave an outcome, but it cannot be read: the body" in failed.value.message
     assert sender.counters["unfetched"] == 1
     delivery.ack()
 

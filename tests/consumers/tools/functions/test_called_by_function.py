@@ -171,9 +171,11 @@ def test_what_cannot_be_called_by_its_function_takes_no_number() -> None:
 
     def stranger() -> None: ...
 
-    with pytest.raises(ConfigurationError, match=r"stranger is no tool .* @app.tool"):
+    with pytest.raises(
+        ConfigurationError, match=r"stranger is not registered as a tool .* @app.tool"
+    ):
         call(stranger)
-    with pytest.raises(ConfigurationError, match="no tool"):
+    with pytest.raises(ConfigurationError, match="not registered as a tool"):
         call([])
     with pytest.raises(ConfigurationError, match=r"returns Attachment.*turn.tool_call\('draw'"):
         call(draw)

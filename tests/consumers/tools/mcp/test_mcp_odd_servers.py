@@ -85,10 +85,13 @@ async def test_the_server_may_say_that_the_arguments_are_wrong(stage: Stage, log
         ('{"jsonrpc":"2.0","id":%ID%,"result":{"content":[]}} }', "it is not JSON"),
         ('{"jsonrpc":"2.0","result":{"content":[]}}', "no call has that id"),
         ('{"jsonrpc":"2.0","id":987654,"result":{"content":[]}}', "no call has that id"),
-        ('{"jsonrpc":"2.0","id":%ID%,"result":"done"}', "no JSON-RPC answer"),
-        ('{"jsonrpc":"2.0","id":%ID%}', "no JSON-RPC answer"),
-        ('{"jsonrpc":"2.0","id":%ID%,"result":{},"error":{"code":1,"message":"x"}}', "no JSON-RPC"),
-        ('{"id":%ID%,"result":{"content":[]}}', "no JSON-RPC answer"),
+        ('{"jsonrpc":"2.0","id":%ID%,"result":"done"}', "not a JSON-RPC answer"),
+        ('{"jsonrpc":"2.0","id":%ID%}', "not a JSON-RPC answer"),
+        (
+            '{"jsonrpc":"2.0","id":%ID%,"result":{},"error":{"code":1,"message":"x"}}',
+            "not a JSON-RPC",
+        ),
+        ('{"id":%ID%,"result":{"content":[]}}', "not a JSON-RPC answer"),
         ('{"jsonrpc":"2.0","id":%ID%,"result":{"content":[],"a":"\xff\xfe"}}', "not UTF-8"),
         ('{"jsonrpc":"2.0","id":%ID%,"result":{"structuredContent":{"a":NaN}}}', "NaN"),
         ('{"jsonrpc":"2.0","id":%ID%,"result":{"structuredContent":[-Infinity]}}', "Infinity"),
@@ -98,8 +101,8 @@ async def test_the_server_may_say_that_the_arguments_are_wrong(stage: Stage, log
         ('{"jsonrpc":"2.0","id":%ID%,"result":{"content":[1]}}', "a piece of it is int"),
         ('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}', "what?"),
         ("\x00\x01\x02", "not JSON"),
-        ("[]", "no JSON-RPC message"),
-        ("7", "no JSON-RPC message"),
+        ("[]", "not a JSON-RPC message"),
+        ("7", "not a JSON-RPC message"),
     ],
 )
 async def test_an_answer_that_cannot_be_read_ends_its_call(
@@ -202,10 +205,10 @@ async def test_a_server_that_ends_at_every_call_is_left_alone_for_a_while(
         ({"name": "odd", "inputSchema": None}, "inputSchema is missing"),
         ({"name": "odd", "inputSchema": []}, "inputSchema is list"),
         ({"name": "odd", "inputSchema": {"type": "string"}}, "the type 'string'"),
-        ({"name": "odd", "inputSchema": {"type": "object", "properties": 7}}, "no JSON Schema"),
+        ({"name": "odd", "inputSchema": {"type": "object", "properties": 7}}, "not a JSON Schema"),
         (
             {"name": "odd", "inputSchema": {"type": "object", "properties": {"a": {"type": "x"}}}},
-            "no JSON Schema",
+            "not a JSON Schema",
         ),
         (
             {"name": "odd", "inputSchema": {**OBJECT, "properties": {"a": {"$ref": "#/$defs/N"}}}},

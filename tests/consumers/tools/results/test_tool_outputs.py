@@ -342,11 +342,11 @@ NO_NUMBER: Any = 5
     [
         (ToolReturn(1, NO_CONTROL), "found a Python str as the control"),
         (ToolReturn(1, FinishTurn), "found a Python type as the control"),  # type: ignore[arg-type]
-        (ToolReturn(ToolReturn(1)), "found a ToolReturn inside of a result"),
-        ([FinishTurn(1)], "found a FinishTurn inside of a result"),
-        ({"a": (FailTurn("m"),)}, "found a FailTurn inside of a result"),
-        (FinishTurn(FailTurn("m")), "found a FailTurn inside of a result"),
-        ([failure("internal", "c", "m")], "found a ToolCallOutput inside of a result"),
+        (ToolReturn(ToolReturn(1)), "found a ToolReturn inside a result"),
+        ([FinishTurn(1)], "found a FinishTurn inside a result"),
+        ({"a": (FailTurn("m"),)}, "found a FailTurn inside a result"),
+        (FinishTurn(FailTurn("m")), "found a FailTurn inside a result"),
+        ([failure("internal", "c", "m")], "found a ToolCallOutput inside a result"),
         (FailTurn("m", raw=[SwitchAgentFrame("f")]), "found a SwitchAgentFrame inside"),
         (SwitchAgentFrame("f", initial_nodes=NO_NODES), "found a Python str as the initial nodes"),
         (SwitchAgentFrame("f", initial_nodes=NO_NUMBER), "found a Python int as the initial nodes"),
