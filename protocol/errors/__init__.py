@@ -1,21 +1,21 @@
 """
-The one error tree of the project.
+The errors of the project, in one tree.
 
 ::
 
-    EffectmqError                      everything raised on purpose
-    ├── ConfigurationError             a setting, argument or file of yours is wrong
+    EffectmqError                      every error that effectmq raises on purpose
+    ├── ConfigurationError             a setting, an argument or a file of the user is wrong
     │   └── MissingExtraError          an optional package is not installed
     ├── ProtocolError                  bytes or values that break the wire contract
     │   ├── MalformedError             not an envelope or outcome; carries the path
     │   ├── InvalidEnvelopeError       decodes, but breaks a rule of the envelope; carries the code
     │   ├── WrongOutcomeError          an outcome of another kind than its command; carries the code
-    │   ├── HashMismatchError          the hash that was sent is not the hash of what was sent
+    │   ├── HashMismatchError          the hash that was sent is not that of the envelope
     │   └── UnsupportedVersionError    a message type of another version
-    ├── PublishError                   what became of one publish, when it was not confirmed
+    ├── PublishError                   a publish was not confirmed
     │   ├── UnroutableError            no queue takes it (no such kind, or an expired reply queue)
     │   ├── QueueFullError             the broker refused it
-    │   ├── PayloadTooLargeError       over the size cap; nothing was sent
+    │   ├── PayloadTooLargeError       over the size limit; nothing was sent
     │   ├── BrokerBlockedError         the broker has raised a memory or disk alarm
     │   └── PublishUnknownError        sent, never confirmed; publishing again is safe
     ├── BrokerError                    the broker could not be used at all
@@ -25,24 +25,24 @@ The one error tree of the project.
     │   ├── TopologyError              a queue or exchange is missing or has other arguments
     │   ├── ReplyQueueInUseError       another live producer has this identity
     │   └── TransportClosedError       used before it was opened or after it was closed
-    ├── AttachmentError                an attachment, or a body kept out of line, cannot be had
+    ├── AttachmentError                an attachment, or a body kept out of line, is unavailable
     │   ├── AttachmentStoreError       the store could not be used: unreachable, refused, full
     │   ├── AttachmentMissingError     nothing is stored under this id
-    │   ├── AttachmentCorruptError     what is stored is not what its id says
+    │   ├── AttachmentCorruptError     the stored bytes do not match their id
     │   └── AttachmentReferenceError   cannot become a reference; carries the wire's code
     ├── DatabaseError                  a journal's database could not be used
     │   ├── DatabaseUnavailableError   locked, full or out of reach; trying again may help
-    │   │   └── DatabaseReadOnlyError  what is there can only be read
-    │   ├── NotStorableError           nothing that a database can keep; trying again does not help
+    │   │   └── DatabaseReadOnlyError  the database can only be read
+    │   ├── NotStorableError           the database cannot keep the value; trying again is useless
     │   └── SchemaVersionError         written by another version of effectmq
     ├── ProcessRegistryError           the process registry refused; its text as Lash words it
-    │   ├── UnknownProcessError        nobody has registered the process, or not yet
-    │   └── ProcessLeaseLostError      the worker does not hold the process any more
-    ├── EffectError                    what became of one effect
+    │   ├── UnknownProcessError        the process is not registered, or not yet
+    │   └── ProcessLeaseLostError      the worker no longer holds the process
+    ├── EffectError                    an effect without an outcome
     │   ├── EffectFailedError          a controller error came back, with code and message
     │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
     │   │   ├── EffectCancelledError   it was cancelled before it had an outcome
-    │   │   └── OutcomeFailedError     its outcome is a failure, and its value was asked for
+    │   │   └── OutcomeFailedError     its outcome is a failure, and its value was read
     │   ├── EffectTimeoutError         no outcome within the caller's time
     │   ├── ParentExpiredError         the effect that asks has run past its deadline
     │   └── RecordMissingError         strict replay, and nothing is recorded

@@ -36,7 +36,7 @@ class UnavailableError(EffectmqError):
 
     Args:
         problem: What was found and what to do.
-        lasting: Whether trying again is of no use until somebody changes an address or a setting.
+        lasting: Whether trying again is useless until somebody changes an address or a setting.
     """
 
     def __init__(self, problem: str, *, lasting: bool = False) -> None:
@@ -53,7 +53,7 @@ class MissingExtraError(ConfigurationError):
     An optional package is not installed.
 
     Args:
-        feature: What was asked for, as a noun phrase.
+        feature: The feature that needs it, as a noun phrase.
         extra: The extra of this distribution that brings the package.
     """
 

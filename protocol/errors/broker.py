@@ -35,12 +35,12 @@ class QueueFullError(PublishError):
 
 class PayloadTooLargeError(PublishError):
     """
-    The message is over the size cap; nothing was sent.
+    The message is over the size limit; nothing was sent.
 
     Args:
         what: Which part is too large, as a noun phrase.
         size_bytes: Its size.
-        limit_bytes: The cap.
+        limit_bytes: The limit.
     """
 
     def __init__(self, what: str, size_bytes: int, limit_bytes: int) -> None:
@@ -67,11 +67,11 @@ class BrokerError(EffectmqError):
 
 class BrokerUnreachableError(BrokerError, UnavailableError):
     """
-    No connection could be made to the broker's host and port, or it was lost.
+    No connection to the broker's host and port could be made, or it was lost.
 
     Args:
         problem: What was found and what to do.
-        lasting: Whether trying again is of no use until somebody changes an address or a setting.
+        lasting: Whether trying again is useless until somebody changes an address or a setting.
     """
 
 
@@ -79,15 +79,15 @@ class AccessRefusedError(BrokerError):
     """
     The broker refused the user, the password, or an operation for lack of permission.
 
-    Nothing of the operation was done. Trying again helps when somebody has granted what is missing.
+    Nothing of the operation was done. Trying again helps once the missing permission is granted.
 
     Args:
         problem: What was refused, and the command that grants it.
         permission: ``configure``, ``write`` or ``read``; empty when the broker did not say.
         resource: The exchange or queue, as a noun phrase; empty for a login.
-        user: Who was refused.
-        vhost: In which virtual host.
-        parts: When several things were refused, each of them.
+        user: The refused user.
+        vhost: The virtual host.
+        parts: The single refusals, when there were several.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class VirtualHostError(BrokerError):
 
 
 class TopologyError(BrokerError):
-    """A queue or an exchange is missing, or exists with other arguments than ours."""
+    """A queue or an exchange is missing, or exists with other arguments."""
 
 
 class ReplyQueueInUseError(BrokerError):
-    """Another live producer is reading the reply queue of this identity."""
+    """Another live producer reads the reply queue of this identity."""
 
 
 class TransportClosedError(BrokerError):

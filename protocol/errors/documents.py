@@ -70,7 +70,7 @@ class HashMismatchError(ProtocolError):
         why = "it was changed on the way, or the producer's encoder differs"
         if unknown:
             why = (
-                f"members that this version does not know are not part of it here ({unknown}), so "
+                f"members that this version does not know are not part of the hash ({unknown}); "
                 "the producer may be newer: upgrade the workers"
             )
         super().__init__(
@@ -81,7 +81,7 @@ class HashMismatchError(ProtocolError):
 
 class UnsupportedVersionError(ProtocolError):
     """
-    A message type that this version does not speak.
+    A message type of another version of the protocol.
 
     Args:
         found: The ``type`` property of the message.

@@ -17,7 +17,7 @@ __all__ = [
 
 
 class EffectError(EffectmqError):
-    """What became of one effect, when it gave no outcome."""
+    """An effect gave no outcome."""
 
 
 class EffectFailedError(EffectError):
@@ -39,13 +39,13 @@ class EffectFailedError(EffectError):
 
 class EffectMismatchError(EffectFailedError):
     """
-    The replay key is recorded with another envelope. Nothing was executed, the record stays.
+    The replay key is recorded with another envelope. Nothing was executed, and the record stays.
 
     Args:
         effect_id: The effect's id inside its scope.
         code: The controller error's code.
         message: The controller error's message; names the members that differ.
-        paths: The members that differ, when the record was at hand to compare; never their values.
+        paths: The members that differ, when the record could be compared; never their values.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class EffectMismatchError(EffectFailedError):
 
 
 class EffectCancelledError(EffectFailedError):
-    """It was cancelled before it had an outcome; it will never have one."""
+    """The effect was cancelled before it had an outcome, and will never have one."""
 
 
 class OutcomeFailedError(EffectFailedError):
     """
-    There is an outcome, it is a failure, and its ``value`` was asked for.
+    The outcome of an effect is a failure, and its value was read.
 
-    An outcome does not say which effect it is of, so ``effect_id`` is empty.
+    An outcome does not name its effect, so ``effect_id`` is empty.
 
     Args:
         what: What failed, as a phrase: a tool with its name, the model, the block.
-        class_: The sort of failure: of a tool and a process a ``ToolFailureClass`` or
-            ``cancelled``, of a model its terminal reason.
+        class_: The class of the failure: for a tool and a process a ``ToolFailureClass`` or
+            ``cancelled``, for a model its terminal reason.
         code: A short stable name for a program to branch on.
         message: A sentence for people.
     """
@@ -86,7 +86,7 @@ class RecordMissingError(EffectError):
     Args:
         effect_id: The effect's id inside its scope.
         scope_id: The id of its scope.
-        replay_key: Its key.
+        replay_key: Its replay key.
     """
 
     def __init__(self, effect_id: str, scope_id: str, replay_key: str) -> None:
@@ -106,9 +106,9 @@ class EffectTimeoutError(EffectError, TimeoutError):
 
     Args:
         effect_id: The effect's id inside its scope.
-        timeout_s: The time that was given, in seconds.
-        recorded: ``False`` when the journal was asked and has no outcome; ``None`` when nobody
-            could be asked, so that nothing is known of it here.
+        timeout_s: The time limit, in seconds.
+        recorded: ``False`` when the journal was asked and has no outcome; ``None`` when it could
+            not be asked, so that nothing is known.
     """
 
     def __init__(self, effect_id: str, timeout_s: float, recorded: bool | None = None) -> None:
@@ -128,17 +128,17 @@ class EffectTimeoutError(EffectError, TimeoutError):
 
 class ParentExpiredError(EffectError):
     """
-    The effect on whose behalf this one was asked for has passed its deadline; nothing was sent.
+    The deadline of the effect that asks for this one has passed; nothing was sent.
 
     Args:
-        effect_id: The id of the effect that was asked for.
-        late_ms: How long ago that was, in milliseconds.
+        effect_id: The id of the effect that was not sent.
+        late_ms: How long ago the deadline passed, in milliseconds.
     """
 
     def __init__(self, effect_id: str, late_ms: int) -> None:
         self.effect_id = effect_id
         super().__init__(
             f"effect {effect_id!r} was not submitted: the deadline of the effect that asks for it "
-            f"passed {late_ms} ms ago; give that one more time, or submit what outlives it inside "
-            "of detached()"
+            f"passed {late_ms} ms ago; give that effect more time, or use detached() to submit "
+            "effects that outlive it"
         )

@@ -13,7 +13,7 @@ __all__ = [
 
 
 class HandlerError(EffectmqError):
-    """Raised by a handler to say what should become of the effect it was given."""
+    """Raised by a handler to say what to do with its effect."""
 
 
 class RejectEffectError(HandlerError, CodedError):
@@ -22,7 +22,7 @@ class RejectEffectError(HandlerError, CodedError):
 
     Args:
         code: A short stable name for a program to branch on.
-        message: A sentence for a person.
+        message: A sentence for people.
     """
 
 
@@ -43,16 +43,16 @@ class RetryEffectError(HandlerError):
 
 class ToolCallError(HandlerError):
     """
-    The tool answers with a failure, which is an outcome and not a lost effect.
+    The tool failed. The failure is an outcome, and the effect is not lost.
 
     Args:
         message: A sentence for the model and for people.
         code: A short stable name.
         class_: A ``ToolFailureClass`` of the wire format.
-        source: A ``ToolFailureSource`` of the wire format: who says that it failed.
-        retry: Whether trying again can help; only then does the tool's retry policy apply.
+        source: A ``ToolFailureSource`` of the wire format: where the failure was found.
+        retry: Whether another attempt may help; only then does the tool's retry policy apply.
         after_ms: The earliest next attempt, in milliseconds.
-        raw: Plain data to go with it.
+        raw: Plain data that belongs to the failure.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class AttachmentStoreError(AttachmentError, UnavailableError):
 
     Args:
         problem: What was found and what to do.
-        lasting: Whether trying again is of no use until somebody changes an address or a setting.
+        lasting: Whether trying again is useless until somebody changes an address or a setting.
     """
 
 
@@ -40,7 +40,7 @@ class AttachmentMissingError(AttachmentError):
     Nothing is stored under an id.
 
     Args:
-        attachment_id: The id that was asked for.
+        attachment_id: The id.
         problem: What was found and what to do.
     """
 
@@ -51,10 +51,10 @@ class AttachmentMissingError(AttachmentError):
 
 class AttachmentCorruptError(AttachmentError):
     """
-    What is stored under an id is not what the id says.
+    The stored bytes do not match their id.
 
     Args:
-        attachment_id: The id that was asked for.
+        attachment_id: The id.
         problem: What was found and what to do.
     """
 
@@ -79,27 +79,28 @@ class DatabaseError(EffectmqError):
 
 class DatabaseUnavailableError(DatabaseError, UnavailableError):
     """
-    Locked, full, out of reach, or its file is gone; nothing of the transaction was kept.
+    The database is locked, full or out of reach, or its file is gone; nothing of the transaction
+    was kept.
 
-    When a connection is lost in the very moment of a commit, it may have been kept after all, and
-    the message says so. Trying again may help, and is always safe.
+    When a connection is lost during a commit, the transaction may have been kept after all, and the
+    message says so. Trying again may help, and is always safe.
 
     Args:
         problem: What was found and what to do.
-        lasting: Whether trying again is of no use until somebody changes an address or a setting.
+        lasting: Whether trying again is useless until somebody changes an address or a setting.
     """
 
 
 class DatabaseReadOnlyError(DatabaseUnavailableError):
-    """What is there can only be read; a worker that finds it so at its start does not start."""
+    """The database can only be read; a worker that finds this at its start does not start."""
 
 
 class NotStorableError(DatabaseError):
     """
-    What was to be kept is nothing that the database can keep; nothing of the transaction was.
+    The database cannot keep the value, so nothing of the transaction was kept.
 
-    A text with a character that the database does not have, a value that is too large or breaks a
-    rule of its table. Trying again gives the same.
+    For instance a text with a character that the database does not have, or a value that is too
+    large or breaks a rule of its table. Trying again gives the same.
     """
 
     code = "effectmq_not_storable"
@@ -110,11 +111,11 @@ class SchemaVersionError(DatabaseError):
     The tables were written by another version of effectmq.
 
     Args:
-        component: Which tables.
+        component: The tables.
         found: Their version.
         expected: The version that this code reads and writes.
         where: The database, without a password.
-        namespace: Of whoever asks.
+        namespace: The namespace of the caller.
     """
 
     def __init__(
@@ -136,11 +137,11 @@ class SchemaVersionError(DatabaseError):
 
 class ProcessRegistryError(EffectmqError):
     """
-    The process registry refused what was asked of it; nothing was changed.
+    The process registry refused an operation; nothing was changed.
 
     Args:
-        text: What Lash says in the same case, word for word. Through an effect it becomes the
-            controller error ``plugin``.
+        text: The text that Lash has for the same case, word for word. Through an effect it becomes
+            the controller error ``plugin``.
     """
 
     def __init__(self, text: str) -> None:
@@ -154,7 +155,7 @@ class ProcessRegistryError(EffectmqError):
 
 
 class UnknownProcessError(ProcessRegistryError):
-    """Nobody has registered the process, or not yet: its start may be on its way."""
+    """The process is not registered, or not yet: its start may be on its way."""
 
 
 class ProcessLeaseLostError(ProcessRegistryError):
