@@ -263,7 +263,7 @@ def raw(body: bytes, **options: Any) -> Play:
         (raw(b'{"jsonrpc":"2.0","id":%ID%,"result":{"structuredContent":[1e400]}}'), "too large"),
         (raw(b'{"jsonrpc":"2.0","id":77777,"result":{"content":[]}}'), "77777"),
         (raw(b'{"jsonrpc":"2.0","result":{"content":[]}}'), "None"),
-        (raw(b'{"jsonrpc":"2.0","id":%ID%,"result":[]}'), "no JSON-RPC answer"),
+        (raw(b'{"jsonrpc":"2.0","id":%ID%,"result":[]}'), "not a JSON-RPC answer"),
         (raw(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}'), "none"),
         (raw(b"[]"), "no JSON-RPC message"),
         (raw(b"<h1>Welcome</h1>", type="text/html"), "text/html"),
@@ -322,7 +322,7 @@ async def test_a_connection_that_breaks_ends_its_call_and_no_other(
     await eventually(lambda: server.calls == ["other"], PATIENCE_S)
     failure = await called(client, "do")
     assert (failure.class_, failure.code) == ("unavailable", "mcp_unavailable")
-    assert "nobody knows how far it came" in failure.message
+    assert "it is unknown how far it came" in failure.message
     go_on.set()
     assert payload(await waiting.outcome(PATIENCE_S)) == "done"
     assert server.connected == 1

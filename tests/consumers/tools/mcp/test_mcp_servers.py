@@ -15,7 +15,7 @@ from effectmq.protocol.errors import ConfigurationError, MissingExtraError
 @pytest.mark.parametrize(
     ("server", "options", "words"),
     [
-        ([], {}, "the command of an MCP server is none"),
+        ([], {}, "the command of an MCP server is not a list of texts"),
         ([""], {}, "is empty"),
         (["a\0"], {}, "is none"),
         ("python server.py", {}, "expected a command as a list"),
@@ -27,7 +27,7 @@ from effectmq.protocol.errors import ConfigurationError, MissingExtraError
         ("http://host/mcp", {"env": {"A": "s3cret"}}, "env= and cwd="),
         ("http://host/mcp", {"cwd": "/"}, "env= and cwd="),
         ("http://host/mcp", {"headers": {"x": "s3cret\n"}}, "header 'x'"),
-        (["a"], {"headers": {"x": "s3cret"}}, "knows no headers"),
+        (["a"], {"headers": {"x": "s3cret"}}, "takes no headers"),
         (["a"], {"prefix": "a b"}, "prefix 'a b'"),
         (["a"], {"time_limit_s": 0.0}, "time_limit_s"),
         (["a"], {"connect_timeout_s": -1.0}, "the connection to"),
