@@ -2,11 +2,11 @@
 effectmq: the effect broker for agent runtimes and worker fleets.
 
 Producers submit hashed envelopes to per-kind queues, workers carry them out with retry, outcomes
-come back by effect id, and what cannot be done is parked with its reason. Start with ``Client``
-and ``Worker``; the wire types are in ``effectmq.protocol``.
+come back by effect id, and effects that cannot be carried out are parked with a reason. Start with
+``Client`` and ``Worker``; the wire types are in ``effectmq.protocol``.
 
-Names are loaded when they are first used, so that ``import effectmq`` and ``effectmq --help`` do
-not wait for every type of the wire format.
+Names are loaded at their first use, so that ``import effectmq`` and ``effectmq --help`` need not
+load every type of the wire format.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m effectmq``."""
+"""Runs the command line: ``python -m effectmq``."""
 
 from __future__ import annotations
 

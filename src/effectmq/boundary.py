@@ -1,5 +1,5 @@
 """
-All eight effect kinds on one worker, with one line.
+All eight effect kinds on one worker, with one call.
 
 ::
 
@@ -9,8 +9,8 @@ All eight effect kinds on one worker, with one line.
     worker.processes()  process                              registry and runner
     worker.sessions()   checkpoint, sync_execution_surface   inbox and hooks; tools and prompt
 
-What processes, code sessions and inboxes know is kept in the journal's database. A worker that is
-started for some kinds only opens only what these need.
+Processes, code sessions and inboxes are kept in the journal's database. A worker that is started
+for some kinds opens only what these need.
 """
 
 from __future__ import annotations
@@ -53,16 +53,17 @@ def whole_boundary(
     Let a worker carry out every effect kind.
 
     Args:
-        worker: Not started yet; tools may be registered before and after.
+        worker: A worker that is not started yet; tools may be registered before and after.
         models: The table of language models, see ``Worker.models``; without one, ``llm_call`` and
             ``direct`` are left to other workers.
-        prompt: The system prompt of surfaces, or what gives it.
-        hooks: What checkpoints ask besides the inbox.
+        prompt: The system prompt of surfaces, or a function that returns it.
+        hooks: Functions that add to checkpoints, after the inbox.
         code: Turns ``exec_code`` on, with these limits; the backend Monty needs the extra ``code``.
         session_turn: Runs ``session_turn`` processes.
         lashlang_process: Runs ``lashlang_process`` processes.
         processes: Times and limits of the process runner.
-        tools_use_inbox: The worker's tools look at the parts, so ``tool_call`` opens them too.
+        tools_use_inbox: Whether the worker's tools use the parts, so that ``tool_call`` opens them
+            too.
 
     Returns:
         The parts, to put messages into the inbox or to look at processes.
@@ -88,10 +89,10 @@ def whole_boundary(
 @dataclass(frozen=True, slots=True)
 class Boundary:
     """
-    What the handlers share; opened and closed with the worker.
+    The parts that the handlers share; opened and closed with the worker.
 
     Attributes:
-        checkpoints: Where hooks can be added.
+        checkpoints: The handler, to which hooks can be added.
     """
 
     _parts: Parts
@@ -99,12 +100,12 @@ class Boundary:
 
     @property
     def database(self) -> Database:
-        """The journal's, opened once more."""
+        """A separate connection to the journal's database."""
         return self._parts.database
 
     @property
     def inbox(self) -> SessionInbox:
-        """What waits for sessions."""
+        """The inbox of sessions."""
         return self._parts.inbox
 
     @property
@@ -114,11 +115,11 @@ class Boundary:
 
     @property
     def calls(self) -> OwnClient:
-        """Submits what code and processes ask for."""
+        """The client that submits the effects of code and processes."""
         return self._parts.calls
 
     async def run_tool(self, call: PreparedToolCall, process: RunningProcess) -> ToolCallOutput:
-        """Run a tool on behalf of a process, as an effect; programs may use it too."""
+        """Run a tool for a process, as an effect; programs may use it too."""
         return await self._parts.run_tool(call, process)
 
     def code_handler(self, settings: CodeSettings) -> CodeHandler:
@@ -126,5 +127,5 @@ class Boundary:
         return self._parts.code_handler(settings)
 
     def lane_of(self, tool: str) -> str | None:
-        """The lane that calls of a tool take, as far as this worker knows the tool."""
+        """The lane of calls of a tool; ``None`` when this worker does not know the tool."""
         return self._parts.lane_of(tool)

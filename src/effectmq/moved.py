@@ -1,8 +1,8 @@
 """
-The places that modules had before version 0.2, for programs that still import from there.
+The module paths of the releases before 0.2, for programs that still import from them.
 
-An import from such a place works for one release: it gives the same classes and functions, and a
-``DeprecationWarning`` that names the new place. Nothing here costs an import that finds its module.
+An import from such a path works for one release: it gives the same classes and functions, and a
+``DeprecationWarning`` that names the new path. Imports of existing modules are not slowed down.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOVED", "install", "names_of"]
 
-#: (old package, new package, modules): a module that got another name is written ``old=new``.
+#: (old package, new package, modules); a renamed module is written ``old=new``.
 _ROOMS = (
     ("", "settings", "environment journal_place=default_journal"),
     ("broker", "broker.client", "handle"),
@@ -173,19 +173,20 @@ MOVED = _moved()
 
 
 class _Finder:
-    """Finds a module at its old place; Python asks it last, when no file was found."""
+    """Finds a module at its old path; Python asks it last, when no file was found."""
 
     def find_spec(
         self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname not in MOVED:
             return None
-        # The base class is not needed at run time, and importing it takes longer than all of this.
+        # The base class is not needed at run time, and importing it takes longer than everything
+        # here.
         return ModuleSpec(fullname, cast("Loader", _Loader(MOVED[fullname])), is_package=True)
 
 
 class _Loader:
-    """Makes a module whose names are those of the module at the new place."""
+    """Makes a module with the names of the module at the new path."""
 
     def __init__(self, new: str) -> None:
         self._new = new
@@ -205,7 +206,7 @@ def names_of(package: str, module: str) -> Callable[[str], object]:
     The ``__getattr__`` of a package that was a module before.
 
     Args:
-        package: The path that stayed, now a package.
+        package: The path, now of a package.
         module: The module in it that has the names.
     """
     home = f"{package}.{module}"
@@ -221,7 +222,7 @@ def names_of(package: str, module: str) -> Callable[[str], object]:
 
 
 def install() -> None:
-    """Let old places be found. Installing twice is installing once."""
+    """Let old paths be found. Calling it twice changes nothing."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
 

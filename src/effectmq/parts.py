@@ -1,5 +1,5 @@
 """
-What the kinds of one worker use together: the journal's database, an inbox, processes, a client.
+The parts that the kinds of one worker share: the journal's database, inbox, processes, client.
 
 ::
 
@@ -7,9 +7,9 @@ What the kinds of one worker use together: the journal's database, an inbox, pro
     process     ──▶ database, inbox (for wakes), registry, client
     checkpoint  ──▶ database, inbox
 
-Each part is there once, whatever uses it, and is open while the worker takes a kind that needs it.
-Tools that code or processes call are effects of their own: the client submits them, they are
-recorded, and whichever worker has the tool carries them out.
+Each part exists once, for all its users, and is open while the worker takes a kind that needs it.
+Tools that code or processes call are effects: the client submits them, they are recorded, and any
+worker that has the tool carries them out.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ __all__ = ["OwnClient", "Parts", "ProcessParts", "SessionParts"]
 @dataclass(frozen=True, slots=True)
 class SessionParts:
     """
-    What ``worker.sessions`` made.
+    The result of ``worker.sessions``.
 
     Attributes:
-        inbox: What waits for sessions; open while the worker takes a kind that uses it.
-        checkpoints: The handler, where hooks can be added.
+        inbox: The inbox of sessions; open while the worker takes a kind that uses it.
+        checkpoints: The handler, to which hooks can be added.
     """
 
     inbox: SessionInbox
@@ -66,7 +66,7 @@ class SessionParts:
 @dataclass(frozen=True, slots=True)
 class ProcessParts:
     """
-    What ``worker.processes`` made.
+    The result of ``worker.processes``.
 
     Attributes:
         registry: The processes; open while the worker takes a kind that uses it.
@@ -79,10 +79,10 @@ class ProcessParts:
 
     async def run_tool(self, call: PreparedToolCall, process: RunningProcess) -> ToolCallOutput:
         """
-        Run a tool on behalf of a process, as an effect; for programs that call tools.
+        Run a tool for a process, as an effect; for programs that call tools.
 
         Raises:
-            TransportClosedError: When the worker does not run, or takes no ``process`` effects.
+            TransportClosedError: When the worker is not running, or takes no ``process`` effects.
             EffectTimeoutError: When there was no outcome within a day.
             EffectFailedError: When the call was parked or cancelled.
         """
@@ -91,10 +91,10 @@ class ProcessParts:
 
 class OwnClient:
     """
-    The client that submits what code and processes ask for; opened and closed with the worker.
+    The client that submits the effects of code and processes; opened and closed with the worker.
 
     Args:
-        worker: Broker, namespace, journal and attachment store are the worker's.
+        worker: Gives broker, namespace, journal and attachment store.
     """
 
     def __init__(self, worker: EffectWorker) -> None:
@@ -109,7 +109,7 @@ class OwnClient:
             BrokerError: When the broker cannot be used.
             DatabaseError: When the journal cannot be used.
         """
-        # With an identity of its own, also where EFFECTMQ_IDENTITY names that of a producer.
+        # With its own identity, also when EFFECTMQ_IDENTITY names that of a producer.
         client = EffectClient(place=self._worker.place, attachments=self._worker.attachments)
         self._client = await client.__aenter__()
         return self
@@ -126,12 +126,12 @@ class OwnClient:
         The client.
 
         Raises:
-            TransportClosedError: When no worker runs that takes code or processes.
+            TransportClosedError: When no worker with code or processes is running.
         """
         if self._client is None:
             raise TransportClosedError(
-                "this worker does not run, or takes neither exec_code nor process effects; nothing "
-                "can be submitted for it"
+                "this worker is not running, or takes neither exec_code nor process effects, so "
+                "nothing can be submitted for it; start it for one of these kinds"
             )
         return self._client
 
@@ -141,11 +141,11 @@ class Parts:
     The parts of one worker.
 
     Args:
-        worker: Whose they are; nothing is opened before it starts.
+        worker: The worker; nothing is opened before it starts.
 
     Attributes:
-        database: The journal's, opened once more.
-        inbox: What waits for sessions.
+        database: A separate connection to the journal's database.
+        inbox: The inbox of sessions.
         registry: The processes; their wakes go into the inbox.
         calls: The client.
     """
@@ -157,7 +157,7 @@ class Parts:
         self.registry = ProcessRegistry(self.database, on_wake=self.inbox.deliver_wake)
         self.calls = OwnClient(worker)
         self._tool_workers: list[EffectWorker] = []
-        # In this order; each needs those before it.
+        # In this order: each needs the ones before it.
         self._shared = {
             name: _Shared(part)
             for name, part in (
@@ -181,23 +181,23 @@ class Parts:
                 self._worker.use(part, kinds=wanted)
 
     def tools(self, others: Iterable[EffectWorker]) -> Mapping[str, Tool]:
-        """The tools of the worker, and those of others behind them."""
+        """The tools of the worker, followed by those of other workers."""
         found: dict[str, Tool] = {}
         for worker in (self._worker, *others):
             found = {**worker.tools, **found}
         return found
 
     def know_tools_of(self, others: Iterable[EffectWorker]) -> None:
-        """Calls of their tools take the lanes that they have there."""
+        """Let calls of the tools of other workers take the lanes that they have there."""
         self._tool_workers += others
 
     def lane_of(self, tool: str) -> str | None:
-        """The lane that calls of a tool take, as far as this worker knows the tool."""
+        """The lane of calls of a tool; ``None`` when this worker does not know the tool."""
         found = self.tools(self._tool_workers).get(tool)
         return found.lane or None if found is not None else None
 
     async def run_tool(self, call: PreparedToolCall, process: RunningProcess) -> ToolCallOutput:
-        """Run a tool on behalf of a process, as an effect."""
+        """Run a tool for a process, as an effect."""
         return await tools_as_effects(self.calls.client, lane_of=self.lane_of)(call, process)
 
     def code_handler(
@@ -212,7 +212,7 @@ class Parts:
         Raises:
             MissingExtraError: When Monty is the backend and is not installed.
         """
-        # Only who runs code needs the interpreter.
+        # Only a worker that runs code needs the interpreter.
         from effectmq.consumers.code.functions import signatures
         from effectmq.consumers.code.handler import CodeHandler
 
@@ -236,7 +236,7 @@ class Parts:
 
 
 class _Shared:
-    """A part that several kinds use: opened by the first that needs it, closed by the last."""
+    """A part with several users: opened by the first one, closed by the last one."""
 
     def __init__(self, part: AbstractAsyncContextManager[object]) -> None:
         self._part = part
@@ -259,7 +259,7 @@ class _Shared:
 
 
 def _database(journal: str | None) -> Database:
-    """The journal's, opened once more; a worker without one may take kinds that keep nothing."""
+    """The journal's database; one that refuses to open without a journal."""
     if journal is not None:
         return open_database(journal)
     return AbsentDatabase(

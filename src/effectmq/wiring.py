@@ -1,8 +1,8 @@
 """
 The composition root: ``Client`` and ``Worker`` as users meet them.
 
-They are the rooms' own classes with one thing added: what is not given as an argument comes from
-the command line and the environment.
+They are the classes of the rooms with one addition: arguments that are not given come from the
+command line and the environment.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ __all__ = ["Client", "Worker"]
 
 class Client(EffectClient):
     """
-    Submits effects and receives their outcomes. Use as an asynchronous context manager.
+    The client: submits effects and receives their outcomes. Use it as an asynchronous context
+    manager.
 
-    What is not given comes from the environment, for instance ``EFFECTMQ_BROKER``; docs/settings.md
-    has every argument and its variable.
+    Arguments that are not given come from the environment, for instance ``EFFECTMQ_BROKER``;
+    docs/settings.md has every argument and its variable.
 
     Args:
         broker: ``amqp://…``, or ``memory://…`` by default. Several of a cluster in a list, or
@@ -67,17 +68,18 @@ class Client(EffectClient):
 
 class Worker(EffectWorker):
     """
-    Carries out effects. Register tools and handlers, then ``await run()`` or use the command line.
+    A worker: carries out effects. Register tools and handlers, then ``await run()`` or use the
+    command line.
 
-    What is not given comes from the environment, for instance ``EFFECTMQ_CONCURRENCY``; options of
-    ``effectmq worker`` count more than both. docs/settings.md has every argument with its option
-    and its variable.
+    Arguments that are not given come from the environment, for instance ``EFFECTMQ_CONCURRENCY``;
+    options of ``effectmq worker`` override both. docs/settings.md has every argument with its
+    option and its variable.
 
     Args:
         broker: ``amqp://…``, or ``memory://…`` by default. Several of a cluster in a list, or
             separated by commas.
         place: Broker, namespace, journal, store and connection together.
-        settings: Concurrency, limits and times together; whoever gives it says all of them.
+        settings: Concurrency, limits and times together; it sets all of them.
         topology: Namespace, delay levels and limits together.
         transport: Timeouts and limits of the connection together.
         arguments: ``concurrency``, ``time_limit_s``, ``max_deaths``, ``name``, ``namespace``,
@@ -108,7 +110,7 @@ class Worker(EffectWorker):
         Args:
             table: Rows of plain data by the names that requests use, see ``docs/models.md``; API
                 keys are read from the variables that the rows name.
-            attachments: Where the bytes of attachments are; the worker's own store by default.
+            attachments: Loads the bytes of attachments; the worker's own store by default.
 
         Raises:
             MissingExtraError: When a model needs the extra ``llm`` and it is not installed.
@@ -135,16 +137,16 @@ class Worker(EffectWorker):
         """
         Run ``exec_code`` effects: blocks of Python, which may call tools.
 
-        Variables are kept in the journal's database. A call of a tool is an effect of its own, for
-        whichever worker has the tool.
+        Variables are kept in the journal's database. A call of a tool is an effect, which any
+        worker with the tool carries out.
 
         Args:
             settings: All limits together.
-            tools_of: Workers whose tools blocks may call beside those of this one; they need not
-                run here. The tools of their MCP servers are not among them.
+            tools_of: Other workers whose tools blocks may call; they need not run here. The tools
+                of their MCP servers are not included.
             retry: What to do with an attempt that failed.
             arguments: ``backend``, ``time_limit_s``, ``memory_bytes`` and the other fields of
-                ``CodeSettings``; what is not given comes from options and variables, see
+                ``CodeSettings``; those that are not given come from options and variables, see
                 docs/settings.md.
 
         Returns:
@@ -155,7 +157,7 @@ class Worker(EffectWorker):
                 the worker runs already.
             MissingExtraError: When Monty is the backend and the extra ``code`` is not installed.
         """
-        # The settings come with the interpreter's own package, which not every worker wants.
+        # The settings come with the package of the interpreter, which not every worker needs.
         from effectmq.consumers.code.settings import CodeArguments, CodeSettings
 
         self._refuse_taken("code", "exec_code")
@@ -189,11 +191,11 @@ class Worker(EffectWorker):
             session_turn: Runs ``session_turn`` processes.
             lashlang_process: Runs ``lashlang_process`` processes.
             run_tool: Runs ``tool_call`` processes; as effects for other workers by default.
-            tools_use_registry: The worker's tools look at processes, so ``tool_call`` opens the
-                registry, too.
+            tools_use_registry: Whether the worker's tools use processes, so that ``tool_call``
+                opens the registry, too.
             arguments: ``concurrency``, ``lease_s`` and the other fields of
-                ``ProcessRunnerSettings``; what is not given comes from options and variables, see
-                docs/settings.md.
+                ``ProcessRunnerSettings``; those that are not given come from options and variables,
+                see docs/settings.md.
 
         Returns:
             Registry and runner, and ``run_tool`` for programs.
@@ -217,12 +219,13 @@ class Worker(EffectWorker):
             lashlang_process=lashlang_process,
             settings=settings_from(ProcessRunnerSettings, said),
         )
-        # Hooks of checkpoints may look at processes.
+        # Hooks of checkpoints may use processes.
         looking = ("checkpoint", "tool_call") if tools_use_registry else ("checkpoint",)
         self.parts.open_for(("process", *looking), "inbox", "registry")
         self.parts.open_for(("process",), "calls")
         if self.replay != "strict":
-            # Who only replays runs nothing, and processes are run by whoever has a runner.
+            # A worker that only replays runs nothing; another worker with a runner runs the
+            # processes.
             self.use(runner, kinds=("process",))
         self.add(ProcessHandler(self.parts.registry, poke=runner.poke))
         return ProcessParts(self.parts.registry, runner, self.parts)
@@ -238,15 +241,15 @@ class Worker(EffectWorker):
         """
         Answer ``checkpoint`` and ``sync_execution_surface`` effects.
 
-        Checkpoints bring what came in meanwhile, surfaces have the prompt and the tools. What waits
-        for sessions is kept in the journal's database.
+        Checkpoints deliver what has arrived meanwhile; surfaces have the prompt and the tools. The
+        inbox is kept in the journal's database.
 
         Args:
-            prompt: The system prompt of surfaces, or what gives it.
-            hooks: What checkpoints ask besides the inbox, in this order.
-            tools_of: Workers whose tools a model is told of beside those of this one.
-            tools_use_inbox: The worker's tools leave messages, so ``tool_call`` opens the inbox,
-                too.
+            prompt: The system prompt of surfaces, or a function that returns it.
+            hooks: Functions that add to checkpoints after the inbox, in this order.
+            tools_of: Other workers whose tools a model is told of.
+            tools_use_inbox: Whether the worker's tools leave messages, so that ``tool_call`` opens
+                the inbox, too.
 
         Returns:
             The inbox, to leave messages in it, and ``hook``, a decorator that adds one.
@@ -269,13 +272,13 @@ class Worker(EffectWorker):
 
     @cached_property
     def parts(self) -> Parts:
-        """What its kinds use together: the journal's database, inbox, registry, a client."""
+        """The parts that its kinds share: the journal's database, inbox, registry, client."""
         from effectmq.parts import Parts
 
         return Parts(self)
 
     def _refuse_taken(self, method: str, *kinds: str) -> None:
-        """Before anything is registered, so that a refusal leaves the worker as it was."""
+        """Refuse before anything is registered, so that the worker stays as it was."""
         taken = [kind for kind in kinds if kind in self.kinds]
         if taken:
             raise ConfigurationError(

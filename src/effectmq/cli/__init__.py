@@ -16,8 +16,8 @@ code   meaning
 141    whoever read the output has gone, as with ``| head``
 =====  =============================================================================
 
-What effectmq itself raises is shown as one sentence on stderr. Anything else is a defect of ours,
-and keeps its traceback.
+An error of effectmq is shown as one sentence on stderr. Any other exception is a defect of
+effectmq, and is shown with its traceback.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
-#: The reader has gone; the disk, a quota or the largest size of a file is full; the device failed.
+#: The reader has gone; the disk, a quota or the largest file size is full; the device failed.
 _LOST_OUTPUT = (
     errno.EPIPE,
     errno.ENOSPC,
@@ -94,7 +94,7 @@ _MODULES = {
     "topology": "topology.command",
 }
 
-#: What trying again cannot mend; a supervisor should not restart us for it.
+#: Errors for which trying again is useless; a supervisor should not restart the process.
 _PERMANENT = (
     ConfigurationError,
     AccessRefusedError,
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Run one command.
 
     Args:
-        argv: The words after the program's name; those of the process by default.
+        argv: The words after the program's name; by default those of the process.
 
     Returns:
         The exit code.
@@ -133,7 +133,7 @@ def _main(words: list[str]) -> int:
     try:
         args = _parse(words)
     except SystemExit as ended:
-        # argparse has printed help, or what is wrong, and wants to leave.
+        # argparse has printed help, or an error, and wants to exit.
         return ended.code if isinstance(ended.code, int) else EXIT_USAGE
     with logging_to_stderr(args):
         return _guarded(args)
@@ -153,7 +153,7 @@ def _guarded(args: argparse.Namespace) -> int:
 
 def _output_lost(problem: BaseException) -> int:
     """
-    What could not be written ends the command, and not in a traceback.
+    End the command when its output cannot be written, without a traceback.
 
     Raises:
         BaseException: The problem itself, when it is another one.
@@ -163,7 +163,7 @@ def _output_lost(problem: BaseException) -> int:
         raise problem
     _forget_stdout()
     if lost.errno == errno.EPIPE:
-        # Whoever read has enough, as ``head`` does; nothing went wrong.
+        # The reader of the output has enough, as ``head`` does; this is no error.
         return _EXIT_BROKEN_PIPE
     complain(
         f"the output cannot be written: {os.strerror(lost.errno or 0)}; what is there is not the "
@@ -182,7 +182,7 @@ def _write_failure(problem: BaseException) -> OSError | None:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    # Logging and colour options may stand anywhere, also behind the action of a command.
+    # Logging and colour options may be anywhere, also after the action of a command.
     logging_parser = Parser(prog="effectmq", add_help=False, allow_abbrev=False)
     add_logging_options(logging_parser)
     add_colour_option(logging_parser)
@@ -202,7 +202,7 @@ def parser_of(asked: Collection[str]) -> Parser:
     The parser of the whole command line.
 
     Args:
-        asked: The commands whose own options are wanted; each costs the import of its module.
+        asked: The commands whose own options are needed; each costs the import of its module.
     """
     parser = Parser(
         prog="effectmq",
@@ -222,6 +222,6 @@ def parser_of(asked: Collection[str]) -> Parser:
 
 
 def _forget_stdout() -> None:
-    # Whoever read our output has gone; the interpreter must not try to flush the rest at exit.
+    # The reader of the output has gone; the interpreter must not try to flush the rest at exit.
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
 """
 ``effectmq bench``: round trips through the whole pipeline, on the broker that you use.
 
-A client and, unless ``--no-worker``, a worker run in this process. What is measured is from
+A client and, unless ``--no-worker``, a worker run in this process. A round trip is measured from
 ``execute`` to its outcome: sealing, hashing, publishing with confirm, decoding, validating, running
 a tool that returns its argument, answering with confirm, matching. ``python -m benchmarks`` in the
 repository compares the same with plain aio-pika.
@@ -41,15 +41,15 @@ _TOOL = "effectmq_bench_echo"
 @dataclass(frozen=True, slots=True)
 class Measured:
     """
-    What came out.
+    The result of a measurement.
 
     Attributes:
-        effects: Round trips that succeeded.
-        failed: Round trips that gave something else.
+        effects: The number of round trips that succeeded.
+        failed: The number of other round trips.
         per_second: Successful round trips a second.
-        p50_ms: Half of them were faster than this.
-        p95_ms: 95 of 100 were.
-        p99_ms: 99 of 100 were.
+        p50_ms: The median time of a round trip, in milliseconds.
+        p95_ms: The 95th percentile, in milliseconds.
+        p99_ms: The 99th percentile, in milliseconds.
     """
 
     effects: int
@@ -137,14 +137,14 @@ async def measure(
     Run round trips.
 
     Args:
-        client: An open client; somebody serves the bench tool.
+        client: An open client; a worker with the bench tool must be running.
         effects: How many round trips.
         in_flight: How many at a time.
         size: Bytes of the tool's argument.
         timeout: Seconds for one round trip.
-        progress: Advanced by each.
+        progress: Advanced by each round trip.
     """
-    # A session of its own for each run: effects of an earlier one are other effects.
+    # A new session for each run, so that its effects differ from those of earlier runs.
     turn = client.turn(f"bench-{secrets.token_hex(6)}", "bench")
     text = "x" * size
     left = effects

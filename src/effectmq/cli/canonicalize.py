@@ -1,4 +1,4 @@
-"""``effectmq canonicalize``: what a document hashes to, for whoever writes another encoder."""
+"""``effectmq canonicalize``: canonical text and hash of documents, for authors of encoders."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def canonicalize(kind: Kind, source: Source, output: BinaryIO) -> int:
             answer = _answer(kind, line)
             errors += "error" in answer
             output.write(json_line(answer))
-        # Whoever sent these lines through a pipe may be waiting for them.
+        # The sender of these lines may wait at a pipe for the answers.
         output.flush()
     return errors
 

@@ -1,8 +1,8 @@
 """
-``effectmq completion``: what a shell needs to complete commands, options and choices.
+``effectmq completion``: a script with which a shell completes commands, options and choices.
 
-Everything is written into the script, so that no key press starts Python; after an upgrade the
-script is made anew.
+The script contains everything, so that no key press starts Python; after an upgrade it must be made
+again.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ It starts no Python when a key is pressed. Make it anew after an upgrade."""
 @dataclass(frozen=True, slots=True)
 class Place:
     """
-    What can stand behind some words.
+    The words that may follow some words.
 
     Attributes:
-        path: The command, and its action, that were typed; empty before the command.
+        path: The typed command and its action; empty before the command.
         words: Commands or actions, and options.
-        choices: By option, what it takes, where that is known.
+        choices: By option, its values, where they are known.
     """
 
     path: str
@@ -55,7 +55,7 @@ def configure(commands: Commands) -> None:
 
 async def run(args: argparse.Namespace) -> int:
     """Print the script."""
-    # The command line as a whole, which no other command needs; it imports us.
+    # Needs the whole command line, as no other command does; that imports this module.
     from effectmq.cli import COMMANDS, parser_of
 
     write_text(scripts[args.shell](list(_places(parser_of(COMMANDS)))))
@@ -143,12 +143,12 @@ def _fish(found: list[Place]) -> str:
     return "\n".join(lines)
 
 
-#: How to write the script, by shell.
+#: The writer of the script, by shell.
 scripts: Mapping[str, Callable[[list[Place]], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
 
 
 def _behind(place: Place) -> str:
-    """How the scripts keep a path: each word of it behind a blank."""
+    """A path in the form of the scripts: each word after a blank."""
     return f" {place.path}" if place.path else ""
 
 

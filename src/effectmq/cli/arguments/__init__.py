@@ -1,1 +1,1 @@
-"""The words of a command line: parsers, and the options that commands share."""
+"""Parsers of the command line, and the options that commands share."""

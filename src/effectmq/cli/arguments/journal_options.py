@@ -1,4 +1,4 @@
-"""The options by which commands find a journal."""
+"""The options with which commands find a journal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_journal_options(parser: argparse.ArgumentParser) -> None:
 
 
 def namespace_of(args: argparse.Namespace) -> str:
-    """Whose effects are meant, from the option or the environment."""
+    """The namespace of the effects, from the option or the environment."""
     return place_of(args).topology.namespace
 
 
@@ -27,7 +27,7 @@ def journal_of(args: argparse.Namespace) -> str:
     The journal's address, from the option, the environment, or the default.
 
     Raises:
-        ConfigurationError: When it says that there is to be none.
+        ConfigurationError: When it is set to ``none``.
     """
     url = place_of(args).journal
     if url is None:

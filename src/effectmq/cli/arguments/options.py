@@ -1,4 +1,4 @@
-"""The options that commands share, and how their values are read."""
+"""The options that commands share, and the parsers of their values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from effectmq.cli.arguments.suggestions import did_you_mean
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
 from effectmq.protocol.text import printable
 
-#: What ``configure`` gets; argparse has the type and keeps its name to itself.
+#: The type of the argument of ``configure``, which is private in argparse.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 
 __all__ = [
@@ -40,7 +40,7 @@ def add_broker_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_journal_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--journal`` to a command that works without one, too."""
+    """Add ``--journal`` to a command that also works without one."""
     add_named_options(parser, "journal", ("journal",))
 
 
@@ -72,10 +72,10 @@ def add_command(
     Add the parser of one command.
 
     Args:
-        commands: What ``configure`` gets.
-        name: The word that is typed.
+        commands: The argument of ``configure``.
+        name: The name of the command.
         summary: A phrase for the list of commands.
-        description: For the command's own help, its lines as they are.
+        description: For the command's own help; its lines are kept.
     """
     return commands.add_parser(
         name,
@@ -98,10 +98,10 @@ def add_action(
 
     Args:
         actions: The actions of the command.
-        name: The word that is typed.
+        name: The name of the action.
         summary: A phrase for the list of actions.
         description: For the action's own help; the summary as a sentence by default.
-        place: Adds the options that say which broker or journal is meant.
+        place: Adds the options that name the broker or journal.
     """
     description = description or f"{summary[0].upper()}{summary[1:]}."
     parser = add_command(actions, name, summary, description)
@@ -112,7 +112,7 @@ def add_action(
 
 
 def bodies_of(args: argparse.Namespace) -> LargeBodies | None:
-    """What fetches bodies out of line; ``None`` without an attachment store."""
+    """The fetcher of bodies out of line; ``None`` without an attachment store."""
     place = place_of(args)
     store = place.attachments
     if isinstance(store, str):

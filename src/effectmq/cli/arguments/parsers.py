@@ -18,17 +18,17 @@ __all__ = ["Parser"]
 
 class Parser(argparse.ArgumentParser):
     """
-    A parser of a command line that knows what was probably meant.
+    A parser of the command line that suggests what was probably meant.
 
-    Its complaints repeat what was typed, which may be an address with a password.
+    Its errors repeat the typed words, which may be an address with a password, so they are masked.
     """
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and leave."""
+        """Print the error, and exit."""
         super().error(printable(message))
 
     def parse_whole(self, words: list[str]) -> argparse.Namespace:
-        """Parse, and refuse what is left with what was probably meant."""
+        """Parse, and refuse unknown words with a suggestion."""
         args, left = self.parse_known_args(words)
         if left:
             chosen = self._chosen(words)
@@ -38,12 +38,12 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def options(self) -> list[str]:
-        """Its options, as they are typed."""
+        """Its options, in the form in which they are typed."""
         return [option for action in self._actions for option in action.option_strings]
 
     @property
     def words(self) -> list[str]:
-        """What can be said without an option, where only some words are allowed."""
+        """The allowed words that are not options, when there is a list of them."""
         return [
             str(choice)
             for action in self._actions
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
-        """What its options take, where only some words are allowed."""
+        """The allowed values of its options, where there is a list of them."""
         return {
             option: tuple(map(str, action.choices))
             for action in self._actions
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def nested(self) -> dict[str, Parser]:
-        """The parsers of its commands or actions, by their names."""
+        """The parsers of its commands or actions, by name."""
         found = [action.choices for action in self._actions if is_dict(action.choices)]
         return {
             str(name): parser
@@ -89,6 +89,6 @@ class Parser(argparse.ArgumentParser):
             )
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        # The library's own passes over what cannot be written, and says that all is well.
+        # The library's own method ignores errors of writing, and reports success.
         if message:
             (file or sys.stderr).write(message)

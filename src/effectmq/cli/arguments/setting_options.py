@@ -1,4 +1,4 @@
-"""Options out of the table of settings, and what a command line says about them."""
+"""Options made from the table of settings, and their values on a command line."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def add_named_options(
     Add the options of a few settings.
 
     Args:
-        parser: What gets them.
-        title: Of their group.
-        names: Of the settings.
-        helps: By name, where a command has something of its own to say.
+        parser: The parser.
+        title: The title of the group.
+        names: The names of the settings.
+        helps: Other help texts, by name.
     """
     group = parser.add_argument_group(title)
     for name in names:
@@ -70,13 +70,13 @@ def _add(
 
 
 def said_of(args: argparse.Namespace, *owners: Owner) -> dict[str, Any]:
-    """What the command line says, by the names of arguments."""
+    """The settings on the command line, by the names of arguments."""
     said = {setting.name: getattr(args, setting.name, None) for setting in settings_of(*owners)}
     return {name: value for name, value in said.items() if value not in (None, "")}
 
 
 def words_of(args: argparse.Namespace, *owners: Owner) -> Iterable[str]:
-    """The words of a command line that say the same once more."""
+    """The words of a command line with the same settings."""
     said = said_of(args, *owners)
     for name, value in said.items():
         yield _BY_NAME[name].option
@@ -85,7 +85,7 @@ def words_of(args: argparse.Namespace, *owners: Owner) -> Iterable[str]:
 
 def place_of(args: argparse.Namespace) -> Place:
     """
-    Where a command works, from its options and the environment; resolved once for each command.
+    The place of a command, from its options and the environment; resolved once for each command.
 
     Raises:
         ConfigurationError: When an option or a variable cannot be used.

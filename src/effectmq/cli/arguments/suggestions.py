@@ -1,4 +1,4 @@
-"""What was probably meant, when a name is like one that is known."""
+"""Suggestions for a misspelt name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _CUTOFF = 0.6
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
-    The question to put behind a sentence, or nothing when no known name is near.
+    A question to add to a sentence; empty when no known name is similar.
 
     Args:
-        word: What was typed.
-        known: What there is.
+        word: The typed word.
+        known: The known names.
     """
-    # A library of its own, which only a mistake needs.
+    # A separate library, which is imported only after a mistake.
     from difflib import get_close_matches
 
     near = get_close_matches(word, [each for each in known if each != word], n=1, cutoff=_CUTOFF)

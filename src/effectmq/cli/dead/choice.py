@@ -1,4 +1,4 @@
-"""The options that choose dead letters, and how their values are read."""
+"""The options that choose dead letters, and the parsers of their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from effectmq.settings.durations import UNIT_S
 
 __all__ = ["REASONS", "add_choice_options", "add_ids", "chosen_by", "rate"]
 
-#: Why a letter can be here, with what each means.
+#: The reasons of dead letters, and what each means.
 REASONS = {
     **PARK_REASONS,
     "raw": "the broker moved it here by itself, or somebody else put it here",
@@ -70,7 +70,7 @@ def chosen_by(args: argparse.Namespace) -> DeadFilter:
     The filter that the options make.
 
     Raises:
-        ConfigurationError: When the times leave nothing between them.
+        ConfigurationError: When ``--since`` is not before ``--until``.
     """
     since, until = args.since, args.until
     if since is not None and until is not None and since >= until:

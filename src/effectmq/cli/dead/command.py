@@ -1,4 +1,4 @@
-"""``effectmq dead``: look at what was given up on, and do something about it."""
+"""``effectmq dead``: look at dead letters, and replay or remove them."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ async def run(args: argparse.Namespace) -> int:
     Carry out one action.
 
     Raises:
-        ConfigurationError: When the options do not go together, or a file cannot be used.
-        BrokerError: When the broker cannot be used, or somebody else reads the letters.
+        ConfigurationError: When options exclude each other, or a file cannot be used.
+        BrokerError: When the broker cannot be used, or another reader reads the letters.
         DeadLetterIdError: When an id names no letter, or more than one.
     """
     actions = {
@@ -87,10 +87,10 @@ async def _list(args: argparse.Namespace) -> int:
                 else:
                     rows.append(letter)
                 if tally.total() == most:
-                    # What comes behind is counted by the broker, and need not come here for it.
+                    # The broker counts the letters after these, so they need not be read.
                     break
         except DeadLettersLostError as problem:
-            # What was seen is still worth showing.
+            # Show the letters that were read.
             lost = problem
     if not args.json:
         if rows:
@@ -330,7 +330,7 @@ def _output(path: str | None) -> Generator[BinaryIO]:
         yield stdout_bytes()
         return
     try:
-        # Letters may hold what not everybody on this machine should read.
+        # Letters may contain data that other users of this machine must not read.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as problem:
         raise ConfigurationError(f"{path} cannot be written: {problem.strerror}") from None

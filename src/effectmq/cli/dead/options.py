@@ -20,7 +20,7 @@ _action = partial(add_action, place=add_broker_options)
 
 _DEFAULT_TIMEOUT_S = 60.0
 
-#: What ``effectmq dead --help`` says.
+#: The text of ``effectmq dead --help``.
 DESCRIPTION = """\
 Dead letters are effects that were given up on, with the reason: list them, look at one, send them
 back to their workers, keep a copy, throw them away.

@@ -1,8 +1,8 @@
 """
-How dead letters look on a terminal.
+Dead letters on a terminal.
 
-Everything in them may come from a stranger, so every text is made printable, and JSON is written
-with escapes for whatever a terminal would obey.
+Their content may come from a stranger, so every text is made printable, and JSON is written with
+escapes for control characters.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _row(letter: DeadLetter, now_ms: int) -> tuple[object, ...]:
 
 
 def tally_line(reasons: Counter[str], seen: int) -> str:
-    """How many letters, by reason; ``seen`` is how many were looked at."""
+    """The number of letters by reason; ``seen`` is the number of letters that were read."""
     count = reasons.total()
     if not count:
         return "no dead letters" if not seen else f"none of {_letters(seen)} is meant"
@@ -118,7 +118,7 @@ def letter_text(
     return "\n\n".join(parts)
 
 
-#: What the body is called, by its form.
+#: The title of the body, by its form.
 _TITLES = {"envelope": "envelope", "outcome": "outcome (carried out, not delivered)"}
 
 
@@ -139,7 +139,7 @@ def _advice(letter: DeadLetter, content: DeadContent, record: Mapping[str, Any])
 
 def report_lines(report: DeadReport, *, done: str, intended: str) -> list[str]:
     """
-    What became of the chosen letters.
+    The result for the chosen letters.
 
     Args:
         report: The report.
@@ -172,7 +172,7 @@ def _effect_id(letter: DeadLetter) -> str:
 
 
 def _error(letter: DeadLetter) -> str:
-    # Our own codes repeat the reason; those of handlers say something.
+    # The codes of effectmq repeat the reason; those of handlers add to it.
     if not letter.code or letter.code.startswith("effectmq_"):
         return letter.detail
     return f"{letter.code}: {letter.detail}"

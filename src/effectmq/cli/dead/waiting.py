@@ -1,8 +1,8 @@
 """
-Replay one letter and wait for what comes of it.
+Replay one letter and wait for its outcome.
 
-A message has one reply queue, so while somebody waits here the outcome comes here; it is then
-passed on, byte for byte, to the producer that asked at first, if its queue still exists.
+A message has one reply queue, so the outcome comes here while this command waits. It is then passed
+on, byte for byte, to the producer that asked first, if its queue still exists.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["NotReplayedError", "replay_and_wait"]
 
 
 class NotReplayedError(EffectmqError):
-    """The letter is still where it was."""
+    """The letter was not replayed, and is still in the queue."""
 
 
 async def replay_and_wait(
@@ -43,12 +43,12 @@ async def replay_and_wait(
     Replay a letter, edited or not, and wait.
 
     Args:
-        place: Where, for a client of our own; its journal is not asked.
+        place: The place of the client that waits; its journal is not asked.
         transport: An open transport.
         letter_id: The letter's id or the beginning of it.
-        document: The edited envelope as JSON; ``None`` replays it as it is.
+        document: The edited envelope as JSON; ``None`` replays the letter unchanged.
         timeout_s: How long to wait, in seconds.
-        bodies: Fetches bodies that are kept out of line, and keeps them there.
+        bodies: Fetches bodies that are kept out of line, and stores large ones.
 
     Returns:
         The answer, and whether its producer has it too.

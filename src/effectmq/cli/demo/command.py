@@ -1,9 +1,8 @@
 """
-``effectmq demo``: the whole of effectmq in a few seconds, in this process, without a server.
+``effectmq demo``: effectmq in a few seconds, in this process, without a server.
 
-Every line is printed after what it says has happened, with the ids, hashes, times and counters
-that it happened with; and what the demo is about to show is checked, so that its exit code means
-something.
+Every line is printed after the event that it describes, with the real ids, hashes, times and
+counters. Each scene is also checked, so that the exit code is meaningful.
 """
 
 from __future__ import annotations
@@ -88,15 +87,15 @@ def configure(commands: Commands) -> None:
     """Add the parser."""
     parser = add_command(commands, "demo", "show effectmq at work, in this process", _DESCRIPTION)
     add_full_option(parser)
-    # The demo tells of its failures itself; a log of them would read as if something were wrong.
+    # The demo reports its failures itself; a log of them would look like an error.
     parser.set_defaults(run=run, log_level="CRITICAL")
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Tell the story; 1 when something in it did not happen."""
+    """Run all scenes; returns 1 when a check failed."""
     started = time.monotonic()
     stage = Stage(wants_colours(args), room_of(args))
-    # A name of its own, and the levels of the story: nothing of the environment applies here.
+    # Its own name and delay levels: the environment does not apply here.
     broker = f"memory://demo-{secrets.token_hex(4)}"
     topology = TopologySettings(namespace="demo", delay_levels_ms=(_SLEEP_MS, RETRY_WAIT_MS))
     attempts: list[Attempt] = []
@@ -138,7 +137,7 @@ class _Story:
         self.letters = DeadLetters(self.transport, self.worker.topology)
 
     async def tell(self) -> None:
-        """All scenes; one that fails does not keep the next from being shown."""
+        """Run all scenes; a failing scene does not prevent the next one."""
         kinds = ", ".join(self.worker.kinds)
         self.stage.open(
             f"{self.client.broker}, a broker inside this process; worker {self.worker.name} "
@@ -248,7 +247,7 @@ class _Story:
         )
 
     async def poison(self) -> None:
-        """Code that cannot run: parked, looked at, mended, replayed."""
+        """Code that cannot run: parked, inspected, corrected, replayed."""
         self.stage.scene("An effect that cannot be carried out is parked, with its reason")
         wrong = self.envelope(RuntimeEffectCommandExecCode(code=_WRONG))
         handle = await self.client.submit(wrong)
@@ -302,7 +301,7 @@ class _Story:
         self.stage.expect(f"{tally_line(left, found.seen)} left", not left)
 
     async def again(self) -> None:
-        """The whole turn once more, out of the journal."""
+        """The whole turn once more, answered from the journal."""
         self.stage.scene("The same turn run again: every effect is answered from the journal")
         runs = len(self.attempts)
         started = time.monotonic()
@@ -329,7 +328,7 @@ class _Story:
         )
 
     async def counters(self) -> None:
-        """What was counted on the way."""
+        """The counters of the run."""
         self.stage.scene("What was counted")
         counters = self.worker.counters
         names = ("delivered", "started", "retried", "delayed", "joined", "recorded", "parked")
@@ -360,7 +359,7 @@ class _Story:
         return await handle.reply(_PATIENCE_S), time.monotonic() - started
 
     async def until_ready(self, queue: str) -> int:
-        """Wait until a queue has messages; how many."""
+        """Wait until a queue has messages; returns how many."""
         end = time.monotonic() + _PATIENCE_S
         while time.monotonic() < end:
             stats = await self.transport.stats(queue)
@@ -379,12 +378,12 @@ def _refused(reply: Reply) -> bool:
 
 
 def _body(reply: Reply) -> bytes:
-    """The answer as it is recorded: two that are the same are so byte for byte."""
+    """The answer in its recorded form, to compare byte for byte."""
     return canonical_json(members_of(reply.tree()["result"]))
 
 
 def _said(reply: Reply) -> str:
-    """The gist of an answer."""
+    """The essential part of an answer."""
     match reply.result:
         case RuntimeEffectControllerError() as error:
             return f"{error.code}: {error.message}"

@@ -1,4 +1,4 @@
-"""What the demo prints, and whether what was to be shown did happen."""
+"""The output of the demo, and its checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INDENT = "   "
 
 class Stage:
     """
-    Prints scenes and counts expectations.
+    Prints scenes and counts checks.
 
     Args:
         coloured: Whether to use colours.
@@ -25,7 +25,7 @@ class Stage:
     """
 
     def __init__(self, coloured: bool = False, room: Room = WIDE) -> None:
-        #: For what is shown as a block, which is indented.
+        #: For blocks, which are indented.
         self.room = replace(room.less(len(_INDENT)), coloured=False)
         self._coloured = coloured
         self._scenes = 0
@@ -42,16 +42,16 @@ class Stage:
         write_text(f"\n{self._in(Colour.BOLD, f'{self._scenes}. {title}')}")
 
     def say(self, text: str) -> None:
-        """One line of what happened; made printable, whatever is in it."""
+        """Print one line about an event; it is made printable."""
         write_text(f"{_INDENT}{printable(text, 2_000)}".rstrip())
 
     def show(self, block: str) -> None:
-        """A block that is printable already, for instance a table."""
+        """Print a block that is printable already, for instance a table."""
         for line in block.splitlines():
             write_text(f"{_INDENT}{self._in(Colour.DIM, line)}" if line else "")
 
     def expect(self, what: str, happened: bool) -> None:
-        """Say whether something that was to be shown did happen."""
+        """Print whether an expected event happened."""
         text = printable(what, 2_000)
         if happened:
             self.met += 1
@@ -62,7 +62,7 @@ class Stage:
 
     def close(self, elapsed_s: float) -> int:
         """
-        The last lines.
+        Print the last lines.
 
         Returns:
             The exit code.

@@ -1,7 +1,7 @@
 """
-The worker of ``effectmq demo``: four kinds of effects, small, and real enough to fail.
+The worker of ``effectmq demo``: four kinds of effects, small, but able to fail.
 
-It writes down every attempt, because what the demo prints has to be what happened.
+It records every attempt, because the demo must print what really happened.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from effectmq.protocol.wire.outcome import (
 
 __all__ = ["RETRY_WAIT_MS", "Attempt", "calculate", "demo_worker"]
 
-#: Longer than a second, so that it is waited for in a queue and not in the worker.
+#: Longer than a second, so that the wait is in a queue and not in the worker.
 RETRY_WAIT_MS = 1_100
 
 _LOOKUP_S = 0.15
@@ -55,7 +55,7 @@ class Attempt:
     Attributes:
         what: The tool or the kind.
         effect_id: The effect.
-        number: Which attempt, from 1.
+        number: The number of the attempt, from 1.
         at: When it began, on the monotonic clock, in seconds.
     """
 
@@ -74,8 +74,8 @@ def demo_worker(
     Args:
         broker: The broker's address.
         topology: Namespace and delay levels.
-        attempts: Where each attempt is written down.
-        journal: Where outcomes are recorded.
+        attempts: The list to which each attempt is added.
+        journal: The journal for the outcomes.
     """
     worker = EffectWorker(broker, topology=topology, name="demo-worker", journal=journal)
 
@@ -83,13 +83,13 @@ def demo_worker(
         attempts.append(Attempt(what, context.effect_id, context.attempt, time.monotonic()))
 
     async def stock(product: str, context: EffectContext) -> dict[str, int | str]:
-        """How many of a product are left."""
+        """How many of a product are in stock."""
         begun("stock", context)
         await asyncio.sleep(_LOOKUP_S)
         return {"product": product, "left": len(product)}
 
     async def supplier_price(product: str, context: EffectContext) -> float:
-        """What the supplier asks for; busy at first."""
+        """The supplier's price; the supplier is busy at first."""
         begun("supplier_price", context)
         if context.attempt == 1:
             raise ToolCallError("the supplier is busy", code="supplier_busy", retry=True)
@@ -129,11 +129,11 @@ def demo_worker(
 
 def calculate(code: str) -> float:
     """
-    Work out a formula over the shop's numbers.
+    Calculate a formula over the numbers of the shop.
 
     Raises:
-        RejectEffectError: When it is not a formula, or names what does not exist: trying the same
-            code again cannot help.
+        RejectEffectError: When it is not a formula, or has an unknown name: another attempt at the
+            same code is useless.
     """
     try:
         return _value(ast.parse(code, mode="eval").body)

@@ -1,1 +1,1 @@
-"""``effectmq doctor``: whether everything is in place."""
+"""``effectmq doctor``: checks of an installation."""

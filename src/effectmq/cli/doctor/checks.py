@@ -1,9 +1,9 @@
 """
-What ``effectmq doctor`` looks at: each check is one finding, with what to do when it is not well.
+The checks of ``effectmq doctor``: each gives one finding, with advice when something is wrong.
 
-Nothing is left behind on the broker but a reply queue, which expires after a minute, and nothing is
-mended: what is missing is only looked for. What exists is declared again with the arguments that it
-should have, on a channel of its own: the broker changes nothing and names every difference.
+Nothing is left on the broker but a reply queue, which expires after a minute, and nothing is
+repaired: missing objects are only looked up. Existing objects are declared again with the expected
+arguments, on a separate channel: the broker changes nothing and names every difference.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Status = Literal["OK", "WARN", "FAIL"]
 
 _ROUND_TRIP_S = 5.0
 _REPLY_EXPIRES_MS = 60_000
-#: Before this package was written; a machine without a battery starts in 1970.
+#: Before this version was written; a machine without a clock battery starts in 1970.
 _EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 _CLOCK_JUMP_S = 0.5
 _OLDEST_RABBITMQ = (3, 10)
@@ -54,7 +54,7 @@ _OLDEST_RABBITMQ = (3, 10)
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    What one check found.
+    The result of one check.
 
     Attributes:
         check: Its name; stable, for scripts.
@@ -76,9 +76,10 @@ class Checkup:
         transport: An open one.
         broker: Its address.
         settings: The namespace.
-        routes: The kinds and lanes to look at.
+        routes: The kinds and lanes to check.
         longest_s: The longest time limit of an attempt among the workers, in seconds.
-        consumer_timeout_s: After how long the broker takes an unsettled delivery back.
+        consumer_timeout_s: The time after which the broker takes an unsettled delivery back, in
+            seconds.
     """
 
     transport: Transport
@@ -89,7 +90,7 @@ class Checkup:
     consumer_timeout_s: float
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """One after the other; a check that the broker will not let happen is a FAIL itself."""
+        """Run the checks one after the other; a check that the broker refuses is a FAIL."""
         wall, steady = time.time(), time.monotonic()
         yield self._version()
         yield self._encryption()
@@ -167,7 +168,7 @@ class Checkup:
             )
 
     async def _missing(self, seen: list[Seen], whole: Topology) -> list[str]:
-        """Exchanges and queues that should be there; work queues are made by their workers."""
+        """Exchanges and queues that should exist; workers make their work queues themselves."""
         queues = [one.queue for one in seen if one.stats is None and one.role != "work"]
         exchanges = [
             exchange.name
@@ -186,7 +187,7 @@ class Checkup:
         ]
 
     async def _different(self, one: Exchange | Queue, existing: set[str]) -> list[str]:
-        """What is there, and otherwise than it should be; what is not there stays away."""
+        """Existing objects with other arguments than expected; missing ones are not made."""
         try:
             if isinstance(one, Queue):
                 if one.name in existing:
@@ -200,7 +201,7 @@ class Checkup:
         return []
 
     async def _bindings(self, whole: Topology, existing: set[str]) -> tuple[list[str], list[str]]:
-        """The queues whose bindings were not tried, and a sentence for each that is missing."""
+        """The queues whose bindings were not tried, and a sentence for each missing binding."""
         names = Names(self.settings.namespace)
         untried: list[str] = []
         sentences: list[str] = []
@@ -243,7 +244,7 @@ class Checkup:
 
     async def _unroutable(self, seen: list[Seen]) -> Finding:
         if not any(one.role == "work" and one.stats is not None for one in seen):
-            # Publishing to an exchange that does not exist would cost us the channel.
+            # Publishing to a missing exchange would close the channel.
             return Finding("unroutable", "OK", "not tried: no work queue is declared yet")
         exchange = Names(self.settings.namespace).work_exchange
         key = f"doctor-{secrets.token_hex(8)}"

@@ -1,4 +1,4 @@
-"""``effectmq doctor``: is everything in place, and does a message get through?"""
+"""``effectmq doctor``: checks an installation, and whether a message gets through."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from effectmq.protocol.urls import mask_url
 
 __all__ = ["configure", "run"]
 
-#: RabbitMQ's own default on every release.
+#: The default of RabbitMQ in every release, in seconds.
 _CONSUMER_TIMEOUT_S = 1_800.0
-#: Whoever asks wants to know now, not whether the broker comes up in a while.
+#: A person waits for the answer, so a broker that is away is not waited for long, in seconds.
 _CONNECT_S = 5.0
 _NAME_WIDTH = 32
 _MAX_DETAIL = 1_000
@@ -89,7 +89,7 @@ async def run(args: argparse.Namespace) -> int:
         ConfigurationError: When the command line cannot be used.
     """
     failed, coloured = False, wants_colours(args)
-    # Closed at once when nothing can be written, or its connections would end with the loop.
+    # Closed at once when the output cannot be written, or connections would end with the loop.
     async with aclosing(_findings(args)) as findings:
         async for finding in findings:
             failed = failed or finding.status == "FAIL"
@@ -124,7 +124,7 @@ async def _findings(args: argparse.Namespace) -> AsyncGenerator[Finding]:
                 yield finding
     except EffectmqError as problem:
         yield Finding("connection", "FAIL", str(problem))
-    # Also without a broker: each of them has its own reasons.
+    # Also without a broker: each of them has its own problems.
     yield await check_journal(place.journal, chosen=not place.journal_is_default)
     store = app.attachments if app else place.attachments
     yield await check_attachments(open_attachments(store) if isinstance(store, str) else store)

@@ -1,4 +1,4 @@
-"""The nodes of a cluster, each looked at by itself."""
+"""The nodes of a cluster, each checked separately."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["node_findings"]
 
 async def node_findings(broker: str, settings: TransportSettings) -> list[Finding]:
     """
-    Whether each of several addresses can be used; nothing for a single one.
+    Check whether each of several addresses can be used; nothing for a single one.
 
-    One that cannot is a warning: the others take over, until they are needed elsewhere.
+    An unusable one is a warning, because the other nodes take over.
 
     Args:
         broker: The addresses.
-        settings: How to connect.
+        settings: The settings of the connections.
     """
     addresses = split_addresses(broker)
     if len(addresses) == 1:

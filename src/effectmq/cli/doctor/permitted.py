@@ -1,4 +1,4 @@
-"""What ``effectmq doctor`` says about the permissions of the user that it connects as."""
+"""The check of ``effectmq doctor`` for the permissions of its user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from effectmq.protocol.topology import Binding, Names, Queue, Topology, Topology
 
 __all__ = ["permission_findings"]
 
-#: RabbitMQ's three, each with what it is for.
+#: The three permissions of RabbitMQ, and the use of each.
 _USES = {
     "configure": "workers and clients declare their own queues, and what is not there yet",
     "write": "effects, answers, retries and dead letters are published, and queues are bound",
@@ -27,13 +27,14 @@ async def permission_findings(
     transport: Transport, settings: TopologySettings, routes: Iterable[str]
 ) -> AsyncIterator[Finding]:
     """
-    One line for each permission that a worker or an operator has; nothing is made by asking.
+    One finding for each permission that a worker or an operator needs; nothing is declared for
+    this.
 
     Args:
-        transport: An open one.
+        transport: An open transport.
         settings: The namespace and its delay levels.
-        routes: The kinds and lanes to look at. Those without a queue are left out, unless none
-            has one: which of them will be wanted is not known.
+        routes: The kinds and lanes to check. Those without a queue are left out, unless none has
+            one: it is unknown which of them will be used.
     """
     names, routes = Names(settings.namespace), tuple(routes)
     used = [route for route in routes if await _is_there(transport, names.work_queue(route))]
@@ -41,7 +42,7 @@ async def permission_findings(
     found = await transport.refusals(
         declares=whole,
         publishes=[
-            # A reply queue that nobody has: it is the permission that is asked for.
+            # A reply queue that does not exist: only the permission is tested.
             ("", names.reply_queue("nobody")),
             *((each.name, "") for each in whole.exchanges),
         ],
@@ -60,7 +61,7 @@ async def permission_findings(
 
 
 def _listening(names: Names) -> Topology:
-    """What a worker makes to hear the others; the name is one that no worker has."""
+    """The control queue of a worker, with a name that no worker has."""
     queue = names.control_queue("worker-doctor")
     return Topology(queues=(Queue(queue, {}),), bindings=(Binding(names.control, queue, ""),))
 
@@ -74,7 +75,7 @@ async def _is_there(transport: Transport, queue: str) -> bool:
 
 
 async def _absent(transport: Transport, whole: Topology) -> list[str]:
-    """What is not there, and has to be declared by somebody."""
+    """Objects that do not exist, and that somebody must declare."""
     queues = [each.name for each in whole.queues]
     try:
         exchanges = [
@@ -86,7 +87,7 @@ async def _absent(transport: Transport, whole: Topology) -> list[str]:
 
 
 def _status(permission: str, missing: Sequence[AccessRefusedError], absent: list[str]) -> Status:
-    """What is declared already need not be declared again."""
+    """The status of a permission; existing objects need not be declared again."""
     refused = {each.resource for each in missing}
     wanted = {f"{what} '{name}'" for name in absent for what in ("queue", "exchange")}
     return "WARN" if permission == "configure" and not refused & wanted else "FAIL"

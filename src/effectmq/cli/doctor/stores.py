@@ -1,4 +1,4 @@
-"""What ``effectmq doctor`` says about the journal and the attachment store."""
+"""The checks of ``effectmq doctor`` for the journal and the attachment store."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PATIENCE_S = 12.0
 
 async def check_journal(url: str | None, *, chosen: bool) -> Finding:
     """
-    Whether the journal can be read and written; nothing in it is changed, none is made.
+    Check whether the journal can be read and written; changes nothing and makes none.
 
     Args:
         url: Its address; ``None`` or ``none`` for none.
-        chosen: Whether somebody named it, rather than nobody another one.
+        chosen: Whether somebody named the journal; ``False`` for the default one.
     """
     if url is None or url.lower() == "none":
         return Finding(
@@ -61,12 +61,12 @@ def _is_missing_file(url: str) -> bool:
 
 
 def _touch(tx: Transaction) -> None:
-    """Refused where nothing may be written, and changes no row."""
+    """Fail where nothing may be written; changes no row."""
     tx.execute("UPDATE effectmq_schema SET version = version WHERE 1 = 0")
 
 
 async def check_attachments(store: AttachmentStore | None) -> Finding:
-    """Whether the attachment store can be used, as a worker finds out at its start."""
+    """Check whether the attachment store can be used, as a worker does at its start."""
     if store is None:
         return Finding("attachments", "OK", "no store: large bodies are refused")
     try:

@@ -1,1 +1,1 @@
-"""``effectmq effects``: what the journal knows."""
+"""``effectmq effects``: the effects in the journal."""

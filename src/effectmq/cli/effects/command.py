@@ -1,4 +1,4 @@
-"""``effectmq effects``: what the journal knows of effects, and cancelling one."""
+"""``effectmq effects``: list, compare and cancel the effects in the journal."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ __all__ = ["configure", "run"]
 _DEFAULT_ROWS = 50
 _PAGE = 500
 _POLL_S = 0.5
-#: Telling the workers is a courtesy; nobody waits long for it.
+#: Telling the workers is not necessary, so the command does not wait long for it, in seconds.
 _CONNECT_S = 5.0
 
 
@@ -83,9 +83,9 @@ async def run(args: argparse.Namespace) -> int:
     Carry out one action.
 
     Raises:
-        ConfigurationError: When there is no journal, or options do not go together.
+        ConfigurationError: When there is no journal, or options exclude each other.
         DatabaseError: When the journal cannot be used.
-        EffectIdError: When a name means no effect, or more than one.
+        EffectIdError: When a name fits no effect, or more than one.
     """
     actions = {
         "list": _list,
@@ -189,7 +189,7 @@ async def _tail(args: argparse.Namespace) -> int:
             try:
                 fresh = await archive.since(news)
             except DatabaseUnavailableError as problem:
-                # A server that restarts is no reason to stop following it.
+                # A restart of the server is no reason to stop.
                 if not lost:
                     note(f"{problem}. Waiting for it")
                 fresh, lost = [], True
@@ -321,7 +321,7 @@ async def _cancel(args: argparse.Namespace) -> int:
 
 
 async def _announce(args: argparse.Namespace, identity: Identity) -> None:
-    """Tell the workers, if their broker can be reached; otherwise they find out by themselves."""
+    """Tell the workers, if the broker can be reached; otherwise they learn it by themselves."""
     place = place_of(args)
     if is_memory(place.broker):
         return
@@ -342,6 +342,6 @@ async def _to_cancel(archive: Archive, args: argparse.Namespace) -> Effect:
     except EffectIdError:
         if not (args.scope and args.key):
             raise
-        # No worker has seen it yet: its name is all there is, and all that is needed.
+        # No worker has seen it yet: its name is known, and is enough.
         return Effect(Identity(args.scope, args.key))
     return Effect(found.identity, found.hash, kind=found.kind, effect_id=found.effect_id)
