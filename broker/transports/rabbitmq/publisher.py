@@ -1,16 +1,16 @@
 """
-Publish with a known outcome, over a connection that may come and go.
+Publish with a known outcome, over a connection that may be lost and made again.
 
-At most ``publish_window`` publishes are unanswered at a time: RabbitMQ's quorum queues reach
-their throughput with about a hundred, and more only adds to what becomes unknown when a
-connection is lost. A publish that somebody stopped waiting for keeps its place until the broker
-has answered it. Otherwise a producer that tries again and again while the broker does not read
-(a memory alarm) would pile up in its own memory what the broker has no room for.
+At most ``publish_window`` publishes are unanswered at a time: RabbitMQ's quorum queues reach their
+throughput with about a hundred, and more only adds to what becomes unknown when a connection is
+lost. A publish whose caller stopped waiting keeps its place until the broker has answered it.
+Otherwise a producer that tries again and again while the broker does not read (a memory alarm)
+would collect in its own memory what the broker has no room for.
 
-In a cluster a publish can be stuck although its connection is well: the channel sent it to the node
-that led the queue, which froze. After some seconds it is sent again on a channel that was opened
-since then, and is on trial. That it could be opened shows that the broker has read everything
-before it, so that a slow line and an alarm lead to no second copy.
+In a cluster a publish can be stuck although its connection is healthy: the channel sent it to the
+node that led the queue, and that node froze. After some seconds it is sent again on a channel that
+was opened since then, and is on trial. That the channel could be opened shows that the broker has
+read everything before it, so that a slow line or an alarm causes no second copy.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ logger = logging.getLogger("effectmq.rabbitmq")
 
 _REOPEN_WAIT_S = 0.05
 _MOST_LEFT = 4
-#: How long the broker may still confirm what it has read by now, before a copy is sent.
+#: How long the broker may still confirm what it has read, before a copy is sent, in seconds.
 _LAST_WAIT_S = 1.0
 
 
@@ -59,11 +59,11 @@ class Publisher:
 
     Args:
         supervisor: Gives the connection.
-        settings: The window.
-        redeclare: Declares the transport's topology again, after an exchange has gone missing.
+        settings: Has the size of the window.
+        redeclare: Declares the transport's topology again, after an exchange was deleted.
         counters: The transport's.
-        stuck_s: After how many seconds without an answer a publish goes again on another channel;
-            endless where there is no other node to lead its queue.
+        stuck_s: After how many seconds without an answer a publish is sent again on another
+            channel; infinite where no other node can lead its queue.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Publisher:
         self._redeclare = redeclare
         self._counters = counters
         self._window = asyncio.Semaphore(settings.publish_window)
-        # So many that nobody waits for any more, and the others get too little of the window.
+        # With so many abandoned publishes, the others get too little of the window.
         self._too_many = max(1, settings.publish_window // 2)
         self._given_up = 0
         self._loop = asyncio.get_running_loop()
@@ -88,11 +88,11 @@ class Publisher:
         self._trying = asyncio.Lock()
         self._mending = Sparingly()
         self._channel: Channel | None = None
-        #: Takes the copies of what is stuck on the other one. On a new channel RabbitMQ may wait
-        #: for the leader, and with it all that comes after; so that what goes to other queues stays
-        #: where it was, until this one has shown that it does better.
+        #: Takes the copies of stuck publishes. On a new channel RabbitMQ may wait for the leader,
+        #: and delay all later publishes. So publishes to other queues stay on the old channel until
+        #: this one has proved to be better.
         self._trial: Channel | None = None
-        #: Channels that are not used any more, with publishes that are still to be answered.
+        #: Former channels with publishes that are still to be answered.
         self._left: deque[Channel] = deque()
         self._leaving = Sparingly()
         self._link: Link | None = None
@@ -105,10 +105,11 @@ class Publisher:
 
         Args:
             exchange: Its name, or empty for the default exchange.
-            routing_key: Where to.
-            message: What, already checked against the size limits.
-            timeout_s: For everything together: the window, the connection, the confirmation.
-            given_s: What errors name, because it is what the caller knows.
+            routing_key: The routing key.
+            message: The message, already checked against the size limits.
+            timeout_s: For everything together: the window, the connection, the confirmation; in
+                seconds.
+            given_s: The limit that errors name, because the caller knows it.
         """
         channel = self._channel
         if channel is None or channel.lost.done() or self._window.locked() or message.message_id:
@@ -134,7 +135,7 @@ class Publisher:
             raise
         self._counters["published"] += 1
 
-    # In one piece: this runs for every publish, and each way out of it is another fault.
+    # In one piece: this runs for every publish, and each exit is for another fault.
     async def _send(  # noqa: C901
         self, channel: Channel, exchange: str, routing_key: str, message: Message, timeout_s: float
     ) -> None:
@@ -145,7 +146,7 @@ class Publisher:
                 publish = channel.send(exchange, routing_key, message)
                 last = self._stuck_s >= timeout_s
                 self._deadlines.add(publish.confirmation, min(timeout_s, self._stuck_s))
-                # Of effects and answers: what workers tell each other about themselves is neither.
+                # Counts effects and answers only, not messages between workers.
                 if armed("after_publish") and message.type not in NOTICE_TYPES:
                     await reached_when_written("after_publish")
                 try:
@@ -161,7 +162,7 @@ class Publisher:
                     fate = publish.confirmation.result()
                     break
                 self._counters["stuck_publishes"] += 1
-                # Its place in the window is that of the copy from now on.
+                # Its place in the window now belongs to the copy.
                 channel.give_up(publish, _nothing)
                 channel, copied, timeout_s = other, True, max(0.0, end - self._loop.time())
             if copied and fate == "taken":
@@ -188,7 +189,7 @@ class Publisher:
                 self._deadlines.discard(publish.confirmation)
 
     async def _elsewhere(self, stuck: Channel, publish: Publish, message_id: str) -> Channel | None:
-        """Another channel for a publish that got no answer; ``None`` when it was taken at last."""
+        """Another channel for an unanswered publish; ``None`` when it was answered after all."""
         finding = self._loop.create_task(self._another(stuck))
         finding.add_done_callback(seen)
         either: set[asyncio.Future[Any]] = {publish.confirmation, finding}
@@ -206,7 +207,7 @@ class Publisher:
             finding.cancel()
 
     async def _another(self, stuck: Channel) -> Channel:
-        """The channel on trial, a new one when that is stuck itself, or the usual one of by now."""
+        """The channel on trial, a new one when that is stuck as well, or the present usual one."""
         async with self._trying:
             while self._needs_trial(stuck):
                 try:
@@ -230,14 +231,14 @@ class Publisher:
         return trial is stuck or trial.lost.done()
 
     def _passed(self, channel: Channel) -> None:
-        """A copy was taken on this channel: from now on it is the usual one."""
+        """A copy was taken on this channel: it becomes the usual one."""
         if channel is self._trial:
             if self._channel is not None:
                 self._set_aside(self._channel)
             self._channel, self._trial = channel, None
 
     def _failed(self, channel: Channel) -> None:
-        """A copy was refused on this channel, on which all for the queue may be, for ever."""
+        """A copy was refused on this channel, which may refuse all for the queue for ever."""
         if channel is self._trial:
             self._trial = None
             self._set_aside(channel)
@@ -256,7 +257,7 @@ class Publisher:
     async def _wait_for_turn(
         self, routing_key: str, message_id: str, timeout_s: float, given_s: float
     ) -> Channel:
-        """A place in the window, and a channel to publish on; in time, or one of our errors."""
+        """A place in the window, and a channel to publish on, within the time limit."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._window.acquire()
@@ -284,12 +285,12 @@ class Publisher:
                     self._link = link
                     self._close_idle()
                 except BrokerUnreachableError:
-                    # The connection died in between; wait for the next one, within the timeout.
+                    # The connection was lost in between; wait for the next one, within the timeout.
                     await asyncio.sleep(_REOPEN_WAIT_S)
             return self._channel
 
     async def _mend(self) -> None:
-        """An exchange has gone missing; every publish would be lost with the channel again."""
+        """Declare a missing exchange, because every publish to it would close the channel."""
         if not self._mending.due(self._loop.time()):
             return
         try:
@@ -326,10 +327,10 @@ class Publisher:
 
     def _start_afresh(self) -> None:
         """
-        Leave a channel on which too much was never answered, without an alarm that explains it.
+        Stop using a channel with too many unanswered publishes, when no alarm explains them.
 
-        A queue that has lost its majority answers nothing, and should not take the window away
-        from the queues that do.
+        A queue that has lost its majority answers nothing, and must not take the window from other
+        queues.
         """
         channel = self._channel
         if channel is None or channel.lost.done():
@@ -349,11 +350,11 @@ class Publisher:
 
     def _leave(self) -> None:
         """
-        Publish on a new channel from now on; what is under way on the old one is answered there.
+        Publish on a new channel from now on; publishes on the old one are answered there.
 
-        A channel remembers which node led a queue when it first used it. When that node is lost
-        or frozen, RabbitMQ 3.10 can refuse everything for the queue on this channel, and 4 let it
-        wait, although others lead it by now; a new channel asks anew.
+        A channel remembers which node led a queue at its first use. When that node is lost or
+        frozen, RabbitMQ 3.10 may refuse everything for the queue on this channel, and 4 may let it
+        wait, although another node leads the queue by now; a new channel asks again.
         """
         self._close_idle()
         channel = self._channel
@@ -385,7 +386,7 @@ class Publisher:
 
 
 def _nothing() -> None:
-    """Nobody waits for the answer to a publish that was copied."""
+    """Do nothing: no caller waits for the answer to a copied publish."""
 
 
 def _expire(confirmation: asyncio.Future[Fate]) -> None:

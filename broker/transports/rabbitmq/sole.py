@@ -1,15 +1,15 @@
 """
-Being the only consumer of a queue that would take any number of them.
+The right to be the only consumer of a queue that accepts any number of them.
 
-A quorum queue accepts a second consumer, whatever either of them asks for. So whoever wants to be
-alone holds a lock: a queue that belongs to its connection (AMQP's ``exclusive``), which another
-connection cannot declare and which ends with the connection, even with that of a dead process.
+A quorum queue accepts a second consumer, also an exclusive one. So a consumer that must be alone
+holds a lock: a queue that belongs to its connection (AMQP's ``exclusive``). Another connection
+cannot declare it, and it ends with the connection, also with that of a dead process.
 
-A connection that we have lost may live on at the broker, until it misses our heartbeats, or, on a
-node that froze, until the cluster misses the node. The lock is then still held: by ourselves. That
-is told from another process by a second lock, the *witness*, whose name only this process knows.
-Held by our own ghost, the lock is waited for beside the work; held by somebody else, it is not ours
-any more.
+A connection that this process has lost may live on at the broker, until the broker misses its
+heartbeats, or, on a frozen node, until the cluster misses the node. The lock is then still held by
+this process's own former connection (its ghost). A second lock, the *witness*, whose name only this
+process knows, distinguishes that from another process. When the ghost holds the lock, the consumer
+works and waits for it; when another process holds it, the consumer stops.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ __all__ = ["SoleUse"]
 logger = logging.getLogger("effectmq.rabbitmq")
 
 _AGAIN_S = 1.0
-#: What a connection's locks may take to end one after the other.
+#: How long a connection's locks may take to end one after the other, in seconds.
 _GONE_S = 0.3
-#: How long a consumer that had the lock before waits to learn who has it now. A cluster with a
-#: frozen node may not say until it has given the node up, and outcomes must not wait for that.
+#: How long a consumer that had the lock before waits to learn who has it now, in seconds. A cluster
+#: with a frozen node may not answer until it has given the node up, and outcomes must not wait for
+#: that.
 _VERDICT_S = 2.0
-#: On a line on which a request was not answered.
+#: The same on a connection on which a request was not answered, in seconds.
 _SILENT_RELEASE_S = 0.3
 
 
 class _Holder(Enum):
-    """Who has the lock."""
+    """The holder of the lock."""
 
     US = auto()
     OUR_GHOST = auto()
@@ -52,9 +53,9 @@ class SoleUse:
     The lock of one consumer.
 
     Args:
-        lock: Its name; the same for all who want the queue.
+        lock: Its name; the same for all consumers of the queue.
         doing: What is done under it, as a gerund phrase for messages.
-        on_lost: Called when the lock turns out to be somebody else's, after ``take``.
+        on_lost: Called when another process turns out to have the lock, after ``take``.
     """
 
     def __init__(self, lock: str, doing: str, on_lost: Callable[[], None]) -> None:
@@ -71,16 +72,16 @@ class SoleUse:
 
     def next_priority(self) -> int:
         """
-        For a new subscription: higher than for the last.
+        The priority of a new subscription: higher than the last.
 
-        What is left of an earlier one at the broker then gets nothing that belongs to this one.
+        An earlier subscription that is left at the broker then gets no message of this one.
         """
         self._priority = max(self._priority + 1, int(time.time()))
         return self._priority
 
     async def take(self, link: Link) -> None:
         """
-        Take the lock on a new connection, or see that only our own ghost has it.
+        Take the lock on a new connection, or find that only the ghost of this process has it.
 
         Raises:
             ReplyQueueInUseError: When another process has it.
@@ -104,7 +105,7 @@ class SoleUse:
         return self._refusal or ReplyQueueInUseError(f"{self._doing}: it is in use")
 
     async def _settle_in(self, link: Link, verdict: asyncio.Future[_Holder], held: bool) -> None:
-        """Beside the work: get the lock when our ghost leaves it, and put up the witness."""
+        """In the background: get the lock when the ghost leaves it, and declare the witness."""
         while not link.lost.done():
             try:
                 holder = _Holder.US if held else await self._holder(link)
@@ -139,7 +140,8 @@ class SoleUse:
             self._refusal = refusal
             return False
         except AccessRefusedError as refusal:
-            # Permissions of an earlier release: better without the guard than not at all.
+            # Permissions of an earlier release: consuming without the lock is better than not at
+            # all.
             self._warn(refusal)
         finally:
             await channel.close()

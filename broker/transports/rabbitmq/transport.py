@@ -1,8 +1,8 @@
 """
 The ``amqp://`` adapter: two supervised connections, a publisher, consumers, declarations.
 
-Publishing and consuming have a connection each, because a memory or disk alarm stops the broker
-from reading a connection that publishes, and acknowledgements must not wait behind it.
+Publishing and consuming use separate connections: during a memory or disk alarm the broker does not
+read from a connection that publishes, and acknowledgements must not wait for that.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ __all__ = ["RabbitTransport"]
 logger = logging.getLogger("effectmq.rabbitmq")
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-#: What the second connection may take, in seconds, when the first one took nearly all the time.
+#: The time for the second connection, in seconds, when the first one took nearly all the time.
 _SECOND_CONNECT_S = 3.0
-#: What the bindings may take before a new connection is used without them.
+#: How long the bindings may take before a new connection is used without them, in seconds.
 _BIND_S = 2.0
-#: Into so many parts is the usual time of a publish divided: after each of them it goes again on
-#: another channel when a cluster is silent about it.
+#: The number of parts of a publish's usual time: after each part it is sent again on another
+#: channel when a cluster does not answer.
 _TRIES = 4
 #: AMQP writes it in two bytes.
 _MAX_PREFETCH = 65_535
-#: Into so many parts is the time of a start divided where a mute queue can be replaced. RabbitMQ
-#: deletes it after five seconds, and it has to be made anew in what is left.
+#: The number of parts of a start's time, where a mute queue can be replaced. RabbitMQ deletes it
+#: after five seconds, and it must be declared anew in the rest of the time.
 _STARTS = 3
 
 
@@ -79,7 +79,7 @@ class RabbitTransport:
         self._declaring = asyncio.Lock()
         self._restores_begun = 0
         self._restored = 0
-        # Both on one node, as long as it lives.
+        # Both connections to one node, as long as it lives.
         start = random.randrange(len(self._urls))
         self._publishing = Supervisor(
             Rotation(self._urls, start), self._settings, "publish", self._counters
@@ -114,7 +114,7 @@ class RabbitTransport:
 
     async def __aenter__(self) -> RabbitTransport:
         """Connect; see the port."""
-        # All of them, so that a mistake in one does not wait for the day that it is needed.
+        # All of them, so that a mistake in one is found now and not when it is needed.
         for address in read_addresses(self._urls):
             if not address.tls and address.host not in _LOOPBACK:
                 logger.warning(
@@ -130,7 +130,7 @@ class RabbitTransport:
         except BaseException:
             await self._disconnect()
             raise
-        # With one address there may be one node, and nobody to lead its queues instead.
+        # With one address there may be one node, so that no other one can lead its queues.
         stuck_s = self._settings.publish_timeout_s / _TRIES if len(self._urls) > 1 else math.inf
         self._publisher = Publisher(
             self._publishing, self._settings, self._redeclare, self._counters, stuck_s
@@ -143,7 +143,7 @@ class RabbitTransport:
         endings = [consumer.close() for consumer in list(self._consumers)]
         if publisher is not None:
             endings += [publisher.close(), self._looker.close()]
-        # Side by side: a silent broker lets each of them wait for its own timeout.
+        # In parallel: with a silent broker each of them waits for its own timeout.
         await asyncio.gather(*endings, return_exceptions=True)
         await self._disconnect()
 
@@ -160,12 +160,12 @@ class RabbitTransport:
             self._topology = self._topology | topology
 
     async def _restore(self, link: Link) -> None:
-        """Declare everything again on a new connection, before anybody else uses it."""
+        """Declare everything again on a new connection, before it is used."""
         await self._note_missing(link)
         declared = self._topology
         await restore(link, Topology(declared.exchanges, declared.queues))
-        # A cluster with a frozen node answers these only when it has given the node up. They are
-        # there already, as a rule, and nobody should have to wait for that.
+        # A cluster with a frozen node answers these only after it has given the node up. They
+        # usually exist already, and nothing should wait for that.
         binding = asyncio.get_running_loop().create_task(
             restore(link, Topology(bindings=declared.bindings)), name="effectmq bindings"
         )
@@ -175,7 +175,7 @@ class RabbitTransport:
             binding.result()
 
     async def _note_missing(self, link: Link) -> None:
-        """Tell consumers whose queue does not exist any more, while that can still be seen."""
+        """Tell consumers that their queue does not exist any more, while that can still be seen."""
         watching = [consumer for consumer in self._consumers if consumer.watched]
         missing = await missing_queues(link, {consumer.queue for consumer in watching})
         for consumer in watching:
@@ -186,8 +186,8 @@ class RabbitTransport:
         """
         Declare everything again, because something is missing.
 
-        Whoever asks while others wait for the same shares one turn: a hundred consumers of a
-        broker that lost its queues must not declare them a hundred times.
+        Callers that ask at the same time share one turn: a hundred consumers of a broker that lost
+        its queues must not declare them a hundred times.
         """
         begun = self._restores_begun
         async with self._declaring:
@@ -230,7 +230,7 @@ class RabbitTransport:
         """See the port."""
         self._check_open()
         if lock and any(lock == consumer.lock for consumer in self._consumers):
-            # The broker would let its own connection in.
+            # The broker would accept a second consumer of the same connection.
             raise in_use_error(f"consuming from {queue!r}", "in this process")
         consumer = RabbitConsumer(
             self._consuming,

@@ -13,7 +13,7 @@ __all__ = ["LONGEST_S", "UNIT_S", "has_unit", "read_duration"]
 #: The units of a span, in seconds.
 UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
-#: Longer is a slip, and more than databases count in milliseconds.
+#: A longer span is a mistake, and more milliseconds than databases can count.
 LONGEST_S = 100 * 365.25 * 86_400
 
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -27,10 +27,10 @@ def read_duration(text: str) -> float | None:
     A span of time in seconds.
 
     Args:
-        text: A number of seconds, or numbers with units, the sum of which is meant.
+        text: A number of seconds, or numbers with units, which are added.
 
     Returns:
-        Seconds, 0 or more; ``None`` when the text is no span, or one of more than 100 years.
+        Seconds, 0 or more; ``None`` when the text is not a span, or over 100 years.
     """
     stripped = text.strip()
     if _PLAIN.fullmatch(stripped):

@@ -1,9 +1,8 @@
 """
 The environment, read in one place and only when something is built, never at import.
 
-Which variables there are says the table of settings. ``EFFECTMQ_CRASH_AT`` is not in it: for fault
-tests, it names the point at which this process dies. API keys of model providers have names that
-the table of models gives.
+The table of settings has the variables. ``EFFECTMQ_CRASH_AT`` is not in it: for fault tests, it
+names the point at which this process dies. The table of models names the variables of API keys.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ logger = logging.getLogger("effectmq.settings")
 _PREFIX = "EFFECTMQ_"
 _CRASH_AT = "EFFECTMQ_CRASH_AT"
 _KNOWN = frozenset((*(setting.variable for setting in SETTINGS), _CRASH_AT))
-#: Programs have variables of their own with our prefix; a slip is very like a name of ours.
+#: Programs have their own variables with this prefix; a misspelt setting is very similar to one.
 _LIKE = 0.85
 
 
@@ -46,9 +45,10 @@ def state_variables() -> Mapping[str, str]:
 
 def read_environment() -> dict[str, object]:
     """
-    What the environment says, by the names of arguments; and arm the crash point if one is named.
+    The settings in the environment, by the names of arguments; arms the crash point if one is
+    named.
 
-    An empty variable says nothing.
+    An empty variable counts as not set.
 
     Raises:
         ConfigurationError: When variables cannot be used; names each of them.
@@ -60,7 +60,7 @@ def read_environment() -> dict[str, object]:
     for name in ours:
         if name not in _KNOWN:
             _warn_of_slip(name)
-    # The library takes a moment to load, which is for those who have variables.
+    # The library takes a moment to import, so it is only used when there are variables.
     from pydantic import ValidationError
 
     try:

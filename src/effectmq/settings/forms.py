@@ -28,13 +28,13 @@ _MOST_DIGITS = 18
 @dataclass(frozen=True, slots=True)
 class Form:
     """
-    How a setting is typed.
+    How a setting is written as text.
 
     Attributes:
-        unit: For the table.
-        metavar: For help texts.
-        read: The value that a text means; a ``ValueError`` says what was found and expected.
-        write: A text that means a value.
+        unit: Its unit, for the table.
+        metavar: Its placeholder in help texts.
+        read: Returns the value of a text; raises ``ValueError`` with what was found and expected.
+        write: Returns a text for a value.
     """
 
     unit: str

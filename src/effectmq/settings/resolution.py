@@ -1,9 +1,9 @@
 """
-What counts, of all that is said about a setting: the command line, then the argument, then the
-variable, then the default.
+Which value of a setting counts: that of the command line, then the argument, then the variable,
+then the default.
 
-Resolved once, when a ``Worker`` or a ``Client`` is made. The command line is known by then: it
-names the module that makes the worker, and is read before that is imported.
+It is resolved once, when a ``Worker`` or a ``Client`` is made. The command line is known by then:
+it names the module that makes the worker, and is read before that is imported.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def command_line(said: Said) -> Generator[None]:
 
 def resolved_for_client(arguments: Said) -> dict[str, object]:
     """
-    What counts for a client, which has no journal unless one is named.
+    The settings of a client, which has no journal unless one is named.
 
     Raises:
         ConfigurationError: When a variable cannot be used.
@@ -57,9 +57,9 @@ def resolved_for_client(arguments: Said) -> dict[str, object]:
 
 def resolved_for_worker(arguments: Said) -> dict[str, object]:
     """
-    What counts for a worker, which has a journal also when none is named.
+    The settings of a worker, which has a journal even when none is named.
 
-    It is a file of this user's, which the commands that look at a journal know. With a broker in
+    The default is a file of this user, which the commands for journals know. With a broker in
     memory, which ends with the program, the journal is in memory and ends with it, too.
 
     Raises:
@@ -71,7 +71,7 @@ def resolved_for_worker(arguments: Said) -> dict[str, object]:
 
 def resolved_for_command(said: Said) -> dict[str, object]:
     """
-    What counts for a command that looks at what workers did: a journal in memory has none of it.
+    The settings of a command that looks at earlier work: a journal in memory has none of it.
 
     Raises:
         ConfigurationError: When a variable cannot be used.
@@ -83,12 +83,12 @@ def resolved_for_part(
     part: Owner, whole: DataclassInstance | None, arguments: Said
 ) -> dict[str, object]:
     """
-    What counts for a part of a worker, by the names of its arguments.
+    The settings of a part of a worker, by the names of its arguments.
 
     Args:
-        part: Its rows of the table.
-        whole: Settings that were given together; they say all of theirs.
-        arguments: What was given one by one, which counts more.
+        part: The owner of its rows in the table.
+        whole: Settings that were given together; they set all of their fields.
+        arguments: Settings that were given one by one, which win.
 
     Raises:
         ConfigurationError: When a variable cannot be used.

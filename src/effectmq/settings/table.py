@@ -1,9 +1,9 @@
 """
-Every setting, once: out of this list come the options of the command line, the variables, and the
-table of docs/settings.md.
+Every setting, once: the options of the command line, the variables, and the table of
+docs/settings.md are made from this list.
 
-A setting is an argument of ``Worker``, ``Client`` or a method of the worker as well. The first of
-these that says something counts: the command line, the argument, the variable, the default.
+A setting is also an argument of ``Worker``, ``Client`` or a method of the worker. The first place
+that sets it counts: the command line, the argument, the variable, the default.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS", "Owner", "Setting", "settings_of"]
 
-#: Who has a setting: client and worker have a place, and connections to it; code and processes
+#: The owners of settings: client and worker share a place and its connections; code and processes
 #: are parts of a worker.
 Owner: TypeAlias = Literal["place", "connection", "client", "worker", "code", "process"]
 
@@ -51,13 +51,13 @@ class Setting:
     One row of the table.
 
     Attributes:
-        name: Names it among all; with the unit of its value at the end, as in ``lease_s``.
-        form: How it is typed in an option and in a variable.
-        owner: Who has it.
+        name: Its unique name; with the unit of its value at the end, as in ``lease_s``.
+        form: How it is written in an option and in a variable.
+        owner: Its owner.
         meaning: A phrase.
-        default: What counts when nobody says anything.
+        default: The value when it is set nowhere.
         check: Refuses a value that cannot be used, with a ``ConfigurationError``.
-        prefix: What the name has before the argument, where that is said to a part of a worker.
+        prefix: The part of the name before the argument, for a setting of a worker's part.
     """
 
     name: str
@@ -90,10 +90,10 @@ class Setting:
 
     def read(self, text: str) -> object:
         """
-        The value that a text means.
+        The value of a text.
 
         Raises:
-            ValueError: When it means none, or one that cannot be used.
+            ValueError: When it has none, or one that cannot be used.
         """
         value = self.form.read(text)
         if self.check is not None:
@@ -112,14 +112,14 @@ def _rows(
     beside: Mapping[str, Mapping[str, object]] = _NOTHING,
 ) -> Iterable[Setting]:
     """
-    Fields of a settings class, which has their defaults and their rules.
+    The fields of a settings class, which has their defaults and their rules.
 
     Args:
         kind: The class.
-        owner: Who has them.
+        owner: The owner of the settings.
         rows: Field, form and meaning of each.
-        prefix: For their names.
-        beside: By field, what others have to be while it is looked at alone.
+        prefix: The prefix of their names.
+        beside: By field, the values of other fields while it is checked alone.
     """
     defaults = {each.name: each.default for each in fields(kind)}
     for name, form, meaning in rows:

@@ -1,8 +1,8 @@
 """
 A broker's address, read once, without its password.
 
-What is wrong with an address is said here, before the client library sees it: it would connect
-without checking a certificate, or quote a piece of a password that no parser understood.
+Errors of an address are reported here, before the client library sees it: the library would connect
+without checking a certificate, or show a part of the password in an error.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _FILES = ("cafile", "certfile", "keyfile")
 @dataclass(frozen=True, slots=True)
 class Address:
     """
-    Where a broker is; holds nothing secret.
+    The address of a broker, without secrets.
 
     Attributes:
         host: Name or number of the machine.
         port: Its port.
         vhost: The virtual host.
-        tls: Whether the line is encrypted.
+        tls: Whether the connection is encrypted.
     """
 
     host: str
@@ -50,7 +50,7 @@ class Address:
 
 def read_address(url: str) -> Address:
     """
-    Take an ``amqp://`` or ``amqps://`` URL apart, and check its options.
+    Split an ``amqp://`` or ``amqps://`` URL, and check its options.
 
     Raises:
         ConfigurationError: When no program could connect with it, or should.
@@ -59,10 +59,10 @@ def read_address(url: str) -> Address:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        # Its own text can quote a piece of the password.
+        # The parser's text may show a part of the password.
         raise _unreadable(url) from None
     if not host or port == 0 or "#" in url:
-        # To the client library port 0 is the usual one, and what follows a # is nothing.
+        # The client library takes port 0 for the default, and ignores what follows a #.
         raise _unreadable(url)
     tls = parts.scheme == "amqps"
     _check_options(parts.query)
@@ -77,10 +77,10 @@ def read_address(url: str) -> Address:
 
 def read_addresses(urls: Sequence[str]) -> list[Address]:
     """
-    Those of all nodes of one cluster.
+    Split the addresses of all nodes of one cluster.
 
     Raises:
-        ConfigurationError: When one of them cannot be used, or when they name several virtual
+        ConfigurationError: When one of them cannot be used, or when they name different virtual
             hosts: after a change of the node everything would be missing.
     """
     addresses = [read_address(url) for url in urls]

@@ -1,7 +1,7 @@
 """
-Frames on their way to the socket, as few writes as possible.
+Frames on their way to the socket, in as few writes as possible.
 
-This stands between our hot path and the socket, and knows neither.
+It is between the hot path and the socket, and knows neither.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class Outbox:
     """
     The frames of one connection.
 
-    What is written in one turn of the loop leaves at its end, in one write.
+    Frames written in one turn of the loop are sent at its end, in one write.
 
     Args:
-        write: Hands bytes to the socket.
+        write: Passes bytes to the socket.
     """
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
@@ -29,7 +29,7 @@ class Outbox:
         self._closed = False
 
     def write(self, *pieces: bytes) -> None:
-        """Add whole frames, in pieces or not, to the next write."""
+        """Add whole frames, in one or several pieces, to the next write."""
         if self._closed:
             return
         if not self._pieces:
@@ -37,18 +37,18 @@ class Outbox:
         self._pieces += pieces
 
     def write_now(self, *pieces: bytes) -> None:
-        """The same for what was collected already: leave, behind what waits, in one write."""
+        """Send frames that were collected already, after the waiting ones, in one write."""
         if not self._closed:
             self._pieces += pieces
             self.flush()
 
     def flush(self) -> None:
-        """Write now, because something that must not overtake it comes next."""
+        """Write now, because something that must come later is written next."""
         if self._pieces:
             pieces, self._pieces = self._pieces, []
             self._write(b"".join(pieces))
 
     def close(self) -> None:
-        """Drop what was not written; nobody writes to this connection any more."""
+        """Drop unwritten frames; the connection is not used any more."""
         self._closed = True
         self._pieces.clear()

@@ -1,10 +1,10 @@
 """
-What the broker says when it refuses a user something, as the permission that is missing.
+Refusals of the broker, as the permission that is missing.
 
-RabbitMQ names the object and the user; from 3.11 on also which of the three permissions it wanted.
-Before that the operation says it: a queue is declared by *configure*, bound by *write* on the queue
-and *read* on the exchange, consumed by *read*; a publish needs *write* on the exchange, and so does
-a queue on the exchange that it dead-letters to.
+RabbitMQ names the object and the user; from 3.11 on also which of the three permissions it needed.
+Before that the operation shows it: a queue is declared with *configure*, bound with *write* on the
+queue and *read* on the exchange, consumed with *read*. A publish needs *write* on the exchange, and
+so does a queue on the exchange to which it dead-letters.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from effectmq.protocol.errors import AccessRefusedError
 
 __all__ = ["Operation", "access_error", "names_exchange", "names_topic"]
 
-#: What was being done when the broker refused.
+#: The operation that the broker refused.
 Operation = Literal["declare", "bind", "consume", "publish", ""]
 
 _REFUSED = re.compile(
@@ -27,7 +27,7 @@ _REFUSED = re.compile(
 _NO_EXCHANGE = re.compile(r"no exchange '(.*)' in vhost")
 _DEFAULT = "amq.default"
 
-#: By operation and kind of object.
+#: The permission, by operation and kind of object.
 _NEEDS = {
     ("declare", "queue"): "configure",
     ("declare", "exchange"): "configure",
@@ -43,9 +43,9 @@ def access_error(text: str, doing: str, operation: Operation = "") -> AccessRefu
     The error for a refused operation, with the command that grants it.
 
     Args:
-        text: The broker's own, as one line.
-        doing: What we were doing, as a gerund phrase.
-        operation: The kind of it.
+        text: The broker's text, as one line.
+        doing: The operation, as a gerund phrase.
+        operation: The kind of operation.
     """
     found = _REFUSED.search(text)
     if found is None:
@@ -56,7 +56,7 @@ def access_error(text: str, doing: str, operation: Operation = "") -> AccessRefu
     said, topic, kind, name, vhost, user = found.groups()
     needed: str = said or _NEEDS.get((operation, kind), "")
     if operation == "declare" and kind == "exchange" and f"'{name}'" not in doing and not said:
-        # The exchange that a queue dead-letters to.
+        # The exchange to which a queue dead-letters.
         needed = "write"
     what = "the default exchange 'amq.default'" if name == _DEFAULT else f"{kind} '{name}'"
     if topic is not None:
@@ -88,7 +88,7 @@ def access_error(text: str, doing: str, operation: Operation = "") -> AccessRefu
 
 
 def names_exchange(text: str) -> str | None:
-    """The exchange that a close of the channel is about, as a publisher calls it."""
+    """The exchange that a close of the channel is about, by the name that a publisher uses."""
     refused, missing = _REFUSED.search(text), _NO_EXCHANGE.search(text)
     if refused is not None and refused[3] == "exchange":
         return "" if refused[4] == _DEFAULT else str(refused[4])
@@ -96,6 +96,6 @@ def names_exchange(text: str) -> str | None:
 
 
 def names_topic(text: str) -> str | None:
-    """The routing key that was refused, when only that was."""
+    """The refused routing key, when only that was refused."""
     found = _REFUSED.search(text)
     return None if found is None else found[2]

@@ -1,13 +1,13 @@
 """
 Takes the frames of the hot path out of what arrives on a connection.
 
-It sits where the socket's bytes are handed to the library's reader. Confirmations, returns and
-deliveries of channels that somebody listens to go straight to the listener, in the very turn of
-the loop in which they were read; everything else is passed on unchanged, in order.
+It is between the socket's bytes and the library's reader. Confirmations, returns and deliveries of
+channels with a listener go to the listener in the same turn of the loop; everything else is passed
+on unchanged, in order.
 
-A fault of the framing is passed on, too, and so is the end: the library then gives up the
+A fault of the framing is passed on as well, and so is the end: the library then closes the
 connection as it always does. Content that cannot be read is answered with a frame that no reader
-accepts, which comes to the same. Nothing that came after a fault is looked at.
+accepts, which has the same effect. Nothing after a fault is read.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _DELIVER, _ACK, _NACK, _RETURN = (
 _CONNECTION_CLOSE = b"\x00\x0a\x00\x32"
 #: Tag, and a byte of flags.
 _TAG = struct.Struct(">QB")
-#: Where a content header says how long the body is.
+#: The position of the body's length in a content header.
 _BODY_SIZE = struct.Struct(">4xQ")
 #: A frame of a type that does not exist.
 _POISON = b"\x00" * 8
-#: How often the library is told that the line is alive, when it sees nothing of what arrives.
+#: How often the library is told that the connection is alive, when all data goes past it.
 _SIGN_OF_LIFE_S = 1.0
 
 
 class Listener(Protocol):
-    """What a channel wants to hear at once."""
+    """The listener of a channel, which is called at once."""
 
     def confirmed(self, tag: int, *, multiple: bool, taken: bool) -> None:
         """The broker has answered a publish; with ``multiple`` all up to this one."""
@@ -67,10 +67,10 @@ class Listener(Protocol):
 
 class Tap:
     """
-    Stands between the socket and the library's reader, and takes out what is listened to.
+    Between the socket and the library's reader; takes out the frames of listeners.
 
     Args:
-        reader: The library's; what it is fed goes through here from now on.
+        reader: The library's reader; all its data goes through here from now on.
     """
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
@@ -92,11 +92,11 @@ class Tap:
         self.last_words: bytes = b""
 
     def listen(self, number: int, listener: Listener) -> None:
-        """Hear what arrives on a channel from now on."""
+        """Send the frames of a channel to a listener from now on."""
         self._ears[number] = _Ear(listener)
 
     def leave(self, number: int, listener: Listener) -> None:
-        """Hear no more, unless somebody else listens already: numbers are used again."""
+        """Stop, unless there is a newer listener: numbers are used again."""
         ear = self._ears.get(number)
         if ear is not None and ear.listener is listener:
             del self._ears[number]
@@ -124,7 +124,7 @@ class Tap:
                 try:
                     taken = ear.take(kind, data, at + HEAD.size, end - 1)
                 except Exception:
-                    # Whatever it is that cannot be read: not a message for anybody.
+                    # Any error: this content is no message.
                     self._refuse(data[kept:at])
                     return
                 if taken:
@@ -140,13 +140,13 @@ class Tap:
         self._rest = data[at:]
         if at:
             self._half_since = self.heard
-        # Half a frame is a sign of life, too: a large one may take minutes on a slow line.
+        # Half a frame also shows life: a large one may take minutes on a slow line.
         late = self._rest and self._ears and self.heard - self._half_since > _SIGN_OF_LIFE_S
         if (heard or late) and not self._transparent:
             self._tell()
 
     def _tell(self) -> None:
-        """The library gives up a connection on which it hears nothing, not even a heartbeat."""
+        """Keep the library from closing a connection on which it sees no data."""
         now = self._loop.time()
         if now - self._told > _SIGN_OF_LIFE_S:
             self._told = now
@@ -165,7 +165,7 @@ class Tap:
 
 
 class _Ear:
-    """One channel: its listener, and the content that is on its way to it."""
+    """One channel: its listener, and the content that is being received."""
 
     __slots__ = ("_body", "_header", "_method", "_missing", "listener")
 
@@ -178,10 +178,10 @@ class _Ear:
 
     def take(self, kind: int, data: bytes, start: int, end: int) -> bool:
         """
-        Take the payload of a frame, if it is one of ours.
+        Take the payload of a frame, if it is for the listener.
 
         Raises:
-            Exception: Of whatever kind, when it cannot be read.
+            Exception: Of any kind, when it cannot be read.
         """
         if kind == METHOD:
             return self._take_method(data, start, end)

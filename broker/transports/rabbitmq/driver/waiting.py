@@ -1,4 +1,4 @@
-"""Waiting for the library: its cancellations told from ours, and every wait bounded."""
+"""Waiting for the library: its cancellations are recognised, and every wait is limited."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def cancellations() -> int:
     """
     How often this task has been asked to stop.
 
-    When it has not changed, a ``CancelledError`` is the library's: it cancels whoever waits on a
-    connection that died.
+    When this has not changed, a ``CancelledError`` comes from the library, which cancels tasks that
+    wait on a dead connection.
     """
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0
 
 
 def closing(library: Any) -> asyncio.Future[object]:
-    """When a connection or channel of the library's ends."""
+    """A future that is done when a connection or channel of the library ends."""
     end: asyncio.Future[object] = library.closing
     return end
 
@@ -35,7 +35,7 @@ def closed() -> asyncio.Future[None]:
 
 async def bounded(work: Awaitable[object], timeout_s: float) -> None:
     """
-    Give some clean-up this many seconds, whatever it does with a cancellation; never raises.
+    Give a clean-up so many seconds, whatever it does with a cancellation; never raises.
 
     ``asyncio.timeout`` would wait for the library to react to being cancelled.
     """
@@ -49,6 +49,6 @@ async def bounded(work: Awaitable[object], timeout_s: float) -> None:
 
 
 def seen(task: asyncio.Future[Any]) -> None:
-    """Asyncio need not complain about a failure that nobody waits for any more."""
+    """Mark a failure as seen, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""Opens the socket for the library, keeps a hand on it, and says why it could not be opened."""
+"""Opens the socket for the library, keeps access to it, and explains failures."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["Wire", "library_connection", "negotiated_s", "open_error", "text"]
 
 class Wire(aiormq.connection.TransportFactory):
     """
-    Opens the socket for aiormq, and keeps a hand on it.
+    Opens the socket for aiormq, and keeps access to it.
 
-    aiormq drops what the broker said when it hung up in the greeting, cannot let go of a socket
-    whose other end has stopped reading, and reads and writes frame by frame.
+    aiormq loses the broker's text when the broker closes the connection in the greeting, cannot
+    drop a socket whose other end has stopped reading, and reads and writes frame by frame.
     """
 
     def __init__(self, address: Address) -> None:
@@ -48,7 +48,7 @@ class Wire(aiormq.connection.TransportFactory):
     async def create(
         self, url: Any, **kwargs: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open it, and tap what arrives."""
+        """Open the socket, and tap the incoming data."""
         reader, writer = await self._opener.create(url, **kwargs)
         self._transport = writer.transport
         self._tap = Tap(reader)
@@ -57,7 +57,7 @@ class Wire(aiormq.connection.TransportFactory):
     @property
     def tap(self) -> Tap:
         """
-        What arrives on it.
+        The tap of the incoming data.
 
         Raises:
             BrokerUnreachableError: When it was never opened.
@@ -78,13 +78,13 @@ class Wire(aiormq.connection.TransportFactory):
         return frame.reply_code or 0, frame.reply_text or ""
 
     def write(self, payload: bytes) -> None:
-        """Write whole frames, beside the library's own; nothing, once it is being closed."""
+        """Write whole frames beside the library's own; does nothing once it is being closed."""
         transport = self._transport
         if transport is not None and not transport.is_closing():
             transport.write(payload)
 
     def cut(self) -> None:
-        """Let go of the socket now, whatever is still to be written; more than once is fine."""
+        """Close the socket now, with unwritten data; calling it again does no harm."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -93,16 +93,16 @@ def negotiated_s(heartbeat_s: float) -> int:
     """
     The interval to agree on with the broker, in seconds, at least 1.
 
-    RabbitMQ looks once in an interval and gives a silent client up after two looks in vain, so
-    between two and three intervals after the last sign of life. Two thirds of what was asked for
-    keep that within two heartbeats.
+    RabbitMQ checks once in an interval and drops a silent client after two failed checks, so
+    between two and three intervals after the last sign of life. Two thirds of the requested
+    interval keep that within two heartbeats.
     """
     return max(1, int(heartbeat_s * 2 / 3))
 
 
 def library_connection(url: str, settings: TransportSettings, purpose: str) -> aio_pika.Connection:
     """
-    A connection of the library, not yet open, that shows its purpose to people who look.
+    A connection of the library, not yet open, with its purpose in its name.
 
     Raises:
         ConfigurationError: When the address cannot be used; never with its password.
@@ -114,7 +114,7 @@ def library_connection(url: str, settings: TransportSettings, purpose: str) -> a
             client_properties={"connection_name": f"{settings.name}:{purpose}"},
         )
     except ValueError:
-        # Its own text can quote the password.
+        # The library's text may contain the password.
         raise ConfigurationError(
             "the broker's address cannot be used; expected amqp://user:password@host:port/vhost, "
             "with special characters percent-encoded"
@@ -122,7 +122,7 @@ def library_connection(url: str, settings: TransportSettings, purpose: str) -> a
 
 
 def open_error(address: Address, wire: Wire, failure: BaseException) -> EffectmqError:
-    """Why a connection could not be opened, as an error of ours."""
+    """The reason why a connection could not be opened, as an error of effectmq."""
     if isinstance(failure, EffectmqError):
         return failure
     if isinstance(failure, amqp.ProbableAuthenticationError):
@@ -136,7 +136,7 @@ def open_error(address: Address, wire: Wire, failure: BaseException) -> Effectmq
 
 
 def text(value: object) -> str:
-    """What a broker said, as text; bytes that are not UTF-8 are replaced."""
+    """The broker's text; bytes that are not UTF-8 are replaced."""
     return value.decode(errors="replace") if isinstance(value, bytes | bytearray) else str(value)
 
 
