@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from effectmq.protocol.errors.base import CodedError, EffectmqError
 
 __all__ = [
@@ -51,7 +53,8 @@ class ToolCallError(HandlerError):
         class_: A ``ToolFailureClass`` of the wire format.
         source: A ``ToolFailureSource`` of the wire format: where the failure was found.
         retry: Whether another attempt may help; only then does the tool's retry policy apply.
-        after_ms: The earliest next attempt, in milliseconds.
+        after_s: The earliest next attempt, in seconds from now.
+        after_ms: The same in milliseconds; deprecated.
         raw: Plain data that belongs to the failure.
     """
 
@@ -63,14 +66,21 @@ class ToolCallError(HandlerError):
         class_: str = "execution",
         source: str = "tool",
         retry: bool = False,
+        after_s: float | None = None,
         after_ms: int | None = None,
         raw: object = None,
     ) -> None:
+        if after_ms is not None:
+            warnings.warn(
+                "ToolCallError(after_ms=…) is deprecated; write after_s=…, in seconds",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         self.message = message
         self.code = code
         self.class_ = class_
         self.source = source
         self.retry = retry
-        self.after_ms = after_ms
+        self.after_s = after_s if after_ms is None else after_ms / 1_000
         self.raw = raw
         super().__init__(message)

@@ -91,7 +91,7 @@ async def flaky(n: int, context: EffectContext) -> dict[str, int]:
     """Fail once, in a way that is worth a second try, which goes over a delay level."""
     _begin(context)
     if context.attempt == 1:
-        raise ToolCallError("not at the first try", retry=True, after_ms=1_050)
+        raise ToolCallError("not at the first try", retry=True, after_s=1.05)
     return {"n": n, "square": n * n}
 
 
@@ -110,7 +110,7 @@ async def lethal(n: int, context: EffectContext, how: str = "exit", pad: str = "
     if os.access(_gate, os.F_OK):
         return n
     if how == "retry" and context.attempt == 1:
-        raise ToolCallError("not at the first try", retry=True, after_ms=1_050)
+        raise ToolCallError("not at the first try", retry=True, after_s=1.05)
     if how == "native":
         ctypes.string_at(0)
     if how == "kill":

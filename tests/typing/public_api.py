@@ -87,7 +87,7 @@ async def add(a: int, b: int) -> int:
 def greet(name: str, context: EffectContext) -> str:
     """Used with arguments, and not ``async``."""
     if context.attempt > 2:
-        raise ToolCallError("no", code="c", class_="external", retry=True, after_ms=5, raw={})
+        raise ToolCallError("no", code="c", class_="external", retry=True, after_s=0.005, raw={})
     return name
 
 

@@ -18,8 +18,6 @@ other 4xx                         ``external``           ``mcp_error``         a
 
 from __future__ import annotations
 
-import math
-
 from effectmq.consumers.tools.mcp.connection import status_of, told
 from effectmq.consumers.tools.mcp.messages import Trouble
 from effectmq.protocol.errors import ToolCallError
@@ -76,7 +74,7 @@ def unavailable(message: str, *, retry: bool, after_s: float | None = None) -> T
         class_="unavailable",
         source="runtime",
         retry=retry,
-        after_ms=None if after_s is None else math.ceil(after_s * 1_000),
+        after_s=after_s,
     )
 
 

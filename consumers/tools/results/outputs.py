@@ -4,6 +4,7 @@ From what a tool function returned or raised to its ``tool_call`` outcome on the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -59,7 +60,14 @@ __all__ = [
 
 #: By exact type: a member of a ``StrEnum`` becomes text only through its value.
 _KEPT = frozenset((str, int, float, bool, type(None), AttachmentRef))
-_UNSENDABLE = (MalformedError, PydanticSerializationError, RecursionError, TypeError, ValueError)
+_UNSENDABLE = (
+    MalformedError,
+    OverflowError,
+    PydanticSerializationError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _WHOLE = (ToolReturn, FinishTurn, FailTurn, SwitchAgentFrame, ToolCallOutput)
 _MAX_U32 = 2**32 - 1
 
@@ -217,10 +225,15 @@ def _unsendable(did: str, problem: Exception) -> ToolCallOutput:
     )
 
 
+def _milliseconds(seconds: float | None) -> int | None:
+    # Never earlier than it was asked for, and not later for the last bit of a float.
+    return None if seconds is None else math.ceil(round(seconds * 1_000, 6))
+
+
 def _failure_of(error: ToolCallError) -> ToolFailure:
     disposition: ToolRetryDisposition = ToolRetryDispositionNever()
     if error.retry:
-        disposition = ToolRetryDispositionSafe(after_ms=error.after_ms)
+        disposition = ToolRetryDispositionSafe(after_ms=_milliseconds(error.after_s))
     # Choices of the tool's author: the model refuses those that the wire does not have.
     return ToolFailure(
         class_=cast("ToolFailureClass", error.class_),

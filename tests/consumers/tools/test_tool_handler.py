@@ -357,7 +357,7 @@ async def test_a_safe_failure_of_a_tool_without_a_policy_is_not_repeated(
     stage: Stage, app: EffectWorker
 ) -> None:
     """``never`` runs once; the disposition tells whoever has a policy of its own."""
-    attempts = flaky(app, ToolCallError("busy", retry=True, after_ms=7), 99)
+    attempts = flaky(app, ToolCallError("busy", retry=True, after_s=0.007), 99)
     failure = await call(stage, app, "flaky")
     assert failure.retry == ToolRetryDispositionSafe(after_ms=7)
     assert attempts == [1]
@@ -393,7 +393,7 @@ async def test_what_a_failure_asks_to_wait_is_waited(
     async def busy(context: EffectContext) -> None:
         times.append(time.monotonic())
         if context.attempt == 1:
-            raise ToolCallError("busy", retry=True, after_ms=110)
+            raise ToolCallError("busy", retry=True, after_s=0.11)
 
     await call(stage, app, "busy")
     assert times[1] - times[0] >= 0.11

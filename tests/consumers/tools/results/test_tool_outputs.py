@@ -222,7 +222,12 @@ def test_a_retry_policy_says_that_a_plain_exception_may_be_tried_again() -> None
 def test_a_tool_error_says_everything_itself() -> None:
     """Class, code, message, whether to try again and when, and data to go with it."""
     error = ToolCallError(
-        "busy", code="rate_limited", class_="external", retry=True, after_ms=5, raw={"b": (IMAGE,)}
+        "busy",
+        code="rate_limited",
+        class_="external",
+        retry=True,
+        after_s=0.005,
+        raw={"b": (IMAGE,)},
     )
     found = failed(error)
     assert (found.class_, found.code, found.message) == ("external", "rate_limited", "busy")
@@ -233,14 +238,27 @@ def test_a_tool_error_says_everything_itself() -> None:
     assert (plain.class_, plain.code) == ("execution", "tool_error")
 
 
+def test_milliseconds_of_a_tool_error_still_work_and_are_told() -> None:
+    """At the line of the program, with what to write instead."""
+    with pytest.warns(DeprecationWarning, match="write after_s=") as told:
+        error = ToolCallError("busy", retry=True, after_ms=1_500)
+    assert told[0].filename == __file__
+    assert error.after_s == 1.5
+    assert failed(error).retry == ToolRetryDispositionSafe(after_ms=1_500)
+    assert failed(ToolCallError("busy", retry=True, after_s=0.0011)).retry == (
+        ToolRetryDispositionSafe(after_ms=2)
+    )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"class_": "sad"},
         {"code": "\ud800"},
-        {"retry": True, "after_ms": -5},
-        {"retry": True, "after_ms": 2**64},
-        {"retry": True, "after_ms": 1.5},
+        {"retry": True, "after_s": -5},
+        {"retry": True, "after_s": 2**64},
+        {"retry": True, "after_s": float("inf")},
+        {"retry": True, "after_s": float("nan")},
         {"raw": object()},
         {"raw": {object(): 2}},
         {"raw": {1: 2, "1": 3}},
