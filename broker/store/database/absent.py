@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from effectmq.broker.store.database.belonging import Belonging
+from effectmq.broker.store.database.belonging import OfNamespace
 from effectmq.broker.store.database.port import Transaction
 from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableError
 
@@ -15,7 +15,7 @@ __all__ = ["AbsentDatabase"]
 T = TypeVar("T")
 
 
-class AbsentDatabase:
+class AbsentDatabase(OfNamespace):
     """
     No database, for a program that may never need one.
 
@@ -23,21 +23,11 @@ class AbsentDatabase:
         why: The error of opening it.
     """
 
-    where = "none"
     durable = False
 
     def __init__(self, why: str) -> None:
+        super().__init__("none", None)
         self._why = why
-        self._belonging = Belonging(None)
-
-    @property
-    def namespace(self) -> str:
-        """See the port."""
-        return self._belonging.namespace
-
-    def adopt(self, namespace: str) -> None:
-        """See the port."""
-        self._belonging.adopt(namespace, self.where)
 
     async def __aenter__(self) -> NoReturn:
         """

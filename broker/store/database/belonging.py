@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.topology import DEFAULT_NAMESPACE, check_namespace
 
-__all__ = ["Adoptable", "Belonging"]
+__all__ = ["Adoptable", "Belonging", "OfNamespace"]
 
 
 @runtime_checkable
@@ -59,3 +59,26 @@ class Belonging:
                 f"and {namespace!r}; expected one object for each, so open it once for each"
             )
         self._adopted = namespace
+
+
+class OfNamespace:
+    """
+    What every database does about its namespace, as the port asks for it.
+
+    Args:
+        where: The database, for sentences and without a password.
+        namespace: Named from the start, for good; ``None`` when that is still open.
+    """
+
+    def __init__(self, where: str, namespace: str | None) -> None:
+        self.where = where
+        self._belonging = Belonging(namespace)
+
+    @property
+    def namespace(self) -> str:
+        """See the port."""
+        return self._belonging.namespace
+
+    def adopt(self, namespace: str) -> None:
+        """See the port."""
+        self._belonging.adopt(namespace, self.where)

@@ -259,7 +259,7 @@ def exhausted(output: ToolCallOutput, attempts: int) -> ToolCallOutput:
 
 
 def completed(
-    call: PreparedToolCall,
+    call: PreparedToolCall | CompletedToolCall,
     output: ToolCallOutput,
     duration_ms: int,
     host_events: Sequence[ToolHostEventEffectOutcome] = (),
@@ -290,16 +290,8 @@ def without_result(
     """
     call = outcome.result
     output = failure("resource_limit", "tool_result_too_large", problem, source="runtime")
-    result = CompletedToolCall(
-        call_id=call.call_id,
-        tool_name=call.tool_name,
-        args=call.args,
-        output=output,
-        model_return=model_tool_return(call.call_id, call.tool_name, output),
-        duration_ms=call.duration_ms,
-        replay=call.replay,
-    )
-    whole = RuntimeEffectOutcomeToolCall(result=result, host_events=outcome.host_events)
+    whole = completed(call, output, call.duration_ms, outcome.host_events)
+    result = whole.result
     bare = result.model_copy(update={"args": None})
     return (
         whole,

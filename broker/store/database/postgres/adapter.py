@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, Generic, Literal, TypeVar
 
-from effectmq.broker.store.database.belonging import Belonging
+from effectmq.broker.store.database.belonging import OfNamespace
 from effectmq.broker.store.database.faults import raisable
 from effectmq.broker.store.database.port import LeaseTime, Row, Value
 from effectmq.broker.store.database.postgres.address import beginning, read_address
@@ -78,7 +78,7 @@ _Cursor = psycopg.Cursor[tuple[Any, ...]]
 _RACES = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 
-class PostgresDatabase:
+class PostgresDatabase(OfNamespace):
     """
     One PostgreSQL database, through a few connections.
 
@@ -99,10 +99,9 @@ class PostgresDatabase:
         limited: bool = True,
         namespace: str | None = None,
     ) -> None:
-        self.where = mask_url(url)
+        super().__init__(mask_url(url), namespace)
         self.durable = True
         self.url = url
-        self._belonging = Belonging(namespace)
         self._limits = _LIMITS if limited else _NO_LIMITS
         self._conninfo = ""
         self._begin = self._begin_read = b""
@@ -110,15 +109,6 @@ class PostgresDatabase:
         self._patience_s = patience_s
         self._threads: ThreadPoolExecutor | None = None
         self._idle: list[_Connection] = []
-
-    @property
-    def namespace(self) -> str:
-        """See the port."""
-        return self._belonging.namespace
-
-    def adopt(self, namespace: str) -> None:
-        """See the port."""
-        self._belonging.adopt(namespace, self.where)
 
     async def __aenter__(self) -> PostgresDatabase:
         """Connect; see the port."""

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from effectmq.broker.store.database.belonging import Belonging
+from effectmq.broker.store.database.belonging import OfNamespace
 from effectmq.broker.store.database.faults import raisable, verdict_of
 from effectmq.broker.store.database.port import LeaseTime, Row, Value
 from effectmq.broker.store.database.sqlite.clock import host_lease_time
@@ -81,7 +81,7 @@ def sqlite_path(url: str) -> Path:
     return Path(path).expanduser()
 
 
-class SqliteDatabase:
+class SqliteDatabase(OfNamespace):
     """
     One SQLite database file.
 
@@ -97,19 +97,9 @@ class SqliteDatabase:
         self, url: str, *, busy_timeout_s: float = _BUSY_TIMEOUT_S, namespace: str | None = None
     ) -> None:
         self.path = sqlite_path(url)
-        self.where = url
+        super().__init__(url, namespace)
         self._busy_timeout_s = busy_timeout_s
-        self._belonging = Belonging(namespace)
         self._lanes: tuple[_Lane, _Lane] | None = None
-
-    @property
-    def namespace(self) -> str:
-        """See the port."""
-        return self._belonging.namespace
-
-    def adopt(self, namespace: str) -> None:
-        """See the port."""
-        self._belonging.adopt(namespace, self.where)
 
     async def __aenter__(self) -> SqliteDatabase:
         """Open the file, and make it if it does not exist; see the port."""

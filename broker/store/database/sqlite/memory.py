@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from effectmq.broker.store.database.belonging import Belonging
+from effectmq.broker.store.database.belonging import OfNamespace
 from effectmq.broker.store.database.faults import raisable, verdict_of
 from effectmq.broker.store.database.sqlite.adapter import SqliteTransaction
 from effectmq.protocol.errors import (
@@ -29,7 +29,7 @@ __all__ = ["MemoryDatabase"]
 T = TypeVar("T")
 
 
-class MemoryDatabase:
+class MemoryDatabase(OfNamespace):
     """
     One database of this process and event loop.
 
@@ -51,19 +51,9 @@ class MemoryDatabase:
                 f"{mask_url(url)!r} is no address of a journal in memory; expected memory:// or "
                 "memory://name, where a name has letters, digits and -_."
             )
-        self.where = url
+        super().__init__(url, namespace)
         self._name = name
-        self._belonging = Belonging(namespace)
         self._shared: _Shared | None = None
-
-    @property
-    def namespace(self) -> str:
-        """See the port."""
-        return self._belonging.namespace
-
-    def adopt(self, namespace: str) -> None:
-        """See the port."""
-        self._belonging.adopt(namespace, self.where)
 
     async def __aenter__(self) -> MemoryDatabase:
         """Find it, or make it; see the port."""
