@@ -9,6 +9,7 @@ import re
 from importlib import import_module
 
 import pytest
+from pydantic import BaseModel
 
 import effectmq
 from effectmq.broker.store.processes.registry import ProcessRegistry
@@ -180,6 +181,59 @@ def test_the_walk_finds_errors() -> None:
 def test_every_error_is_one_object_wherever_it_comes_from(name: str) -> None:
     """So that an ``except`` clause fits."""
     assert getattr(effectmq, name) is getattr(errors, name)
+
+
+#: Parameters in milliseconds: numbers of the wire that a program passes on as they are, and
+#: spellings that are deprecated.
+MILLISECONDS = {
+    "EffectContext.deadline_ms",
+    "ParentExpiredError.late_ms",
+    "ProcessRegistry.claim_lease.ttl_ms",
+    "ProcessRegistry.renew_lease.ttl_ms",
+    "SessionInbox.prune.older_than_ms",
+    "ToolCallError.after_ms",
+    "ToolContext.deadline_ms",
+    "Turn.sleep.duration_ms",
+}
+_OTHER_UNITS = re.compile(r"_(ms|millis|sec|secs|seconds|min|mins|minutes|hours|days)$")
+
+
+def _is_built_by_others(given: type[object]) -> bool:
+    # Types of the wire have its names; an error without arguments of its own has Exception's.
+    plain = issubclass(given, BaseException) and given.__init__ is Exception.__init__
+    return plain or issubclass(given, BaseModel)
+
+
+def parameters(given: object) -> list[tuple[str, str]]:
+    """The parameters of a class and of its public methods, with their annotations."""
+    found = [given]
+    if inspect.isclass(given):
+        found += [
+            member
+            for name, member in inspect.getmembers(given, inspect.isroutine)
+            if not name.startswith("_")
+        ]
+    ours = [one for one in found if str(getattr(one, "__module__", "")).startswith("effectmq.")]
+    return [
+        (f"{getattr(one, '__qualname__', '')}.{each.name}", str(each.annotation))
+        for one in ours
+        if callable(one) and not (inspect.isclass(one) and _is_built_by_others(one))
+        for each in inspect.signature(one).parameters.values()
+    ]
+
+
+def test_times_are_seconds_wherever_a_program_gives_one() -> None:
+    """Floats whose names end with ``_s``, or ``timeout`` as in asyncio; a new one is no other."""
+    public = [*(getattr(effectmq, name) for name in PUBLIC), *GIVEN]
+    every = [each for given in public for each in parameters(given)]
+    assert {name for name, _ in every if _OTHER_UNITS.search(name)} == MILLISECONDS
+    assert [name for name, annotation in every if "timedelta" in annotation] == []
+    ends = ("_s", ".timeout")
+    seconds = {name: annotation for name, annotation in every if name.endswith(ends)}
+    assert seconds
+    # AMQP counts heartbeats in whole seconds.
+    whole = [name for name, annotation in seconds.items() if "float" not in annotation]
+    assert whole == ["TransportSettings.heartbeat_s"]
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
