@@ -131,7 +131,8 @@ def read_messages(text: bytes) -> list[dict[str, Any]]:
     messages = objects_of(given)
     if not messages or len(messages) < len(given):
         raise UnreadableMessageError(
-            f"it is JSON, but no JSON-RPC message: {printable(text[:60].decode(errors='replace'))}"
+            "it is JSON, but not a JSON-RPC message: "
+            + printable(text[:60].decode(errors="replace"))
         )
     if not _finite(messages):
         raise UnreadableMessageError("it holds a number that is too large to be one", _id_in(text))

@@ -118,7 +118,8 @@ class McpServer:
     def _check_command(self) -> None:
         if not self.command or not all(map(_is_word, self.command)):
             raise ConfigurationError(
-                f"the command of an MCP server is not a list of texts; {_EXPECTED}"
+                "the command of an MCP server is an empty list, or has a word that is not text or "
+                f"has a zero character; {_EXPECTED}"
             )
         if not self.command[0]:
             raise ConfigurationError(f"the command of an MCP server is empty; {_EXPECTED}")

@@ -265,7 +265,7 @@ def raw(body: bytes, **options: Any) -> Play:
         (raw(b'{"jsonrpc":"2.0","result":{"content":[]}}'), "None"),
         (raw(b'{"jsonrpc":"2.0","id":%ID%,"result":[]}'), "not a JSON-RPC answer"),
         (raw(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}'), "none"),
-        (raw(b"[]"), "no JSON-RPC message"),
+        (raw(b"[]"), "not a JSON-RPC message"),
         (raw(b"<h1>Welcome</h1>", type="text/html"), "text/html"),
         (raw(b"nope", headers={"content-encoding": "gzip"}), "not compressed"),
         (
@@ -277,7 +277,7 @@ def raw(body: bytes, **options: Any) -> Play:
         (raw(b"x" * (17 * 1024 * 1024)), "larger than 16 MiB"),
         (lambda message: event("{nope"), "not JSON"),
         (lambda message: event('{"jsonrpc":"2.0","id":1,"result":{"a":NaN}}'), "NaN"),
-        (lambda message: event('{"jsonrpc":"2.0","id":1,"result":7}'), "no JSON-RPC answer"),
+        (lambda message: event('{"jsonrpc":"2.0","id":1,"result":7}'), "not a JSON-RPC answer"),
         (lambda message: event('{"jsonrpc":"2.0","id":1,"result":{"content":{}}}'), "dict"),
     ],
 )

@@ -15,9 +15,9 @@ from effectmq.protocol.errors import ConfigurationError, MissingExtraError
 @pytest.mark.parametrize(
     ("server", "options", "words"),
     [
-        ([], {}, "the command of an MCP server is not a list of texts"),
+        ([], {}, "is an empty list, or has a word"),
         ([""], {}, "is empty"),
-        (["a\0"], {}, "is none"),
+        (["a\0"], {}, "has a zero character"),
         ("python server.py", {}, "expected a command as a list"),
         ("ftp://host/mcp", {}, "begins with 'ftp'"),
         ("http:///mcp", {}, "names no host"),
