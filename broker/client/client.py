@@ -57,6 +57,7 @@ from effectmq.protocol.errors import (
     TransportClosedError,
 )
 from effectmq.protocol.kinds import route_of
+from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
@@ -523,7 +524,9 @@ class EffectClient:
             Reply(request.effect_id, request.replay_key, request.hash, error, replayed=True)
         )
         if self._transport is not None:
-            await announce_cancel(self._transport, self._names, request.identity)
+            await announce_cancel(
+                self._transport, self._names, request.identity, log_names(request)
+            )
         return True
 
     async def _publish(self, request: Request, route: str, end: float, limit_s: float) -> None:

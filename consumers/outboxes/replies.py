@@ -252,6 +252,7 @@ class ReplyOutbox:
             extra={
                 "action": "reply_unroutable",
                 "effect_ids": [printable(answer.effect_id, 200) for answer in batch],
+                "hashes": [answer.hash for answer in batch],
             },
         )
         _hand_out(road, message, batch)

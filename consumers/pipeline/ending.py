@@ -108,7 +108,7 @@ async def park(job: Job, action: Park) -> None:
         job.effect_id,
         action.reason,
         printable(action.message),
-        extra={"action": "park", "effect_id": job.effect_id, "reason": action.reason},
+        extra={"action": "park", **job.log_names, "reason": action.reason},
     )
     error = error_of(action)
     attempt = job.request.attempt if job.request else 1
@@ -223,7 +223,7 @@ def note_unsendable(job: Job, why: Park) -> None:
         "effect %s: its caller cannot be told that it failed: %s",
         job.effect_id,
         why.message,
-        extra={"action": "reply_unsendable", "effect_id": job.effect_id},
+        extra={"action": "reply_unsendable", **job.log_names},
     )
 
 
@@ -291,7 +291,7 @@ async def turn_away(job: Job, oversize: Oversize) -> None:
         job.effect_id,
         len(message.body),
         route.limits.max_body_bytes,
-        extra={"action": "oversize", "effect_id": job.effect_id},
+        extra={"action": "oversize", **job.log_names},
     )
     told = to_caller(None, message, error_of(oversize.why))
     encoded = encoded_answer(told, content_type_of(message), route.limits.max_body_bytes)
@@ -331,7 +331,7 @@ async def keep(job: Job, message: Message) -> None:
         "the outcome of effect %s is parked: %s",
         job.effect_id,
         step.detail,
-        extra={"action": "outcome_parked", "effect_id": job.effect_id},
+        extra={"action": "outcome_parked", **job.log_names},
     )
     letter = dead_message(
         message,

@@ -22,6 +22,7 @@ from effectmq.consumers.pipeline.route import Route
 from effectmq.consumers.pipeline.running.attempt import Attempt, HandlerExitError
 from effectmq.consumers.pipeline.running.due import Due
 from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.messages.log_names import log_names, names_of_message
 from effectmq.protocol.messages.reply import Answer
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
@@ -157,6 +158,13 @@ class Job:
         return printable(known, 200)
 
     @property
+    def log_names(self) -> dict[str, str]:
+        """For the log: session, turn, effect and hash, as far as they are known."""
+        if self.request is None:
+            return names_of_message(self.delivery.message)
+        return log_names(self.request)
+
+    @property
     def home(self) -> str:
         """The routing key that brings the effect home: its kind, or ``kind.lane``."""
         key = self.delivery.routing_key
@@ -274,7 +282,7 @@ class Job:
         logger.warning(
             "the lease of effect %s is lost; the result of this run is discarded",
             self.effect_id,
-            extra={"action": "lease_lost", "effect_id": self.effect_id},
+            extra={"action": "lease_lost", **self.log_names},
         )
         if self.attempt is not None:
             self.attempt.stop()

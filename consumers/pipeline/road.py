@@ -261,7 +261,7 @@ def defect(job: Job, problem: Exception) -> Park | None:
         job.effect_id,
         describe(problem),
         exc_info=problem,
-        extra={"action": "defect", "effect_id": job.effect_id},
+        extra={"action": "defect", **job.log_names},
     )
     first, job.defective = not job.defective, True
     if first and job.request is not None and not route.leaving:

@@ -16,6 +16,7 @@ from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, RepeatableHandler, call, cannot_execute
 from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.errors import HandlerError
+from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandCheckpoint
@@ -129,7 +130,7 @@ class CheckpointHandler(RepeatableHandler):
             logger.warning(
                 "a checkpoint hook failed: %s",
                 describe(problem),
-                extra={"action": "checkpoint_hook_failed", "effect_id": context.effect_id},
+                extra={"action": "checkpoint_hook_failed", **log_names(request)},
             )
             return _failed("plugin_checkpoint", describe(problem))
         return RuntimeEffectOutcomeCheckpoint(result=Ok(delivered))

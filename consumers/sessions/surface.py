@@ -14,6 +14,7 @@ from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, RepeatableHandler, call, cannot_execute
 from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.encoding.serde.tagging import Err, Ok
+from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSyncExecutionSurface
@@ -71,7 +72,7 @@ class SurfaceHandler(RepeatableHandler):
             logger.warning(
                 "the prompt provider failed: %s",
                 describe(problem),
-                extra={"action": "prompt_failed", "effect_id": context.effect_id},
+                extra={"action": "prompt_failed", **log_names(request)},
             )
             return RuntimeEffectOutcomeSyncExecutionSurface(result=Err(describe(problem)))
         tools = [tool.spec() for _, tool in sorted(self._tools().items())]

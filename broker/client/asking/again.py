@@ -18,6 +18,7 @@ from typing import Any
 
 from effectmq.broker.client.replies.book import Asked, ReplyBook, Waiter
 from effectmq.protocol.errors import EffectmqError
+from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.text import describe, printable
 
 __all__ = ["AskingAgain"]
@@ -111,7 +112,7 @@ class AskingAgain:
                 "could not ask again for effect %s: %s",
                 printable(asked.request.effect_id, 200),
                 describe(problem),
-                extra={"action": "ask_again_failed"},
+                extra={"action": "ask_again_failed", **log_names(asked.request)},
             )
         else:
             self._counters["asked_again"] += 1

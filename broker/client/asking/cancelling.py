@@ -7,6 +7,7 @@ Best effort: the journal has decided, and a worker learns it at its next renewal
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import BrokerError, PublishError, UnroutableError
@@ -22,7 +23,9 @@ logger = logging.getLogger("effectmq.client")
 _TIMEOUT_S = 5.0
 
 
-async def announce_cancel(transport: Transport, names: Names, identity: Identity) -> None:
+async def announce_cancel(
+    transport: Transport, names: Names, identity: Identity, named: Mapping[str, str]
+) -> None:
     """
     Publish the notice; a failure is logged, because nothing depends on it.
 
@@ -30,6 +33,7 @@ async def announce_cancel(transport: Transport, names: Names, identity: Identity
         transport: An open transport.
         names: The namespace.
         identity: The effect.
+        named: How the log names it.
     """
     try:
         # A publish to a missing exchange would close the channel for all publishes, so it is
@@ -45,5 +49,5 @@ async def announce_cancel(transport: Transport, names: Names, identity: Identity
             "workers could not be told that %s was cancelled, and find out later: %s",
             printable(identity.replay_key, 200),
             problem,
-            extra={"action": "notice_failed"},
+            extra={"action": "notice_failed", **named},
         )

@@ -20,8 +20,9 @@ from effectmq.protocol.encoding.limits import DEFAULT_LIMITS, Limits
 from effectmq.protocol.errors import AttachmentError, ProtocolError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import refuse_reference
+from effectmq.protocol.messages.log_names import names_of_message
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.text import describe, printable
+from effectmq.protocol.text import describe
 
 __all__ = ["UNFETCHED_CODE", "LargeReplies"]
 
@@ -98,7 +99,7 @@ class LargeReplies:
             problem,
             extra={
                 "action": "reply_unfetched",
-                "effect_id": printable(message.correlation_id, 200),
                 "told": told,
+                **names_of_message(message),
             },
         )

@@ -24,6 +24,7 @@ from effectmq.protocol.errors import (
     EffectMismatchError,
     RecordMissingError,
 )
+from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
@@ -78,7 +79,7 @@ class Recall:
                 "the journal cannot be read, so effect %s is published: %s",
                 printable(request.effect_id, 200),
                 problem or "no answer in time",
-                extra={"action": "journal_unavailable"},
+                extra={"action": "journal_unavailable", **log_names(request)},
             )
             return None
         if isinstance(found, Recorded):

@@ -16,6 +16,7 @@ from effectmq.consumers.pipeline.reading.bodies import Postpone, is_out_of_line,
 from effectmq.consumers.pipeline.reading.unread import STORE, needs_of, passed_on
 from effectmq.consumers.pipeline.route import Route
 from effectmq.protocol.errors import HandlerError, ProtocolError
+from effectmq.protocol.messages.log_names import names_of_message
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import is_kept_outcome
 from effectmq.protocol.messages.request import Request, read_request
@@ -91,13 +92,12 @@ async def fetch(route: Route[Job], message: Message) -> Request | Unread:
     )
     if isinstance(found, Postpone):
         route.counters["bodies_postponed"] += 1
-        effect_id = printable(message.correlation_id, 200)
         logger.warning(
             "the body of effect %s cannot be fetched, next try in %d ms: %s",
-            effect_id,
+            printable(message.correlation_id, 200),
             found.level_ms,
             found.problem,
-            extra={"action": "body_postponed", "effect_id": effect_id},
+            extra={"action": "body_postponed", **names_of_message(message)},
         )
     elif isinstance(found, Park) and found.code == "effectmq_body_missing":
         # Two installations may have different stores, of which only one has the body.
@@ -121,11 +121,10 @@ def _elsewhere(
     if action is None:
         return why
     route.counters["elsewhere"] += 1
-    effect_id = printable(message.correlation_id, 200)
     logger.warning(
         "effect %s goes to another worker: %s",
-        effect_id,
+        printable(message.correlation_id, 200),
         action.problem,
-        extra={"action": "elsewhere", "effect_id": effect_id, "needs": needs},
+        extra={"action": "elsewhere", "needs": needs, **names_of_message(message)},
     )
     return action

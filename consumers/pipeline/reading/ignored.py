@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
+from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.request import Request
+from effectmq.protocol.text import printable
 
 __all__ = ["IgnoredMembers"]
 
@@ -44,7 +46,7 @@ class IgnoredMembers:
             "effect %s has members that this version does not know, so they are not part of it: "
             "%s; the producer may be newer: upgrade this worker, or let the producer send the "
             "hash, so that such an effect is parked and not carried out without them",
-            request.effect_id,
+            printable(request.effect_id, 200),
             request.ignored,
-            extra={"action": "members_ignored", "effect_id": request.effect_id},
+            extra={"action": "members_ignored", **log_names(request)},
         )

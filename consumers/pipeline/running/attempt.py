@@ -18,6 +18,7 @@ from effectmq.broker.inheritance import Inheritance, carrying_out
 from effectmq.consumers.handler import EffectContext, NotHere, TryAgain, checked_outcome
 from effectmq.consumers.runtime.threads import Confirm, Seat, take_seat
 from effectmq.protocol.errors import HandlerError
+from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
@@ -145,11 +146,10 @@ class Attempt:
         if self._task.done() or self.ended.done():
             # It ended after all, or the worker has left without it.
             return
-        effect_id = printable(self._request.effect_id, 200)
         logger.error(
             "effect %s cannot be stopped; its handler is abandoned and still runs",
-            effect_id,
-            extra={"action": "handler_abandoned", "effect_id": effect_id},
+            printable(self._request.effect_id, 200),
+            extra={"action": "handler_abandoned", **log_names(self._request)},
         )
         if not self._seat.abandon():
             # A coroutine that swallowed its cancellation; the threads count their own.

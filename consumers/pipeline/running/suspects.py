@@ -31,7 +31,7 @@ async def alone(job: Job) -> Delay | None:
         job.effect_id,
         job.known.deaths,
         f" ({', '.join(dead_workers(job))})" if dead_workers(job) else "",
-        extra={"action": "last_chance", "effect_id": job.effect_id},
+        extra={"action": "last_chance", **job.log_names},
     )
     route.counters["last_chances"] += 1
     if not route.leases.kept and route.quarantine.taken:

@@ -118,7 +118,7 @@ def sent_elsewhere(job: Job, missing: NotHere | Lack, known: Known) -> Delay | N
         job.effect_id,
         request.elsewhere + 1,
         printable(missing.problem),
-        extra={"action": "elsewhere", "effect_id": job.effect_id, "needs": missing.needs},
+        extra={"action": "elsewhere", **job.log_names, "needs": missing.needs},
     )
     return action
 
@@ -260,5 +260,5 @@ def note_retry(job: Job, action: Pause | Delay, problem: str) -> None:
         job.effect_id,
         wait_ms,
         problem,
-        extra={"action": "retry", "effect_id": job.effect_id, "wait_ms": wait_ms},
+        extra={"action": "retry", **job.log_names, "wait_ms": wait_ms},
     )

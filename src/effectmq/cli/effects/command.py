@@ -294,7 +294,7 @@ async def _cancel(args: argparse.Namespace) -> int:
     except InvalidEnvelopeError as problem:
         raise ConfigurationError(problem.message) from None
     if isinstance(answer, Cancelled):
-        await _announce(args, effect.identity)
+        await _announce(args, effect)
     status = answer.status if isinstance(answer, Recorded) else ""
     won = "cancelled" if isinstance(answer, Cancelled) else "outcome" if status else "neither"
     name = printable(effect.effect_id or effect.identity.replay_key, 200)
@@ -320,15 +320,17 @@ async def _cancel(args: argparse.Namespace) -> int:
     return int(won != "cancelled")
 
 
-async def _announce(args: argparse.Namespace, identity: Identity) -> None:
+async def _announce(args: argparse.Namespace, effect: Effect) -> None:
     """Tell the workers, if the broker can be reached; otherwise they learn it by themselves."""
     place = place_of(args)
     if is_memory(place.broker):
         return
+    named = {"effect_id": effect.effect_id, "hash": effect.hash}
     try:
         connection = replace(place.connection_of("effectmq effects"), connect_timeout_s=_CONNECT_S)
         async with open_transport(place.broker, connection) as transport:
-            await announce_cancel(transport, Names(place.topology.namespace), identity)
+            names = Names(place.topology.namespace)
+            await announce_cancel(transport, names, effect.identity, named)
     except EffectmqError as problem:
         note(
             f"workers could not be told and find out when they renew its lease: {problem}",

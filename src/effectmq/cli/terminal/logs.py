@@ -26,6 +26,11 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _DEFAULT_LEVEL = "WARNING"
 _MAX_MESSAGE = 8_000
 
+#: What names an effect: the word of the tables, and the key of ``--json`` and of ``extra``.
+_NAMES = {"session": "session_id", "turn": "turn_id", "effect": "effect_id", "hash": "hash"}
+_HASH_DIGITS = 12
+_MAX_NAME = 220
+
 #: What every record has; the rest was given as ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -79,12 +84,12 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
 
 class LineFormatter(logging.Formatter):
-    """``14:03:22 WARNING effectmq.worker: sentence``."""
+    """``14:03:22 WARNING effectmq.worker: sentence (session s1, turn t1, hash 3f9c01d2a4b6)``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback under it when there is one."""
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        line = f"{time} {record.levelname} {record.name}: {_message(record)}"
+        line = f"{time} {record.levelname} {record.name}: {_message(record)}{_named(record)}"
         return "\n".join([line, *_traceback(record)])
 
 
@@ -115,6 +120,19 @@ def _message(record: logging.LogRecord) -> str:
     except Exception as problem:
         # A log call with the wrong arguments must not hide what it wanted to say.
         return printable(f"{record.msg!r} {record.args!r} ({type(problem).__name__})")
+
+
+def _named(record: logging.LogRecord) -> str:
+    """The effect that the line is about, as tables name it; its id when the sentence has none."""
+    sentence = _message(record)
+    parts = [
+        f"{word} {value[:_HASH_DIGITS] if word == 'hash' else value}"
+        for word, key in _NAMES.items()
+        if isinstance(value := getattr(record, key, None), str)
+        and value
+        and not (word == "effect" and f"effect {value}" in sentence)
+    ]
+    return f" ({', '.join(printable(part, _MAX_NAME) for part in parts)})" if parts else ""
 
 
 def _traceback(record: logging.LogRecord) -> list[str]:

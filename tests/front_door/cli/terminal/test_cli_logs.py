@@ -103,3 +103,35 @@ def test_it_writes_to_the_stderr_of_the_moment(
         monkeypatch.setattr(sys, "stderr", sys.stdout)
         logging.getLogger("effectmq.test").warning("here")
     assert "here" in capsys.readouterr().out
+
+
+_NAMES = {"session_id": "s1", "turn_id": "t1", "effect_id": "e1", "hash": "3f9c01d2a4b6" + "0" * 52}
+
+
+def test_a_line_about_an_effect_has_the_words_of_the_tables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Session, turn and hash behind the sentence; the effect too, where the sentence has none."""
+    for sentence, shown in (
+        ("effect e1 failed", "effect e1 failed (session s1, turn t1, hash 3f9c01d2a4b6)"),
+        ("it failed", "it failed (session s1, turn t1, effect e1, hash 3f9c01d2a4b6)"),
+    ):
+        with logging_to_stderr(_args()):
+            logging.getLogger("effectmq.test").warning(sentence, extra=_NAMES)
+        assert capsys.readouterr().err.endswith(f"{shown}\n")
+    with logging_to_stderr(_args(log_json=True)):
+        logging.getLogger("effectmq.test").warning("effect e1 failed", extra=_NAMES)
+    document = json.loads(capsys.readouterr().err)
+    assert document["message"] == "effect e1 failed"
+    assert {key: document[key] for key in _NAMES} == _NAMES
+
+
+def test_names_of_others_cannot_break_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """They come from whoever publishes."""
+    with logging_to_stderr(_args()):
+        logging.getLogger("effectmq.test").warning("odd", extra={"session_id": _NASTY * 100})
+    written = capsys.readouterr().err
+    assert len(written.splitlines()) == 1
+    assert len(written) < 400
+    assert "geheim" not in written
+    assert "\x1b" not in written
