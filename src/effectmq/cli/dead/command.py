@@ -27,7 +27,7 @@ from effectmq.cli.dead.view import letter_table, letter_text, report_lines, tall
 from effectmq.cli.dead.waiting import replay_and_wait
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
-from effectmq.cli.terminal.progress import Progress
+from effectmq.cli.terminal.progress import Progress, waiting
 from effectmq.cli.terminal.tables import room_of
 from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.errors import ConfigurationError, PayloadTooLargeError, ProtocolError
@@ -218,14 +218,15 @@ async def _replay_one(args: argparse.Namespace, chosen: DeadFilter) -> int:
 async def _replay_and_wait(
     args: argparse.Namespace, transport: Transport, letter_id: str, document: bytes | None
 ) -> int:
-    reply, passed_on = await replay_and_wait(
-        place_of(args),
-        transport,
-        letter_id,
-        document=document,
-        bodies=bodies_of(args),
-        timeout_s=args.timeout,
-    )
+    async with waiting("waiting for the outcome", quiet=args.quiet):
+        reply, passed_on = await replay_and_wait(
+            place_of(args),
+            transport,
+            letter_id,
+            document=document,
+            bodies=bodies_of(args),
+            timeout_s=args.timeout,
+        )
     tree = reply.tree()
     failed = isinstance(reply.result, RuntimeEffectControllerError)
     if args.json:

@@ -16,7 +16,7 @@ from effectmq.cli.arguments.journal_options import add_journal_options, journal_
 from effectmq.cli.arguments.options import Commands, add_action, add_command
 from effectmq.cli.effects.view import effect_facts
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.progress import Progress
+from effectmq.cli.terminal.progress import Progress, waiting
 from effectmq.cli.terminal.tables import pairs, table
 from effectmq.cli.terminal.times import age, seconds
 from effectmq.consumers.code.state.database_sessions import CODE_SCHEMA
@@ -186,7 +186,8 @@ async def _migrate(args: argparse.Namespace) -> int:
     url, namespace = journal_of(args), namespace_of(args)
     async with open_archive(url, namespace=namespace, any_version=True) as archive:
         for schema in _SCHEMAS:
-            before, after = await schema.migrate(archive.database)
+            async with waiting(f"migrating {schema.component}", quiet=args.quiet):
+                before, after = await schema.migrate(archive.database)
             _tell_migrated(args, schema.component, before, after)
     return 0
 

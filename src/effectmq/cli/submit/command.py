@@ -14,6 +14,7 @@ from effectmq.cli.arguments.suggestions import did_you_mean
 from effectmq.cli.submit.tool_names import tools_of_workers
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
+from effectmq.cli.terminal.progress import waiting
 from effectmq.cli.terminal.tables import pairs
 from effectmq.cli.terminal.times import seconds
 from effectmq.protocol.encoding.jsontext import parse_json
@@ -118,7 +119,8 @@ async def run(args: argparse.Namespace) -> int:
         if not args.wait:
             await _hint_at_tool(args)
             return 0
-        reply = await handle.reply(args.timeout)
+        async with waiting("waiting for the outcome", quiet=args.json):
+            reply = await handle.reply(args.timeout)
     result = reply.result
     if args.json:
         write_json(reply.tree())

@@ -7,16 +7,19 @@ to stderr in between calls ``clear_line`` first.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import TextIO
 
 from effectmq.protocol.text import printable
 
-__all__ = ["Progress", "clear_line"]
+__all__ = ["Progress", "clear_line", "waiting"]
 
 _EVERY_S = 0.1
+_TICK_S = 1.0
 _WIPE = "\r\x1b[K"
 
 _shown: Progress | None = None
@@ -94,6 +97,41 @@ class Progress:
         _shown = self
         self._stream.write(f"{_WIPE}{self.line(now)}")
         self._stream.flush()
+
+
+class _Elapsed(Progress):
+    """Shows how long something takes that has no parts to count."""
+
+    def line(self, now: float) -> str:
+        """What is shown at a moment of the clock."""
+        return printable(f"{self._what}, {_clock_time(now - self._started)}")
+
+
+@asynccontextmanager
+async def waiting(
+    what: str, *, quiet: bool = False, stream: TextIO | None = None
+) -> AsyncGenerator[None]:
+    """
+    Show for how long the body has run, as in ``waiting for the outcome, 0:12``.
+
+    Args:
+        what: What is done, the beginning of a line.
+        quiet: Show nothing.
+        stream: Where to; stderr by default.
+    """
+    with _Elapsed(what, quiet=quiet, stream=stream) as progress:
+        ticking = asyncio.create_task(_tick(progress)) if progress.enabled else None
+        try:
+            yield
+        finally:
+            if ticking is not None:
+                ticking.cancel()
+
+
+async def _tick(progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(_TICK_S)
+        progress.advance(0)
 
 
 def clear_line() -> None:

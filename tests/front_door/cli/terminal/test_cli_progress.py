@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 
-from effectmq.cli.terminal.progress import Progress, clear_line
+from effectmq.cli.terminal.progress import Progress, clear_line, waiting
+from tests.waiting import eventually
 
 
 class Terminal(io.StringIO):
@@ -80,3 +82,20 @@ def test_other_text_gets_a_clean_line() -> None:
         assert written.endswith("\r\x1b[K")
         clear_line()
         assert stream.getvalue() == written
+
+
+async def test_a_wait_shows_how_long_it_takes_and_leaves_nothing() -> None:
+    """What has no parts to count is seen to go on, and its line is gone at the end."""
+    stream = Terminal()
+    async with waiting("waiting for the outcome", stream=stream):
+        await eventually(lambda: "waiting for the outcome, 0:0" in stream.getvalue())
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+async def test_a_wait_shows_nothing_where_there_is_no_terminal() -> None:
+    """Nor does it start anything that could."""
+    before = asyncio.all_tasks()
+    for stream, quiet in ((io.StringIO(), False), (Terminal(), True)):
+        async with waiting("waiting", quiet=quiet, stream=stream):
+            assert asyncio.all_tasks() == before
+        assert stream.getvalue() == ""
