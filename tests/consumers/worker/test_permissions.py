@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import secrets
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ import pytest
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
 from effectmq.broker.transports import open_transport
+from effectmq.cli import main
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.serde.tagging import Err
@@ -120,11 +122,13 @@ def test_the_page_says_what_the_code_says() -> None:
     assert _documented("producer", "my-ns", "p1") == producer_permissions("my-ns", "p1")
 
 
-@pytest.mark.one_broker
 async def test_the_documented_permissions_are_enough(
-    place: _Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: _Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Each role does everything that it is for: answer, delay, park, cancel, replay."""
+    """Each role does everything that it is for: answer, delay, park, cancel, replay, look."""
     hurry(monkeypatch)
     journal = f"sqlite:///{tmp_path}/j.db"
     worker = place.user("worker", _documented("worker", "t"))
@@ -145,6 +149,15 @@ async def test_the_documented_permissions_are_enough(
         letters = DeadLetters(transport, place.topology)
         report = await letters.replay(DeadFilter())
         assert report.done == 1
+    at = ["--broker", operator, "--namespace", "t", "--delay-levels", "100ms,1s"]
+    assert await asyncio.to_thread(main, ["topology", "apply", "--quiet", *at]) == 0
+    capsys.readouterr()
+    code_of_exit = await asyncio.to_thread(main, ["doctor", "--json", "--journal", journal, *at])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in rows if row["status"] == "FAIL"] == []
+    assert code_of_exit == 0
+    permissions = {row["check"]: row["status"] for row in rows if "permission" in row["check"]}
+    assert permissions == {f"permission {each}": "OK" for each in Permissions._fields}
 
 
 @pytest.mark.parametrize("journal", [False, True])
