@@ -21,11 +21,12 @@ from typing import Self, Unpack
 from effectmq.broker.client.asking.again import AskingAgain
 from effectmq.broker.client.asking.cancelling import announce_cancel
 from effectmq.broker.client.asking.publishing import Questions
-from effectmq.broker.client.asking.timeouts import FOREVER_S, checked_timeout
+from effectmq.broker.client.asking.timeouts import DEFAULT_TIMEOUT_S, FOREVER_S, checked_timeout
 from effectmq.broker.client.handle import Handle, OnChunk
 from effectmq.broker.client.metrics import client_readings
 from effectmq.broker.client.replies.book import Asked, ReplyBook, ReplyKey
 from effectmq.broker.client.replies.mailbox import Mailbox
+from effectmq.broker.client.stream import Pending, Stream
 from effectmq.broker.client.turns.process_scope import ProcessScope
 from effectmq.broker.client.turns.turn import Turn
 from effectmq.broker.inheritance import inherited
@@ -73,9 +74,6 @@ from effectmq.protocol.wire.scopes import EffectScope
 __all__ = ["DEFAULT_TIMEOUT_S", "ClientArguments", "EffectClient"]
 
 logger = logging.getLogger("effectmq.client")
-
-#: How long ``execute`` waits by default, in seconds.
-DEFAULT_TIMEOUT_S = 30.0
 
 #: A client without an identity cannot come back for its replies.
 _ANONYMOUS_EXPIRES_MS = 600_000
@@ -401,14 +399,61 @@ class EffectClient:
         )
         if not handle.done and not await self._recalled(request, limit_s):
             await self._publish(request, route_of(request.kind, lane), end, limit_s)
+        return await self._outcome(handle, None if timeout is None else end, limit_s, on_chunk)
+
+    async def _outcome(
+        self, handle: Handle, end: float | None, limit_s: float, on_chunk: OnChunk | None = None
+    ) -> RuntimeEffectOutcome:
+        """What comes until the end, or else out of the journal, or else what is known."""
+        loop = asyncio.get_running_loop()
         try:
-            left_s = None if timeout is None else max(0.0, end - loop.time())
+            left_s = None if end is None else max(0.0, end - loop.time())
             return await handle.outcome(left_s, on_chunk=on_chunk)
         except EffectTimeoutError:
-            if await self._recalled_late(request):
+            if await self._recalled_late(handle.request):
                 return await handle.outcome(0)
             recorded = None if self._recall is None else False
-            raise EffectTimeoutError(request.effect_id, limit_s, recorded) from None
+            raise EffectTimeoutError(handle.effect_id, limit_s, recorded) from None
+
+    def stream(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        lane: str | None = None,
+        scope: EffectScope | None = None,
+        deadline_s: float | None = None,
+        traceparent: str = "",
+        tracestate: str = "",
+    ) -> Stream[RuntimeEffectOutcome]:
+        """
+        Submit an effect and read what it streams, then its outcome: ``async for``, ``result()``.
+
+        The arguments and errors are those of ``execute``. The time runs, and the effect is
+        submitted, when the first piece or the result is asked for.
+
+        Raises:
+            ConfigurationError: When ``timeout`` or ``deadline_s`` is no time.
+        """
+        timeout = checked_timeout(timeout)
+        checked_timeout(deadline_s, "deadline_s")
+        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
+
+        async def begin() -> Pending:
+            started = asyncio.get_running_loop().time()
+            handle = await self.submit(
+                envelope,
+                lane=lane,
+                scope=scope,
+                deadline_s=deadline_s,
+                timeout=limit_s,
+                traceparent=traceparent,
+                tracestate=tracestate,
+            )
+            end = None if timeout is None else started + timeout
+            return Pending(handle, end, lambda: self._outcome(handle, end, limit_s))
+
+        return Stream(begin, lambda outcome: outcome)
 
     async def _recalled_late(self, request: Request) -> bool:
         """Whether the journal has an outcome that did not arrive in time; a last, short look."""
@@ -554,7 +599,9 @@ class EffectClient:
             turn_index: Its number in the session, from 0.
             protocol_iteration: Its iteration, from 0.
         """
-        return Turn(self.execute, session_id, turn_id, turn_index, protocol_iteration)
+        return Turn(
+            self.execute, session_id, turn_id, turn_index, protocol_iteration, stream=self.stream
+        )
 
     def process_scope(
         self, session_id: str, *, parent: RuntimeInvocation | None = None

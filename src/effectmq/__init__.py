@@ -19,6 +19,9 @@ from effectmq import moved
 if TYPE_CHECKING:
     from effectmq.boundary import whole_boundary
     from effectmq.broker.client.handle import Handle
+    from effectmq.broker.client.stream import Stream
+    from effectmq.broker.client.turns.mapping import MapResult
+    from effectmq.broker.client.turns.numbers import ReplayOrderWarning
     from effectmq.broker.client.turns.process_scope import ProcessScope
     from effectmq.broker.client.turns.turn import ToolCall, Turn
     from effectmq.broker.place import Place
@@ -130,6 +133,7 @@ __all__ = [
     "HashMismatchError",
     "InvalidEnvelopeError",
     "MalformedError",
+    "MapResult",
     "MissingExtraError",
     "NotStorableError",
     "OutcomeFailedError",
@@ -146,12 +150,14 @@ __all__ = [
     "QueueFullError",
     "RecordMissingError",
     "RejectEffectError",
+    "ReplayOrderWarning",
     "ReplyQueueInUseError",
     "RetryEffectError",
     "RetryPolicy",
     "RunningProcess",
     "RuntimeEffectEnvelope",
     "SchemaVersionError",
+    "Stream",
     "SwitchAgentFrame",
     "ToolCall",
     "ToolCallError",
@@ -185,12 +191,15 @@ _HOMES = {
     "FailTurn": "consumers.tools.results.special",
     "FinishTurn": "consumers.tools.results.special",
     "Handle": "broker.client.handle",
+    "MapResult": "broker.client.turns.mapping",
     "Place": "broker.place",
     "ProcessRunnerSettings": "consumers.processes.settings",
     "ProcessScope": "broker.client.turns.process_scope",
+    "ReplayOrderWarning": "broker.client.turns.numbers",
     "RetryPolicy": "consumers.decisions.retry",
     "RunningProcess": "consumers.processes.running",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",
+    "Stream": "broker.client.stream",
     "SwitchAgentFrame": "consumers.tools.results.special",
     "ToolCall": "broker.client.turns.turn",
     "ToolContext": "consumers.tools.context",

@@ -18,6 +18,7 @@ from effectmq import (
     EffectTimeoutError,
     FinishTurn,
     Handle,
+    MapResult,
     OutcomeFailedError,
     Place,
     ProcessScope,
@@ -25,6 +26,7 @@ from effectmq import (
     RetryEffectError,
     RetryPolicy,
     RuntimeEffectEnvelope,
+    Stream,
     ToolCall,
     ToolCallError,
     ToolContext,
@@ -89,6 +91,11 @@ def greet(name: str, context: EffectContext) -> str:
     if context.attempt > 2:
         raise ToolCallError("no", code="c", class_="external", retry=True, after_s=0.005, raw={})
     return name
+
+
+@app.tool
+def twice(text: str) -> str:
+    return text * 2
 
 
 @app.tool
@@ -186,6 +193,18 @@ async def turns(client: Client, request: LlmRequestSpec) -> None:
     both = await turn.tool_calls_from_model([part], lanes={"draw": "gpu"})
     assert_type(both, list[RuntimeEffectOutcomeToolCall])
     assert_type(arguments_from_model(part), dict[str, Any])
+    assert_type(await turn.map(add, [1, 2], [3, 4], in_flight=2), list[MapResult[int]])
+    named = await turn.map("add", [{"a": 1, "b": 2}], call_ids=["c"], number=9, timeout=5)
+    assert_type(named, list[MapResult[Any]])
+    assert_type((await turn.map(twice, ["a"]))[0].value_or(None), str | None)
+    assert_type(turn.branch("a"), Turn)
+    stream = turn.stream.llm_call(request, timeout=5, lane="big")
+    async for chunk in stream:
+        assert_type(chunk, Chunk)
+    assert_type(stream, Stream[RuntimeEffectOutcomeLlmCall])
+    assert_type(await stream.result(), RuntimeEffectOutcomeLlmCall)
+    assert_type(await turn.stream.call(add, 1, b=2).result(), int)
+    assert_type(await turn.with_options(timeout=9).stream(shorten, "a", 1).result(), str)
     envelopes = turn.tool_envelopes([ToolCall("add", {"a": 1, "b": 2}, "c1")])
     assert_type(envelopes, list[RuntimeEffectEnvelope])
     scope = client.process_scope("s1", parent=turn.invocation("exec_code"))

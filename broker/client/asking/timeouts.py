@@ -5,7 +5,10 @@ from __future__ import annotations
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 
-__all__ = ["FOREVER_S", "checked_timeout"]
+__all__ = ["DEFAULT_TIMEOUT_S", "FOREVER_S", "checked_timeout"]
+
+#: How long an outcome is waited for when the caller does not say.
+DEFAULT_TIMEOUT_S = 30.0
 
 #: Stands for no limit where a number is needed: a year.
 FOREVER_S = 365 * 86_400.0

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from effectmq.broker.client.asking.timeouts import DEFAULT_TIMEOUT_S
 from effectmq.broker.client.turns.options import Execute, WaitOptions
 from effectmq.protocol.encoding.serde.model import WireModel
 from effectmq.protocol.errors import WrongOutcomeError
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
-from effectmq.protocol.wire.outcome import wrong_outcome
+from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, wrong_outcome
 
-__all__ = ["Outcome", "Running", "execute_as"]
-
-_DEFAULT_TIMEOUT_S = 30.0
+__all__ = ["Outcome", "Running", "execute_as", "outcome_of"]
 
 R = TypeVar("R")
 Outcome = TypeVar("Outcome", bound=WireModel)
@@ -39,8 +38,19 @@ async def execute_as(
     Raises:
         WrongOutcomeError: When a worker answered with an outcome of another kind.
     """
-    options.setdefault("timeout", _DEFAULT_TIMEOUT_S)
-    outcome = await execute(envelope, **options)
+    options.setdefault("timeout", DEFAULT_TIMEOUT_S)
+    return outcome_of(expected, envelope, await execute(envelope, **options))
+
+
+def outcome_of(
+    expected: type[Outcome], envelope: RuntimeEffectEnvelope, outcome: RuntimeEffectOutcome
+) -> Outcome:
+    """
+    The outcome of an effect as the class of its kind.
+
+    Raises:
+        WrongOutcomeError: When it is one of another kind.
+    """
     if not isinstance(outcome, expected):
         raise WrongOutcomeError(*wrong_outcome(envelope.command.type, outcome.type))
     return outcome

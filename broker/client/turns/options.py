@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypedDict
+from collections.abc import Iterable
+from typing import Any, Protocol, TypedDict
 
 from effectmq.broker.client.handle import OnChunk
+from effectmq.broker.client.stream import Stream
+from effectmq.broker.place import refuse_unknown
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 
-__all__ = ["CallOptions", "Execute", "OnChunk", "StreamOptions", "ToolOptions", "WaitOptions"]
+__all__ = [
+    "CallOptions",
+    "Execute",
+    "MapOptions",
+    "OnChunk",
+    "OpenStream",
+    "StreamOptions",
+    "ToolOptions",
+    "WaitOptions",
+]
+
+
+def check_options(method: str, options: WaitOptions, known: Any) -> None:
+    """
+    Refuse what is misspelt, before a number is taken.
+
+    Raises:
+        TypeError: As Python raises it of any function.
+    """
+    refuse_unknown(f"turn.{method}", options, known.__optional_keys__)
 
 
 class WaitOptions(TypedDict, total=False):
@@ -55,9 +77,28 @@ class ToolOptions(StreamOptions, total=False):
 
     Attributes:
         call_id: The call's id; the name of the tool by default.
+        number: A number of your own instead of the turn's next one.
     """
 
     call_id: str
+    number: int | None
+
+
+class MapOptions(StreamOptions, total=False):
+    """
+    All that can be said of many calls of a tool.
+
+    ``timeout`` and ``deadline_s`` are those of each call and begin when it is submitted.
+
+    Attributes:
+        in_flight: How many calls are under way at once, 100 by default; None for all.
+        call_ids: The ids of the calls, one for each item; ``tool-1``, ``tool-2``, … by default.
+        number: A number of your own instead of the turn's next one.
+    """
+
+    in_flight: int | None
+    call_ids: Iterable[str] | None
+    number: int | None
 
 
 class Execute(Protocol):
@@ -73,4 +114,19 @@ class Execute(Protocol):
         on_chunk: OnChunk | None = ...,
     ) -> RuntimeEffectOutcome:
         """Submit an envelope and wait for its outcome."""
+        ...
+
+
+class OpenStream(Protocol):
+    """``EffectClient.stream``."""
+
+    def __call__(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        *,
+        timeout: float | None = ...,
+        lane: str | None = ...,
+        deadline_s: float | None = ...,
+    ) -> Stream[RuntimeEffectOutcome]:
+        """Read what an effect streams."""
         ...
