@@ -306,5 +306,5 @@ async def test_items_that_do_not_fit_a_function_are_refused(place: Place) -> Non
         turn.map(tools["add"], [1, 2], [1])
     with pytest.raises(TypeError, match="as one dict for each"):
         turn.map("add", [1], [2])
-    with pytest.raises(ConfigurationError, match="is no tool that is registered"):
+    with pytest.raises(ConfigurationError, match="is not registered as a tool"):
         turn.map(print, [1])
