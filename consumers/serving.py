@@ -11,18 +11,23 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import NamedTuple
 
-from effectmq.broker.transports.port import Consumer, Transport
+from effectmq.broker.transports.port import Consumer, Delivery, Transport
 from effectmq.consumers.pipeline.job import Job
 from effectmq.consumers.pipeline.route import Route
 from effectmq.protocol.errors import AccessRefusedError, BrokerError
-from effectmq.protocol.messages.probe import is_probe
+from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.probe import is_probe, probe_answer
 
 __all__ = ["Serving", "Source"]
 
 logger = logging.getLogger("effectmq.worker")
 
+#: Answers to probes that may be under way at a time, and how long each may take, in seconds.
+_MOST_PROBES = 16
+_PROBE_S = 5.0
 #: The pause before the worker tries to consume again, in seconds.
 _AGAIN_S = 1.0
 
@@ -63,6 +68,7 @@ class Serving:
         self._sources: list[Source] = []
         self._consumers: list[Consumer] = []
         self._pumps: list[asyncio.Task[None]] = []
+        self._answering: set[asyncio.Task[None]] = set()
         self._refused = 0
         self._turning: asyncio.Task[None] | None = None
         self._stopped = False
@@ -89,9 +95,16 @@ class Serving:
         self._consumers.append(consumer)
         self._pumps.append(
             asyncio.get_running_loop().create_task(
-                _pump(source, consumer), name=f"effectmq {source.queue}"
+                self._pump(source, consumer), name=f"effectmq {source.queue}"
             )
         )
+
+    async def _pump(self, source: Source, consumer: Consumer) -> None:
+        async for delivery in consumer:
+            if is_probe(delivery.message):
+                self._answer_probe(source, delivery)
+            else:
+                Job(source.route, delivery, from_limbo=source.limbo).start(source.road)
 
     async def stop(self) -> None:
         """Stop consuming, for good."""
@@ -108,7 +121,9 @@ class Serving:
     def abort(self) -> list[asyncio.Task[None]]:
         """Stop at once and settle nothing; returns the tasks that are ending."""
         self._stopped = True
-        tasks = [*self._pumps, *([self._turning] if self._turning is not None else [])]
+        tasks = [*self._pumps, *self._answering]
+        if self._turning is not None:
+            tasks.append(self._turning)
         for task in tasks:
             task.cancel()
         return tasks
@@ -173,12 +188,21 @@ class Serving:
         for source in self._sources:
             await self._consume(source)
 
+    # Probes ------------------------------------------------------------------------------------
 
-async def _pump(source: Source, consumer: Consumer) -> None:
-    async for delivery in consumer:
-        if is_probe(delivery.message):
-            # Its sender only asks whether messages arrive here.
-            source.route.counters["probes"] += 1
-            delivery.ack()
-        else:
-            Job(source.route, delivery, from_limbo=source.limbo).start(source.road)
+    def _answer_probe(self, source: Source, delivery: Delivery) -> None:
+        """Whoever sent it only asks whether messages arrive here."""
+        source.route.counters["probes"] += 1
+        delivery.ack()
+        if delivery.message.reply_to and len(self._answering) < _MOST_PROBES:
+            task = asyncio.get_running_loop().create_task(
+                self._say_here(delivery.message), name="effectmq probe"
+            )
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _say_here(self, asked: Message) -> None:
+        answer = probe_answer(asked, self._name)
+        # Who asked may be gone by now, and asks again if it is not.
+        with suppress(BrokerError):
+            await self._transport.publish("", asked.reply_to, answer, timeout=_PROBE_S)

@@ -72,6 +72,7 @@ COMMANDS = {
     "submit": "submit one effect, and wait for its outcome if asked to",
     "canonicalize": "print canonical JSON and hashes of documents",
     "schema": "print the JSON Schemas and the AsyncAPI document",
+    "ping": "send a probe to a worker of each route, and back",
     "queues": "list queues, with what waits in them and who consumes them",
     "dead": "list, show, replay, export and purge dead letters",
     "effects": "list, show, follow, compare and cancel effects of the journal",
