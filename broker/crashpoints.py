@@ -40,6 +40,7 @@ CRASH_POINTS = (
     "after_ack",
     "after_delay_publish",
     "after_dead_publish",
+    "after_dead_note",
     "replay_after_publish",
     "replay_after_ack",
 )

@@ -17,6 +17,7 @@ from effectmq.broker.metrics.transports import transport_readings
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.letters.notes import LetterNotes
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.broker.transports.settings import TransportSettings
@@ -191,12 +192,16 @@ class Service:
         self._alone = broker.startswith("memory:")
         self._witnesses: Witnesses | None = None
         self._leases: Leases = NoLeases()
+        self._letters: LetterNotes | None = None
         if self._journal is not None:
             journal = self._journal
             await patience.open(
                 f"the journal {journal.where}", partial(self._open_journal, journal)
             )
             self._leases = self._open_leases(journal)
+            if not self._strict:
+                self._letters = LetterNotes(journal.database, self._counters)
+                await self._letters.open()
         try:
             await self._connect(broker, transport_settings, patience)
         except BaseException:
@@ -247,7 +252,13 @@ class Service:
             self._numbers.replies,
         )
         self._settlement = Settlement(
-            transport, self._names, self._topology, replies, self._counters, serving
+            transport,
+            self._names,
+            self._topology,
+            replies,
+            self._counters,
+            serving,
+            self._letters,
         )
         self._chunks = ChunkOutbox(transport, self._counters)
 
@@ -319,6 +330,8 @@ class Service:
             await self._attachments.__aexit__()
         if isinstance(self._leases, JournalLeases):
             await self._leases.leave(_CLOSE_S)
+        if self._letters is not None:
+            await self._letters.close()
         if self._journal is not None:
             await self._journal.__aexit__()
 

@@ -18,8 +18,12 @@ held, and a queue that answers nothing is not an empty one.
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Self
 
 from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
@@ -34,16 +38,18 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.messages.dead_letter import DeadLetter, read_dead_letter
 
-__all__ = ["DeadBrowser", "DeadLettersInUseError", "DeadLettersLostError"]
+__all__ = ["AT_ONCE", "DeadBrowser", "DeadLettersInUseError", "DeadLettersLostError", "Turn"]
 
 #: Up to so many letters are taken at once; with more, the first portion is small.
 WHOLE = 2_000
 FIRST_HELD = 256
 #: Room for letters that are parked during a look.
 _NEWCOMERS = 100
-#: How long an earlier reader may take to leave, in seconds.
+#: How long an earlier reader may take to leave, in seconds, by default.
 _GRACE_S = 1.0
 _POLL_S = 0.05
+#: The longest pause of a reader that met another one at the queue, in seconds.
+_LONGEST_PAUSE_S = 2.0
 #: How long letters that were not counted may still be on their way, in seconds, when the broker has
 #: no more: after all counted letters have come, and when none was counted.
 _QUIET_S = 0.05
@@ -58,6 +64,24 @@ _SILENCE_S = 60.0
 _NO_LIMIT = sys.maxsize
 #: How often a look is extended for letters that came, or came back, meanwhile.
 _EXTENSIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """
+    How to wait for a turn at the queue.
+
+    Attributes:
+        patience_s: How long, in seconds.
+        on_wait: Called once when it takes longer than a moment.
+    """
+
+    patience_s: float = _GRACE_S
+    on_wait: Callable[[], None] | None = None
+
+
+#: Wait no longer than a reader who is leaving needs.
+AT_ONCE = Turn()
 
 
 class DeadLettersInUseError(BrokerError):
@@ -97,6 +121,7 @@ class DeadBrowser:
         queue: The dead-letter queue.
         chosen: Which letters to return; the others are passed over.
         most: How many letters may be held by code that settles them; no limit when not given.
+        turn: How to wait until another reader has left.
 
     Attributes:
         ready: The number of counted letters in the queue.
@@ -109,6 +134,7 @@ class DeadBrowser:
         queue: str,
         chosen: DeadFilter = EVERY_LETTER,
         most: int | None = None,
+        turn: Turn = AT_ONCE,
     ) -> None:
         self.ready = 0
         self.seen = 0
@@ -116,6 +142,7 @@ class DeadBrowser:
         self._queue = queue
         self._chosen = chosen
         self._most = most
+        self._turn = turn
         self._loop = asyncio.get_running_loop()
         self._windows: Windows | None = None
         self._losses = 0
@@ -134,7 +161,21 @@ class DeadBrowser:
             TopologyError: When there is no dead-letter queue.
             DeadLettersInUseError: When another reader is reading it.
         """
-        stats = await self._until_free()
+        end = self._loop.time() + self._turn.patience_s
+        longest_s = 4 * _POLL_S
+        while True:
+            try:
+                return await self._entered(end)
+            except DeadLettersInUseError:
+                if self._loop.time() >= end:
+                    raise
+            # Of those that came at once, none is to come back in step with another; and the slower
+            # the broker is, the longer it takes to see that one is alone.
+            await asyncio.sleep(random.uniform(_POLL_S, longest_s))
+            longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
+
+    async def _entered(self, end: float) -> Self:
+        stats = await self._until_free(end)
         self.ready = stats.ready
         self._counted = stats.ready > 0
         self._losses = self._count_losses()
@@ -165,11 +206,14 @@ class DeadBrowser:
             raise self._in_use()
         return stats
 
-    async def _until_free(self) -> QueueStats:
-        end = self._loop.time() + _GRACE_S
+    async def _until_free(self, end: float) -> QueueStats:
+        waiting = self._loop.time() + _GRACE_S
         while (stats := await self._stats()).consumers:
             if self._loop.time() > end:
                 raise self._in_use()
+            if self._turn.on_wait is not None and self._loop.time() > waiting:
+                waiting = math.inf
+                self._turn.on_wait()
             await asyncio.sleep(_POLL_S)
         return stats
 
@@ -265,13 +309,20 @@ class DeadBrowser:
         RabbitMQ 3.10 reports an empty queue without consumers when its leader is too busy to
         answer. This reader has consumers, so an answer without them is wrong.
         """
-        end = self._loop.time() + _SILENCE_S
+        begun = self._loop.time()
+        end = begun + _SILENCE_S
         while True:
             try:
                 stats = await self._look_around(windows)
             except BrokerUnreachableError:
                 self.check()
                 raise
+            except DeadLettersInUseError:
+                # One who came in the moment in which we did sees us, and leaves.
+                if self._loop.time() > begun + _GRACE_S:
+                    raise
+                await asyncio.sleep(_POLL_S)
+                continue
             if stats.consumers == windows.count:
                 return stats
             self.check()

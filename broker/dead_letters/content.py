@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
+from effectmq.broker.store.letters.facts import row_of
 from effectmq.protocol.encoding.codec import Limits, decode_tree
 from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.limits import HARD_MAX_STORED_BODY_BYTES
@@ -173,9 +174,11 @@ def dead_record(
             secrets.update(masked)
     sha256, size_bytes = known_body(letter.message)
     hidden = content.form != "bytes" or bool(redact)
+    facts = dead_facts(letter)
     record = {
-        **dead_facts(letter),
+        **facts,
         "detail": _without(letter.detail, secrets),
+        "error": _without(facts["error"], secrets),
         "problem": _without(content.problem, secrets),
         "redacted": sorted(found),
         "form": content.form,
@@ -188,8 +191,9 @@ def dead_record(
 
 
 def dead_facts(letter: DeadLetter) -> dict[str, Any]:
-    """The facts about a letter that do not need its body, as JSON data."""
+    """What a letter is, and what it is found by, as JSON data."""
     message = letter.message
+    inside = row_of(letter)
     return {
         "id": letter.id,
         "effect_id": letter.effect_id,
@@ -197,9 +201,14 @@ def dead_facts(letter: DeadLetter) -> dict[str, Any]:
         "hash": letter.hash,
         "kind": letter.kind,
         "route": letter.route,
+        "tool": inside.tool,
+        "model": inside.model,
+        "session_id": inside.session_id,
+        "turn_id": inside.turn_id,
         "reason": letter.reason,
         "code": letter.code,
         "detail": letter.detail,
+        "error": inside.error,
         "attempts": letter.attempts,
         "deaths": letter.deaths,
         "former_deaths": letter.former_deaths,

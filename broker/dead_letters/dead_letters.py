@@ -12,36 +12,44 @@ effect that fails again and is parked again is not replayed for ever.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
 from effectmq.broker.dead_letters.browser import (
+    AT_ONCE,
     DeadBrowser,
     DeadLettersInUseError,
     DeadLettersLostError,
+    Turn,
 )
+from effectmq.broker.dead_letters.choosing import Chooser, QueueChooser
 from effectmq.broker.dead_letters.content import DeadContent, fetch_content
 from effectmq.broker.dead_letters.edit import DeadEdit, edit_letter
 from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
+from effectmq.broker.dead_letters.patching import Patch
 from effectmq.broker.dead_letters.report import (
     DeadLetterIdError,
     DeadReport,
-    check_ids,
+    EditPreview,
     no_queue,
     no_reply_queue,
-    no_such_letter,
     not_as_it_is,
 )
-from effectmq.broker.dead_letters.settling import Act, Key, key_of, settle
+from effectmq.broker.dead_letters.settling import Act, Pending, settle
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.transports.port import Delivery, Transport
+from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.codec import Limits
+from effectmq.protocol.encoding.differences import differences
 from effectmq.protocol.errors import (
+    AttachmentStoreError,
     BrokerError,
     ConfigurationError,
+    MalformedError,
     PayloadTooLargeError,
+    ProtocolError,
     PublishError,
     PublishUnknownError,
     QueueFullError,
@@ -70,6 +78,8 @@ __all__ = [
 DEFAULT_RATE = 50.0
 
 _PUBLISH_TRIES = 3
+#: So many members that differ are told of one edit.
+_MAX_CHANGES = 100
 
 #: Called with the number of settled letters and the number to settle.
 Progress = Callable[[int, int], None]
@@ -85,6 +95,9 @@ class DeadLetters:
         limits: The limits of a worker, to know which letters can be replayed.
         bodies: Fetches bodies that are kept out of line; without it, letters with such bodies stay
             where they are.
+        chooser: Finds the letters that are meant; by default by looking through the queue.
+        on_settled: Called with the id of each letter that was taken off the queue.
+        turn: How to wait until another reader, or whoever settles, has left.
     """
 
     def __init__(
@@ -93,11 +106,18 @@ class DeadLetters:
         topology: TopologySettings,
         limits: Limits | None = None,
         bodies: LargeBodies | None = None,
+        *,
+        chooser: Chooser | None = None,
+        on_settled: Callable[[str], None] | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self._transport = transport
         self._names = Names(topology.namespace)
         self._limits = limits or Limits()
         self._bodies = bodies
+        self._chooser = chooser or QueueChooser(transport, self._names.dead, turn or AT_ONCE)
+        self._turn = turn
+        self._on_settled = on_settled
 
     def browse(self, chosen: DeadFilter = EVERY_LETTER) -> DeadBrowser:
         """
@@ -112,7 +132,7 @@ class DeadLetters:
         Args:
             chosen: Which letters.
         """
-        return DeadBrowser(self._transport, self._names.dead, chosen)
+        return DeadBrowser(self._transport, self._names.dead, chosen, turn=self._turn or AT_ONCE)
 
     async def content(self, letter: DeadLetter) -> DeadContent:
         """The content of a letter, decoded as far as possible."""
@@ -125,20 +145,15 @@ class DeadLetters:
         Raises:
             DeadLetterIdError: When there is none, or more than one.
         """
-        return (await self._find(letter_id))[0]
-
-    async def _find(self, letter_id: str) -> tuple[DeadLetter, Counter[Key], int]:
-        chosen = DeadFilter(ids=(letter_id,))
-        keys: Counter[Key] = Counter()
         found: DeadLetter | None = None
-        async with self.browse(chosen) as letters:
-            async for letter in letters:
-                found = found or letter
-                keys[key_of(letter)] += 1
-        if found is None:
-            raise DeadLetterIdError(no_such_letter(letter_id))
-        check_ids(chosen, keys)
-        return found, keys, letters.seen - keys.total()
+
+        async def keep(letter: DeadLetter) -> None:
+            nonlocal found
+            found = found or letter
+
+        await self._chooser.choose(DeadFilter(ids=(letter_id,)), None, DeadReport(), keep)
+        assert found is not None
+        return found
 
     async def replay(
         self,
@@ -167,31 +182,124 @@ class DeadLetters:
         """
         pace = _Pace(rate)
         report = DeadReport(dry_run)
-        pending, others = await self._choose(
-            chosen, limit, report, foresee=dry_run, reply_to=reply_to
-        )
+        foresee = _Foresight(self, report, reply_to).look if dry_run else None
+        pending, others = await self._chooser.choose(chosen, limit, report, foresee)
         if dry_run:
             return report
-        total = pending.total()
-        replayed: set[tuple[str, str]] = set()
 
         async def act(delivery: Delivery, letter: DeadLetter) -> bool:
-            # A parking that was published twice runs once.
-            parking = (letter.id, letter.message.reply_to)
-            if letter.parked_ms and parking in replayed:
-                report.copies += 1
-                delivery.ack()
-                settled = True
-            else:
-                await pace.turn()
-                settled = await self._replay(delivery, letter, report, reply_to)
-                if settled:
-                    replayed.add(parking)
-            if on_progress is not None:
-                on_progress(report.settled, total)
-            return settled
+            await pace.turn()
+            return await self._replay(delivery, letter, report, reply_to)
 
-        return await self._settle(pending, others, act, report)
+        return await self._settle_once(pending, others, act, report, on_progress)
+
+    async def replay_patched(
+        self,
+        chosen: DeadFilter,
+        patch: Patch,
+        *,
+        rate: float = DEFAULT_RATE,
+        limit: int | None = None,
+        dry_run: bool = False,
+        on_progress: Progress | None = None,
+    ) -> DeadReport:
+        """
+        Send letters back with a patch applied to the envelope of each; see ``patching``.
+
+        What the patch makes of every letter is checked before anything moves: when one of them
+        cannot take it, none is replayed, and the report says which and why.
+
+        Args:
+            chosen: Which ones.
+            patch: What to change.
+            rate: How many a second at most.
+            limit: How many altogether, the oldest first; all when not given.
+            dry_run: Only say what would become of them.
+            on_progress: Called after each letter.
+
+        Raises:
+            DeadLetterIdError: When an id names no letter, or more than one.
+            BrokerError: When the letters cannot be looked at; nothing was changed.
+        """
+        pace = _Pace(rate)
+        report = DeadReport(dry_run)
+
+        async def check(letter: DeadLetter) -> None:
+            try:
+                edit, preview = await self._patched(letter, patch)
+            except (ProtocolError, PayloadTooLargeError) as problem:
+                report.skipped += 1
+                report.note(letter, f"the patch cannot be applied: {describe(problem)}")
+                return
+            report.preview(preview)
+            if await self.has_queue(edit.route):
+                report.done += 1
+            else:
+                report.failed += 1
+                report.note(letter, no_queue(edit.route))
+
+        pending, others = await self._chooser.choose(chosen, limit, report, check)
+        if dry_run:
+            return report
+        report.done = 0
+        if report.skipped or report.failed:
+            report.stopped = (
+                f"the patch does not fit {report.skipped + report.failed} of {report.chosen} "
+                "letters, so none was replayed; choose others, or mend the patch"
+            )
+            return report
+
+        async def act(delivery: Delivery, letter: DeadLetter) -> bool:
+            await pace.turn()
+            try:
+                edit, _ = await self._patched(letter, patch)
+            except (ProtocolError, PayloadTooLargeError) as problem:
+                # Its body, which is kept elsewhere, is gone since it was checked.
+                report.skipped += 1
+                report.note(letter, f"the patch cannot be applied: {describe(problem)}")
+                return False
+            message = edit.message
+            if self._bodies is not None:
+                message = await self._bodies.outgoing(message)
+            return await self._publish_or_note(delivery, letter, edit.route, message, report)
+
+        return await self._settle_once(pending, others, act, report, on_progress)
+
+    async def _patched(self, letter: DeadLetter, patch: Patch) -> tuple[DeadEdit, EditPreview]:
+        """
+        What a patch makes of a letter.
+
+        Raises:
+            ProtocolError: When it does not apply, or the result cannot be carried out.
+            PayloadTooLargeError: When the result is over the size cap.
+        """
+        content = await self.content(letter)
+        if content.tree is None:
+            raise MalformedError("", content.problem or "the body of the letter is no JSON data")
+        changed = patch.applied(content.tree)
+        limits = self._bodies.limits(self._limits) if self._bodies else self._limits
+        edit = edit_letter(letter, canonical_json(changed), limits)
+        changes = tuple(islice(differences(content.tree, changed), _MAX_CHANGES))
+        request = edit.request
+        preview = EditPreview(letter.id, request.effect_id, edit.edited_from, request.hash, changes)
+        return edit, preview
+
+    async def _publish_or_note(
+        self,
+        delivery: Delivery,
+        letter: DeadLetter,
+        route: str,
+        message: Message,
+        report: DeadReport,
+    ) -> bool:
+        refusal = await self._publish(route, message)
+        if refusal:
+            report.failed += 1
+            report.note(letter, refusal)
+            return False
+        await _done(delivery)
+        report.done += 1
+        return True
 
     async def _replay(
         self, delivery: Delivery, letter: DeadLetter, report: DeadReport, reply_to: str | None
@@ -205,7 +313,7 @@ class DeadLetters:
             refusal = await self._deliver(letter, reply_to)
         else:
             message = self._addressed(revived_message(letter), reply_to)
-            refusal = await self._publish(letter.route, message)
+            return await self._publish_or_note(delivery, letter, letter.route, message, report)
         if refusal:
             report.failed += 1
             report.note(letter, refusal)
@@ -238,7 +346,16 @@ class DeadLetters:
             AttachmentStoreError: When it is large and could not be stored; the letter is still
                 there.
         """
-        letter, pending, others = await self._find(letter_id)
+        letter: DeadLetter | None = None
+
+        async def keep(found: DeadLetter) -> None:
+            nonlocal letter
+            letter = letter or found
+
+        pending, others = await self._chooser.choose(
+            DeadFilter(ids=(letter_id,)), None, DeadReport(), keep
+        )
+        assert letter is not None
         limits, bodies = self._limits, self._bodies
         edit = edit_letter(letter, document, bodies.limits(limits) if bodies else limits)
         if dry_run:
@@ -256,9 +373,10 @@ class DeadLetters:
                     raise UnroutableError(f"{refusal}. The letter {letter.id} is still there")
                 published = True
             await _done(delivery)
+            self._note_settled(letter)
             return True
 
-        await settle(self._transport, self._names.dead, pending, others, act)
+        await settle(self._transport, self._names.dead, pending, others, act, self._turn)
         if not published:
             raise DeadLetterIdError(
                 f"the dead letter {letter.id} was taken off by somebody else meanwhile"
@@ -287,100 +405,80 @@ class DeadLetters:
             BrokerError: When the queue cannot be read; nothing was changed.
         """
         report = DeadReport(dry_run)
-        pending, others = await self._choose(chosen, limit, report, foresee=False)
+        pending, others = await self._chooser.choose(chosen, limit, report, None)
         if dry_run:
             report.done = report.chosen
             return report
-        total = pending.total()
 
         async def act(delivery: Delivery, letter: DeadLetter) -> bool:
             delivery.ack()
             report.done += 1
+            self._note_settled(letter)
             if on_progress is not None:
-                on_progress(report.done, total)
+                on_progress(report.done, pending.total)
             return True
 
         return await self._settle(pending, others, act, report)
 
-    # The two looks -----------------------------------------------------------------------------
+    # Settling ----------------------------------------------------------------------------------
 
-    async def _choose(
+    async def _settle_once(
         self,
-        chosen: DeadFilter,
-        limit: int | None,
+        pending: Pending,
+        others: int,
+        act: Act,
         report: DeadReport,
-        *,
-        foresee: bool,
-        reply_to: str | None = None,
-    ) -> tuple[Counter[Key], int]:
-        """The chosen letters, and the number of others between them."""
-        keys: Counter[Key] = Counter()
-        routes: dict[str, bool] = {}
-        async with self.browse(chosen) as letters:
-            async for letter in letters:
-                if report.chosen == limit:
-                    if chosen.ids:
-                        continue  # an id that is ambiguous must be found to be so
-                    break
-                report.chosen += 1
-                report.by_reason[letter.reason] += 1
-                keys[key_of(letter)] += 1
-                if foresee:
-                    await self._foresee(letter, report, routes, reply_to)
+        on_progress: Progress | None,
+    ) -> DeadReport:
+        """Settle them, each parking once: what was parked once and confirmed twice runs once."""
+        settled_copies: set[tuple[str, str]] = set()
+
+        async def once(delivery: Delivery, letter: DeadLetter) -> bool:
+            parking = (letter.id, letter.message.reply_to)
+            if letter.parked_ms and parking in settled_copies:
+                report.copies += 1
+                delivery.ack()
+                settled = True
             else:
-                report.unseen = letters.unseen
-        check_ids(chosen, keys)
-        return keys, letters.seen - report.chosen
+                settled = await act(delivery, letter)
+                if settled and pending.is_copied(letter.id):
+                    settled_copies.add(parking)
+            if settled:
+                self._note_settled(letter)
+            if on_progress is not None:
+                on_progress(report.settled, pending.total)
+            return settled
+
+        return await self._settle(pending, others, once, report)
 
     async def _settle(
-        self, pending: Counter[Key], others: int, act: Act, report: DeadReport
+        self, pending: Pending, others: int, act: Act, report: DeadReport
     ) -> DeadReport:
         try:
             queue = self._names.dead
-            report.gone = await settle(self._transport, queue, pending, others, act)
-        except (PublishError, BrokerError) as problem:
-            # Report what was done, which is worth more than a bare error.
+            report.gone = await settle(self._transport, queue, pending, others, act, self._turn)
+        except (PublishError, BrokerError, AttachmentStoreError) as problem:
+            # What was done is done, and worth more than a bare error.
             report.stopped = describe(problem)
         return report
 
+    def _note_settled(self, letter: DeadLetter) -> None:
+        if self._on_settled is not None:
+            self._on_settled(letter.id)
+
     # Publishing --------------------------------------------------------------------------------
 
-    async def _foresee(
-        self,
-        letter: DeadLetter,
-        report: DeadReport,
-        routes: dict[str, bool],
-        reply_to: str | None,
-    ) -> None:
-        """Report what a replay would do, without doing it."""
-        problem = (await self.content(letter)).problem
-        if problem:
-            report.skipped += 1
-            report.note(letter, not_as_it_is(problem))
-            return
-        if letter.is_outcome:
-            queue = reply_to or letter.message.reply_to
-            if await self._transport.stats(queue) is not None:
-                report.done += 1
-            else:
-                report.failed += 1
-                report.note(letter, no_reply_queue(queue))
-            return
-        route = letter.route
-        if route not in routes:
-            routes[route] = await self._has_queue(route)
-        if routes[route]:
-            report.done += 1
-        else:
-            report.failed += 1
-            report.note(letter, no_queue(route))
-
-    async def _has_queue(self, route: str) -> bool:
+    async def has_queue(self, route: str) -> bool:
+        """Whether a replay to this route finds a queue."""
         try:
             return await self._transport.stats(self._names.work_queue(route)) is not None
         except ConfigurationError:
             # No queue can have such a name.
             return False
+
+    async def has_reply_queue(self, queue: str) -> bool:
+        """Whether an outcome finds its reply queue."""
+        return await self._transport.stats(queue) is not None
 
     def _addressed(self, message: Message, reply_to: str | None) -> Message:
         """
@@ -433,6 +531,39 @@ class DeadLetters:
             else:
                 reached("replay_after_publish")
                 return ""
+
+
+class _Foresight:
+    """What a replay would come to, without doing it."""
+
+    def __init__(self, letters: DeadLetters, report: DeadReport, reply_to: str | None) -> None:
+        self._letters = letters
+        self._report = report
+        self._reply_to = reply_to
+        self._queues: dict[str, bool] = {}
+
+    async def look(self, letter: DeadLetter) -> None:
+        """Count what would become of a letter."""
+        report = self._report
+        problem = (await self._letters.content(letter)).problem
+        if problem:
+            report.skipped += 1
+            report.note(letter, not_as_it_is(problem))
+        elif await self._is_taken(letter):
+            report.done += 1
+        else:
+            report.failed += 1
+            queue = self._reply_to or letter.message.reply_to
+            sentence = no_reply_queue(queue) if letter.is_outcome else no_queue(letter.route)
+            report.note(letter, sentence)
+
+    async def _is_taken(self, letter: DeadLetter) -> bool:
+        name = letter.route
+        if letter.is_outcome:
+            return await self._letters.has_reply_queue(self._reply_to or letter.message.reply_to)
+        if name not in self._queues:
+            self._queues[name] = await self._letters.has_queue(name)
+        return self._queues[name]
 
 
 async def _done(delivery: Delivery) -> None:

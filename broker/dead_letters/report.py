@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from effectmq.broker.dead_letters.filter import DeadFilter
-from effectmq.broker.dead_letters.settling import Key
+from effectmq.protocol.encoding.differences import Difference
 from effectmq.protocol.errors import EffectmqError
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.text import printable
@@ -15,6 +16,7 @@ from effectmq.protocol.text import printable
 __all__ = [
     "DeadLetterIdError",
     "DeadReport",
+    "EditPreview",
     "check_ids",
     "no_queue",
     "no_reply_queue",
@@ -27,6 +29,26 @@ _MAX_PROBLEMS = 100
 
 class DeadLetterIdError(EffectmqError):
     """An id that fits no dead letter, or more than one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditPreview:
+    """
+    What an edit makes of one letter.
+
+    Attributes:
+        id: The letter.
+        effect_id: The effect, as the edit leaves it.
+        hash_before: Its hash until now.
+        hash: Its hash after the edit.
+        changes: Where the envelopes differ, the first hundred members.
+    """
+
+    id: str
+    effect_id: str
+    hash_before: str
+    hash: str
+    changes: tuple[Difference, ...]
 
 
 @dataclass(slots=True)
@@ -46,6 +68,7 @@ class DeadReport:
         unseen: Letters that were counted but gone before they could be read.
         problems: A sentence for each of the first hundred skipped or failed letters.
         stopped: Why the run ended early; empty when it did not.
+        edits: What a patch makes of the first hundred letters.
     """
 
     dry_run: bool = False
@@ -59,11 +82,32 @@ class DeadReport:
     unseen: int = 0
     problems: list[str] = field(default_factory=list[str])
     stopped: str = ""
+    edits: list[EditPreview] = field(default_factory=list["EditPreview"])
 
     @property
     def settled(self) -> int:
         """How many letters have had their turn."""
         return self.done + self.copies + self.skipped + self.failed
+
+    def facts(self) -> dict[str, Any]:
+        """The counts, as JSON data."""
+        return {
+            "dry_run": self.dry_run,
+            "chosen": self.chosen,
+            "by_reason": dict(self.by_reason),
+            "done": self.done,
+            "copies": self.copies,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "gone": self.gone,
+            "unseen": self.unseen,
+            "stopped": self.stopped,
+        }
+
+    def preview(self, edit: EditPreview) -> None:
+        """Keep what an edit makes of a letter, if there is room."""
+        if len(self.edits) < _MAX_PROBLEMS:
+            self.edits.append(edit)
 
     def note(self, letter: DeadLetter, problem: str) -> None:
         """Keep a sentence, if there is room."""
@@ -72,14 +116,18 @@ class DeadReport:
             self.problems.append(f"{letter.id} {effect}: {problem}")
 
 
-def check_ids(chosen: DeadFilter, letters: Iterable[Key]) -> None:
+def check_ids(chosen: DeadFilter, letters: Iterable[str]) -> None:
     """
     Check that each id of a filter fits exactly one letter.
+
+    Args:
+        chosen: The filter.
+        letters: The ids of all letters that it means.
 
     Raises:
         DeadLetterIdError: When one fits none, or several.
     """
-    found = {letter_id for letter_id, _ in letters}
+    found = set(letters)
     for wanted in chosen.ids:
         matching = sorted(letter_id for letter_id in found if letter_id.startswith(wanted))
         if not matching:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.store.letters.notes import LetterNotes
 from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.publishing import UNTAKEN, RefusalWatch, publish_until_known
 from effectmq.consumers.outboxes.replies import ReplyOutbox
@@ -49,6 +50,7 @@ class Settlement:
         replies: Where answers are collected.
         counters: ``delayed``, ``parked``, ``roads_missing``.
         watch: Hears of publishes that wait for a permission.
+        letters: Where dead letters are noted, beside their queue.
     """
 
     def __init__(
@@ -59,9 +61,11 @@ class Settlement:
         replies: ReplyOutbox,
         counters: Counter[str],
         watch: RefusalWatch | None = None,
+        letters: LetterNotes | None = None,
     ) -> None:
         self.replies = replies
         self._watch = watch
+        self._letters = letters
         self._transport = transport
         self._names = names
         self._topology = topology
@@ -104,9 +108,18 @@ class Settlement:
         await asyncio.gather(*self._handing, return_exceptions=True)
         self._handing.clear()
 
-    async def park(self, reason: str, kind: str, message: Message) -> None:
+    async def park(self, reason: str, kind: str, message: Message, *, tree: object = None) -> None:
         """
-        Publish a dead letter.
+        Publish a dead letter, and note it in the index.
+
+        In this order: a worker that dies in between has not settled the original, and comes by here
+        again. The other way round the index would have what is nowhere else.
+
+        Args:
+            reason: Why.
+            kind: The effect kind.
+            message: The dead letter.
+            tree: The envelope as plain data, when it is not in the message.
 
         Raises:
             TransportClosedError: When the worker has left.
@@ -115,6 +128,9 @@ class Settlement:
         await self._publish_surely(road, message)
         self._counters["parked"] += 1
         reached("after_dead_publish")
+        if self._letters is not None:
+            await self._letters.note(message, road.routing_key, tree)
+            reached("after_dead_note")
 
     async def deliver(self, message: Message) -> bool:
         """

@@ -34,7 +34,9 @@ from effectmq.consumers.pipeline.reading.bodies import Postpone, answer_limits
 from effectmq.consumers.pipeline.reading.unread import with_death
 from effectmq.consumers.pipeline.running.suspects import who_died
 from effectmq.consumers.tools.results.outputs import without_result
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.messages import headers
 from effectmq.protocol.messages.body_reference import accepts_out_of_line
 from effectmq.protocol.messages.dead_letter import dead_message
 from effectmq.protocol.messages.message import Message, content_type_of
@@ -171,7 +173,13 @@ async def post(job: Job, told: KnownAnswer) -> None:
         number=told.parks,
     )
     job.stage = Stage.SENDING
-    await route.settlement.park(told.park_reason, kind_of(job.home), letter)
+    kept_elsewhere = request is not None and headers.BODY in letter.headers
+    await route.settlement.park(
+        told.park_reason,
+        kind_of(job.home),
+        letter,
+        tree=to_tree(request.envelope) if request is not None and kept_elsewhere else None,
+    )
     route.counters[f"parked_{told.park_reason}"] += 1
     if told.parks and request is not None:
         route.leases.posted(request.identity, told.parks)

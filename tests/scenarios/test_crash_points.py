@@ -67,6 +67,7 @@ _DEATHS_WITH_JOURNAL = (
     # The journal knows that the first attempt was made, whichever message comes first.
     Death("after_delay_publish", "flaky", 2, again=0, copies=1),
     Death("after_dead_publish", "refused", 1, again=0, copies=0),
+    Death("after_dead_note", "refused", 1, again=0, copies=0),
 )
 
 #: What a producer has got rid of when it dies at its Nth effect, beyond the N-1 before.

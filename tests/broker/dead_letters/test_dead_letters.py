@@ -21,7 +21,7 @@ from effectmq.broker.dead_letters.dead_letters import (
     DeadLettersInUseError,
     DeadLettersLostError,
 )
-from effectmq.broker.dead_letters.settling import settle
+from effectmq.broker.dead_letters.settling import Pending, settle
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.memory.consumers import MemoryConsumer
@@ -619,7 +619,7 @@ async def test_letters_that_are_gone_are_not_waited_for(memory: DeadStage) -> No
         raise AssertionError("there is nothing to act on")
 
     await memory.park()
-    missing = Counter({("000000000000", "m"): 2})
+    missing = Pending(["000000000000"] * 2)
     assert await settle(memory.transport, memory.names.dead, missing, 1, act) == 2
 
 

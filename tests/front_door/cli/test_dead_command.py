@@ -21,6 +21,7 @@ from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.memory.consumers import MemoryConsumer
 from effectmq.broker.transports.port import QueueStats
 from effectmq.cli.dead import command as dead
+from effectmq.cli.dead import opening
 from effectmq.cli.dead.choice import rate
 from effectmq.cli.dead.waiting import NotReplayedError
 from effectmq.cli.terminal.texts import pretty
@@ -175,7 +176,7 @@ async def test_what_is_gone_during_the_look_is_said(
 ) -> None:
     """A list that is not whole must not look like one."""
     monkeypatch.setattr(deadletter_browser, "_ON_ITS_WAY_S", 0.05)
-    monkeypatch.setattr(dead, "open_transport", Thieving)
+    monkeypatch.setattr(opening, "open_transport", Thieving)
     await stage.park()
     result = await command("list")
     assert result.out.endswith("1 dead letter: 1 exhausted\n")
@@ -199,7 +200,7 @@ async def test_a_list_that_breaks_off_shows_what_it_saw(
 ) -> None:
     """And then says that it is not whole."""
     await stage.park()
-    monkeypatch.setattr(dead, "open_transport", Losing)
+    monkeypatch.setattr(opening, "open_transport", Losing)
     with pytest.raises(DeadLettersLostError, match="lost after 1 of 2"):
         await command("list")
     assert "1 dead letter: 1 exhausted" in capsys.readouterr().out
@@ -294,11 +295,11 @@ async def test_a_replay_says_what_became_of_each(stage: DeadStage, command: Comm
     await stage.park()
     await stage.raw(Message(body=b"\xc1", correlation_id="poison"))
     dry = await command("replay", "--all", "--dry-run")
-    assert dry.out.startswith("1 of 2 dead letters would be replayed (chosen: 1 exhausted, 1 raw)")
+    assert dry.out.startswith("1 of 2 dead letters would be replayed (chosen: 1 raw, 1 exhausted)")
     result = await command("replay", "--all", "--rate", "1000/s")
     assert result.code == 1
     assert result.out.splitlines() == [
-        "1 of 2 dead letters replayed (chosen: 1 exhausted, 1 raw)",
+        "1 of 2 dead letters replayed (chosen: 1 raw, 1 exhausted)",
         "1 cannot be replayed as they are",
     ]
     assert "poison: it cannot be replayed unchanged" in result.err
@@ -658,10 +659,14 @@ async def test_a_message_that_nobody_can_read_does_not_stop_a_list_for_ever(
 
 
 async def test_the_command_works_on_a_real_broker(
-    broker: Broker, namespace: str, capsys: pytest.CaptureFixture[str]
+    broker: Broker,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """List, show, replay, purge; a wrong password is refused without being shown."""
     where = ("--broker", broker.url, "--namespace", namespace)
+    monkeypatch.setattr(opening, "_PATIENCE_S", 2.0)
 
     async def command(*words: str) -> Result:
         return await asyncio.to_thread(effectmq, capsys, "dead", *words, *where)
@@ -681,6 +686,7 @@ async def test_the_command_works_on_a_real_broker(
         async with stage.letters.browse():
             busy = await command("list")
         assert (busy.code, "read by somebody else" in busy.err) == (1, True)
+        assert busy.err.startswith("waiting for a turn")
     wrong = broker.url.replace("guest@", "hunter2@")
     refused = await asyncio.to_thread(effectmq, capsys, "dead", "list", "--broker", wrong)
     assert refused.code == 2

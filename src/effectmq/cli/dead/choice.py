@@ -7,6 +7,7 @@ import math
 import re
 
 from effectmq.broker.dead_letters.dead_letters import DeadFilter
+from effectmq.broker.store.letters.selecting import Cursor
 from effectmq.cli.arguments.options import positive
 from effectmq.cli.terminal.times import moment
 from effectmq.consumers.decisions.delivery import PARK_REASONS
@@ -15,7 +16,15 @@ from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.text import printable
 from effectmq.settings.durations import UNIT_S
 
-__all__ = ["REASONS", "add_choice_options", "add_ids", "chosen_by", "rate"]
+__all__ = [
+    "REASONS",
+    "add_choice_options",
+    "add_ids",
+    "chosen_by",
+    "cursor",
+    "cursor_text",
+    "rate",
+]
 
 #: The reasons of dead letters, and what each means.
 REASONS = {
@@ -23,6 +32,7 @@ REASONS = {
     "raw": "the broker moved it here by itself, or somebody else put it here",
 }
 
+_CURSOR = re.compile(r"(\d{1,18})-([0-9a-f]{12})")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|m|h))?")
 
 
@@ -47,6 +57,20 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
         choices=tuple(REASONS),
         metavar="REASON",
         help=", ".join(REASONS),
+    )
+    group.add_argument(
+        "--route", action="append", default=[], metavar="KIND[.LANE]", help="where a replay goes"
+    )
+    group.add_argument("--tool", action="append", default=[], metavar="NAME", help="the tool")
+    group.add_argument("--model", action="append", default=[], metavar="NAME", help="the model")
+    group.add_argument(
+        "--session", action="append", default=[], metavar="ID", help="the whole session id"
+    )
+    group.add_argument(
+        "--error",
+        default="",
+        metavar="TEXT",
+        help="a piece of the error's code or message, capitals as they are",
     )
     group.add_argument("--code", action="append", default=[], help="the error's code")
     group.add_argument(
@@ -85,7 +109,27 @@ def chosen_by(args: argparse.Namespace) -> DeadFilter:
         since_ms=since,
         until_ms=until,
         edited=True if args.edited else None,
+        routes=tuple(args.route),
+        tools=tuple(args.tool),
+        models=tuple(args.model),
+        sessions=tuple(args.session),
+        text=args.error,
     )
+
+
+def cursor(text: str) -> Cursor:
+    """The place of a letter, as ``dead list`` prints it."""
+    found = _CURSOR.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"found {printable(text)!r}, expected a place as 'effectmq dead list' prints it"
+        )
+    return Cursor(int(found[1]), found[2])
+
+
+def cursor_text(place: Cursor) -> str:
+    """A place on the command line."""
+    return f"{place.parked_ms}-{place.letter_id}"
 
 
 def rate(text: str) -> float:

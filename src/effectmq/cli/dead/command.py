@@ -4,47 +4,53 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from effectmq.broker.dead_letters.content import dead_facts, dead_record
-from effectmq.broker.dead_letters.dead_letters import (
-    DeadFilter,
-    DeadLetters,
-    DeadLettersLostError,
-    DeadReport,
-)
-from effectmq.broker.transports import open_transport
+from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLettersLostError
+from effectmq.broker.dead_letters.desk import DeadDesk
+from effectmq.broker.store.letters.facts import LetterFacts, row_of
+from effectmq.broker.store.letters.selecting import Cursor
 from effectmq.broker.transports.port import Transport
-from effectmq.cli.arguments.options import Commands, add_command, bodies_of, is_memory
-from effectmq.cli.arguments.setting_options import place_of
-from effectmq.cli.dead.choice import chosen_by
+from effectmq.cli.arguments.options import Commands, add_command
+from effectmq.cli.dead.changing import edit, purge, replay
+from effectmq.cli.dead.choice import chosen_by, cursor_text
+from effectmq.cli.dead.opening import index_of, letters_of, looking_desk, opened, opened_desk
 from effectmq.cli.dead.options import DESCRIPTION, add_actions
-from effectmq.cli.dead.view import letter_table, letter_text, report_lines, tally_line
-from effectmq.cli.dead.waiting import replay_and_wait
-from effectmq.cli.terminal.lines import whole
+from effectmq.cli.dead.view import (
+    audit_facts,
+    audit_table,
+    facets_text,
+    letter_table,
+    letter_text,
+    tally_line,
+)
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
-from effectmq.cli.terminal.progress import Progress, waiting
+from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import room_of
 from effectmq.cli.terminal.texts import pretty
-from effectmq.protocol.errors import ConfigurationError, PayloadTooLargeError, ProtocolError
-from effectmq.protocol.messages.dead_letter import DeadLetter
-from effectmq.protocol.text import describe, printable
-from effectmq.protocol.topology import Names
-from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
+from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.messages.dead_letter import read_dead_letter
+from effectmq.protocol.text import printable
 
 __all__ = ["configure", "run"]
 
 _DEFAULT_ROWS = 200
+_PAGE = 500
 
 
 def configure(commands: Commands) -> None:
     """Add the parsers."""
     parser = add_command(
-        commands, "dead", "list, show, replay, export and purge dead letters", DESCRIPTION
+        commands,
+        "dead",
+        "list, count, show, replay, edit, export and purge dead letters",
+        DESCRIPTION,
     )
     add_actions(parser)
     parser.set_defaults(run=run)
@@ -61,10 +67,13 @@ async def run(args: argparse.Namespace) -> int:
     """
     actions = {
         "list": _list,
+        "facets": _facets,
         "show": _show,
-        "replay": _replay,
+        "replay": replay,
+        "edit": edit,
         "export": _export,
-        "purge": _purge,
+        "purge": purge,
+        "audit": _audit,
     }
     return await actions[args.action](args)
 
@@ -75,17 +84,67 @@ async def run(args: argparse.Namespace) -> int:
 async def _list(args: argparse.Namespace) -> int:
     chosen = chosen_by(args)
     most = args.limit if args.limit or args.json else _DEFAULT_ROWS
+    async with opened(args) as transport, looking_desk(args, transport) as desk:
+        if desk is not None:
+            return await _list_index(args, desk, chosen, most)
+        if args.newest or args.after:
+            # In the order that is asked for only an index has them.
+            async with opened_desk(args, transport) as own:
+                await own.refresh()
+                return await _list_index(args, own, chosen, most)
+        return await _list_queue(args, transport, chosen, most)
+
+
+async def _list_index(
+    args: argparse.Namespace, desk: DeadDesk, chosen: DeadFilter, most: int | None
+) -> int:
+    rows: list[LetterFacts] = []
+    after: Cursor | None = args.after
+    left = sys.maxsize if most is None else most
+    while left > 0:
+        page = await desk.page(
+            chosen, limit=min(_PAGE, left), after=after, newest_first=args.newest
+        )
+        if args.json:
+            for message in await desk.index.messages([each.id for each in page.letters]):
+                if message is not None:
+                    write_json(dead_facts(read_dead_letter(*message)))
+        else:
+            rows += page.letters
+        left -= len(page.letters)
+        after = page.after
+        if after is None:
+            break
+    if args.json:
+        return 0
+    facets = await desk.facets(chosen)
+    total = (await desk.index.counts()).letters
+    if rows:
+        write_text(f"{letter_table(rows, _now_ms(), room_of(args))}\n")
+    write_text(tally_line(Counter(facets.counts["reason"]), total))
+    if after is not None:
+        note(
+            f"{len(rows)} of {facets.letters} are shown; --after {cursor_text(after)} goes on, and "
+            "--limit N shows more",
+            quiet=args.quiet,
+        )
+    return 0
+
+
+async def _list_queue(
+    args: argparse.Namespace, transport: Transport, chosen: DeadFilter, most: int | None
+) -> int:
     tally: Counter[str] = Counter()
-    rows: list[DeadLetter] = []
+    rows: list[LetterFacts] = []
     lost: DeadLettersLostError | None = None
-    async with _opened(args) as transport, _letters(args, transport).browse(chosen) as found:
+    async with letters_of(args, transport).browse(chosen) as found:
         try:
             async for letter in found:
                 tally[letter.reason] += 1
                 if args.json:
                     write_json(dead_facts(letter))
                 else:
-                    rows.append(letter)
+                    rows.append(row_of(letter))
                 if tally.total() == most:
                     # The broker counts the letters after these, so they need not be read.
                     break
@@ -109,9 +168,47 @@ async def _list(args: argparse.Namespace) -> int:
     return 0
 
 
+async def _facets(args: argparse.Namespace) -> int:
+    chosen = chosen_by(args)
+    async with opened(args) as transport, looking_desk(args, transport) as desk:
+        if desk is not None:
+            facets = await desk.facets(chosen)
+        else:
+            async with opened_desk(args, transport) as own:
+                await own.refresh()
+                facets = await own.facets(chosen)
+    if args.json:
+        write_json(
+            {
+                "letters": facets.letters,
+                "oldest_ms": facets.oldest_ms or None,
+                "facets": facets.counts,
+            }
+        )
+    else:
+        write_text(facets_text(facets, args.most, _now_ms(), room_of(args)))
+    return 0
+
+
+async def _audit(args: argparse.Namespace) -> int:
+    if index_of(args) is None:
+        raise ConfigurationError(
+            "who did what is kept in the journal's database, and there is none; name it with "
+            "--journal or EFFECTMQ_JOURNAL. Without one it is in the log of who did it"
+        )
+    async with opened(args) as transport, opened_desk(args, transport) as desk:
+        lines = await desk.audit(args.limit)
+    if args.json:
+        for line in lines:
+            write_json(audit_facts(line))
+    else:
+        write_text(audit_table(lines, _now_ms(), room_of(args)) if lines else "nothing was done")
+    return 0
+
+
 async def _show(args: argparse.Namespace) -> int:
-    async with _opened(args) as transport:
-        letters = _letters(args, transport)
+    async with opened(args) as transport, looking_desk(args, transport) as desk:
+        letters = desk or letters_of(args, transport)
         letter = await letters.find(args.letter.lower())
         content = await letters.content(letter)
     record, found = dead_record(letter, content, redact=args.redact)
@@ -135,8 +232,8 @@ async def _export(args: argparse.Namespace) -> int:
     chosen = chosen_by(args)
     found: set[str] = set()
     count = 0
-    async with _opened(args) as transport:
-        letters = _letters(args, transport)
+    async with opened(args) as transport:
+        letters = letters_of(args, transport)
         with _output(args.output) as output, Progress("letters", quiet=args.quiet) as progress:
             async with letters.browse(chosen) as browser:
                 async for letter in browser:
@@ -153,176 +250,7 @@ async def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-# Changing --------------------------------------------------------------------------------------
-
-
-async def _replay(args: argparse.Namespace) -> int:
-    chosen = chosen_by(args)
-    if args.edit is not None or args.wait:
-        return await _replay_one(args, chosen)
-    _refuse_empty(args, chosen)
-    async with _opened(args) as transport:
-        with _progress("letters replayed", args) as on_progress:
-            report = await _letters(args, transport).replay(
-                chosen,
-                rate=args.rate,
-                limit=args.limit,
-                dry_run=args.dry_run,
-                on_progress=on_progress,
-            )
-    return _tell(args, report, done="replayed", intended="would be replayed")
-
-
-async def _replay_one(args: argparse.Namespace, chosen: DeadFilter) -> int:
-    if len(chosen.ids) != 1 or chosen != DeadFilter(ids=chosen.ids):
-        raise ConfigurationError(
-            "--edit and --wait are for one letter: give its id, and no other choice"
-        )
-    (letter_id,) = chosen.ids
-    document = None if args.edit is None else whole(args.edit)
-    async with _opened(args) as transport:
-        try:
-            if args.wait and not args.dry_run:
-                return await _replay_and_wait(args, transport, letter_id, document)
-            if document is None:
-                report = await _letters(args, transport).replay(chosen, dry_run=True)
-                return _tell(args, report, done="replayed", intended="would be replayed")
-            edit = await _letters(args, transport).replay_edited(
-                letter_id, document, dry_run=args.dry_run
-            )
-        except (ProtocolError, PayloadTooLargeError) as problem:
-            raise ConfigurationError(
-                f"the edited envelope cannot be used: {describe(problem)}. The letter is still "
-                "there"
-            ) from None
-    request = edit.request
-    if args.json:
-        write_json(
-            {
-                "dry_run": args.dry_run,
-                "id": edit.letter.id,
-                "effect_id": request.effect_id,
-                "replay_key": request.replay_key,
-                "route": edit.route,
-                "edited_from": edit.edited_from,
-                "hash": request.hash,
-            }
-        )
-        return 0
-    verb = "would be replayed" if args.dry_run else "replayed"
-    write_text(f"effect {printable(request.effect_id, 200)} {verb} as edited")
-    write_text(f"hash {printable(edit.edited_from)} -> {request.hash}")
-    return 0
-
-
-async def _replay_and_wait(
-    args: argparse.Namespace, transport: Transport, letter_id: str, document: bytes | None
-) -> int:
-    async with waiting("waiting for the outcome", quiet=args.quiet):
-        reply, passed_on = await replay_and_wait(
-            place_of(args),
-            transport,
-            letter_id,
-            document=document,
-            bodies=bodies_of(args),
-            timeout_s=args.timeout,
-        )
-    tree = reply.tree()
-    failed = isinstance(reply.result, RuntimeEffectControllerError)
-    if args.json:
-        write_json(tree)
-    else:
-        word = "error" if failed else "outcome"
-        write_text(f"{word} of effect {printable(reply.effect_id, 200)}, hash {reply.hash}")
-        write_text(pretty(tree["result"]))
-    if passed_on:
-        note("passed on to the producer that asked", quiet=args.quiet)
-    return int(failed)
-
-
-async def _purge(args: argparse.Namespace) -> int:
-    chosen = chosen_by(args)
-    _refuse_empty(args, chosen)
-    only_look = args.dry_run or not args.yes
-    async with _opened(args) as transport:
-        with _progress("letters purged", args) as on_progress:
-            report = await _letters(args, transport).purge(
-                chosen, limit=args.limit, dry_run=only_look, on_progress=on_progress
-            )
-    code = _tell(args, report, done="purged", intended="would be purged")
-    if only_look and not args.dry_run and report.chosen:
-        raise ConfigurationError("nothing was purged: what is purged is gone. Add --yes to do it")
-    return code
-
-
-def _refuse_empty(args: argparse.Namespace, chosen: DeadFilter) -> None:
-    if chosen.empty and not args.all:
-        raise ConfigurationError(
-            f"which dead letters to {args.action}? Give ids or a filter (--kind, --reason, "
-            "--since …), or --all"
-        )
-
-
-def _tell(args: argparse.Namespace, report: DeadReport, *, done: str, intended: str) -> int:
-    if args.json:
-        write_json(
-            {
-                "dry_run": report.dry_run,
-                "chosen": report.chosen,
-                "by_reason": dict(report.by_reason),
-                done: report.done,
-                "copies": report.copies,
-                "skipped": report.skipped,
-                "failed": report.failed,
-                "gone": report.gone,
-                "unseen": report.unseen,
-                "problems": report.problems,
-                "stopped": report.stopped,
-            }
-        )
-    else:
-        for line in report_lines(report, done=done, intended=intended):
-            write_text(line)
-        for problem in report.problems:
-            note(printable(problem))
-    if report.stopped:
-        note(f"effectmq: stopped early, and the rest is still there: {printable(report.stopped)}")
-    return int(bool(report.skipped or report.failed or report.stopped))
-
-
 # What the actions share ------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _opened(args: argparse.Namespace) -> AsyncGenerator[Transport]:
-    place = place_of(args)
-    settings = place.connection_of(f"effectmq dead {args.action}")
-    async with open_transport(place.broker, settings) as transport:
-        queue = Names(place.topology.namespace).dead
-        if is_memory(place.broker) and await transport.stats(queue) is None:
-            raise ConfigurationError(
-                "memory:// is a broker inside one process, and this one has no dead letters; name "
-                "the broker of your workers with --broker or EFFECTMQ_BROKER"
-            )
-        yield transport
-
-
-def _letters(args: argparse.Namespace, transport: Transport) -> DeadLetters:
-    return DeadLetters(transport, place_of(args).topology, bodies=bodies_of(args))
-
-
-@contextmanager
-def _progress(what: str, args: argparse.Namespace) -> Generator[Callable[[int, int], None]]:
-    with ExitStack() as stack:
-        shown: Progress | None = None
-
-        def advance(done: int, total: int) -> None:
-            nonlocal shown
-            if shown is None:
-                shown = stack.enter_context(Progress(what, total, quiet=args.quiet))
-            shown.advance(done - shown.done)
-
-        yield advance
 
 
 @contextmanager

@@ -7,12 +7,17 @@ escapes for control characters.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from effectmq.broker.dead_letters.content import DeadContent, read_content
 from effectmq.broker.dead_letters.dead_letters import DeadReport
+from effectmq.broker.dead_letters.report import EditPreview
+from effectmq.broker.store.letters.audit import AuditLine
+from effectmq.broker.store.letters.facts import LetterFacts
+from effectmq.broker.store.letters.index import FACETS, Facets
 from effectmq.cli.dead.choice import REASONS
 from effectmq.cli.terminal.tables import Column, Room, pairs, table
 from effectmq.cli.terminal.texts import pretty, short
@@ -20,7 +25,16 @@ from effectmq.cli.terminal.times import age, when
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.text import printable
 
-__all__ = ["letter_table", "letter_text", "report_lines", "tally_line"]
+__all__ = [
+    "audit_facts",
+    "audit_table",
+    "edit_lines",
+    "facets_text",
+    "letter_table",
+    "letter_text",
+    "report_lines",
+    "tally_line",
+]
 
 _MAX_EFFECT = 40
 _MAX_ERROR = 72
@@ -40,28 +54,100 @@ _COLUMNS = (
     Column("error", least=20, priority=5, most=_MAX_ERROR),
 )
 
+_FACET_COLUMNS = (
+    Column("by", priority=9),
+    Column("letters", priority=8),
+    Column("value", least=20, priority=7, most=_MAX_ERROR),
+)
 
-def letter_table(letters: Iterable[DeadLetter], now_ms: int, room: Room) -> str:
+_AUDIT_COLUMNS = (
+    Column("begun", priority=8),
+    Column("who", least=8, priority=9, most=_MAX_EFFECT),
+    Column("action", priority=7),
+    Column("which", least=12, priority=5, most=_MAX_ERROR),
+    Column("report", least=12, priority=6, most=_MAX_ERROR),
+)
+
+
+def letter_table(letters: Iterable[LetterFacts], now_ms: int, room: Room) -> str:
     """One row a letter."""
     return table(_COLUMNS, [_row(letter, now_ms) for letter in letters], room)
 
 
-def _row(letter: DeadLetter, now_ms: int) -> tuple[object, ...]:
-    request = read_content(letter).request
-    scope = request.envelope.invocation.scope if request is not None else None
+def _row(letter: LetterFacts, now_ms: int) -> tuple[object, ...]:
     return (
         letter.id,
         age(letter.parked_ms, now_ms),
         letter.reason,
         letter.kind,
         letter.attempts or None,
-        # A producer in another language need not send it; the body has it.
-        letter.effect_id or (request.effect_id if request is not None else ""),
-        scope.session_id if scope is not None else "",
-        scope.turn_id if scope is not None else "",
+        letter.effect_id,
+        letter.session_id,
+        letter.turn_id,
         letter.hash[:_HASH_DIGITS],
-        _error(letter),
+        _error(letter.code, letter.detail),
     )
+
+
+def facets_text(facets: Facets, most: int, now_ms: int, room: Room) -> str:
+    """How many letters have what; of each facet the most common values."""
+    if not facets.letters:
+        return "no dead letters"
+    rows: list[tuple[object, ...]] = []
+    for name in FACETS:
+        counts = {value: count for value, count in facets.counts[name].items() if value}
+        shown = list(counts.items())[:most]
+        rows += [(name, count, value) for value, count in shown]
+        if len(counts) > most:
+            rest = facets.letters - sum(facets.counts[name].values()) + sum(counts.values())
+            rest -= sum(count for _, count in shown)
+            rows.append((name, rest, f"… {len(counts) - most} others"))
+    oldest = f", the oldest {age(facets.oldest_ms, now_ms)} old" if facets.oldest_ms else ""
+    return f"{_letters(facets.letters)}{oldest}\n\n{table(_FACET_COLUMNS, rows, room)}"
+
+
+def audit_table(lines: Iterable[AuditLine], now_ms: int, room: Room) -> str:
+    """One row for each thing that somebody did."""
+    return table(
+        _AUDIT_COLUMNS,
+        [
+            (
+                age(line.began_ms, now_ms),
+                line.who,
+                line.action,
+                line.choice_json,
+                line.report_json if line.ended_ms else "(goes on, or was interrupted)",
+            )
+            for line in lines
+        ],
+        room,
+    )
+
+
+def audit_facts(line: AuditLine) -> dict[str, Any]:
+    """One thing that somebody did, as JSON data."""
+    return {
+        "id": line.id,
+        "began_ms": line.began_ms,
+        "ended_ms": line.ended_ms or None,
+        "who": line.who,
+        "action": line.action,
+        "choice": json.loads(line.choice_json),
+        "report": json.loads(line.report_json) if line.report_json else None,
+    }
+
+
+def edit_lines(edits: Iterable[EditPreview]) -> list[str]:
+    """What a patch makes of letters."""
+    lines: list[str] = []
+    for each in edits:
+        lines.append(f"{each.id} {printable(each.effect_id, 100)}: hash {each.hash[:12]}")
+        lines += [
+            f"  {change.change} {printable(change.path, 200)}: "
+            f"{short(json.dumps(change.before), 60)} -> {short(json.dumps(change.after), 60)}"
+            for change in each.changes
+        ]
+    return lines
 
 
 def tally_line(reasons: Counter[str], seen: int) -> str:
@@ -132,7 +218,7 @@ def _advice(letter: DeadLetter, content: DeadContent, record: Mapping[str, Any])
             f"                effectmq dead replay {letter.id} --edit envelope.json"
         )
     return (
-        f"it cannot be replayed as it is: {printable(str(record['problem']), _MAX_DETAIL)}\n"
+        f"it cannot be replayed unchanged: {printable(str(record['problem']), _MAX_DETAIL)}\n"
         f"mend it:  effectmq dead replay {letter.id} --edit envelope.json"
     )
 
@@ -171,11 +257,11 @@ def _effect_id(letter: DeadLetter) -> str:
     return request.effect_id if request is not None else ""
 
 
-def _error(letter: DeadLetter) -> str:
-    # The codes of effectmq repeat the reason; those of handlers add to it.
-    if not letter.code or letter.code.startswith("effectmq_"):
-        return letter.detail
-    return f"{letter.code}: {letter.detail}"
+def _error(code: str, detail: str) -> str:
+    # Our own codes repeat the reason; those of handlers say something.
+    if not code or code.startswith("effectmq_"):
+        return detail
+    return f"{code}: {detail}"
 
 
 def _letters(count: int) -> str:

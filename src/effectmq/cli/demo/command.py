@@ -21,6 +21,7 @@ from effectmq.broker.client.handle import Handle
 from effectmq.broker.client.turns.turn import ToolCall, Turn
 from effectmq.broker.dead_letters.content import read_content
 from effectmq.broker.dead_letters.dead_letters import DeadLetters
+from effectmq.broker.store.letters.facts import row_of
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.arguments.options import Commands, add_command, add_full_option
@@ -264,7 +265,7 @@ class _Story:
         async with self.letters.browse() as found:
             letters = [letter async for letter in found]
         now_ms = round(time.time() * 1_000)
-        self.stage.show(letter_table(letters, now_ms, self.stage.room))
+        self.stage.show(letter_table(map(row_of, letters), now_ms, self.stage.room))
         mine = [letter for letter in letters if letter.hash == handle.hash]
         self.stage.expect(
             f"{len(letters)} dead letter, for effect {handle.effect_id}",

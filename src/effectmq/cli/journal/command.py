@@ -10,6 +10,7 @@ from effectmq.broker.store.database.schema import Schema
 from effectmq.broker.store.journal.archive.archive import PruneReport, open_archive
 from effectmq.broker.store.journal.archive.statistics import JournalStats
 from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
+from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
 from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
 from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA
 from effectmq.cli.arguments.journal_options import add_journal_options, journal_of, namespace_of
@@ -54,7 +55,13 @@ the workers of the older version first. What was recorded before there were name
 of --namespace."""
 
 #: The tables of a journal's database, in the order in which they are migrated.
-_SCHEMAS: tuple[Schema, ...] = (JOURNAL_SCHEMA, PROCESSES_SCHEMA, CODE_SCHEMA, INBOX_SCHEMA)
+_SCHEMAS: tuple[Schema, ...] = (
+    JOURNAL_SCHEMA,
+    LETTERS_SCHEMA,
+    PROCESSES_SCHEMA,
+    CODE_SCHEMA,
+    INBOX_SCHEMA,
+)
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
