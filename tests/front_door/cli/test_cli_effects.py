@@ -19,6 +19,7 @@ from effectmq.broker.store.journal.archive.summaries import EffectSummary
 from effectmq.broker.store.journal.archive.tail import News
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Recorded
+from effectmq.broker.store.letters.audit import AuditLine, AuditLog
 from effectmq.cli.effects import command as effects_command
 from effectmq.cli.terminal import tables
 from effectmq.protocol.errors import DatabaseUnavailableError
@@ -351,6 +352,42 @@ def test_what_is_still_queued_is_cancelled_by_its_name(url: str, effects: Comman
     }
     assert _recorded(url, request.identity).status == "cancelled"
     assert "no effect has" in effects("cancel", "queued", "--reason", "x").err
+
+
+def test_all_that_is_meant_is_cancelled_once_and_written_down(
+    url: str, effects: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dry run changes nothing, what is finished stays, and somebody is answerable."""
+    many = ("cancel", "--kind", "tool_call", "--reason", "wrong account")
+    (found,) = effects(*many, "--dry-run", "--json").documents
+    assert (found["dry_run"], found["cancelled"]) == (True, found["chosen"])
+    assert found["chosen"] >= 1
+    refused = effects(*many)
+    assert (refused.code, "Add --yes" in refused.err) == (2, True)
+    listed = ("list", "--status", "in_progress", "--kind", "tool_call", "--json")
+    assert len(effects(*listed).documents) == found["chosen"]
+
+    (done,) = effects(*many, "--yes", "--by", "ada", "--json").documents
+    assert (done["cancelled"], done["finished"]) == (found["chosen"], 0)
+    assert effects(*listed).documents == []
+    assert _recorded(url, tool(BATCH, "call-2").identity).status == "cancelled"
+    assert _recorded(url, sleep("1").identity).status == "completed"
+    assert "nothing was done" in effects(*many, "--yes").out
+
+    async def lines() -> list[AuditLine]:
+        async with Journal(url) as journal:
+            return await AuditLog(journal.database, "").lines(10)
+
+    _, line = asyncio.run(lines())
+    assert (line.who, line.action) == ("ada", "cancel")
+    assert json.loads(line.choice_json)["kinds"] == ["tool_call"]
+    assert json.loads(line.report_json)["cancelled"] == found["chosen"]
+
+
+def test_one_effect_and_a_filter_do_not_go_together(effects: Command) -> None:
+    """Nobody should have to guess which of them counted."""
+    result = effects("cancel", "1", "--session", "s", "--reason", "x")
+    assert (result.code, "but not both" in result.err) == (2, True)
 
 
 # tail ---------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from effectmq.broker.transports import open_transport
 from effectmq.cli.arguments.journal_options import journal_of, namespace_of
 from effectmq.cli.arguments.options import Commands, add_command, is_memory
 from effectmq.cli.arguments.setting_options import place_of
+from effectmq.cli.effects.cancelling import cancel_chosen, is_choice
 from effectmq.cli.effects.options import DESCRIPTION, add_actions, filter_of
 from effectmq.cli.effects.view import (
     detail_facts,
@@ -284,6 +285,8 @@ def _envelope_in(path: str) -> object:
 
 
 async def _cancel(args: argparse.Namespace) -> int:
+    if is_choice(args):
+        return await cancel_chosen(args)
     url, namespace = journal_of(args), namespace_of(args)
     async with open_archive(url, namespace=namespace) as archive:
         effect = await _to_cancel(archive, args)

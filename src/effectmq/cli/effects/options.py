@@ -44,7 +44,12 @@ Values are shown; --paths shows where they differ only."""
 _CANCEL = """\
 Let an effect end as cancelled, unless it is finished: exactly one of the two wins. An
 effect that is still queued is cancelled by --scope and --key before any worker has seen it. Exit
-code 1 when its outcome came first."""
+code 1 when its outcome came first.
+
+With options that choose, and --yes, every effect in progress that is meant is cancelled, and who
+did it is kept (effectmq dead audit). What workers have not seen yet is in no journal, and stays.
+
+  effectmq effects cancel --session s-7 --kind tool_call --reason "wrong account" --dry-run"""
 
 _TAIL = """\
 Print effects as they change, until interrupted. What happened before the start is told with
@@ -83,11 +88,32 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     cancel = _action(actions, "cancel", "cancel one effect, unless it is finished", _CANCEL)
     _add_name(cancel)
     cancel.add_argument("--reason", required=True, metavar="TEXT", help="goes into the error")
+    _add_many(cancel)
     cancel.add_argument(
         "--broker",
         metavar="URL",
         help="where running workers are told at once; default: EFFECTMQ_BROKER. Without one they "
         "find out when they renew the effect's lease",
+    )
+
+
+def _add_many(cancel: argparse.ArgumentParser) -> None:
+    group = cancel.add_argument_group("several effects")
+    group.add_argument("--kind", action="append", default=[], choices=EFFECT_KINDS, metavar="KIND")
+    group.add_argument("--session", default="", metavar="ID")
+    group.add_argument("--turn", default="", metavar="ID")
+    group.add_argument("--worker", default="", metavar="NAME", help="who claimed it last")
+    group.add_argument("--since", type=moment, metavar="TIME", help="changed since then")
+    group.add_argument("--until", type=moment, metavar="TIME", help="changed before then")
+    group.add_argument("--limit", type=positive, metavar="N", help="at most so many")
+    group.add_argument("--all", action="store_true", help="really all that is in progress")
+    group.add_argument("--dry-run", action="store_true", help="only say how many")
+    group.add_argument("--yes", action="store_true", help="do it")
+    group.add_argument(
+        "--by",
+        default="",
+        metavar="NAME",
+        help="who does it, for the audit; default: the user and the host",
     )
 
 

@@ -1,0 +1,149 @@
+"""``effectmq effects cancel`` with a filter: every effect in progress that is meant."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+from effectmq.broker.client.asking.cancelling import announce_cancel
+from effectmq.broker.client.asking.cancelling_many import CancelReport, cancel_many
+from effectmq.broker.dead_letters.desk import operator
+from effectmq.broker.store.journal.archive.archive import open_archive
+from effectmq.broker.store.journal.archive.summaries import EffectFilter
+from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.letters.audit import AuditLog, choice_of
+from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
+from effectmq.broker.transports import open_transport
+from effectmq.cli.arguments.journal_options import journal_of, namespace_of
+from effectmq.cli.arguments.options import is_memory
+from effectmq.cli.arguments.setting_options import place_of
+from effectmq.cli.terminal.output import note, write_json, write_text
+from effectmq.cli.terminal.progress import Progress
+from effectmq.protocol.errors import ConfigurationError, DatabaseError, EffectmqError
+from effectmq.protocol.messages.request import Identity
+from effectmq.protocol.topology import Names
+
+__all__ = ["cancel_chosen", "is_choice"]
+
+#: Telling the workers is a courtesy; nobody waits long for it.
+_CONNECT_S = 5.0
+
+Announce = Callable[[Identity], Awaitable[None]]
+
+
+def is_choice(args: argparse.Namespace) -> bool:
+    """Whether effects are chosen by a filter, and not one by its name."""
+    given = (args.kind, args.session, args.turn, args.worker, args.since, args.until, args.all)
+    return any(value not in ([], "", None, False) for value in given)
+
+
+async def cancel_chosen(args: argparse.Namespace) -> int:
+    """
+    Cancel them, or say how many there are.
+
+    Raises:
+        ConfigurationError: When one is named as well, or it was not confirmed.
+        DatabaseError: When the journal cannot be used.
+    """
+    if args.name or args.key:
+        raise ConfigurationError("give one effect, or options that choose several, but not both")
+    if args.since is not None and args.until is not None and args.since >= args.until:
+        raise ConfigurationError("--since is not before --until, so no effect can be meant")
+    chosen = EffectFilter(
+        kinds=tuple(args.kind),
+        scope_id=args.scope,
+        session_id=args.session,
+        turn_id=args.turn,
+        worker=args.worker,
+        since_ms=args.since,
+        until_ms=args.until,
+    )
+    only_look = args.dry_run or not args.yes
+    report = await _cancelled(args, chosen, dry_run=only_look)
+    _tell(args, report)
+    if only_look and not args.dry_run and report.chosen:
+        raise ConfigurationError(
+            "nothing was cancelled: what is cancelled never has an outcome. Add --yes to do it"
+        )
+    return 0
+
+
+async def _cancelled(
+    args: argparse.Namespace, chosen: EffectFilter, *, dry_run: bool
+) -> CancelReport:
+    url, namespace = journal_of(args), namespace_of(args)
+    async with (
+        open_archive(url, namespace=namespace) as archive,
+        Journal(url, namespace=namespace) as journal,
+        _announcing(args, quiet=dry_run) as announce,
+    ):
+        with Progress("effects cancelled", quiet=args.quiet or dry_run) as progress:
+
+            async def act() -> CancelReport:
+                return await cancel_many(
+                    archive,
+                    journal,
+                    chosen,
+                    args.reason,
+                    limit=args.limit,
+                    dry_run=dry_run,
+                    announce=announce,
+                    on_progress=lambda done: progress.advance(done - progress.done),
+                )
+
+            if dry_run:
+                return await act()
+            await LETTERS_SCHEMA.ensure(journal.database)
+            audit = AuditLog(journal.database, args.by or operator())
+            choice = {**choice_of(chosen), "reason": args.reason, "limit": args.limit}
+            line = await audit.begin("cancel", choice)
+            facts: dict[str, object] = {"interrupted": True}
+            try:
+                report = await act()
+                facts = report.facts()
+                return report
+            finally:
+                with suppress(DatabaseError):
+                    await audit.end(line, "cancel", facts)
+
+
+@asynccontextmanager
+async def _announcing(args: argparse.Namespace, *, quiet: bool) -> AsyncGenerator[Announce | None]:
+    """What tells the workers of one; ``None`` when their broker cannot be reached."""
+    place = place_of(args)
+    if quiet or is_memory(place.broker):
+        yield None
+        return
+    connection = replace(place.connection_of("effectmq effects"), connect_timeout_s=_CONNECT_S)
+    transport = open_transport(place.broker, connection)
+    try:
+        await transport.__aenter__()
+    except EffectmqError as problem:
+        note(
+            f"workers cannot be told and find out when they renew their leases: {problem}",
+            quiet=args.quiet,
+        )
+        yield None
+        return
+    names = Names(place.topology.namespace)
+    try:
+        yield lambda identity: announce_cancel(transport, names, identity)
+    finally:
+        await transport.__aexit__(None, None, None)
+
+
+def _tell(args: argparse.Namespace, report: CancelReport) -> None:
+    if args.json:
+        write_json(report.facts())
+        return
+    if not report.chosen:
+        write_text("no effect in progress is meant; nothing was done")
+        return
+    verb = "would be cancelled" if report.dry_run else "cancelled"
+    kinds = ", ".join(f"{count} {kind or 'unseen'}" for kind, count in report.by_kind.most_common())
+    effects = "1 effect" if report.chosen == 1 else f"{report.chosen} effects"
+    write_text(f"{report.done} of {effects} {verb} (chosen: {kinds})")
+    if report.finished:
+        write_text(f"{report.finished} not, because their outcome came first")
