@@ -68,7 +68,7 @@ async def cancel_many(
     *,
     limit: int | None = None,
     dry_run: bool = False,
-    announce: Callable[[Identity], Awaitable[None]] | None = None,
+    announce: Callable[[Effect], Awaitable[None]] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> CancelReport:
     """
@@ -123,23 +123,22 @@ async def _cancelled(
     effects: list[EffectSummary],
     reason: str,
     report: CancelReport,
-    announce: Callable[[Identity], Awaitable[None]] | None,
+    announce: Callable[[Effect], Awaitable[None]] | None,
 ) -> None:
+    meant = [
+        Effect(each.identity, each.hash, kind=each.kind, effect_id=each.effect_id)
+        for each in effects
+    ]
     answers = await asyncio.gather(
         *(
-            journal.cancel(
-                Cancel(
-                    Effect(each.identity, each.hash, kind=each.kind, effect_id=each.effect_id),
-                    canonical_bytes(cancel_error(each.kind, reason)).decode(),
-                )
-            )
-            for each in effects
+            journal.cancel(Cancel(each, canonical_bytes(cancel_error(each.kind, reason)).decode()))
+            for each in meant
         )
     )
-    for effect, answer in zip(effects, answers, strict=True):
+    for effect, answer in zip(meant, answers, strict=True):
         if isinstance(answer, Cancelled):
             report.done += 1
             if announce is not None:
-                await announce(effect.identity)
+                await announce(effect)
         else:
             report.finished += 1

@@ -442,6 +442,6 @@ async def test_an_ambiguous_id_does_nothing(memory: DeadStage) -> None:
         first = (await ids(desk))[0][0]
         same = [each for each in await ids(desk) if each.startswith(first)]
         if len(same) > 1:
-            with pytest.raises(DeadLetterIdError, match="Give more of it"):
+            with pytest.raises(DeadLetterIdError, match="dead letters have an id"):
                 await desk.replay(DeadFilter(ids=(first,)))
     await memory.dead(20)

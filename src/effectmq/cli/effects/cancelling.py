@@ -13,6 +13,7 @@ from effectmq.broker.dead_letters.desk import operator
 from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.broker.store.journal.journal import Journal
+from effectmq.broker.store.journal.records import Effect
 from effectmq.broker.store.letters.audit import AuditLog, choice_of
 from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
 from effectmq.broker.transports import open_transport
@@ -22,7 +23,6 @@ from effectmq.cli.arguments.setting_options import place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.progress import Progress
 from effectmq.protocol.errors import ConfigurationError, DatabaseError, EffectmqError
-from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.topology import Names
 
 __all__ = ["cancel_chosen", "is_choice"]
@@ -30,7 +30,7 @@ __all__ = ["cancel_chosen", "is_choice"]
 #: Telling the workers is a courtesy; nobody waits long for it.
 _CONNECT_S = 5.0
 
-Announce = Callable[[Identity], Awaitable[None]]
+Announce = Callable[[Effect], Awaitable[None]]
 
 
 def is_choice(args: argparse.Namespace) -> bool:
@@ -129,7 +129,12 @@ async def _announcing(args: argparse.Namespace, *, quiet: bool) -> AsyncGenerato
         return
     names = Names(place.topology.namespace)
     try:
-        yield lambda identity: announce_cancel(transport, names, identity)
+        yield lambda effect: announce_cancel(
+            transport,
+            names,
+            effect.identity,
+            {"effect_id": effect.effect_id, "hash": effect.hash},
+        )
     finally:
         await transport.__aexit__(None, None, None)
 
