@@ -27,6 +27,9 @@ __all__ = ["Windows"]
 MAX_HELD = 65_535
 
 _GROWTH = 4
+#: No portion is larger, because the broker sends all of it at once: letters that are not looked at
+#: yet wait in the queue, and not in memory.
+_LARGEST = 8_192
 
 #: How long the broker may take to give back held messages, in seconds, and how often it is asked.
 _BACK_S = 15.0
@@ -95,7 +98,7 @@ class Windows:
         Raises:
             ReplyQueueInUseError: When an exclusive consumer has the queue.
         """
-        size = min(self._next_size, MAX_HELD, self._most - self.capacity)
+        size = min(self._next_size, _LARGEST, MAX_HELD, self._most - self.capacity)
         consumer = await self._transport.consume(self._queue, prefetch=size)
         self._next_size = size * _GROWTH
         self.capacity += size

@@ -2,7 +2,8 @@
 What looks and replays of very many dead letters take, with an index, on a broker of our own.
 
 ``python -m tests.broker.dead_letters.shared 100000`` publishes them, walks, looks, counts and
-replays, and says how long each took and how much memory. ``--journal URL`` keeps the index there.
+replays, and says how long each took and how much memory. ``--journal URL`` keeps the index there,
+``--broker URL`` takes a broker that runs already.
 """
 
 from __future__ import annotations
@@ -124,17 +125,22 @@ async def run(url: str, count: int, database: str) -> None:
 
 
 def main() -> None:
-    """Run on the RabbitMQ of the PATH."""
+    """Run on the broker that is named, or on the RabbitMQ of the PATH."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=100_000)
     parser.add_argument("--journal", default="")
+    parser.add_argument("--broker", default="")
     given = parser.parse_args()
-    installation = installed_on_path()
-    if installation is None:
-        raise SystemExit("there is no rabbitmq-server on the PATH")
-    with BrokerNode(installation) as node, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         database: str = given.journal or f"sqlite:///{folder}/letters.db"
-        asyncio.run(run(node.url, given.count, database))
+        if given.broker:
+            asyncio.run(run(given.broker, given.count, database))
+            return
+        installation = installed_on_path()
+        if installation is None:
+            raise SystemExit("there is no rabbitmq-server on the PATH; name one with --broker")
+        with BrokerNode(installation) as node:
+            asyncio.run(run(node.url, given.count, database))
 
 
 if __name__ == "__main__":
