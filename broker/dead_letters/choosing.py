@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
-from effectmq.broker.dead_letters.browser import AT_ONCE, DeadBrowser, Turn
+from effectmq.broker.dead_letters.queue.browser import AT_ONCE, DeadBrowser, Turn
+from effectmq.broker.dead_letters.queue.settling import Pending
 from effectmq.broker.dead_letters.report import DeadReport, check_ids
-from effectmq.broker.dead_letters.settling import Pending
 from effectmq.broker.store.letters.filter import DeadFilter
 from effectmq.broker.store.letters.index import LetterIndex
 from effectmq.broker.store.letters.selecting import Cursor

@@ -17,18 +17,19 @@ from dataclasses import replace
 from itertools import islice
 
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
-from effectmq.broker.dead_letters.browser import (
+from effectmq.broker.dead_letters.choosing import Chooser, QueueChooser
+from effectmq.broker.dead_letters.content import DeadContent, fetch_content
+from effectmq.broker.dead_letters.edit import DeadEdit, edit_letter
+from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
+from effectmq.broker.dead_letters.patching import Patch
+from effectmq.broker.dead_letters.queue.browser import (
     AT_ONCE,
     DeadBrowser,
     DeadLettersInUseError,
     DeadLettersLostError,
     Turn,
 )
-from effectmq.broker.dead_letters.choosing import Chooser, QueueChooser
-from effectmq.broker.dead_letters.content import DeadContent, fetch_content
-from effectmq.broker.dead_letters.edit import DeadEdit, edit_letter
-from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
-from effectmq.broker.dead_letters.patching import Patch
+from effectmq.broker.dead_letters.queue.settling import Act, Pending, settle
 from effectmq.broker.dead_letters.report import (
     DeadLetterIdError,
     DeadReport,
@@ -37,7 +38,6 @@ from effectmq.broker.dead_letters.report import (
     no_reply_queue,
     not_as_it_is,
 )
-from effectmq.broker.dead_letters.settling import Act, Pending, settle
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.transports.port import Delivery, Transport
 from effectmq.protocol.encoding.canonical import canonical_json

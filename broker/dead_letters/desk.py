@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from effectmq.broker.dead_letters.browser import Turn
 from effectmq.broker.dead_letters.choosing import IndexChooser
 from effectmq.broker.dead_letters.content import DeadContent
 from effectmq.broker.dead_letters.dead_letters import DEFAULT_RATE, DeadLetters, Progress
 from effectmq.broker.dead_letters.edit import DeadEdit
 from effectmq.broker.dead_letters.patching import Patch
+from effectmq.broker.dead_letters.queue.browser import Turn
+from effectmq.broker.dead_letters.queue.settling import PATIENT
 from effectmq.broker.dead_letters.report import DeadLetterIdError as DeadLetterIdError
 from effectmq.broker.dead_letters.report import DeadReport, check_ids, no_such_letter
-from effectmq.broker.dead_letters.settling import PATIENT
 from effectmq.broker.dead_letters.walking import Freshness, refreshed, walked
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.database import open_database

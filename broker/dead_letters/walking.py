@@ -11,8 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from effectmq.broker.dead_letters.browser import WHOLE, DeadBrowser, DeadLettersInUseError, Turn
 from effectmq.broker.dead_letters.content import fetch_content
+from effectmq.broker.dead_letters.queue.browser import (
+    WHOLE,
+    DeadBrowser,
+    DeadLettersInUseError,
+    Turn,
+)
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.letters.facts import row_of
 from effectmq.broker.store.letters.index import LetterIndex, NotedLetter, Walk

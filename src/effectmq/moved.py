@@ -38,9 +38,13 @@ _ROOMS = (
     (
         "broker",
         "broker.dead_letters",
-        "deadletter_browser=browser deadletter_content=content deadletter_edit=edit "
-        "deadletter_filter=filter deadletter_report=report deadletter_settling=settling "
-        "deadletter_windows=windows deadletters=dead_letters",
+        "deadletter_content=content deadletter_edit=edit deadletter_filter=filter "
+        "deadletter_report=report deadletters=dead_letters",
+    ),
+    (
+        "broker",
+        "broker.dead_letters.queue",
+        "deadletter_browser=browser deadletter_settling=settling deadletter_windows=windows",
     ),
     ("broker", "broker.store", "attachments databases=database journal processes sessions"),
     ("broker", "broker.store.attachments", "claimcheck=large_bodies"),
@@ -66,6 +70,7 @@ _ROOMS = (
         "postgres=adapter postgres_address=address postgres_errors=errors",
     ),
     ("broker.databases", "broker.store.database.sqlite", "clock mounts sqlite=adapter"),
+    ("broker.dead_letters", "broker.dead_letters.queue", "browser settling windows"),
     ("broker.journal", "broker.store.database", "groupcommit=group_commit"),
     (
         "broker.journal",

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.dead_letters.browser import DeadLettersInUseError, Turn
 from effectmq.broker.dead_letters.desk import DeadDesk
 from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
 from effectmq.broker.dead_letters.patching import Patch
+from effectmq.broker.dead_letters.queue.browser import DeadLettersInUseError, Turn
 from effectmq.broker.dead_letters.report import DeadLetterIdError
 from effectmq.broker.store.letters.index import Counts
 from effectmq.broker.transports import open_transport

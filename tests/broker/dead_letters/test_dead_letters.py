@@ -11,8 +11,6 @@ from dataclasses import replace
 import pytest
 
 from effectmq.broker import crashpoints
-from effectmq.broker.dead_letters import browser as deadletter_browser
-from effectmq.broker.dead_letters import windows as deadletter_windows
 from effectmq.broker.dead_letters.content import read_content
 from effectmq.broker.dead_letters.dead_letters import (
     DeadFilter,
@@ -21,7 +19,9 @@ from effectmq.broker.dead_letters.dead_letters import (
     DeadLettersInUseError,
     DeadLettersLostError,
 )
-from effectmq.broker.dead_letters.settling import Pending, settle
+from effectmq.broker.dead_letters.queue import browser as deadletter_browser
+from effectmq.broker.dead_letters.queue import windows as deadletter_windows
+from effectmq.broker.dead_letters.queue.settling import Pending, settle
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.memory.consumers import MemoryConsumer

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.dead_letters import browser as deadletter_browser
 from effectmq.broker.dead_letters.dead_letters import DeadLetterIdError, DeadLettersLostError
+from effectmq.broker.dead_letters.queue import browser as deadletter_browser
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.memory.consumers import MemoryConsumer
 from effectmq.broker.transports.port import QueueStats

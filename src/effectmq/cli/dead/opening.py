@@ -6,9 +6,9 @@ import argparse
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from effectmq.broker.dead_letters.browser import Turn
 from effectmq.broker.dead_letters.dead_letters import DeadLetters
 from effectmq.broker.dead_letters.desk import DeadDesk
+from effectmq.broker.dead_letters.queue.browser import Turn
 from effectmq.broker.store.database.sqlite.adapter import sqlite_path
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport

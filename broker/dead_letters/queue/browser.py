@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
-from effectmq.broker.dead_letters.windows import Windows
+from effectmq.broker.dead_letters.queue.windows import Windows
 from effectmq.broker.transports.port import Delivery, QueueStats, Transport
 from effectmq.protocol.errors import (
     BrokerError,

@@ -15,7 +15,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable
 
-from effectmq.broker.dead_letters.browser import (
+from effectmq.broker.dead_letters.queue.browser import (
     DeadBrowser,
     DeadLettersInUseError,
     DeadLettersLostError,
