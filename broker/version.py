@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 
 __all__ = ["version"]
 
@@ -12,7 +10,10 @@ __all__ = ["version"]
 @cache
 def version() -> str:
     """The version of the installed package; ``unknown`` where it is not installed."""
+    # Takes longer to load than all that the help of the command line needs.
+    from importlib import metadata
+
     try:
-        return installed_version("effectmq")
-    except PackageNotFoundError:
+        return metadata.version("effectmq")
+    except metadata.PackageNotFoundError:
         return "unknown"

@@ -2,7 +2,8 @@
 The command line: ``effectmq COMMAND …``.
 
 Each command is a module with two functions: ``configure`` adds its parser, ``run`` carries it out
-and returns the exit code. Only the module of the command that was asked for is imported.
+and returns the exit code. Only the module of the command that was asked for is imported, and what
+running one needs is imported when it runs: ``effectmq --help`` waits for neither.
 
 =====  =============================================================================
 code   meaning
@@ -23,29 +24,22 @@ effectmq, and is shown with its traceback.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import errno
 import os
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from effectmq.broker.version import version
-from effectmq.cli.arguments.parsers import Parser
+from effectmq.cli.arguments.logging_options import add_logging_options
+from effectmq.cli.arguments.parsers import Parser, VersionAction
 from effectmq.cli.terminal.colours import add_colour_option
-from effectmq.cli.terminal.logs import add_logging_options, logging_to_stderr
 from effectmq.cli.terminal.output import complain, flush, make_streams_safe
-from effectmq.protocol.errors import (
-    AccessRefusedError,
-    ConfigurationError,
-    EffectmqError,
-    SchemaVersionError,
-    TopologyError,
-    UnavailableError,
-    VirtualHostError,
-)
 from effectmq.protocol.text import is_group
+
+if TYPE_CHECKING:
+    from effectmq.protocol.errors import EffectmqError
 
 __all__ = ["COMMANDS", "EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "module_of", "parser_of"]
 
@@ -95,15 +89,6 @@ _MODULES = {
     "topology": "topology.command",
 }
 
-#: Errors for which trying again is useless; a supervisor should not restart the process.
-_PERMANENT = (
-    ConfigurationError,
-    AccessRefusedError,
-    VirtualHostError,
-    TopologyError,
-    SchemaVersionError,
-)
-
 
 def module_of(command: str) -> str:
     """The path of the module that has a command's ``configure`` and ``run``."""
@@ -136,20 +121,47 @@ def _main(words: list[str]) -> int:
     except SystemExit as ended:
         # argparse has printed help, or an error, and wants to exit.
         return ended.code if isinstance(ended.code, int) else EXIT_USAGE
+    from effectmq.cli.terminal.logs import logging_to_stderr
+
     with logging_to_stderr(args):
         return _guarded(args)
 
 
 def _guarded(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from effectmq.protocol.errors import EffectmqError
+
     try:
         code: int = asyncio.run(args.run(args))
         return code
     except EffectmqError as problem:
         complain(str(problem) or type(problem).__name__)
-        lasting = isinstance(problem, UnavailableError) and problem.lasting
-        return EXIT_USAGE if lasting or isinstance(problem, _PERMANENT) else EXIT_FAILED
+        return EXIT_USAGE if _is_permanent(problem) else EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
+
+
+def _is_permanent(problem: EffectmqError) -> bool:
+    """Whether trying again is useless; a supervisor should not restart the process."""
+    from effectmq.protocol.errors import (
+        AccessRefusedError,
+        ConfigurationError,
+        SchemaVersionError,
+        TopologyError,
+        UnavailableError,
+        VirtualHostError,
+    )
+
+    permanent = (
+        ConfigurationError,
+        AccessRefusedError,
+        VirtualHostError,
+        TopologyError,
+        SchemaVersionError,
+    )
+    lasting = isinstance(problem, UnavailableError) and problem.lasting
+    return lasting or isinstance(problem, permanent)
 
 
 def _output_lost(problem: BaseException) -> int:
@@ -210,7 +222,7 @@ def parser_of(asked: Collection[str]) -> Parser:
         description="The effect broker for agent runtimes and worker fleets.",
         epilog="exit codes: 0 ok, 1 a check or an effect failed, 2 usage or configuration",
     )
-    parser.add_argument("--version", action="version", version=f"effectmq {version()}")
+    parser.add_argument("--version", action=VersionAction)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         if name in asked:

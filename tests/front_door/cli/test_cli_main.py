@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_mistake_in_the_command_line_exits_2(
 def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
     """``--version`` prints the distribution's version."""
     result = effectmq(capsys, "--version")
-    assert (result.code, result.out.split()[0]) == (0, "effectmq")
+    assert (result.code, result.out) == (0, f"effectmq {version('effectmq')}\n")
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, problem: BaseException) -> None:
@@ -150,6 +151,22 @@ def test_only_the_module_of_the_command_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert not any(f"effectmq.cli.{name}'" in done.stderr for name in COMMANDS)
+
+
+#: What a command needs when it runs, each slower to load than all of the help.
+_HEAVY = ("aio_pika", "asyncio", "importlib.metadata", "logging", "pydantic", "pydantic_core")
+
+
+@pytest.mark.parametrize("words", [["--help"], [], ["wroker"]], ids=" ".join)
+def test_help_loads_nothing_that_only_running_needs(words: list[str]) -> None:
+    """Whoever asks how a command is called is answered before the libraries are loaded."""
+    code = (
+        "import sys; from effectmq.cli import main; "
+        f"main({words!r}); print(sorted({set(_HEAVY)!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "usage: effectmq" in done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_console_script_gives_the_exit_code(tmp_path: Path) -> None:

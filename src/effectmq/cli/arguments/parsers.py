@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from effectmq.cli.arguments.suggestions import did_you_mean
@@ -13,7 +14,7 @@ from effectmq.protocol.text import printable
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-__all__ = ["Parser"]
+__all__ = ["Parser", "VersionAction"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -92,3 +93,26 @@ class Parser(argparse.ArgumentParser):
         # The library's own method ignores errors of writing, and reports success.
         if message:
             (file or sys.stderr).write(message)
+
+
+class VersionAction(argparse.Action):
+    """Prints the version and exits, as the library's own does, which wants it for any command."""
+
+    def __init__(
+        self, option_strings: Sequence[str], dest: str, help: str = "show the version, and exit"
+    ) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS)
+        self.help = help
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Look the version up only now: that takes longer than the help of all commands."""
+        from effectmq.broker.version import version
+
+        parser._print_message(f"{parser.prog} {version()}\n", sys.stdout)
+        parser.exit()

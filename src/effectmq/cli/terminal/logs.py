@@ -20,9 +20,8 @@ from effectmq.cli.terminal.progress import clear_line
 from effectmq.protocol.encoding.narrowing import is_dict, is_sequence, is_set
 from effectmq.protocol.text import printable
 
-__all__ = ["JsonFormatter", "LineFormatter", "add_logging_options", "logging_to_stderr"]
+__all__ = ["JsonFormatter", "LineFormatter", "logging_to_stderr"]
 
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _DEFAULT_LEVEL = "WARNING"
 _MAX_MESSAGE = 8_000
 
@@ -33,25 +32,6 @@ _MAX_NAME = 220
 
 #: What every record has; the rest was given as ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-def add_logging_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--log-level`` and ``--log-json``; a command's own default level is ``log_level``."""
-    group = parser.add_argument_group("logging")
-    # Suppressed, so that a command can set its own default and a nested parser resets nothing.
-    group.add_argument(
-        "--log-level",
-        choices=_LEVELS,
-        type=str.upper,
-        default=argparse.SUPPRESS,
-        help="what to log to stderr; default: WARNING, and INFO for a worker",
-    )
-    group.add_argument(
-        "--log-json",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="log JSON, one object a line",
-    )
 
 
 @contextmanager

@@ -10,12 +10,13 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from effectmq.cli.terminal.progress import clear_line
-from effectmq.protocol.encoding.canonical import canonical_json
-from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.text import printable
+
+if TYPE_CHECKING:
+    from effectmq.protocol.encoding.opaque import JsonValue
 
 __all__ = [
     "complain",
@@ -70,6 +71,9 @@ def json_line(document: JsonValue) -> bytes:
     Raises:
         MalformedError: When it holds what JSON cannot say.
     """
+    # It loads pydantic, which what is printed as text does not need.
+    from effectmq.protocol.encoding.canonical import canonical_json
+
     return canonical_json(document) + b"\n"
 
 

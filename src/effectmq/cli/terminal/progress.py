@@ -7,7 +7,6 @@ to stderr in between calls ``clear_line`` first.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -119,6 +118,9 @@ async def waiting(
         quiet: Show nothing.
         stream: Where to; stderr by default.
     """
+    # Other commands, and the help of all, use this module outside of an event loop.
+    import asyncio
+
     with _Elapsed(what, quiet=quiet, stream=stream) as progress:
         ticking = asyncio.create_task(_tick(progress)) if progress.enabled else None
         try:
@@ -129,6 +131,8 @@ async def waiting(
 
 
 async def _tick(progress: Progress) -> None:
+    import asyncio
+
     while True:
         await asyncio.sleep(_TICK_S)
         progress.advance(0)
