@@ -15,9 +15,10 @@ __all__ = ["canonicalize", "configure", "run"]
 Kind = Literal["envelope", "outcome", "value"]
 
 _DESCRIPTION = """\
-Read one JSON document a line and print one JSON object a line: "canonical" (the canonical JSON as
-text) and "sha256" (of its UTF-8 bytes); for an envelope also "validation", which is "ok" or the
-code of the first rule that it breaks. A line that cannot be read gives {"error": sentence}.
+Read one JSON document a line and print one JSON object a line: "canonical"
+(the canonical JSON as text) and "sha256" (of its UTF-8 bytes); for an
+envelope also "validation", which is "ok" or the code of the first rule that
+it breaks. A line that cannot be read gives {"error": sentence}.
 
 The output has as many lines as the input, in the same order, always in UTF-8.
 Exit code: 0 when every line could be read, 1 when one could not."""

@@ -21,11 +21,13 @@ __all__ = ["Place", "configure", "run", "scripts"]
 _DESCRIPTION = """\
 Print a script that completes commands, options and choices in your shell:
 
-  bash   effectmq completion bash > ~/.local/share/bash-completion/completions/effectmq
-  zsh    effectmq completion zsh > ~/.zfunc/_effectmq      (with fpath+=~/.zfunc before compinit)
-  fish   effectmq completion fish > ~/.config/fish/completions/effectmq.fish
+  cd ~/.local/share/bash-completion/completions
+  effectmq completion bash > effectmq
+  effectmq completion zsh > ~/.zfunc/_effectmq
+  effectmq completion fish > ~/.config/fish/completions/effectmq.fish
 
-It starts no Python when a key is pressed. Make it anew after an upgrade."""
+For zsh, fpath+=~/.zfunc stands before compinit. The script starts no Python
+when a key is pressed. Make it anew after an upgrade."""
 
 
 @dataclass(frozen=True, slots=True)

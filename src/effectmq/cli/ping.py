@@ -26,11 +26,13 @@ __all__ = ["configure", "run"]
 
 _TIMEOUT_S = 5.0
 _DESCRIPTION = """\
-Send a probe to a worker of each route, over the exchange and the queue that effects take, and wait
-for its answer. No handler sees it. An answer proves the whole way; a worker that holds as many
-effects as it may answers when one of them has ended.
+Send a probe to a worker of each route, over the exchange and the queue that
+effects take, and wait for its answer. No handler sees it. An answer proves
+the whole way; a worker that holds as many effects as it may answers when one
+of them has ended.
 
-Without a route: every kind that has a queue. Exit code 1 when one of them does not answer.
+Without a route: every kind that has a queue. Exit code 1 when one of them
+does not answer.
 
 With --json: {"route","worker","ms","problem"}, one object a line."""
 

@@ -54,19 +54,22 @@ _Begun: TypeAlias = "asyncio.Queue[asyncio.Task[Answer] | ConfigurationError | N
 _WINDOW = 16
 
 _DESCRIPTION = """\
-Read envelopes as JSON Lines (one JSON document a line), or pretty-printed one behind the other
-(each from a line that is { to a line that is }), execute them, and write one JSON object a line in
-the order of the input:
+Read envelopes as JSON Lines (one JSON document a line), or pretty-printed one
+behind the other (each from a line that is { to a line that is }), execute
+them, and write one JSON object a line in the order of the input:
 
   {"effect_id","replay_key","hash","attempt","replayed","result":{"Ok":outcome}}
-  the same with "result":{"Err":{"code","message"}}, when it could not be carried out
-  {"line","error"}, when the line is no valid envelope or no answer came; blank lines are skipped
+  the same with "result":{"Err":{"code","message"}}, when it was not carried out
+  {"line","error"}, when the line is no valid envelope or no answer came
 
-On memory://, the default, the workers run in this process: yours with --worker, else a small one
-that can sleep and answers tool calls as unavailable.
+Blank lines are skipped.
 
-Exit code: 0 when every line has an Ok, 1 otherwise. A failure of a tool or a model is an outcome,
-and an Ok."""
+On memory://, the default, the workers run in this process: yours with
+--worker, else a small one that can sleep and answers tool calls as
+unavailable.
+
+Exit code: 0 when every line has an Ok, 1 otherwise. A failure of a tool or a
+model is an outcome, and an Ok."""
 
 
 def configure(commands: Commands) -> None:

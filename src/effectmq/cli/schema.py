@@ -13,11 +13,13 @@ from effectmq.protocol.text import describe
 __all__ = ["configure", "run"]
 
 _DESCRIPTION = """\
-Print the JSON Schema of one sort of message, or the AsyncAPI 3 document; with --to, write all of
-them into a folder, where they refer to each other by their names.
+Print the JSON Schema of one sort of message, or the AsyncAPI 3 document; with
+--to, write all of them into a folder, where they refer to each other by their
+names.
 
-envelope: what a producer publishes. outcome: what became of an effect. answers: the body of a
-message on a reply queue, a list around outcomes. chunk: a piece of streamed text."""
+envelope: what a producer publishes. outcome: what became of an effect.
+answers: the body of a message on a reply queue, a list around outcomes.
+chunk: a piece of streamed text."""
 
 _FILES = {
     "envelope": "envelope.schema.json",

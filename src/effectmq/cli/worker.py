@@ -32,8 +32,9 @@ _NO_JOURNAL = "none: bodies may run again after a crash, outcomes are not rememb
 _DESCRIPTION = """\
 Carry out effects: import module:object, connect, and consume.
 
-The first SIGINT or SIGTERM lets running effects finish, the second one leaves at once; nothing is
-lost either way. The signal is raised again at the end, so that the parent sees why we left."""
+The first SIGINT or SIGTERM lets running effects finish, the second one leaves
+at once; nothing is lost either way. The signal is raised again at the end, so
+that the parent sees why we left."""
 
 
 def configure(commands: Commands) -> None:

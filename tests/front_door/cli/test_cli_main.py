@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import effectmq.cli as cli
-from effectmq.cli import COMMANDS, module_of
+from effectmq.cli import COMMANDS, module_of, parser_of
+from effectmq.cli.arguments.parsers import Parser
 from effectmq.protocol.errors import (
     AccessRefusedError,
     BrokerUnreachableError,
@@ -46,6 +48,26 @@ def test_every_command_is_a_module_with_a_parser(
     assert result.code == 0
     assert f"effectmq {name}" in result.out
     assert asyncio.iscoroutinefunction(import_module(module_of(name)).run)
+
+
+def _with_nested(parser: Parser) -> Iterator[Parser]:
+    yield parser
+    for inner in parser.nested.values():
+        yield from _with_nested(inner)
+
+
+def test_every_help_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of commands and actions: descriptions are shown with the lines that they have."""
+    monkeypatch.setenv("COLUMNS", "80")
+    parsers = list(_with_nested(parser_of(COMMANDS)))
+    assert {parser.prog for parser in parsers} >= {"effectmq dead replay", "effectmq worker"}
+    too_wide = [
+        (parser.prog, line)
+        for parser in parsers
+        for line in parser.format_help().splitlines()
+        if len(line) > 80
+    ]
+    assert not too_wide
 
 
 def test_without_a_command_the_help_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

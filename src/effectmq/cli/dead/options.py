@@ -22,8 +22,8 @@ _DEFAULT_TIMEOUT_S = 60.0
 
 #: The text of ``effectmq dead --help``.
 DESCRIPTION = """\
-Dead letters are effects that were given up on, with the reason: list them, look at one, send them
-back to their workers, keep a copy, throw them away.
+Dead letters are effects that were given up on, with the reason: list them,
+look at one, send them back to their workers, keep a copy, throw them away.
 
   effectmq dead list --since 1h
   effectmq dead show 3f2a9c
@@ -33,40 +33,48 @@ back to their workers, keep a copy, throw them away.
   effectmq dead export --redact password > letters.jsonl
   effectmq dead purge --reason expired --yes
 
-Looking takes nothing away. With the workers' journal (--journal) any number may look at once, and
-the first page of 100,000 letters comes at once; without one each look waits for its turn, because
-RabbitMQ hides from one reader what another one holds."""
+Looking takes nothing away. With the workers' journal (--journal) any number
+may look at once, and the first page of 100,000 letters comes at once; without
+one each look waits for its turn, because RabbitMQ hides from one reader what
+another one holds."""
 
 _FACETS = """\
-Count the letters that are meant by reason, kind, route, tool, model, code and error. Errors that
-differ in numbers and quoted values only are counted as one."""
+Count the letters that are meant by reason, kind, route, tool, model, code and
+error. Errors that differ in numbers and quoted values only are counted as
+one."""
 
 _EDIT = """\
-Apply a JSON Patch (RFC 6902) to the envelope of each letter, and send it back to its workers.
+Apply a JSON Patch (RFC 6902) to the envelope of each letter, and send it back
+to its workers.
 
   effectmq dead edit 3f2a9c --patch patch.json --dry-run
   [{"op": "replace", "path": "/command/call/args/amount", "value": 5}]
 
-What it makes of every letter is checked before anything moves: when one cannot take it, none is
-sent. The hash is made again, and the old one is kept in the header effect-edited-from. Effect id
-and replay key stay, unless the patch changes them: under the same key the edited effect takes the
-place of the one that was parked, under another one it is another effect."""
+What it makes of every letter is checked before anything moves: when one
+cannot take it, none is sent. The hash is made again, and the old one is kept
+in the header effect-edited-from. Effect id and replay key stay, unless the
+patch changes them: under the same key the edited effect takes the place of
+the one that was parked, under another one it is another effect."""
 
 _AUDIT = """\
-Who replayed, edited, purged or cancelled what, and what became of it, the newest first. A line
-without an end is that of somebody who was interrupted, or goes on."""
+Who replayed, edited, purged or cancelled what, and what became of it, the
+newest first. A line without an end is that of somebody who was interrupted,
+or goes on."""
 
 _REPLAY = """\
-Publish letters to the queues of their kinds again, with attempts and deadline forgotten. A letter
-is taken off only after the broker has confirmed its replay: a crash in between leaves two copies,
-never none, and the second copy is the same effect with the same hash.
+Publish letters to the queues of their kinds again, with attempts and deadline
+forgotten. A letter is taken off only after the broker has confirmed its
+replay: a crash in between leaves two copies, never none, and the second copy
+is the same effect with the same hash.
 
---edit replaces the envelope: the new document is checked and hashed, and the old hash is kept in
-the header effect-edited-from. Effect id and replay key stay as the document says; the outcome goes
-to the same producer, under the new hash.
+--edit replaces the envelope: the new document is checked and hashed, and the
+old hash is kept in the header effect-edited-from. Effect id and replay key
+stay as the document says; the outcome goes to the same producer, under the
+new hash.
 
---wait prints the outcome. It comes here first, and is then passed on to the producer that asked;
-when you leave before it comes, the producer does not get it."""
+--wait prints the outcome. It comes here first, and is then passed on to the
+producer that asked; when you leave before it comes, the producer does not get
+it."""
 
 
 def add_actions(parser: argparse.ArgumentParser) -> None:

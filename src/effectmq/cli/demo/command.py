@@ -77,9 +77,10 @@ _SLEEP_MS = 300
 _WRONG, _RIGHT = "price * quantiy - discount", "price * quantity - discount"
 
 _DESCRIPTION = """\
-Run a worker and a producer over a broker inside this process: effects of four kinds, a retry that
-waits in a queue, one envelope submitted twice and run once, and a dead letter that is mended and
-replayed. Takes a few seconds and needs no server.
+Run a worker and a producer over a broker inside this process: effects of four
+kinds, a retry that waits in a queue, one envelope submitted twice and run
+once, and a dead letter that is mended and replayed. Takes a few seconds and
+needs no server.
 
 Exit code: 0 when everything that was to be shown happened, 1 otherwise."""
 

@@ -43,9 +43,10 @@ _NAME_WIDTH = 32
 _MAX_DETAIL = 1_000
 
 _DESCRIPTION = """\
-Check the broker, what its user may do, the topology, the consumers, the dead letters, delivery, the
-journal and the attachment store: one line a check, with OK, WARN (works, but look at it) or FAIL.
-Nothing is mended; what is missing is declared by: effectmq topology apply. With --json:
+Check the broker, what its user may do, the topology, the consumers, the dead
+letters, delivery, the journal and the attachment store: one line a check,
+with OK, WARN (works, but look at it) or FAIL. Nothing is mended; what is
+missing is declared by: effectmq topology apply. With --json:
 {"check","status","detail"}, one object a line.
 
 Exit code: 0 without a FAIL, 1 with one."""

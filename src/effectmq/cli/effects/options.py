@@ -20,8 +20,8 @@ _action = partial(add_action, place=add_journal_options)
 
 #: What ``effectmq effects --help`` says.
 DESCRIPTION = """\
-Effects as the journal knows them: list them, look at one, follow what happens, see who led to
-whom, compare two, cancel one.
+Effects as the journal knows them: list them, look at one, follow what
+happens, see who led to whom, compare two, cancel one.
 
   effectmq effects list --status failed --since 1h
   effectmq effects get 2:call-1
@@ -30,30 +30,34 @@ whom, compare two, cancel one.
   effectmq effects diff 41db7793 @envelope.json
   effectmq effects cancel 41db7793 --reason "wrong account"
 
-An effect goes by its replay key, its effect id, or the first four or more digits of its hash; or
-by --scope and --key. Its scope is the id of its turn, or of its session outside of turns."""
+An effect goes by its replay key, its effect id, or the first four or more
+digits of its hash; or by --scope and --key. Its scope is the id of its turn,
+or of its session outside of turns."""
 
 _GET = """\
-Everything that is kept of one effect. Payloads are shown as they are, secrets in them included."""
+Everything that is kept of one effect. Payloads are shown as they are, secrets
+in them included."""
 
 _DIFF = """\
-Compare the envelopes, and the outcomes if both have one. A name that begins with @, or ends with
-.json, is a file with one envelope; - is stdin. Exit code 0 when they are the same, 1 when not.
-Values are shown; --paths shows where they differ only."""
+Compare the envelopes, and the outcomes if both have one. A name that begins
+with @, or ends with .json, is a file with one envelope; - is stdin. Exit code
+0 when they are the same, 1 when not. Values are shown; --paths shows where
+they differ only."""
 
 _CANCEL = """\
-Let an effect end as cancelled, unless it is finished: exactly one of the two wins. An
-effect that is still queued is cancelled by --scope and --key before any worker has seen it. Exit
-code 1 when its outcome came first.
+Let an effect end as cancelled, unless it is finished: exactly one of the two
+wins. An effect that is still queued is cancelled by --scope and --key before
+any worker has seen it. Exit code 1 when its outcome came first.
 
-With options that choose, and --yes, every effect in progress that is meant is cancelled, and who
-did it is kept (effectmq dead audit). What workers have not seen yet is in no journal, and stays.
+With options that choose, and --yes, every effect in progress that is meant is
+cancelled, and who did it is kept (effectmq dead audit). What workers have not
+seen yet is in no journal, and stays.
 
-  effectmq effects cancel --session s-7 --kind tool_call --reason "wrong account" --dry-run"""
+  effectmq effects cancel --session s-7 --kind tool_call --dry-run"""
 
 _TAIL = """\
-Print effects as they change, until interrupted. What happened before the start is told with
---since."""
+Print effects as they change, until interrupted. What happened before the
+start is told with --since."""
 
 _STATUS_HELP = "; ".join(f"{name}: {meaning}" for name, meaning in STATUSES.items())
 

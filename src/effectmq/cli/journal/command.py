@@ -29,7 +29,8 @@ __all__ = ["configure", "run"]
 _action = partial(add_action, place=add_journal_options)
 
 _DESCRIPTION = """\
-Look after the journal: what is in it, giving up what is old, and whether it holds together.
+Look after the journal: what is in it, giving up what is old, and whether it
+holds together.
 
   effectmq journal stats
   effectmq journal prune --older-than 30d --dry-run
@@ -38,21 +39,23 @@ Look after the journal: what is in it, giving up what is old, and whether it hol
   effectmq journal migrate"""
 
 _PRUNE = """\
-Give up effects that finished long ago. An effect loses its envelope and its outcome; its key and
-hash stay, so that asking for it again is an error (effectmq_forgotten) and never runs it a second
-time. With --forget-keys nothing stays: asking again runs it again.
+Give up effects that finished long ago. An effect loses its envelope and its
+outcome; its key and hash stay, so that asking for it again is an error
+(effectmq_forgotten) and never runs it a second time. With --forget-keys
+nothing stays: asking again runs it again.
 
-What is not finished is never pruned, and what was parked only with --parked. Workers go on while
-this runs; what was pruned before an interruption stays pruned."""
+What is not finished is never pruned, and what was parked only with --parked.
+Workers go on while this runs; what was pruned before an interruption stays
+pruned."""
 
 _VERIFY = """\
-Read every effect: its envelope must hash to its recorded hash, its outcome must be one, and its
-status must fit. Exit code 1 when something does not."""
+Read every effect: its envelope must hash to its recorded hash, its outcome
+must be one, and its status must fit. Exit code 1 when something does not."""
 
 _MIGRATE = """\
-Bring the tables to the version of this installation, or make them, in one transaction each. Stop
-the workers of the older version first. What was recorded before there were namespaces becomes that
-of --namespace."""
+Bring the tables to the version of this installation, or make them, in one
+transaction each. Stop the workers of the older version first. What was
+recorded before there were namespaces becomes that of --namespace."""
 
 #: The tables of a journal's database, in the order in which they are migrated.
 _SCHEMAS: tuple[Schema, ...] = (

@@ -44,19 +44,22 @@ __all__ = ["configure", "run"]
 _DEFAULT_TIMEOUT_S = 30.0
 
 _DESCRIPTION = """\
-Submit one effect: an envelope document out of a file or stdin, or a command made here.
+Submit one effect: an envelope document out of a file or stdin, or a command
+made here.
 
   effectmq submit envelope.json --wait
   effectmq submit --tool add --args '{"a": 1, "b": 2}' --wait
   effectmq submit --kind sleep --args '{"duration_ms": 500}' --wait
 
-Prints effect id, replay key and hash once the broker has the effect; with --wait also the outcome.
-With --json one object: {"effect_id","replay_key","hash"}, and with --wait "attempt","replayed",
-"result" as in effectmq run. Without --turn every call is a new effect; with the same --session,
---turn and --call-id it is the same one. A tool that no running worker has is submitted, and said
-to be none with what is near.
+Prints effect id, replay key and hash once the broker has the effect; with
+--wait also the outcome. With --json one object:
+{"effect_id","replay_key","hash"}, and with --wait "attempt","replayed",
+"result" as in effectmq run. Without --turn every call is a new effect; with
+the same --session, --turn and --call-id it is the same one. A tool that no
+running worker has is submitted, and said to be none with what is near.
 
-Exit code: 0 when it was submitted (with --wait: when it has an outcome), 1 when not."""
+Exit code: 0 when it was submitted (with --wait: when it has an outcome), 1
+when not."""
 
 
 def configure(commands: Commands) -> None:

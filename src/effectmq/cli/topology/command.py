@@ -30,21 +30,24 @@ from effectmq.protocol.topology import Binding, Topology, reply_topology
 __all__ = ["configure", "run"]
 
 _DESCRIPTION = """\
-Every worker declares what it needs at its start. Where workers may not (no configure permission),
-an operator declares it here, once.
+Every worker declares what it needs at its start. Where workers may not (no
+configure permission), an operator declares it here, once.
 
-plan shows what apply would declare and what exists. Whether something exists with other arguments
-is only known by applying, which then changes nothing and names the difference. RabbitMQ does not
-show bindings over AMQP: apply tries them with a message that workers settle unread, where it can.
+plan shows what apply would declare and what exists. Whether something exists
+with other arguments is only known by applying, which then changes nothing and
+names the difference. RabbitMQ does not show bindings over AMQP: apply tries
+them with a message that workers settle unread, where it can.
 
-With --json: {"object","name","state","arguments"}, one object a line; "state" is exists, missing,
-created or, for what cannot be seen, unknown.
+With --json: {"object","name","state","arguments"}, one object a line; "state"
+is exists, missing, created or, for what cannot be seen, unknown.
 
-remove takes a namespace away, its queues first and then its exchanges. It is refused while messages
-wait in a queue or somebody consumes one, unless --force, which throws the messages away. AMQP does
-not list queues: name lanes with --kind and producers with --reply. An exchange with a queue that
-was not named stays, and the journal is not touched. With --json: {"object","name","state","ready"};
-"state" is removed, missing or left. Exit code 1 when something is left."""
+remove takes a namespace away, its queues first and then its exchanges. It is
+refused while messages wait in a queue or somebody consumes one, unless
+--force, which throws the messages away. AMQP does not list queues: name lanes
+with --kind and producers with --reply. An exchange with a queue that was not
+named stays, and the journal is not touched. With --json:
+{"object","name","state","ready"}; "state" is removed, missing or left. Exit
+code 1 when something is left."""
 
 
 def configure(commands: Commands) -> None:

@@ -23,9 +23,10 @@ from effectmq.protocol.urls import mask_url
 __all__ = ["configure", "run"]
 
 _DESCRIPTION = """\
-List the queues that exist: work queues, delay levels, limbo (what the broker gave up on) and dead
-(dead letters). "ready" counts what waits; what a worker holds at the moment is not visible over
-AMQP. With --json: {"queue","role","route","ready","consumers"}, one object a line."""
+List the queues that exist: work queues, delay levels, limbo (what the broker
+gave up on) and dead (dead letters). "ready" counts what waits; what a worker
+holds at the moment is not visible over AMQP. With --json:
+{"queue","role","route","ready","consumers"}, one object a line."""
 
 
 def configure(commands: Commands) -> None:
