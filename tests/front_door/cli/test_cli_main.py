@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import json
 import os
 import shlex
@@ -47,7 +47,7 @@ def test_every_command_is_a_module_with_a_parser(
     result = effectmq(capsys, name, "--help")
     assert result.code == 0
     assert f"effectmq {name}" in result.out
-    assert asyncio.iscoroutinefunction(import_module(module_of(name)).run)
+    assert inspect.iscoroutinefunction(import_module(module_of(name)).run)
 
 
 def _with_nested(parser: Parser) -> Iterator[Parser]:
