@@ -239,12 +239,18 @@ class DeadDesk:
         limit: int | None = None,
         dry_run: bool = False,
         on_progress: Progress | None = None,
+        reply_to: str | None = None,
     ) -> DeadReport:
         """Send letters back to the queues of their kinds; see ``DeadLetters.replay``."""
         return await self._done(
             _Deed("replay", chosen, {"rate": rate, "limit": limit}, dry_run),
             lambda: self.letters.replay(
-                chosen, rate=rate, limit=limit, dry_run=dry_run, on_progress=on_progress
+                chosen,
+                rate=rate,
+                limit=limit,
+                dry_run=dry_run,
+                on_progress=on_progress,
+                reply_to=reply_to,
             ),
         )
 
@@ -272,16 +278,23 @@ class DeadDesk:
         )
 
     async def replace(
-        self, letter_id: str, document: bytes | str, *, dry_run: bool = False
+        self,
+        letter_id: str,
+        document: bytes | str,
+        *,
+        dry_run: bool = False,
+        reply_to: str | None = None,
     ) -> DeadEdit:
         """Send one letter back with another envelope; see ``DeadLetters.replay_edited``."""
         if dry_run:
-            return await self.letters.replay_edited(letter_id, document, dry_run=True)
+            return await self.letters.replay_edited(
+                letter_id, document, dry_run=True, reply_to=reply_to
+            )
         line = await self._audit.begin("edit", choice_of(DeadFilter(ids=(letter_id,))))
         facts: dict[str, Any] = {"interrupted": True}
         try:
             async with self._settled:
-                edit = await self.letters.replay_edited(letter_id, document)
+                edit = await self.letters.replay_edited(letter_id, document, reply_to=reply_to)
             facts = {"done": 1, "edited_from": edit.edited_from, "hash": edit.request.hash}
             return edit
         finally:

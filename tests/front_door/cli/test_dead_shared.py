@@ -15,7 +15,7 @@ from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import read_request
 from tests.broker.dead_letters.stage import DeadStage, dead_stage
 from tests.front_door.cli.command import Result
-from tests.front_door.cli.test_dead_command import ESCAPED, HOSTILE, parsed
+from tests.front_door.cli.test_dead_command import ESCAPED, HOSTILE, parsed, worker_on
 
 Command = Callable[..., Awaitable[Result]]
 
@@ -175,6 +175,23 @@ async def test_every_change_leaves_its_line(
     lines = (await command("audit", "--json")).documents
     assert [line["action"] for line in lines] == ["purge", "replay", "edit"]
     assert all("@" in line["who"] and line["ended_ms"] for line in lines)
+
+
+async def test_a_replay_that_waits_leaves_its_line_too(
+    stage: DeadStage, command: Command, tmp_path: Path
+) -> None:
+    """As it is, or as edited."""
+    await stage.park(stage.code("good"))
+    await stage.park(stage.code("wrong"))
+    first, second = await stage.listed()
+    document = tmp_path / "envelope.json"
+    document.write_text((await command("show", second.id, "--envelope")).out)
+    async with worker_on(stage):
+        await command("replay", first.id, "--wait", "--by", "ada")
+        await command("replay", second.id, "--edit", document, "--wait", "--by", "ada")
+    lines = (await command("audit", "--json")).documents
+    assert [(line["who"], line["action"]) for line in lines] == [("ada", "edit"), ("ada", "replay")]
+    assert [line["report"]["done"] for line in lines] == [1, 1]
 
 
 async def test_without_a_journal_nobody_knows_who_did_what(

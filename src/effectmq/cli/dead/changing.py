@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadReport
+from effectmq.broker.dead_letters.desk import DeadDesk
 from effectmq.broker.dead_letters.patching import Patch
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.arguments.options import bodies_of
@@ -60,10 +61,10 @@ async def _replay_one(args: argparse.Namespace, chosen: DeadFilter) -> int:
     document = None if args.edit is None else whole(args.edit)
     async with opened(args) as transport:
         try:
-            if args.wait and not args.dry_run:
-                return await _replay_and_wait(args, transport, letter_id, document)
             async with opened_desk(args, transport) as desk:
                 await desk.refresh()
+                if args.wait and not args.dry_run:
+                    return await _replay_and_wait(args, transport, desk, letter_id, document)
                 if document is None:
                     report = await desk.replay(chosen, dry_run=True)
                     return _tell(args, report, done="replayed", intended="would be replayed")
@@ -94,12 +95,17 @@ async def _replay_one(args: argparse.Namespace, chosen: DeadFilter) -> int:
 
 
 async def _replay_and_wait(
-    args: argparse.Namespace, transport: Transport, letter_id: str, document: bytes | None
+    args: argparse.Namespace,
+    transport: Transport,
+    desk: DeadDesk,
+    letter_id: str,
+    document: bytes | None,
 ) -> int:
     async with waiting("waiting for the outcome", quiet=args.quiet):
         reply, passed_on = await replay_and_wait(
             place_of(args),
             transport,
+            desk,
             letter_id,
             document=document,
             bodies=bodies_of(args),

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLetters
+from effectmq.broker.dead_letters.dead_letters import DeadFilter
+from effectmq.broker.dead_letters.desk import DeadDesk
 from effectmq.broker.dead_letters.edit import edit_letter
 from effectmq.broker.place import Place
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
@@ -33,6 +34,7 @@ class NotReplayedError(EffectmqError):
 async def replay_and_wait(
     place: Place,
     transport: Transport,
+    desk: DeadDesk,
     letter_id: str,
     *,
     document: bytes | None,
@@ -45,6 +47,7 @@ async def replay_and_wait(
     Args:
         place: The place of the client that waits; its journal is not asked.
         transport: An open transport.
+        desk: Where the letter is found, and where it is written down who replays it.
         letter_id: The letter's id or the beginning of it.
         document: The edited envelope as JSON; ``None`` replays the letter unchanged.
         timeout_s: How long to wait, in seconds.
@@ -58,28 +61,27 @@ async def replay_and_wait(
         NotReplayedError: When the letter cannot be replayed.
         EffectTimeoutError: When no answer came in time; the effect goes on.
     """
-    letters = DeadLetters(transport, place.topology, bodies=bodies)
-    letter = await letters.find(letter_id)
-    envelope = await _envelope(letters, letter, document)
+    letter = await desk.find(letter_id)
+    envelope = await _envelope(desk, letter, document)
     store = bodies.store if bodies is not None else None
     place = replace(place, journal=None, attachments=store, replay="execute")
     async with EffectClient(place=place) as client:
         handle = client.attach(envelope)
         reply_to = Names(place.topology.namespace).reply_queue(client.identity)
         if document is not None:
-            await letters.replay_edited(letter.id, document, reply_to=reply_to)
+            await desk.replace(letter.id, document, reply_to=reply_to)
         else:
-            await _replay(letters, letter, reply_to)
+            await _replay(desk, letter, reply_to)
         reply = await handle.reply(timeout_s)
     return reply, await _pass_on(transport, letter, reply, bodies)
 
 
 async def _envelope(
-    letters: DeadLetters, letter: DeadLetter, document: bytes | None
+    desk: DeadDesk, letter: DeadLetter, document: bytes | None
 ) -> RuntimeEffectEnvelope:
     if document is not None:
         return edit_letter(letter, document).request.envelope
-    content = await letters.content(letter)
+    content = await desk.content(letter)
     if content.request is None:
         raise NotReplayedError(
             f"the letter {letter.id} cannot be replayed as it is: {content.problem}. Mend the "
@@ -88,8 +90,8 @@ async def _envelope(
     return content.request.envelope
 
 
-async def _replay(letters: DeadLetters, letter: DeadLetter, reply_to: str) -> None:
-    report = await letters.replay(DeadFilter(ids=(letter.id,)), reply_to=reply_to)
+async def _replay(desk: DeadDesk, letter: DeadLetter, reply_to: str) -> None:
+    report = await desk.replay(DeadFilter(ids=(letter.id,)), reply_to=reply_to)
     if not report.done:
         reason = report.stopped or "; ".join(report.problems) or "it is no longer there"
         raise NotReplayedError(f"the letter {letter.id} was not replayed: {reason}")
