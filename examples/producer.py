@@ -48,7 +48,7 @@ async def main() -> None:
         # model that asked gets to read what was wrong.
         show(await turn.tool_call("ad", {"a": 1}, call_id="call-5"))
 
-        show(await turn.sleep(250))
+        show(await turn.sleep(duration_s=0.25))
 
 
 def show(outcome: RuntimeEffectOutcome) -> None:

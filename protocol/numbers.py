@@ -1,7 +1,8 @@
-"""Numbers in settings, checked before they are compared with others."""
+"""Numbers that a program gives, checked before anything is done with them."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from effectmq.protocol.text import printable
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["check_number", "check_numbers"]
+__all__ = ["check_number", "check_numbers", "former_milliseconds", "milliseconds_of"]
 
 _LONGEST_SHOWN = 60
+#: A century: more is a slip, and databases and other languages can count to it.
+_LONGEST_S = 100 * 365 * 86_400
 
 
 def check_numbers(settings: DataclassInstance) -> None:
@@ -45,6 +48,52 @@ def check_number(name: str, value: object, *, whole: bool) -> None:
     # NaN is not equal to itself.
     if not found or value != value:
         raise ConfigurationError(
-            f"{name} is {printable(repr(value), _LONGEST_SHOWN)}; expected a "
-            f"{'whole number' if whole else 'number'}"
+            f"{name} is {_shown(value)}; expected a {'whole number' if whole else 'number'}"
         )
+
+
+def milliseconds_of(name: str, seconds: float) -> int:
+    """
+    A time that a program gives in seconds, rounded to whole milliseconds.
+
+    Raises:
+        ConfigurationError: When it is not a number, negative, or longer than 100 years.
+    """
+    check_number(name, seconds, whole=False)
+    if not 0 <= seconds <= _LONGEST_S:
+        raise ConfigurationError(
+            f"{name} is {_shown(seconds)}; expected seconds from 0 to {_LONGEST_S} (100 years)"
+        )
+    return round(seconds * 1_000)
+
+
+def former_milliseconds(call: str, name: str, value: object) -> int:
+    """
+    A time that a program still gives in milliseconds; warns the caller's caller.
+
+    Args:
+        call: What is called, for the sentence.
+        name: The parameter that takes seconds.
+        value: The milliseconds.
+
+    Raises:
+        ConfigurationError: When it is not a whole number: most likely seconds are meant.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigurationError(
+            f"{call} was given {_shown(value)} as milliseconds, which are whole numbers; write "
+            f"{call}({name}=…), in seconds"
+        )
+    warnings.warn(
+        f"{call} takes seconds: {value} without {name}= is read as milliseconds until the next "
+        f"release; write {call}({name}={value / 1_000})",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return value
+
+
+def _shown(value: object) -> str:
+    # Python does not write integers of thousands of digits.
+    huge = isinstance(value, int) and value.bit_length() > 1_024
+    return "a huge integer" if huge else printable(repr(value), _LONGEST_SHOWN)

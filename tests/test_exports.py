@@ -15,6 +15,7 @@ import effectmq
 from effectmq.broker.store.processes.registry import ProcessRegistry
 from effectmq.broker.store.sessions import SessionInbox
 from effectmq.consumers.code.handler import CodeHandler
+from effectmq.consumers.processes import ProcessHandler
 from effectmq.consumers.sessions import CheckpointHandler
 from effectmq.parts import OwnClient, ProcessParts, SessionParts
 from effectmq.protocol import errors
@@ -137,6 +138,7 @@ def test_each_name_is_there_and_documented(name: str) -> None:
 GIVEN = [
     CheckpointHandler,
     CodeHandler,
+    ProcessHandler,
     ProcessParts,
     ProcessRegistry,
     SessionInbox,
@@ -186,24 +188,28 @@ def test_every_error_is_one_object_wherever_it_comes_from(name: str) -> None:
     assert getattr(effectmq, name) is getattr(errors, name)
 
 
-#: Parameters in milliseconds: numbers of the wire that a program passes on as they are, and
-#: spellings that are deprecated.
+#: Deprecated spellings; each has one in seconds beside it.
+FORMER = {
+    "ProcessHandler.first_wait_ms",
+    "ProcessHandler.longest_wait_ms",
+    "SessionInbox.prune.older_than_ms",
+    "ToolCallError.after_ms",
+    "Turn.sleep.duration_ms",
+}
+#: Numbers of the wire that a program passes on as they are.
 MILLISECONDS = {
     "EffectContext.deadline_ms",
     "ParentExpiredError.late_ms",
     "ProcessRegistry.claim_lease.ttl_ms",
     "ProcessRegistry.renew_lease.ttl_ms",
-    "SessionInbox.prune.older_than_ms",
-    "ToolCallError.after_ms",
     "ToolContext.deadline_ms",
-    "Turn.sleep.duration_ms",
 }
 _OTHER_UNITS = re.compile(r"_(ms|millis|sec|secs|seconds|min|mins|minutes|hours|days)$")
 
 
 def _is_built_by_others(given: type[object]) -> bool:
-    # Types of the wire have its names; an error without arguments of its own has Exception's.
-    plain = issubclass(given, BaseException) and given.__init__ is Exception.__init__
+    # Types of the wire have its names; an error without arguments of its own has Python's.
+    plain = issubclass(given, BaseException) and not inspect.isfunction(given.__init__)
     return plain or issubclass(given, BaseModel)
 
 
@@ -229,7 +235,8 @@ def test_times_are_seconds_wherever_a_program_gives_one() -> None:
     """Floats whose names end with ``_s``, or ``timeout`` as in asyncio; a new one is no other."""
     public = [*(getattr(effectmq, name) for name in PUBLIC), *GIVEN]
     every = [each for given in public for each in parameters(given)]
-    assert {name for name, _ in every if _OTHER_UNITS.search(name)} == MILLISECONDS
+    assert {name for name, _ in every if _OTHER_UNITS.search(name)} == MILLISECONDS | FORMER
+    assert {re.sub("_ms$", "_s", name) for name in FORMER} <= {name for name, _ in every}
     assert [name for name, annotation in every if "timedelta" in annotation] == []
     ends = ("_s", ".timeout")
     seconds = {name: annotation for name, annotation in every if name.endswith(ends)}

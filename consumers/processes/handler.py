@@ -23,6 +23,7 @@ from effectmq.consumers.decisions.retry import IN_PLACE_LIMIT_MS, RetryPolicy
 from effectmq.consumers.handler import EffectContext, RepeatableHandler, TryAgain, cannot_execute
 from effectmq.protocol.errors import ProcessRegistryError, RejectEffectError, UnknownProcessError
 from effectmq.protocol.messages.request import Request
+from effectmq.protocol.numbers import former_milliseconds, milliseconds_of
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandProcess
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeProcess
 from effectmq.protocol.wire.process_commands import (
@@ -50,8 +51,8 @@ __all__ = ["ProcessHandler"]
 #: The reason of the cancel requests that deleting a session sends.
 _SESSION_DELETED = "session deleted"
 #: A little too long to be waited for in place.
-_FIRST_WAIT_MS = IN_PLACE_LIMIT_MS + 1
-_LONGEST_WAIT_MS = 30_000
+_FIRST_WAIT_S = (IN_PLACE_LIMIT_MS + 1) / 1_000
+_LONGEST_WAIT_S = 30.0
 #: Looks are at least this far apart, also when a deadline is near.
 _SHORTEST_WAIT_MS = 50
 _LINGER_S = 0.2
@@ -70,11 +71,16 @@ class ProcessHandler(RepeatableHandler):
         poke: Called after a start, so that the process runs at once: ``ProcessRunner.poke``.
             Without it, a runner finds the process at its next sweep.
         linger_s: How long a new ``await`` waits in its slot, in seconds.
-        first_wait_ms: The wait before the next look, in milliseconds; more than a second, or it
-            would hold the slot.
-        longest_wait_ms: The longest wait between two looks, in milliseconds.
+        first_wait_s: The wait before the next look, in seconds; more than one, or it would hold
+            the slot.
+        longest_wait_s: The longest wait between two looks, in seconds.
         start_wait_s: How long an ``await``, ``cancel`` or ``signal`` waits for a process that is
             not registered, in seconds, before it is refused.
+        first_wait_ms: ``first_wait_s`` in milliseconds; deprecated.
+        longest_wait_ms: ``longest_wait_s`` in milliseconds; deprecated.
+
+    Raises:
+        ConfigurationError: When a wait is negative, or longer than 100 years.
     """
 
     kind = "process"
@@ -86,15 +92,25 @@ class ProcessHandler(RepeatableHandler):
         *,
         poke: Callable[[], None] | None = None,
         linger_s: float = _LINGER_S,
-        first_wait_ms: int = _FIRST_WAIT_MS,
-        longest_wait_ms: int = _LONGEST_WAIT_MS,
+        first_wait_s: float = _FIRST_WAIT_S,
+        longest_wait_s: float = _LONGEST_WAIT_S,
         start_wait_s: float = _START_WAIT_S,
+        first_wait_ms: int | None = None,
+        longest_wait_ms: int | None = None,
     ) -> None:
         self._registry = registry
         self._poke = poke
         self._linger_s = linger_s
-        self._first_wait_ms = first_wait_ms
-        self._longest_wait_ms = longest_wait_ms
+        self._first_wait_ms = milliseconds_of("first_wait_s", first_wait_s)
+        self._longest_wait_ms = milliseconds_of("longest_wait_s", longest_wait_s)
+        if first_wait_ms is not None:
+            self._first_wait_ms = former_milliseconds(
+                "ProcessHandler", "first_wait_s", first_wait_ms
+            )
+        if longest_wait_ms is not None:
+            self._longest_wait_ms = former_milliseconds(
+                "ProcessHandler", "longest_wait_s", longest_wait_ms
+            )
         self._start_wait_s = start_wait_s
 
     async def run(

@@ -221,7 +221,7 @@ class Agent:
         return text
 
     async def _remind_me(self, call_id: str, after_ms: int, about: str) -> str:
-        await self._turn.sleep(after_ms, timeout=_PATIENCE_S + after_ms / 1_000)
+        await self._turn.sleep(duration_s=after_ms / 1_000, timeout=_PATIENCE_S + after_ms / 1_000)
         self._say("sleep", f"{after_ms} ms are over")
         return about
 

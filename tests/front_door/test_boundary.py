@@ -119,7 +119,7 @@ async def whole_turn(client: Client) -> dict[str, Any]:
     await note("direct", turn.direct(ask("hello"), usage_source="test"))
     await note("tool", turn.tool_call("double", {"n": 2}, call_id="call-1"))
     await note("code", turn.exec_code("x = double(3)\nprint(x)"))
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
     await note("start", processes.start(registration("p1", input_=tool_process("double", n=4))))
     await note("end", processes.wait("p1"))
     await note("checkpoint", turn.checkpoint("after_work"))

@@ -185,7 +185,7 @@ async def turns(client: Client, request: LlmRequestSpec) -> None:
     assert_type((await turn.checkpoint("after_work")).value, CheckpointDelivery)
     surface = await turn.sync_execution_surface(update_machine_config=False)
     assert_type(surface.value, ExecutionSurfaceSync | None)
-    assert_type((await turn.sleep(5)).value, None)
+    assert_type((await turn.sleep(duration_s=5)).value, None)
     part = LlmOutputPartToolCall(call_id="c2", tool_name="add", input_json="{}")
     tools = [app.tools["add"].spec()]
     asked = await turn.tool_call_from_model(part, tools=tools, lane="gpu", timeout=5)

@@ -7,7 +7,7 @@ in a second run unless several tasks call; docs/replay-keys.md has what to do th
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Unpack, overload
 
 from effectmq.broker.client.turns.batch import (
     ToolCall,
@@ -26,6 +26,7 @@ from effectmq.broker.client.turns.tools import ToolCalls
 from effectmq.protocol.errors import (
     ConfigurationError,
 )
+from effectmq.protocol.numbers import former_milliseconds, milliseconds_of
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandCheckpoint,
@@ -153,12 +154,43 @@ class Turn(ToolCalls):
         expected = RuntimeEffectOutcomeSyncExecutionSurface
         return execute_as(self._execute, expected, envelope, options)
 
+    @overload
+    def sleep(
+        self, *, duration_s: float, number: int | None = None, **options: Unpack[WaitOptions]
+    ) -> Running[RuntimeEffectOutcomeSleep]: ...
+    @overload
     def sleep(
         self, duration_ms: int, *, number: int | None = None, **options: Unpack[WaitOptions]
+    ) -> Running[RuntimeEffectOutcomeSleep]: ...
+    def sleep(
+        self,
+        duration_ms: int | None = None,
+        *,
+        duration_s: float | None = None,
+        number: int | None = None,
+        **options: Unpack[WaitOptions],
     ) -> Running[RuntimeEffectOutcomeSleep]:
-        """Wait for ``duration_ms`` milliseconds; no worker is held meanwhile."""
+        """
+        Wait; no worker is held meanwhile: ``await turn.sleep(duration_s=5)``.
+
+        Args:
+            duration_s: For how long, in seconds; rounded to whole milliseconds.
+            duration_ms: The same in milliseconds, as is a number without a name; deprecated.
+            number: A number of your own instead of the turn's next one.
+            options: ``timeout`` and ``deadline_s``: see ``WaitOptions``.
+
+        Raises:
+            ConfigurationError: When that is no time, or a longer one than 100 years.
+            TypeError: When no time is given, or two are.
+        """
         check_options("sleep", options, WaitOptions)
-        command = RuntimeEffectCommandSleep(duration_ms=duration_ms)
+        if duration_s is not None and duration_ms is None:
+            wait_ms = milliseconds_of("duration_s", duration_s)
+        elif duration_ms is not None and duration_s is None:
+            wait_ms = former_milliseconds("turn.sleep", "duration_s", duration_ms)
+        else:
+            raise TypeError("turn.sleep() takes one time: write turn.sleep(duration_s=…)")
+        command = RuntimeEffectCommandSleep(duration_ms=wait_ms)
         envelope = self.envelope(command, number=number)
         return execute_as(self._execute, RuntimeEffectOutcomeSleep, envelope, options)
 

@@ -9,7 +9,7 @@ were put, as a checkpoint delivers them.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, overload
 
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.port import Database, Row, Transaction
@@ -20,6 +20,7 @@ from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.identity.digests import wake_source_key
+from effectmq.protocol.numbers import former_milliseconds, milliseconds_of
 from effectmq.protocol.processes.wakes import wake_turn_cause
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.execution import CheckpointDelivery
@@ -111,7 +112,7 @@ _WAITING = (
 )
 _PRUNE = (
     "DELETE FROM effectmq_inbox WHERE namespace = ? AND claimed_by <> '' "
-    "AND claimed_at_ms < ? RETURNING number"
+    "AND claimed_at_ms <= ? RETURNING number"
 )
 
 
@@ -259,15 +260,32 @@ class SessionInbox:
         )
         return number(rows[0][0])
 
-    async def prune(self, older_than_ms: int) -> int:
+    @overload
+    async def prune(self, *, older_than_s: float) -> int: ...
+    @overload
+    async def prune(self, older_than_ms: int) -> int: ...
+    async def prune(
+        self, older_than_ms: int | None = None, *, older_than_s: float | None = None
+    ) -> int:
         """
         Remove entries that a checkpoint took long ago; returns how many.
 
         Args:
-            older_than_ms: Longer than any checkpoint takes to be recorded, in milliseconds.
+            older_than_s: Longer than any checkpoint takes to be recorded, in seconds.
+            older_than_ms: The same in milliseconds, as is a number without a name; deprecated.
+
+        Raises:
+            ConfigurationError: When that is no time, or a longer one than 100 years.
+            TypeError: When no time is given, or two are.
         """
+        if older_than_s is not None and older_than_ms is None:
+            age_ms = milliseconds_of("older_than_s", older_than_s)
+        elif older_than_ms is not None and older_than_s is None:
+            age_ms = former_milliseconds("inbox.prune", "older_than_s", older_than_ms)
+        else:
+            raise TypeError("inbox.prune() takes one time: write inbox.prune(older_than_s=…)")
         return await self._database.write(
-            lambda tx: len(tx.execute(_PRUNE, (tx.namespace, tx.now_ms() - older_than_ms)))
+            lambda tx: len(tx.execute(_PRUNE, (tx.namespace, tx.now_ms() - age_ms)))
         )
 
 

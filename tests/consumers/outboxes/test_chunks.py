@@ -182,7 +182,7 @@ async def test_an_unreadable_chunk_is_counted_and_the_client_goes_on(url: str) -
         queue = Names(client.topology.namespace).reply_queue("me")
         await transport.publish("", queue, Message(body=b"\xc1", type=CHUNK_TYPE))
         await eventually(lambda: client.counters["unreadable"] == 1)
-        assert (await client.turn("s", "t").sleep(1)).type == "sleep"
+        assert (await client.turn("s", "t").sleep(duration_s=0.001)).type == "sleep"
 
 
 async def test_leaving_stops_what_is_still_being_sent(url: str) -> None:

@@ -23,6 +23,7 @@ from effectmq.consumers.processes import (
 )
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import (
+    ConfigurationError,
     DatabaseUnavailableError,
     EffectFailedError,
     RejectEffectError,
@@ -232,7 +233,7 @@ async def test_what_arrives_before_the_start_waits_for_it(
     """That there is none yet is no fact about the effect, and is not recorded as one."""
     hurry(monkeypatch)
     worker = stage.worker(journal=f"sqlite:///{tmp_path}/journal.db" if journal else None)
-    worker.add(ProcessHandler(registry, first_wait_ms=20))
+    worker.add(ProcessHandler(registry, first_wait_s=0.02))
     await stage.start(worker)
     processes = (await stage.client()).process_scope("s1")
     asked = {
@@ -273,7 +274,7 @@ async def test_awaiting_holds_no_slot(
 ) -> None:
     """Many wait where one effect runs at a time, and others still get through."""
     hurry(monkeypatch)
-    worker = await serving(stage, registry, concurrency=1, linger_s=0, first_wait_ms=20)
+    worker = await serving(stage, registry, concurrency=1, linger_s=0, first_wait_s=0.02)
     client = await stage.client()
     processes = client.process_scope("s1")
     for number in range(5):
@@ -315,7 +316,7 @@ async def test_an_await_with_a_deadline_is_given_up_at_it(
 ) -> None:
     """The process itself goes on."""
     hurry(monkeypatch)
-    await serving(stage, registry, linger_s=0, first_wait_ms=20)
+    await serving(stage, registry, linger_s=0, first_wait_s=0.02)
     client: EffectClient = await stage.client()
     await held(registry, "p1")
     envelope = client.process_scope("s1").envelope(ProcessCommandAwait(process_id="p1"))
@@ -332,7 +333,7 @@ async def test_with_a_journal_an_operation_is_answered_as_it_was_the_first_time(
     """Also an await that had to be called again, and a listing that would differ by now."""
     hurry(monkeypatch)
     worker = stage.worker(journal=f"sqlite:///{tmp_path}/journal.db")
-    worker.add(ProcessHandler(registry, linger_s=0, first_wait_ms=20))
+    worker.add(ProcessHandler(registry, linger_s=0, first_wait_s=0.02))
     await stage.start(worker)
     client = await stage.client()
     processes = client.process_scope("s1")
@@ -401,3 +402,16 @@ async def test_a_command_of_another_kind_is_refused(registry: ProcessRegistry) -
     context = EffectContext(sealed.envelope, "1", 1, 0, "")
     with pytest.raises(RejectEffectError, match="cannot execute exec_code command"):
         await ProcessHandler(registry).run(sealed, context)
+
+
+async def test_waits_in_milliseconds_still_work_and_are_told(registry: ProcessRegistry) -> None:
+    """At the line of the program, with the seconds to write instead."""
+    with pytest.warns(DeprecationWarning, match="takes seconds") as told:
+        ProcessHandler(registry, first_wait_ms=1_500, longest_wait_ms=20_000)
+    assert [str(one.message).rpartition("write ")[2] for one in told] == [
+        "ProcessHandler(first_wait_s=1.5)",
+        "ProcessHandler(longest_wait_s=20.0)",
+    ]
+    assert {one.filename for one in told} == {__file__}
+    with pytest.raises(ConfigurationError, match="first_wait_s is -1; expected seconds"):
+        ProcessHandler(registry, first_wait_s=-1)

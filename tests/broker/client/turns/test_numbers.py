@@ -72,13 +72,13 @@ async def warned_by(work: Work, held: Held) -> int:
 
 async def steps(turn: Turn, many: int = 2) -> None:
     for _ in range(many):
-        await turn.sleep(1)
+        await turn.sleep(duration_s=0.001)
 
 
 async def late(turn: Turn, awaited: Awaitable[object]) -> None:
     """One step, after something that takes its time."""
     await awaited
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
 
 
 async def passing(times: int) -> None:
@@ -95,8 +95,10 @@ async def one_after_the_other(turn: Turn) -> None:
 
 async def asked_together_by_one_task(turn: Turn) -> None:
     """The numbers are taken by the calls, before anything waits."""
-    await asyncio.gather(turn.sleep(1), turn.sleep(2), turn.sleep(3))
-    await turn.sleep(4)
+    await asyncio.gather(
+        turn.sleep(duration_s=0.001), turn.sleep(duration_s=0.002), turn.sleep(duration_s=0.003)
+    )
+    await turn.sleep(duration_s=0.004)
 
 
 async def tasks_of_one_step(turn: Turn) -> None:
@@ -105,43 +107,43 @@ async def tasks_of_one_step(turn: Turn) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(50):
             group.create_task(steps(turn, 1))
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
 
 
 async def tasks_in_turn(turn: Turn) -> None:
     """Each is over before the next one begins; none of them made another one."""
     for _ in range(3):
         await asyncio.create_task(steps(turn, 3))
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
 
 
 async def a_task_that_its_maker_waits_for(turn: Turn) -> None:
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
     await asyncio.wait_for(asyncio.shield(steps(turn, 3)), 60)
     async with asyncio.timeout(60):
-        await turn.sleep(1)
+        await turn.sleep(duration_s=0.001)
     await asyncio.create_task(late(turn, asyncio.create_task(steps(turn, 2))))
 
 
 async def a_call_that_waits_for_the_first(turn: Turn) -> None:
-    first = asyncio.create_task(turn.sleep(1))
+    first = asyncio.create_task(turn.sleep(duration_s=0.001))
 
     async def second() -> None:
         await first
-        await turn.sleep(2)
+        await turn.sleep(duration_s=0.002)
 
     await asyncio.create_task(second())
 
 
 async def a_branch_each(turn: Turn) -> None:
     await asyncio.gather(*(steps(turn.branch(f"b{number}"), 3) for number in range(5)))
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
 
 
 async def numbers_of_their_own(turn: Turn) -> None:
     async def both(number: int) -> None:
-        await turn.sleep(1, number=number)
-        await turn.sleep(2, number=number + 1)
+        await turn.sleep(duration_s=0.001, number=number)
+        await turn.sleep(duration_s=0.002, number=number + 1)
 
     await asyncio.gather(*(both(1_000 + 10 * number) for number in range(5)))
 
@@ -149,8 +151,8 @@ async def numbers_of_their_own(turn: Turn) -> None:
 async def several_turns_in_one_task(turn: Turn) -> None:
     async def work(other: Turn) -> None:
         for _ in range(3):
-            await turn.sleep(1)
-            await other.sleep(1)
+            await turn.sleep(duration_s=0.001)
+            await other.sleep(duration_s=0.001)
 
     for number in range(40):
         await asyncio.create_task(work(turn.branch(f"{number}")))
@@ -161,7 +163,7 @@ async def helpers_of_tasks_of_one_step(turn: Turn) -> None:
     others = [asyncio.create_task(steps(turn, 1)) for _ in range(3)]
 
     async def last() -> None:
-        await turn.sleep(1)
+        await turn.sleep(duration_s=0.001)
         await asyncio.wait(others)
         await asyncio.create_task(steps(turn, 2))
 
@@ -171,11 +173,11 @@ async def helpers_of_tasks_of_one_step(turn: Turn) -> None:
 async def a_generator_beside_its_reader(turn: Turn) -> None:
     async def ask() -> AsyncIterator[int]:
         for number in range(3):
-            await turn.sleep(number)
+            await turn.sleep(duration_s=number)
             yield number
 
     async for _ in ask():
-        await turn.sleep(1)
+        await turn.sleep(duration_s=0.001)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ async def tasks_of_several_steps(turn: Turn) -> None:
 
 
 async def a_group_of_several_steps(turn: Turn) -> None:
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
     async with asyncio.TaskGroup() as group:
         for _ in range(2):
             group.create_task(steps(turn))
@@ -220,8 +222,8 @@ async def tasks_that_wait_before_their_only_step(turn: Turn) -> None:
 
 async def a_task_beside_its_maker(turn: Turn) -> None:
     beside = asyncio.create_task(late(turn, passing(1)))
-    await turn.sleep(1)
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
+    await turn.sleep(duration_s=0.001)
     await beside
 
 
@@ -229,7 +231,7 @@ async def a_task_that_was_given_up(turn: Turn) -> None:
     beside = asyncio.create_task(steps(turn, 3))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(beside), 0)
-    await turn.sleep(1)
+    await turn.sleep(duration_s=0.001)
     await beside
 
 
@@ -246,7 +248,7 @@ async def maps_in_tasks(turn: Turn) -> None:
     """A batch takes its number like any other call."""
 
     async def both() -> None:
-        await turn.sleep(1)
+        await turn.sleep(duration_s=0.001)
         await turn.map("t", [])
 
     await asyncio.gather(both(), both())
@@ -304,7 +306,7 @@ def test_an_own_number_stands_where_a_counted_one_would(held: Held) -> None:
 def test_what_is_no_number_is_refused(number: Any, held: Held) -> None:
     """The largest of 64 bits names something else."""
     with pytest.raises(ConfigurationError, match="expected an integer from 1 to"):
-        Turn(held.execute, "s", "t").sleep(1, number=number)
+        Turn(held.execute, "s", "t").sleep(duration_s=0.001, number=number)
 
 
 def test_own_and_counted_numbers_may_not_meet(held: Held) -> None:

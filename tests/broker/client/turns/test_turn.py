@@ -164,16 +164,68 @@ async def test_numbers_follow_the_order_of_the_calls(asked: Asked) -> None:
     made = turn(asked)
     first = made.exec_code("a")
     task = asyncio.create_task(made.checkpoint("after_work"))
-    await made.sleep(1)
+    await made.sleep(duration_s=0.001)
     await first
     await task
     found = {one.command.type: invocations.effect_id_of(one.invocation) for one in asked.envelopes}
     assert found == {"exec_code": "1", "checkpoint": "2", "sleep": "3"}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"), [(5, 5_000), (1.5, 1_500), (0, 0), (0.2504, 250), (1e-9, 0)]
+)
+async def test_a_sleep_is_given_in_seconds(asked: Asked, seconds: float, milliseconds: int) -> None:
+    """The wire has whole milliseconds."""
+    await turn(asked).sleep(duration_s=seconds)
+    assert asked.envelopes[0].command == RuntimeEffectCommandSleep(duration_ms=milliseconds)
+
+
+@pytest.mark.parametrize("how", [{}, {"former": "duration_ms"}])
+async def test_a_number_without_a_name_stays_milliseconds_and_is_told(
+    asked: Asked, how: dict[str, str]
+) -> None:
+    """At the line of the program, with the seconds to write instead."""
+    made: Any = turn(asked).sleep
+    with pytest.warns(DeprecationWarning, match=r"write turn\.sleep\(duration_s=1\.5\)$") as told:
+        running = made(duration_ms=1_500) if how else made(1_500)
+    assert told[0].filename == __file__
+    await running
+    assert asked.envelopes[0].command == RuntimeEffectCommandSleep(duration_ms=1_500)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"duration_s": -1}, "duration_s is -1; expected seconds from 0 to"),
+        ({"duration_s": float("inf")}, "duration_s is inf; expected seconds from 0 to"),
+        ({"duration_s": float("nan")}, "duration_s is nan; expected a number"),
+        ({"duration_s": 4e9}, r"duration_s is 4000000000.0; .* \(100 years\)"),
+        ({"duration_s": 10**5_000}, "duration_s is a huge integer; expected seconds"),
+        ({"duration_s": True}, "duration_s is True; expected a number"),
+        ({"duration_s": "5"}, "duration_s is '5'; expected a number"),
+        ({"duration_ms": 1.5}, r"whole numbers; write turn.sleep\(duration_s=…\), in seconds"),
+    ],
+)
+async def test_what_is_no_time_is_refused_and_takes_no_number(
+    asked: Asked, given: dict[str, Any], said: str
+) -> None:
+    """With what was found and what was expected."""
+    made = turn(asked)
+    with pytest.raises(ConfigurationError, match=said):
+        _ = made.sleep(**given)
+    assert made.invocation("sleep") == turn(asked).invocation("sleep")
+
+
+@pytest.mark.parametrize("given", [{}, {"duration_s": 1, "duration_ms": 1_000}])
+async def test_a_sleep_has_one_time(asked: Asked, given: dict[str, Any]) -> None:
+    """None and two are slips."""
+    with pytest.raises(TypeError, match=r"takes one time: write turn.sleep\(duration_s=…\)"):
+        _ = turn(asked).sleep(**given)
+
+
 async def test_a_turn_has_an_index_and_an_iteration(asked: Asked) -> None:
     """Both are in the scope and in the key."""
-    await Turn(asked, "s", "t", 3, 2).sleep(5)
+    await Turn(asked, "s", "t", 3, 2).sleep(duration_s=0.005)
     (envelope,) = asked.envelopes
     assert envelope.invocation.replay is not None
     assert envelope.invocation.replay.key == "s:t:3:2:sleep:1"
@@ -311,7 +363,7 @@ async def test_each_method_gives_the_outcome_of_its_own_kind(asked: Asked) -> No
         await made.exec_code("x"),
         await made.checkpoint("after_work"),
         await made.sync_execution_surface(update_machine_config=True),
-        await made.sleep(1),
+        await made.sleep(duration_s=0.001),
         await processes.list(),
     ]
     assert [one.type for one in given] == [one.command.type for one in asked.envelopes]
@@ -348,7 +400,7 @@ async def test_how_to_wait_is_said_to_every_method(asked: Asked) -> None:
     chunks: list[Chunk] = []
     await made.llm_call(command("C1").request, lane="big", deadline_s=5, on_chunk=chunks.append)
     await made.checkpoint("after_work", lane="a", deadline_s=6, timeout=None)
-    await made.sleep(1, deadline_s=7)
+    await made.sleep(duration_s=0.001, deadline_s=7)
     await scope(asked).list(lane="b", deadline_s=8)
     assert asked.lanes == ["big", "a", None, "b"]
     assert [one["deadline_s"] for one in asked.others] == [5, 6, 7, 8]
@@ -362,7 +414,7 @@ async def test_an_option_that_does_not_exist_takes_no_number(asked: Asked, wrong
     made = turn(asked)
     options: Any = {wrong: 1}
     with pytest.raises(TypeError, match=rf"sleep\(\) got an unexpected keyword argument '{wrong}'"):
-        made.sleep(1, **options)
+        made.sleep(duration_s=0.001, **options)
     assert made.invocation("sleep") == turn(asked).invocation("sleep")
 
 

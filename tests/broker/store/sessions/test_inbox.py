@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -131,9 +132,23 @@ async def test_only_what_was_taken_is_pruned(inbox: SessionInbox) -> None:
     await inbox.put_message("s", message("a"))
     await inbox.claim("s", "first")
     await inbox.put_message("s", message("b"))
-    assert await inbox.prune(60_000) == 0
-    assert await inbox.prune(-1) == 1
+    assert await inbox.prune(older_than_s=60) == 0
+    assert await inbox.prune(older_than_s=0) == 1
     assert await inbox.waiting("s") == 1
+
+
+async def test_an_age_in_milliseconds_still_works_and_is_told(inbox: SessionInbox) -> None:
+    """At the line of the program, with the seconds to write instead."""
+    await inbox.put_message("s", message("a"))
+    await inbox.claim("s", "first")
+    with pytest.warns(DeprecationWarning, match=r"inbox\.prune\(older_than_s=60\.0\)$") as told:
+        assert await inbox.prune(60_000) == 0
+    assert told[0].filename == __file__
+    with pytest.raises(ConfigurationError, match="older_than_s is -1; expected seconds"):
+        await inbox.prune(older_than_s=-1)
+    without: Any = inbox.prune
+    with pytest.raises(TypeError, match="takes one time"):
+        await without()
 
 
 @pytest.mark.parametrize(("session", "key"), [("a\x00b", ""), ("s", "a\x00b")])
