@@ -157,9 +157,9 @@ async def test_a_reply_queue_that_is_full_for_good_holds_no_worker(
 
     assert payload(await client.execute(tool("wait", "x"), timeout=PATIENCE_S)) == "done"
 
-    counters = gate.worker.counters
-    await eventually(lambda: counters["replies_unroutable"] == 2)
-    await eventually(lambda: counters["parked_undelivered"] == (0 if kept else 2))
+    worker = gate.worker
+    await eventually(lambda: worker.counters["replies_unroutable"] == 2)
+    await eventually(lambda: worker.counters["parked_undelivered"] == (0 if kept else 2))
     await eventually(lambda: not stage.unsettled("tool_call"))
     assert gate.runs == 3
 

@@ -208,10 +208,12 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_defect(
     park = Settlement.park
     times = iter(range(9))
 
-    async def cancelled_once(self: Settlement, reason: str, kind: str, message: Message) -> None:
+    async def cancelled_once(
+        self: Settlement, reason: str, kind: str, message: Message, **more: Any
+    ) -> None:
         if next(times) == 0:
             raise asyncio.CancelledError
-        await park(self, reason, kind, message)
+        await park(self, reason, kind, message, **more)
 
     monkeypatch.setattr(Settlement, "park", cancelled_once)
 

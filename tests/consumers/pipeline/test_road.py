@@ -290,7 +290,7 @@ async def test_what_is_cancelled_while_the_worker_leaves_is_no_defect(
     app.add(handler)
     sending: list[asyncio.Future[None]] = []
 
-    async def park(self: Settlement, reason: str, kind: str, message: Message) -> None:
+    async def park(self: Settlement, reason: str, kind: str, message: Message, **more: Any) -> None:
         sending.append(asyncio.get_running_loop().create_future())
         await sending[0]
 
