@@ -8,6 +8,7 @@ not a fault of the codec.
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -24,6 +25,9 @@ from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits, decode_tree,
 from effectmq.protocol.encoding.limits import DEFAULT_LIMITS, HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import MalformedError
 from tests.protocol.encoding.test_codec import BOTH, in_longest_form, refusal_of_encoding, trees
+
+#: CI has less time than a laptop; each run there draws other examples.
+_SHARE = 5 if os.environ.get("CI") else 1
 
 MIB = 1024 * 1024
 NAN, INF = float("nan"), float("inf")
@@ -299,7 +303,7 @@ def read_or_refuse(body: bytes, content_type: str, limits: Limits = DEFAULT_LIMI
 
 @pytest.mark.timeout(300)
 @given(body=_some_bytes | _headers)
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=3_000 // _SHARE, deadline=None)
 def test_random_msgpack_is_read_or_refused(body: bytes) -> None:
     """And no other exception ever leaves the codec."""
     read_or_refuse(body, MSGPACK)
@@ -307,7 +311,7 @@ def test_random_msgpack_is_read_or_refused(body: bytes) -> None:
 
 @pytest.mark.timeout(300)
 @given(body=_some_bytes | _json_pieces)
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000 // _SHARE, deadline=None)
 def test_random_json_is_read_or_refused(body: bytes) -> None:
     """And no other exception ever leaves the codec."""
     read_or_refuse(body, JSON)
@@ -316,7 +320,7 @@ def test_random_json_is_read_or_refused(body: bytes) -> None:
 @BOTH
 @pytest.mark.timeout(300)
 @given(data=st.data(), tree=trees)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 // _SHARE, deadline=None)
 def test_a_damaged_body_is_read_or_refused(
     content_type: str, data: st.DataObject, tree: Any
 ) -> None:
@@ -374,7 +378,7 @@ def is_json(value: Any, depth: int) -> bool:
 @pytest.mark.parametrize("elements", [100_000, 60])
 @pytest.mark.parametrize("float_bits", [32, 64])
 @given(data=st.data())
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=700 // _SHARE, deadline=None)
 def test_exactly_json_is_read(
     elements: int, float_bits: Literal[32, 64], data: st.DataObject
 ) -> None:
