@@ -19,7 +19,7 @@ from tests.scenarios.effects import calls
 from tests.scenarios.fleet import Fleet
 from tests.scenarios.run_producer import run
 
-pytestmark = pytest.mark.scenario
+pytestmark = [pytest.mark.scenario, pytest.mark.one_broker]
 
 _EFFECTS = 8
 

@@ -22,7 +22,7 @@ from tests.brokers.provide import Broker
 from tests.conformance.taking import until_ready
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.scenario, pytest.mark.one_broker, pytest.mark.timeout(400)]
 
 _COMMAND_S = 60
 _MANY = 300
