@@ -12,7 +12,13 @@ from effectmq.protocol.text import printable
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["check_number", "check_numbers", "former_milliseconds", "milliseconds_of"]
+__all__ = [
+    "check_number",
+    "check_numbers",
+    "former_milliseconds",
+    "milliseconds_of",
+    "one_time",
+]
 
 _LONGEST_SHOWN = 60
 #: A century: more is a slip, and databases and other languages can count to it.
@@ -67,7 +73,28 @@ def milliseconds_of(name: str, seconds: float) -> int:
     return round(seconds * 1_000)
 
 
-def former_milliseconds(call: str, name: str, value: object) -> int:
+def one_time(call: str, name: str, seconds: float | None, former: int | None) -> int:
+    """
+    The milliseconds of a time that is given in seconds, or still in milliseconds.
+
+    Args:
+        call: What is called, for sentences.
+        name: The parameter that takes seconds.
+        seconds: The time in seconds.
+        former: The same in milliseconds; the caller's caller is warned of it.
+
+    Raises:
+        ConfigurationError: When it is no time, or a longer one than 100 years.
+        TypeError: When neither is given, or both.
+    """
+    if seconds is not None and former is None:
+        return milliseconds_of(name, seconds)
+    if former is not None and seconds is None:
+        return former_milliseconds(call, name, former, stacklevel=4)
+    raise TypeError(f"{call}() takes one time: write {call}({name}=…)")
+
+
+def former_milliseconds(call: str, name: str, value: object, *, stacklevel: int = 3) -> int:
     """
     A time that a program still gives in milliseconds; warns the caller's caller.
 
@@ -75,6 +102,7 @@ def former_milliseconds(call: str, name: str, value: object) -> int:
         call: What is called, for the sentence.
         name: The parameter that takes seconds.
         value: The milliseconds.
+        stacklevel: Whom the warning is for, as ``warnings.warn`` counts.
 
     Raises:
         ConfigurationError: When it is not a whole number: most likely seconds are meant.
@@ -88,7 +116,7 @@ def former_milliseconds(call: str, name: str, value: object) -> int:
         f"{call} takes seconds: {value} without {name}= is read as milliseconds until the next "
         f"release; write {call}({name}={value / 1_000})",
         DeprecationWarning,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
     return value
 

@@ -20,12 +20,15 @@ from effectmq.protocol.errors import ConfigurationError, MalformedError
 __all__ = ["canonical_json", "digest", "sha256_hex", "tree_of"]
 
 
-def canonical_json(tree: JsonValue) -> bytes:
+def canonical_json(tree: JsonValue, *, finite: bool = False) -> bytes:
     """
     Write a tree as compact JSON, object members in the order given.
 
     Args:
         tree: Plain data. Opaque parts must be canonical already (``opaque.canonical_value``).
+        finite: Every number in it is known to be finite: it comes from ``codec.decode_tree``, or
+            its numbers come from ``opaque.ordered``. Looking for others in a long text takes longer
+            than writing it.
 
     Raises:
         MalformedError: When it holds NaN, an infinity or half a surrogate pair, or is not JSON.
@@ -35,7 +38,7 @@ def canonical_json(tree: JsonValue) -> bytes:
     except (PydanticSerializationError, ValueError) as error:
         raise _why_unwritable(tree, error) from None
     # Far cheaper than visiting every number; text with these words is checked and passes.
-    if b"NaN" in data or b"Infinity" in data:
+    if not finite and (b"NaN" in data or b"Infinity" in data):
         canonical_value(tree)
     return data
 
@@ -44,7 +47,8 @@ def tree_of(canonical: bytes) -> JsonValue:
     """
     Return the tree of a canonical text that this package wrote; all its types are exactly plain.
 
-    Not for text of others: ``jsontext.parse_json`` has the rules for that.
+    Text of others may have other meanings here than on the wire: ``jsontext.parse_json`` has the
+    rules for that, and ``codec.assumed_tree`` says when they are not needed.
 
     Args:
         canonical: From ``canonical_json`` or ``model.canonical_bytes``.

@@ -8,13 +8,18 @@ libraries means the same here.
 MessagePack is read by its C library, then checked. Three things are special:
 
 - The library allocates what a list header claims before it reads the items, and builds everything
-  before we can count it. So bodies that are large or full of list headers are weighed first, by a
-  linear scan of their headers that builds nothing.
+  before we can count it. So it is first told to accept only lists so short that no claims add up to
+  much. A body of more bytes than there may be elements, or with a longer list, is weighed first, by
+  a linear scan of its headers that builds nothing.
 - It lets the last of two equal keys win. A repeated key cannot survive a round trip, so
   ``packb(tree) == body`` proves that there is none, much faster than looking at each map. Foreign
   encoders may write longer forms of numbers and lengths, which is legal; for these, each map is
   looked at.
 - It cannot say where a fault is. Once a body is refused, a second and slow reader finds the place.
+
+JSON text is read by pydantic-core, which knows fewer rules than ``jsontext``, and printed again.
+When this gives the same bytes, nothing in them was lost or read in another way. What is written in
+another form, or is refused, goes to ``jsontext``.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import msgpack  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
-from effectmq.protocol.encoding.canonical import canonical_json
+from effectmq.protocol.encoding.canonical import canonical_json, tree_of
 from effectmq.protocol.encoding.content_types import JSON, MSGPACK
 from effectmq.protocol.encoding.jsontext import Members, parse_json
 from effectmq.protocol.encoding.limits import (
@@ -53,6 +58,7 @@ __all__ = [
     "JSON",
     "MSGPACK",
     "Limits",
+    "assumed_tree",
     "decode_tree",
     "encode_plain",
     "encode_tree",
@@ -75,15 +81,28 @@ _REFUSALS: Final = (
     _UNPACKING,
 )
 
-#: Up to this size in bytes, no claim of a header can cost more than some megabytes.
-_SMALL_BODY = 2048
+#: Up to this size in bytes, a look at each byte is quicker than one at each value.
+_SMALL_BODY = 4096
 
-#: How many slots of 8 bytes all list headers together may claim before the body is weighed.
+#: How many slots of 8 bytes all open lists together may claim before the body is weighed.
 _MOST_CLAIMED_SLOTS = 2 * 1024 * 1024
+
+#: How many lists the library keeps open at a time; a body with one level more is refused. A list
+#: that is complete has as many bytes in the body as it has claimed slots, or more.
+_MOST_OPEN_LISTS = 1024
+#: So lists of this length never claim too much, whatever the body is.
+_HARMLESS_LIST = _MOST_CLAIMED_SLOTS // _MOST_OPEN_LISTS
+
+#: Up to this size JSON text is built before its elements are counted: no text needs more than 25
+#: bytes for each of its own.
+_HARMLESS_TEXT = 1024 * 1024
 
 #: A string, or a character that comes before an element. Possessive, and content with a string that
 #: runs to the end: linear however the quotes are arranged.
 _JSON_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[,:\[{]', re.DOTALL)
+
+#: Where a match of ``_JSON_MARK`` begins.
+_JSON_MARKS = b'",:[{'
 
 # The meaning of the first byte of a MessagePack value, in the words of an error.
 _SCALAR: Final = "null, a bool or an integer"
@@ -192,7 +211,7 @@ def encode_plain(tree: JsonValue, content_type: str, limits: Limits = DEFAULT_LI
         except _REFUSALS:
             pass  # encode_tree says why
         else:
-            if _is_surely_sound(body, limits):
+            if _is_surely_sound(body, limits) or is_sound(tree, limits):
                 return body
     return encode_tree(tree, content_type, limits)
 
@@ -264,7 +283,34 @@ def _refuse_size(body: bytes, limits: Limits) -> None:
         )
 
 
+def assumed_tree(body: bytes, limits: Limits) -> JsonValue:
+    """
+    The tree of JSON text that is assumed to be as this package writes it.
+
+    It is the tree of the body, and the only one, when it prints as the same bytes. That is for the
+    caller to find out, who may have to print it anyway.
+
+    Args:
+        body: Bytes that may be hostile.
+        limits: The limits of the body; a tree is within them.
+
+    Returns:
+        ``None`` when the text has another form, or is ``null``; ``decode_tree`` knows which.
+    """
+    many = len(body) > _HARMLESS_TEXT and _could_be_many(body, limits.max_elements)
+    if many or len(body) > limits.max_body_bytes:
+        return None
+    try:
+        tree = tree_of(body)
+    except _REFUSALS:
+        return None
+    return tree if is_sound(tree, limits) else None
+
+
 def _decode_json(body: bytes, limits: Limits) -> JsonValue:
+    tree = assumed_tree(body, limits)
+    if tree is not None and canonical_json(tree, finite=True) == body:
+        return tree
     try:
         if _could_be_many(body, limits.max_elements):
             raise MalformedError("", too_many(limits))
@@ -287,27 +333,19 @@ def _could_be_many(body: bytes, most: int) -> bool:
     # An element brings at most three marks: the one before it, its own string or its own bracket.
     if len(body) <= 3 * most:
         return False
+    # Far cheaper than finding the strings; in a long text, few characters are marks at all.
+    if len(body) - len(body.translate(None, _JSON_MARKS)) <= 3 * most:
+        return False
     return next(islice(_JSON_MARK.finditer(body), 3 * most, None), None) is not None
 
 
 def _decode_msgpack(body: bytes, limits: Limits) -> JsonValue:
-    size, most = len(body), limits.max_elements
     try:
-        if _is_worth_decoding(body, most):
-            # With a maximum of 0, only empty binary and extension types pass, and the check of the
-            # tree finds these.
-            tree: JsonValue = _unpackb(
-                body,
-                max_str_len=size,
-                max_array_len=size if size < most else most,
-                max_map_len=size if size < most else most,
-                max_bin_len=0,
-                max_ext_len=0,
-            )
-            if _is_surely_sound(body, limits) or is_sound(tree, limits):
-                if _packb(tree) != body:
-                    _unpackb(body, object_pairs_hook=_refuse_repeated_key)
-                return tree
+        tree = _unpacked(body, limits.max_elements)
+        if _is_surely_sound(body, limits) or is_sound(tree, limits):
+            if _packb(tree) != body:
+                _unpackb(body, object_pairs_hook=_refuse_repeated_key)
+            return tree
     except _REFUSALS:
         pass
     try:
@@ -316,17 +354,55 @@ def _decode_msgpack(body: bytes, limits: Limits) -> JsonValue:
         raise _unreadable(MSGPACK, error) from None
 
 
+def _unpacked(body: bytes, most: int) -> JsonValue:
+    """
+    Build what a body holds, unless that would need much memory.
+
+    Raises:
+        Exception: One of ``_REFUSALS``.
+    """
+    size = len(body)
+    longest = size if size < most else most
+    if size <= most:
+        # As many elements as bytes are allowed, so only the claims of lists can be too much.
+        try:
+            return _unpacked_within(body, longest, min(longest, _HARMLESS_LIST))
+        except ValueError:
+            if longest <= _HARMLESS_LIST or (0xDC not in body and 0xDD not in body):
+                raise
+        lists = min(body.count(b"\xdc") + body.count(b"\xdd"), _MOST_OPEN_LISTS)
+        if longest * lists <= _MOST_CLAIMED_SLOTS:
+            return _unpacked_within(body, longest, longest)
+    if not _is_worth_decoding(body, most):
+        raise ValueError("too much")
+    return _unpacked_within(body, longest, longest)
+
+
+def _unpacked_within(body: bytes, longest_map: int, longest_list: int) -> JsonValue:
+    # With a maximum of 0, only empty binary and extension types pass, and the check of the tree
+    # finds these.
+    tree: JsonValue = _unpackb(
+        body,
+        max_str_len=len(body),
+        max_array_len=longest_list,
+        max_map_len=longest_map,
+        max_bin_len=0,
+        max_ext_len=0,
+    )
+    return tree
+
+
 def _is_surely_sound(body: bytes, limits: Limits) -> bool:
     """Check the bytes of a small body only, in a fifth of the time that the tree would take."""
-    if not len(body) <= _SMALL_BODY <= limits.max_elements:
+    if len(body) > _SMALL_BODY or len(body) > limits.max_elements:
         return False
     # Bytes of text can only raise a false suspicion. Where no float32, binary or extension type can
     # begin there is none, and the depth is at most the number of lists and maps.
     rest = body.translate(None, _PLAIN)
     if len(rest) > limits.max_depth or rest.translate(None, _OPENING):
         return False
-    # NaN and the infinities are the floats whose exponent is all ones.
-    return b"\xcb\x7f" not in body and b"\xcb\xff" not in body
+    # NaN and the infinities are the floats whose exponent is all ones. One byte is found quicker.
+    return 0xCB not in body or (b"\xcb\x7f" not in body and b"\xcb\xff" not in body)
 
 
 def _refuse_repeated_key(pairs: list[tuple[str, object]]) -> None:
@@ -335,12 +411,8 @@ def _refuse_repeated_key(pairs: list[tuple[str, object]]) -> None:
 
 
 def _is_worth_decoding(body: bytes, most: int) -> bool:
-    """Refuse a body that would need much memory before it is refused."""
+    """Weigh a body: whether its headers claim no more elements than there may be."""
     size = len(body)
-    if size <= _SMALL_BODY:
-        return True
-    if size <= most and size * (body.count(b"\xdc") + body.count(b"\xdd")) <= _MOST_CLAIMED_SLOTS:
-        return True
     at, seen, claimed = 0, 0, 1
     while seen < claimed <= most and at < size:
         seen += 1

@@ -52,6 +52,15 @@ class Difference:
     before: JsonValue
     after: JsonValue
 
+    def facts(self) -> dict[str, JsonValue]:
+        """The difference as JSON data."""
+        return {
+            "change": self.change,
+            "path": self.path,
+            "before": self.before,
+            "after": self.after,
+        }
+
 
 def differences(a: object, b: object) -> Iterator[Difference]:
     """

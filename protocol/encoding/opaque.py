@@ -177,6 +177,7 @@ def ordered(value: Any, room: int) -> Any:
     return _ordered_unusual(value, room)
 
 
+# The two loops look at scalars themselves: a call for each would take longer than the work.
 def _ordered_object(value: dict[Any, Any], room: int) -> dict[str, Any]:
     if room <= 0:
         raise Refused(f"found more than {MAX_DEPTH} levels of nesting")
@@ -190,8 +191,21 @@ def _ordered_object(value: dict[Any, Any], room: int) -> dict[str, Any]:
         for key in keys:
             name = key if type(key) is str and key.isascii() else _member_name(key)
             item = value[key]
-            # Most members are plain text, and need no call.
-            if type(item) is str and item.isascii():
+            kind = type(item)  # pyright: ignore[reportUnknownVariableType]
+            if kind is str:
+                if not item.isascii():
+                    _refuse_surrogates(item)
+                result[name] = item
+            elif kind is dict:
+                result[name] = _ordered_object(item, room - 1)
+            elif kind is list:
+                result[name] = _ordered_array(item, room - 1)
+            elif (
+                (kind is float and item - item == 0.0)
+                or (kind is int and MIN_INT <= item <= MAX_INT)
+                or item is None
+                or kind is bool
+            ):
                 result[name] = item
             else:
                 result[name] = ordered(item, room - 1)
@@ -207,7 +221,21 @@ def _ordered_array(value: list[Any] | tuple[Any, ...], room: int) -> list[Any]:
     result: list[Any] = []
     try:
         for item in value:
-            if type(item) is str and item.isascii():
+            kind = type(item)  # pyright: ignore[reportUnknownVariableType]
+            if kind is str:
+                if not item.isascii():
+                    _refuse_surrogates(item)
+                result.append(item)
+            elif kind is dict:
+                result.append(_ordered_object(item, room - 1))
+            elif kind is list:
+                result.append(_ordered_array(item, room - 1))
+            elif (
+                (kind is float and item - item == 0.0)
+                or (kind is int and MIN_INT <= item <= MAX_INT)
+                or item is None
+                or kind is bool
+            ):
                 result.append(item)
             else:
                 result.append(ordered(item, room - 1))

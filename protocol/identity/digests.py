@@ -7,6 +7,8 @@ do not recognise each other's records. ``H(x)`` is SHA-256 over compact JSON.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from effectmq.protocol.encoding.canonical import digest, sha256_hex
 from effectmq.protocol.encoding.opaque import canonical_value
 from effectmq.protocol.encoding.rust_text import is_blank
@@ -22,11 +24,6 @@ from effectmq.protocol.wire.invocation import (
     RuntimeReplay,
     RuntimeSubjectEffect,
 )
-from effectmq.protocol.wire.llm_request import LlmRequestSpec
-from effectmq.protocol.wire.process_commands import ProcessCommand, transfer_digest
-from effectmq.protocol.wire.process_event_types import STANDARD_EVENT_TYPES
-from effectmq.protocol.wire.process_events import ProcessEventAppendRequest
-from effectmq.protocol.wire.process_registration import ProcessRegistration, ProcessScope
 from effectmq.protocol.wire.scopes import (
     EffectScope,
     EffectScopeCron,
@@ -37,6 +34,13 @@ from effectmq.protocol.wire.scopes import (
     EffectScopeSessionDelete,
     EffectScopeTurn,
 )
+from effectmq.protocol.wire.transfers import transfer_digest
+
+if TYPE_CHECKING:
+    from effectmq.protocol.wire.llm_request import LlmRequestSpec
+    from effectmq.protocol.wire.process_commands import ProcessCommand
+    from effectmq.protocol.wire.process_events import ProcessEventAppendRequest
+    from effectmq.protocol.wire.process_registration import ProcessRegistration, ProcessScope
 
 __all__ = [
     "attachment_content_id",
@@ -192,6 +196,9 @@ def run_name(invocation: RuntimeInvocation) -> str:
 
 def prepared_registration(registration: ProcessRegistration) -> ProcessRegistration:
     """Return a registration with the missing standard event types appended."""
+    # Made when they are first asked for.
+    from effectmq.protocol.wire.process_event_types import STANDARD_EVENT_TYPES
+
     names = {event_type.name for event_type in registration.event_types}
     missing = [standard for standard in STANDARD_EVENT_TYPES if standard.name not in names]
     if not missing:
@@ -249,6 +256,9 @@ def cancel_request_key(process_id: str, reason: str | None) -> str:
 
 def cancel_request(process_id: str, reason: str | None) -> ProcessEventAppendRequest:
     """Return the event that asks a process to stop."""
+    # Loaded by whoever has a process to stop.
+    from effectmq.protocol.wire.process_events import ProcessEventAppendRequest
+
     return ProcessEventAppendRequest(
         event_type="process.cancel_requested",
         payload={"reason": reason},

@@ -8,6 +8,10 @@ not find an id that was made in another way.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from effectmq.protocol.exact import effects as exact
 from effectmq.protocol.identity.digests import direct_discriminator
 from effectmq.protocol.wire.invocation import (
     CausalRef,
@@ -19,8 +23,10 @@ from effectmq.protocol.wire.invocation import (
     RuntimeSubjectProcessEvent,
     RuntimeSubjectSessionNode,
 )
-from effectmq.protocol.wire.llm_request import LlmRequestSpec
-from effectmq.protocol.wire.process_commands import ProcessCommand
+
+if TYPE_CHECKING:
+    from effectmq.protocol.wire.llm_request import LlmRequestSpec
+    from effectmq.protocol.wire.process_commands import ProcessCommand
 
 __all__ = [
     "causal_ref",
@@ -34,6 +40,7 @@ __all__ = [
     "replay_key_of",
     "session_node",
     "tool_call",
+    "tool_calls",
     "tool_retry_sleep",
     "turn_effect",
 ]
@@ -74,9 +81,9 @@ def turn_effect(
         turn_index: Counts the turns of the session from 0.
         protocol_iteration: Counts the model calls of the turn from 0.
     """
-    scope = RuntimeScope.for_turn(session_id, turn_id, turn_index, protocol_iteration)
+    scope = exact.turn_scope(session_id, turn_id, turn_index, protocol_iteration)
     key = f"{session_id}:{turn_id}:{turn_index}:{protocol_iteration}:{kind}:{effect_id}"
-    return RuntimeInvocation.effect(scope, effect_id, kind, key)
+    return exact.effect_invocation(scope, effect_id, kind, key)
 
 
 def child_effect(
@@ -91,14 +98,14 @@ def child_effect(
         effect_id: Names the effect inside the scope.
         suffix: Ends the replay key.
     """
-    base = _first(parent.replay_key(), parent.effect_id(), "effect")
-    cause = parent.causal_ref()
-    return RuntimeInvocation.effect(parent.scope, effect_id, kind, f"{base}:{suffix}", cause)
+    base = _first(parent.replay_key(), _first(parent.effect_id(), "effect"))
+    cause = exact.causal_ref(parent)
+    return exact.effect_invocation(parent.scope, effect_id, kind, f"{base}:{suffix}", cause)
 
 
-def _first(*texts: str | None) -> str:
-    """Return the first text that is not ``None``; it may be empty."""
-    return next(text for text in texts if text is not None)
+def _first(text: str | None, otherwise: str) -> str:
+    """Return a text, which may be empty, or another one when it is ``None``."""
+    return otherwise if text is None else text
 
 
 def tool_call(batch: RuntimeInvocation, call_id: str) -> RuntimeInvocation:
@@ -109,8 +116,27 @@ def tool_call(batch: RuntimeInvocation, call_id: str) -> RuntimeInvocation:
         batch: The turn effect of the batch, its kind ``tool_call``.
         call_id: The call's id, given by the model.
     """
-    effect_id = f"{_first(batch.effect_id(), 'effect')}:{call_id}"
-    return child_effect(batch, "tool_call", effect_id, call_id)
+    (invocation,) = tool_calls(batch, [call_id])
+    return invocation
+
+
+def tool_calls(batch: RuntimeInvocation, call_ids: Iterable[str]) -> list[RuntimeInvocation]:
+    """
+    Invoke the tool calls of one batch; each is a child effect, named by its call's id.
+
+    Args:
+        batch: The turn effect of the batch, its kind ``tool_call``.
+        call_ids: The calls' ids, given by the model.
+    """
+    name = _first(batch.effect_id(), "effect")
+    base = _first(batch.replay_key(), name)
+    cause = exact.causal_ref(batch)
+    return [
+        exact.effect_invocation(
+            batch.scope, f"{name}:{call_id}", "tool_call", f"{base}:{call_id}", cause
+        )
+        for call_id in call_ids
+    ]
 
 
 def tool_retry_sleep(

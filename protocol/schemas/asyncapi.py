@@ -43,12 +43,30 @@ _HEADERS: _Tree = {
         "type": "string",
         "description": "The effect scope as JSON, when it is not derived from the invocation.",
     },
+    names.TENANT: {
+        "type": "string",
+        "maxLength": names.MAX_TENANT_BYTES,
+        "description": "For whom the effect is done; at most 128 bytes of printable text.",
+    },
+    names.VERSION: {
+        "type": "string",
+        "maxLength": names.MAX_VERSION_BYTES,
+        "description": "The version of workers that the effect is bound to.",
+    },
     names.DEADLINE: {
         "type": "integer",
         "description": "The deadline of the outcome; milliseconds since the Unix epoch.",
     },
+    names.NOT_BEFORE: {
+        "type": "integer",
+        "description": "No worker begins it before; milliseconds since the Unix epoch.",
+    },
     names.TRACEPARENT: {"type": "string", "description": "W3C trace context, passed on."},
     names.TRACESTATE: {"type": "string", "description": "W3C trace state, passed on."},
+    names.LAST_ATTEMPT: {
+        "type": "string",
+        "description": "W3C trace context of the last attempt; workers set it.",
+    },
 }
 
 

@@ -10,7 +10,7 @@ from effectmq.protocol.encoding.jsontext import Members
 from effectmq.protocol.encoding.rust_text import is_blank
 from effectmq.protocol.encoding.serde.model import U64, Err, Ok, WireModel, stable_hash
 from effectmq.protocol.errors import InvalidEnvelopeError, MalformedError
-from effectmq.protocol.wire.execution import CheckpointKind
+from effectmq.protocol.wire.by_kind import CheckpointKind, LlmRequestSpec, ProcessCommand
 from effectmq.protocol.wire.invocation import (
     OfAKind,
     RuntimeInvocation,
@@ -18,9 +18,7 @@ from effectmq.protocol.wire.invocation import (
     RuntimeScope,
     RuntimeSubjectEffect,
 )
-from effectmq.protocol.wire.llm_request import LlmRequestSpec
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
-from effectmq.protocol.wire.process_commands import ProcessCommand
 from effectmq.protocol.wire.tools import PreparedToolCall
 
 __all__ = [

@@ -8,7 +8,12 @@ from pydantic import Field
 
 from effectmq.protocol.encoding.serde.model import Err, Ok, OmitEmpty, Result, WireModel
 from effectmq.protocol.errors import WrongOutcomeError
-from effectmq.protocol.wire.execution import CheckpointDelivery, ExecResponse, ExecutionSurfaceSync
+from effectmq.protocol.wire.by_kind import (
+    CheckpointDelivery,
+    ExecResponse,
+    ExecutionSurfaceSync,
+    ProcessEffectOutcome,
+)
 from effectmq.protocol.wire.invocation import HasKind, OfAKind
 from effectmq.protocol.wire.llm_response import LlmCallError, LlmResponse
 from effectmq.protocol.wire.outcome_values import (
@@ -16,11 +21,9 @@ from effectmq.protocol.wire.outcome_values import (
     Valued,
     block_value,
     model_value,
-    operation_value,
     result_value,
     tool_value,
 )
-from effectmq.protocol.wire.process_commands import ProcessEffectOutcome
 from effectmq.protocol.wire.tools import CompletedToolCall, ToolHostEventEffectOutcome
 
 __all__ = [
@@ -195,6 +198,9 @@ class RuntimeEffectOutcomeProcess(_Outcome, Valued[Any]):
     result: ProcessEffectOutcome
 
     def _given(self) -> Ok[Any] | Err[OutcomeFailure]:
+        # The types of processes are loaded: the result is one of them.
+        from effectmq.protocol.wire.operation_values import operation_value
+
         return operation_value(self.result)
 
     def into_process(self) -> ProcessEffectOutcome:

@@ -14,26 +14,13 @@ from typing import Any, Generic, TypeVar
 from effectmq.protocol.encoding.serde.model import Err, Ok
 from effectmq.protocol.errors import OutcomeFailedError
 from effectmq.protocol.text import printable
-from effectmq.protocol.wire.execution import ExecResponse
+from effectmq.protocol.wire.by_kind import ExecResponse
 from effectmq.protocol.wire.llm_response import LlmCallError, LlmResponse
-from effectmq.protocol.wire.process_commands import (
-    ProcessEffectOutcome,
-    ProcessEffectOutcomeAwait,
-    ProcessEffectOutcomeCancel,
-    ProcessEffectOutcomeDeleteSession,
-    ProcessEffectOutcomeList,
-    ProcessEffectOutcomeSignal,
-    ProcessEffectOutcomeStart,
-)
-from effectmq.protocol.wire.process_events import (
-    ProcessAwaitOutput,
-    ProcessAwaitOutputFailure,
-    ProcessAwaitOutputSuccess,
-)
 from effectmq.protocol.wire.tools import (
     CompletedToolCall,
     ToolCallOutcomeFailure,
     ToolCallOutcomeSuccess,
+    ToolFailure,
 )
 
 __all__ = [
@@ -41,8 +28,8 @@ __all__ = [
     "Valued",
     "block_value",
     "model_value",
-    "operation_value",
     "result_value",
+    "tool_failure",
     "tool_value",
 ]
 
@@ -83,6 +70,12 @@ class Valued(Generic[V]):
         return isinstance(self._given(), Err)
 
     @property
+    def failure(self) -> OutcomeFailure | None:
+        """How it failed: class, code and message; ``None`` when it did not."""
+        given = self._given()
+        return given.err if isinstance(given, Err) else None
+
+    @property
     def value(self) -> V:
         """
         The result of the effect.
@@ -107,11 +100,19 @@ def tool_value(call: CompletedToolCall) -> Ok[Any] | Err[OutcomeFailure]:
     outcome = call.output.outcome
     if isinstance(outcome, ToolCallOutcomeSuccess):
         return Ok(outcome.payload)
-    what = f"tool {printable(call.tool_name, 100)!r}"
     if isinstance(outcome, ToolCallOutcomeFailure):
-        failure = outcome.payload
-        return Err(OutcomeFailure(what, failure.class_, failure.code, failure.message))
+        return Err(tool_failure(call.tool_name, outcome.payload))
+    what = _tool(call.tool_name)
     return Err(OutcomeFailure(what, "cancelled", "cancelled", outcome.payload.message))
+
+
+def tool_failure(tool_name: str, failure: ToolFailure) -> OutcomeFailure:
+    """How a tool failed."""
+    return OutcomeFailure(_tool(tool_name), failure.class_, failure.code, failure.message)
+
+
+def _tool(name: str) -> str:
+    return f"tool {printable(name, 100)!r}"
 
 
 def model_value(result: Ok[LlmResponse] | Err[LlmCallError]) -> Ok[str] | Err[OutcomeFailure]:
@@ -137,31 +138,6 @@ def block_value(result: Ok[ExecResponse] | Err[str]) -> Ok[Any] | Err[OutcomeFai
     if response.terminal_finish is None and response.observations:
         return Ok(response.observations[-1])
     return Ok(response.terminal_finish)
-
-
-def operation_value(outcome: ProcessEffectOutcome) -> Ok[Any] | Err[OutcomeFailure]:
-    """The result of an operation on processes: a record, entries, a report, an event, an output."""
-    match outcome:
-        case ProcessEffectOutcomeAwait():
-            return _awaited(outcome.output)
-        case ProcessEffectOutcomeStart() | ProcessEffectOutcomeCancel():
-            return Ok(outcome.record)
-        case ProcessEffectOutcomeList():
-            return Ok(outcome.entries)
-        case ProcessEffectOutcomeDeleteSession():
-            return Ok(outcome.report)
-        case ProcessEffectOutcomeSignal():
-            return Ok(outcome.event)
-        case _:
-            return Ok(None)
-
-
-def _awaited(output: ProcessAwaitOutput) -> Ok[Any] | Err[OutcomeFailure]:
-    if isinstance(output, ProcessAwaitOutputSuccess):
-        return Ok(output.value)
-    if isinstance(output, ProcessAwaitOutputFailure):
-        return Err(OutcomeFailure("the process", output.class_, output.code, output.message))
-    return Err(OutcomeFailure("the process", "cancelled", "cancelled", output.message))
 
 
 def result_value(what: str, code: str, result: Ok[T] | Err[str]) -> Ok[T] | Err[OutcomeFailure]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from effectmq.protocol.encoding.canonical import digest
 from effectmq.protocol.encoding.serde.model import OrAbsent, WireModel
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.wire.process_events import (
@@ -24,6 +22,7 @@ from effectmq.protocol.wire.processes import (
     ProcessSessionDeleteReport,
     ProcessStartGrant,
 )
+from effectmq.protocol.wire.transfers import transfer_digest
 
 __all__ = [
     "ProcessCommand",
@@ -44,16 +43,6 @@ __all__ = [
     "ProcessEffectOutcomeTransfer",
     "transfer_digest",
 ]
-
-
-def transfer_digest(process_ids: Iterable[str]) -> str:
-    """
-    Return the digest of the ids of a transfer, in the order given.
-
-    Raises:
-        MalformedError: When one of them is a text that JSON cannot hold.
-    """
-    return digest(list(process_ids))
 
 
 def _is_empty_context(value: ProcessExecutionContext) -> bool:

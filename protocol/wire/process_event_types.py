@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -171,6 +171,31 @@ class ProcessEventType(WireModel):
     semantics: ProcessEventSemanticsSpec
 
 
+#: The types of every process; a registration gets the missing ones, in this order.
+STANDARD_EVENT_TYPES: tuple[ProcessEventType, ...]
+
+#: More types of processes in the agents' language.
+LANGUAGE_EVENT_TYPES: tuple[ProcessEventType, ...]
+
+
+def _standard() -> tuple[ProcessEventType, ...]:
+    return (
+        _event_type("process.cancel_requested"),
+        _event_type("process.completed", terminal="completed"),
+        _event_type("process.failed", terminal="failed"),
+        _event_type("process.cancelled", terminal="cancelled"),
+    )
+
+
+def _language() -> tuple[ProcessEventType, ...]:
+    text = ProcessValueSelectorPointer(value="/text")
+    return (
+        _event_type("process.yield"),
+        _event_type("process.wake", wake=ProcessWakeSpec(input=text)),
+        _event_type("process.signal"),
+    )
+
+
 def _event_type(
     name: str,
     *,
@@ -188,19 +213,14 @@ def _event_type(
     )
 
 
-#: The types of every process; a registration gets the missing ones, in this order.
-STANDARD_EVENT_TYPES: Final[tuple[ProcessEventType, ...]] = (
-    _event_type("process.cancel_requested"),
-    _event_type("process.completed", terminal="completed"),
-    _event_type("process.failed", terminal="failed"),
-    _event_type("process.cancelled", terminal="cancelled"),
-)
+_MADE = {"STANDARD_EVENT_TYPES": _standard, "LANGUAGE_EVENT_TYPES": _language}
 
-#: More types of processes in the agents' language.
-LANGUAGE_EVENT_TYPES: Final[tuple[ProcessEventType, ...]] = (
-    _event_type("process.yield"),
-    _event_type(
-        "process.wake", wake=ProcessWakeSpec(input=ProcessValueSelectorPointer(value="/text"))
-    ),
-    _event_type("process.signal"),
-)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        # Made when first asked for: the readers of the types above are large, and most programs
+        # never see a process.
+        make = _MADE.get(name)
+        if make is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals().setdefault(name, make())

@@ -16,8 +16,6 @@ from pydantic import (
 from effectmq.protocol.encoding.narrowing import is_just_dict
 from effectmq.protocol.encoding.serde.model import (
     FROM_WIRE,
-    U32,
-    U64,
     UNIT,
     Json,
     OmitEmpty,
@@ -25,6 +23,12 @@ from effectmq.protocol.encoding.serde.model import (
     WireModel,
     is_empty,
     is_none,
+)
+from effectmq.protocol.wire.tool_retry import (
+    ToolRetryPolicy,
+    ToolRetryPolicyIdempotent,
+    ToolRetryPolicyNever,
+    ToolRetryPolicySafe,
 )
 
 __all__ = [
@@ -134,50 +138,6 @@ ToolArgumentProjectionPolicy = Annotated[
     ToolArgumentProjectionPolicyMaterializeProjectedValues
     | ToolArgumentProjectionPolicyPreserveProjectedRefsInField,
     Field(discriminator="kind"),
-]
-
-
-class ToolRetryPolicyNever(WireModel):
-    """The tool runs once."""
-
-    type: Literal["never"] = "never"
-
-
-class ToolRetryPolicySafe(WireModel):
-    """
-    The tool may run again after a failure that says so.
-
-    Attributes:
-        max_attempts: The number of attempts, the first one included.
-        base_delay_ms: The wait before the second attempt, in milliseconds; it doubles each time.
-        max_delay_ms: The longest wait in milliseconds; 0 for no limit.
-    """
-
-    type: Literal["safe"] = "safe"
-    max_attempts: U32
-    base_delay_ms: U64
-    max_delay_ms: U64
-
-
-class ToolRetryPolicyIdempotent(WireModel):
-    """
-    As ``safe``, but only for calls that have an id.
-
-    Attributes:
-        max_attempts: The number of attempts, the first one included.
-        base_delay_ms: The wait before the second attempt, in milliseconds; it doubles each time.
-        max_delay_ms: The longest wait in milliseconds; 0 for no limit.
-    """
-
-    type: Literal["idempotent"] = "idempotent"
-    max_attempts: U32
-    base_delay_ms: U64
-    max_delay_ms: U64
-
-
-ToolRetryPolicy = Annotated[
-    ToolRetryPolicyNever | ToolRetryPolicySafe | ToolRetryPolicyIdempotent,
-    Field(discriminator="type"),
 ]
 
 
