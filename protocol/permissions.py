@@ -41,7 +41,7 @@ def worker_permissions(namespace: str) -> Permissions:
 
 
 def operator_permissions(namespace: str) -> Permissions:
-    """For ``topology``, ``dead``, ``queues`` and ``doctor``: the same as a worker."""
+    """For ``topology``, ``workers``, ``dead``, ``queues`` and ``doctor``: the same as a worker."""
     return worker_permissions(namespace)
 
 

@@ -10,6 +10,8 @@ Names and arguments of every exchange and queue, as data.
     <ns>.dead         topic    ── # ──────────▶ <ns>.dead            quorum, limit 2^31-1
     (default exchange)         ── name ───────▶ <ns>.reply.<producer>  quorum, x-expires
     <ns>.control fanout ───────────────▶ <ns>.control.<worker> exclusive, declared by its worker
+    (default exchange)         ── name ───────▶ <ns>.control.paused.<route>  quorum, while paused
+    (default exchange)         ── name ───────▶ <ns>.control.ramp.<route>    quorum, while ramped
 
 *limbo* holds what the broker gave up on (its delivery limit), *dead* what a worker gave up on. A
 delay level has no dead-letter routing key: the message's own key brings it back to its kind and
@@ -39,6 +41,7 @@ __all__ = [
     "DEFAULT_DELIVERY_LIMIT",
     "DEFAULT_NAMESPACE",
     "DEFAULT_REPLY_EXPIRES_MS",
+    "EVERY_ROUTE",
     "NOTHING",
     "Binding",
     "Exchange",
@@ -46,6 +49,8 @@ __all__ = [
     "Queue",
     "Topology",
     "TopologySettings",
+    "pause_topology",
+    "ramp_topology",
     "reply_topology",
     "shared_topology",
     "work_topology",
@@ -76,6 +81,9 @@ DEFAULT_DELAY_LEVELS_MS = (
     900_000,
     3_600_000,
 )
+
+#: In the place of a route: all of them, also those that a later worker brings.
+EVERY_ROUTE = ""
 
 #: Seven days: how long the replies of a producer that is away are kept.
 DEFAULT_REPLY_EXPIRES_MS = 7 * 24 * 3_600_000
@@ -256,9 +264,21 @@ class Names:
         It belongs to the worker's connection, so it is in no topology: only the worker can declare
         it. A quorum queue would outlive its node. When a broker fails, such a queue can stay bound
         to the exchange without a leader, and then no message to all workers would be confirmed.
-        leader, bound to the exchange, so that nothing said there would be confirmed any more.
         """
         return _queue_name(f"{self.control}.{check_name('worker', worker)}")
+
+    def pause_mark(self, route: str) -> str:
+        """
+        The queue whose existence says that no worker consumes a route, or ``EVERY_ROUTE``.
+
+        A worker's control queue never has such a name, and the permissions of both are the same.
+        """
+        mark = f"{self.control}.paused"
+        return _queue_name(f"{mark}.{check_name('route', route)}") if route else mark
+
+    def ramp_mark(self, route: str) -> str:
+        """The queue whose message says how the unbound effects of a route are shared out."""
+        return _queue_name(f"{self.control}.ramp.{check_name('route', route)}")
 
 
 def work_topology(settings: TopologySettings, routes: Iterable[str]) -> Topology:
@@ -306,6 +326,25 @@ def reply_topology(settings: TopologySettings, producer: str) -> Topology:
     """
     name = Names(settings.namespace).reply_queue(producer)
     return Topology(queues=(_mailbox(name, settings.reply_expires_ms),))
+
+
+def pause_topology(names: Names, route: str) -> Topology:
+    """The mark that a route is paused."""
+    return _mark(names.pause_mark(route))
+
+
+def ramp_topology(names: Names, route: str) -> Topology:
+    """The mark that the unbound effects of a route are shared out."""
+    return _mark(names.ramp_mark(route))
+
+
+def _mark(name: str) -> Topology:
+    """A queue that says something; quorum, so that the loss of a node does not take it back."""
+    arguments: dict[str, ArgumentValue] = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": _NO_DELIVERY_LIMIT,
+    }
+    return Topology(queues=(Queue(name, arguments),))
 
 
 def check_name(what: str, name: str) -> str:

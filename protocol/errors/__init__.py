@@ -38,6 +38,8 @@ The errors of the project, in one tree.
     ├── ProcessRegistryError           the process registry refused; its text as Lash words it
     │   ├── UnknownProcessError        the process is not registered, or not yet
     │   └── ProcessLeaseLostError      the worker no longer holds the process
+    ├── AnswerMisfitError              the answer to a handed-out effect is of another type
+    ├── NotHandedOutError              no handed-out effect has this token or name
     ├── EffectError                    an effect without an outcome
     │   ├── EffectFailedError          a controller error came back, with code and message
     │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
@@ -90,11 +92,13 @@ from effectmq.protocol.errors.documents import (
     WrongOutcomeError,
 )
 from effectmq.protocol.errors.effects import (
+    AnswerMisfitError,
     EffectCancelledError,
     EffectError,
     EffectFailedError,
     EffectMismatchError,
     EffectTimeoutError,
+    NotHandedOutError,
     OutcomeFailedError,
     ParentExpiredError,
     RecordMissingError,
@@ -123,6 +127,7 @@ from effectmq.protocol.errors.stores import (
 
 __all__ = [
     "AccessRefusedError",
+    "AnswerMisfitError",
     "AttachmentCorruptError",
     "AttachmentError",
     "AttachmentMissingError",
@@ -147,6 +152,7 @@ __all__ = [
     "InvalidEnvelopeError",
     "MalformedError",
     "MissingExtraError",
+    "NotHandedOutError",
     "NotStorableError",
     "OutcomeFailedError",
     "ParentExpiredError",

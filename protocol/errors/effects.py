@@ -5,11 +5,13 @@ from __future__ import annotations
 from effectmq.protocol.errors.base import EffectmqError
 
 __all__ = [
+    "AnswerMisfitError",
     "EffectCancelledError",
     "EffectError",
     "EffectFailedError",
     "EffectMismatchError",
     "EffectTimeoutError",
+    "NotHandedOutError",
     "OutcomeFailedError",
     "ParentExpiredError",
     "RecordMissingError",
@@ -142,3 +144,11 @@ class ParentExpiredError(EffectError):
             f"passed {late_ms} ms ago; give that effect more time, or use detached() to submit "
             "effects that outlive it"
         )
+
+
+class AnswerMisfitError(EffectmqError):
+    """The answer to a handed-out effect is not what its tool returns; nothing was changed."""
+
+
+class NotHandedOutError(EffectmqError):
+    """There is no handed-out effect of this token or name; nothing was changed."""

@@ -26,7 +26,11 @@ __all__ = [
     "FORMER_DEATHS",
     "HASH",
     "KIND",
+    "LAST_ATTEMPT",
     "MAX_SCOPE_BYTES",
+    "MAX_TENANT_BYTES",
+    "MAX_VERSION_BYTES",
+    "NOT_BEFORE",
     "OUT_OF_LINE",
     "PARKED_AT",
     "PARKED_BY",
@@ -37,9 +41,11 @@ __all__ = [
     "REPLAY_KEY",
     "ROUTE",
     "SCOPE",
+    "TENANT",
     "TRACEPARENT",
     "TRACESTATE",
     "UNFETCHED_SINCE",
+    "VERSION",
     "carried",
     "integer",
     "revived",
@@ -52,12 +58,18 @@ HASH = "effect-hash"
 REPLAY_KEY = "effect-replay-key"
 #: The effect scope as canonical JSON, when it is not the one derived from the invocation.
 SCOPE = "effect-scope"
+#: For whom the effect is done, when one installation works for several; see ``tenant``.
+TENANT = "effect-tenant"
+#: The version of workers that it is bound to; see ``version``.
+VERSION = "effect-version"
 #: The number of the attempt of this delivery, from 1.
 ATTEMPT = "effect-attempt"
 #: When a worker first saw the effect; milliseconds since the Unix epoch.
 FIRST_SEEN = "effect-first-seen"
 #: The deadline: after it the outcome is not wanted; milliseconds since the Unix epoch.
 DEADLINE = "effect-deadline"
+#: No worker begins it before this moment; milliseconds since the Unix epoch. Said by the producer.
+NOT_BEFORE = "effect-not-before"
 #: When a sleep ends; milliseconds since the Unix epoch, fixed when a worker first sees it.
 DUE = "effect-due"
 #: How often the broker gave up on delivering it.
@@ -80,6 +92,8 @@ UNFETCHED_SINCE = "effect-unfetched-since"
 TRACEPARENT = "traceparent"
 #: The W3C trace state, likewise.
 TRACESTATE = "tracestate"
+#: The W3C trace context of the last attempt, when the worker that made it was traced.
+LAST_ATTEMPT = "effect-last-attempt"
 
 #: The number of a dead letter's parking, as the journal counts them from 1. A replay keeps it: it
 #: allows the worker to run again an effect that is recorded as failed.
@@ -103,15 +117,22 @@ EDITED_FROM = "effect-edited-from"
 #: A scope header is never cut, because half of one would be another identity, or none. So its size
 #: is limited where it is made and where it is read, in bytes.
 MAX_SCOPE_BYTES = 2_048
+#: The longest tenant, in bytes.
+MAX_TENANT_BYTES = 128
+#: The longest version, in bytes.
+MAX_VERSION_BYTES = 40
 
 #: The headers that an effect keeps when it is published again, each with its longest text in bytes.
 _CARRIED = {
     HASH: 128,
     REPLAY_KEY: 1_024,
     SCOPE: MAX_SCOPE_BYTES,
+    TENANT: MAX_TENANT_BYTES,
+    VERSION: MAX_VERSION_BYTES,
     ATTEMPT: 0,
     FIRST_SEEN: 0,
     DEADLINE: 0,
+    NOT_BEFORE: 0,
     DUE: 0,
     CRASHES: 0,
     DEATHS: 0,
@@ -123,6 +144,7 @@ _CARRIED = {
     UNFETCHED_SINCE: 0,
     TRACEPARENT: 512,
     TRACESTATE: 512,
+    LAST_ATTEMPT: 128,
     EDITED_FROM: 128,
     PARK_NUMBER: 0,
 }
@@ -133,10 +155,13 @@ _REVIVED = (
     HASH,
     REPLAY_KEY,
     SCOPE,
+    TENANT,
+    VERSION,
     BODY,
     OUT_OF_LINE,
     TRACEPARENT,
     TRACESTATE,
+    LAST_ATTEMPT,
     EDITED_FROM,
     PARK_NUMBER,
 )

@@ -1,5 +1,5 @@
 """
-How a log line names an effect: by session, turn, effect and hash.
+How a log line names an effect: by session, turn, effect and hash, and by its tool or model.
 
 They are the words of the tables and the keys of ``--json``, so that what a log says is found with
 ``effectmq effects list --session …`` and ``effectmq dead show …``.
@@ -11,6 +11,11 @@ from effectmq.protocol.messages import headers
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
+from effectmq.protocol.wire.envelope import (
+    RuntimeEffectCommandDirect,
+    RuntimeEffectCommandLlmCall,
+    RuntimeEffectCommandToolCall,
+)
 
 __all__ = ["log_names", "names_of_message"]
 
@@ -27,6 +32,11 @@ def log_names(request: Request) -> dict[str, str]:
         "effect_id": request.effect_id,
         "hash": request.hash,
     }
+    command = request.envelope.command
+    if isinstance(command, RuntimeEffectCommandToolCall):
+        names["tool"] = command.call.tool_name
+    elif isinstance(command, RuntimeEffectCommandLlmCall | RuntimeEffectCommandDirect):
+        names["model"] = command.request.model
     return _printable(names)
 
 

@@ -8,13 +8,16 @@ Body: a list of ``{effect_id, replay_key, hash, attempt, replayed, result}`` whe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
+from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.codec import JSON, Limits, decode_tree, encode_plain
 from effectmq.protocol.encoding.content_types import recognised
-from effectmq.protocol.encoding.limits import DEFAULT_LIMITS
-from effectmq.protocol.encoding.narrowing import is_array, is_object, members_of
+from effectmq.protocol.encoding.limits import DEFAULT_LIMITS, is_sound
+from effectmq.protocol.encoding.narrowing import is_array, is_just_dict, is_object, members_of
 from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import MalformedError, UnsupportedVersionError
+from effectmq.protocol.exact.outcomes import outcome_of
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import refuse_reference
 from effectmq.protocol.messages.message import Message
@@ -122,14 +125,32 @@ class Answer:
         }
 
 
-def encode_reply(reply: Reply | Answer, content_type: str) -> bytes:
+def encode_reply(reply: Reply | Answer, content_type: str, printed: bytes = b"") -> bytes:
     """
     One answer in the form of a body, for ``join_replies``.
+
+    Args:
+        reply: The answer.
+        content_type: Its encoding.
+        printed: The canonical JSON of its outcome, when it is at hand; it is not printed again.
 
     Raises:
         MalformedError: When the outcome holds something that the wire cannot carry.
     """
-    return encode_plain(reply.tree(), content_type, _ANSWER_LIMITS)
+    tree = reply.tree()
+    if content_type == JSON and is_sound(tree, _ANSWER_LIMITS):
+        try:
+            return _printed(tree, printed)
+        except MalformedError:
+            pass  # encode_plain says where it is
+    return encode_plain(tree, content_type, _ANSWER_LIMITS)
+
+
+def _printed(tree: dict[str, object], outcome: bytes) -> bytes:
+    if not outcome:
+        return canonical_json(tree, finite=True)
+    rest = {name: value for name, value in tree.items() if name != "result"}
+    return b'%b,"result":{"Ok":%b}}' % (canonical_json(rest, finite=True)[:-1], outcome)
 
 
 def join_replies(encoded: list[bytes], content_type: str) -> bytes:
@@ -161,13 +182,37 @@ def read_replies(message: Message, limits: Limits | None = None) -> list[Reply]:
         raise UnsupportedVersionError(message.type, OUTCOME_TYPE)
     refuse_reference(message)
     content_type = message.content_type or recognised(message.body)
-    tree = decode_tree(message.body, content_type, limits or Limits())
+    tree = decode_tree(message.body, content_type, limits or DEFAULT_LIMITS)
     if not is_array(tree) or not tree:
         raise MalformedError("", f"found {type(tree).__name__}, expected a list of answers")
     return [_read(index, item) for index, item in enumerate(tree)]
 
 
 def _read(index: int, item: object) -> Reply:
+    if not is_just_dict(item) or item.keys() != _MEMBERS:
+        return _read_other(index, item)
+    effect_id, replay_key, hash_, attempt, replayed, result = _members(item)
+    if (
+        type(effect_id) is str
+        and type(replay_key) is str
+        and type(hash_) is str
+        and type(attempt) is int
+        and is_just_dict(result)
+        and [*result] == _DONE
+    ):
+        outcome = outcome_of(result["Ok"])
+        return Reply(effect_id, replay_key, hash_, outcome, attempt, replayed is True)
+    return _read_other(index, item)
+
+
+_DONE = ["Ok"]
+_NAMES = ("effect_id", "replay_key", "hash", "attempt", "replayed", "result")
+_MEMBERS = frozenset(_NAMES)
+_members = itemgetter(*_NAMES)
+
+
+def _read_other(index: int, item: object) -> Reply:
+    """An answer that is an error, or has other members, or is none."""
     path = f"[{index}]"
     if not is_object(item):
         raise MalformedError(path, f"found {type(item).__name__}, expected an object")
@@ -175,20 +220,19 @@ def _read(index: int, item: object) -> Reply:
         _text(path, item, "effect_id"),
         _text(path, item, "replay_key"),
         _text(path, item, "hash"),
-        _result(path, item.get("result")),
+        _result(index, item.get("result")),
         _integer(path, item, "attempt"),
         item.get("replayed") is True,
     )
 
 
-def _result(path: str, found: object) -> RuntimeEffectOutcome | RuntimeEffectControllerError:
+def _result(index: int, found: object) -> RuntimeEffectOutcome | RuntimeEffectControllerError:
     result = members_of(found)
     if len(result) == 1 and "Ok" in result:
-        outcome: RuntimeEffectOutcome = from_tree(RuntimeEffectOutcome, result["Ok"])
-        return outcome
+        return outcome_of(result["Ok"])
     if len(result) == 1 and "Err" in result:
         return from_tree(RuntimeEffectControllerError, result["Err"])
-    raise MalformedError(f"{path}.result", "expected an object with either Ok or Err")
+    raise MalformedError(f"[{index}].result", "expected an object with either Ok or Err")
 
 
 def _text(path: str, fields: dict[str, object], name: str) -> str:

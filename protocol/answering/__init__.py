@@ -1,0 +1,3 @@
+"""
+Outcomes that a person or another system gives: what may be answered, and the outcome made of it.
+"""

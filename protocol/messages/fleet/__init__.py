@@ -1,0 +1,1 @@
+"""What is asked of workers while they run, and what they answer; over the control exchange."""
