@@ -1,0 +1,302 @@
+"""The transactions of admission: who starts, who waits, and who is next."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from effectmq.broker.store.admission import room
+from effectmq.broker.store.admission.book import Book
+from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.records import (
+    Admitted,
+    Answer,
+    Ask,
+    Claimed,
+    End,
+    Ended,
+    NotAdmitted,
+    Operation,
+    Settle,
+)
+from effectmq.broker.store.admission.room import Ticket
+from effectmq.broker.store.database.port import Row, Transaction
+from effectmq.broker.store.database.rows import text
+
+__all__ = [
+    "Worker",
+    "apply",
+    "due_lines",
+    "is_due",
+    "leave",
+    "left_over",
+    "recover",
+    "renew",
+    "take",
+]
+
+#: So many lines are looked at in one transaction, so that others get their turn.
+_MOST_LINES = 50
+#: So many effects are taken in one transaction for each route.
+_MOST_TAKEN = 50
+#: A gate that has said nothing for so long is forgotten.
+_FORGET_MS = 86_400_000
+
+_DUE = (
+    "SELECT name, key_value FROM effectmq_gates AS g WHERE namespace = ? AND waits = 1 "
+    "AND (look_ms <= ? OR clock <> ?) AND EXISTS (SELECT 1 FROM effectmq_room AS r "
+    "WHERE r.namespace = g.namespace AND r.name = g.name AND r.key_value = g.key_value "
+    "AND r.owner = '' AND r.route IN ({routes})) ORDER BY look_ms LIMIT ?"
+)
+_LEFT_OVER = (
+    "SELECT 1 FROM effectmq_room WHERE namespace = ? AND owner <> '' "
+    "AND (clock <> ? OR expires_ms <= ?) LIMIT 1"
+)
+_ANY_FREE = (
+    "SELECT 1 FROM effectmq_room WHERE namespace = ? AND name = ? AND key_value = ? "
+    "AND owner = '' LIMIT 1"
+)
+_TICKETS = "SELECT room_id FROM effectmq_room WHERE namespace = ? AND effect = ? AND owner = ''"
+_RENEW = "UPDATE {table} SET clock = ?, expires_ms = ? WHERE namespace = ? AND owner = ?"
+_GONE = (
+    "DELETE FROM effectmq_permits WHERE namespace = ? AND (clock <> ? OR expires_ms <= ?) "
+    "RETURNING name, key_value"
+)
+_LOOK = "UPDATE effectmq_gates SET look_ms = 0 WHERE namespace = ? AND name = ? AND key_value = ?"
+#: Also for a gate that was forgotten meanwhile: nobody looks into a line without one.
+_WAIT = (
+    "INSERT INTO effectmq_gates (namespace, name, key_value, clock, starts, blocked_until_ms, "
+    "half_open, probe_until_ms, failures, waits, look_ms, used_ms) "
+    "VALUES (?, ?, ?, ?, '', 0, 0, 0, 0, 1, 0, ?) "
+    "ON CONFLICT (namespace, name, key_value) DO UPDATE SET look_ms = 0, waits = 1"
+)
+#: Starts count for a period, and a wait may be longer than a day.
+_FORGET = (
+    "DELETE FROM effectmq_gates WHERE namespace = ? AND waits = 0 AND used_ms < ? "
+    "AND (clock <> ? OR blocked_until_ms < ?) "
+    "AND used_ms + COALESCE((SELECT rate_ms FROM effectmq_limits AS l "
+    "WHERE l.namespace = effectmq_gates.namespace AND l.name = effectmq_gates.name), 0) < ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """
+    Who asks.
+
+    Attributes:
+        owner: Names the running worker; unique.
+        lease_ms: How long what it has lasts without being renewed.
+    """
+
+    owner: str
+    lease_ms: int
+
+
+def apply(tx: Transaction, worker: Worker, operations: Sequence[Operation]) -> list[Answer]:
+    """Carry out operations in one transaction; returns an answer for each."""
+    lines = [line for one in operations if not isinstance(one, Settle) for line in one.lines]
+    book = Book(tx, lines, worker.owner, worker.lease_ms)
+    answers: list[Answer] = []
+    for operation in operations:
+        match operation:
+            case Ask():
+                answers.append(_asked(tx, book, operation))
+            case End(effect, token, its_lines, verdict):
+                answers.append(Ended(book.end(effect, token, its_lines, verdict)))
+            case Settle(room_id, token):
+                room.drop(tx, room_id, token)
+                answers.append(Ended())
+    book.save()
+    return answers
+
+
+def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
+    book.forget(ask.effect)
+    blocking = next((line for line in ask.lines if not _may_pass(tx, book, line, ask.route)), None)
+    if blocking is None:
+        book.admit(ask.effect, ask.token, ask.lines)
+        return Admitted()
+    # What is held is acknowledged to the broker next, so from here on it must not be lost.
+    tx.durably()
+    room.enter(tx, ask, blocking)
+    gate = book.gate(blocking)
+    gate.waits = True
+    gate.look_ms = book.opens_ms(blocking)
+    return NotAdmitted(blocking)
+
+
+def _may_pass(tx: Transaction, book: Book, line: Line, route: str) -> bool:
+    """Whether it is open, and nobody of the route came earlier."""
+    if not book.is_open(line):
+        return False
+    gate = book.gate(line)
+    if gate.waits and not tx.execute(_ANY_FREE, (tx.namespace, *line)):
+        gate.waits = False
+    return not gate.waits or room.first_number(tx, line, [route]) is None
+
+
+# Taking out of the room -----------------------------------------------------------------------
+
+
+def due_lines(tx: Transaction, routes: Sequence[str]) -> list[Line]:
+    """The lines in which somebody waits on these routes, and of which it is worth to look."""
+    now = tx.lease_time()
+    marks = ", ".join("?" * len(routes))
+    rows = tx.execute(
+        _DUE.format(routes=marks), (tx.namespace, now.now_ms, now.clock, *routes, _MOST_LINES)
+    )
+    return [_line(row) for row in rows]
+
+
+def is_due(tx: Transaction, routes: Sequence[str]) -> bool:
+    """Whether ``take`` may find something for these routes."""
+    return bool(routes) and bool(due_lines(tx, routes) or room.only_to_answer(tx, routes, 1))
+
+
+def left_over(tx: Transaction) -> bool:
+    """Whether a worker is gone that had effects of the room."""
+    now = tx.lease_time()
+    return bool(tx.execute(_LEFT_OVER, (tx.namespace, now.clock, now.now_ms)))
+
+
+def take(
+    tx: Transaction, worker: Worker, free: dict[str, int], cancelled: Sequence[str] = ()
+) -> list[Claimed]:
+    """
+    Take out of the room what may start now, and what only has to be answered.
+
+    Args:
+        tx: The transaction.
+        worker: Who takes.
+        free: For each route of the worker how many slots are free.
+        cancelled: Effects that were cancelled: they are answered at once.
+    """
+    if not free:
+        return []
+    lines = due_lines(tx, list(free))
+    slots = {route: min(count, _MOST_TAKEN) for route, count in free.items()}
+    tickets = {line: room.free_tickets(tx, line, slots) for line in lines}
+    needed = {line for found in tickets.values() for ticket in found for line in ticket.lines}
+    book = Book(tx, needed | set(lines), worker.owner, worker.lease_ms)
+    taken = _answered(tx, book, worker, list(free), cancelled)
+    for line in sorted(lines):
+        taken += _taken(tx, book, worker, line, tickets[line], slots)
+    book.save()
+    return taken
+
+
+def _answered(
+    tx: Transaction, book: Book, worker: Worker, routes: list[str], cancelled: Sequence[str]
+) -> list[Claimed]:
+    ids = room.only_to_answer(tx, routes, _MOST_TAKEN)
+    for effect in cancelled:
+        ids += [text(row[0]) for row in tx.execute(_TICKETS, (tx.namespace, effect))]
+    found: list[Claimed] = []
+    for room_id in sorted(set(ids)):
+        ticket = room.lock(tx, room_id)
+        if ticket is not None and ticket.route in routes:
+            claimed = room.claim(tx, ticket, worker.owner, book.now, worker.lease_ms, _token())
+            found.append(replace(claimed, lines=()))
+    return found
+
+
+def _taken(
+    tx: Transaction,
+    book: Book,
+    worker: Worker,
+    line: Line,
+    tickets: list[Ticket],
+    slots: dict[str, int],
+) -> list[Claimed]:
+    """Take from one line, in order, until it is shut or the slots are used up."""
+    taken: list[Claimed] = []
+    gate = book.gate(line)
+    routes = list(slots)
+    for one in tickets:
+        if not book.is_open(line):
+            gate.look_ms = book.opens_ms(line)
+            return taken
+        ticket = room.lock(tx, one.room_id)
+        if slots[one.route] <= 0 or ticket is None or ticket.line != line:
+            continue
+        blocking = _blocking(tx, book, ticket, routes)
+        if blocking is not None:
+            room.move(tx, ticket, blocking)
+            there = book.gate(blocking)
+            there.waits, there.look_ms = True, book.opens_ms(blocking)
+            continue
+        token = _token()
+        book.admit(ticket.effect, token, ticket.lines)
+        slots[one.route] -= 1
+        taken.append(room.claim(tx, ticket, worker.owner, book.now, worker.lease_ms, token))
+    gate.waits = bool(tx.execute(_ANY_FREE, (tx.namespace, *line)))
+    gate.look_ms = book.opens_ms(line)
+    return taken
+
+
+def _blocking(tx: Transaction, book: Book, ticket: Ticket, routes: list[str]) -> Line | None:
+    """Another line of an effect that is shut, or in which somebody came earlier."""
+    for line in ticket.lines:
+        if line == ticket.line:
+            continue
+        if not book.is_open(line):
+            return line
+        if book.gate(line).waits:
+            first = room.first_number(tx, line, routes)
+            if first is not None and first < ticket.number:
+                return line
+    return None
+
+
+# Upkeep -----------------------------------------------------------------------------------------
+
+
+def renew(tx: Transaction, worker: Worker) -> None:
+    """Renew what a worker has, and forget old gates."""
+    now = tx.lease_time()
+    # Also what has run out and nobody has freed: it is running, and must be counted.
+    for table in ("effectmq_permits", "effectmq_room"):
+        tx.execute(
+            _RENEW.format(table=table),
+            (now.clock, now.now_ms + worker.lease_ms, tx.namespace, worker.owner),
+        )
+    before_ms = tx.now_ms() - _FORGET_MS
+    # A gate that nothing ever blocked has a 0, also on a host that was started a moment ago.
+    since_ms = max(1, now.now_ms - _FORGET_MS)
+    tx.execute(_FORGET, (tx.namespace, before_ms, now.clock, since_ms, before_ms))
+
+
+def recover(tx: Transaction) -> None:
+    """Free what dead workers had."""
+    now = tx.lease_time()
+    gone = tx.execute(_GONE, (tx.namespace, now.clock, now.now_ms))
+    _freed(tx, gone, room.recover(tx, now))
+
+
+def leave(tx: Transaction, worker: Worker) -> None:
+    """Give back everything that a worker has."""
+    rows = tx.execute(
+        "DELETE FROM effectmq_permits WHERE namespace = ? AND owner = ? RETURNING name, key_value",
+        (tx.namespace, worker.owner),
+    )
+    _freed(tx, rows, room.leave(tx, worker.owner))
+
+
+def _freed(tx: Transaction, permits: Sequence[Row], waiting: set[Line]) -> None:
+    shared = {_line(row) for row in permits} - waiting
+    clock, wall_ms = tx.lease_time().clock, tx.now_ms()
+    for line in sorted(shared | waiting):
+        if line in waiting:
+            tx.execute(_WAIT, (tx.namespace, *line, clock, wall_ms))
+        else:
+            tx.execute(_LOOK, (tx.namespace, *line))
+
+
+def _line(row: Row) -> Line:
+    return Line(text(row[0]), text(row[1]))
+
+
+def _token() -> str:
+    return secrets.token_hex(8)

@@ -1,0 +1,199 @@
+"""
+Whether one more effect of a line may start: pure decisions over whole milliseconds.
+
+A *gate* is the state of one line of effects under one limit. The clock is that of leases, which
+never jumps; a state of another clock (the host was rebooted) keeps its counts and loses its times.
+
+=================================  ==============================================================
+the gate                           one more may start
+=================================  ==============================================================
+as many run as may                 when one ends, or its worker's lease runs out
+as many started as may             when the oldest start is a whole period ago
+one was told how long to wait      when that is over, one alone; the others when that one succeeded
+too many failures                  likewise, after the cooldown
+otherwise                          now
+=================================  ==============================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from effectmq.broker.store.admission.limits import Limit
+
+__all__ = [
+    "PROBE_MS",
+    "Gate",
+    "Start",
+    "Verdict",
+    "ended",
+    "opens_ms",
+    "packed",
+    "start",
+    "unpacked",
+]
+
+#: How long one call asks alone before another one may, in milliseconds.
+PROBE_MS = 60_000
+#: A longer wait is a slip of who asks for it, in milliseconds; after this, one may ask again.
+_LONGEST_WAIT_MS = 31 * 86_400_000
+#: So many starts of a period are remembered one by one; of more, several share a moment.
+_EXACT_STARTS = 1_000
+
+
+class Start(NamedTuple):
+    """So many starts at a moment of the clock of leases."""
+
+    at_ms: int
+    number: int
+
+
+class Verdict(NamedTuple):
+    """
+    How an attempt ended, as far as its lines are concerned.
+
+    Attributes:
+        result: ``neutral`` when it says nothing about what answers.
+        wait_ms: How long it was told to wait; 0 for none.
+    """
+
+    result: Literal["ok", "failed", "neutral"] = "neutral"
+    wait_ms: int = 0
+
+
+#: The verdict on an attempt that says nothing about what answers.
+SAYS_NOTHING = Verdict()
+
+
+@dataclass(slots=True)
+class Gate:
+    """
+    The state of one line.
+
+    Attributes:
+        starts: The latest starts, oldest first.
+        held: How many run.
+        held_until_ms: When the first of their leases runs out, unless it is renewed.
+        blocked_until_ms: Nothing starts before.
+        half_open: Whether one alone asks next.
+        probe_until_ms: How long the one that asks has.
+        failures: Failures one after the other.
+        waits: Whether effects may be waiting in the line.
+        look_ms: When it is worth looking whether one of them may start.
+    """
+
+    starts: list[Start] = field(default_factory=list[Start])
+    held: int = 0
+    held_until_ms: int = 0
+    blocked_until_ms: int = 0
+    half_open: bool = False
+    probe_until_ms: int = 0
+    failures: int = 0
+    waits: bool = False
+    look_ms: int = 0
+
+
+def opens_ms(limit: Limit, gate: Gate, now_ms: int) -> int:
+    """
+    When one more may start, as far as is known; ``now_ms`` or before for now.
+
+    Args:
+        limit: What holds.
+        gate: The line.
+        now_ms: The clock of leases.
+    """
+    moment_ms = max(now_ms, gate.blocked_until_ms)
+    if gate.half_open and gate.held:
+        # Without one that runs, the one that asked is gone.
+        moment_ms = max(moment_ms, min(gate.probe_until_ms, gate.held_until_ms))
+    if limit.concurrency and gate.held >= limit.concurrency:
+        # When one ends sooner, the line is looked at then.
+        moment_ms = max(moment_ms, gate.held_until_ms, now_ms + 1)
+    if limit.rate.most:
+        moment_ms = max(moment_ms, _below_rate_ms(limit, gate, now_ms))
+    return moment_ms
+
+
+def _below_rate_ms(limit: Limit, gate: Gate, now_ms: int) -> int:
+    """When fewer have started in the period before than may."""
+    most, period_ms = limit.rate
+    recent = [one for one in gate.starts if one.at_ms > now_ms - period_ms]
+    over = sum(one.number for one in recent) - most + 1
+    moment_ms = now_ms
+    for one in recent:
+        if over <= 0:
+            break
+        over -= one.number
+        moment_ms = one.at_ms + period_ms
+    return moment_ms
+
+
+def start(limit: Limit, gate: Gate, now_ms: int) -> None:
+    """One more starts."""
+    gate.held += 1
+    if gate.half_open:
+        gate.probe_until_ms = now_ms + PROBE_MS
+    most, period_ms = limit.rate
+    if not most:
+        gate.starts = []
+        return
+    # Rounded up, so that none counts for less than its period.
+    step_ms = max(1, period_ms // _EXACT_STARTS) if most > _EXACT_STARTS else 1
+    at_ms = -(-now_ms // step_ms) * step_ms
+    kept = [one for one in gate.starts if one.at_ms > now_ms - period_ms]
+    if kept and kept[-1].at_ms >= at_ms:
+        at_ms, number = kept.pop()
+        kept.append(Start(at_ms, number + 1))
+    else:
+        kept.append(Start(at_ms, 1))
+    gate.starts = kept
+
+
+def ended(limit: Limit, gate: Gate, verdict: Verdict, now_ms: int) -> bool:
+    """
+    One has ended.
+
+    Returns:
+        Whether the gate says something else now.
+    """
+    before = (gate.blocked_until_ms, gate.half_open, gate.probe_until_ms, gate.failures)
+    if verdict.wait_ms and (limit.heeds_waits or limit.breaker):
+        _block(gate, now_ms + min(verdict.wait_ms, _LONGEST_WAIT_MS))
+    elif verdict.result == "failed" and limit.breaker:
+        gate.failures += 1
+        if gate.half_open or gate.failures >= limit.breaker:
+            _block(gate, now_ms + limit.cooldown_ms)
+    elif verdict.result == "ok" and gate.blocked_until_ms <= now_ms:
+        # One that had started before the wait does not end it.
+        gate.failures = gate.blocked_until_ms = gate.probe_until_ms = 0
+        gate.half_open = False
+    elif gate.half_open:
+        # It said nothing: the next one asks.
+        gate.probe_until_ms = 0
+    return before != (gate.blocked_until_ms, gate.half_open, gate.probe_until_ms, gate.failures)
+
+
+def _block(gate: Gate, until_ms: int) -> None:
+    gate.blocked_until_ms = max(gate.blocked_until_ms, until_ms)
+    gate.half_open = True
+    gate.probe_until_ms = 0
+
+
+def packed(starts: list[Start]) -> str:
+    """The starts as a text for a column."""
+    return " ".join(f"{at}" if number == 1 else f"{at}x{number}" for at, number in starts)
+
+
+def unpacked(text: str) -> list[Start]:
+    """
+    The starts of a column.
+
+    Raises:
+        ValueError: When another program has written it.
+    """
+    found: list[Start] = []
+    for one in text.split():
+        at_ms, _, number = one.partition("x")
+        found.append(Start(int(at_ms), int(number or 1)))
+    return found

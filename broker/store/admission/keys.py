@@ -1,0 +1,76 @@
+"""What an effect counts for: the lines of the limits that hold for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from effectmq.broker.store.admission.limits import Limit
+from effectmq.protocol.encoding.narrowing import members_of
+from effectmq.protocol.encoding.serde.model import to_tree
+from effectmq.protocol.messages.request import Request
+
+__all__ = ["Line", "lines_of"]
+
+#: A longer value, or one that a database or a terminal does not take, is kept as its digest.
+_MOST_CHARACTERS = 200
+
+_NAMED = {
+    "tool": ("command", "call", "tool_name"),
+    "model": ("command", "request", "model"),
+    "session": ("invocation", "scope", "session_id"),
+    "turn": ("invocation", "scope", "turn_id"),
+}
+
+
+class Line(NamedTuple):
+    """
+    The effects that share one limit.
+
+    Attributes:
+        name: The limit.
+        value: The value of its key; empty for a limit of the whole route.
+    """
+
+    name: str
+    value: str = ""
+
+
+def lines_of(limits: Iterable[Limit], request: Request) -> tuple[Line, ...]:
+    """
+    The lines of an effect, sorted.
+
+    An effect without the member that a limit tells apart by is not limited by it.
+    """
+    found: list[Line] = []
+    tree: object = None
+    for limit in limits:
+        if not limit.key:
+            found.append(Line(limit.name))
+            continue
+        if limit.key == "tenant":
+            # Beside the envelope, in a header.
+            value = _shown(request.tenant)
+        else:
+            tree = tree or to_tree(request.envelope)
+            value = _value(tree, limit.key)
+        if value and (not limit.only or value == _shown(limit.only)):
+            found.append(Line(limit.name, value))
+    return tuple(sorted(found))
+
+
+def _value(tree: object, key: str) -> str:
+    place: object = tree
+    for member in _NAMED.get(key) or key.split("."):
+        place = members_of(place).get(member)
+    if place is None:
+        return ""
+    return _shown(place if isinstance(place, str) else json.dumps(place, sort_keys=True))
+
+
+def _shown(value: str) -> str:
+    if len(value) <= _MOST_CHARACTERS and value.isprintable():
+        return value
+    return f"sha256:{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()}"

@@ -1,0 +1,237 @@
+"""
+The room: effects that wait, in the order in which they came.
+
+Each has a ticket, which is *free* until a worker takes the effect, and torn up when that is
+settled. A worker that dies gives its tickets back when its lease runs out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.records import Ask, Claimed
+from effectmq.broker.store.database.port import LeaseTime, Row, Transaction
+from effectmq.broker.store.database.rows import data, number, text
+from effectmq.protocol.messages.message import Message
+
+__all__ = [
+    "Ticket",
+    "claim",
+    "drop",
+    "enter",
+    "first_number",
+    "free_tickets",
+    "leave",
+    "lock",
+    "move",
+    "only_to_answer",
+    "recover",
+]
+
+_KEY = "namespace = ? AND room_id = ?"
+_COLUMNS = (
+    "room_id, effect, route, name, key_value, number, since_ms, deadline_ms, owner, clock, "
+    "expires_ms, token, lines_json, properties_json, body"
+)
+#: How long an effect whose deadline is over rests when a worker has sent it back, in milliseconds:
+#: the clock of that worker is behind, and it would send it back at once.
+_REST_MS = 1_000
+#: Who comes back keeps the number; what is known of the effect is what came last.
+_ENTER = (
+    f"INSERT INTO effectmq_room (namespace, {_COLUMNS}) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', 0, '', ?, ?, ?) "
+    "ON CONFLICT (namespace, room_id) DO UPDATE SET route = excluded.route, name = excluded.name, "
+    "key_value = excluded.key_value, deadline_ms = CASE WHEN excluded.deadline_ms > 0 "
+    f"AND excluded.deadline_ms <= excluded.since_ms THEN excluded.since_ms + {_REST_MS} "
+    "ELSE excluded.deadline_ms END, owner = '', clock = '', "
+    "expires_ms = 0, token = '', lines_json = excluded.lines_json, "
+    "properties_json = excluded.properties_json, body = excluded.body"
+)
+_TICKET = "room_id, effect, route, name, key_value, number, lines_json, since_ms"
+_FREE = (
+    f"SELECT {_TICKET} FROM effectmq_room WHERE namespace = ? AND name = ? AND key_value = ? "
+    "AND route = ? AND owner = '' ORDER BY number LIMIT ?"
+)
+_FIRST = (
+    "SELECT number FROM effectmq_room WHERE namespace = ? AND name = ? AND key_value = ? "
+    "AND route = ? AND owner = '' ORDER BY number LIMIT 1"
+)
+_LAST = _FIRST.replace("ORDER BY number", "ORDER BY number DESC")
+_LOCK = f"SELECT {_TICKET} FROM effectmq_room WHERE {_KEY} AND owner = ''"
+_CLAIM = (
+    "UPDATE effectmq_room SET owner = ?, clock = ?, expires_ms = ?, token = ? "
+    f"WHERE {_KEY} RETURNING properties_json, body"
+)
+_MOVE = f"UPDATE effectmq_room SET name = ?, key_value = ? WHERE {_KEY}"
+_DROP = f"DELETE FROM effectmq_room WHERE {_KEY} AND token = ?"
+_FREED = (
+    "UPDATE effectmq_room SET owner = '', clock = '', expires_ms = 0, token = '' "
+    "WHERE namespace = ? AND owner <> '' AND {which} RETURNING name, key_value"
+)
+#: As for the index of dead letters: ASCII, so that what a stranger sent comes back as it was.
+_PROPERTIES = (
+    "content_type",
+    "type",
+    "correlation_id",
+    "reply_to",
+    "timestamp",
+    "headers",
+)
+#: Numbers are times, so that those of several lines can be compared; so many fit in one.
+_PER_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """
+    A free ticket of the room.
+
+    Attributes:
+        room_id: Names it.
+        effect: The effect.
+        route: Its route.
+        line: The line that it waits in.
+        number: Its place in the order.
+        lines: All lines of the effect.
+        since_ms: Since when it waits, Unix milliseconds.
+    """
+
+    room_id: str
+    effect: str
+    route: str
+    line: Line
+    number: int
+    lines: tuple[Line, ...]
+    since_ms: int
+
+
+def enter(tx: Transaction, ask: Ask, line: Line) -> None:
+    """Let an effect wait behind all others of its line and route; durable with the transaction."""
+    now_ms = tx.now_ms()
+    last = tx.execute(_LAST, (tx.namespace, *line, ask.route))
+    # Also within one millisecond, and when the clock was set back.
+    following = number(last[0][0]) + 1 if last else 0
+    tx.execute(
+        _ENTER,
+        (
+            tx.namespace,
+            ask.room_id,
+            ask.effect,
+            ask.route,
+            *line,
+            max(now_ms * _PER_MS, following),
+            now_ms,
+            ask.deadline_ms,
+            json.dumps(ask.lines),
+            json.dumps(
+                {
+                    "routing_key": ask.home,
+                    **{name: getattr(ask.message, name) for name in _PROPERTIES},
+                }
+            ),
+            ask.message.body,
+        ),
+    )
+
+
+def free_tickets(tx: Transaction, line: Line, free: dict[str, int]) -> list[Ticket]:
+    """The first free tickets of a line, for the routes that have slots, in order."""
+    found = [
+        row
+        for route, slots in free.items()
+        if slots > 0
+        for row in tx.execute(_FREE, (tx.namespace, *line, route, slots))
+    ]
+    return sorted(map(_ticket, found), key=lambda ticket: ticket.number)
+
+
+def first_number(tx: Transaction, line: Line, routes: Sequence[str]) -> int | None:
+    """The number of the first ticket of a line, on some routes; ``None`` when nobody waits."""
+    found = [
+        number(row[0])
+        for route in routes
+        for row in tx.execute(_FIRST, (tx.namespace, *line, route))
+    ]
+    return min(found, default=None)
+
+
+def lock(tx: Transaction, room_id: str) -> Ticket | None:
+    """Lock a ticket that is still free."""
+    rows = tx.execute(_LOCK + tx.for_update, (tx.namespace, room_id))
+    return _ticket(rows[0]) if rows else None
+
+
+def claim(
+    tx: Transaction, ticket: Ticket, owner: str, now: LeaseTime, lease_ms: int, token: str
+) -> Claimed:
+    """Take an effect out of the room, for a worker and a time."""
+    written = (owner, now.clock, now.now_ms + lease_ms, token)
+    row = tx.execute(_CLAIM, (*written, tx.namespace, ticket.room_id))[0]
+    properties = json.loads(text(row[0]))
+    home = properties.pop("routing_key")
+    return Claimed(
+        ticket.room_id,
+        token,
+        ticket.effect,
+        ticket.lines,
+        ticket.route,
+        home,
+        Message(body=data(row[1]), **properties),
+        max(0, tx.now_ms() - ticket.since_ms),
+    )
+
+
+def move(tx: Transaction, ticket: Ticket, line: Line) -> None:
+    """Let it wait in another of its lines, with the number that it has."""
+    tx.execute(_MOVE, (*line, tx.namespace, ticket.room_id))
+
+
+def drop(tx: Transaction, room_id: str, token: str) -> None:
+    """Forget an effect that is settled."""
+    tx.execute(_DROP, (tx.namespace, room_id, token))
+
+
+def recover(tx: Transaction, now: LeaseTime) -> set[Line]:
+    """Free the tickets whose workers are gone; returns their lines."""
+    rows = tx.execute(
+        _FREED.format(which="(clock <> ? OR expires_ms <= ?)"),
+        (tx.namespace, now.clock, now.now_ms),
+    )
+    return set(map(_line, rows))
+
+
+def leave(tx: Transaction, owner: str) -> set[Line]:
+    """Free the tickets of a worker that leaves; returns their lines."""
+    rows = tx.execute(_FREED.format(which="owner = ?"), (tx.namespace, owner))
+    return set(map(_line, rows))
+
+
+def only_to_answer(tx: Transaction, routes: Sequence[str], most: int) -> list[str]:
+    """Free tickets of some routes whose deadline is over."""
+    marks = ", ".join("?" * len(routes))
+    rows = tx.execute(
+        "SELECT room_id FROM effectmq_room WHERE namespace = ? AND owner = '' "
+        f"AND deadline_ms > 0 AND deadline_ms <= ? AND route IN ({marks}) LIMIT ?",
+        (tx.namespace, tx.now_ms(), *routes, most),
+    )
+    return [text(row[0]) for row in rows]
+
+
+def _line(row: Row) -> Line:
+    return Line(text(row[0]), text(row[1]))
+
+
+def _ticket(row: Row) -> Ticket:
+    lines = tuple(Line(*pair) for pair in json.loads(text(row[6])))
+    return Ticket(
+        text(row[0]),
+        text(row[1]),
+        text(row[2]),
+        Line(text(row[3]), text(row[4])),
+        number(row[5]),
+        lines,
+        number(row[7]),
+    )
