@@ -1,0 +1,1 @@
+"""Schedules as people and programs make them, and the effects that they ask for."""

@@ -1,0 +1,1 @@
+"""Schedules in the journal's database: what they are, and how far they came."""

@@ -1,0 +1,1 @@
+"""When schedules fire, and what they ask for: pure decisions, without a clock."""
