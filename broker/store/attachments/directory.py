@@ -1,13 +1,15 @@
 """
 Objects as files of a directory, local or mounted.
 
-A file is written under a temporary name in the same folder, synchronised to the disk, and renamed.
-So a file with the name of an object is always complete, whatever crashes and whoever writes the
-same object at the same time. A process that is killed in between can leave a file ``.….tmp``, which
-nobody reads. Files can be read by user and group; the umask of the process may exclude the group.
+A file is written under a temporary name in the same folder, synchronised to the disk, and renamed;
+then the folder is, and the one above it, which has the folder's name. So a file with the name of an
+object is always complete, whatever crashes and whoever writes the same object at the same time. A
+process that is killed in between can leave a file ``.….tmp``, which nobody reads. Files can be read
+by user and group; the umask of the process may exclude the group.
 
 All work is done in separate threads, so that neither a slow disk nor a tool that keeps the event
-loop's threads busy delays anything else.
+loop's threads busy delays anything else. What is done there uses few functions of ``os``: between
+two of them a thread waits for its turn.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from effectmq.broker.store.attachments.objects import Persistence
+from effectmq.broker.store.attachments.objects import Found, Persistence
 from effectmq.protocol.errors import AttachmentStoreError
 
 __all__ = ["DirectoryObjects"]
@@ -65,6 +68,8 @@ class DirectoryObjects:
         self.where = f"file://{root}"
         self._root = root
         self._threads: ThreadPoolExecutor | None = None
+        self._mark = secrets.token_hex(8)
+        self._numbers = count()
 
     async def open(self) -> None:
         """
@@ -80,11 +85,11 @@ class DirectoryObjects:
 
     async def put(self, name: str, data: bytes) -> None:
         """Write a file."""
-        await self._run("written to", lambda: self._write(self._root / name, data))
+        await self._run("written to", lambda: self._write(f"{self._root}/{name}", data))
 
-    async def get(self, name: str, max_bytes: int) -> bytes | None:
+    async def get(self, name: str, max_bytes: int) -> Found | None:
         """Read a file."""
-        return await self._run("read", lambda: _read(self._root / name, max_bytes))
+        return await self._run("read", lambda: _read(f"{self._root}/{name}", max_bytes))
 
     async def delete(self, name: str) -> None:
         """Delete a file."""
@@ -104,37 +109,76 @@ class DirectoryObjects:
 
     def _probe(self) -> None:
         _make_folder(self._root)
-        probe = self._root / f".{secrets.token_hex(8)}.tmp"
+        probe = self._root / self._temporary("")
         probe.touch(_FILE_MODE)
         probe.unlink()
 
-    def _write(self, path: Path, data: bytes) -> None:
-        _make_folder(path.parent)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    def _temporary(self, name: str) -> str:
+        """A name that no other write has; a forked process has the same mark."""
+        return f".{name}.{self._mark}-{os.getpid():x}-{next(self._numbers):x}.tmp"
+
+    def _write(self, path: str, data: bytes) -> None:
+        folder, name = os.path.split(path)
+        temporary = f"{folder}/{self._temporary(name)}"
         try:
-            _write_through(temporary, data)
-            temporary.replace(path)
+            self._write_through(temporary, Path(folder), data)
+            os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                os.unlink(temporary)
             raise
-        _sync_folder(path.parent)
+        _sync_folder(folder)
+        if Path(folder) != self._root:
+            # Somebody else may have made it just now.
+            _sync_folder(os.path.dirname(folder))
+
+    def _write_through(self, temporary: str, folder: Path, data: bytes) -> None:
+        try:
+            descriptor = os.open(temporary, _NEW, _FILE_MODE)
+        except FileNotFoundError:
+            if folder != self._root:
+                _make_folder(folder.parent)
+            folder.mkdir(_FOLDER_MODE, exist_ok=True)
+            descriptor = os.open(temporary, _NEW, _FILE_MODE)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
-def _read(path: Path, max_bytes: int) -> bytes | None:
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
+def _read(path: str, max_bytes: int) -> Found | None:
     try:
-        with path.open("rb") as file:
-            return file.read(max_bytes + 1)
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    try:
+        size = min(os.fstat(descriptor).st_size, max_bytes)
+        return Found.of(_read_all(descriptor, size))
+    finally:
+        os.close(descriptor)
 
 
-def _write_through(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+def _read_all(descriptor: int, size: int) -> bytes:
+    """
+    So many bytes, or one more when there are more.
+
+    One read is enough, unless the file system gives less at a time.
+    """
+    data = os.read(descriptor, size + 1)
+    if len(data) >= size:
+        return data
+    pieces = [data]
+    left = size + 1 - len(data)
+    while left and (more := os.read(descriptor, left)):
+        pieces.append(more)
+        left -= len(more)
+    return b"".join(pieces)
 
 
 def _make_folder(path: Path) -> None:
@@ -146,7 +190,7 @@ def _make_folder(path: Path) -> None:
     _sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
+def _sync_folder(path: str | Path) -> None:
     """Synchronise a folder: without this, a power cut may lose a file's name but not its bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

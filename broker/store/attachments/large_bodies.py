@@ -49,10 +49,14 @@ class LargeBodies:
         """The limits with the size that bodies out of line may have."""
         return replace(limits, max_body_bytes=self.store.settings.max_body_bytes)
 
-    async def outgoing(self, message: Message) -> Message:
+    async def outgoing(self, message: Message, sha256: str = "") -> Message:
         """
         The message to publish: the message itself, or one that names its body, which is stored by
         then.
+
+        Args:
+            message: Anything to be published.
+            sha256: That of its body, lowercase hex, where it is known.
 
         Raises:
             PayloadTooLargeError: When the body is too large even for the store.
@@ -60,7 +64,7 @@ class LargeBodies:
         """
         if len(message.body) <= self.threshold_bytes or names.BODY in message.headers:
             return message
-        return with_reference(message, await self.store.put_body(message.body))
+        return with_reference(message, await self.store.put_body(message.body, sha256))
 
     async def incoming(self, message: Message) -> Message:
         """

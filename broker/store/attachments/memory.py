@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effectmq.broker.store.attachments.objects import Persistence
+from effectmq.broker.store.attachments.objects import Found, Persistence, digest
 
 __all__ = ["MemoryObjects"]
 
@@ -34,10 +34,13 @@ class MemoryObjects:
         """Keep an object."""
         self.objects[name] = data
 
-    async def get(self, name: str, max_bytes: int) -> bytes | None:
+    async def get(self, name: str, max_bytes: int) -> Found | None:
         """Read an object."""
-        data = self.objects.get(name)
-        return None if data is None else data[: max_bytes + 1]
+        kept = self.objects.get(name)
+        if kept is None:
+            return None
+        data = kept[: max_bytes + 1]
+        return Found(data, await digest(data))
 
     async def delete(self, name: str) -> None:
         """Remove an object."""

@@ -14,12 +14,44 @@ Adapters: ``memory://``, ``file://`` and ``s3://``. All pass
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+import asyncio
+from typing import Literal, NamedTuple, Protocol, Self
 
-__all__ = ["ObjectStore", "Persistence"]
+from effectmq.protocol.encoding.canonical import sha256_hex
+
+__all__ = ["Found", "ObjectStore", "Persistence", "digest"]
 
 #: Whether stored objects remain when every process has ended.
 Persistence = Literal["ephemeral", "durable"]
+
+
+#: Hashing less than this is faster than starting a thread for it.
+_HASHED_HERE_BYTES = 256 * 1024
+
+
+async def digest(data: bytes) -> str:
+    """SHA-256 as lowercase hex, without holding up the event loop."""
+    if len(data) <= _HASHED_HERE_BYTES:
+        return sha256_hex(data)
+    return await asyncio.to_thread(sha256_hex, data)
+
+
+class Found(NamedTuple):
+    """
+    An object that was read.
+
+    Attributes:
+        data: Its bytes.
+        sha256: Their hash, lowercase hex: computed of these bytes, wherever they were read.
+    """
+
+    data: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Bytes that were just read, hashed in this thread."""
+        return cls(data, sha256_hex(data))
 
 
 class ObjectStore(Protocol):
@@ -58,7 +90,7 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def get(self, name: str, max_bytes: int) -> bytes | None:
+    async def get(self, name: str, max_bytes: int) -> Found | None:
         """
         Read an object.
 
@@ -68,7 +100,7 @@ class ObjectStore(Protocol):
                 object is too large.
 
         Returns:
-            The bytes; ``None`` when there is nothing under this name.
+            The bytes with their hash; ``None`` when there is nothing under this name.
 
         Raises:
             AttachmentStoreError: When it could not be read.

@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from effectmq.broker.store.attachments.objects import Persistence
+from effectmq.broker.store.attachments.objects import Found, Persistence, digest
 from effectmq.protocol.errors import AttachmentStoreError, ConfigurationError, MissingExtraError
 from effectmq.protocol.text import printable
 
@@ -112,7 +112,7 @@ class S3Objects:
         """Put an object in one request, so that there are never parts of one."""
         await self._do("written to", self._store.put_async(name, data, use_multipart=False))
 
-    async def get(self, name: str, max_bytes: int) -> bytes | None:
+    async def get(self, name: str, max_bytes: int) -> Found | None:
         """Get an object; of one that is too large, only its beginning."""
         result = await self._do("read", self._store.get_async(name))
         if result is None:
@@ -122,7 +122,10 @@ class S3Objects:
             found = await self._do("read", part)
         else:
             found = await self._do("read", result.bytes_async())
-        return None if found is None else bytes(found)
+        if found is None:
+            return None
+        data = bytes(found)
+        return Found(data, await digest(data))
 
     async def delete(self, name: str) -> None:
         """Delete an object."""

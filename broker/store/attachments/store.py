@@ -27,10 +27,10 @@ import re
 from collections.abc import Coroutine
 from typing import Self, TypeVar
 
-from effectmq.broker.store.attachments.objects import ObjectStore, Persistence
+from effectmq.broker.store.attachments.objects import Found, ObjectStore, Persistence, digest
 from effectmq.broker.store.attachments.settings import DEFAULT_SETTINGS, AttachmentSettings
 from effectmq.broker.store.database.belonging import Belonging
-from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
+from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import (
@@ -53,9 +53,6 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _OF = "of"
 _MAX_META_BYTES = 64 * 1024
 _MAX_LABEL_BYTES = 16 * 1024
-#: Hashing less than this is faster than starting a thread for it.
-_HASHED_HERE_BYTES = 256 * 1024
-
 _Result = TypeVar("_Result")
 
 
@@ -158,7 +155,7 @@ class AttachmentStore:
             media_type = media_type_of(media_type)
         _check_size("the attachment", len(data), self.settings.max_attachment_bytes)
         _check_size("the label", len((label or "").encode(errors="replace")), _MAX_LABEL_BYTES)
-        id_ = await _digest(data)
+        id_ = await digest(data)
         reference = AttachmentRef(
             id=id_,
             media_type=media_type,
@@ -201,7 +198,7 @@ class AttachmentStore:
         if found is None:
             raise self._missing("the attachment", attachment_id)
         try:
-            meta = from_tree(AttachmentMeta, parse_json(found))
+            meta = from_tree(AttachmentMeta, parse_json(found.data))
         except MalformedError as problem:
             raise self._corrupt("the description of", attachment_id, str(problem)) from None
         if meta.id != attachment_id:
@@ -223,16 +220,20 @@ class AttachmentStore:
 
     # Bodies ------------------------------------------------------------------------------------
 
-    async def put_body(self, body: bytes) -> BodyReference:
+    async def put_body(self, body: bytes, sha256: str = "") -> BodyReference:
         """
         Store the body of a message; storing it again makes it young again.
+
+        Args:
+            body: The body.
+            sha256: Its SHA-256, lowercase hex, by whoever has computed it just now.
 
         Raises:
             PayloadTooLargeError: When it is over the size limit.
             AttachmentStoreError: When it could not be stored.
         """
         _check_size("the body", len(body), self.settings.max_body_bytes)
-        reference = BodyReference(await _digest(body), len(body))
+        reference = BodyReference(sha256 or await digest(body), len(body))
         await self._within(self._objects.put(self._name("bodies", reference.sha256), body))
         return reference
 
@@ -266,15 +267,15 @@ class AttachmentStore:
     # Checks ------------------------------------------------------------------------------------
 
     async def _verified(self, what: str, name: str, id_: str, limit: int) -> bytes:
-        data = await self._read(name, limit)
-        if data is None:
+        found = await self._read(name, limit)
+        if found is None:
             raise self._missing(what, id_)
-        if len(data) > limit:
+        size = len(found.data)
+        if size > limit:
             raise self._corrupt(what, id_, f"there are more than the {limit} bytes allowed")
-        actual = await _digest(data)
-        if actual != id_:
-            raise self._corrupt(what, id_, f"its {len(data)} bytes hash to {actual}")
-        return data
+        if found.sha256 != id_:
+            raise self._corrupt(what, id_, f"its {size} bytes hash to {found.sha256}")
+        return found.data
 
     def _name(self, folder: str, id_: str) -> str:
         common = _common_name(folder, id_)
@@ -283,7 +284,7 @@ class AttachmentStore:
             return common
         return f"{folder}/{_OF}/{namespace}/{common.removeprefix(f'{folder}/')}"
 
-    async def _read(self, name: str, limit: int) -> bytes | None:
+    async def _read(self, name: str, limit: int) -> Found | None:
         """The object of a name, or that of the same name in the common place."""
         found = await self._within(self._objects.get(name, limit))
         folder, of, *rest = name.split("/", 3)
@@ -333,9 +334,3 @@ def _common_name(folder: str, id_: str) -> str:
 def _check_size(what: str, size_bytes: int, limit_bytes: int) -> None:
     if size_bytes > limit_bytes:
         raise PayloadTooLargeError(what, size_bytes, limit_bytes)
-
-
-async def _digest(data: bytes) -> str:
-    if len(data) <= _HASHED_HERE_BYTES:
-        return sha256_hex(data)
-    return await asyncio.to_thread(sha256_hex, data)

@@ -4,7 +4,8 @@ The database port: one transaction at a time, on a separate thread.
 The stores (journal, process registry, sessions) are written once, in SQL that SQLite and PostgreSQL
 both understand, as functions of a ``Transaction``. An adapter begins a transaction, calls the
 function on a thread, commits, and passes the result to the event loop. When ``write`` returns,
-everything that the function did is durable; when it raises, nothing of it was kept.
+everything that the function did is durable, unless it was asked for less; when it raises, nothing
+of it was kept.
 
 * Statements use ``?`` for parameters. In a schema, ``{blob}`` is the type of binary data, and
   ``{text}`` that of text that sorts by code point.
@@ -66,6 +67,15 @@ class Transaction(Protocol):
         """The namespace of what is read and written."""
         ...
 
+    def durably(self) -> None:
+        """
+        Demand that this transaction is durable, whatever ``write`` was asked for.
+
+        Call it before a change that must survive a loss of power. The function may be called again
+        for it, from its beginning; what this raises then must reach ``write``.
+        """
+        ...
+
     @property
     def for_update(self) -> str:
         """The clause after a SELECT of rows that will be changed; starts with a space."""
@@ -81,6 +91,21 @@ class Transaction(Protocol):
 
     def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
         """Run one statement once for each row, in order; returns the rows of each."""
+        ...
+
+    def execute_together(self, sql: str, row: str, rows: Sequence[Sequence[Value]]) -> int | None:
+        """
+        Run one statement that takes many rows at a time, where that is cheaper.
+
+        Args:
+            sql: The statement, with ``{rows}`` where the rows belong.
+            row: One row, with its parameters: ``(?, ?)``.
+            rows: Their values.
+
+        Returns:
+            How many rows it changed; ``None`` when nothing was done, because rows one by one cost
+            no more.
+        """
         ...
 
     def now_ms(self) -> int:
@@ -134,9 +159,15 @@ class Database(Protocol):
         """Finish the work under way, and close."""
         ...
 
-    def write(self, work: Callable[[Transaction], T]) -> Future[T]:
+    def write(self, work: Callable[[Transaction], T], *, durable: bool = True) -> Future[T]:
         """
         Run a function in one transaction and commit.
+
+        Args:
+            work: The function.
+            durable: Whether the transaction must survive a loss of power when this returns. One
+                that need not survives the death of every process, and is durable with the next
+                durable one; a database for which the difference is small may ignore this.
 
         Raises:
             DatabaseUnavailableError: When nothing was kept. Only when a connection is lost during a

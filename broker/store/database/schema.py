@@ -64,6 +64,15 @@ class Schema:
         """The version that this code reads and writes."""
         return len(self.steps)
 
+    async def found(self, database: Database) -> int:
+        """
+        The version of the tables that there are; 0 when there are none.
+
+        Raises:
+            DatabaseUnavailableError: When the database cannot be used.
+        """
+        return await database.read(self._found)
+
     async def ensure(self, database: Database) -> None:
         """
         Make the tables if there are none.
@@ -73,7 +82,7 @@ class Schema:
             DatabaseUnavailableError: When the database cannot be used.
         """
         # Read first: a worker whose tables exist needs no right to make any.
-        found = await database.read(self._found)
+        found = await self.found(database)
         if found == 0:
             found = await database.write(self._created)
         if found != self.version:

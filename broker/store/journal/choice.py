@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from effectmq.broker.store.journal.journal import Journal
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
+
+if TYPE_CHECKING:
+    from effectmq.broker.store.journal.journal import Journal
 
 __all__ = ["ReplayMode", "checked_replay", "chosen_journal", "open_journal"]
 
@@ -50,4 +52,9 @@ def open_journal(url: str | None, namespace: str) -> Journal | None:
         ConfigurationError: When the address is of an unknown kind.
         MissingExtraError: When the driver of PostgreSQL is needed and not installed.
     """
-    return None if url is None else Journal(url, namespace=namespace)
+    if url is None:
+        return None
+    # Not at the top: a client seldom has one.
+    from effectmq.broker.store.journal.journal import Journal
+
+    return Journal(url, namespace=namespace)

@@ -17,6 +17,8 @@ from effectmq.broker.store.database.group_commit import GroupCommit
 from effectmq.broker.store.database.port import Database, Transaction
 from effectmq.broker.store.database.rows import number
 from effectmq.broker.store.journal import rules
+from effectmq.broker.store.journal.handed_out.table import Asked, asked_by_token, asked_of
+from effectmq.broker.store.journal.handed_out.values import HandOut, Settle
 from effectmq.broker.store.journal.records import (
     Abandon,
     Accepted,
@@ -38,6 +40,7 @@ from effectmq.broker.store.journal.records import (
     Renew,
 )
 from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA, apply, envelope_json_of, load
+from effectmq.broker.store.spend.steps import SPEND_SCHEMA
 from effectmq.protocol.errors import InvalidEnvelopeError
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
@@ -49,6 +52,8 @@ Look = Recorded | Mismatch | InProgress | None
 
 #: Characters that no database keeps in a text.
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
+#: Of a character in UTF-8, in bytes.
+_LONGEST_CHARACTER = 4
 #: PostgreSQL's indexes hold 2,704 bytes a row, which include the namespace and a time.
 _MAX_INDEXED_BYTES = 2_400
 
@@ -100,13 +105,16 @@ class Journal:
 
     async def check_writable(self) -> None:
         """
-        Check that records can be written, before the first effect.
+        Check that records can be written, before the first effect; makes the tables of what they
+        spend.
 
         Raises:
             DatabaseReadOnlyError: When the database can only be read.
             DatabaseUnavailableError: When it cannot be reached.
+            SchemaVersionError: When the tables of spend are of another version.
         """
         await self.database.write(_write_something)
+        await SPEND_SCHEMA.ensure(self.database)
 
     async def check_readable(self) -> None:
         """
@@ -118,7 +126,9 @@ class Journal:
         await self.database.read(lambda tx: _look(tx, Identity("check", "check"), ""))
 
     def _commit(self, operations: list[Operation]) -> asyncio.Future[list[OperationAnswer]]:
-        return self.database.write(lambda tx: apply(tx, operations))
+        return self.database.write(
+            lambda tx: apply(tx, operations), durable=not all(map(_may_be_lost, operations))
+        )
 
     def _read(self, asked: list[tuple[Identity, str]]) -> asyncio.Future[list[Look]]:
         return self.database.read(lambda tx: [_look(tx, *one) for one in asked])
@@ -150,6 +160,32 @@ class Journal:
         """Release, begin, abandon or renew a lease, or note that a dead letter is out."""
         return self._ask(said)
 
+    def hand_out(self, said: HandOut) -> asyncio.Future[Accepted | Lost]:
+        """Hand an effect out, to whoever has the token; see ``rules.hand_out``."""
+        return self._ask(said)
+
+    def settle(self, said: Settle) -> asyncio.Future[Accepted | Recorded | Lost]:
+        """Answer a handed-out effect; ``Recorded`` when something else came first."""
+        return self._ask(said)
+
+    def asked(self, token_hash: str) -> asyncio.Future[Asked | None]:
+        """
+        The question of a token; ``None`` when there is none.
+
+        Raises:
+            DatabaseUnavailableError: When the journal cannot be read.
+        """
+        return self.database.read(lambda tx: asked_by_token(tx, token_hash))
+
+    def asked_of(self, identity: Identity) -> asyncio.Future[Asked | None]:
+        """
+        The last question of an effect; ``None`` when it was never handed out.
+
+        Raises:
+            DatabaseUnavailableError: When the journal cannot be read.
+        """
+        return self.database.read(lambda tx: asked_of(tx, identity))
+
     def cancel(self, asked: Cancel) -> asyncio.Future[Cancelled | Recorded | Mismatch]:
         """Cancel an effect unless it is finished."""
         _check(asked.effect)
@@ -175,6 +211,11 @@ def _write_something(tx: Transaction) -> None:
         tx.execute(f"PRAGMA user_version = {version:d}")
 
 
+def _may_be_lost(operation: Operation) -> bool:
+    """Whether nothing is broken when a loss of power takes what this writes."""
+    return isinstance(operation, Claim) and not operation.durable
+
+
 def _look(tx: Transaction, identity: Identity, hash_: str) -> Look:
     found = rules.look(load(tx, identity), hash_)
     if isinstance(found, Mismatch):
@@ -186,6 +227,15 @@ def _check(effect: Effect) -> None:
     # PostgreSQL keeps no text with a zero character, neither database keeps half a surrogate pair,
     # and no journal may accept what the other refuses. Refused here, it cannot fail the
     # transaction that it would share with others.
+    identity = effect.identity
+    names = (
+        f"{identity.scope_id}{identity.replay_key}{effect.effect_id}{effect.session_id}"
+        f"{effect.turn_id}{effect.caused_by}"
+    )
+    # Of nearly every effect all names together are short and sound, so they are told apart only for
+    # the error. A cause is canonical JSON, which escapes what does not fit.
+    if _UNFIT.search(names) is None and len(names) * _LONGEST_CHARACTER <= _MAX_INDEXED_BYTES:
+        return
     _storable("scope id", effect.identity.scope_id)
     _storable("replay key", effect.identity.replay_key)
     _storable("effect id", effect.effect_id)
@@ -198,8 +248,11 @@ def _check(effect: Effect) -> None:
 
 
 def _indexable(name: str, value: str) -> None:
-    # UTF-8 needs at most four bytes for a character, so most names need not be encoded.
-    if len(value) * 4 > _MAX_INDEXED_BYTES and len(value.encode()) > _MAX_INDEXED_BYTES:
+    # Most names need not be encoded.
+    if (
+        len(value) * _LONGEST_CHARACTER > _MAX_INDEXED_BYTES
+        and len(value.encode()) > _MAX_INDEXED_BYTES
+    ):
         raise InvalidEnvelopeError(
             "effectmq_name_not_storable",
             f"the {name} has {len(value.encode())} bytes and a journal keeps at most "

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Cancel, Cancelled, Mismatch, Recorded, effect_of
@@ -30,9 +32,11 @@ from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
 
-__all__ = ["CONFLICT", "Recall", "cancel_error", "failure_of", "reply_of"]
+__all__ = ["CONFLICT", "Recall", "cancel_error", "failure_of", "in_time", "reply_of"]
 
 logger = logging.getLogger("effectmq.client")
+
+T = TypeVar("T")
 
 #: The code of a replay key that is used for two effects.
 CONFLICT = "effectmq_hash_conflict"
@@ -103,14 +107,24 @@ class Recall:
             DatabaseUnavailableError: When the journal cannot be written, or not in time.
         """
         asked = Cancel(effect_of(request), canonical_json(to_tree(error)).decode())
-        try:
-            async with asyncio.timeout(timeout_s):
-                answer = await self._journal.cancel(asked)
-        except TimeoutError as problem:
-            raise _silent(problem, timeout_s) from None
+        answer = await in_time(self._journal.cancel(asked), timeout_s)
         if isinstance(answer, Mismatch):
             raise _mismatch(request, answer)
         return isinstance(answer, Cancelled)
+
+
+async def in_time(asked: Awaitable[T], timeout_s: float) -> T:
+    """
+    The journal's answer.
+
+    Raises:
+        DatabaseUnavailableError: When it does not come in time, or the journal has said so.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asked
+    except TimeoutError as problem:
+        raise _silent(problem, timeout_s) from None
 
 
 def _silent(

@@ -7,9 +7,11 @@ to both in ``journal``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from effectmq.broker.store.journal.handed_out.values import HandedOut, HandOut, Settle
+from effectmq.broker.store.spend.records import Spend
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.identity.invocations import causal_ref
@@ -18,7 +20,9 @@ from effectmq.protocol.wire.invocation import RuntimeInvocation
 
 __all__ = [
     "FINISHED",
+    "HANDED_OUT",
     "STATUSES",
+    "UNSUCCESSFUL",
     "Abandon",
     "Accepted",
     "Begin",
@@ -45,10 +49,21 @@ __all__ = [
     "Status",
     "WhenDoubtful",
     "effect_of",
+    "ended_as",
+    "public_status",
     "reference_of",
 ]
 
-Status = Literal["in_progress", "waiting", "completed", "failed", "cancelled", "forgotten"]
+Status = Literal[
+    "in_progress",
+    "waiting",
+    "handed_out",
+    "completed",
+    "failed",
+    "unsuccessful",
+    "cancelled",
+    "forgotten",
+]
 OnUncertain = Literal["retry", "park"]
 #: ``undecided`` is the answer of a worker without the effect's tool: one that has it will decide.
 WhenDoubtful = Literal["retry", "park", "undecided"]
@@ -56,15 +71,39 @@ WhenDoubtful = Literal["retry", "park", "undecided"]
 #: The meaning of each status, in the words of the documentation.
 STATUSES: dict[Status, str] = {
     "in_progress": "a worker holds its lease, or died holding it",
-    "waiting": "between attempts, or asleep; nobody holds it",
+    "waiting": "between attempts, asleep, or handed out to be answered; no worker holds it",
     "completed": "has its outcome, for ever",
-    "failed": "has its controller error; parked, when there is a reason",
+    "failed": "has a failure of its tool or model as its outcome, or its controller error; parked, "
+    "when there is a reason",
     "cancelled": "was cancelled before it had an outcome, and never will have one",
     "forgotten": "was finished, and pruned: its key is kept, its outcome is not",
 }
 
+#: How the database calls an effect whose recorded outcome is a failure. It is finished as a
+#: completed one is, and shown as ``failed``, with code and message of the failure as its error.
+UNSUCCESSFUL: Status = "unsuccessful"
+
+#: How the database calls an effect that a person or another system answers. It waits as others do,
+#: and is shown as ``waiting``; a claim does not run it.
+HANDED_OUT: Status = "handed_out"
+
 #: The statuses in which an effect has its final answer.
-FINISHED: tuple[Status, ...] = ("completed", "failed", "cancelled", "forgotten")
+FINISHED: tuple[Status, ...] = ("completed", "failed", UNSUCCESSFUL, "cancelled", "forgotten")
+
+
+_PUBLIC: dict[Status, Status] = {UNSUCCESSFUL: "failed", HANDED_OUT: "waiting"}
+
+
+def public_status(status: Status) -> Status:
+    """The status of a row as people and programs are told it; one of ``STATUSES``."""
+    return _PUBLIC.get(status, status)
+
+
+def ended_as(outcome_json: str, error_json: str) -> Status:
+    """The status of an effect that ended with this outcome, this error, or both."""
+    if not error_json:
+        return "completed"
+    return UNSUCCESSFUL if outcome_json else "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +140,18 @@ class Entry:
     Attributes:
         hash: The hash of the envelope with the key; empty when it was cancelled before its first
             claim.
-        status: See ``STATUSES``.
+        status: See ``STATUSES``, ``UNSUCCESSFUL`` and ``HANDED_OUT``.
         attempts: The number of attempts begun.
         fence: The number of claims; a worker with an older number can change nothing.
-        lease_token: The claim that holds the lease.
+        lease_token: The claim that holds the lease; while it is handed out, the hash of the token
+            of whoever answers.
         lease_clock: The clock of ``lease_expires_ms``.
         lease_expires_ms: When the lease ends; 0 without a holder.
         due_at_ms: The earliest time of the next run, Unix milliseconds.
-        outcome_json: The recorded outcome, canonical JSON; empty without one.
-        error_json: The recorded controller error; empty without one.
+        outcome_json: The recorded outcome, canonical JSON; empty without one. While it is handed
+            out, the one that counts at the deadline, and so for the error.
+        error_json: The recorded controller error; or code and message of a recorded outcome that
+            is a failure; empty without one.
         park_reason: Why it was given up; empty when it was not.
         parks: How often it was parked.
         letter_sent: Whether the dead letter of its last parking is known to be out.
@@ -123,6 +165,10 @@ class Entry:
         dead_workers: The names of the workers that died last, one on a line.
         due_clock: The clock of ``due_clock_ms``, that of leases; empty when nothing is due.
         due_clock_ms: The time of ``due_at_ms`` by that clock, which does not jump.
+        trace: The W3C trace context of the attempt that gave its outcome; empty when it was not
+            traced.
+        attempt_times: When its attempts began and ended, as ``attempt_times`` writes it; empty
+            while the times of the row say it.
     """
 
     hash: str
@@ -146,6 +192,8 @@ class Entry:
     dead_workers: str = ""
     due_clock: str = ""
     due_clock_ms: int = 0
+    trace: str = ""
+    attempt_times: str = ""
 
 
 # Operations ---------------------------------------------------------------------------------------
@@ -167,6 +215,8 @@ class Claim:
             leaves the decision to the next claim.
         parked_as: For a replayed dead letter: the number of the parking that it came from.
         strict: Whether never to grant, and to answer that it is missing.
+        durable: Whether a first claim must survive a loss of power. If not, the effect may be one
+            that was never claimed after that: its body may run again, and no death is counted.
     """
 
     effect: Effect
@@ -178,6 +228,7 @@ class Claim:
     on_uncertain: WhenDoubtful = "retry"
     parked_as: int = 0
     strict: bool = False
+    durable: bool = True
 
     @property
     def identity(self) -> Identity:
@@ -195,8 +246,11 @@ class Record:
         fence: From the claim.
         attempts: The number of attempts made.
         outcome_json: The outcome, canonical JSON.
-        error_json: Or the controller error.
+        error_json: Or the controller error. Beside an outcome that is a failure: its code and
+            message, for people; the outcome is the answer.
         park_reason: Why it is given up.
+        trace: The W3C trace context of its last attempt, if that was traced.
+        spend: What was spent on it under this lease; ``None`` for nothing.
     """
 
     identity: Identity
@@ -205,6 +259,13 @@ class Record:
     outcome_json: str = ""
     error_json: str = ""
     park_reason: str = ""
+    trace: str = ""
+    spend: Spend | None = None
+
+    @property
+    def status(self) -> Status:
+        """The status of an effect that ended so."""
+        return ended_as(self.outcome_json, self.error_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +278,14 @@ class Release:
         fence: From the claim.
         attempts: The number of attempts made.
         due_in_ms: The time until then; ``None`` keeps the due time that was fixed before.
+        spend: What was spent on it under this lease; ``None`` for nothing.
     """
 
     identity: Identity
     fence: int
     attempts: int
     due_in_ms: int | None
+    spend: Spend | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +338,7 @@ class Cancel:
         return self.effect.identity
 
 
-Operation = Claim | Record | Release | Begin | Abandon | Renew | Letter | Cancel
+Operation = Claim | Record | Release | Begin | Abandon | Renew | Letter | Cancel | HandOut | Settle
 
 
 # Answers ------------------------------------------------------------------------------------------
@@ -295,6 +358,7 @@ class Granted:
         former_deaths: How many died before it was replayed.
         dead_workers: The names of those that died last.
         begun: Whether a death from now on counts; if not, send ``Begin`` before its body.
+        taken_from: The worker that held it until now and no longer does, for people.
     """
 
     fence: int
@@ -305,6 +369,7 @@ class Granted:
     former_deaths: int = 0
     dead_workers: tuple[str, ...] = ()
     begun: bool = True
+    taken_from: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,11 +381,13 @@ class Recorded:
         status: ``completed``, ``failed``, ``cancelled`` or ``forgotten``.
         attempts: The number of attempts made.
         outcome_json: The outcome, byte for byte as it was recorded.
-        error_json: Or the controller error.
+        error_json: Or the controller error, when there is no outcome.
         park_reason: Why it was parked, when its dead letter may not be out yet; else empty.
         parks: The number of that parking.
         deaths: How many workers had died while they held it, for that dead letter.
         former_deaths: How many died before an earlier replay.
+        trace: The W3C trace context of its last attempt, if that was traced.
+        ran_out: Whether it was handed out, and its deadline has just decided.
     """
 
     status: Status
@@ -331,6 +398,8 @@ class Recorded:
     parks: int = 0
     deaths: int = 0
     former_deaths: int = 0
+    trace: str = ""
+    ran_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +455,7 @@ class Cancelled:
     """The effect is cancelled, now or since earlier."""
 
 
-ClaimAnswer = Granted | Recorded | Busy | Mismatch | Missing
+ClaimAnswer = Granted | Recorded | Busy | HandedOut | Mismatch | Missing
 OperationAnswer = ClaimAnswer | Accepted | Lost | Cancelled
 
 

@@ -12,6 +12,7 @@ the same token                 ``Granted`` again, for a full lease: the first an
 a parking that is replayed     ``Granted``, whatever the envelope is now
 another envelope               ``Mismatch``
 a finished entry               ``Recorded``
+a handed-out entry             ``HandedOut``; from its deadline on ``Recorded``, as a failure
 a live lease                   ``Busy``
 a lease that ran out           ``Granted`` with the next fence; *uncertain* if it must not run twice
                                and a death, if its body had begun
@@ -25,9 +26,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from effectmq.broker.store.database.port import LeaseTime
+from effectmq.broker.store.journal.attempt_times import noted
+from effectmq.broker.store.journal.handed_out.values import HandedOut, HandOut, Settle
 from effectmq.broker.store.journal.records import (
     FINISHED,
+    HANDED_OUT,
     STATUSES,
+    UNSUCCESSFUL,
     Abandon,
     Accepted,
     Begin,
@@ -49,6 +54,8 @@ from effectmq.broker.store.journal.records import (
     Recorded,
     Release,
     Renew,
+    ended_as,
+    public_status,
 )
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.text import printable
@@ -61,8 +68,10 @@ __all__ = [
     "decide",
     "first_entry",
     "hand_back",
+    "hand_out",
     "look",
     "record",
+    "settle",
     "sound",
 ]
 
@@ -113,11 +122,11 @@ def sound(entry: Entry) -> Entry:
     Such a row was damaged or written by another program. To run its effect again would be a guess.
     """
     problem = ""
-    if entry.status == "completed" and not entry.outcome_json:
-        problem = "completed runtime effect row is missing outcome_json"
+    if entry.status in ("completed", UNSUCCESSFUL) and not entry.outcome_json:
+        problem = f"{entry.status} runtime effect row is missing outcome_json"
     elif entry.status in ("failed", "cancelled") and not entry.error_json:
         problem = f"{entry.status} runtime effect row is missing error_json"
-    elif entry.status not in STATUSES:
+    elif public_status(entry.status) not in STATUSES:
         problem = f"unknown runtime effect replay status `{entry.status}`"
     if not problem:
         return entry
@@ -129,6 +138,15 @@ def decide(
     entry: Entry | None, operation: Operation, now: Now
 ) -> tuple[OperationAnswer, Entry | None]:
     """The answer to any operation, and the entry to write; ``None`` when nothing changes."""
+    answer, made = _decided(entry, operation, now)
+    if entry is not None and made is not None:
+        made = noted(entry, made, operation, now.wall_ms)
+    return answer, made
+
+
+def _decided(
+    entry: Entry | None, operation: Operation, now: Now
+) -> tuple[OperationAnswer, Entry | None]:
     match operation:
         case Claim():
             return claim(entry, operation, now)
@@ -136,6 +154,10 @@ def decide(
             return record(entry, operation)
         case Cancel():
             return cancel(entry, operation)
+        case HandOut():
+            return hand_out(entry, operation, now)
+        case Settle():
+            return settle(entry, operation, now)
         case _:
             return hand_back(entry, operation, now)
 
@@ -157,15 +179,13 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
             first_entry(asked, now),
             fence=entry.fence + 1,
             parks=entry.parks,
+            attempt_times=entry.attempt_times,
             former_deaths=entry.former_deaths + entry.deaths,
         )
         return _granted(made, now, asked), made
-    if entry.hash and entry.hash != asked.effect.hash:
-        return Mismatch(entry.hash), None
-    if entry.status in FINISHED:
-        return _recorded(entry), None
-    if asked.strict:
-        return Missing(), None
+    denied = _denied(entry, asked, now)
+    if denied is not None:
+        return denied
     if entry.status == "in_progress":
         if entry.lease_token == asked.token:
             held = _leased(entry, asked.lease_ms, now)
@@ -185,7 +205,23 @@ def claim(entry: Entry | None, asked: Claim, now: Now) -> tuple[ClaimAnswer, Ent
     )
     # Counted as a death only when it is certain that the body had begun.
     taken = replace(taken, begun=not taken.deaths and not _due_left_ms(taken, now))
-    return _granted(taken, now, asked), taken
+    return _granted(taken, now, asked, entry.worker if died else ""), taken
+
+
+def _denied(
+    entry: Entry, asked: Claim, now: Now
+) -> tuple[Mismatch | Recorded | Missing | HandedOut, Entry | None] | None:
+    """Why a known effect may not be run, whoever holds it; ``None`` when it may."""
+    if entry.hash and entry.hash != asked.effect.hash:
+        return Mismatch(entry.hash), None
+    if entry.status in FINISHED:
+        return _recorded(entry), None
+    if asked.strict:
+        return Missing(), None
+    if entry.status == HANDED_OUT:
+        left_ms = _due_left_ms(entry, now)
+        return (HandedOut(left_ms), None) if left_ms else _ran_out(entry)
+    return None
 
 
 def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | None]:
@@ -201,13 +237,14 @@ def record(entry: Entry | None, said: Record) -> tuple[Accepted | Lost, Entry | 
     parks = entry.parks + bool(said.park_reason)
     made = replace(
         entry,
-        status="failed" if said.error_json else "completed",
+        status=said.status,
         attempts=min(said.attempts, LARGEST),
         lease_token="",
         lease_expires_ms=0,
         outcome_json=said.outcome_json,
         error_json=said.error_json,
         park_reason=said.park_reason,
+        trace=said.trace,
         parks=parks,
         letter_sent=False,
     )
@@ -275,9 +312,67 @@ def cancel(
         fence=entry.fence + 1,
         lease_token="",
         lease_expires_ms=0,
+        outcome_json="",
         error_json=asked.error_json,
     )
     return Cancelled(), changed
+
+
+def hand_out(entry: Entry | None, said: HandOut, now: Now) -> tuple[Accepted | Lost, Entry | None]:
+    """Whether the holder of a lease may hand its effect out."""
+    if entry is None or entry.fence != said.fence:
+        return Lost(), None
+    if entry.status == HANDED_OUT:
+        # Handed out already; the answer to the first time was lost.
+        return (Accepted() if entry.lease_token == said.question.token_hash else Lost()), None
+    if entry.status != "in_progress":
+        return Lost(), None
+    changed = replace(
+        entry,
+        status=HANDED_OUT,
+        attempts=min(said.attempts, LARGEST),
+        lease_token=said.question.token_hash,
+        lease_expires_ms=0,
+        outcome_json=said.outcome_json,
+        error_json=said.error_json,
+        **_due(now, said.due_in_ms),
+    )
+    return Accepted(), changed
+
+
+def settle(
+    entry: Entry | None, said: Settle, now: Now
+) -> tuple[Accepted | Recorded | Lost, Entry | None]:
+    """Answer a handed-out effect: exactly one of answer, deadline and cancel wins."""
+    if entry is None:
+        return Lost(), None
+    if entry.status in FINISHED:
+        # The same answer once more: what was said to the first may have been lost.
+        same = (entry.outcome_json, entry.error_json) == (said.outcome_json, said.error_json)
+        return (Accepted() if same else _recorded(entry)), None
+    if entry.status != HANDED_OUT or entry.lease_token != said.token_hash:
+        return Lost(), None
+    if not _due_left_ms(entry, now):
+        return _ran_out(entry)
+    return Accepted(), _ended(entry, said.outcome_json, said.error_json)
+
+
+def _ran_out(entry: Entry) -> tuple[Recorded, Entry]:
+    """The end of an effect that nobody has answered in time."""
+    ended = _ended(entry, entry.outcome_json, entry.error_json)
+    return replace(_recorded(ended), ran_out=True), ended
+
+
+def _ended(entry: Entry, outcome_json: str, error_json: str) -> Entry:
+    status = ended_as(outcome_json, error_json)
+    return replace(
+        entry,
+        status=status,
+        lease_token="",
+        lease_expires_ms=0,
+        outcome_json=outcome_json,
+        error_json=error_json,
+    )
 
 
 def look(entry: Entry | None, hash_: str) -> Recorded | Mismatch | InProgress | None:
@@ -342,7 +437,7 @@ def _due_left_ms(entry: Entry, now: Now) -> int:
     return max(0, entry.due_at_ms - now.wall_ms)
 
 
-def _granted(entry: Entry, now: Now, asked: Claim) -> Granted:
+def _granted(entry: Entry, now: Now, asked: Claim, taken_from: str = "") -> Granted:
     due_in_ms = _due_left_ms(entry, now)
     uncertain = entry.uncertain and asked.on_uncertain == "park"
     return Granted(
@@ -354,18 +449,20 @@ def _granted(entry: Entry, now: Now, asked: Claim) -> Granted:
         entry.former_deaths,
         tuple(entry.dead_workers.splitlines()),
         entry.begun,
+        taken_from,
     )
 
 
 def _recorded(entry: Entry) -> Recorded:
     unsent = bool(entry.park_reason) and not entry.letter_sent and entry.status == "failed"
     return Recorded(
-        entry.status,
+        public_status(entry.status),
         entry.attempts,
         entry.outcome_json,
-        entry.error_json,
+        "" if entry.outcome_json else entry.error_json,
         entry.park_reason if unsent else "",
         entry.parks,
         entry.deaths if unsent else 0,
         entry.former_deaths if unsent else 0,
+        entry.trace,
     )

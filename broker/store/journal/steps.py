@@ -235,5 +235,28 @@ JOURNAL_SCHEMA = Schema(
             "(namespace, park_reason, updated_at_ms, status, letter_sent) WHERE park_reason <> ''",
             *_COUNTING_SETTLED,
         ],
+        # An effect whose outcome is a failure has a status of its own, which the indexes and the
+        # counts have already. Workers of the version before would take it for damage; what they
+        # recorded stays as it is. The trace is short and comes last: it is read for replays only.
+        ["ALTER TABLE effectmq_effects ADD COLUMN trace TEXT NOT NULL DEFAULT ''"],
+        # Empty for nearly every effect: see ``attempt_times``.
+        ["ALTER TABLE effectmq_effects ADD COLUMN attempt_times TEXT NOT NULL DEFAULT ''"],
+        # What is asked of whoever answers a handed-out effect; kept until the effect is pruned.
+        # Workers of the version before would take the status of such an effect for damage.
+        [
+            """CREATE TABLE effectmq_handed_out (
+                namespace {text} NOT NULL,
+                scope_id {text} NOT NULL,
+                replay_key {text} NOT NULL,
+                token_hash {text} NOT NULL,
+                asked_at_ms BIGINT NOT NULL,
+                deadline_ms BIGINT NOT NULL,
+                note TEXT NOT NULL,
+                schema_json TEXT NOT NULL,
+                asker_json TEXT NOT NULL,
+                PRIMARY KEY (namespace, scope_id, replay_key)
+            )""",
+            "CREATE INDEX effectmq_handed_out_token ON effectmq_handed_out (namespace, token_hash)",
+        ],
     ],
 )

@@ -16,6 +16,8 @@ from typing import Any, cast
 from effectmq.broker.store.database.port import Row, Transaction, Value
 from effectmq.broker.store.database.rows import number, text
 from effectmq.broker.store.journal import rules
+from effectmq.broker.store.journal.handed_out import table as handed_out
+from effectmq.broker.store.journal.handed_out.values import HandOut
 from effectmq.broker.store.journal.records import (
     FINISHED,
     Accepted,
@@ -27,10 +29,11 @@ from effectmq.broker.store.journal.records import (
     Operation,
     OperationAnswer,
     Record,
-    Status,
+    Release,
 )
 from effectmq.broker.store.journal.rules import Now
 from effectmq.broker.store.journal.steps import JOURNAL_SCHEMA
+from effectmq.broker.store.spend import writing as spend
 from effectmq.protocol.messages.request import Identity
 
 __all__ = ["JOURNAL_SCHEMA", "apply", "envelope_json_of", "load"]
@@ -39,17 +42,18 @@ _ENTRY = (
     "envelope_hash, status, attempts, fence, lease_token, lease_clock, lease_expires_at_ms, "
     "due_at_ms, outcome_json, error_json, park_reason, parks, letter_sent, "
     "uncertain, lease_owner_id, deaths, begun, former_deaths, dead_workers, "
-    "due_clock, due_clock_ms"
+    "due_clock, due_clock_ms, trace, attempt_times"
 )
 _KEY = "namespace = ? AND scope_id = ? AND replay_key = ?"
 
 _SELECT = f"SELECT {_ENTRY} FROM effectmq_effects WHERE {_KEY}"
-_INSERT = (
+_NEW_ROW = f"({', '.join('?' * (len(_ENTRY.split(', ')) + 11))})"
+_INSERT_ROWS = (
     f"INSERT INTO effectmq_effects ({_ENTRY}, namespace, scope_id, replay_key, kind, "
     "effect_id, session_id, turn_id, caused_by, envelope_json, created_at_ms, updated_at_ms) "
-    f"VALUES ({', '.join('?' * (len(_ENTRY.split(', ')) + 11))}) "
-    "ON CONFLICT (namespace, scope_id, replay_key) DO NOTHING RETURNING fence"
+    "VALUES {rows} ON CONFLICT (namespace, scope_id, replay_key) DO NOTHING"
 )
+_INSERT = f"{_INSERT_ROWS.format(rows=_NEW_ROW)} RETURNING fence"
 _UPDATE = (
     "UPDATE effectmq_effects SET "
     + ", ".join(f"{name} = ?" for name in _ENTRY.split(", "))
@@ -61,8 +65,18 @@ _DESCRIBE = (
 )
 _FINISH = (
     "UPDATE effectmq_effects SET status = ?, attempts = ?, lease_token = '', "
-    "lease_expires_at_ms = 0, outcome_json = ?, error_json = ?, updated_at_ms = ? "
-    f"WHERE {_KEY} AND fence = ? AND status = 'in_progress' RETURNING parks"
+    "lease_expires_at_ms = 0, outcome_json = ?, error_json = ?, trace = ?, "
+    f"updated_at_ms = ? WHERE {_KEY} AND fence = ? AND status = 'in_progress' RETURNING parks"
+)
+#: The same for many rows; those that were never parked, so that the answer need not be read. The
+#: plus keeps the condition out of the choice of an index: each row is looked up by its key.
+_FINISH_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FINISH_ROWS = (
+    "UPDATE effectmq_effects SET status = v.column1, attempts = v.column2, lease_token = '', "
+    "lease_expires_at_ms = 0, outcome_json = v.column3, error_json = v.column4, trace = v.column5, "
+    "updated_at_ms = v.column6 FROM (VALUES {rows}) AS v "
+    "WHERE namespace = v.column7 AND scope_id = v.column8 AND replay_key = v.column9 "
+    "AND fence = v.column10 AND +effectmq_effects.status = 'in_progress' AND parks = 0"
 )
 
 
@@ -76,10 +90,12 @@ def apply(tx: Transaction, operations: Sequence[Operation]) -> list[OperationAns
     now = Now(tx.now_ms(), tx.lease_time())
     answers: dict[int, OperationAnswer] = {}
     rest = _first_claims(tx, _cases(operations), now, answers)
-    if all(case.is_plain_record for case in rest):
+    if rest and all(case.is_plain_record for case in rest):
         rest = _plain_records(tx, rest, now, answers)
     while rest:
         rest = _ruled(tx, rest, now, answers)
+    if any([isinstance(each, Record | Release | HandOut) and each.spend for each in operations]):  # noqa: C419  A generator takes twice as long.
+        _note_spend(tx, operations, now, answers)
     return [answers[place] for place in range(len(operations))]
 
 
@@ -110,12 +126,14 @@ class _Case:
         asked: Its operations, with the positions of their answers.
         entry: Its present entry.
         effect: The effect to write, when that changes.
+        handed: How it was handed out, when it was.
     """
 
     identity: Identity
     asked: list[tuple[int, Operation]]
     entry: Entry | None = None
     effect: Effect | None = None
+    handed: HandOut | None = None
 
     @property
     def is_first_claim(self) -> bool:
@@ -157,6 +175,11 @@ def _first_claims(
         assert made is not None
         answers[place] = answer
         rows.append(_new_row(tx, asked.effect, made, now))
+    changed = tx.execute_together(_INSERT_ROWS, _NEW_ROW, rows)
+    if changed is not None:
+        # Where one was known, the rules answer all: the same claim again is granted again.
+        done = {id(case) for case, _, _ in claims} if changed == len(rows) else set[int]()
+        return [case for case in cases if id(case) not in done]
     inserted = tx.execute_each(_INSERT, rows)
     done = {id(case) for (case, _, _), found in zip(claims, inserted, strict=True) if found}
     return [case for case in cases if id(case) not in done]
@@ -170,10 +193,17 @@ def _plain_records(
     for case in cases:
         said = case.asked[0][1]
         assert isinstance(said, Record)
-        status: Status = "failed" if said.error_json else "completed"
         attempts = min(said.attempts, rules.LARGEST)
-        written = (status, attempts, said.outcome_json, said.error_json, now.wall_ms)
-        rows.append((*written, *_key(tx, said.identity), said.fence))
+        written = (said.status, attempts, said.outcome_json, said.error_json)
+        rows.append((*written, said.trace, now.wall_ms, *_key(tx, said.identity), said.fence))
+    changed = tx.execute_together(_FINISH_ROWS, _FINISH_ROW, rows)
+    if changed is not None:
+        if changed != len(rows):
+            # Where one is not as expected, the rules answer all: the same record is accepted again.
+            return cases
+        for case in cases:
+            answers[case.asked[0][0]] = Accepted()
+        return []
     rest: list[_Case] = []
     for case, found in zip(cases, tx.execute_each(_FINISH, rows), strict=True):
         if found:
@@ -197,6 +227,9 @@ def _ruled(
             answers[place] = _decided(tx, case, operation, now)
         if case.entry != stored:
             (new if stored is None else changed).append(case)
+    if changed:
+        # Deaths, attempts and due times are counted on; only a first claim may be lost.
+        tx.durably()
     inserted = tx.execute_each(
         _INSERT,
         [
@@ -206,7 +239,30 @@ def _ruled(
         ],
     )
     _save(tx, changed, now)
+    for case in changed:
+        if case.handed is not None and case.entry is not None:
+            handed_out.keep(tx, case.handed, now.wall_ms, case.entry.due_at_ms)
     return [case for case, rows in zip(new, inserted, strict=True) if not rows]
+
+
+def _note_spend(
+    tx: Transaction,
+    operations: Sequence[Operation],
+    now: Now,
+    answers: dict[int, OperationAnswer],
+) -> None:
+    """Note what was spent in the stays whose end is recorded."""
+    spend.add(
+        tx,
+        [
+            (said.identity, said.fence, said.spend)
+            for place, said in enumerate(operations)
+            if isinstance(said, Record | Release | HandOut)
+            and said.spend is not None
+            and isinstance(answers[place], Accepted)
+        ],
+        now.wall_ms,
+    )
 
 
 def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> OperationAnswer:
@@ -220,6 +276,8 @@ def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> Op
         if isinstance(operation, Claim | Cancel) and _is_anew(case.entry, operation):
             # A new effect, or one that an operator replays and may have edited.
             case.effect = operation.effect
+        elif isinstance(operation, HandOut):
+            case.handed = operation
         case.entry = made
     return answer
 
@@ -258,6 +316,8 @@ def _values(entry: Entry) -> tuple[str | int, ...]:
         entry.dead_workers,
         entry.due_clock,
         entry.due_clock_ms,
+        entry.trace,
+        entry.attempt_times,
     )
 
 

@@ -1,8 +1,9 @@
 """
-Who did what to dead letters and effects: a line before it begins, completed when it has ended.
+The audit: who did what to dead letters and effects.
 
-A line without an end is that of somebody who was interrupted. The line is logged as well, so that
-it is somewhere when there is no database.
+A line is written before an action begins, and completed when it has ended. A line without an end
+belongs to an action that was interrupted. Each line is logged as well, for when there is no
+database.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ _MAX_WHO = 200
 @dataclass(frozen=True, slots=True)
 class AuditLine:
     """
-    One thing that somebody did.
+    One action of a person, as the audit has it.
 
     Attributes:
-        id: Names the line.
+        id: The id of the line.
         began_ms: When it began, Unix milliseconds.
         ended_ms: When it ended; 0 when it did not, or goes on.
         who: The name that was given, or the user and host.
@@ -62,6 +63,18 @@ class AuditLine:
     action: str
     choice_json: str
     report_json: str
+
+    def facts(self) -> dict[str, Any]:
+        """The line as JSON data."""
+        return {
+            "id": self.id,
+            "began_ms": self.began_ms,
+            "ended_ms": self.ended_ms or None,
+            "who": self.who,
+            "action": self.action,
+            "choice": json.loads(self.choice_json),
+            "report": json.loads(self.report_json) if self.report_json else None,
+        }
 
 
 _reader = RowReader(AuditLine)

@@ -1,11 +1,12 @@
 """
 The index of dead letters: a copy beside the queue, to look at and to choose from.
 
-The queue is the truth: a letter is alive as long as its message is in the queue, and whoever
-settles one holds that message. The index is written by workers as they park, by whoever settles,
-and by a *walk*, which sees the whole queue and makes both agree. It can be thrown away at any time.
+The queue is the truth: a letter exists as long as its message is in the queue, and a program that
+settles a letter holds that message. The index is written by workers when they park an effect, by
+programs that settle letters, and by a *walk*, which sees the whole queue and makes both agree. It
+can be deleted at any time.
 
-Reading it takes nothing away and keeps nobody out.
+Reading the index takes no message off the queue, and any number of readers may do it at once.
 """
 
 from __future__ import annotations

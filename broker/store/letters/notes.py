@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from effectmq.broker.store.database.group_commit import GroupCommit
 from effectmq.broker.store.database.port import Database
-from effectmq.broker.store.letters.facts import row_of
-from effectmq.broker.store.letters.index import LetterIndex, NotedLetter
+from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
 from effectmq.protocol.errors import EffectmqError
-from effectmq.protocol.messages.dead_letter import read_dead_letter
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.text import describe
+
+if TYPE_CHECKING:
+    from effectmq.broker.store.letters.index import NotedLetter
 
 __all__ = ["LetterNotes"]
 
@@ -32,14 +35,14 @@ class LetterNotes:
     """
 
     def __init__(self, database: Database, counters: Counter[str]) -> None:
-        self._index = LetterIndex(database)
+        self._database = database
         self._counters = counters
         self._writes: GroupCommit[NotedLetter, None] | None = None
 
     async def open(self) -> None:
         """Make the tables if there are none; without them nothing is noted, which is said once."""
         try:
-            await self._index.ensure()
+            await LETTERS_SCHEMA.ensure(self._database)
         except EffectmqError as problem:
             logger.warning(
                 "dead letters are not noted in the journal's database, so that a look at them has "
@@ -48,12 +51,17 @@ class LetterNotes:
                 extra={"action": "letters_unnoted"},
             )
             return
-        self._writes = GroupCommit(self._index.note)
+        self._writes = GroupCommit(self._write)
 
     async def close(self) -> None:
         """Wait until what was noted is kept."""
         if self._writes is not None:
             await self._writes.drain()
+
+    def _write(self, letters: list[NotedLetter]) -> asyncio.Future[list[None]]:
+        from effectmq.broker.store.letters.index import LetterIndex
+
+        return LetterIndex(self._database).note(letters)
 
     async def note(self, message: Message, routing_key: str, tree: object = None) -> None:
         """
@@ -66,6 +74,11 @@ class LetterNotes:
         """
         if self._writes is None:
             return
+        # Loaded with the first dead letter: most workers make none.
+        from effectmq.broker.store.letters.facts import row_of
+        from effectmq.broker.store.letters.index import NotedLetter
+        from effectmq.protocol.messages.dead_letter import read_dead_letter
+
         letter = read_dead_letter(message, routing_key)
         try:
             await self._writes.ask(NotedLetter(row_of(letter, tree), message, routing_key))

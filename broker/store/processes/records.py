@@ -13,7 +13,7 @@ from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.identity.digests import registration_hash
-from effectmq.protocol.messages.headers import TRACEPARENT, TRACESTATE
+from effectmq.protocol.messages.headers import TENANT, TRACEPARENT, TRACESTATE, VERSION
 from effectmq.protocol.processes.appending import is_terminal
 from effectmq.protocol.processes.registration import (
     checked_registration,
@@ -199,13 +199,19 @@ def execution_context(tx: Transaction, process_id: str) -> ProcessExecutionConte
 
 def trace_of(tx: Transaction, process_id: str) -> Inheritance:
     """
-    The trace context of the effect that started a process; there is no deadline with it.
+    Trace context, tenant and version of the effect that started a process; there is no deadline.
 
     Raises:
         ProcessRegistryError: When the process is not registered.
     """
     known = members_of(_taken(tx, process_id).get(_TRACE))
-    return Inheritance(0, str(known.get(TRACEPARENT, "")), str(known.get(TRACESTATE, "")))
+    return Inheritance(
+        0,
+        str(known.get(TRACEPARENT, "")),
+        str(known.get(TRACESTATE, "")),
+        str(known.get(TENANT, "")),
+        str(known.get(VERSION, "")),
+    )
 
 
 def _taken(tx: Transaction, process_id: str) -> dict[str, object]:
@@ -219,10 +225,16 @@ def _taken(tx: Transaction, process_id: str) -> dict[str, object]:
 
 
 def _taken_along(context: ProcessExecutionContext, trace: Inheritance | None) -> bytes:
-    """The context in its stored form, with the trace beside the members of the wire."""
-    if trace is None or not trace.traceparent:
+    """The context in its stored form, with what is passed on beside the members of the wire."""
+    kept: dict[str, str] = {}
+    if trace is not None and trace.traceparent:
+        kept |= {TRACEPARENT: trace.traceparent, TRACESTATE: trace.tracestate}
+    if trace is not None and trace.tenant:
+        kept[TENANT] = trace.tenant
+    if trace is not None and trace.version:
+        kept[VERSION] = trace.version
+    if not kept:
         return canonical_bytes(context)
-    kept = {TRACEPARENT: trace.traceparent, TRACESTATE: trace.tracestate}
     return canonical_json({**members_of(to_tree(context)), _TRACE: kept})
 
 

@@ -20,7 +20,7 @@ from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.identity.digests import wake_source_key
-from effectmq.protocol.numbers import former_milliseconds, milliseconds_of
+from effectmq.protocol.numbers import one_time
 from effectmq.protocol.processes.wakes import wake_turn_cause
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.execution import CheckpointDelivery
@@ -278,12 +278,7 @@ class SessionInbox:
             ConfigurationError: When that is no time, or a longer one than 100 years.
             TypeError: When no time is given, or two are.
         """
-        if older_than_s is not None and older_than_ms is None:
-            age_ms = milliseconds_of("older_than_s", older_than_s)
-        elif older_than_ms is not None and older_than_s is None:
-            age_ms = former_milliseconds("inbox.prune", "older_than_s", older_than_ms)
-        else:
-            raise TypeError("inbox.prune() takes one time: write inbox.prune(older_than_s=…)")
+        age_ms = one_time("inbox.prune", "older_than_s", older_than_s, older_than_ms)
         return await self._database.write(
             lambda tx: len(tx.execute(_PRUNE, (tx.namespace, tx.now_ms() - age_ms)))
         )

@@ -128,8 +128,10 @@ class PostgresDatabase(OfNamespace):
             await asyncio.to_thread(threads.shutdown)
         self._close_idle()
 
-    def write(self, work: Callable[[PostgresTransaction], T]) -> asyncio.Future[T]:
-        """See the port."""
+    def write(
+        self, work: Callable[[PostgresTransaction], T], *, durable: bool = True
+    ) -> asyncio.Future[T]:
+        """See the port; every transaction is durable, because hosts fail one at a time."""
         return self._start(_Job(work, writes=True))
 
     def read(self, work: Callable[[PostgresTransaction], T]) -> asyncio.Future[T]:
@@ -261,6 +263,9 @@ class PostgresTransaction:
         self._cursor = cursor
         self._now_ms = now_ms
 
+    def durably(self) -> None:
+        """Every transaction is."""
+
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one statement."""
         cursor = self._cursor.execute(_translated(sql), parameters)
@@ -281,6 +286,10 @@ class PostgresTransaction:
             found.append(cursor.fetchall())
             cursor.nextset()
         return found
+
+    def execute_together(self, sql: str, row: str, rows: Sequence[Sequence[Value]]) -> int | None:
+        """Do nothing: rows one by one are sent in one round trip, too."""
+        return None
 
     def now_ms(self) -> int:
         """Unix milliseconds by the server's clock, at the beginning of the transaction."""

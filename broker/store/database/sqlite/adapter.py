@@ -1,9 +1,13 @@
 """
 SQLite: the embedded default, for every process of one host.
 
-Write-ahead log with ``synchronous=FULL``: a commit is on the disk when it returns. Writers take
-turns with ``BEGIN IMMEDIATE``, so none fails half-way because another came first; readers have
-their own connection and wait for nobody.
+Write-ahead log with ``synchronous=FULL``: a commit is on the disk when it returns. A transaction
+that need not be durable commits with ``NORMAL``: the system has it in the log, and the next commit
+with ``FULL``, by whichever process, brings the whole log to the disk. A loss of power takes the end
+of the log, so no commit is ever kept without those before it.
+
+Writers take turns with ``BEGIN IMMEDIATE``, so none fails half-way because another came first;
+readers have their own connection and wait for nobody.
 
 A writer that finds another one at work tries again every millisecond. SQLite's own method, to sleep
 longer and longer, lets a process that writes without a pause lock the others out for seconds.
@@ -21,9 +25,8 @@ import pwd
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -32,6 +35,7 @@ from effectmq.broker.store.database.faults import raisable, verdict_of
 from effectmq.broker.store.database.port import LeaseTime, Row, Value
 from effectmq.broker.store.database.sqlite.clock import host_lease_time
 from effectmq.broker.store.database.sqlite.mounts import network_filesystem
+from effectmq.broker.store.database.sqlite.thread import OneThread
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseReadOnlyError,
@@ -41,7 +45,7 @@ from effectmq.protocol.errors import (
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
 from effectmq.protocol.url_options import read_options
 
-__all__ = ["SqliteDatabase", "read_only_problem", "sqlite_path"]
+__all__ = ["SqliteDatabase", "is_missing", "read_only_problem", "sqlite_path"]
 
 T = TypeVar("T")
 _Id = tuple[int, int]
@@ -125,16 +129,18 @@ class SqliteDatabase(OfNamespace):
         for lane in reversed(lanes or ()):
             await lane.close()
 
-    def write(self, work: Callable[[SqliteTransaction], T]) -> asyncio.Future[T]:
+    def write(
+        self, work: Callable[[SqliteTransaction], T], *, durable: bool = True
+    ) -> asyncio.Future[T]:
         """See the port."""
-        return self._call(0, "BEGIN IMMEDIATE", work)
+        return self._call(0, "BEGIN IMMEDIATE", work, durable)
 
     def read(self, work: Callable[[SqliteTransaction], T]) -> asyncio.Future[T]:
         """See the port."""
-        return self._call(1, "BEGIN", work)
+        return self._call(1, "BEGIN", work, True)
 
     def _call(
-        self, lane: int, begin: str, work: Callable[[SqliteTransaction], T]
+        self, lane: int, begin: str, work: Callable[[SqliteTransaction], T], durable: bool
     ) -> asyncio.Future[T]:
         if self._lanes is None:
             closed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -145,7 +151,11 @@ class SqliteDatabase(OfNamespace):
             )
             return closed
         chosen = self._lanes[lane]
-        return chosen.call(partial(chosen.transact, begin, work, self.namespace))
+        return chosen.call(partial(chosen.transact, begin, work, self.namespace, durable))
+
+
+class _NotDurableError(Exception):
+    """Rolls back a transaction that turned out to need a durable one."""
 
 
 class SqliteTransaction:
@@ -155,9 +165,21 @@ class SqliteTransaction:
     #: ``BEGIN IMMEDIATE`` has locked everything already.
     for_update = ""
 
-    def __init__(self, connection: sqlite3.Connection, namespace: str = DEFAULT_NAMESPACE) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        namespace: str = DEFAULT_NAMESPACE,
+        *,
+        durable: bool = True,
+    ) -> None:
         self._connection = connection
+        self._durable = durable
         self.namespace = namespace
+
+    def durably(self) -> None:
+        """Begin again with ``synchronous=FULL``, which cannot be set within a transaction."""
+        if not self._durable:
+            raise _NotDurableError
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one statement."""
@@ -172,6 +194,22 @@ class SqliteTransaction:
         execute = self._connection.execute
         return [execute(sql, row).fetchall() for row in rows]
 
+    def execute_together(self, sql: str, row: str, rows: Sequence[Sequence[Value]]) -> int | None:
+        """
+        Run a statement for a whole group at a time.
+
+        Each step of a statement lets another thread run Python, and has to wait for it afterwards.
+        """
+        if len(rows) < _FEW:
+            return None
+        changed, first = 0, 0
+        for size in _sizes(len(rows)):
+            values = [value for one in rows[first : first + size] for value in one]
+            found = self._connection.execute(_with_rows(sql, row, size), values)
+            changed += found.rowcount
+            first += size
+        return changed
+
     def now_ms(self) -> int:
         """Unix milliseconds, by this host's clock."""
         return time.time_ns() // 1_000_000
@@ -179,6 +217,26 @@ class SqliteTransaction:
     def lease_time(self) -> LeaseTime:
         """The time since boot."""
         return host_lease_time()
+
+
+#: How many rows a statement takes at a time. Few numbers, because each is a statement of its own,
+#: and small ones, because a statement has a limit of parameters.
+_TOGETHER = (16, 4, 1)
+#: Fewer rows are taken one by one.
+_FEW = 4
+
+
+def _sizes(count: int) -> Iterator[int]:
+    """The numbers of rows that together are so many."""
+    for size in _TOGETHER:
+        while count >= size:
+            count -= size
+            yield size
+
+
+@cache
+def _with_rows(sql: str, row: str, count: int) -> str:
+    return sql.format(rows=", ".join([row] * count))
 
 
 class _File:
@@ -344,36 +402,48 @@ class _Lane:
 
     def __init__(self, name: str, file: _File) -> None:
         self._file = file
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._thread = OneThread(name)
         self._connection: sqlite3.Connection | None = None
         self._opened: _Id | None = None
         self._log_noted = False
+        #: Whether the connection has ``synchronous=FULL``, and waits for other writers by itself.
+        self._full = self._patient = True
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._threads, function)
+        return self._thread.call(function)
 
     async def close(self) -> None:
         await self.call(self._disconnect)
-        self._threads.shutdown(wait=False)
+        self._thread.end()
 
     def disconnect_soon(self) -> None:
         """Close the connection, on its thread, as soon as it is idle."""
         # Not when the thread has ended: then there is no connection.
         with contextlib.suppress(RuntimeError):
-            self._threads.submit(self._disconnect)
+            self._thread.submit(self._disconnect)
 
     # On the thread ---------------------------------------------------------------------------
 
     def open(self) -> sqlite3.Connection:
         self._connection, self._opened = self._file.connect()
         self._log_noted = False
+        self._full = self._patient = True
         return self._connection
 
-    def transact(self, begin: str, work: Callable[[SqliteTransaction], T], namespace: str) -> T:
+    def transact(
+        self,
+        begin: str,
+        work: Callable[[SqliteTransaction], T],
+        namespace: str,
+        durable: bool,
+    ) -> T:
         connection = self._usable()
         try:
+            if durable is not self._full:
+                connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._full = durable
             self._begin(connection, begin)
-            result = work(SqliteTransaction(connection, namespace))
+            result = work(SqliteTransaction(connection, namespace, durable=durable))
             connection.execute("COMMIT")
             if not self._log_noted:
                 self._file.note_log()
@@ -384,6 +454,9 @@ class _Lane:
             if _code(problem) == sqlite3.SQLITE_READONLY:
                 self._file.close_all()
             raise self._file.meant(problem) from None
+        except _NotDurableError:
+            self._roll_back(connection)
+            return self.transact(begin, work, namespace, True)
         except StopIteration as problem:
             self._roll_back(connection)
             raise raisable(problem) from problem
@@ -395,7 +468,9 @@ class _Lane:
         if begin != "BEGIN IMMEDIATE":
             connection.execute(begin)
             return
-        connection.execute("PRAGMA busy_timeout=0")
+        if self._patient:
+            connection.execute("PRAGMA busy_timeout=0")
+            self._patient = False
         give_up_s = time.monotonic() + self._file.busy_timeout_s
         while True:
             try:
@@ -432,6 +507,14 @@ class _Lane:
 _EFFECTIVE = os.access in os.supports_effective_ids
 
 
+def is_missing(path: Path) -> bool:
+    """Whether there is surely no such file; where this user may not look, opening it says so."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
+
+
 def read_only_problem(path: Path) -> str:
     """Why this user cannot write a journal there, as a sentence; empty when it can."""
     log, shared = (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))
@@ -442,7 +525,8 @@ def read_only_problem(path: Path) -> str:
         (path.parent, "folder"),
     )
     for place, kind in places:
-        if place.exists() and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
+        # Where this user may not look there is nothing to say of the file; SQLite says something.
+        if os.path.exists(place) and not os.access(place, os.W_OK, effective_ids=_EFFECTIVE):
             return _read_only(path, place, kind)
     return ""
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from effectmq.broker.store.database.belonging import OfNamespace
 from effectmq.broker.store.database.faults import raisable, verdict_of
 from effectmq.broker.store.database.sqlite.adapter import SqliteTransaction
+from effectmq.broker.store.database.sqlite.thread import OneThread
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -67,7 +68,9 @@ class MemoryDatabase(OfNamespace):
         if shared is not None:
             await shared.leave()
 
-    def write(self, work: Callable[[SqliteTransaction], T]) -> asyncio.Future[T]:
+    def write(
+        self, work: Callable[[SqliteTransaction], T], *, durable: bool = True
+    ) -> asyncio.Future[T]:
         """See the port."""
         if self._shared is None:
             closed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -92,7 +95,7 @@ class _Shared:
             ":memory:", isolation_level=None, check_same_thread=False
         )
         self._users = 0
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: OneThread | None = None
 
     @classmethod
     def named(cls, name: str) -> _Shared:
@@ -109,7 +112,7 @@ class _Shared:
     def enter(self) -> None:
         self._users += 1
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="effectmq journal")
+            self._thread = OneThread("effectmq journal")
 
     async def leave(self) -> None:
         """Wait for what was asked before; who leaves last ends the thread."""
@@ -117,23 +120,22 @@ class _Shared:
         if thread is None:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, _nothing)
+            await thread.call(_nothing)
         finally:
             self._users -= 1
             if not self._users:
                 self._thread = None
-                thread.shutdown(wait=False)
+                thread.end()
 
     def forget(self) -> None:
         """Its event loop is gone, and with it everybody who could ask."""
         if self._thread is not None:
-            self._thread.shutdown(wait=False)
+            self._thread.end()
         self._connection.close()
 
     def call(self, work: Callable[[SqliteTransaction], T], namespace: str) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(
-            self._thread, self._transact, work, namespace
-        )
+        assert self._thread is not None
+        return self._thread.call(partial(self._transact, work, namespace))
 
     def _transact(self, work: Callable[[SqliteTransaction], T], namespace: str) -> T:
         connection = self._connection

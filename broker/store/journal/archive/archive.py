@@ -8,18 +8,37 @@ transactions, with pauses in between for the workers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.port import Database, Transaction
 from effectmq.broker.store.database.rows import ColumnError, number, text
 from effectmq.broker.store.journal.archive import summaries
+from effectmq.broker.store.journal.archive.browsing.activity import (
+    Activity,
+    activity,
+    newest_change,
+)
+from effectmq.broker.store.journal.archive.browsing.inside import Inside, insides
+from effectmq.broker.store.journal.archive.browsing.searching import Found, search
+from effectmq.broker.store.journal.archive.browsing.sessions import (
+    SessionsFound,
+    newest_of,
+    sessions,
+)
 from effectmq.broker.store.journal.archive.lineage import Lineage, children_of, lineage_of
-from effectmq.broker.store.journal.archive.pruning import Candidate, Pruning, candidates, forget
+from effectmq.broker.store.journal.archive.pruning import (
+    Candidate,
+    Pruning,
+    candidate_of,
+    candidates,
+    forget,
+    why_not,
+)
 from effectmq.broker.store.journal.archive.statistics import JournalStats, journal_stats
 from effectmq.broker.store.journal.archive.summaries import (
     EffectDetail,
@@ -30,9 +49,14 @@ from effectmq.broker.store.journal.archive.summaries import (
 )
 from effectmq.broker.store.journal.archive.tail import News
 from effectmq.broker.store.journal.archive.verifying import Damage, problems_of
+from effectmq.broker.store.journal.handed_out.table import Waiting, waiting
 from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
+from effectmq.broker.store.spend.book import SpendBook
+from effectmq.broker.store.spend.steps import SPEND_SCHEMA
+from effectmq.broker.store.spend.writing import forget_effects
 from effectmq.protocol.errors import ConfigurationError, SchemaVersionError
 from effectmq.protocol.messages.request import Identity
+from effectmq.protocol.numbers import one_time
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
 from effectmq.protocol.urls import memory_name
 
@@ -160,6 +184,24 @@ class Archive:
         found = await self._read(lambda tx: summaries.load_detail(tx, identity))
         return _present(found, identity.replay_key)
 
+    async def waiting(
+        self, *, session_id: str = "", kinds: Sequence[str] = (), limit: int = 100
+    ) -> tuple[list[Waiting], int]:
+        """
+        The effects that were handed out and wait for an answer, the nearest deadline first.
+
+        Args:
+            session_id: Only of this session; empty for all.
+            kinds: Only of these kinds; empty for all.
+            limit: The most effects.
+
+        Returns:
+            The first of them, and how many there are.
+        """
+        return await self._read(
+            lambda tx: waiting(tx, session_id=session_id, kinds=kinds, limit=limit)
+        )
+
     async def children(self, effect: EffectSummary, *, limit: int = 100) -> list[EffectSummary]:
         """The effects that an effect caused, the oldest first."""
         return await self._read(lambda tx: children_of(tx, effect, limit=limit))
@@ -178,6 +220,40 @@ class Archive:
         page, dialect = await self._read(lambda tx: (news.page(tx), tx.dialect))
         return news.take(page, dialect)
 
+    async def search(
+        self,
+        chosen: EffectFilter,
+        *,
+        limit: int,
+        after: Place | None = None,
+        tools: Collection[str] = (),
+        models: Collection[str] = (),
+    ) -> Found:
+        """A page of effects with what is inside of them; see ``browsing.searching``."""
+        return await self._read(
+            lambda tx: search(tx, chosen, limit=limit, after=after, tools=tools, models=models)
+        )
+
+    async def insides(self, effects: Sequence[EffectSummary]) -> list[Inside]:
+        """Tool, model and tokens of each, as far as they are known."""
+        return await self._read(lambda tx: insides(tx, effects))
+
+    async def sessions(self, *, limit: int, after: Place | None = None) -> SessionsFound:
+        """The sessions in which something changed last; see ``browsing.sessions``."""
+        return await self._read(lambda tx: sessions(tx, limit=limit, after=after))
+
+    async def session(self, session_id: str, *, limit: int) -> list[EffectSummary]:
+        """The newest effects of a session, in the order in which they began."""
+        return await self._read(lambda tx: newest_of(tx, session_id, limit=limit))
+
+    async def activity(self, *, since_ms: int, bucket_ms: int) -> Activity:
+        """What was settled since a moment, and what runs; see ``browsing.activity``."""
+        return await self._read(lambda tx: activity(tx, since_ms=since_ms, bucket_ms=bucket_ms))
+
+    async def newest_change(self) -> tuple[object, ...]:
+        """Something that differs when an effect has changed since."""
+        return await self._read(newest_change)
+
     async def stats(self) -> JournalStats:
         """The journal in numbers."""
         return await self._read(journal_stats)
@@ -188,10 +264,33 @@ class Archive:
 
     # Upkeep ----------------------------------------------------------------------------------
 
+    @overload
+    async def prune(
+        self,
+        *,
+        older_than_s: float,
+        keep_keys: bool = ...,
+        parked: bool = ...,
+        dry_run: bool = ...,
+        batch: int = ...,
+        on_progress: Callable[[int], None] | None = ...,
+    ) -> PruneReport: ...
+    @overload
     async def prune(
         self,
         older_than_ms: int,
         *,
+        keep_keys: bool = ...,
+        parked: bool = ...,
+        dry_run: bool = ...,
+        batch: int = ...,
+        on_progress: Callable[[int], None] | None = ...,
+    ) -> PruneReport: ...
+    async def prune(
+        self,
+        older_than_ms: int | None = None,
+        *,
+        older_than_s: float | None = None,
         keep_keys: bool = True,
         parked: bool = False,
         dry_run: bool = False,
@@ -206,14 +305,21 @@ class Archive:
         transactions: what was pruned before an error stays pruned.
 
         Args:
-            older_than_ms: The time since its last change.
+            older_than_s: The time since its last change, in seconds; 0 for every finished effect.
+            older_than_ms: The same in milliseconds, as is a number without a name; deprecated.
             keep_keys: Whether to keep scope, replay key and hash.
             parked: Whether to prune parked effects whose dead letter is out as well.
             dry_run: Whether to change nothing and only report.
             batch: The number of effects in one transaction.
             on_progress: Called with the number of effects of each transaction.
+
+        Raises:
+            ConfigurationError: When that is no time, or a longer one than 100 years.
+            TypeError: When no time is given, or two are.
         """
-        before_ms = await self.now_ms() - older_than_ms
+        age_ms = one_time("archive.prune", "older_than_s", older_than_s, older_than_ms)
+        # What changed in this millisecond is 0 s old.
+        before_ms = await self.now_ms() - age_ms + 1
         wanted = Pruning(before_ms, keep_keys=keep_keys, parked=parked)
         report = PruneReport(dry_run=dry_run)
         after: Place | None = _BEGINNING
@@ -225,7 +331,35 @@ class Archive:
             report = _added(report, done, [seen for seen in page if seen.parked])
             if on_progress is not None and done:
                 on_progress(len(done))
+        if not dry_run:
+            await SpendBook(self._database).forget_before(before_ms)
         return report
+
+    def why_not_prune(self, effect: EffectDetail, *, keep_key: bool, parked: bool) -> str:
+        """Why ``prune_one`` would refuse it, as a sentence; empty when it would not."""
+        return why_not(effect, Pruning(effect.updated_ms + 1, keep_keys=keep_key, parked=parked))
+
+    async def prune_one(
+        self, effect: EffectDetail, *, keep_key: bool = True, parked: bool = False
+    ) -> bool:
+        """
+        Prune one finished effect, whatever its age; see ``prune``.
+
+        Args:
+            effect: As it was read.
+            keep_key: Whether to keep scope, replay key and hash.
+            parked: Whether to prune it even if it is parked.
+
+        Returns:
+            Whether it was pruned; ``False`` when it has changed since it was read.
+
+        Raises:
+            ConfigurationError: When it is not one to prune; says why.
+        """
+        problem = self.why_not_prune(effect, keep_key=keep_key, parked=parked)
+        if problem:
+            raise ConfigurationError(f"this effect is not pruned: {problem}")
+        return bool(await self._forget([candidate_of(effect)], keep_key))
 
     async def verify(
         self, *, on_progress: Callable[[int], None] | None = None
@@ -255,7 +389,16 @@ class Archive:
             return []
         clock = asyncio.get_running_loop().time
         began = clock()
-        pruned = await self._database.write(lambda tx: forget(tx, chosen, keep_keys=keep_keys))
+        spent = not keep_keys and await SPEND_SCHEMA.found(self._database)
+
+        def work(tx: Transaction) -> list[Candidate]:
+            done = forget(tx, chosen, keep_keys=keep_keys)
+            if spent:
+                places = [seen.place for seen in done]
+                forget_effects(tx, [Identity(each.scope_id, each.replay_key) for each in places])
+            return done
+
+        pruned = await self._database.write(work)
         # The next transaction after a pause of equal length, because the workers wait for their
         # turn.
         await asyncio.sleep(clock() - began)
@@ -323,9 +466,9 @@ def _refuse_missing_file(url: str) -> None:
     # Opening a missing file makes it, and an empty journal would answer every question with
     # nothing.
     if url.partition(":")[0].lower() == "sqlite":
-        from effectmq.broker.store.database.sqlite.adapter import sqlite_path
+        from effectmq.broker.store.database.sqlite.adapter import is_missing, sqlite_path
 
-        if not sqlite_path(url).exists():
+        if is_missing(sqlite_path(url)):
             raise ConfigurationError(_no_journal(url))
 
 

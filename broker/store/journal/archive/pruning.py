@@ -13,12 +13,22 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from effectmq.broker.store.database.port import Transaction, Value
-from effectmq.broker.store.database.rows import RowReader
-from effectmq.broker.store.journal.archive.summaries import Place
+from effectmq.broker.store.database.rows import RowReader, text
+from effectmq.broker.store.journal.archive.summaries import EffectDetail, Place
+from effectmq.broker.store.journal.handed_out import table as questions
+from effectmq.broker.store.journal.records import FINISHED, UNSUCCESSFUL
 from effectmq.broker.store.journal.steps import SETTLED
 from effectmq.protocol.encoding.canonical import canonical_json
 
-__all__ = ["FORGOTTEN_CODE", "Candidate", "Pruning", "candidates", "forget"]
+__all__ = [
+    "FORGOTTEN_CODE",
+    "Candidate",
+    "Pruning",
+    "candidate_of",
+    "candidates",
+    "forget",
+    "why_not",
+]
 
 #: The code of the error that a pruned effect answers with.
 FORGOTTEN_CODE = "effectmq_forgotten"
@@ -70,7 +80,7 @@ class Pruning:
         if seen.parked and not (self.parked and seen.letter_sent):
             # The dead letter that is not out yet is made from the record.
             return False
-        done = ("completed", "failed", "cancelled")
+        done = ("completed", "failed", UNSUCCESSFUL, "cancelled")
         return seen.status in (done if self.keep_keys else (*done, "forgotten"))
 
 
@@ -94,6 +104,44 @@ class Candidate:
     parked: bool
     letter_sent: bool
     payload_bytes: int
+
+
+def why_not(effect: EffectDetail, wanted: Pruning) -> str:
+    """Why one effect is not pruned, as a sentence; empty when it may be."""
+    seen = candidate_of(effect)
+    if wanted.chooses(seen):
+        return ""
+    if seen.status not in FINISHED:
+        return (
+            f"it is {seen.status.replace('_', ' ')}, and only what is finished is pruned; cancel "
+            "it first: effectmq effects cancel"
+        )
+    if seen.parked and not wanted.parked:
+        return (
+            "it is parked, and its dead letter could not be replayed any more; replay or purge "
+            "that (effectmq dead), or prune it all the same with --parked"
+        )
+    if seen.parked:
+        return (
+            "its dead letter is not known to be out yet, and is made from this record; a worker "
+            "sends it when the effect is asked for again"
+        )
+    return "it is pruned already, and only its key is left; --forget-key removes that too"
+
+
+def candidate_of(effect: EffectDetail) -> Candidate:
+    """One effect as pruning sees it."""
+    payloads = (effect.envelope_json, effect.outcome_json, effect.error_json)
+    # As the database calls it: a failure that has an outcome is not parked.
+    status = UNSUCCESSFUL if effect.status == "failed" and effect.outcome_json else effect.status
+    return Candidate(
+        effect.place,
+        status,
+        effect.fence,
+        parked=bool(effect.park_reason) and status == "failed",
+        letter_sent=effect.letter_sent,
+        payload_bytes=sum(len(text.encode(errors="surrogatepass")) for text in payloads),
+    )
 
 
 class _Old(NamedTuple):
@@ -152,6 +200,7 @@ def forget(tx: Transaction, chosen: Sequence[Candidate], *, keep_keys: bool) -> 
     else:
         changed = tx.execute(_REMOVE.format(rows), as_seen)
     places = set(changed)
+    questions.forget(tx, [(text(place[1]), text(place[2])) for place in changed])
     return [seen for seen in chosen if seen.place in places]
 
 

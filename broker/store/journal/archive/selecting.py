@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from effectmq.broker.store.database.port import Row, Transaction, Value
 from effectmq.broker.store.database.rows import number
-from effectmq.broker.store.journal.records import STATUSES
+from effectmq.broker.store.journal.records import HANDED_OUT, STATUSES, UNSUCCESSFUL
 from effectmq.broker.store.journal.steps import HASH_DIGITS, OPEN, SETTLED
 from effectmq.protocol.kinds import EFFECT_KINDS
 
@@ -285,6 +285,10 @@ def _turns(branch: Branch, turn_id: str) -> Iterator[Branch]:
 
 def _kinds(branch: Branch, chosen: EffectFilter) -> Iterator[Branch]:
     kinds, statuses = chosen.kinds, chosen.statuses
+    if "failed" in statuses:
+        statuses = (*statuses, UNSUCCESSFUL)
+    if "waiting" in statuses:
+        statuses = (*statuses, HANDED_OUT)
     if not kinds and not statuses:
         yield branch
     elif chosen.index or branch.index in ("key", "open"):
@@ -350,4 +354,5 @@ def _successor(prefix: str) -> str:
     return ""
 
 
-_STATUSES = tuple(STATUSES)
+#: As the database has them.
+_STATUSES = (*STATUSES, UNSUCCESSFUL, HANDED_OUT)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from effectmq.broker.store.database.port import Transaction
 from effectmq.broker.store.database.rows import RowReader, number
 from effectmq.broker.store.journal.archive.summaries import EffectFilter, EffectSummary, find
+from effectmq.broker.store.journal.records import Status, public_status
 from effectmq.broker.store.journal.steps import OPEN, SETTLED
 
 __all__ = ["JournalStats", "journal_stats"]
@@ -39,7 +41,7 @@ _UNHELD = (
 
 class _Count(NamedTuple):
     kind: str
-    status: str
+    status: Status
     effects: int
 
 
@@ -92,9 +94,12 @@ def journal_stats(tx: Transaction) -> JournalStats:
     size_bytes = tx.execute(_SIZE[tx.dialect])
     # By its last change: a renewed lease shows that its worker lives.
     oldest = find(tx, EffectFilter(statuses=("in_progress",)), limit=1, oldest_first=True)
+    totals = Counter[tuple[str, str]]()
+    for row in _COUNT_ROWS.all(counts):
+        totals[row.kind, public_status(row.status)] += row.effects
     return JournalStats(
         size_bytes=number(size_bytes[0][0]),
-        counts={(row.kind, row.status): row.effects for row in _COUNT_ROWS.all(counts)},
+        counts=dict(totals),
         parked={row.reason: row.effects for row in parked},
         letters_unsent=sum(row.unsent for row in parked),
         unheld=number(unheld[0][0]),

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import Columns, RowReader, text
+from effectmq.broker.store.journal.archive.near import near_names
 from effectmq.broker.store.journal.archive.selecting import (
     Branch,
     EffectFilter,
@@ -21,7 +22,8 @@ from effectmq.broker.store.journal.archive.selecting import (
     page,
     statement,
 )
-from effectmq.broker.store.journal.records import Status
+from effectmq.broker.store.journal.attempt_times import AttemptTime, read_attempt_times
+from effectmq.broker.store.journal.records import HANDED_OUT, Status, public_status
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.errors import EffectmqError, MalformedError
 from effectmq.protocol.messages.request import Identity
@@ -43,7 +45,10 @@ _SUMMARY = (
     "turn_id, caused_by, lease_owner_id, park_reason, parks, due_at_ms, created_at_ms, "
     "updated_at_ms, error_json, deaths, former_deaths, dead_workers"
 )
-_DETAIL = f"{_SUMMARY}, letter_sent, lease_clock, lease_expires_at_ms, envelope_json, outcome_json"
+_DETAIL = (
+    f"{_SUMMARY}, letter_sent, lease_clock, lease_expires_at_ms, envelope_json, outcome_json, "
+    "attempt_times"
+)
 
 #: The shortest part of a hash that names an effect; a shorter one could fit by chance.
 _SHORTEST_HASH = 4
@@ -77,7 +82,8 @@ class EffectSummary:
         due_at_ms: The earliest time of its next run, Unix milliseconds; 0 for at once.
         created_ms: The time of its first claim, Unix milliseconds.
         updated_ms: The time of its last change, Unix milliseconds.
-        error_json: The controller error, or empty.
+        error_json: The controller error, or code and message of an outcome that is a failure; else
+            empty.
         deaths: Workers that died while its body ran, since it was first seen or last replayed.
         former_deaths: Deaths before it was replayed.
         dead_workers: The names of the workers that died last, one on a line.
@@ -111,7 +117,7 @@ class EffectSummary:
 
     @property
     def error(self) -> tuple[str, str]:
-        """Code and message of the controller error; empty texts without one."""
+        """Code and message of what failed; empty texts for nothing."""
         if not self.error_json:
             return "", ""
         try:
@@ -132,12 +138,14 @@ class EffectDetail(EffectSummary):
         lease_left_ms: How long its lease still lasts; 0 without one.
         envelope_json: The canonical envelope; empty when it is not kept.
         outcome_json: The recorded outcome; empty without one.
+        attempt_times: Its attempts in their order, as far as their times were kept.
     """
 
     letter_sent: bool
     lease_left_ms: int
     envelope_json: str
     outcome_json: str
+    attempt_times: list[AttemptTime]
 
 
 def find(
@@ -180,10 +188,11 @@ def find_named(tx: Transaction, name: str, scope_id: str = "") -> EffectSummary:
             return _summary(rows[0])
         if rows:
             raise EffectIdError(_ambiguous(name, [_summary(row) for row in rows]))
+    where = f" in scope {printable(scope_id, 200)!r}" if scope_id else ""
+    near = near_names(tx, name, scope_id)
     raise EffectIdError(
-        f"no effect has the replay key, the effect id or the hash {printable(name, 200)!r}"
-        f"{f' in scope {printable(scope_id, 200)!r}' if scope_id else ''}; list the effects with: "
-        "effectmq effects list"
+        f"no effect has the replay key, the effect id or the hash {printable(name, 200)!r}{where}"
+        f"{f'{near} List' if near else '; list'} the effects with: effectmq effects list"
     )
 
 
@@ -199,9 +208,23 @@ def load_detail(tx: Transaction, identity: Identity) -> EffectDetail | None:
     kept = _KEPT.one(rows[0][_WIDTH:])
     now = tx.lease_time()
     left_ms = max(0, kept.lease_expires_ms - now.now_ms) if kept.lease_clock == now.clock else 0
-    own = (bool(kept.letter_sent), left_ms, kept.envelope_json, kept.outcome_json)
-    values: tuple[Any, ...] = (*_values(rows[0]), *own)
+    summary = _values(rows[0])
+    times = _attempt_times(kept.attempt_times, EffectSummary(*summary))
+    outcome = "" if rows[0][_STATUS + 2] == HANDED_OUT else kept.outcome_json
+    own = (bool(kept.letter_sent), left_ms, kept.envelope_json, outcome, times)
+    values: tuple[Any, ...] = (*summary, *own)
     return EffectDetail(*values)
+
+
+def _attempt_times(words: str, effect: EffectSummary) -> list[AttemptTime]:
+    return read_attempt_times(
+        words,
+        status=effect.status,
+        attempts=effect.attempts,
+        fence=effect.fence,
+        created_ms=effect.created_ms,
+        updated_ms=effect.updated_ms,
+    )
 
 
 def _meanings(tx: Transaction, name: str, scope_id: str) -> list[list[Branch]]:
@@ -240,11 +263,13 @@ class _Kept(NamedTuple):
     lease_expires_ms: int
     envelope_json: str
     outcome_json: str
+    attempt_times: str
 
 
 _WIDTH = len(_SUMMARY.split(", "))
 #: The columns after the two of the identity.
 _REST = Columns.of(EffectSummary, without=1)
+_STATUS, _ERROR = (_SUMMARY.split(", ").index(name) - 2 for name in ("status", "error_json"))
 _KEPT = RowReader(_Kept)
 
 
@@ -254,7 +279,12 @@ def _summary(row: Row) -> EffectSummary:
 
 def _values(row: Row) -> tuple[Any, ...]:
     """The values of a summary."""
-    return (Identity(text(row[0]), text(row[1])), *_REST.checked(row[2:_WIDTH]))
+    rest = [*_REST.checked(row[2:_WIDTH])]
+    if rest[_STATUS] == HANDED_OUT:
+        # What is there counts at its deadline, and not before.
+        rest[_ERROR] = ""
+    rest[_STATUS] = public_status(rest[_STATUS])
+    return (Identity(text(row[0]), text(row[1])), *rest)
 
 
 def _key(identity: Identity) -> tuple[str, str]:

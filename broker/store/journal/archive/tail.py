@@ -8,6 +8,7 @@ before, and what was returned already is not returned again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from effectmq.broker.store.database.port import Transaction
@@ -38,6 +39,11 @@ class News:
         self._from_ms = self._newest_ms = chosen.since_ms or 0
         self._after: Place | None = None
         self._told: dict[Identity, tuple[int, _State]] = {}
+
+    def told(self, effects: Iterable[EffectSummary]) -> None:
+        """These were told otherwise; they are news when they change."""
+        for effect in effects:
+            self._is_news(effect)
 
     @property
     def more(self) -> bool:

@@ -47,9 +47,11 @@ def _status_problems(effect: EffectDetail) -> list[str]:
     if effect.status not in STATUSES:
         return [f"found the status {effect.status!r}, expected one of {', '.join(STATUSES)}"]
     has_outcome, has_error = bool(effect.outcome_json), bool(effect.error_json)
+    # A parked effect has no outcome. Any other failed one may have: a failure of its tool or model.
+    failed_outcome = has_outcome and not effect.park_reason
     wanted = {
         "completed": (True, False),
-        "failed": (False, True),
+        "failed": (failed_outcome, True),
         "cancelled": (False, True),
         "forgotten": (False, True),
     }.get(effect.status, (False, False))
