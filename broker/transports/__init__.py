@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from effectmq.broker.transports.addresses import split_addresses
-from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.settings import DEFAULT_SETTINGS, TransportSettings
 from effectmq.protocol.errors import ConfigurationError
@@ -27,10 +26,13 @@ def open_transport(url: str, settings: TransportSettings = DEFAULT_SETTINGS) -> 
     """
     urls = split_addresses(url)
     schemes = {each.partition("://")[0].lower() if "://" in each else "" for each in urls}
+    # Not at the top: a program that stays in memory need not import the AMQP client, nor one with
+    # a server the broker in memory.
     if schemes == {"memory"}:
+        from effectmq.broker.transports.memory import MemoryTransport
+
         return MemoryTransport(url, settings)
     if schemes <= {"amqp", "amqps"}:
-        # Not at the top: a program that stays in memory need not import the AMQP client.
         from effectmq.broker.transports.rabbitmq import RabbitTransport
 
         return RabbitTransport(urls, settings)

@@ -17,16 +17,17 @@ Adapters: ``memory://`` (one process, the reference) and ``amqp://`` (RabbitMQ).
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from effectmq.protocol.errors import BrokerError
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import NOTHING, Topology
 
-__all__ = ["Consumer", "Delivery", "QueueStats", "Transport"]
+__all__ = ["Consumer", "Delivery", "Posted", "QueueStats", "Transport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class Consumer(Protocol):
         """Whether the broker is known to serve this consumer at the moment."""
         ...
 
+    @property
+    def held(self) -> int:
+        """Deliveries that are not settled and not stale, those in the buffer included."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[Delivery]:
         """Deliveries as they arrive, until ``stop`` or ``close``."""
         ...
@@ -116,6 +122,35 @@ class Consumer(Protocol):
 
     async def close(self) -> None:
         """Stop, send the acknowledgements, and give everything unsettled back to the queue."""
+        ...
+
+
+class Posted(Protocol):
+    """A message that was published without waiting for its confirmation."""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the broker has the message."""
+        ...
+
+    async def confirmed(self, given_s: float) -> None:
+        """
+        Wait for the confirmation after all, as ``Transport.publish`` does, and raise what it does.
+
+        To be called when ``awaited`` has a result and the message is not taken.
+
+        Args:
+            given_s: The time that errors name.
+        """
+        ...
+
+    def leave(self, *, arrived: bool) -> None:
+        """
+        Stop waiting for the confirmation.
+
+        Args:
+            arrived: Whether something proves that the message has arrived.
+        """
         ...
 
 
@@ -156,9 +191,14 @@ class Transport(Protocol):
         """Close every consumer and disconnect. Limited in time, and never raises."""
         ...
 
-    async def declare(self, topology: Topology) -> None:
+    async def declare(self, topology: Topology, *, lasting: bool = True) -> None:
         """
         Make these objects exist, now and after every reconnect.
+
+        Args:
+            topology: The objects.
+            lasting: Whether to declare them again after a reconnect. Not for what another
+                connection may take away meanwhile.
 
         Raises:
             TopologyError: When one exists with other arguments; names the object, its arguments and
@@ -194,6 +234,41 @@ class Transport(Protocol):
         """
         ...
 
+    def post(
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        awaited: asyncio.Future[Any],
+        *,
+        timeout: float,
+        on_taken: Callable[[], None],
+    ) -> Posted | None:
+        """
+        Publish as ``publish`` does, for a caller that waits for something else at the same time.
+
+        So one wait serves for both: an answer that comes proves that the message has arrived.
+
+        Args:
+            exchange: As in ``publish``.
+            routing_key: As in ``publish``.
+            message: As in ``publish``.
+            awaited: Of the caller. It gets the result ``None`` when the caller is to look: the
+                publish failed, or was not confirmed in time.
+            timeout: Seconds to wait for the confirmation.
+            on_taken: Called when the broker has the message, in place of that.
+
+        Returns:
+            The publish, to be left by a caller that no longer waits. ``None`` when it needs a wait
+            of its own: nothing was done, and ``publish`` is to be used.
+
+        Raises:
+            PayloadTooLargeError: When it is over the size limit.
+            ConfigurationError: When a property or a header has a type that cannot be sent.
+            TransportClosedError: When the transport is not open.
+        """
+        ...
+
     async def consume(
         self,
         queue: str,
@@ -203,6 +278,7 @@ class Transport(Protocol):
         lock: str = "",
         on_resumed: Callable[[bool], None] | None = None,
         on_mute: Callable[[float], Awaitable[bool]] | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
     ) -> Consumer:
         """
         Subscribe.
@@ -221,6 +297,9 @@ class Transport(Protocol):
                 Gets the longest time, in seconds, for which the queue was consumed without a break
                 since it was declared anew, if it was; returns whether it has declared the queue
                 anew.
+
+            on_delivery: Gets each delivery as soon as it has arrived, instead of the iteration;
+                must not raise.
 
         Raises:
             TopologyError: When the queue does not exist.

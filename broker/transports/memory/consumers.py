@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from effectmq.broker.transports.memory.broker import MemoryBroker
 from effectmq.broker.transports.memory.queues import Entry, Subscription
+from effectmq.broker.transports.port import Delivery
 from effectmq.protocol.errors import BrokerError
 from effectmq.protocol.messages.message import Message
 
@@ -56,6 +57,7 @@ class MemoryConsumer:
         on_cancel: Callable[[], None],
         on_close: Callable[[MemoryConsumer], None],
         own: Callable[[], str] | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
         self._broker = broker
         self.queue = queue
@@ -68,6 +70,7 @@ class MemoryConsumer:
         self._counters = counters
         self._on_cancel = on_cancel
         self._on_close = on_close
+        self._on_delivery = on_delivery
         self._buffer: deque[Entry] = deque()
         self._changed = asyncio.Event()
         self._stopped = False
@@ -77,6 +80,11 @@ class MemoryConsumer:
     def consuming(self) -> bool:
         """Whether it has its place at the queue."""
         return self._subscription is not None and not self._stopped
+
+    @property
+    def held(self) -> int:
+        """Deliveries that are not settled and not stale; see the port."""
+        return len(self._subscription.unsettled) if self._subscription is not None else 0
 
     def __aiter__(self) -> MemoryConsumer:
         return self
@@ -106,6 +114,13 @@ class MemoryConsumer:
         """Take a message from the queue."""
         self._buffer.append(entry)
         self._changed.set()
+        if self._on_delivery is not None and len(self._buffer) == 1:
+            # Not at once: whoever publishes it is in the middle of that.
+            asyncio.get_running_loop().call_soon(self._hand_on, self._on_delivery)
+
+    def _hand_on(self, on_delivery: Callable[[Delivery], None]) -> None:
+        while self._buffer and self._subscription is not None and not self._stopped:
+            on_delivery(self._handed_out(self._buffer.popleft(), self._subscription))
 
     def cancelled(self) -> None:
         """The queue was deleted: wait for it to come back."""

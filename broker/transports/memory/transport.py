@@ -8,11 +8,13 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from effectmq.broker.transports.limits import check_message, check_routing_key
 from effectmq.broker.transports.memory.broker import MemoryBroker
 from effectmq.broker.transports.memory.consumers import MemoryConsumer
-from effectmq.broker.transports.port import QueueStats
+from effectmq.broker.transports.memory.posted import MemoryPosted, unknown
+from effectmq.broker.transports.port import Delivery, Posted, QueueStats
 from effectmq.broker.transports.settings import DEFAULT_SETTINGS, TransportSettings
 from effectmq.protocol.errors import (
     BrokerBlockedError,
@@ -100,13 +102,14 @@ class MemoryTransport:
         for consumer in list(self._consumers):
             await consumer.close()
 
-    async def declare(self, topology: Topology) -> None:
+    async def declare(self, topology: Topology, *, lasting: bool = True) -> None:
         """Make sure that these objects exist; see the port."""
         broker = await self._turn()
         for queue in topology.queues:
             broker.check_access(queue.name, self)
         broker.declare(topology)
-        self._declared |= topology
+        if lasting:
+            self._declared |= topology
 
     async def publish(
         self,
@@ -138,8 +141,37 @@ class MemoryTransport:
         await asyncio.sleep(0)
         if connection != self._connection:
             self._counters["unknown_publishes"] += 1
-            raise PublishUnknownError(_unknown("the connection was lost"))
+            raise PublishUnknownError(unknown("the connection was lost"))
         self._counters["published"] += 1
+
+    def post(
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        awaited: asyncio.Future[Any],
+        *,
+        timeout: float,
+        on_taken: Callable[[], None],
+    ) -> Posted | None:
+        """Publish; the confirmation comes in the next turn of the loop, see the port."""
+        broker = self._opened()
+        check_routing_key(routing_key)
+        check_message(message, self._settings.max_body_bytes)
+        if broker.blocked:
+            return None
+        failure: UnroutableError | QueueFullError | None = None
+        try:
+            broker.publish(exchange, routing_key, _frozen(message))
+        except (UnroutableError, QueueFullError) as problem:
+            failure = problem
+            self._counters["unroutable" if isinstance(problem, UnroutableError) else "refused"] += 1
+        posted = MemoryPosted(awaited, on_taken, failure, self._counters)
+        connection = self._connection
+        asyncio.get_running_loop().call_soon(
+            lambda: posted.answer(lost=connection != self._connection)
+        )
+        return posted
 
     async def consume(
         self,
@@ -150,6 +182,7 @@ class MemoryTransport:
         lock: str = "",
         on_resumed: Callable[[bool], None] | None = None,
         on_mute: Callable[[float], Awaitable[bool]] | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
     ) -> MemoryConsumer:
         """
         Subscribe; see the port.
@@ -167,6 +200,7 @@ class MemoryTransport:
             on_resumed=on_resumed,
             on_cancel=self._restore_soon,
             on_close=self._forget,
+            on_delivery=on_delivery,
         )
         self._consumers[consumer] = None
         return consumer
@@ -302,7 +336,7 @@ class MemoryTransport:
         for waiting in list(self._blocked_publishes):
             if not waiting.done():
                 self._counters["unknown_publishes"] += 1
-                waiting.set_exception(PublishUnknownError(_unknown(reason)))
+                waiting.set_exception(PublishUnknownError(unknown(reason)))
 
     def _reconnect(self) -> None:
         if not self._open:
@@ -353,11 +387,4 @@ def _frozen(message: Message) -> Message:
         message,
         message_id=message.message_id or os.urandom(16).hex(),
         headers=dict(message.headers),
-    )
-
-
-def _unknown(reason: str) -> str:
-    return (
-        f"{reason} before the broker confirmed the message: it may or may not have been stored. "
-        "Publish it again; the same effect is carried out once"
     )

@@ -100,6 +100,7 @@ class RabbitConsumer:
         own: Makes a queue for each subscription, instead of using an existing one.
         on_mute: See the port.
         first_patience_s: How long to wait for the broker's answer at the start, in seconds.
+        on_delivery: See the port.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class RabbitConsumer:
         own: OwnQueue | None = None,
         on_mute: Callable[[float], Awaitable[bool]] | None = None,
         first_patience_s: float | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
         self.queue = queue
         self._own = own
@@ -148,6 +150,7 @@ class RabbitConsumer:
         self._outstanding: dict[int, None] = {}
         self._settled: set[int] = set()
         self._flush_scheduled = False
+        self._on_delivery = on_delivery
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
 
@@ -168,6 +171,11 @@ class RabbitConsumer:
     def consuming(self) -> bool:
         """Whether the broker is known to serve this consumer at the moment."""
         return bool(self._tag) and not self._over.is_set() and not self._stopped
+
+    @property
+    def held(self) -> int:
+        """Deliveries that are not settled and not stale; see the port."""
+        return len(self._outstanding) - len(self._settled)
 
     async def start(self) -> None:
         """
@@ -209,9 +217,11 @@ class RabbitConsumer:
                 return
             self._counters["deliveries"] += 1
             self._outstanding[tag] = None
-            self._buffer.append(
-                RabbitDelivery(self, generation, tag, routing_key, redelivered, message)
-            )
+            delivery = RabbitDelivery(self, generation, tag, routing_key, redelivered, message)
+            if self._on_delivery is not None and not self._stopped:
+                self._on_delivery(delivery)
+                return
+            self._buffer.append(delivery)
             self._arrived.set()
 
         try:

@@ -1,9 +1,9 @@
 """
-Looking at what is there, without changing it.
+Look at queues and exchanges without changing them.
 
-Whoever wants to know opens no channel of its own: looks go one after the other over one channel
-that is kept, and a look that has not begun is shared by all who want the same. A thousand calls
-that fail in one moment cost the broker one look. Who stops waiting does not stop the look.
+All looks go over one channel, one after the other. Callers that want the same share a look that has
+not begun: a thousand calls that fail at once cost the broker one look. A caller that stops waiting
+does not stop the look.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ from typing import Any, TypeVar
 from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.rabbitmq.connection.ending import end
 from effectmq.broker.transports.rabbitmq.driver import Channel, Link
+from effectmq.broker.transports.rabbitmq.driver.channels.permits import (
+    try_bind,
+    try_consume,
+    try_exchange,
+    try_publish,
+    try_queue,
+)
 from effectmq.protocol.errors import (
     AccessRefusedError,
     BrokerError,
@@ -34,10 +41,10 @@ _Question = Callable[[Channel], Awaitable[None]]
 
 class Looker:
     """
-    Answers what there is on the broker, over one channel that all looks share.
+    Answers questions about queues and exchanges, over one channel that all looks share.
 
     Args:
-        link: Gives the live connection, bounded.
+        link: Gives the live connection, or raises after a limited time.
     """
 
     def __init__(self, link: Callable[[], Awaitable[Link]]) -> None:
@@ -83,18 +90,18 @@ class Looker:
 
     async def may_publish(self, exchange: str, routing_key: str) -> BrokerError | None:
         """Why a publish would be refused; ``None`` when it would not."""
-        return await self._refusal(lambda channel: channel.try_publish(exchange, routing_key))
+        return await self._refusal(lambda channel: try_publish(channel, exchange, routing_key))
 
     async def may_consume(self, queue: str) -> BrokerError | None:
         """Why consuming would be refused; ``None`` when it would not."""
-        return await self._refusal(lambda channel: channel.try_consume(queue))
+        return await self._refusal(lambda channel: try_consume(channel, queue))
 
     async def _refusal(self, ask: _Question) -> BrokerError | None:
         channel = await (await self._link()).channel(confirms=False)
         try:
             await ask(channel)
         except ReplyQueueInUseError:
-            return None  # one may, and somebody does
+            return None  # permitted: another connection does it
         except BrokerError as problem:
             if channel.closed_by_broker:
                 return problem
@@ -109,7 +116,7 @@ class Looker:
 
             async def turn() -> T:
                 async with self._turn:
-                    # Begun: what somebody asks from now on may be about what changed meanwhile.
+                    # From here on another caller needs a look of its own: things may have changed.
                     self._waiting.pop(key, None)
                     return await look()
 
@@ -117,7 +124,7 @@ class Looker:
             self._waiting[key] = task
             self._tasks.add(task)
             task.add_done_callback(self._ended)
-        # Whoever is cancelled here leaves the look to the others.
+        # A caller that is cancelled here does not cancel the look of the others.
         await asyncio.wait((task,))
         if task.cancelled():
             raise TransportClosedError("the transport was closed while looking at the broker")
@@ -129,7 +136,7 @@ class Looker:
         for key in [key for key, each in self._waiting.items() if each is task]:
             del self._waiting[key]
         if not task.cancelled():
-            task.exception()  # seen, also when nobody waits any more
+            task.exception()  # read, so that asyncio does not warn when no caller is left
 
     async def _asked(self, ask: Callable[[Channel], Awaitable[T]]) -> T:
         channel = self._channel
@@ -139,7 +146,7 @@ class Looker:
         try:
             return await ask(channel)
         except BaseException:
-            # Closed by the broker, or without an answer: either way it is of no more use.
+            # The broker closed it, or did not answer: a new channel is needed either way.
             self._channel = None
             await channel.close()
             raise
@@ -154,12 +161,12 @@ class Looker:
 
 
 def _exchange(name: str) -> _Question:
-    return lambda channel: channel.try_exchange(name)
+    return lambda channel: try_exchange(channel, name)
 
 
 def _queue(name: str) -> _Question:
-    return lambda channel: channel.try_queue(name)
+    return lambda channel: try_queue(channel, name)
 
 
 def _binding(binding: Binding) -> _Question:
-    return lambda channel: channel.try_bind(binding)
+    return lambda channel: try_bind(channel, binding)

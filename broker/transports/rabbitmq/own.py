@@ -1,8 +1,8 @@
 """
-A queue that belongs to its connection, for what is said to everybody.
+A queue that belongs to its connection, for messages to everybody.
 
-Each subscription makes another one. A name that was used before could still be held by a connection
-of ours that the broker has not given up yet, or be known to a node that is down.
+Each subscription declares a queue with a new name. An old name could still belong to a lost
+connection that the broker has not given up yet, or to a node that is down.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class OwnQueue:
     A queue of this connection alone, bound to an exchange.
 
     Args:
-        exchange: What it is bound to; a fanout.
-        name: Gives a name that no queue ever had.
+        exchange: The fanout exchange that it is bound to.
+        name: Returns a name that no queue ever had.
     """
 
     def __init__(self, exchange: str, name: Callable[[], str]) -> None:
@@ -30,10 +30,10 @@ class OwnQueue:
 
     async def make(self, channel: Channel) -> str:
         """
-        Declare and bind one on a channel; its name.
+        Declare and bind such a queue on a channel; returns its name.
 
         Raises:
-            BrokerError: When that is refused, or not answered.
+            BrokerError: When the broker refuses it, or does not answer.
         """
         name = self._name()
         await channel.declare_own(name)

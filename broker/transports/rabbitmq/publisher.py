@@ -26,17 +26,21 @@ from effectmq.broker.crashpoints import armed, reached_when_written
 from effectmq.broker.deadlines import Deadlines
 from effectmq.broker.sparingly import Sparingly
 from effectmq.broker.transports.rabbitmq.connection.supervisor import Supervisor
-from effectmq.broker.transports.rabbitmq.driver import Channel, Fate, Link, Publish
+from effectmq.broker.transports.rabbitmq.driver import Channel, Link, publish_error
 from effectmq.broker.transports.rabbitmq.driver.waiting import seen
+from effectmq.broker.transports.rabbitmq.sending import Sending
+from effectmq.broker.transports.rabbitmq.window import Window
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import (
     AccessRefusedError,
     BrokerBlockedError,
     BrokerError,
     BrokerUnreachableError,
+    ConfigurationError,
     EffectmqError,
     PublishUnknownError,
     QueueFullError,
+    TransportClosedError,
     UnroutableError,
     VirtualHostError,
 )
@@ -78,12 +82,13 @@ class Publisher:
         self._supervisor = supervisor
         self._redeclare = redeclare
         self._counters = counters
-        self._window = asyncio.Semaphore(settings.publish_window)
+        self._window = Window(settings.publish_window)
         # With so many abandoned publishes, the others get too little of the window.
         self._too_many = max(1, settings.publish_window // 2)
         self._given_up = 0
         self._loop = asyncio.get_running_loop()
-        self._deadlines: Deadlines[Fate] = Deadlines(_expire)
+        self._deadlines: Deadlines[Any] = Deadlines(_expire)
+        self._closed = False
         self._opening = asyncio.Lock()
         self._trying = asyncio.Lock()
         self._mending = Sparingly()
@@ -111,16 +116,106 @@ class Publisher:
                 seconds.
             given_s: The limit that errors name, because the caller knows it.
         """
+        end = self._loop.time() + timeout_s
         channel = self._channel
-        if channel is None or channel.lost.done() or self._window.locked() or message.message_id:
-            deadline = self._loop.time() + timeout_s
-            channel = await self._wait_for_turn(routing_key, message.message_id, timeout_s, given_s)
-            left_s = max(0.0, deadline - self._loop.time())
+        if channel is None or channel.lost.done() or not self._window.free or message.message_id:
+            channel = await self._wait_for_turn(routing_key, message.message_id, end, given_s)
         else:
-            await self._window.acquire()
-            left_s = timeout_s
+            self._window.free -= 1
+        answer: asyncio.Future[None] = self._loop.create_future()
+        sending = Sending(self, exchange, routing_key, message, answer, end)
+        self._begin_or_release(sending, channel)
+        await self._confirmed(sending, given_s)
+        self._counters["published"] += 1
+
+    def post(
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        awaited: asyncio.Future[Any],
+        timeout_s: float,
+        on_taken: Callable[[], None],
+    ) -> Sending | None:
+        """Publish without waiting, now or as soon as there is a place; see the port."""
+        channel = self._channel
+        if (
+            channel is None
+            or channel.lost.done()
+            or message.message_id
+            # What waits until it is written cannot be done without waiting.
+            or armed("after_publish")
+        ):
+            return None
+        end = self._loop.time() + timeout_s
+        sending = Sending(self, exchange, routing_key, message, awaited, end, on_taken)
+        if not self._window.free:
+            self._window.line_up(sending)
+            self._deadlines.add(awaited, timeout_s)
+        else:
+            self._window.free -= 1
+            self._begin_or_release(sending, channel)
+        return sending
+
+    def sent_in_turn(self, sending: Sending) -> bool:
+        """See ``Office``."""
+        channel = self._channel
+        if channel is not None and not channel.lost.done() and not sending.awaited.done():
+            try:
+                self._begin(sending, channel)
+            except ConfigurationError:
+                # Its own caller is to see it, and not who handles the broker's answers here.
+                sending.channel, sending.has_place = None, False
+            else:
+                return True
+        sending.wake()
+        return False
+
+    def _begin(self, sending: Sending, channel: Channel, *, has_place: bool = True) -> None:
+        """Send; its place in the window is free again when the broker has answered."""
+        left_s = max(0.0, sending.end - self._loop.time())
+        sending.channel, sending.has_place = channel, has_place
+        sending.last = self._stuck_s >= left_s
+        self._deadlines.add(sending.awaited, min(left_s, self._stuck_s))
+        channel.send(sending.exchange, sending.routing_key, sending.message, sending)
+
+    def _begin_or_release(self, sending: Sending, channel: Channel) -> None:
         try:
-            await self._send(channel, exchange, routing_key, message, left_s)
+            self._begin(sending, channel)
+        except BaseException:
+            self._deadlines.discard(sending.awaited)
+            self._window.release()
+            raise
+
+    def is_decided(self, sending: Sending) -> None:
+        """See ``Office``."""
+        self._deadlines.discard(sending.awaited)
+        if sending.given_up:
+            self._given_up -= 1
+        if sending.on_taken is None or sending.fate != "taken":
+            if not sending.left:
+                sending.wake()
+        else:
+            self._counters["published"] += 1
+            on_taken, sending.on_taken = sending.on_taken, None
+            on_taken()
+        if sending.has_place:
+            self._window.release()
+
+    async def see_through(self, sending: Sending, given_s: float) -> None:
+        """See ``Office``."""
+        if sending.channel is None:
+            await self._not_sent(sending, given_s)
+            return
+        sending.on_taken = None
+        await self._confirmed(sending, given_s)
+        self._counters["published"] += 1
+
+    async def _confirmed(self, sending: Sending, given_s: float) -> None:
+        """Wait for the confirmation; see the port for what it raises."""
+        routing_key = sending.routing_key
+        try:
+            await self._answer(sending)
         except TimeoutError:
             raise await self._timed_out(routing_key, given_s, sent=True) from None
         except UnroutableError:
@@ -133,71 +228,96 @@ class Publisher:
         except PublishUnknownError:
             self._counters["unknown_publishes"] += 1
             raise
-        self._counters["published"] += 1
 
-    # In one piece: this runs for every publish, and each exit is for another fault.
-    async def _send(  # noqa: C901
-        self, channel: Channel, exchange: str, routing_key: str, message: Message, timeout_s: float
-    ) -> None:
-        """Send and wait, with a place in the window, which is free again afterwards."""
-        publish, copied, end = None, False, self._loop.time() + timeout_s
+    async def _not_sent(self, sending: Sending, given_s: float) -> None:
+        """What was posted, and lost its turn or its time before it was sent."""
+        self.leave(sending, arrived=False)
+        exchange, routing_key = sending.exchange, sending.routing_key
+        left_s = sending.end - self._loop.time()
+        if left_s <= 0:
+            raise await self._timed_out(routing_key, given_s, sent=False)
+        await self.publish(exchange, routing_key, sending.message, left_s, given_s)
+
+    def leave(self, sending: Sending, *, arrived: bool) -> None:
+        """See ``Office``."""
+        sending.left, sending.on_taken = True, None
+        self._deadlines.discard(sending.awaited)
+        if sending.channel is None:
+            self._window.withdraw(sending)
+        elif sending.fate is None and arrived:
+            # Its place is free when the broker says so, too.
+            sending.fate = "taken"
+        elif sending.fate is None and sending.has_place and not sending.given_up:
+            sending.given_up = True
+            self._given_up += 1
+
+    # In one piece: each exit is for another fault.
+    async def _answer(self, sending: Sending) -> None:
+        """Wait until the broker has answered; what is stuck is sent once more elsewhere."""
+        copied = False
         try:
-            while True:
-                publish = channel.send(exchange, routing_key, message)
-                last = self._stuck_s >= timeout_s
-                self._deadlines.add(publish.confirmation, min(timeout_s, self._stuck_s))
-                # Counts effects and answers only, not messages between workers.
-                if armed("after_publish") and message.type not in NOTICE_TYPES:
-                    await reached_when_written("after_publish")
-                try:
-                    fate = await publish.confirmation
-                    break
-                except TimeoutError:
-                    if last:
-                        raise
-                publish = channel.wait_on(publish)
-                async with asyncio.timeout_at(end):
-                    other = await self._elsewhere(channel, publish, message.message_id)
+            # Counts effects and answers only, not messages between workers.
+            if armed("after_publish") and sending.message.type not in NOTICE_TYPES:
+                await reached_when_written("after_publish")
+            await sending.awaited
+            while sending.fate is None:
+                if sending.last:
+                    raise TimeoutError
+                sending.wait_on()
+                async with asyncio.timeout_at(sending.end):
+                    other = await self._elsewhere(sending)
                 if other is None:
-                    fate = publish.confirmation.result()
                     break
                 self._counters["stuck_publishes"] += 1
-                # Its place in the window now belongs to the copy.
-                channel.give_up(publish, _nothing)
-                channel, copied, timeout_s = other, True, max(0.0, end - self._loop.time())
-            if copied and fate == "taken":
-                self._passed(channel)
-            if copied and fate == "refused":
-                self._failed(channel)
-                self._leave()
-                raise PublishUnknownError(
-                    f"the queue for {routing_key!r} took no copy of a message that it did not "
-                    "answer before; the first one may have arrived. Publishing the same effect "
-                    "again is safe"
-                )
-            channel.judge(publish, fate, exchange, routing_key)
-        except (TimeoutError, asyncio.CancelledError):
-            self._give_up(channel, publish)
-            raise
+                sending, copied = self._copy(sending, other), True
+                await sending.awaited
         except BaseException:
-            self._window.release()
+            self.leave(sending, arrived=False)
             raise
-        else:
-            self._window.release()
-        finally:
-            if publish is not None:
-                self._deadlines.discard(publish.confirmation)
+        channel, fate = sending.channel, sending.fate
+        assert channel is not None
+        assert fate is not None
+        if copied and fate == "taken":
+            self._passed(channel)
+        if copied and fate == "refused":
+            self._failed(channel)
+            self._leave()
+            raise PublishUnknownError(
+                f"the queue for {sending.routing_key!r} took no copy of a message that it did not "
+                "answer before; the first one may have arrived. Publishing the same effect "
+                "again is safe"
+            )
+        if fate != "taken":
+            raise publish_error(fate, channel.reason, sending.exchange, sending.routing_key)
 
-    async def _elsewhere(self, stuck: Channel, publish: Publish, message_id: str) -> Channel | None:
+    def _copy(self, stuck: Sending, other: Channel) -> Sending:
+        """Send it again on another channel; its place in the window now belongs to the copy."""
+        copy = Sending(
+            self,
+            stuck.exchange,
+            stuck.routing_key,
+            stuck.message,
+            self._loop.create_future(),
+            stuck.end,
+        )
+        self._deadlines.discard(stuck.awaited)
+        # One that was answered meanwhile has given its place back already.
+        has_place, stuck.has_place = stuck.fate is None, False
+        self._begin(copy, other, has_place=has_place)
+        return copy
+
+    async def _elsewhere(self, stuck: Sending) -> Channel | None:
         """Another channel for an unanswered publish; ``None`` when it was answered after all."""
-        finding = self._loop.create_task(self._another(stuck))
+        assert stuck.channel is not None
+        message_id = stuck.message.message_id
+        finding = self._loop.create_task(self._another(stuck.channel))
         finding.add_done_callback(seen)
-        either: set[asyncio.Future[Any]] = {publish.confirmation, finding}
+        either: set[asyncio.Future[Any]] = {stuck.awaited, finding}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not publish.confirmation.done():
-                await asyncio.wait({publish.confirmation}, timeout=_LAST_WAIT_S)
-            if publish.confirmation.done() and publish.confirmation.result() == "taken":
+            if stuck.fate is None:
+                await asyncio.wait({stuck.awaited}, timeout=_LAST_WAIT_S)
+            if stuck.fate == "taken":
                 return None
             other = await finding
             while message_id and other.is_sending(message_id):
@@ -243,39 +363,37 @@ class Publisher:
             self._trial = None
             self._set_aside(channel)
 
-    def _give_up(self, channel: Channel, publish: Publish | None) -> None:
-        if publish is None:
-            self._window.release()
-            return
-        self._given_up += 1
-        channel.give_up(publish, self._answered_late)
-
-    def _answered_late(self) -> None:
-        self._given_up -= 1
-        self._window.release()
-
     async def _wait_for_turn(
-        self, routing_key: str, message_id: str, timeout_s: float, given_s: float
+        self, routing_key: str, message_id: str, end: float, given_s: float
     ) -> Channel:
         """A place in the window, and a channel to publish on, within the time limit."""
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._window.acquire()
-                try:
-                    while True:
-                        channel = await self._open()
-                        # Nothing suspends between this look and the send.
-                        if not message_id or not channel.is_sending(message_id):
-                            return channel
-                        await channel.answered(message_id)
-                except BaseException:
-                    self._window.release()
-                    raise
+            await self._window.wait(max(0.0, end - self._loop.time()))
+            try:
+                return await self._usable(message_id, end)
+            except BaseException:
+                self._window.release()
+                raise
         except TimeoutError:
             raise await self._timed_out(routing_key, given_s, sent=False) from None
 
+    async def _usable(self, message_id: str, end: float) -> Channel:
+        """A channel on which nothing is unanswered under this message id."""
+        channel = self._channel
+        if channel is not None and not channel.lost.done() and not message_id:
+            return channel
+        async with asyncio.timeout_at(end):
+            while True:
+                channel = await self._open()
+                # Nothing suspends between this look and the send.
+                if not message_id or not channel.is_sending(message_id):
+                    return channel
+                await channel.answered(message_id)
+
     async def _open(self) -> Channel:
         async with self._opening:
+            if self._closed:
+                raise TransportClosedError("the transport was closed while publishing")
             while self._channel is None or self._channel.lost.done():
                 if self._channel is not None and self._channel.missed_exchange:
                     await self._mend()
@@ -375,6 +493,7 @@ class Publisher:
 
     async def close(self) -> None:
         """Close the channel; publishes under way become unknown."""
+        self._closed = True
         channel, self._channel = self._channel, None
         if self._trial is not None:
             self._left.append(self._trial)
@@ -383,12 +502,10 @@ class Publisher:
         if channel is not None:
             await channel.close()
         self._deadlines.close()
+        self._window.close()
 
 
-def _nothing() -> None:
-    """Do nothing: no caller waits for the answer to a copied publish."""
-
-
-def _expire(confirmation: asyncio.Future[Fate]) -> None:
-    if not confirmation.done():
-        confirmation.set_exception(TimeoutError())
+def _expire(awaited: asyncio.Future[Any]) -> None:
+    # No exception: who is woken looks for the reason, and finds none.
+    if not awaited.done():
+        awaited.set_result(None)

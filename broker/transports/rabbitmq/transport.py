@@ -13,10 +13,11 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 from effectmq.broker.transports.addresses import split_addresses
 from effectmq.broker.transports.limits import check_message, check_routing_key
-from effectmq.broker.transports.port import QueueStats
+from effectmq.broker.transports.port import Delivery, Posted, QueueStats
 from effectmq.broker.transports.rabbitmq.connection.rotation import Rotation
 from effectmq.broker.transports.rabbitmq.connection.supervisor import Supervisor
 from effectmq.broker.transports.rabbitmq.consumer import RabbitConsumer
@@ -152,12 +153,13 @@ class RabbitTransport:
             self._publishing.close(), self._consuming.close(), return_exceptions=True
         )
 
-    async def declare(self, topology: Topology) -> None:
+    async def declare(self, topology: Topology, *, lasting: bool = True) -> None:
         """See the port."""
         self._check_open()
         async with self._declaring:
             await declare(await self._link(), topology)
-            self._topology = self._topology | topology
+            if lasting:
+                self._topology = self._topology | topology
 
     async def _restore(self, link: Link) -> None:
         """Declare everything again on a new connection, before it is used."""
@@ -217,6 +219,22 @@ class RabbitTransport:
         named_s = limit_s if given is None else given
         await publisher.publish(exchange, routing_key, message, limit_s, named_s)
 
+    def post(
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        awaited: asyncio.Future[Any],
+        *,
+        timeout: float,
+        on_taken: Callable[[], None],
+    ) -> Posted | None:
+        """See the port."""
+        publisher = self._check_open()
+        check_routing_key(routing_key)
+        check_message(message, self._settings.max_body_bytes)
+        return publisher.post(exchange, routing_key, message, awaited, timeout, on_taken)
+
     async def consume(
         self,
         queue: str,
@@ -226,6 +244,7 @@ class RabbitTransport:
         lock: str = "",
         on_resumed: Callable[[bool], None] | None = None,
         on_mute: Callable[[float], Awaitable[bool]] | None = None,
+        on_delivery: Callable[[Delivery], None] | None = None,
     ) -> RabbitConsumer:
         """See the port."""
         self._check_open()
@@ -245,6 +264,7 @@ class RabbitTransport:
             redeclare=self._redeclare,
             counters=self._counters,
             on_closed=self._consumers.discard,
+            on_delivery=on_delivery,
         )
         return await self._started(consumer, f"consuming from {queue!r}")
 

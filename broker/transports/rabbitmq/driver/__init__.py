@@ -14,7 +14,7 @@ first, and need three reads, several objects and a task for each of the second.
 * ``frames``: the frames of the hot path, from and to bytes.
 * ``tap``: takes them out of the incoming bytes.
 * ``wire``: opens the socket, and keeps access to it.
-* ``link``, ``channel``: a connection, and a channel of it.
+* ``link``, ``channels``: a connection, and a channel of it with all that is asked of one.
 * ``waiting``: waits for the library, and does not depend on it.
 """
 
@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import logging
 
-from effectmq.broker.transports.rabbitmq.driver.channel import Channel, Fate, Publish, RawDelivery
+from effectmq.broker.transports.rabbitmq.driver.channels.channel import Channel, RawDelivery
+from effectmq.broker.transports.rabbitmq.driver.channels.fates import Fate, Publish, publish_error
 from effectmq.broker.transports.rabbitmq.driver.link import Link
 
-__all__ = ["Channel", "Fate", "Link", "Publish", "RawDelivery"]
+__all__ = ["Channel", "Fate", "Link", "Publish", "RawDelivery", "publish_error"]
 
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 logging.getLogger("aio_pika").setLevel(logging.CRITICAL)

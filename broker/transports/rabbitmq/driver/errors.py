@@ -1,9 +1,9 @@
 """
-What the broker and its client library said, in our sentences.
+Errors of ours for what the broker and its client library report.
 
-Each function takes what was being done and the text of the failure, and gives one of our errors.
-The library's own classes stay in ``driver``; the rules that read the broker's words are here, so
-that they can be tested as plain text.
+Each function takes what was being done and the text of the failure, and returns an error. The
+library's own classes are handled elsewhere in ``driver``; here are the rules that read the broker's
+words, so that they can be tested with plain text.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _NOT_IMPLEMENTED = 540
 
 
 class SilentError(BrokerUnreachableError):
-    """A request got no answer in time; the connection may be as good as ever."""
+    """A request had no answer in time; the connection itself may be healthy."""
 
 
 def channel_error(code: int, text: str, doing: str, operation: Operation = "") -> BrokerError:
@@ -97,7 +97,7 @@ def channel_error(code: int, text: str, doing: str, operation: Operation = "") -
 
 
 def in_use_error(doing: str, text: str) -> ReplyQueueInUseError:
-    """The error for a queue that somebody else consumes alone; ``text`` says who knows it."""
+    """The error for a queue with an exclusive consumer; ``text`` is the broker's own."""
     return ReplyQueueInUseError(
         f"{doing}: another live consumer holds the queue exclusively ({text}). Two producers may "
         "not share one identity: give each its own, or stop the other one"
@@ -105,7 +105,7 @@ def in_use_error(doing: str, text: str) -> ReplyQueueInUseError:
 
 
 def credentials_error(address: Address, text: str) -> AccessRefusedError:
-    """The broker did not accept the user name and password."""
+    """The error for a user name or password that the broker refused."""
     return AccessRefusedError(
         f"the broker at {address} refused the user name or password ({one_line(text)}). Check the "
         "address in EFFECTMQ_BROKER; the user guest may only connect from the broker's own host"
@@ -113,7 +113,7 @@ def credentials_error(address: Address, text: str) -> AccessRefusedError:
 
 
 def mechanism_error(address: Address, offered: str) -> AccessRefusedError:
-    """The broker does not offer the way of logging in that the address asks for."""
+    """The error for a login mechanism that the broker does not offer."""
     return AccessRefusedError(
         f"the broker at {address} offers the login mechanisms {one_line(offered)}, and the address "
         "asks for another one. Correct or remove its auth=..., or enable the mechanism on the "
@@ -123,7 +123,7 @@ def mechanism_error(address: Address, offered: str) -> AccessRefusedError:
 
 def refused_error(address: Address, code: int, text: str) -> BrokerError:
     """
-    The broker closed the connection in its greeting, after the login.
+    The error for a connection that the broker closed right after the login.
 
     Args:
         address: The broker.
@@ -157,11 +157,11 @@ def refused_error(address: Address, code: int, text: str) -> BrokerError:
 
 
 def unreachable_error(address: Address, failure: BaseException) -> BrokerUnreachableError:
-    """The connection to host and port was not made; one sentence for each usual cause."""
+    """The error for a connection that could not be made; one sentence for each usual cause."""
     text = one_line(str(failure)) or type(failure).__name__
     name = type(failure).__name__
     lowered = text.lower()
-    # A name that may be known in a moment has another number; a certificate stays what it is.
+    # EAI_NONAME: the name does not exist. Other numbers mean that asking again may help.
     lasting = getattr(failure, "errno", None) == socket.EAI_NONAME
     if name == "gaierror" or "name or service" in lowered or "name resolution" in lowered:
         cause = "the host name does not resolve. Check its spelling and the DNS"
@@ -182,17 +182,17 @@ def unreachable_error(address: Address, failure: BaseException) -> BrokerUnreach
             "for a client certificate (?certfile=PATH&keyfile=PATH), or it is just starting"
         )
     else:
-        # asyncio writes "Connect call failed" where the system said what is the matter.
+        # asyncio writes "Connect call failed" only; the number has the system's own words.
         number = failure.errno if isinstance(failure, OSError) else None
         cause = f"{os.strerror(number) + ' ' if number else ''}({text}). "
-        cause += "Check that a RabbitMQ listens there, and the way to it"
+        cause += "Check that a RabbitMQ listens there, and that this host can reach it"
     return BrokerUnreachableError(
         f"no connection to the broker at {address}: {cause}", lasting=lasting
     )
 
 
 def silent_error(address: Address, doing: str, waited_s: float) -> SilentError:
-    """A request on an open connection got no answer."""
+    """The error for a request on an open connection that had no answer in time."""
     return SilentError(
         f"{doing}: the broker at {address} did not answer within {waited_s:g} s; it may be "
         "overloaded or have raised an alarm"
@@ -200,15 +200,15 @@ def silent_error(address: Address, doing: str, waited_s: float) -> SilentError:
 
 
 def lost_error(address: Address, doing: str, reason: str) -> BrokerUnreachableError:
-    """The connection went away while a request was under way."""
+    """The error for a connection that was lost while a request was under way."""
     said = f" ({one_line(reason)})" if reason else ""
     return BrokerUnreachableError(f"{doing}: the connection to {address} was lost{said}")
 
 
 def name_error(doing: str, problem: str) -> ConfigurationError:
-    """The client library refused to write a request down."""
+    """The error for a request that the client library could not write."""
     return ConfigurationError(
-        f"{doing}: AMQP has no way to say this ({one_line(problem)}). Names are at most 255 "
+        f"{doing}: AMQP cannot express this ({one_line(problem)}). Names are at most 255 "
         "letters, digits and -_.:@#,/+ or blanks"
     )
 
@@ -239,6 +239,6 @@ def _difference(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """One printable line without a password; the broker's text can hold anybody's names."""
+    """The text as one printable line without passwords; it may hold names that strangers gave."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     return _URL_SECRET.sub("://***@", " ".join(line.split()))[:300]

@@ -1,16 +1,17 @@
 """
 The frames of the hot path, written and read by hand.
 
-A publish is always the same few properties, and a delivery almost always is. pamqp handles each
-field through several calls; for what travels thousands of times in a second this is the larger
-part of the work. Whatever is not of the usual form (a foreign producer's properties, tables in
-headers) is left to pamqp, which then decides what can be read.
+Every publish has the same few properties, and almost every delivery has. pamqp handles each field
+through several calls; at thousands of messages per second that is the larger part of the work.
+Messages of another form (properties of a foreign producer, tables in headers) are left to pamqp,
+which decides what can be read.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 
 import pamqp.commands
 import pamqp.frame
@@ -74,7 +75,7 @@ _UNUSUAL = 0xFFFF & ~(
     | _TYPE
 )
 
-#: pamqp takes what is later for milliseconds.
+#: pamqp reads a larger timestamp as milliseconds.
 _LAST_SECOND = 0xFFFF_FFFF
 
 _TEXT, _BOOL = ord("S"), ord("t")
@@ -93,13 +94,13 @@ _INTEGERS = {
 }
 
 
-#: The broker's count of returns. 3.10 to 4.2 count every return, 4.3 those after a lost channel or
-#: a rejection; on a message that is not redelivered it is a stranger's.
+#: The broker's count of returns. 3.10 to 4.2 count every return; 4.3 counts those after a lost
+#: channel or a rejection. On a message that is not redelivered the sender wrote it.
 _RETURNS = "x-delivery-count"
 
 
 class _UnusualError(Exception):
-    """What pamqp should look at."""
+    """The message is not of the usual form; pamqp reads it."""
 
 
 # Writing ----------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def publish_frame(exchange: str, routing_key: str, number: int) -> bytes:
     The method frame of a mandatory publish; it does not depend on the message.
 
     Raises:
-        ConfigurationError: When the exchange's name is none.
+        ConfigurationError: When this cannot be the name of an exchange.
     """
     try:
         frame = pamqp.commands.Basic.Publish(
@@ -130,9 +131,9 @@ def content_frames(message: Message, message_id: str, number: int, max_bytes: in
 
     Args:
         message: Within the limits of ``broker.limits``.
-        message_id: The one to send.
-        number: The channel's.
-        max_bytes: What one frame may carry of the body.
+        message_id: The message id to send.
+        number: The number of the channel.
+        max_bytes: How many bytes of the body one frame may carry.
     """
     body = message.body
     properties = _properties(message, message_id, len(body))
@@ -149,11 +150,11 @@ def content_frames(message: Message, message_id: str, number: int, max_bytes: in
 
 def _properties(message: Message, message_id: str, body_size: int) -> bytes:
     flags = _DELIVERY_MODE | _MESSAGE_ID
-    # In the order of AMQP, which is that of the flags from the highest down.
+    # AMQP's order of the properties: by their flags, the highest first.
     parts = [b""]
     if message.content_type:
         flags |= _CONTENT_TYPE
-        parts.append(_short(message.content_type))
+        parts.append(_often(message.content_type))
     if message.headers:
         flags |= _HEADERS
         parts.append(_table(message.headers))
@@ -163,14 +164,14 @@ def _properties(message: Message, message_id: str, body_size: int) -> bytes:
         parts.append(_short(message.correlation_id))
     if message.reply_to:
         flags |= _REPLY_TO
-        parts.append(_short(message.reply_to))
+        parts.append(_often(message.reply_to))
     parts.append(_short(message_id))
     if message.timestamp:
         flags |= _TIMESTAMP_FLAG
         parts.append(_TIMESTAMP.pack(message.timestamp))
     if message.type:
         flags |= _TYPE
-        parts.append(_short(message.type))
+        parts.append(_often(message.type))
     parts[0] = _CONTENT.pack(_BASIC, 0, body_size, flags)
     return b"".join(parts)
 
@@ -180,18 +181,22 @@ def _short(text: str) -> bytes:
     return b"%c%b" % (len(data), data)
 
 
+#: For what many messages have alike.
+_often = lru_cache(maxsize=256)(_short)
+
+
 def _table(headers: Mapping[str, HeaderValue]) -> bytes:
     parts = [b""]
     size = 0
     for name, value in headers.items():
-        key = name.encode()
+        key = _often(name)
         if isinstance(value, str):
             data = value.encode()
-            entry = b"%c%bS%b%b" % (len(key), key, _LONG.pack(len(data)), data)
+            entry = b"%bS%b%b" % (key, _LONG.pack(len(data)), data)
         elif isinstance(value, bool):
-            entry = b"%c%bt%c" % (len(key), key, value)
+            entry = b"%bt%c" % (key, value)
         else:
-            entry = b"%c%bl%b" % (len(key), key, _LONG_LONG.pack(value))
+            entry = b"%bl%b" % (key, _LONG_LONG.pack(value))
         size += len(entry)
         parts.append(entry)
     parts[0] = _LONG.pack(size)
@@ -267,7 +272,7 @@ def _read_usual(data: bytes, body: bytes) -> Message:  # noqa: C901
     if flags & _TYPE:
         start, at = at + 1, at + 1 + data[at]
         type_ = data[start:at].decode()
-    # Nothing was cut off, as a slice would be without a word: each step went on to the next.
+    # A slice beyond the end is silently shorter; the sum of all lengths shows it.
     if at != len(data):
         raise _UnusualError
     return Message(
@@ -336,8 +341,8 @@ def _read_unusual(header: bytes, body: bytes) -> Message:
 
 
 def _own_headers(headers: Mapping[str, object] | None) -> dict[str, HeaderValue]:
-    # x-death and friends stay out: 3.10 believes a client's x-death, and a republish that copied
-    # it would be dropped as a cycle.
+    # x-death and its like are left out: 3.10 believes the x-death of a client, and would drop a
+    # republished message with a copy of it as a cycle.
     if not headers:
         return {}
     return {

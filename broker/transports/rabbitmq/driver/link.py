@@ -12,7 +12,7 @@ import aiormq.abc
 from aiormq import exceptions as amqp
 
 from effectmq.broker.transports.rabbitmq.driver.address import Address, read_address
-from effectmq.broker.transports.rabbitmq.driver.channel import Channel
+from effectmq.broker.transports.rabbitmq.driver.channels.channel import Channel
 from effectmq.broker.transports.rabbitmq.driver.errors import (
     channel_error,
     lost_error,
@@ -44,17 +44,25 @@ T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S = 3.0
 _CUT_TIMEOUT_S = 1.0
-#: For the goodbye of a line on which a request was not answered: that may not be, either.
+#: To close a connection on which a request had no answer: the close may have none, either.
 _SILENT_CLOSE_S = 0.3
 #: The broker sends a heartbeat twice in an interval.
 _SILENT_INTERVALS = 2
 _READ_FIRST_S = 0.25
-#: What AMQP can count, where the broker names no limit.
+#: The most that AMQP has, when the broker names no limit.
 _MOST_CHANNELS = 65_535
 
 
 class Link:
-    """One connection to the broker."""
+    """
+    A connection to the broker, which does not come back by itself.
+
+    Args:
+        connection: The connection object of the client library, connected.
+        wire: Its socket.
+        address: The broker.
+        timeout_s: Seconds that a request may take.
+    """
 
     def __init__(
         self,
@@ -82,10 +90,10 @@ class Link:
         self.outbox = Outbox(wire.write)
         self._tap = wire.tap
         closing(library).add_done_callback(self._note_loss)
-        # When nobody reads any more nothing will be confirmed, however long the goodbye takes.
+        # Without its reader no confirmation can arrive, however long closing takes.
         library._reader_task.add_done_callback(self._note_loss)
         self._loop = asyncio.get_running_loop()
-        # As agreed on; an address may say another one, or 0 for none.
+        # The interval that both sides agreed on; an address may set another, or 0 for none.
         self._silence_s = _SILENT_INTERVALS * self._underlay.heartbeat_timeout
         self._pulse: asyncio.TimerHandle | None = None
         if self._silence_s:
@@ -113,23 +121,22 @@ class Link:
             return cls(connection, wire, address, settings.connect_timeout_s)
         except (Exception, asyncio.CancelledError) as failure:
             wire.cut()
-            # Not closed, it would start a task from its destructor.
-            await bounded(connection.close(), _CUT_TIMEOUT_S)
+            await _shut(connection, _CUT_TIMEOUT_S)
             if isinstance(failure, asyncio.CancelledError) and cancellations() > asked:
                 raise
             raise open_error(address, wire, failure) from None
 
     @property
     def server(self) -> str:
-        """Name and version as the broker said them in its greeting, for instance RabbitMQ 4.0.5."""
+        """Name and version that the broker gave in its greeting, for instance RabbitMQ 4.0.5."""
         said: Mapping[str, object] = self._underlay.server_properties or {}
         return " ".join(text(said.get(name, "")) for name in ("product", "version")).strip()
 
     def _feel_pulse(self, *, again: bool = False) -> None:
         """
-        Give the line up when nothing has arrived for too long, not even a heartbeat.
+        Give the connection up when nothing has arrived for too long, not even a heartbeat.
 
-        The library would notice much later, and not at all while the other end takes what is sent.
+        The library notices much later, and never while the other end accepts what is sent.
         """
         if self.lost.done():
             return
@@ -137,7 +144,7 @@ class Link:
         if left_s > 0:
             self._pulse = self._loop.call_later(left_s, self._feel_pulse)
         elif not again:
-            # This process may have stood still; what arrived meanwhile is read first.
+            # This process may have been stopped for a while: read what arrived meanwhile first.
             self._pulse = self._loop.call_later(_READ_FIRST_S, self._feel_second_pulse)
         else:
             self._lose(f"nothing was heard from it for {self._silence_s:g} s, not even a heartbeat")
@@ -162,7 +169,7 @@ class Link:
             channel.fail(self.reason)
 
     async def channel(self, *, confirms: bool) -> Channel:
-        """Open a channel; with ``confirms`` one to publish on."""
+        """Open a channel; with ``confirms`` the broker confirms each publish on it."""
         opening = asyncio.ensure_future(
             self._underlay.channel(self._free_number(), publisher_confirms=confirms)
         )
@@ -177,10 +184,10 @@ class Link:
 
     def _free_number(self) -> int:
         """
-        A number that was not used lately.
+        A channel number that was not used lately.
 
-        The library would give the lowest that it holds for free, at times before the broker has
-        heard that the channel of that number is closed; which ends the whole connection.
+        The library takes the lowest number that it believes free, at times before the broker knows
+        that the old channel is closed. The broker then closes the whole connection.
         """
         most = self._underlay.connection_tune.channel_max or _MOST_CHANNELS
         taken = self._underlay.channels
@@ -194,14 +201,14 @@ class Link:
         )
 
     def _take(self, opened: aiormq.abc.AbstractChannel) -> Channel:
-        # As with the connection: the annotation names the abstract class.
+        # The library annotates the abstract class here, too.
         channel = Channel(self._tap, self.outbox, self.call, cast("aiormq.Channel", opened))
         self._channels.add(channel)
         channel.lost.add_done_callback(lambda _: self._channels.discard(channel))
         return channel
 
     def _leave(self, opening: asyncio.Future[aiormq.abc.AbstractChannel]) -> None:
-        """Close a channel that was opened after all, when nobody waited for it any more."""
+        """Close a channel that was opened after its caller had stopped waiting."""
         if not opening.cancelled() and opening.exception() is None:
             self._take(opening.result()).abandon("not needed")
 
@@ -213,14 +220,14 @@ class Link:
         patience_s: float | None = None,
     ) -> T:
         """
-        Await the library, bounded, and translate whatever it raises.
+        Await the library for a limited time, and translate every exception of it.
 
-        Who stops waiting does not stop the library: cancelled in the middle of a request, it
-        closes the channel of its own accord, at times one that is closed already, which the
-        broker answers by closing the connection.
+        A caller that stops waiting does not cancel the library's request. Cancelled in the middle
+        of one, the library closes the channel, even when it is closed already, and the broker then
+        closes the connection.
 
         Raises:
-            BrokerError: What went wrong while ``doing``.
+            BrokerError: When the request failed; names ``doing`` and the cause.
         """
         asked = cancellations()
         request = asyncio.ensure_future(waiting)
@@ -244,7 +251,7 @@ class Link:
             raise lost_error(self._address, doing, self.reason or str(failure)) from None
 
     async def blocked(self) -> bool:
-        """Whether the broker has told us that it accepts no publishes (memory or disk alarm)."""
+        """Whether the broker accepts no publishes at the moment (memory or disk alarm)."""
         try:
             async with asyncio.timeout(0.01):
                 await self._underlay.ready()
@@ -253,22 +260,39 @@ class Link:
         return False
 
     async def close(self) -> None:
-        """Say goodbye, bounded; then let go, whatever the broker does. Never raises."""
+        """Close the connection; after 3 seconds cut it, whatever the broker does. Never raises."""
         ending = closing(self._underlay)
         self.outbox.flush()
         try:
             goodbye_s = _SILENT_CLOSE_S if self.silent else _CLOSE_TIMEOUT_S
-            await bounded(self._connection.close(), goodbye_s)
+            await _shut(self._connection, goodbye_s)
         finally:
             self._wire.cut()
             if not self.lost.done():
                 self._note_loss(closed())
-        # aiormq's tasks end a few turns later; leaving the loop before them prints noise.
+        # aiormq's tasks end a few turns later; asyncio would warn of them at its end.
         await asyncio.wait({ending}, timeout=_CUT_TIMEOUT_S)
         await asyncio.sleep(0)
 
 
-#: aiormq keeps the broker's text of these and drops the code, which the class stands for.
+async def _shut(connection: aio_pika.Connection, timeout_s: float) -> None:
+    """
+    Say goodbye within so many seconds, and leave the connection object closed in every case.
+
+    One whose goodbye failed, was cut, or was not awaited to its end still counts as open. Its
+    destructor would begin another goodbye, perhaps on a thread without an event loop.
+    """
+    # The library's own mark; there is no public way to set it without another goodbye.
+    library: Any = connection
+    mark: asyncio.Future[bool] = library._closed
+    try:
+        await bounded(connection.close(), timeout_s)
+    finally:
+        if not mark.done():
+            mark.set_result(True)
+
+
+#: Of these aiormq keeps the broker's text only; the class stands for the code.
 _CODES: dict[type[amqp.AMQPError], int] = {
     amqp.ChannelAccessRefused: 403,
     amqp.ChannelNotFoundEntity: 404,

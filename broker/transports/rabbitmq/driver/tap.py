@@ -142,14 +142,10 @@ class Tap:
             self._half_since = self.heard
         # Half a frame also shows life: a large one may take minutes on a slow line.
         late = self._rest and self._ears and self.heard - self._half_since > _SIGN_OF_LIFE_S
-        if (heard or late) and not self._transparent:
-            self._tell()
-
-    def _tell(self) -> None:
-        """Keep the library from closing a connection on which it sees no data."""
-        now = self._loop.time()
-        if now - self._told > _SIGN_OF_LIFE_S:
-            self._told = now
+        told_lately = self.heard - self._told <= _SIGN_OF_LIFE_S
+        if (heard or late) and not told_lately and not self._transparent:
+            # It keeps the library from closing a connection on which it sees no data.
+            self._told = self.heard
             self._pass_on(HEARTBEAT_FRAME)
 
     def _refuse(self, before: bytes) -> None:
