@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from effectmq.broker.client.turns.batch import (
+from effectmq.broker.client.turns.numbers import Numbers
+from effectmq.broker.client.turns.tool_calls.batch import (
     ToolCall,
     check_type,
-    envelope_of,
+    envelopes_of,
     prepared_batch,
 )
-from effectmq.broker.client.turns.numbers import Numbers
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommand,
@@ -92,7 +92,7 @@ class TurnEnvelopes:
         """
         prepared = prepared_batch(calls)
         batch = self.invocation("tool_call", number=number)
-        return [envelope_of(batch, call) for call in prepared]
+        return envelopes_of(batch, prepared)
 
     def llm_envelope(
         self, request: LlmRequestSpec, *, number: int | None = None

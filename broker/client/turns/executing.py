@@ -39,12 +39,13 @@ async def execute_as(
         WrongOutcomeError: When a worker answered with an outcome of another kind.
     """
     options.setdefault("timeout", DEFAULT_TIMEOUT_S)
-    return outcome_of(expected, envelope, await execute(envelope, **options))
+    kind, outcome = envelope.command.type, execute(envelope, **options)
+    # The client needs it until it is published, and many may be in flight, for long.
+    del envelope
+    return outcome_of(expected, kind, await outcome)
 
 
-def outcome_of(
-    expected: type[Outcome], envelope: RuntimeEffectEnvelope, outcome: RuntimeEffectOutcome
-) -> Outcome:
+def outcome_of(expected: type[Outcome], kind: str, outcome: RuntimeEffectOutcome) -> Outcome:
     """
     The outcome of an effect as the class of its kind.
 
@@ -52,5 +53,5 @@ def outcome_of(
         WrongOutcomeError: When it is one of another kind.
     """
     if not isinstance(outcome, expected):
-        raise WrongOutcomeError(*wrong_outcome(envelope.command.type, outcome.type))
+        raise WrongOutcomeError(*wrong_outcome(kind, outcome.type))
     return outcome

@@ -20,7 +20,7 @@ import itertools
 import warnings
 from contextvars import ContextVar
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
@@ -57,6 +57,10 @@ class _Seen(NamedTuple):
     makers: tuple[tuple[int, int], ...]
 
 
+#: A ``_Seen`` as it is kept.
+_Known = tuple[int, int, tuple[tuple[int, int], ...]]
+
+
 class _Taker(NamedTuple):
     first: int
     last: int
@@ -64,7 +68,8 @@ class _Taker(NamedTuple):
 
 _turns = itertools.count()
 #: The turns that this context took numbers of, latest last. A task copies it from its maker.
-_seen: ContextVar[tuple[_Seen, ...]] = ContextVar("effectmq_numbers_seen", default=())
+#: They are plain tuples, which the garbage collector does not look at each time.
+_seen: ContextVar[tuple[_Known, ...]] = ContextVar("effectmq_numbers_seen", default=())
 #: So many are remembered, for programs that use several turns in alternation.
 _MOST_SEEN = 16
 
@@ -76,9 +81,11 @@ class ReplayOrderWarning(RuntimeWarning):
 class Numbers:
     """The numbers of one turn: counted from 1, or given by the caller."""
 
+    __slots__ = ("_count", "_order", "_own")
+
     def __init__(self) -> None:
         self._count = 0
-        self._own: set[int] = set()
+        self._own: set[int] | None = None
         self._order = _Order()
 
     def take(self, own: int | None) -> int:
@@ -90,10 +97,12 @@ class Numbers:
         """
         if own is not None:
             self._check(own)
+            if self._own is None:
+                self._own = set()
             self._own.add(own)
             return own
         number = self._count + 1
-        if number in self._own:
+        if self._own is not None and number in self._own:
             raise ConfigurationError(
                 f"the turn's next number is {number}, which was given as number={number} before; "
                 "give every call of the turn a number, or use larger ones, from 1001 on for "
@@ -115,12 +124,63 @@ class Numbers:
             )
 
 
+class _Takers:
+    """
+    The tasks that took numbers, for as long as they exist.
+
+    Mostly there is one, and thousands of turns may be in use: a dict of weak keys is made of seven
+    objects.
+    """
+
+    __slots__ = ("_first", "_first_taker", "_others")
+
+    def __init__(self) -> None:
+        self._first: ref[_Task] | None = None
+        self._first_taker = _Taker(0, 0)
+        self._others: WeakKeyDictionary[_Task, _Taker] | None = None
+
+    def get(self, task: _Task) -> _Taker | None:
+        """What a task took."""
+        if self._first is not None and self._first() is task:
+            return self._first_taker
+        return None if self._others is None else self._others.get(task)
+
+    def put(self, task: _Task, taker: _Taker) -> None:
+        """Note what a task took."""
+        if self._first is None:
+            self._first = ref(task)
+        if self._first() is task:
+            self._first_taker = taker
+            return
+        if self._others is None:
+            self._others = WeakKeyDictionary()
+        self._others[task] = taker
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._first = self._others = None
+
+    def besides(self, task: _Task) -> list[_Taker]:
+        """What the others took that have not ended."""
+        first = None if self._first is None else self._first()
+        running = list[_Taker]()
+        if first is not None and first is not task and not first.done():
+            running.append(self._first_taker)
+        if self._others is not None:
+            for each in [each for each in self._others if each.done()]:
+                del self._others[each]
+            running += [taker for each, taker in self._others.items() if each is not task]
+        return running
+
+
 class _Order:
     """Warns once when tasks took numbers in an order that is by chance."""
 
+    __slots__ = ("_before", "_takers", "_told", "_turn")
+
     def __init__(self) -> None:
         self._turn = next(_turns)
-        self._takers: WeakKeyDictionary[_Task, _Taker] = WeakKeyDictionary()
+        self._takers = _Takers()
         #: Those of before, while tasks that were ready together take their first numbers.
         self._before: list[_Taker] | None = None
         self._told = False
@@ -132,7 +192,7 @@ class _Order:
             return
         mine = self._takers.get(task)
         together = mine is None and self._before is not None
-        others = self._before if together else self._running(task)
+        others = self._before if together else self._takers.besides(task)
         seen = self._seen_here(number)
         if any(not _knows(seen, other) for other in others or ()):
             self._told = True
@@ -140,9 +200,9 @@ class _Order:
             warnings.warn(_MESSAGE, ReplayOrderWarning, stacklevel=_frames_of_ours())
             return
         if mine is None and not together:
-            self._begin_together(self._running(task))
+            self._begin_together(self._takers.besides(task))
         first = number if mine is None else mine.first
-        self._takers[task] = _Taker(first, number)
+        self._takers.put(task, _Taker(first, number))
         # Those that began together are in order, and still do not know how the others go on.
         all_to = seen.all_to if together else number
         makers = (*seen.makers, (first, number)) if together else ()
@@ -150,21 +210,15 @@ class _Order:
 
     def _seen_here(self, number: int) -> _Seen:
         everything = _seen.get()
-        for seen in everything:
-            if seen.turn == self._turn:
-                return seen
+        for turn, all_to, makers in everything:
+            if turn == self._turn:
+                return _Seen(turn, all_to, makers)
         # Out of a full memory it may have gone, and is taken to be known.
         return _Seen(self._turn, number if len(everything) == _MOST_SEEN else 0, ())
 
     def _see(self, seen: _Seen) -> None:
-        rest = [one for one in _seen.get() if one.turn != self._turn]
-        _seen.set((*rest[1 - _MOST_SEEN :], seen))
-
-    def _running(self, task: _Task) -> list[_Taker]:
-        """The other tasks that took numbers and have not ended."""
-        for each in [each for each in self._takers if each.done()]:
-            del self._takers[each]
-        return [taker for each, taker in self._takers.items() if each is not task]
+        rest = [one for one in _seen.get() if one[0] != self._turn]
+        _seen.set((*rest[1 - _MOST_SEEN :], (seen.turn, seen.all_to, seen.makers)))
 
     def _begin_together(self, before: list[_Taker]) -> None:
         """Whoever is ready to run now takes its first number before the callback runs."""

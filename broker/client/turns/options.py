@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Protocol, TypedDict
 
 from effectmq.broker.client.handle import OnChunk
@@ -14,6 +15,7 @@ from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 __all__ = [
     "CallOptions",
     "Execute",
+    "LaterOptions",
     "MapOptions",
     "OnChunk",
     "OpenStream",
@@ -59,9 +61,22 @@ class CallOptions(WaitOptions, total=False):
     lane: str | None
 
 
-class StreamOptions(CallOptions, total=False):
+class LaterOptions(CallOptions, total=False):
     """
-    How long to wait, which workers carry it out, and what gets the pieces.
+    How long to wait, which workers carry it out, and when they may begin.
+
+    Attributes:
+        delay_s: Seconds from now before which no worker begins it; ``timeout`` counts them, too.
+        not_before: Instead of it the moment, with its time zone.
+    """
+
+    delay_s: float | None
+    not_before: datetime | None
+
+
+class StreamOptions(LaterOptions, total=False):
+    """
+    How long to wait, who carries it out and when, and what gets the pieces.
 
     Attributes:
         on_chunk: Called with each piece that the effect streams while it runs; may be a coroutine
@@ -111,6 +126,8 @@ class Execute(Protocol):
         timeout: float | None = ...,
         lane: str | None = ...,
         deadline_s: float | None = ...,
+        delay_s: float | None = ...,
+        not_before: datetime | None = ...,
         on_chunk: OnChunk | None = ...,
     ) -> RuntimeEffectOutcome:
         """Submit an envelope and wait for its outcome."""

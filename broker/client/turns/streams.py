@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Required, TypeVar, Unpack, cast, overload
 
 from effectmq.broker.client.asking.timeouts import DEFAULT_TIMEOUT_S
 from effectmq.broker.client.stream import Stream
-from effectmq.broker.client.turns.batch import ToolCall
-from effectmq.broker.client.turns.calls import Calls
+from effectmq.broker.client.turns.envelopes import TurnEnvelopes
 from effectmq.broker.client.turns.executing import Outcome, outcome_of
-from effectmq.broker.client.turns.options import CallOptions, OpenStream, check_options
+from effectmq.broker.client.turns.options import (
+    CallOptions,
+    OpenStream,
+    ToolOptions,
+    check_options,
+)
+from effectmq.broker.client.turns.tool_calls.batch import ToolCall
+from effectmq.broker.client.turns.tool_calls.functions import named_call
+from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import CausalRef
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
@@ -22,10 +29,13 @@ from effectmq.protocol.wire.outcome import (
     RuntimeEffectOutcomeToolCall,
 )
 
-if TYPE_CHECKING:
-    from effectmq.broker.client.turns.tools import ToolCalls
-
 __all__ = ["Streams"]
+
+
+class _Streamed(CallOptions, total=False):
+    call_id: Required[str]
+    number: int | None
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,7 +50,7 @@ class Streams:
     call, and the effect is asked for when the stream is read.
     """
 
-    turn: ToolCalls
+    turn: TurnEnvelopes
     _open: OpenStream
 
     def tool_call(
@@ -70,7 +80,23 @@ class Streams:
 
         With options: ``turn.with_options(timeout=90).stream(tool, …)``.
         """
-        return Calls(self.turn, {}).stream(tool, *args, **kwargs)
+        return self.call_with({}, tool, args, kwargs)
+
+    def call_with(
+        self, options: ToolOptions, tool: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+    ) -> Stream[Any]:
+        """
+        Call a tool by its function, with options; see ``Calls.stream``.
+
+        Raises:
+            ConfigurationError: When the options have ``on_chunk``, which is another way to read.
+        """
+        known, arguments, read = named_call(tool, args, kwargs)
+        how: ToolOptions = {"call_id": known.name, "lane": known.lane or None, **options}
+        if how.pop("on_chunk", None) is not None:
+            raise ConfigurationError("a stream is read with 'async for'; leave on_chunk= out")
+        made = self.tool_call(known.name, arguments, **cast("_Streamed", how))
+        return made.read_as(lambda outcome: read(outcome.value))
 
     def llm_call(
         self, request: LlmRequestSpec, *, number: int | None = None, **options: Unpack[CallOptions]
@@ -108,5 +134,5 @@ class Streams:
         self, expected: type[Outcome], envelope: RuntimeEffectEnvelope, options: CallOptions
     ) -> Stream[Outcome]:
         options.setdefault("timeout", DEFAULT_TIMEOUT_S)
-        stream = self._open(envelope, **options)
-        return stream.read_as(lambda outcome: outcome_of(expected, envelope, outcome))
+        stream, kind = self._open(envelope, **options), envelope.command.type
+        return stream.read_as(lambda outcome: outcome_of(expected, kind, outcome))

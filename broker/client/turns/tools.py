@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
-from effectmq.broker.client.turns.batch import (
-    ToolCall,
-    check_type,
-    envelope_of,
-    side_by_side,
-)
-from effectmq.broker.client.turns.calls import Calls
+from effectmq.broker.client.stream import Stream
 from effectmq.broker.client.turns.envelopes import TurnEnvelopes
 from effectmq.broker.client.turns.executing import Running, execute_as
-from effectmq.broker.client.turns.mapping import (
-    MapResult,
-    calls_of,
-    checked_in_flight,
-    many_arguments,
-    map_result,
-)
 from effectmq.broker.client.turns.options import (
     CallOptions,
     Execute,
@@ -32,6 +20,20 @@ from effectmq.broker.client.turns.options import (
     check_options,
 )
 from effectmq.broker.client.turns.streams import Streams
+from effectmq.broker.client.turns.tool_calls.batch import (
+    ToolCall,
+    check_type,
+    envelope_of,
+    side_by_side,
+)
+from effectmq.broker.client.turns.tool_calls.functions import named_call
+from effectmq.broker.client.turns.tool_calls.mapping import (
+    MapResult,
+    calls_of,
+    checked_in_flight,
+    many_arguments,
+    map_result,
+)
 from effectmq.protocol.errors import (
     ConfigurationError,
     MalformedError,
@@ -50,7 +52,7 @@ from effectmq.protocol.wire.outcome import (
 )
 from effectmq.protocol.wire.tools import PreparedToolCall
 
-__all__ = ["ToolCalls"]
+__all__ = ["Calls", "ToolCalls"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,6 +82,8 @@ class ToolCalls(TurnEnvelopes):
         super().__init__(session_id, turn_id, turn_index, protocol_iteration)
         self._execute = execute
         self._open_stream = stream
+        #: The ids of all branches, shared by them: a name may have a slash in it.
+        self._branches = set[str]()
 
     def tool_call(
         self,
@@ -213,7 +217,49 @@ class ToolCalls(TurnEnvelopes):
         name, arguments, lane, read = many_arguments(tool, items, more)
         envelopes = self.tool_envelopes(calls_of(name, arguments, call_ids), number=number)
         how = cast("StreamOptions", {"lane": lane, **options})
+        return self._each(envelopes, how, read, in_flight)
 
+    def tool_calls(
+        self,
+        calls: Iterable[ToolCall],
+        *,
+        in_flight: int | None = _MOST_IN_FLIGHT,
+        number: int | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> Running[list[MapResult[Any]]]:
+        """
+        Call several tools, side by side, as one batch.
+
+        Args:
+            calls: The calls; each has an id of its own.
+            in_flight: How many are under way at once; ``None`` for all.
+            number: A number of your own for the batch, instead of the turn's next one.
+            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, of each call: see
+                ``StreamOptions``.
+
+        Returns:
+            What became of each call, in their order, as ``map`` has it: one that fails, times out
+            or is cancelled fails alone.
+
+        Raises:
+            MalformedError: When one of them is no call, or cannot be sent. This and what follows is
+                raised by the call itself, before anything is asked.
+            ConfigurationError: When an option cannot be used, or two ids are equal.
+        """
+        check_options("tool_calls", options, StreamOptions)
+        in_flight = checked_in_flight(in_flight)
+        batch = list(calls)
+        for place, call in enumerate(batch):
+            check_type(call, ToolCall, f"calls[{place}]", "a ToolCall")
+        return self._each(self.tool_envelopes(batch, number=number), options, _as_it_is, in_flight)
+
+    def _each(
+        self,
+        envelopes: Sequence[RuntimeEffectEnvelope],
+        how: StreamOptions,
+        read: Callable[[Any], Any],
+        in_flight: int | None,
+    ) -> Running[list[MapResult[Any]]]:
         async def one(envelope: RuntimeEffectEnvelope) -> MapResult[Any]:
             expected = RuntimeEffectOutcomeToolCall
             return await map_result(
@@ -324,6 +370,57 @@ class ToolCalls(TurnEnvelopes):
         if self._open_stream is None:
             raise ConfigurationError("this turn has no client to stream from; use Client.turn")
         return Streams(self, self._open_stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """
+    Calls of tools by their functions, with options; made by ``Turn.with_options``.
+
+    Attributes:
+        turn: The turn of the effects.
+        options: The options of the calls.
+    """
+
+    turn: ToolCalls
+    options: ToolOptions
+
+    @overload
+    def call(
+        self, tool: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Running[R]: ...
+    @overload
+    def call(self, tool: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Running[R]: ...
+    def call(self, tool: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Running[Any]:
+        """Call a tool by its function; see ``Turn.call``."""
+        known, arguments, read = named_call(tool, args, kwargs)
+        options: ToolOptions = {"call_id": known.name, "lane": known.lane or None, **self.options}
+        return _value(self.turn.tool_call(known.name, arguments, **options), read)
+
+    @overload
+    def stream(
+        self, tool: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Stream[R]: ...
+    @overload
+    def stream(self, tool: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Stream[R]: ...
+    def stream(self, tool: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Stream[Any]:
+        """
+        Call a tool by its function and read what it streams; ``result()`` is its value.
+
+        Raises:
+            ConfigurationError: When the options have ``on_chunk``, which is another way to read.
+        """
+        return self.turn.stream.call_with(self.options, tool, args, kwargs)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+async def _value(
+    called: Running[RuntimeEffectOutcomeToolCall], read: Callable[[object], Any]
+) -> Any:
+    return read((await called).value)
 
 
 async def _only(

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 from typing import Unpack, overload
 
-from effectmq.broker.client.turns.batch import (
-    ToolCall,
-)
-from effectmq.broker.client.turns.calls import Calls
 from effectmq.broker.client.turns.executing import Running, execute_as
 from effectmq.broker.client.turns.options import (
     CallOptions,
     Execute,
-    OpenStream,
     StreamOptions,
     WaitOptions,
     check_options,
 )
-from effectmq.broker.client.turns.tools import ToolCalls
+from effectmq.broker.client.turns.tool_calls.batch import (
+    ToolCall,
+)
+from effectmq.broker.client.turns.tools import Calls, ToolCalls
 from effectmq.protocol.errors import (
     ConfigurationError,
 )
-from effectmq.protocol.numbers import former_milliseconds, milliseconds_of
+from effectmq.protocol.numbers import one_time
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandCheckpoint,
@@ -56,22 +54,6 @@ class Turn(ToolCalls):
 
     Its methods are not coroutine functions but return coroutines: the call takes the number.
     """
-
-    def __init__(
-        self,
-        execute: Execute,
-        session_id: str,
-        turn_id: str,
-        turn_index: int = 0,
-        protocol_iteration: int = 0,
-        *,
-        stream: OpenStream | None = None,
-    ) -> None:
-        super().__init__(
-            execute, session_id, turn_id, turn_index, protocol_iteration, stream=stream
-        )
-        #: The ids of all branches, shared by them: a name may have a slash in it.
-        self._branches = set[str]()
 
     def branch(self, name: str) -> Turn:
         """
@@ -184,12 +166,7 @@ class Turn(ToolCalls):
             TypeError: When no time is given, or two are.
         """
         check_options("sleep", options, WaitOptions)
-        if duration_s is not None and duration_ms is None:
-            wait_ms = milliseconds_of("duration_s", duration_s)
-        elif duration_ms is not None and duration_s is None:
-            wait_ms = former_milliseconds("turn.sleep", "duration_s", duration_ms)
-        else:
-            raise TypeError("turn.sleep() takes one time: write turn.sleep(duration_s=…)")
+        wait_ms = one_time("turn.sleep", "duration_s", duration_s, duration_ms)
         command = RuntimeEffectCommandSleep(duration_ms=wait_ms)
         envelope = self.envelope(command, number=number)
         return execute_as(self._execute, RuntimeEffectOutcomeSleep, envelope, options)

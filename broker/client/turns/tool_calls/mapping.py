@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from effectmq.broker.client.turns.batch import ToolCall
-from effectmq.broker.client.turns.functions import arguments_of, tool_of
+from effectmq.broker.client.turns.tool_calls.batch import ToolCall
+from effectmq.broker.client.turns.tool_calls.functions import arguments_of, tool_of
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
@@ -22,7 +22,9 @@ D = TypeVar("D")
 @dataclass(frozen=True, slots=True)
 class MapResult(Generic[R]):
     """
-    What became of one item of ``Turn.map``; asked like an outcome.
+    What became of one item of ``Turn.map``, or of one call of ``Turn.tool_calls``.
+
+    It is asked like an outcome.
 
     Attributes:
         call_id: The id of its call.

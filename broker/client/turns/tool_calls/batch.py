@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from effectmq.protocol.errors import ConfigurationError, MalformedError
+from effectmq.protocol.exact.effects import prepared_tool_call, tool_call_envelope
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.text import printable
-from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeInvocation
 from effectmq.protocol.wire.tools import PreparedToolCall
 
-__all__ = ["ToolCall", "check_type", "envelope_of", "prepared_batch", "side_by_side"]
+__all__ = [
+    "ToolCall",
+    "check_type",
+    "envelope_of",
+    "envelopes_of",
+    "prepared_batch",
+    "side_by_side",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,10 +50,9 @@ class ToolCall:
         Raises:
             MalformedError: When the arguments, the name or the id cannot be sent.
         """
-        check_type(self.args, Mapping, "args", "a dict of arguments by name")
-        return PreparedToolCall(
-            call_id=self.call_id, tool_name=self.tool_name, args=dict(self.args)
-        )
+        if not isinstance(self.args, dict):
+            check_type(self.args, Mapping, "args", "a dict of arguments by name")
+        return prepared_tool_call(self.call_id, self.tool_name, dict(self.args))
 
 
 def prepared_batch(calls: Iterable[ToolCall]) -> list[PreparedToolCall]:
@@ -70,10 +77,16 @@ def prepared_batch(calls: Iterable[ToolCall]) -> list[PreparedToolCall]:
 
 def envelope_of(batch: RuntimeInvocation, call: PreparedToolCall) -> RuntimeEffectEnvelope:
     """The envelope of one call of a batch."""
-    return RuntimeEffectEnvelope(
-        invocation=invocations.tool_call(batch, call.call_id),
-        command=RuntimeEffectCommandToolCall(call=call),
-    )
+    (envelope,) = envelopes_of(batch, [call])
+    return envelope
+
+
+def envelopes_of(
+    batch: RuntimeInvocation, calls: Sequence[PreparedToolCall]
+) -> list[RuntimeEffectEnvelope]:
+    """The envelopes of the calls of a batch."""
+    invoked = invocations.tool_calls(batch, [call.call_id for call in calls])
+    return [tool_call_envelope(one, call) for one, call in zip(invoked, calls, strict=True)]
 
 
 def check_type(value: object, kind: type[object], name: str, expected: str) -> None:

@@ -20,7 +20,7 @@ from effectmq.protocol.encoding.narrowing import is_object, is_sequence, is_set
 from effectmq.protocol.errors import ConfigurationError, MalformedError
 from effectmq.protocol.text import describe, printable
 
-__all__ = ["FunctionTool", "arguments_of", "remember_tool", "tool_of"]
+__all__ = ["FunctionTool", "arguments_of", "named_call", "remember_tool", "tool_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,22 @@ def tool_of(function: object) -> FunctionTool:
             "turn.tool_call('name', {…}, call_id='…')"
         )
     return found[-1]
+
+
+def named_call(
+    function: Callable[..., object], args: Any, kwargs: Mapping[str, Any]
+) -> tuple[FunctionTool, dict[str, Any], Callable[[object], Any]]:
+    """
+    The tool of a function, the arguments of a call by name, and what reads its value.
+
+    Raises:
+        ConfigurationError: When it is no tool of this program, or no value can be of its type.
+        MalformedError: When an argument has no JSON form.
+        TypeError: When the arguments do not fit the signature.
+    """
+    tool = tool_of(function)
+    read = tool.reader()
+    return tool, arguments_of(tool, function, args, kwargs), read
 
 
 def arguments_of(
