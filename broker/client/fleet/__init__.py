@@ -1,0 +1,1 @@
+"""Asks the workers of a namespace how they are, and steers them."""
