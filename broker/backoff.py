@@ -7,8 +7,6 @@ broker at the same time do not come back at the same time.
 
 from __future__ import annotations
 
-from tenacity import RetryCallState, Retrying, wait_random_exponential
-
 __all__ = ["Backoff"]
 
 
@@ -22,15 +20,20 @@ class Backoff:
     """
 
     def __init__(self, longest_s: float, *, first_s: float = 0.2) -> None:
-        self._rule = wait_random_exponential(multiplier=first_s, max=longest_s)
-        self._state = RetryCallState(Retrying(), None, (), {})
+        self._longest_s = longest_s
+        self._first_s = first_s
+        self._tries = 0
 
     def next_s(self) -> float:
         """Seconds to wait before the next try."""
-        wait = float(self._rule(self._state))
-        self._state.attempt_number += 1
-        return wait
+        # Loaded when something has failed: mostly nothing has.
+        from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+        self._tries += 1
+        state = RetryCallState(Retrying(), None, (), {})
+        state.attempt_number = self._tries
+        return float(wait_random_exponential(multiplier=self._first_s, max=self._longest_s)(state))
 
     def reset(self) -> None:
         """Start again at the first wait."""
-        self._state.attempt_number = 1
+        self._tries = 0

@@ -3,9 +3,10 @@ What an effect passes on to the effects that are asked for while it is carried o
 
 The code that carries an effect out announces it here. A client that is used meanwhile, in the same
 task or in tasks and threads that it started, finds it. A child gets the parent's deadline, or its
-own when that is earlier, and the parent's trace context, unless it has its own.
+own when that is earlier, the parent's trace context, unless it has its own, and the parent's
+tenant and version, unless it is asked for with others.
 
-A process outlives the effect that started it, so it gets the trace context and no deadline.
+A process outlives the effect that started it, so it gets all of this but the deadline.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from effectmq.protocol.errors import ParentExpiredError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.request import Request
 
-__all__ = ["Inheritance", "carrying_out", "detached", "inherited"]
+__all__ = ["Inheritance", "carry_out_here", "carrying_out", "detached", "inherited"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,15 @@ class Inheritance:
         deadline_ms: The deadline of their outcomes, Unix milliseconds; 0 for none.
         traceparent: W3C trace context, or empty.
         tracestate: W3C trace state, or empty.
+        tenant: For whom it is done, or empty.
+        version: The version of workers that it is bound to, or empty.
     """
 
     deadline_ms: int = 0
     traceparent: str = ""
     tracestate: str = ""
+    tenant: str = ""
+    version: str = ""
 
     @classmethod
     def of(cls, request: Request) -> Inheritance:
@@ -45,6 +50,8 @@ class Inheritance:
             request.deadline_ms,
             str(headers.get(names.TRACEPARENT, "")),
             str(headers.get(names.TRACESTATE, "")),
+            request.tenant,
+            request.version,
         )
 
     def earlier(self, deadline_ms: int) -> int:
@@ -77,6 +84,11 @@ def inherited() -> Inheritance:
     return _PARENT.get()
 
 
+def carry_out_here(parent: Inheritance) -> None:
+    """Pass this inheritance to effects that are asked for from here to the end of this task."""
+    _PARENT.set(parent)
+
+
 @contextmanager
 def carrying_out(parent: Inheritance) -> Generator[None]:
     """Pass this inheritance to effects that are asked for inside."""
@@ -91,5 +103,5 @@ def carrying_out(parent: Inheritance) -> Generator[None]:
 def detached() -> Generator[None]:
     """Let effects that are asked for inside outlive their parent: they get no deadline."""
     parent = _PARENT.get()
-    with carrying_out(Inheritance(0, parent.traceparent, parent.tracestate)):
+    with carrying_out(replace(parent, deadline_ms=0)):
         yield

@@ -14,42 +14,24 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Self, Unpack
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Self, Unpack
 
-from effectmq.broker.client.asking.again import AskingAgain
-from effectmq.broker.client.asking.cancelling import announce_cancel
-from effectmq.broker.client.asking.publishing import Questions
+from effectmq.broker.client.asking.later import no_sooner
 from effectmq.broker.client.asking.timeouts import DEFAULT_TIMEOUT_S, FOREVER_S, checked_timeout
-from effectmq.broker.client.handle import Handle, OnChunk
-from effectmq.broker.client.metrics import client_readings
-from effectmq.broker.client.replies.book import Asked, ReplyBook, ReplyKey
-from effectmq.broker.client.replies.mailbox import Mailbox
-from effectmq.broker.client.stream import Pending, Stream
-from effectmq.broker.client.turns.process_scope import ProcessScope
-from effectmq.broker.client.turns.turn import Turn
-from effectmq.broker.inheritance import inherited
-from effectmq.broker.metrics.instruments import Reading
-from effectmq.broker.metrics.transports import transport_readings
 from effectmq.broker.opening import opened_by
 from effectmq.broker.place import (
     Place,
     PlaceArguments,
     Said,
+    checked_arguments,
     first_said,
-    refuse_unknown,
     unfolded,
 )
-from effectmq.broker.store.attachments import open_attachments
-from effectmq.broker.store.attachments.large_bodies import LargeBodies
-from effectmq.broker.store.journal.choice import open_journal
-from effectmq.broker.store.journal.journal import Journal
-from effectmq.broker.store.journal.recall import Recall, cancel_error
-from effectmq.broker.transports import open_transport
-from effectmq.broker.transports.port import Transport
-from effectmq.broker.transports.settings import TransportSettings
-from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits
+from effectmq.protocol.encoding.content_types import JSON, MSGPACK
 from effectmq.protocol.errors import (
     ConfigurationError,
     DatabaseError,
@@ -57,19 +39,36 @@ from effectmq.protocol.errors import (
     EffectTimeoutError,
     TransportClosedError,
 )
-from effectmq.protocol.kinds import route_of
-from effectmq.protocol.messages.log_names import log_names
-from effectmq.protocol.messages.reply import Reply
-from effectmq.protocol.messages.request import Request
+from effectmq.protocol.kinds import route_of, versioned
 from effectmq.protocol.text import printable
-from effectmq.protocol.topology import (
-    Names,
-    TopologySettings,
-)
-from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
-from effectmq.protocol.wire.invocation import RuntimeInvocation
-from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
-from effectmq.protocol.wire.scopes import EffectScope
+from effectmq.protocol.topology import Names, TopologySettings
+
+# What follows loads the types of the wire format and all that uses them, which takes several times
+# as long as the rest. So it is imported where it is used: when a client is made, not when the class
+# is imported.
+if TYPE_CHECKING:
+    from effectmq.broker.client.asking.publishing import Questions
+    from effectmq.broker.client.fleet.fleet import Fleet
+    from effectmq.broker.client.handle import Handle, OnChunk
+    from effectmq.broker.client.many.results import EffectResult, Submitted
+    from effectmq.broker.client.replies.book import Waiter
+    from effectmq.broker.client.stream import Pending, Stream
+    from effectmq.broker.client.turns.process_scope import ProcessScope
+    from effectmq.broker.client.turns.turn import Turn
+    from effectmq.broker.metrics.instruments import Reading
+    from effectmq.broker.store.attachments.large_bodies import LargeBodies
+    from effectmq.broker.store.journal.journal import Journal
+    from effectmq.broker.store.journal.recall import Recall
+    from effectmq.broker.tracing import Tracing
+    from effectmq.broker.transports.port import Transport
+    from effectmq.broker.transports.settings import TransportSettings
+    from effectmq.protocol.messages.message import Message
+    from effectmq.protocol.messages.reply import Reply
+    from effectmq.protocol.messages.request import Identity, Request
+    from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
+    from effectmq.protocol.wire.invocation import RuntimeInvocation
+    from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
+    from effectmq.protocol.wire.scopes import EffectScope
 
 __all__ = ["DEFAULT_TIMEOUT_S", "ClientArguments", "EffectClient"]
 
@@ -86,6 +85,7 @@ class ClientArguments(PlaceArguments, total=False):
 
     identity: str | None
     content_type: str | None
+    tenant: str | None
 
 
 class EffectClient:
@@ -102,6 +102,8 @@ class EffectClient:
         transport: Timeouts and limits of the connection together.
         arguments: ``identity`` names the reply queue, for one live client each; random by default.
             ``content_type`` is the encoding of envelopes, msgpack or JSON; answers have the same.
+            ``tenant`` is for whom effects are done, when neither the call nor the effect that is
+            carried out here says it.
             ``journal`` is that of the workers: recorded outcomes come from it without a worker, and
             effects can be cancelled. With ``replay="strict"`` nothing is submitted, no broker is
             needed, and a missing record is an error. ``attachments`` is the attachment store or its
@@ -126,11 +128,20 @@ class EffectClient:
         transport: TransportSettings | None = None,
         **arguments: Unpack[ClientArguments],
     ) -> None:
-        refuse_unknown("Client", arguments, ClientArguments.__optional_keys__)
+        from effectmq.broker.client.asking.again import AskingAgain
+        from effectmq.broker.client.asking.sealing import Sealing
+        from effectmq.broker.client.handle import outcome_in
+        from effectmq.broker.client.replies.book import ReplyBook
+        from effectmq.broker.client.replies.mailbox import Mailbox
+        from effectmq.broker.store.attachments import open_attachments
+        from effectmq.broker.store.attachments.large_bodies import LargeBodies
+        from effectmq.protocol.messages.tenant import checked_tenant
+
+        own = checked_arguments("Client", arguments, ClientArguments.__optional_keys__)
         said = self._resolve(
             first_said(
                 {"broker": broker},
-                arguments,
+                own,
                 unfolded(place=place, topology=topology, transport=transport),
             )
         )
@@ -140,6 +151,7 @@ class EffectClient:
                 f"the content type is {printable(content_type, 100)!r}; expected {MSGPACK} or "
                 f"{JSON}"
             )
+        self.tenant = checked_tenant(said.get("tenant", ""))
         identity = str(said.get("identity", ""))
         self._anonymous = not identity
         self.identity = identity or f"anonymous-{secrets.token_hex(6)}"
@@ -147,6 +159,8 @@ class EffectClient:
         self.topology = self.place.topology
         if self._anonymous:
             self.topology = replace(self.topology, reply_expires_ms=_ANONYMOUS_EXPIRES_MS)
+        #: The library of traces; ``None`` for none. To be set before it is opened.
+        self.tracing: Tracing | None = self._tracing_of(self.place)
         self.counters: Counter[str] = Counter()
         self._names = Names(self.topology.namespace)
         self._transport_settings = self.place.connection_of(f"effectmq client {self.identity}")
@@ -160,13 +174,13 @@ class EffectClient:
             if isinstance(store, str)
             else store
         )
-        limits = Limits(max_body_bytes=self._transport_settings.max_body_bytes)
+        limits = self.place.limits
         self._bodies: LargeBodies | None = None
-        self._sealing = limits
+        sealed_limits = limits
         if self.attachments is not None:
             most = self._transport_settings.max_body_bytes
             self._bodies = LargeBodies(self.attachments, max_inline_bytes=most)
-            self._sealing = self._bodies.limits(limits)
+            sealed_limits = self._bodies.limits(limits)
         self._book = ReplyBook(self.counters)
         recorded = self.journal is not None
         self._asking_again = AskingAgain(
@@ -184,11 +198,26 @@ class EffectClient:
         )
         self._transport: Transport | None = None
         self._questions: Questions | None = None
+        # Called for each effect, where an import would take longer than the call.
+        self._outcome_in = outcome_in
+        self._prepare = Sealing(
+            self._book,
+            self._bodies,
+            reply_to=self._mailbox.queue,
+            content_type=content_type,
+            tenant=self.tenant,
+            limits=sealed_limits,
+        ).sealed
 
     @staticmethod
     def _resolve(arguments: Said) -> Said:
         """The arguments that count; the front door also reads the environment."""
         return arguments
+
+    @staticmethod
+    def _tracing_of(place: Place) -> Tracing | None:
+        """The library of traces of a place; the front door knows one."""
+        return None
 
     @property
     def broker(self) -> str:
@@ -206,9 +235,11 @@ class EffectClient:
 
         An exporter reads them when it is asked. Nothing is counted for that alone.
         """
+        from effectmq.broker.client.metrics import client_readings
+        from effectmq.broker.metrics.transports import transport_readings
+
         yield from client_readings(self.counters, self._book)
-        if self._transport is not None:
-            yield from transport_readings("client", self._transport.counters)
+        yield from transport_readings("client", self._transport)
 
     # Life ----------------------------------------------------------------------------------------
 
@@ -222,6 +253,9 @@ class EffectClient:
             DatabaseError: When the journal cannot be used.
             AttachmentStoreError: When the attachment store cannot be used.
         """
+        from effectmq.broker.store.journal.choice import open_journal
+        from effectmq.broker.store.journal.recall import Recall
+
         journal = open_journal(self.journal, self._names.namespace)
         end = asyncio.get_running_loop().time() + self._transport_settings.connect_timeout_s
         if journal is not None:
@@ -241,6 +275,9 @@ class EffectClient:
         return self
 
     async def _connect(self) -> None:
+        from effectmq.broker.client.asking.publishing import Questions
+        from effectmq.broker.transports import open_transport
+
         transport = open_transport(self.broker, self._transport_settings)
         await transport.__aenter__()
         try:
@@ -286,13 +323,16 @@ class EffectClient:
         if self.attachments is not None:
             await self.attachments.__aexit__()
 
-    async def _ask_again(self, asked: Asked) -> None:
-        request, limit_s = asked.request, self._transport_settings.publish_timeout_s
+    async def _ask_again(self, waiter: Waiter) -> None:
+        asked, limit_s = waiter.asked, self._transport_settings.publish_timeout_s
+        if asked is None:
+            return
+        request = asked.request
         if request.deadline_ms and time.time() * 1_000 >= request.deadline_ms:
             return
         if not await self._recalled(request, limit_s):
             end = asyncio.get_running_loop().time() + limit_s
-            await self._publish(request, asked.route, end, limit_s)
+            await self._publish(request, asked.route, end, limit_s, waiter)
 
     # Submitting ----------------------------------------------------------------------------------
 
@@ -303,9 +343,13 @@ class EffectClient:
         lane: str | None = None,
         scope: EffectScope | None = None,
         deadline_s: float | None = None,
+        delay_s: float | None = None,
+        not_before: datetime | None = None,
         timeout: float | None = None,
         traceparent: str = "",
         tracestate: str = "",
+        tenant: str | None = None,
+        version: str | None = None,
     ) -> Handle:
         """
         Publish an effect to the durable queue of its kind.
@@ -316,15 +360,22 @@ class EffectClient:
             scope: The effect scope, when it is not the one derived from the invocation.
             deadline_s: Seconds from now after which the outcome is not wanted; inside a handler or
                 a tool at most the deadline of its effect, which is the default.
+            delay_s: Seconds from now before which no worker begins it.
+            not_before: Instead of it the moment, with its time zone.
             timeout: Seconds to get the broker's confirmation; publishes of unknown fate are
                 repeated within it.
             traceparent: W3C trace context to pass on.
             tracestate: W3C trace state to pass on.
+            tenant: For whom it is done, at most 128 bytes of printable text; by default the tenant
+                of the effect that is carried out here, else the client's.
+            version: The version of workers that it is bound to, which alone carry it out; by
+                default that of the effect that is carried out here. Empty for none.
 
         Returns:
             A handle to wait on; the effect is pending from now on, even if this process ends.
 
         Raises:
+            ConfigurationError: When it may not begin before its deadline is over.
             InvalidEnvelopeError: When the envelope breaks a rule.
             PayloadTooLargeError: When it is over the size limit.
             AttachmentStoreError: When its body is kept out of line and could not be stored.
@@ -335,19 +386,27 @@ class EffectClient:
             EffectMismatchError: When the journal has its key with another envelope.
             RecordMissingError: With strict replay, when nothing is recorded.
         """
-        request, handle = self._prepare(
+        at_once = delay_s is None and not_before is None
+        begins_ms = 0 if at_once else no_sooner(delay_s, not_before)
+        request, waiter = self._prepare(
             envelope,
             scope=scope,
             deadline_s=deadline_s,
+            not_before_ms=begins_ms,
             traceparent=traceparent,
             tracestate=tracestate,
+            tenant=tenant,
+            version=version,
         )
         timeout = checked_timeout(timeout)
         limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
         end = asyncio.get_running_loop().time() + limit_s
         if not await self._recalled(request, limit_s):
-            await self._publish(request, route_of(request.kind, lane), end, limit_s)
-        return handle
+            route = route_of(request.kind, lane)
+            if request.version:
+                route = versioned(route, request.version)
+            await self._publish(request, route, end, limit_s, waiter)
+        return self._handle(request.message, waiter)
 
     async def execute(
         self,
@@ -357,27 +416,38 @@ class EffectClient:
         lane: str | None = None,
         scope: EffectScope | None = None,
         deadline_s: float | None = None,
+        delay_s: float | None = None,
+        not_before: datetime | None = None,
         on_chunk: OnChunk | None = None,
         traceparent: str = "",
         tracestate: str = "",
+        tenant: str | None = None,
+        version: str | None = None,
     ) -> RuntimeEffectOutcome:
         """
         Submit an effect and wait for its outcome.
 
         Args:
             envelope: The effect.
-            timeout: Seconds for everything together; ``None`` waits for the outcome without a
-                limit.
+            timeout: Seconds for everything together, a delay included; ``None`` waits for the
+                outcome without a limit.
             lane: The lane of its kind, when the kind is split.
             scope: The effect scope, when it is not the one derived from the invocation.
             deadline_s: Seconds from now after which the outcome is not wanted; inside a handler or
                 a tool at most the deadline of its effect, which is the default.
+            delay_s: Seconds from now before which no worker begins it.
+            not_before: Instead of it the moment, with its time zone.
             on_chunk: Called with each piece that the effect streams while it runs; may be a
                 coroutine function. A recorded outcome has no pieces.
             traceparent: W3C trace context to pass on.
             tracestate: W3C trace state to pass on.
+            tenant: For whom it is done, at most 128 bytes of printable text; by default the tenant
+                of the effect that is carried out here, else the client's.
+            version: The version of workers that it is bound to, which alone carry it out; by
+                default that of the effect that is carried out here. Empty for none.
 
         Raises:
+            ConfigurationError: When it may not begin before its deadline or ``timeout`` is over.
             EffectFailedError: When a controller error came back.
             EffectMismatchError: When its replay key is recorded with another envelope.
             EffectTimeoutError: When there was no outcome in time; the effect goes on.
@@ -390,16 +460,47 @@ class EffectClient:
         timeout = checked_timeout(timeout)
         limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
         end = loop.time() + limit_s
-        request, handle = self._prepare(
+        at_once = delay_s is None and not_before is None
+        begins_ms = 0 if at_once else no_sooner(delay_s, not_before, timeout)
+        request, waiter = self._prepare(
             envelope,
             scope=scope,
             deadline_s=deadline_s,
+            not_before_ms=begins_ms,
             traceparent=traceparent,
             tracestate=tracestate,
+            tenant=tenant,
+            version=version,
         )
-        if not handle.done and not await self._recalled(request, limit_s):
-            await self._publish(request, route_of(request.kind, lane), end, limit_s)
-        return await self._outcome(handle, None if timeout is None else end, limit_s, on_chunk)
+        until = None if timeout is None else end
+        if waiter.answer is None and (
+            self._recall is None or not await self._recalled(request, limit_s)
+        ):
+            route = route_of(request.kind, lane)
+            questions = self._opened_questions()
+            if request.version:
+                route = questions.way(versioned(route, request.version))
+            if on_chunk is None and self.tracing is None:
+                # Nothing is to be done between the confirmation and the answer. What the message
+                # has as well is let go, and there is no coroutine for the rest: there may be many
+                # in flight, for long. ``ask_and_wait`` is the same as one.
+                message = outgoing = request.message
+                del envelope, request
+                if questions.stores_bodies:
+                    outgoing = await questions.stored(message, end, limit_s, waiter)
+                answer = questions.ask(message, outgoing, route, end, waiter, until)
+                try:
+                    await answer
+                except BaseException:
+                    questions.leave(answer, waiter)
+                    raise
+                if questions.is_open(answer, waiter):
+                    await questions.see_to(answer, message, outgoing, route, end, limit_s, waiter)
+                if waiter.answer is not None:
+                    return self._outcome_in(waiter.key.effect_id, waiter.answer)
+                return await self._outcome(self._handle(message, waiter), until, limit_s)
+            await self._publish(request, route, end, limit_s, waiter)
+        return await self._outcome(self._handle(request.message, waiter), until, limit_s, on_chunk)
 
     async def _outcome(
         self, handle: Handle, end: float | None, limit_s: float, on_chunk: OnChunk | None = None
@@ -410,9 +511,11 @@ class EffectClient:
             left_s = None if end is None else max(0.0, end - loop.time())
             return await handle.outcome(left_s, on_chunk=on_chunk)
         except EffectTimeoutError:
-            if await self._recalled_late(handle.request):
-                return await handle.outcome(0)
-            recorded = None if self._recall is None else False
+            recorded = None
+            if self._recall is not None:
+                if await self._recalled_late(handle.request):
+                    return await handle.outcome(0)
+                recorded = False
             raise EffectTimeoutError(handle.effect_id, limit_s, recorded) from None
 
     def stream(
@@ -425,6 +528,8 @@ class EffectClient:
         deadline_s: float | None = None,
         traceparent: str = "",
         tracestate: str = "",
+        tenant: str | None = None,
+        version: str | None = None,
     ) -> Stream[RuntimeEffectOutcome]:
         """
         Submit an effect and read what it streams, then its outcome: ``async for``, ``result()``.
@@ -435,6 +540,8 @@ class EffectClient:
         Raises:
             ConfigurationError: When ``timeout`` or ``deadline_s`` is no time.
         """
+        from effectmq.broker.client.stream import Pending, Stream
+
         timeout = checked_timeout(timeout)
         checked_timeout(deadline_s, "deadline_s")
         limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
@@ -449,11 +556,150 @@ class EffectClient:
                 timeout=limit_s,
                 traceparent=traceparent,
                 tracestate=tracestate,
+                tenant=tenant,
+                version=version,
             )
             end = None if timeout is None else started + timeout
             return Pending(handle, end, lambda: self._outcome(handle, end, limit_s))
 
         return Stream(begin, lambda outcome: outcome)
+
+    def map(
+        self,
+        envelopes: Iterable[RuntimeEffectEnvelope] | AsyncIterable[RuntimeEffectEnvelope],
+        *,
+        in_flight: int = 100,
+        in_order: bool = True,
+        progress: bool = False,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        lane: str | None = None,
+        deadline_s: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+    ) -> AsyncGenerator[EffectResult]:
+        """
+        Execute many effects: ``async for result in client.map(envelopes)``.
+
+        An effect that fails, times out or is cancelled fails alone: its result has the ``error``.
+        Who leaves the loop stops asking; effects that were submitted go on at the workers, and are
+        found under their keys when they are asked for again. Nothing runs on in this program: use
+        ``contextlib.aclosing`` to wait for that.
+
+        Args:
+            envelopes: The effects, taken one by one as there is room; may have no end.
+            in_flight: How many are taken and not handed out, at most.
+            in_order: Whether results come in the order of the envelopes. As they are ready, with
+                ``False``, none waits for a slower one before it, and all of ``in_flight`` work.
+            progress: Whether stderr shows how many are done, when it is a terminal.
+            timeout: Seconds for each effect from its submission on; ``None`` for no limit.
+            lane: The lane of their kinds, when they are split.
+            deadline_s: Seconds from the submission of each after which its outcome is not wanted.
+            tenant: For whom they are done; see ``submit``.
+            version: The version of workers that they are bound to; see ``submit``.
+
+        Raises:
+            ConfigurationError: When an argument cannot be used; by the call itself.
+            MalformedError: When an item is no envelope; after the results of those before it, as
+                what the iterable raises itself.
+            TransportClosedError: When the client is not open any more.
+        """
+        from effectmq.broker.client.many.asking import checked_in_flight, mapped
+
+        limit = checked_timeout(timeout)
+        checked_timeout(deadline_s, "deadline_s")
+
+        async def ask(envelope: RuntimeEffectEnvelope) -> Pending:
+            return await self._asked(envelope, limit, lane, deadline_s, tenant, version)
+
+        return mapped(
+            envelopes,
+            ask,
+            in_flight=checked_in_flight(in_flight),
+            in_order=in_order,
+            progress=progress,
+        )
+
+    async def _asked(
+        self,
+        envelope: RuntimeEffectEnvelope,
+        timeout: float | None,
+        lane: str | None,
+        deadline_s: float | None,
+        tenant: str | None,
+        version: str | None,
+    ) -> Pending:
+        """An effect that was submitted, and that may be answered already; as in ``execute``."""
+        from effectmq.broker.client.stream import Pending
+
+        limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
+        end = asyncio.get_running_loop().time() + limit_s
+        until = None if timeout is None else end
+        request, waiter = self._prepare(
+            envelope, deadline_s=deadline_s, tenant=tenant, version=version
+        )
+        if waiter.answer is None and not await self._recalled(request, limit_s):
+            route = route_of(request.kind, lane)
+            if request.version:
+                route = versioned(route, request.version)
+            if self.tracing is None:
+                questions = self._opened_questions()
+                await questions.ask_and_wait(request.message, route, end, limit_s, waiter, until)
+            else:
+                await self._publish(request, route, end, limit_s, waiter)
+        handle = self._handle(request.message, waiter)
+        return Pending(handle, until, lambda: self._outcome(handle, until, limit_s))
+
+    def submit_many(
+        self,
+        envelopes: Iterable[RuntimeEffectEnvelope] | AsyncIterable[RuntimeEffectEnvelope],
+        *,
+        progress: bool = False,
+        lane: str | None = None,
+        deadline_s: float | None = None,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+    ) -> AsyncGenerator[Submitted]:
+        """
+        Submit many effects without waiting for each: ``async for one in client.submit_many(…)``.
+
+        As many are unconfirmed at a time as ``publish_window`` says. Each is given, in the order of
+        the envelopes, when the broker has confirmed it: its ``handle``, or its ``error``. Queues
+        may have them in another order. Who leaves the loop stops submitting.
+
+        Args:
+            envelopes: The effects, taken one by one as there is room; may have no end.
+            progress: Whether stderr shows how many are submitted, when it is a terminal.
+            lane: The lane of their kinds, when they are split.
+            deadline_s: Seconds from the submission of each after which its outcome is not wanted.
+            tenant: For whom they are done; see ``submit``.
+            version: The version of workers that they are bound to; see ``submit``.
+            timeout: Seconds for the confirmation of each.
+
+        Raises:
+            ConfigurationError: When an argument cannot be used; by the call itself.
+            MalformedError: When an item is no envelope; after the handles of those before it, as
+                what the iterable raises itself.
+            TransportClosedError: When the client is not open any more.
+        """
+        from effectmq.broker.client.many.asking import submitted
+
+        checked_timeout(timeout)
+        checked_timeout(deadline_s, "deadline_s")
+
+        async def submit(envelope: RuntimeEffectEnvelope) -> Handle:
+            return await self.submit(
+                envelope,
+                lane=lane,
+                deadline_s=deadline_s,
+                timeout=timeout,
+                tenant=tenant,
+                version=version,
+            )
+
+        # Twice the window: the next are ready when the broker confirms all of it at once.
+        window = self._transport_settings.publish_window
+        return submitted(envelopes, submit, in_flight=2 * window, progress=progress)
 
     async def _recalled_late(self, request: Request) -> bool:
         """Whether the journal has an outcome that did not arrive in time; a last, short look."""
@@ -470,44 +716,19 @@ class EffectClient:
 
         For a process that restarts under the same identity, and after a replay of a dead letter.
         """
-        request, handle = self._prepare(envelope, scope=scope)
-        if self._mailbox.found_mute and not handle.done:
+        request, waiter = self._prepare(envelope, scope=scope)
+        if self._mailbox.found_mute and waiter.answer is None:
             self._asking_again.look(self._recalled_late(request))
-        return handle
+        return self._handle(request.message, waiter)
 
     def unclaimed(self) -> list[Reply]:
         """Outcomes that arrived under this identity and that this process has not asked for."""
         return self._book.unclaimed()
 
-    def _prepare(
-        self,
-        envelope: RuntimeEffectEnvelope,
-        *,
-        scope: EffectScope | None = None,
-        deadline_s: float | None = None,
-        traceparent: str = "",
-        tracestate: str = "",
-    ) -> tuple[Request, Handle]:
-        deadline_s = checked_timeout(deadline_s, "deadline_s")
-        now = time.time()
-        parent = inherited()
-        own_ms = int((now + deadline_s) * 1_000) if deadline_s is not None else 0
-        traceparent, tracestate = parent.trace(traceparent, tracestate)
-        request = Request.seal(
-            envelope,
-            reply_to=self._mailbox.queue,
-            content_type=self._content_type,
-            scope=scope,
-            deadline_ms=parent.earlier(own_ms),
-            timestamp_s=int(now),
-            traceparent=traceparent,
-            tracestate=tracestate,
-            out_of_line=self._bodies is not None,
-            limits=self._sealing,
-        )
-        # The place for the answer is made before the effect is published.
-        waiter = self._book.wait_for(ReplyKey.of_request(request))
-        return request, Handle(request, waiter, self._book)
+    def _handle(self, message: Message, waiter: Waiter) -> Handle:
+        from effectmq.broker.client.handle import Handle
+
+        return Handle(message, waiter, self._book)
 
     async def _recalled(self, request: Request, timeout_s: float) -> bool:
         """Whether the journal had the answer, which is then in the reply book."""
@@ -548,6 +769,12 @@ class EffectClient:
             DatabaseUnavailableError: When the journal cannot be written, or not in time; cancelling
                 again is safe.
         """
+        from effectmq.broker.client.asking.cancelling import announce_cancel
+        from effectmq.broker.client.handle import Handle
+        from effectmq.broker.store.journal.recall import cancel_error
+        from effectmq.protocol.messages.log_names import log_names
+        from effectmq.protocol.messages.reply import Reply
+
         if self._recall is None:
             raise ConfigurationError(
                 "cancelling is decided in the journal and this client has none; open it with "
@@ -559,8 +786,12 @@ class EffectClient:
                 "record; use a client that executes"
             )
         limit_s = checked_timeout(timeout)
-        handle = effect if isinstance(effect, Handle) else self._prepare(effect, scope=scope)[1]
-        request = handle.request
+        # The waiter of an effect that is not awaited here would be dropped, and with it the answer.
+        request, _waiter = (
+            (effect.request, None)
+            if isinstance(effect, Handle)
+            else self._prepare(effect, scope=scope)
+        )
         error = cancel_error(request.kind, reason)
         if not await self._recall.cancel(request, error, FOREVER_S if limit_s is None else limit_s):
             return False
@@ -574,12 +805,118 @@ class EffectClient:
             )
         return True
 
-    async def _publish(self, request: Request, route: str, end: float, limit_s: float) -> None:
+    async def complete(
+        self,
+        effect: str | RuntimeEffectEnvelope | Handle,
+        value: object = None,
+        *,
+        error: str | None = None,
+        code: str = "",
+        scope: EffectScope | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+    ) -> bool:
+        """
+        Answer an effect that its handler handed out, unless it has its outcome: one answer counts.
+
+        The same answer may be given again, for instance after an error of the journal.
+
+        Args:
+            effect: The token from its handler's ``answer_token``; or the effect.
+            value: Of a tool call, what the tool would have returned, as plain data, checked against
+                its type; of another kind, its outcome as plain data.
+            error: Why it is refused, in place of a value: a tool call then fails with it, another
+                effect ends with a controller error.
+            code: The code of that; ``effectmq_answer_refused`` by default.
+            scope: The effect scope with which the envelope was submitted, if any.
+            timeout: Seconds for the journal to decide; None for no limit.
+
+        Returns:
+            Whether it is the outcome; ``False`` when another answer, the deadline or a cancel came
+            first.
+
+        Raises:
+            AnswerMisfitError: When the value is not of the type; nothing was changed.
+            NotHandedOutError: When it does not wait for an answer, or the token is of an attempt
+                that did not end.
+            ConfigurationError: When the client has no journal, which decides this, or only replays
+                from one; or what is no token was given.
+            DatabaseUnavailableError: When the journal cannot be used, or not in time; the same
+                answer may be given again.
+        """
+        from effectmq.broker.client.asking.completing import Given, complete
+        from effectmq.broker.client.handle import Handle
+        from effectmq.broker.store.journal.recall import in_time
+
+        journal = self._opened_journal
+        if journal is None or self._strict:
+            raise ConfigurationError(
+                "answers are decided in the journal and this client has none, or only replays from "
+                "one; open it with journal= or EFFECTMQ_JOURNAL, the address that the workers use"
+            )
+        if isinstance(effect, str):
+            which: str | Identity = effect
+        elif isinstance(effect, Handle):
+            which = effect.request.identity
+        else:
+            which = self._prepare(effect, scope=scope)[0].identity
+        limit_s = checked_timeout(timeout)
+        made = await in_time(
+            complete(journal, which, Given(value, error, code), self._names, self._broker_now),
+            FOREVER_S if limit_s is None else limit_s,
+        )
+        if made.counts:
+            self.counters["completed"] += 1
+        else:
+            self.counters["completed_late"] += 1
+        return made.counts
+
+    async def _broker_now(self) -> Transport | None:
+        return self._transport
+
+    async def _publish(
+        self, request: Request, route: str, end: float, limit_s: float, waiter: Waiter
+    ) -> None:
+        questions = self._opened_questions()
+        if self.tracing is None:
+            await questions.publish(request.message, route, end, limit_s, waiter)
+            return
+        from effectmq.broker.tracing import open_span
+
+        span = self.tracing.submitting(request, self._names.work_exchange, route)
+        with open_span(span) as traced:
+            message = (traced or request).message
+            await questions.publish(message, route, end, limit_s, waiter)
+
+    def _opened_questions(self) -> Questions:
         if self._questions is None:
             raise TransportClosedError(
                 "the client is not open; use it inside 'async with Client(...) as client'"
             )
-        await self._questions.publish(request, route, end, limit_s)
+        return self._questions
+
+    # Workers --------------------------------------------------------------------------------------
+
+    def fleet(self, *, by: str = "") -> Fleet:
+        """
+        The workers of the namespace: see them, and steer them while they run.
+
+        Use it as an asynchronous context manager, while the client is open. The user needs the
+        permissions of a worker; those of a producer are not enough.
+
+        Args:
+            by: Who asks, noted on pauses and in the workers' logs; for people.
+
+        Raises:
+            TransportClosedError: When the client is not open, or only replays.
+        """
+        if self._transport is None:
+            raise TransportClosedError(
+                "the client is not connected to a broker; use it inside 'async with Client(...) as "
+                "client', and not with replay='strict'"
+            )
+        from effectmq.broker.client.fleet.fleet import Fleet
+
+        return Fleet(self._transport, self._names, by=by)
 
     # Invocations --------------------------------------------------------------------------------
 
@@ -589,6 +926,9 @@ class EffectClient:
         turn_id: str,
         turn_index: int = 0,
         protocol_iteration: int = 0,
+        *,
+        tenant: str | None = None,
+        version: str | None = None,
     ) -> Turn:
         """
         The effects of one turn of a session, with their invocations and replay keys.
@@ -598,13 +938,25 @@ class EffectClient:
             turn_id: The turn; with the session it must be the same when the turn is run again.
             turn_index: Its number in the session, from 0.
             protocol_iteration: Its iteration, from 0.
+            tenant: For whom its effects are done; see ``submit``.
+            version: The version of workers that its effects are bound to; see ``submit``.
         """
-        return Turn(
-            self.execute, session_id, turn_id, turn_index, protocol_iteration, stream=self.stream
-        )
+        from effectmq.broker.client.turns.turn import Turn
+
+        execute, stream = self.execute, self.stream
+        if tenant is not None:
+            execute, stream = partial(execute, tenant=tenant), partial(stream, tenant=tenant)
+        if version is not None:
+            execute, stream = partial(execute, version=version), partial(stream, version=version)
+        return Turn(execute, session_id, turn_id, turn_index, protocol_iteration, stream=stream)
 
     def process_scope(
-        self, session_id: str, *, parent: RuntimeInvocation | None = None
+        self,
+        session_id: str,
+        *,
+        parent: RuntimeInvocation | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
     ) -> ProcessScope:
         """
         Operations on background processes, with their invocations and replay keys.
@@ -612,5 +964,14 @@ class EffectClient:
         Args:
             session_id: The session that asks.
             parent: The invocation that asks; usually an effect of a turn.
+            tenant: For whom its effects are done; see ``submit``.
+            version: The version of workers that its effects are bound to; see ``submit``.
         """
-        return ProcessScope(self.execute, session_id, parent)
+        from effectmq.broker.client.turns.process_scope import ProcessScope
+
+        execute = self.execute
+        if tenant is not None:
+            execute = partial(execute, tenant=tenant)
+        if version is not None:
+            execute = partial(execute, version=version)
+        return ProcessScope(execute, session_id, parent)

@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from effectmq.broker.client.asking.timeouts import checked_timeout
-from effectmq.broker.client.replies.book import ReplyBook, Waiter
+from effectmq.broker.client.replies.book import ReplyBook, Waiter, request_again
 from effectmq.broker.store.journal.recall import failure_of
 from effectmq.protocol.errors import EffectTimeoutError
 from effectmq.protocol.messages.chunk import Chunk
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
 
-__all__ = ["Handle", "OnChunk"]
+__all__ = ["Handle", "OnChunk", "outcome_in"]
 
 #: Gets what an effect streams, piece by piece; its errors end the wait, not the effect.
 OnChunk = Callable[[Chunk], Awaitable[None] | None]
@@ -26,25 +27,39 @@ class Handle:
 
     Attributes:
         effect_id: Its id inside its scope.
-        scope_id: The id of its scope; together with the replay key its permanent name.
         replay_key: Its replay key.
         hash: The hash of its envelope.
-        request: The published effect.
     """
 
-    def __init__(self, request: Request, waiter: Waiter, book: ReplyBook) -> None:
-        self.effect_id = request.effect_id
-        self.scope_id = request.identity.scope_id
-        self.replay_key = request.replay_key
-        self.hash = request.hash
-        self.request = request
+    def __init__(self, message: Message, waiter: Waiter, book: ReplyBook) -> None:
+        self.effect_id, self.replay_key, self.hash = waiter.key
+        # The message has everything, and is a fraction of what it was made of.
+        self._message = message
+        self._request: Request | None = None
         self._waiter = waiter
         self._book = book
+
+    @property
+    def request(self) -> Request:
+        """The published effect; read from its message when it is asked for first."""
+        if self._request is None:
+            self._request = request_again(self._message)
+        return self._request
+
+    @property
+    def scope_id(self) -> str:
+        """The id of its scope; together with the replay key its permanent name."""
+        return self.request.identity.scope_id
 
     @property
     def done(self) -> bool:
         """Whether the outcome has arrived."""
         return self._waiter.answer is not None
+
+    @property
+    def answer(self) -> Reply | None:
+        """The whole answer, when it has arrived."""
+        return self._waiter.answer
 
     async def chunks(self) -> AsyncIterator[Chunk]:
         """
@@ -106,9 +121,7 @@ class Handle:
         else:
             await self._read_along(checked_timeout(timeout), on_chunk)
             reply = await self.reply(0, given=timeout)
-        if isinstance(reply.result, RuntimeEffectControllerError):
-            raise failure_of(self.effect_id, reply.result)
-        return reply.result
+        return outcome_in(self.effect_id, reply)
 
     async def _read_along(self, timeout: float | None, on_chunk: OnChunk) -> None:
         """Pass on streamed pieces until the outcome is here, or the time is over."""
@@ -124,3 +137,16 @@ class Handle:
             # An error of the caller's function is raised like any other.
             if not limit.expired():
                 raise
+
+
+def outcome_in(effect_id: str, reply: Reply) -> RuntimeEffectOutcome:
+    """
+    The outcome in an answer.
+
+    Raises:
+        EffectFailedError: When it is a controller error; ``EffectMismatchError`` and
+            ``EffectCancelledError`` are kinds of it.
+    """
+    if isinstance(reply.result, RuntimeEffectControllerError):
+        raise failure_of(effect_id, reply.result)
+    return reply.result

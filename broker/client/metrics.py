@@ -9,18 +9,18 @@ from effectmq.broker.client.replies.book import ReplyBook
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Reading
 
-__all__ = ["client_readings"]
+__all__ = ["OWN", "client_readings"]
 
 #: Counters that are a metric of their own.
-_OWN = {"submitted": catalog.SUBMITTED, "answered": catalog.CLIENT_OUTCOMES}
+OWN = {"submitted": catalog.SUBMITTED, "answered": catalog.CLIENT_OUTCOMES}
 
 
 def client_readings(counters: Counter[str], book: ReplyBook) -> Iterator[Reading]:
     """Everything that a client has counted and measured, and how many effects it waits for."""
-    for name, metric in _OWN.items():
+    for name, metric in OWN.items():
         yield Reading(metric, (), counters[name])
     yield Reading(catalog.CLIENT_WAITING, (), book.waiting)
     yield Reading(catalog.CLIENT_WAITS, (), book.waits)
     for event, count in sorted(counters.items()):
-        if event not in _OWN:
+        if event not in OWN:
             yield Reading(catalog.CLIENT_EVENTS, (event,), count)

@@ -12,10 +12,12 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from effectmq.broker.client.fleet.marks import pause_of
 from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.protocol.errors import PublishError, UnroutableError
+from effectmq.protocol.messages.fleet.pauses import Pause
 from effectmq.protocol.messages.probe import ProbeAnswer, probe
-from effectmq.protocol.topology import Names
+from effectmq.protocol.topology import EVERY_ROUTE, Names
 
 __all__ = ["Ping", "ping"]
 
@@ -101,6 +103,11 @@ class _Pinger:
         self._awaited = awaited
         self._timeout_s = timeout_s
 
+    async def _pause(self, route: str) -> Pause | None:
+        """Why no worker consumes it, when somebody wanted that."""
+        own = await pause_of(self._transport, self._names, route)
+        return own or await pause_of(self._transport, self._names, EVERY_ROUTE)
+
     async def ping(self, route: str) -> Ping:
         stats = await self._transport.stats(self._names.work_queue(route))
         if stats is None:
@@ -108,6 +115,13 @@ class _Pinger:
                 route, problem="it has no queue; start a worker that takes it, which makes one"
             )
         if not stats.consumers:
+            pause = await self._pause(route)
+            if pause is not None:
+                return Ping(
+                    route,
+                    problem=f"it is {pause}; {stats.ready} message(s) wait. To end that: effectmq "
+                    "workers resume",
+                )
             # A probe would wait there for the next worker, long after anybody asks.
             return Ping(
                 route,

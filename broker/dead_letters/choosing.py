@@ -49,7 +49,7 @@ class Chooser(Protocol):
             chosen: Which.
             limit: How many altogether, the oldest first; all when not given.
             report: Where to count them, by reason.
-            look: Called with each, when somebody wants to see them.
+            look: Called with each letter; ``None`` when only their ids are wanted.
 
         Raises:
             DeadLetterIdError: When an id names no letter, or more than one.
@@ -97,7 +97,7 @@ class QueueChooser:
 
 class IndexChooser:
     """
-    Asks the index, which takes nothing away and keeps nobody out.
+    Asks the index, which takes no message off the queue.
 
     Args:
         index: The index, as fresh as its user wants it.

@@ -11,12 +11,10 @@ effect that fails again and is parked again is not replayed for ever.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import islice
 
-from effectmq.broker.crashpoints import armed, reached, reached_when_written
+from effectmq.broker.crashpoints import armed, reached_when_written
 from effectmq.broker.dead_letters.choosing import Chooser, QueueChooser
 from effectmq.broker.dead_letters.content import DeadContent, fetch_content
 from effectmq.broker.dead_letters.edit import DeadEdit, edit_letter
@@ -35,9 +33,9 @@ from effectmq.broker.dead_letters.report import (
     DeadReport,
     EditPreview,
     no_queue,
-    no_reply_queue,
     not_as_it_is,
 )
+from effectmq.broker.dead_letters.sending import Foresight, Pace, Sender
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.transports.port import Delivery, Transport
 from effectmq.protocol.encoding.canonical import canonical_json
@@ -46,18 +44,13 @@ from effectmq.protocol.encoding.differences import differences
 from effectmq.protocol.errors import (
     AttachmentStoreError,
     BrokerError,
-    ConfigurationError,
     MalformedError,
     PayloadTooLargeError,
     ProtocolError,
     PublishError,
-    PublishUnknownError,
-    QueueFullError,
     UnroutableError,
 )
-from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.dead_letter import DeadLetter, revived_message
-from effectmq.protocol.messages.message import Message
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import Names, TopologySettings
 
@@ -77,7 +70,6 @@ __all__ = [
 #: Replays per second, unless another rate is given.
 DEFAULT_RATE = 50.0
 
-_PUBLISH_TRIES = 3
 #: So many members that differ are told of one edit.
 _MAX_CHANGES = 100
 
@@ -97,7 +89,7 @@ class DeadLetters:
             where they are.
         chooser: Finds the letters that are meant; by default by looking through the queue.
         on_settled: Called with the id of each letter that was taken off the queue.
-        turn: How to wait until another reader, or whoever settles, has left.
+        turn: How to wait until another reader of the queue has left.
     """
 
     def __init__(
@@ -115,6 +107,7 @@ class DeadLetters:
         self._names = Names(topology.namespace)
         self._limits = limits or Limits()
         self._bodies = bodies
+        self._sender = Sender(transport, self._names, kept_elsewhere=bodies is not None)
         self._chooser = chooser or QueueChooser(transport, self._names.dead, turn or AT_ONCE)
         self._turn = turn
         self._on_settled = on_settled
@@ -180,9 +173,10 @@ class DeadLetters:
             DeadLetterIdError: When an id names no letter, or more than one.
             BrokerError: When the queue cannot be read; nothing was changed.
         """
-        pace = _Pace(rate)
+        pace = Pace(rate)
         report = DeadReport(dry_run)
-        foresee = _Foresight(self, report, reply_to).look if dry_run else None
+        foresight = Foresight(self._sender, self.content, report, reply_to)
+        foresee = foresight.look if dry_run else None
         pending, others = await self._chooser.choose(chosen, limit, report, foresee)
         if dry_run:
             return report
@@ -221,7 +215,7 @@ class DeadLetters:
             DeadLetterIdError: When an id names no letter, or more than one.
             BrokerError: When the letters cannot be looked at; nothing was changed.
         """
-        pace = _Pace(rate)
+        pace = Pace(rate)
         report = DeadReport(dry_run)
 
         async def check(letter: DeadLetter) -> None:
@@ -232,7 +226,7 @@ class DeadLetters:
                 report.note(letter, f"the patch cannot be applied: {describe(problem)}")
                 return
             report.preview(preview)
-            if await self.has_queue(edit.route):
+            if await self._sender.has_queue(edit.route):
                 report.done += 1
             else:
                 report.failed += 1
@@ -261,7 +255,8 @@ class DeadLetters:
             message = edit.message
             if self._bodies is not None:
                 message = await self._bodies.outgoing(message)
-            return await self._publish_or_note(delivery, letter, edit.route, message, report)
+            refusal = await self._sender.effect(edit.route, message)
+            return await _sent(delivery, letter, refusal, report)
 
         return await self._settle_once(pending, others, act, report, on_progress)
 
@@ -284,23 +279,6 @@ class DeadLetters:
         preview = EditPreview(letter.id, request.effect_id, edit.edited_from, request.hash, changes)
         return edit, preview
 
-    async def _publish_or_note(
-        self,
-        delivery: Delivery,
-        letter: DeadLetter,
-        route: str,
-        message: Message,
-        report: DeadReport,
-    ) -> bool:
-        refusal = await self._publish(route, message)
-        if refusal:
-            report.failed += 1
-            report.note(letter, refusal)
-            return False
-        await _done(delivery)
-        report.done += 1
-        return True
-
     async def _replay(
         self, delivery: Delivery, letter: DeadLetter, report: DeadReport, reply_to: str | None
     ) -> bool:
@@ -310,17 +288,11 @@ class DeadLetters:
             report.note(letter, not_as_it_is(problem))
             return False
         if letter.is_outcome:
-            refusal = await self._deliver(letter, reply_to)
+            refusal = await self._sender.outcome(letter, reply_to)
         else:
-            message = self._addressed(revived_message(letter), reply_to)
-            return await self._publish_or_note(delivery, letter, letter.route, message, report)
-        if refusal:
-            report.failed += 1
-            report.note(letter, refusal)
-            return False
-        await _done(delivery)
-        report.done += 1
-        return True
+            message = self._sender.addressed(revived_message(letter), reply_to)
+            refusal = await self._sender.effect(letter.route, message)
+        return await _sent(delivery, letter, refusal, report)
 
     async def replay_edited(
         self,
@@ -360,7 +332,7 @@ class DeadLetters:
         edit = edit_letter(letter, document, bodies.limits(limits) if bodies else limits)
         if dry_run:
             return edit
-        message = self._addressed(edit.message, reply_to)
+        message = self._sender.addressed(edit.message, reply_to)
         if bodies is not None:
             message = await bodies.outgoing(message)
         published = False
@@ -368,7 +340,7 @@ class DeadLetters:
         async def act(delivery: Delivery, letter: DeadLetter) -> bool:
             nonlocal published
             if not published:
-                refusal = await self._publish(edit.route, message)
+                refusal = await self._sender.effect(edit.route, message)
                 if refusal:
                     raise UnroutableError(f"{refusal}. The letter {letter.id} is still there")
                 published = True
@@ -379,7 +351,7 @@ class DeadLetters:
         await settle(self._transport, self._names.dead, pending, others, act, self._turn)
         if not published:
             raise DeadLetterIdError(
-                f"the dead letter {letter.id} was taken off by somebody else meanwhile"
+                f"the dead letter {letter.id} was taken off the queue by another program meanwhile"
             )
         return edit
 
@@ -466,124 +438,18 @@ class DeadLetters:
         if self._on_settled is not None:
             self._on_settled(letter.id)
 
-    # Publishing --------------------------------------------------------------------------------
 
-    async def has_queue(self, route: str) -> bool:
-        """Whether a replay to this route finds a queue."""
-        try:
-            return await self._transport.stats(self._names.work_queue(route)) is not None
-        except ConfigurationError:
-            # No queue can have such a name.
-            return False
-
-    async def has_reply_queue(self, queue: str) -> bool:
-        """Whether an outcome finds its reply queue."""
-        return await self._transport.stats(queue) is not None
-
-    def _addressed(self, message: Message, reply_to: str | None) -> Message:
-        """
-        With another receiver of the outcome, which can fetch it from this store if it can at all.
-        """
-        if reply_to is None:
-            return message
-        headers = dict(message.headers)
-        headers.pop(names.OUT_OF_LINE, None)
-        if self._bodies is not None:
-            headers[names.OUT_OF_LINE] = True
-        return replace(message, reply_to=reply_to, headers=headers)
-
-    async def _publish(self, route: str, message: Message) -> str:
-        """
-        Publish to the work queues; see ``_send``.
-        """
-        return await self._send(self._names.work_exchange, route, message, no_queue(route))
-
-    async def _deliver(self, letter: DeadLetter, reply_to: str | None) -> str:
-        """Send the outcome inside a letter to its reply queue; see ``_send``."""
-        queue = reply_to or letter.message.reply_to
-        message = replace(revived_message(letter), reply_to="")
-        return await self._send("", queue, message, no_reply_queue(queue))
-
-    async def _send(self, exchange: str, key: str, message: Message, unroutable: str) -> str:
-        """
-        Publish, and again when it is unknown whether the message arrived.
-
-        Returns:
-            Why this message was refused; empty when the broker has it.
-
-        Raises:
-            PublishError: When the broker accepts nothing at the moment.
-            BrokerError: When there is no connection.
-        """
-        tries = _PUBLISH_TRIES
-        while True:
-            tries -= 1
-            try:
-                await self._transport.publish(exchange, key, message)
-            except PublishUnknownError:
-                # It may have arrived; publishing the same effect again is safe.
-                if not tries:
-                    raise
-            except UnroutableError:
-                return unroutable
-            except (QueueFullError, PayloadTooLargeError) as problem:
-                return describe(problem)
-            else:
-                reached("replay_after_publish")
-                return ""
-
-
-class _Foresight:
-    """What a replay would come to, without doing it."""
-
-    def __init__(self, letters: DeadLetters, report: DeadReport, reply_to: str | None) -> None:
-        self._letters = letters
-        self._report = report
-        self._reply_to = reply_to
-        self._queues: dict[str, bool] = {}
-
-    async def look(self, letter: DeadLetter) -> None:
-        """Count what would become of a letter."""
-        report = self._report
-        problem = (await self._letters.content(letter)).problem
-        if problem:
-            report.skipped += 1
-            report.note(letter, not_as_it_is(problem))
-        elif await self._is_taken(letter):
-            report.done += 1
-        else:
-            report.failed += 1
-            queue = self._reply_to or letter.message.reply_to
-            sentence = no_reply_queue(queue) if letter.is_outcome else no_queue(letter.route)
-            report.note(letter, sentence)
-
-    async def _is_taken(self, letter: DeadLetter) -> bool:
-        name = letter.route
-        if letter.is_outcome:
-            return await self._letters.has_reply_queue(self._reply_to or letter.message.reply_to)
-        if name not in self._queues:
-            self._queues[name] = await self._letters.has_queue(name)
-        return self._queues[name]
+async def _sent(delivery: Delivery, letter: DeadLetter, refusal: str, report: DeadReport) -> bool:
+    if refusal:
+        report.failed += 1
+        report.note(letter, refusal)
+        return False
+    await _done(delivery)
+    report.done += 1
+    return True
 
 
 async def _done(delivery: Delivery) -> None:
     delivery.ack()
     if armed("replay_after_ack"):
         await reached_when_written("replay_after_ack")
-
-
-class _Pace:
-    """Limits the number of turns per second."""
-
-    def __init__(self, rate: float) -> None:
-        if not rate > 0:
-            raise ConfigurationError(f"the rate is {rate:g}; expected more than 0 a second")
-        self._interval_s = 1 / rate
-        self._next = 0.0
-
-    async def turn(self) -> None:
-        now = asyncio.get_running_loop().time()
-        wait_s = self._next - now
-        self._next = max(now, self._next) + self._interval_s
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)

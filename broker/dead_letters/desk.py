@@ -1,10 +1,10 @@
 """
-The desk at which dead letters are looked at and dealt with, by several people at once.
+The desk: dead letters are looked at and changed here, by several people at once.
 
-Looks are answered from the index, take nothing away and keep nobody out. Whatever changes
-something chooses from the index, writes down who does what, and settles letter by letter while it
-holds the letter's message: a message is held by one at a time, so that of two who want the same
-letter one gets it, and the other finds it gone.
+Looks are answered from the index. They take no message off the queue, and do not hinder each other.
+An action chooses letters from the index, writes who does what into the audit, and settles letter by
+letter while it holds the letter's message. Only one program holds a message at a time: of two that
+want the same letter one gets it, and the other finds it gone.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _EVERY_S = 1.0
 
 
 def operator() -> str:
-    """Who acts, when nobody says: the user of the operating system and the host."""
+    """Who acts, when no name is given: the user of the operating system and the host."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
@@ -335,7 +335,7 @@ class DeadDesk:
 
 @dataclass(frozen=True, slots=True)
 class _Deed:
-    """What somebody is about to do."""
+    """An action that is about to begin, for the audit."""
 
     action: str
     chosen: DeadFilter

@@ -22,6 +22,8 @@ from effectmq.protocol.messages.body_reference import known_body
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.messages.message import HeaderValue, Message, content_type_of
 from effectmq.protocol.messages.request import Request
+from effectmq.protocol.messages.tenant import known_tenant
+from effectmq.protocol.messages.version import known_version
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.scopes import EffectScope
 
@@ -79,6 +81,8 @@ def edit_letter(
         reply_to=old.reply_to,
         content_type=content_type_of(old),
         scope=_kept_scope(letter, envelope),
+        tenant=known_tenant(old.headers),
+        version=known_version(old.headers),
         timestamp_s=old.timestamp,
         traceparent=_text(old, names.TRACEPARENT),
         tracestate=_text(old, names.TRACESTATE),

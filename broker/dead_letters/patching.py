@@ -1,16 +1,17 @@
 """
 Changing envelopes by JSON Patch (RFC 6902).
 
-A patch comes from a person or over the network, so what it may become is bounded: how many
-operations, how deep, how many values. Its ``copy`` doubles what it copies, and thirty of them make
-a few bytes fill any memory; so what has grown is measured after each.
+A patch comes from a person or over the network, so what it may do is bounded. ``copy`` doubles what
+it copies, and thirty of them would make a few bytes fill any memory. So each source is measured
+before it is copied, and the copies together may only have so many values and so much text. At the
+end the whole result is measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonpatch
 
@@ -24,6 +25,8 @@ __all__ = ["Patch"]
 
 _MAX_OPERATIONS = 1_000
 _MAX_VALUES = 200_000
+#: Characters in texts and names. A copied text takes no memory before it is written as JSON.
+_MAX_TEXT = 64 * 1024 * 1024
 _MAX_DEPTH = 128
 _OPERATIONS = ("add", "copy", "move", "remove", "replace", "test")
 #: What an operation has beside its path.
@@ -34,7 +37,7 @@ _NEEDS = {
     "copy": ("from",),
     "move": ("from",),
 }
-#: What makes a document larger than itself and the patch together.
+#: What can make a document larger or deeper.
 _GROWING = ("copy", "move", "add", "replace")
 _MAX_SHOWN = 200
 
@@ -90,21 +93,23 @@ class Patch:
             MalformedError: When an operation does not apply; names it, and says why.
         """
         changed: JsonValue = deepcopy(tree)
+        copied = _Size(0, 0)
         for place, operation in enumerate(self._operations):
             try:
+                if operation["op"] == "copy":
+                    source: object = jsonpatch.JsonPointer(operation["from"]).resolve(changed)
+                    copied = _together(copied, _size(source))
+                    if not copied.is_bounded:
+                        raise _not_applied(place, operation, f"the copies have {_TOO_LARGE}")
                 changed = jsonpatch.apply_patch(changed, [operation], in_place=True)
             except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as problem:
                 raise _not_applied(place, operation, str(problem)) from None
-            except (TypeError, ValueError, KeyError, IndexError) as problem:
+            except (TypeError, ValueError, KeyError, IndexError, RecursionError) as problem:
                 # What the library does not foresee of a document that has another shape.
                 raise _not_applied(place, operation, f"it does not fit: {problem}") from None
-            if operation["op"] in _GROWING and not _is_bounded(changed):
-                raise _not_applied(
-                    place,
-                    operation,
-                    f"the result has more than {_MAX_VALUES} values, or is nested deeper than "
-                    f"{_MAX_DEPTH}",
-                )
+        grows = any(operation["op"] in _GROWING for operation in self._operations)
+        if grows and not _size(changed).is_bounded:
+            raise MalformedError("", f"the result has {_TOO_LARGE}")
         return changed
 
 
@@ -132,20 +137,46 @@ def _not_applied(place: int, operation: Mapping[str, Any], why: str) -> Malforme
     return MalformedError(f"[{place}]", f"{name}: {printable(why, _MAX_SHOWN)}")
 
 
-def _is_bounded(tree: JsonValue) -> bool:
-    values = 0
+_TOO_LARGE = (
+    f"more than {_MAX_VALUES} values or {_MAX_TEXT} characters, or is nested deeper than "
+    f"{_MAX_DEPTH}; change less at a time"
+)
+
+
+class _Size(NamedTuple):
+    """How much a document has."""
+
+    values: int
+    text: int
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.values <= _MAX_VALUES and self.text <= _MAX_TEXT
+
+
+_ENDLESS = _Size(_MAX_VALUES + 1, 0)
+
+
+def _together(one: _Size, other: _Size) -> _Size:
+    return _Size(one.values + other.values, one.text + other.text)
+
+
+def _size(tree: object) -> _Size:
+    """The size of a document; of one that is nested too deep, a size that is not bounded."""
+    values = text = 0
     level: list[object] = [tree]
     for _ in range(_MAX_DEPTH):
         values += len(level)
-        if values > _MAX_VALUES:
-            return False
         below: list[object] = []
         for value in level:
-            if is_object(value):
+            if isinstance(value, str):
+                text += len(value)
+            elif is_object(value):
+                text += sum(map(len, value))
                 below.extend(value.values())
             elif is_array(value):
                 below.extend(value)
         if not below:
-            return True
+            return _Size(values, text)
         level = below
-    return False
+    return _ENDLESS

@@ -104,6 +104,19 @@ class DeadReport:
             "stopped": self.stopped,
         }
 
+    def edit_facts(self) -> list[dict[str, Any]]:
+        """What a patch makes of letters, as JSON data."""
+        return [
+            {
+                "id": each.id,
+                "effect_id": each.effect_id,
+                "edited_from": each.hash_before,
+                "hash": each.hash,
+                "changes": [change.facts() for change in each.changes],
+            }
+            for each in self.edits
+        ]
+
     def preview(self, edit: EditPreview) -> None:
         """Keep what an edit makes of a letter, if there is room."""
         if len(self.edits) < _MAX_PROBLEMS:

@@ -1,10 +1,10 @@
 """
 Making the index agree with the queue.
 
-RabbitMQ says how many messages wait in a queue, which is asked in no time. As long as the index has
-as many, it is taken for right; when it has not, or when the queue is so short that a look costs
-nothing, somebody walks: takes all of it unsettled, writes down what the index lacks, drops what the
-queue lacks, and gives everything back. While one walks or settles, others read the index as it is.
+RabbitMQ tells quickly how many messages wait in a queue. While the index has as many, it is taken
+for right. When it has not, or the queue is so short that it costs nothing, there is a walk: it
+takes every message unsettled, adds what the index lacks, drops what the queue lacks, and gives
+everything back. During a walk or an action other programs read the index as it is.
 """
 
 from __future__ import annotations

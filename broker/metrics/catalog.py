@@ -11,6 +11,9 @@ from __future__ import annotations
 from effectmq.broker.metrics.instruments import Metric
 
 __all__ = [
+    "ADMISSION_SHUT",
+    "ADMISSION_WAITING",
+    "ADMITTED",
     "ATTEMPTS",
     "CATALOG",
     "CLIENT_EVENTS",
@@ -18,27 +21,36 @@ __all__ = [
     "CLIENT_WAITING",
     "CLIENT_WAITS",
     "CONFLICTS",
+    "CONNECTED",
     "CONSUMING",
     "DELIVERIES",
+    "HANDED_OUT",
     "IN_FLIGHT",
     "JOURNAL_TIMES",
     "LEASES_LOST",
     "LOOP_LAG",
     "MODEL_CALLS",
+    "MODEL_COST",
     "MODEL_LIMITED",
     "MODEL_TOKENS",
+    "NOT_ADMITTED",
     "OUTCOMES",
     "PARKED",
+    "PAUSED",
     "QUEUE_WAITS",
+    "RAMP",
     "REPLAYS",
     "REPLY_TIMES",
     "RESULTS_DISCARDED",
     "RETRIES",
     "RUN_TIMES",
+    "SCHEDULES_LATE",
+    "SCHEDULE_TIMES",
     "SLOTS",
     "SUBMITTED",
     "TOOL_CALLS",
     "TRANSPORT_EVENTS",
+    "UNANSWERED",
     "WORKER",
     "WORKER_EVENTS",
 ]
@@ -79,9 +91,57 @@ RESULTS_DISCARDED = Metric(
     "Results that did not count, because the lease of their effect was lost.",
     _ROUTE,
 )
+ADMITTED = Metric(
+    "effectmq_admitted",
+    "counter",
+    "Attempts that a limit of the fleet admitted on arrival.",
+    _ROUTE,
+)
+NOT_ADMITTED = Metric(
+    "effectmq_not_admitted",
+    "counter",
+    "Deliveries whose effect was not admitted, and waits in the room.",
+    _ROUTE,
+)
+ADMISSION_WAITING = Metric(
+    "effectmq_admission_waiting",
+    "gauge",
+    "Effects of the namespace that wait for admission, as this worker counted last.",
+    _ROUTE,
+)
+ADMISSION_SHUT = Metric(
+    "effectmq_admission_shut",
+    "gauge",
+    "Values of a limit's key that a wait or failures shut: nothing starts, or one alone asks.",
+    ("limit",),
+)
+HANDED_OUT = Metric(
+    "effectmq_handed_out",
+    "counter",
+    "Effects that a handler handed out, for a person or another system to answer.",
+    _ROUTE,
+)
+UNANSWERED = Metric(
+    "effectmq_unanswered",
+    "counter",
+    "Handed-out effects that this worker found to have failed, because nobody answered in time.",
+    _ROUTE,
+)
 IN_FLIGHT = Metric("effectmq_in_flight", "gauge", "Effects that a worker has at hand.", _ROUTE)
 SLOTS = Metric(
     "effectmq_slots", "gauge", "Effects of a route that may run at the same time.", _ROUTE
+)
+PAUSED = Metric(
+    "effectmq_paused",
+    "gauge",
+    "1 while somebody has paused a route, for all workers or for this one; else 0.",
+    _ROUTE,
+)
+RAMP = Metric(
+    "effectmq_ramp_share",
+    "gauge",
+    "The share of a version while a route is ramped, of what is bound to no version; from 0 to 1.",
+    ("route", "version"),
 )
 QUEUE_WAITS = Metric(
     "effectmq_queue_wait_seconds",
@@ -110,6 +170,20 @@ REPLY_TIMES = Metric(
 LEASES_LOST = Metric(
     "effectmq_leases_lost", "counter", "Leases that ended before their effect did."
 )
+SCHEDULE_TIMES = Metric(
+    "effectmq_schedule_times",
+    "counter",
+    "Times of schedules that this worker carried out (`fired`), or gave up because nobody had "
+    "looked for too long (`given_up`).",
+    ("result",),
+)
+SCHEDULES_LATE = Metric(
+    "effectmq_schedule_late_seconds",
+    "histogram",
+    "How late the times of schedules were carried out, by the database's clock.",
+    (),
+    "seconds",
+)
 TOOL_CALLS = Metric("effectmq_tool_calls", "counter", "Attempts at tool calls.", ("tool", "result"))
 MODEL_CALLS = Metric(
     "effectmq_model_calls", "counter", "Requests to providers of models.", ("model", "result")
@@ -125,6 +199,12 @@ MODEL_LIMITED = Metric(
     "effectmq_model_limited",
     "counter",
     "Requests that a provider refused because there were too many (429).",
+    ("model",),
+)
+MODEL_COST = Metric(
+    "effectmq_model_cost_usd",
+    "counter",
+    "What calls have cost in US dollars, where a price is known.",
     ("model",),
 )
 WORKER_EVENTS = Metric(
@@ -158,6 +238,9 @@ CLIENT_WAITS = Metric(
 CLIENT_EVENTS = Metric(
     "effectmq_client_events", "counter", "What else a client counts.", ("event",)
 )
+CONNECTED = Metric(
+    "effectmq_connected", "gauge", "1 while there is a connection to the broker, else 0.", ("side",)
+)
 TRANSPORT_EVENTS = Metric(
     "effectmq_transport_events",
     "counter",
@@ -175,17 +258,28 @@ CATALOG = (
     REPLAYS,
     CONFLICTS,
     RESULTS_DISCARDED,
+    ADMITTED,
+    NOT_ADMITTED,
+    ADMISSION_WAITING,
+    ADMISSION_SHUT,
+    HANDED_OUT,
+    UNANSWERED,
     IN_FLIGHT,
     SLOTS,
+    PAUSED,
+    RAMP,
     QUEUE_WAITS,
     RUN_TIMES,
     JOURNAL_TIMES,
     REPLY_TIMES,
     LEASES_LOST,
+    SCHEDULE_TIMES,
+    SCHEDULES_LATE,
     TOOL_CALLS,
     MODEL_CALLS,
     MODEL_TOKENS,
     MODEL_LIMITED,
+    MODEL_COST,
     WORKER_EVENTS,
     LOOP_LAG,
     CONSUMING,
@@ -195,5 +289,6 @@ CATALOG = (
     CLIENT_WAITING,
     CLIENT_WAITS,
     CLIENT_EVENTS,
+    CONNECTED,
     TRANSPORT_EVENTS,
 )

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from effectmq.broker.client.replies.book import Asked, ReplyBook, Waiter
+from effectmq.broker.client.replies.book import ReplyBook, Waiter
 from effectmq.protocol.errors import EffectmqError
 from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.text import describe, printable
@@ -45,7 +45,7 @@ class AskingAgain:
     def __init__(
         self,
         book: ReplyBook,
-        ask: Callable[[Asked], Awaitable[None]],
+        ask: Callable[[Waiter], Awaitable[None]],
         *,
         recorded: bool,
         counters: Counter[str],
@@ -105,12 +105,12 @@ class AskingAgain:
         if asked is None or waiter.answer is not None:
             return
         try:
-            await self._ask(asked)
+            await self._ask(waiter)
         except EffectmqError as problem:
             # The caller goes on waiting: the effect may be answered nevertheless.
             logger.warning(
                 "could not ask again for effect %s: %s",
-                printable(asked.request.effect_id, 200),
+                printable(waiter.key.effect_id, 200),
                 describe(problem),
                 extra={"action": "ask_again_failed", **log_names(asked.request)},
             )

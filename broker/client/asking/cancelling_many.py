@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,10 +20,13 @@ from effectmq.broker.store.journal.archive.summaries import EffectFilter, Effect
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.recall import cancel_error
 from effectmq.broker.store.journal.records import Cancel, Cancelled, Effect
+from effectmq.broker.store.letters.audit import AuditLog, choice_of
+from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
 from effectmq.protocol.encoding.serde.model import canonical_bytes
+from effectmq.protocol.errors import DatabaseError
 from effectmq.protocol.messages.request import Identity
 
-__all__ = ["CancelReport", "cancel_many"]
+__all__ = ["CancelReport", "cancel_and_note", "cancel_many"]
 
 _PAGE = 200
 #: Effects change while they are cancelled, and so their places in the order of changes; what a
@@ -116,6 +120,64 @@ async def cancel_many(
         if len(decided) == before:
             break
     return report
+
+
+async def cancel_and_note(
+    archive: Archive,
+    journal: Journal,
+    chosen: EffectFilter,
+    reason: str,
+    *,
+    who: str,
+    limit: int | None = None,
+    dry_run: bool = False,
+    announce: Callable[[Effect], Awaitable[None]] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> CancelReport:
+    """
+    Cancel what is in progress and meant, and write down who did it; see ``cancel_many``.
+
+    Args:
+        archive: Finds the effects.
+        journal: Decides; of the same database and namespace.
+        chosen: Which.
+        reason: Goes into the error of each.
+        who: Who does it.
+        limit: How many altogether; all when not given.
+        dry_run: Only say how many, which is not written down.
+        announce: Tells the workers of one that was cancelled.
+        on_progress: Called after each, with how many were decided.
+
+    Raises:
+        DatabaseUnavailableError: When the journal cannot be used; what was cancelled is.
+    """
+
+    async def act() -> CancelReport:
+        return await cancel_many(
+            archive,
+            journal,
+            chosen,
+            reason,
+            limit=limit,
+            dry_run=dry_run,
+            announce=announce,
+            on_progress=on_progress,
+        )
+
+    if dry_run:
+        return await act()
+    await LETTERS_SCHEMA.ensure(journal.database)
+    audit = AuditLog(journal.database, who)
+    line = await audit.begin("cancel", {**choice_of(chosen), "reason": reason, "limit": limit})
+    facts: dict[str, object] = {"interrupted": True}
+    try:
+        report = await act()
+        facts = report.facts()
+        return report
+    finally:
+        # It is in the log, whatever becomes of the database; what was done is done.
+        with suppress(DatabaseError):
+            await audit.end(line, "cancel", facts)
 
 
 async def _cancelled(

@@ -20,13 +20,15 @@ from typing import NamedTuple
 
 from effectmq.broker.deadlines import Deadlines
 from effectmq.broker.metrics.instruments import SLOW_S, Histogram
+from effectmq.protocol.encoding.limits import Limits
 from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.messages.chunk import Chunk
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import Reply
-from effectmq.protocol.messages.request import Request
+from effectmq.protocol.messages.request import Request, read_request
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
 
-__all__ = ["Asked", "ReplyBook", "ReplyKey", "Waiter"]
+__all__ = ["Asked", "ReplyBook", "ReplyKey", "Waiter", "request_again"]
 
 _MAX_UNCLAIMED = 1_000
 _MAX_CHUNKS = 10_000
@@ -47,10 +49,25 @@ class ReplyKey(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """An effect that was published."""
+    """
+    An effect that was published, as it is remembered until it is answered.
 
-    request: Request
+    The message has everything, and ``read_request`` gives the rest of it back when that is needed.
+    What a program made the effect of is several times as large, and need not live as long.
+    """
+
+    message: Message
     route: str
+
+    @property
+    def request(self) -> Request:
+        """The effect again; its message was within the limits when it was made."""
+        return request_again(self.message)
+
+
+def request_again(message: Message) -> Request:
+    """The effect of a message that this process made."""
+    return read_request(message, Limits(max_body_bytes=max(1, len(message.body))))
 
 
 class Waiter:
@@ -58,13 +75,15 @@ class Waiter:
 
     __slots__ = (
         "__weakref__",
+        "_chunks",
         "_deadlines",
+        "_first",
+        "_others",
         "_reading",
-        "_waiting",
         "answer",
-        "asked",
-        "chunks",
         "key",
+        "message",
+        "route",
         "since_s",
     )
 
@@ -73,62 +92,117 @@ class Waiter:
         #: When somebody asked first, by the monotonic clock.
         self.since_s = time.monotonic()
         self._deadlines = deadlines
-        #: Streamed text that was not read yet; the oldest is dropped when there is too much.
-        self.chunks: deque[Chunk] = deque(maxlen=_MAX_CHUNKS)
+        # Made when the first piece or the first reader comes: most effects stream nothing, and
+        # with ten thousand in flight an empty deque for each is ten megabytes.
+        self._chunks: deque[Chunk] | None = None
         self.answer: Reply | None = None
-        #: The published effect, to publish it again; ``None`` before.
-        self.asked: Asked | None = None
-        self._waiting: list[asyncio.Future[Reply | None]] = []
-        self._reading: list[asyncio.Future[None]] = []
+        #: The message of the published effect; ``None`` before, and when it is answered.
+        self.message: Message | None = None
+        self.route = ""
+        # One caller is usual, and needs no list.
+        self._first: asyncio.Future[Reply | None] | None = None
+        self._others: list[asyncio.Future[Reply | None]] | None = None
+        self._reading: list[asyncio.Future[None]] | None = None
+
+    @property
+    def asked(self) -> Asked | None:
+        """The published effect, to publish it again; ``None`` before, and when it is answered."""
+        return None if self.message is None else Asked(self.message, self.route)
+
+    @property
+    def chunks(self) -> deque[Chunk]:
+        """Streamed text that was not read yet; the oldest is dropped when there is too much."""
+        if self._chunks is None:
+            self._chunks = deque(maxlen=_MAX_CHUNKS)
+        return self._chunks
 
     def resolve(self, reply: Reply) -> None:
         """Set the answer, and wake all callers."""
         self.answer = reply
-        for reader in self._reading:
-            if not reader.done():
-                reader.set_result(None)
-        self._reading.clear()
-        for future in self._waiting:
+        self.message = None
+        self._wake_readers()
+        for future in self.callers:
             if not future.done():
                 future.set_result(reply)
-        self._waiting.clear()
+        self._first = self._others = None
+
+    @property
+    def callers(self) -> list[asyncio.Future[Reply | None]]:
+        """The futures of those who wait."""
+        return ([] if self._first is None else [self._first]) + (self._others or [])
 
     def add(self, chunk: Chunk) -> None:
         """Add a streamed piece, and wake its readers."""
         self.chunks.append(chunk)
-        for future in self._reading:
-            if not future.done():
-                future.set_result(None)
-        self._reading.clear()
+        self._wake_readers()
+
+    def _wake_readers(self, error: TransportClosedError | None = None) -> None:
+        reading, self._reading = self._reading, None
+        for reader in reading or ():
+            if reader.done():
+                continue
+            if error is None:
+                reader.set_result(None)
+            else:
+                reader.set_exception(error)
 
     async def more(self) -> None:
         """Wait for another chunk, or for the answer."""
-        if self.chunks or self.answer is not None:
+        if self._chunks or self.answer is not None:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._reading.append(future)
+        reading = self._reading = self._reading or []
+        reading.append(future)
         try:
             await future
         finally:
-            if future in self._reading:
-                self._reading.remove(future)
+            if future in reading:
+                reading.remove(future)
 
     def fail(self, error: TransportClosedError) -> None:
         """No answer can come any more: wake all callers with an error."""
-        for future in self._waiting:
+        for future in self.callers:
             if not future.done():
                 future.set_exception(error)
-        self._waiting.clear()
-        for reader in self._reading:
-            if not reader.done():
-                reader.set_exception(error)
-        self._reading.clear()
+        self._first = self._others = None
+        self._wake_readers(error)
+
+    def expect(self, timeout: float | None = None) -> asyncio.Future[Reply | None]:
+        """
+        A future of one caller for the answer; to be handed to ``forget`` when its wait is over.
+
+        Each caller waits on its own, so that cancelling one leaves the others alone. Its result is
+        ``None`` when the time was over.
+
+        Args:
+            timeout: Seconds to wait; no limit when not given.
+        """
+        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        if self._first is None:
+            self._first = future
+        elif self._others is None:
+            self._others = [future]
+        else:
+            self._others.append(future)
+        if timeout is not None:
+            self._deadlines.add(future, timeout)
+        return future
+
+    def limit(self, future: asyncio.Future[Reply | None], timeout: float) -> None:
+        """Set the time of a future that was made without."""
+        self._deadlines.add(future, timeout)
+
+    def forget(self, future: asyncio.Future[Reply | None]) -> None:
+        """The wait of a caller is over."""
+        self._deadlines.discard(future)
+        if future is self._first:
+            self._first = None
+        elif self._others is not None and future in self._others:
+            self._others.remove(future)
 
     async def wait(self, timeout: float | None) -> Reply:
         """
         Wait for the answer.
-
-        Each caller waits on its own future, so that cancelling one leaves the others alone.
 
         Raises:
             TimeoutError: When it did not come within ``timeout`` seconds.
@@ -136,16 +210,11 @@ class Waiter:
         """
         if self.answer is not None:
             return self.answer
-        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        if timeout is not None:
-            self._deadlines.add(future, timeout)
+        future = self.expect(timeout)
         try:
             answer = await future
         finally:
-            self._deadlines.discard(future)
-            if future in self._waiting:
-                self._waiting.remove(future)
+            self.forget(future)
         if answer is None:
             raise TimeoutError
         return answer
@@ -174,8 +243,8 @@ class ReplyBook:
         self.waits = Histogram(SLOW_S)
         self._waiters: weakref.WeakValueDictionary[ReplyKey, Waiter] = weakref.WeakValueDictionary()
         self._unclaimed: OrderedDict[ReplyKey, Reply] = OrderedDict()
-        self._answered: OrderedDict[ReplyKey, None] = OrderedDict()
-        self._given_up: OrderedDict[ReplyKey, None] = OrderedDict()
+        self._answered: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self._given_up: OrderedDict[tuple[str, ...], None] = OrderedDict()
         #: What was published and not answered, whether a caller still waits or not.
         self._owed: dict[ReplyKey, None] = {}
         self._owed_more = False
@@ -213,16 +282,13 @@ class ReplyBook:
                 self._resolve(waiter, kept)
         return waiter
 
-    def note_asked(self, request: Request, route: str) -> None:
+    def note_asked(self, waiter: Waiter, message: Message, route: str) -> None:
         """Note that an effect was published, and will be answered."""
-        key = ReplyKey.of_request(request)
-        waiter = self._waiters.get(key)
-        if waiter is not None:
-            waiter.asked = Asked(request, route)
-            if waiter.answer is not None:
-                return
+        if waiter.answer is not None:
+            return
+        waiter.message, waiter.route = message, route
         if len(self._owed) < _MAX_REMEMBERED:
-            self._owed[key] = None
+            self._owed[waiter.key] = None
         else:
             self._owed_more = True
 
@@ -236,7 +302,7 @@ class ReplyBook:
         return [
             waiter
             for waiter in list(self._waiters.values())
-            if waiter.asked is not None and waiter.answer is None
+            if waiter.message is not None and waiter.answer is None
         ]
 
     def give_up(self, key: ReplyKey) -> None:
@@ -315,7 +381,8 @@ def _closed() -> TransportClosedError:
     )
 
 
-def _remember(keys: OrderedDict[ReplyKey, None], key: ReplyKey) -> None:
-    keys[key] = None
+def _remember(keys: OrderedDict[tuple[str, ...], None], key: ReplyKey) -> None:
+    # The garbage collector does not look at plain tuples of texts each time.
+    keys[tuple(key)] = None
     if len(keys) > _MAX_REMEMBERED:
         keys.popitem(last=False)

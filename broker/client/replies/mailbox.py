@@ -7,7 +7,6 @@ again for outcomes that may be lost.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -74,7 +73,6 @@ class Mailbox:
         self.queue = names_.reply_queue(identity)
         self.found_mute = False
         self.consumer: Consumer | None = None
-        self._identity = identity
         self._lock = names_.reply_lock(identity)
         # The exchange must exist before the first publish: a publish to a missing exchange would
         # close the channel, and lose every confirmation in flight.
@@ -87,7 +85,6 @@ class Mailbox:
         self._counters = counters
         self._large = LargeReplies(bodies, book, self._read, counters)
         self._made_here = False
-        self._reading: asyncio.Task[None] | None = None
 
     async def open(self, transport: Transport) -> None:
         """
@@ -106,37 +103,18 @@ class Mailbox:
             lock=self._lock,
             on_resumed=self._resumed,
             on_mute=lambda served_s: self._replace_mute(transport, served_s),
+            on_delivery=self._take,
         )
-        self.read_on()
-
-    def read_on(self) -> None:
-        """Pass on what arrives from now on."""
-        assert self.consumer is not None
-        self._reading = asyncio.get_running_loop().create_task(
-            self._receive(self.consumer), name=f"effectmq replies {self._identity}"
-        )
-
-    async def pause(self) -> None:
-        """Pass on nothing more; what arrives stays unsettled."""
-        if self._reading is not None:
-            self._reading.cancel()
-            # Not suppress(CancelledError): that would swallow a cancellation of the caller.
-            await asyncio.gather(self._reading, return_exceptions=True)
 
     async def close(self) -> None:
         """Stop reading; what arrives from now on waits in the queue."""
         if self.consumer is not None:
             await self.consumer.close()
-        await self.pause()
         await self._large.close()
 
     async def delete(self, transport: Transport) -> None:
         """Delete the queue, because no process can come back to it. Never raises."""
         await delete_reply_queue(transport, self.queue)
-
-    async def _receive(self, consumer: Consumer) -> None:
-        async for delivery in consumer:
-            self._take(delivery)
 
     def _take(self, delivery: Delivery) -> None:
         if names.BODY in delivery.message.headers:

@@ -12,7 +12,6 @@ end; of two that start at once, at least one sees the other and leaves.
 A look ends when the end is certain: all counted letters have come, and the broker says that no more
 are waiting. Silence is not the end. The broker may still be giving back the letters of an earlier
 reader, and a queue that does not answer is not an empty one.
-held, and a queue that answers nothing is not an empty one.
 """
 
 from __future__ import annotations
@@ -229,8 +228,8 @@ class DeadBrowser:
 
     def _in_use(self) -> DeadLettersInUseError:
         return DeadLettersInUseError(
-            f"the dead letters in {self._queue!r} are being read by somebody else, and only one "
-            "reader may at a time, because letters that one holds are hidden from the other. Wait "
+            f"the dead letters in {self._queue!r} are being read by another reader, and only one "
+            "may read at a time, because letters that one holds are hidden from the other. Wait "
             "until that command (or dashboard) has finished, or end it"
         )
 

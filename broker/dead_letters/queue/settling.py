@@ -1,11 +1,10 @@
 """
 Settling chosen dead letters one by one, in as many looks as needed.
 
-A look is bounded three ways. In time, because others wait for their turn at the queue, and the
-broker closes a channel that holds a message unsettled for half an hour. In what it holds, so that
-letters which wait for their turn wait in the queue and not in our memory. And by the connection:
-after a loss the next look goes on where this one was, and acknowledges again what was done before
-when the broker did not hear of it.
+A look is limited in time, because other readers wait for the queue, and the broker closes a channel
+that holds a message unsettled for half an hour. It is limited in the letters that it holds, so that
+the others wait in the queue and not in memory. And it ends with the connection: the next look goes
+on from there, and acknowledges again what the broker did not hear of.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = ["PATIENT", "Act", "Pending", "settle"]
 Act = Callable[[Delivery, DeadLetter], Awaitable[bool]]
 
 _LONGEST_LOOK_S = 60.0
-#: Wait longer for a turn at the queue than the look of somebody else may take.
+#: Wait longer for a turn at the queue than the look of another reader may take.
 PATIENT = Turn(90.0)
 #: How long the queue is left to others between two looks, in seconds: longer than they wait before
 #: they ask again.

@@ -30,6 +30,12 @@ _GROWTH = 4
 #: No portion is larger, because the broker sends all of it at once: letters that are not looked at
 #: yet wait in the queue, and not in memory.
 _LARGEST = 8_192
+#: Of the first portion, whose letters may have any size.
+_LARGEST_UNKNOWN = 2_100
+#: Nor has a portion more bytes, as large as the letters were so far; but so many letters at least,
+#: because each portion needs a channel.
+_MOST_BYTES = 128 * 1024 * 1024
+_LEAST = 128
 
 #: How long the broker may take to give back held messages, in seconds, and how often it is asked.
 _BACK_S = 15.0
@@ -55,6 +61,7 @@ class Windows:
         self._next_size = first
         self._consumers: list[Consumer] = []
         self._counts: list[int] = []
+        self._bytes = 0
         self._pumps: list[asyncio.Task[None]] = []
         self._arrived: deque[Delivery] = deque()
         self._event = asyncio.Event()
@@ -91,6 +98,14 @@ class Windows:
         """Whether the consumers are full, and one more may be opened."""
         return self.capacity <= self.received and self.capacity < self._most
 
+    @property
+    def _bearable(self) -> int:
+        """How many messages the broker may send at once without filling the memory."""
+        if not self.received:
+            return _LARGEST_UNKNOWN
+        mean = max(1, self._bytes // self.received)
+        return min(_LARGEST, max(_LEAST, _MOST_BYTES // mean))
+
     async def open(self) -> None:
         """
         Open one more consumer.
@@ -98,7 +113,7 @@ class Windows:
         Raises:
             ReplyQueueInUseError: When an exclusive consumer has the queue.
         """
-        size = min(self._next_size, _LARGEST, MAX_HELD, self._most - self.capacity)
+        size = min(self._next_size, self._bearable, MAX_HELD, self._most - self.capacity)
         consumer = await self._transport.consume(self._queue, prefetch=size)
         self._next_size = size * _GROWTH
         self.capacity += size
@@ -109,6 +124,7 @@ class Windows:
     async def _pump(self, consumer: Consumer, index: int) -> None:
         async for delivery in consumer:
             self._counts[index] += 1
+            self._bytes += len(delivery.message.body)
             self._arrived.append(delivery)
             self._event.set()
 
