@@ -14,10 +14,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from effectmq.broker.crashpoints import reached
-from effectmq.broker.inheritance import Inheritance, carrying_out
+from effectmq.broker.inheritance import Inheritance, carry_out_here
+from effectmq.broker.store.spend.records import Use
+from effectmq.consumers.answering import WaitForAnswer, new_token
 from effectmq.consumers.handler import EffectContext, NotHere, TryAgain, checked_outcome
+from effectmq.consumers.logs.lines import note_raised
 from effectmq.consumers.runtime.threads import Confirm, Seat, take_seat
 from effectmq.protocol.errors import HandlerError
+from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
@@ -32,9 +36,11 @@ logger = logging.getLogger("effectmq.worker")
 
 #: How often to look whether an attempt whose time is up still waits for a thread, in seconds.
 _LOOK_AGAIN_S = 0.05
+#: Calls that one attempt may note as paid for.
+_MOST_USES = 1_000
 
 #: The result of an attempt; errors are values here, so that no exception reaches the loop.
-Result = RuntimeEffectOutcome | TryAgain | NotHere | BaseException
+Result = RuntimeEffectOutcome | WrittenOutcome | TryAgain | NotHere | WaitForAnswer | BaseException
 
 
 class HandlerExitError(HandlerError):
@@ -66,7 +72,10 @@ class Attempt:
         "_stopping",
         "_task",
         "_timer",
+        "_token",
         "ended",
+        "took_s",
+        "uses",
     )
 
     def __init__(
@@ -78,9 +87,14 @@ class Attempt:
         self._route = route
         self._request = request
         #: The result, and whether the attempt ran over its time.
+        #: How long it took, in seconds; 0 until it has ended.
+        self.took_s = 0.0
         self.ended: asyncio.Future[tuple[Result, bool]] = route.loop.create_future()
         self._overdue = self._stopping = self._counted = self._called = False
         self._send: Callable[[str], None] | None = None
+        #: What it has used so far; ``None`` for nothing.
+        self.uses: list[Use] | None = None
+        self._token = ""
         self._seat = Seat(route.threads, confirm)
         limit_s = route.handler.limit_s(request) or route.settings.time_limit_s
         left_s = math.inf
@@ -112,6 +126,16 @@ class Attempt:
         if not self._stopping:
             self._cancel()
         return begun
+
+    def _note_use(self, use: Use) -> None:
+        """Note what a call has used; may be called in any thread."""
+        if self.uses is None:
+            self.uses = []
+        if len(self.uses) >= _MOST_USES:
+            raise ValueError(
+                f"an attempt can note {_MOST_USES} calls that were paid for; note sums of them"
+            )
+        self.uses.append(use.bounded())
 
     def _cancel(self) -> None:
         self._stopping = True
@@ -166,7 +190,8 @@ class Attempt:
             if not task.cancelled():
                 task.exception()
             return
-        self._route.numbers.runs.observe(self._route.loop.time() - self._started_s)
+        self.took_s = self._route.loop.time() - self._started_s
+        self._route.numbers.runs.observe(self.took_s)
         reached("after_effect")
         if task.cancelled():
             result: Result = HandlerExitError("the handler cancelled its own task")
@@ -195,21 +220,32 @@ class Attempt:
             parent.traceparent,
             self._stream,
             parent.tracestate,
+            parent.tenant,
+            parent.version,
+            self._note_use,
+            self,
         )
         try:
+            # Both for this task only, which ends with the attempt.
             take_seat(self._seat)
-            with carrying_out(parent):
-                result = await route.handler.run(request, context)
-            if isinstance(result, (TryAgain, NotHere)):
+            carry_out_here(parent)
+            result = await route.handler.run(request, context)
+            if isinstance(result, (WrittenOutcome, TryAgain, NotHere, WaitForAnswer)):
                 return result
             # A record stays for ever, so the result of every handler is checked.
             return checked_outcome(request.kind, result)
         except asyncio.CancelledError:
             raise
         except (Exception, SystemExit) as problem:
+            note_raised(request, problem)
             if isinstance(problem, SystemExit):
                 return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
             return problem
+
+    def answer_token(self) -> str:
+        """The token of whoever answers, if this attempt hands its effect out; always the same."""
+        self._token = self._token or new_token()
+        return self._token
 
     def _stream(self, text: str) -> None:
         """

@@ -8,6 +8,7 @@ something that another worker has, or the effect must run alone because workers 
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 
@@ -29,13 +30,16 @@ from effectmq.consumers.decisions.delivery import (
     uncertain,
 )
 from effectmq.consumers.handler import Lack, NotHere, TryAgain, lacks_of
+from effectmq.consumers.logs.withheld import without_values, words_of
 from effectmq.consumers.pipeline.ending import End
 from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
 from effectmq.consumers.pipeline.leases import LeftError
+from effectmq.consumers.pipeline.running.admitting import admit, permitted
 from effectmq.consumers.pipeline.running.attempt import Attempt, Result
 from effectmq.consumers.pipeline.running.retry_sleeps import note_sleep
+from effectmq.consumers.pipeline.running.spending import note_usage, over_ceiling
 from effectmq.consumers.pipeline.running.suspects import alone, dead_workers
-from effectmq.protocol.text import describe, printable
+from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
 
 __all__ = ["sent_elsewhere", "work"]
@@ -50,8 +54,7 @@ async def work(job: Job) -> End:
         return uncertain()
     while True:
         request = job.request or job.known
-        if request.due_ms:
-            request = job.by_its_clock(request)
+        request = job.by_its_clock(request) if request.due_ms else request
         now_ms = route.now_ms()
         action: End | Pause | Run | Awake = on_arrival(
             request,
@@ -60,12 +63,13 @@ async def work(job: Job) -> End:
             max_deaths=route.settings.max_deaths,
         )
         if isinstance(action, Run):
-            aside = None
-            if action.alone:
-                aside = await alone(job)
-            elif not route.abilities.alike:
-                aside = lacking(job)
-            action = aside or await after(job, *await run(job, now_ms))
+            aside: End | Pause | None = await alone(job) if action.alone else None
+            if aside is None and (route.spends or not route.abilities.alike):
+                aside = await barred(job, action)
+            if aside is None and route.admission is not None:
+                aside = await admit(job, route.admission)
+            running = run if job.permit is None else run_permitted
+            action = aside or await after(job, *await running(job, now_ms))
         if isinstance(action, Pause):
             await pause(job, action)
         elif isinstance(action, Awake):
@@ -82,6 +86,14 @@ async def pause(job: Job, action: Pause) -> None:
     job.wait_until(request.due_ms)
     job.route.counters["paused"] += 1
     await job.sleep(action.wait_ms / 1_000)
+
+
+async def barred(job: Job, action: Run) -> Delay | Park | Pause | None:
+    """What to do with an effect that must not run here now; ``None`` to run it."""
+    aside = None
+    if not action.alone and not job.route.abilities.alike:
+        aside = lacking(job)
+    return aside or (await over_ceiling(job) if job.route.spends else None)
 
 
 # Who runs it -----------------------------------------------------------------------------------
@@ -157,6 +169,9 @@ async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
         ended = await attempt.ended
     finally:
         job.attempt = None
+        job.took_s = attempt.took_s
+        if attempt.uses is not None:
+            job.uses = (job.uses or []) + attempt.uses
         route.quarantine.body_ended()
         if job.suspect:
             job.leave_quarantine()
@@ -166,6 +181,11 @@ async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
         route.counters["results_discarded"] += 1
         raise LeaseLostError
     return ended
+
+
+def run_permitted(job: Job, now_ms: int) -> Coroutine[object, object, tuple[Result, bool]]:
+    """``run``, for an attempt that the limits of the fleet have admitted."""
+    return permitted(job, run(job, now_ms))
 
 
 async def begin(job: Job) -> None:
@@ -193,6 +213,8 @@ async def after(job: Job, result: Result, overdue: bool) -> End | Pause:
         # A worker could run it: when something else is missing later, handovers are counted anew.
         request = job.request = replace(request, elsewhere=0, elsewhere_since_ms=0)
     if not (overdue or isinstance(result, (TryAgain, NotHere, BaseException))):
+        if job.route.spends and job.uses is None:
+            await note_usage(job, result)
         return result
     route = job.route
     now_ms = route.now_ms()
@@ -246,7 +268,7 @@ def failed(job: Job, error: BaseException, now_ms: int) -> Park | Pause | Delay:
         jitter=route.jitter,
     )
     if not isinstance(action, Park):
-        note_retry(job, action, describe(error))
+        note_retry(job, action, words_of(error))
     return action
 
 
@@ -259,6 +281,11 @@ def note_retry(job: Job, action: Pause | Delay, problem: str) -> None:
         job.known.attempt,
         job.effect_id,
         wait_ms,
-        problem,
-        extra={"action": "retry", **job.log_names, "wait_ms": wait_ms},
+        without_values(problem, job.known),
+        extra={
+            "action": "retry",
+            **job.log_names,
+            "attempt": job.known.attempt,
+            "wait_ms": wait_ms,
+        },
     )

@@ -1,0 +1,109 @@
+"""
+Asks the store of admission for the jobs of a worker.
+
+The limits are read again every so often, so a limit that an operator sets holds a moment later. The
+store decides by those that it has at the time; here it is only seen for which effects to ask.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from effectmq.broker.crashpoints import reached
+from effectmq.broker.store.admission.gates import Verdict
+from effectmq.broker.store.admission.keys import Line, lines_of
+from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.records import (
+    Answer,
+    Ask,
+    End,
+    Ended,
+    NotAdmitted,
+    Settle,
+    digest_of,
+)
+from effectmq.broker.store.admission.store import AdmissionStore
+from effectmq.consumers.pipeline import admission
+from effectmq.consumers.pipeline.admission import Permit
+from effectmq.consumers.pipeline.journal_leases import JournalLeases
+from effectmq.protocol.messages.request import Request
+
+__all__ = ["Gatekeeper"]
+
+
+class Gatekeeper:
+    """
+    The limits of a worker's routes; ``pipeline.admission`` is the port.
+
+    Args:
+        store: An open one.
+        leases: The worker's; asks the database until it answers.
+        wake: Called when it is worth looking into the room.
+    """
+
+    def __init__(
+        self, store: AdmissionStore, leases: JournalLeases, wake: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._leases = leases
+        self._wake = wake
+        self._limits: list[Limit] = []
+        self._by_route: dict[str, list[Limit]] = {}
+
+    @property
+    def limits(self) -> list[Limit]:
+        """The limits that hold, as they were last read."""
+        return self._limits
+
+    def learn(self, limits: Iterable[Limit]) -> None:
+        """Heed these limits from now on."""
+        self._limits = list(limits)
+        self._by_route.clear()
+
+    def of(self, route: str) -> list[Limit]:
+        """The limits that hold for a route."""
+        found = self._by_route.get(route)
+        if found is None:
+            found = [limit for limit in self._limits if limit.covers(route)]
+            self._by_route[route] = found
+        return found
+
+    def lines(self, route: str, request: Request) -> tuple[Line, ...]:
+        """See the port."""
+        return lines_of(self.of(route), request)
+
+    async def ask(
+        self, request: Request, lines: tuple[Line, ...], route: str, home: str
+    ) -> Permit | admission.NotAdmitted:
+        """See the port."""
+        permit = Permit(digest_of(request.identity), secrets.token_hex(8), lines, self)
+        asked = Ask(
+            permit.effect,
+            permit.token,
+            lines,
+            route,
+            request.message,
+            home,
+            request.deadline_ms,
+        )
+        answer = await self._leases.ask(partial(self._store.ask, asked))
+        if isinstance(answer, NotAdmitted):
+            reached("after_room")
+            self._wake()
+            return admission.NotAdmitted(answer.line)
+        return permit
+
+    def give_back(self, permit: Permit, verdict: Verdict) -> None:
+        """See the port."""
+        ended = End(permit.effect, permit.token, permit.lines, verdict)
+        self._leases.say(partial(self._store.ask, ended), self._given_back)
+
+    def _given_back(self, answer: Answer | None) -> None:
+        if isinstance(answer, Ended) and answer.waited_for:
+            self._wake()
+
+    def settle(self, room_id: str, token: str) -> None:
+        """An effect of the room is settled."""
+        self._leases.say(partial(self._store.ask, Settle(room_id, token)))

@@ -1,0 +1,58 @@
+"""The port through which a job asks whether its next attempt may start, by limits of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import NamedTuple, Protocol
+
+from effectmq.broker.store.admission.gates import Verdict
+from effectmq.broker.store.admission.keys import Line
+from effectmq.protocol.messages.request import Request
+
+__all__ = ["Admission", "NotAdmitted", "Permit"]
+
+
+class Permit(NamedTuple):
+    """
+    The right to one attempt; to be given back when that has ended.
+
+    Attributes:
+        effect: The effect, as the store names it.
+        token: Names the permit.
+        lines: The lines of the effect.
+        admission: Where it goes back to, also when no limit holds any more.
+    """
+
+    effect: str
+    token: str
+    lines: tuple[Line, ...]
+    admission: Admission
+
+
+class NotAdmitted(NamedTuple):
+    """
+    The end of a delivery whose effect waits in the room now.
+
+    Attributes:
+        line: The line that it waits in.
+    """
+
+    line: Line
+
+
+class Admission(Protocol):
+    """The limits of one worker's routes. ``ask`` raises as ``Leases`` do."""
+
+    def lines(self, route: str, request: Request) -> tuple[Line, ...]:
+        """The lines that an effect counts for; empty when no limit holds for it."""
+        ...
+
+    def ask(
+        self, request: Request, lines: tuple[Line, ...], route: str, home: str
+    ) -> Awaitable[Permit | NotAdmitted]:
+        """Ask for an attempt; what is not admitted is kept in the room, durable when it answers."""
+        ...
+
+    def give_back(self, permit: Permit, verdict: Verdict) -> None:
+        """The attempt has ended."""
+        ...
