@@ -1,0 +1,1 @@
+"""Carries out schedules: every worker with a journal does."""
