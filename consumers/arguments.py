@@ -18,6 +18,8 @@ class WorkerArguments(PlaceArguments, total=False):
 
     name: str | None
     http: str | None
+    app_version: str | None
+    version: str | None
     concurrency: int | None
     route_concurrency: Mapping[str, int] | None
     time_limit_s: float | None
@@ -31,3 +33,4 @@ class WorkerArguments(PlaceArguments, total=False):
     lease_s: float | None
     reply_keep_s: float | None
     max_abandoned: int | None
+    log_every: int | None

@@ -10,10 +10,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import NamedTuple, Protocol, TypeGuard
 
 from effectmq.broker.store.journal.records import OnUncertain, WhenDoubtful
+from effectmq.broker.store.spend.records import Use, nanos_of_price
+from effectmq.consumers.answering import AttemptHooks, WaitForAnswer, handed_out, new_token
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy, check_retry
 from effectmq.consumers.runtime.threads import in_thread
 from effectmq.protocol.encoding.narrowing import is_object
@@ -24,6 +27,7 @@ from effectmq.protocol.errors import (
     MalformedError,
     RejectEffectError,
 )
+from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.identity.validation import wrong_outcome
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.numbers import check_number
@@ -59,6 +63,10 @@ def _to_nobody(text: str) -> None:
     """Discard streamed text: no caller waits for it."""
 
 
+def _by_nobody(use: Use) -> None:
+    """Discard what was used: nothing is recorded here."""
+
+
 @dataclass(frozen=True, slots=True)
 class EffectContext:
     """
@@ -74,6 +82,10 @@ class EffectContext:
             returns at once, and a piece may get lost, so the outcome must contain everything. Call
             it on the event loop.
         tracestate: What belongs to the trace context, or empty.
+        tenant: For whom the effect is done; empty when nobody said.
+        version: The version of workers that it is bound to; empty for none.
+        note_use: Notes what a call has used; see ``spend``.
+        hooks: The attempt, for the methods of the context; ``None`` outside of a worker.
     """
 
     envelope: RuntimeEffectEnvelope
@@ -83,11 +95,69 @@ class EffectContext:
     traceparent: str
     stream: Callable[[str], None] = _to_nobody
     tracestate: str = ""
+    tenant: str = ""
+    version: str = ""
+    note_use: Callable[[Use], None] = _by_nobody
+    hooks: AttemptHooks | None = None
 
     @property
     def invocation(self) -> RuntimeInvocation:
         """The invocation of the envelope: which effect this is, and what caused it."""
         return self.envelope.invocation
+
+    def spend(
+        self,
+        what: str,
+        *,
+        usd: Decimal | float | str | None = None,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_tokens: int = 0,
+    ) -> None:
+        """
+        Note that a call was paid for: of a search engine, or of a model that effectmq does not ask.
+
+        It is written with the record of the effect, or with that of the next attempt.
+
+        Args:
+            what: What was paid for; it is counted as a model of this name.
+            usd: The price in US dollars; ``None`` when it is not known.
+            input_tokens: Tokens of the request, those of the cache included.
+            output_tokens: Tokens of the answer.
+            cached_tokens: Tokens of the request that came from a cache.
+
+        Raises:
+            ValueError: When the price is none, or it is the 1,001st call of one attempt.
+        """
+        nanos = None if usd is None else nanos_of_price(usd)
+        self.note_use(Use(what, input_tokens, output_tokens, cached_tokens, nanos))
+
+    @property
+    def answer_token(self) -> str:
+        """
+        The token with which the effect can be answered, once ``wait_for_answer`` was returned.
+
+        Whoever has it can answer, and nobody can read it later: only its hash is kept. Another
+        attempt has another one. Put it into the mail or the form of the person who decides.
+        """
+        return new_token() if self.hooks is None else self.hooks.answer_token()
+
+    def wait_for_answer(self, *, note: str, deadline_s: float) -> WaitForAnswer:
+        """
+        Hand the effect out: a person or another system gives its outcome, or the deadline does.
+
+        The handler returns what this returns. Nothing is held meanwhile, neither a slot nor a
+        connection, and the caller goes on waiting. The worker needs a journal.
+
+        Args:
+            note: What is asked, for the person who decides; at most 2,000 characters are kept.
+            deadline_s: Seconds from now after which the effect fails with the code
+                ``effectmq_unanswered``; not later than the deadline of the effect.
+
+        Raises:
+            ConfigurationError: When the note is no text, or the deadline is not above 0 seconds.
+        """
+        return handed_out(self.answer_token, note, deadline_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,13 +305,13 @@ class Handler(Protocol):
 
     async def run(
         self, request: Request, context: EffectContext
-    ) -> RuntimeEffectOutcome | TryAgain | NotHere:
+    ) -> RuntimeEffectOutcome | WrittenOutcome | TryAgain | NotHere | WaitForAnswer:
         """Run one attempt. When it raises, ``retry`` decides what happens."""
         ...
 
     def timed_out(
         self, request: Request, limit_s: float
-    ) -> RuntimeEffectOutcome | TryAgain | HandlerTimeoutError:
+    ) -> RuntimeEffectOutcome | WrittenOutcome | TryAgain | HandlerTimeoutError:
         """The result of an attempt that ran over its time limit."""
         ...
 
@@ -297,7 +367,9 @@ class FunctionHandler:
         """The choice made at registration."""
         return self.when_uncertain
 
-    async def run(self, request: Request, context: EffectContext) -> RuntimeEffectOutcome:
+    async def run(
+        self, request: Request, context: EffectContext
+    ) -> RuntimeEffectOutcome | WaitForAnswer:
         """
         Call the function and check what it returned.
 
@@ -307,6 +379,8 @@ class FunctionHandler:
         command: RuntimeEffectCommand = request.envelope.command
         arguments = (command, context) if self.wants_context else (command,)
         result = await call(self.function, arguments, {})
+        if isinstance(result, WaitForAnswer):
+            return result
         return checked_outcome(self.kind, result)
 
     def timed_out(self, request: Request, limit_s: float) -> HandlerTimeoutError:

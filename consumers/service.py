@@ -7,22 +7,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine, Iterator, Mapping
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Reading
 from effectmq.broker.metrics.transports import transport_readings
+from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.letters.notes import LetterNotes
+from effectmq.broker.store.spend.book import SpendBook
+from effectmq.broker.store.spend.ceilings import Ceiling
+from effectmq.broker.timetable.schedule import Schedule
+from effectmq.broker.tracing import Tracing
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.broker.transports.settings import TransportSettings
+from effectmq.consumers.admission.opening import open_taker
+from effectmq.consumers.admission.taker import Taker
 from effectmq.consumers.fleet.abilities import Abilities, taking, version_of
+from effectmq.consumers.fleet.marks import Marks
+from effectmq.consumers.fleet.pauses import Pauses
 from effectmq.consumers.fleet.quarantine import Quarantine
+from effectmq.consumers.fleet.ramps import RampLooks, Ramps
 from effectmq.consumers.fleet.witnesses import Witnesses
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.metrics.numbers import WorkerNumbers
@@ -43,11 +55,18 @@ from effectmq.consumers.runtime.abandoned import Abandoned
 from effectmq.consumers.runtime.health import Health, Patience, problem_of
 from effectmq.consumers.runtime.threads import Threads
 from effectmq.consumers.runtime.watchdog import LoopWatchdog
-from effectmq.consumers.serving import Serving, Source
+from effectmq.consumers.serving.serving import Serving
+from effectmq.consumers.serving.taps import Source
 from effectmq.consumers.settings import WorkerSettings
+from effectmq.consumers.steering.reports import About, report_of
+from effectmq.consumers.steering.steering import Steering
+from effectmq.consumers.tracing import Road, TracedHandler, traced_road
+from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError, DatabaseReadOnlyError
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.messages.cancel_notice import Able, read_notice
+from effectmq.protocol.messages.fleet.reports import WorkerReport
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
@@ -82,6 +101,12 @@ class Service:
         journal: What remembers outcomes; without one nothing does.
         attachments: Where large bodies are kept.
         strict: Answer from the journal only.
+        app_version: The version of the application, for lists of workers.
+        version: The version that effects can be bound to; empty for none.
+        tracing: The library of traces.
+        limits: Limits of the fleet that the program sets.
+        ceilings: What the program lets effects spend.
+        schedules: The schedules of the program.
     """
 
     def __init__(
@@ -95,8 +120,19 @@ class Service:
         attachments: AttachmentStore | None = None,
         *,
         strict: bool = False,
+        app_version: str = "",
+        version: str = "",
+        tracing: Tracing | None = None,
+        limits: Sequence[Limit] = (),
+        ceilings: Sequence[Ceiling] = (),
+        schedules: Sequence[Schedule] = (),
     ) -> None:
+        self._limits = limits
+        self._ceilings = ceilings
+        self._taker: Taker | None = None
         self._name = name
+        self._schedules = schedules
+        self._about = About(name, app_version, time.time_ns() // 1_000_000)
         self._handlers = handlers
         self._settings = settings
         self._levels = topology
@@ -104,6 +140,7 @@ class Service:
         self._counters = counters = numbers.shared
         self._journal = journal
         self._strict = strict
+        self._tracing = tracing
         self._attachments = attachments
         self._bodies: LargeBodies | None = None
         self._names = Names(topology.namespace)
@@ -112,6 +149,11 @@ class Service:
         self._consumers: list[Consumer] = []
         self._pumps: list[asyncio.Task[None]] = []
         self.stuck = asyncio.Event()
+        #: Set when it was asked to drain and nothing is left.
+        self.drained = asyncio.Event()
+        self._pauses = Pauses()
+        self._ramps = Ramps(version)
+        self._draining: asyncio.Task[None] | None = None
         self._abandoned = Abandoned(settings.max_abandoned, counters, self._get_stuck)
         self._refusing: asyncio.Task[None] | None = None
         self._watchdog = LoopWatchdog(settings.blocked_loop_s, self._running_effects)
@@ -121,6 +163,9 @@ class Service:
         """What a started worker is doing."""
         if self.stuck.is_set():
             return Health("paused", "too many handlers could not be stopped; replace this process")
+        if self._serving.draining:
+            left = sum(len(route.jobs) for route in self._routes)
+            return Health("draining", f"{left} effect(s) left; it takes no more, and then ends")
         if self._serving.paused is not None:
             return Health("paused", str(self._serving.paused))
         if self._transport.problem:
@@ -135,6 +180,12 @@ class Service:
     def lag_s(self) -> float:
         """How late the event loop is, in seconds."""
         return self._watchdog.lag_s
+
+    @property
+    def paused(self) -> dict[str, str]:
+        """The routes that somebody paused, each with a sentence; the worker is well, though."""
+        found = {key: self._pauses.of(key) for key in self._handlers}
+        return {key: str(pause) for key, pause in found.items() if pause is not None}
 
     async def problems(self, timeout_s: float) -> dict[str, str]:
         """
@@ -151,6 +202,7 @@ class Service:
             "queues": "" if self._serving.consuming else "the broker does not serve all of them",
             "permissions": str(self._serving.paused or ""),
             "handlers": "too many could not be stopped" if self.stuck.is_set() else "",
+            "worker": "it drains, and takes no more" if self._serving.draining else "",
         }
         asked: dict[str, Coroutine[object, object, None]] = {}
         if self._journal is not None:
@@ -165,10 +217,16 @@ class Service:
         """What is true at the moment, and what the connection counts."""
         for route in self._routes:
             yield Reading(catalog.IN_FLIGHT, (route.key,), len(route.jobs))
-        for key in self._handlers:
-            yield Reading(catalog.SLOTS, (key,), self._settings.concurrency_of(key))
+        for tap in self._serving.taps:
+            if not tap.source.limbo:
+                yield Reading(catalog.SLOTS, (tap.key,), tap.slots)
+                yield Reading(catalog.PAUSED, (tap.key,), int(tap.key in self.paused))
+        if self._taker is not None:
+            yield from self._taker.readings()
+        for shared, ramp in self._ramps.items():
+            yield Reading(catalog.RAMP, (shared, ramp.version), ramp.share)
         yield Reading(catalog.LOOP_LAG, (), self.lag_s)
-        yield from transport_readings("worker", self._transport.counters)
+        yield from transport_readings("worker", self._transport)
 
     async def start(
         self, broker: str, transport_settings: TransportSettings, patience: Patience
@@ -203,6 +261,7 @@ class Service:
                 self._letters = LetterNotes(journal.database, self._counters)
                 await self._letters.open()
         try:
+            await self._open_taker(patience)
             await self._connect(broker, transport_settings, patience)
         except BaseException:
             await self._close_stores()
@@ -214,6 +273,12 @@ class Service:
             await self._leave()
             raise
         self._watchdog.start()
+        if self._taker is not None:
+            following = self._taker.follow(self._serving, self._settlement, self._routes)
+            self._pumps.append(
+                asyncio.get_running_loop().create_task(following, name="effectmq admission")
+            )
+        self._keep_schedules()
         self._pumps.append(
             asyncio.get_running_loop().create_task(
                 keep_roads(self._transport, self._topology), name="effectmq roads"
@@ -229,6 +294,31 @@ class Service:
             extra={"action": "worker_started", "routes": list(self._handlers)},
         )
 
+    def _keep_schedules(self) -> None:
+        """Carry out schedules, where there is a database for them."""
+        if self._journal is None or self._strict:
+            if self._schedules:
+                logger.warning(
+                    "the schedules of this program are not carried out here: %s",
+                    "this worker only replays" if self._strict else _NO_JOURNAL,
+                    extra={"action": "schedules_not_kept"},
+                )
+            return
+        # Not at the top: a worker without a journal does without it.
+        from effectmq.consumers.schedules.scheduler import Scheduler
+
+        scheduler = Scheduler(
+            self._journal.database,
+            self._transport,
+            self._names.work_exchange,
+            self._schedules,
+            self._counters,
+            self._numbers.schedules_late,
+        )
+        self._pumps.append(
+            asyncio.get_running_loop().create_task(scheduler.run(), name="effectmq schedules")
+        )
+
     async def _connect(
         self, broker: str, transport_settings: TransportSettings, patience: Patience
     ) -> None:
@@ -241,7 +331,9 @@ class Service:
             f"the broker {mask_url(broker)}", lambda: self._reach(broker, transport_settings)
         )
         most = min(self._settings.max_reply_bytes, self._settings.max_body_bytes)
-        serving = self._serving = Serving(self._name, transport, self._counters)
+        serving = self._serving = Serving(
+            self._name, transport, self._counters, self._pauses, self._ramps
+        )
         replies = ReplyOutbox(
             transport,
             most,
@@ -259,14 +351,18 @@ class Service:
             self._counters,
             serving,
             self._letters,
+            self._levels,
         )
-        self._chunks = ChunkOutbox(transport, self._counters)
+        self._chunks = ChunkOutbox(transport, self._counters, self._inflight.__contains__)
 
     async def _reach(self, broker: str, transport_settings: TransportSettings) -> Transport:
         """
         Connect, declare everything and check permissions; on failure no connection stays open.
         """
-        transport = open_transport(broker, transport_settings)
+        # What a worker cannot read it parks with the reason, so it must be able to publish it. What
+        # it reads and answers has limits of its own.
+        widest = replace(transport_settings, max_body_bytes=HARD_MAX_BODY_BYTES)
+        transport = open_transport(broker, widest)
         await transport.__aenter__()
         try:
             await declare_and_check(
@@ -279,19 +375,29 @@ class Service:
 
     async def _consume(self, patience: Patience) -> None:
         await patience.open("the broker", self._listen)
+        # After listening, so that no change in between is missed.
+        await patience.open("the broker", self._marks.look)
         sources = [
             Source(
                 self._route(key, handler),
                 self._names.work_queue(key),
                 self._settings.concurrency_of(key),
-                carry_out,
+                self._road(key),
             )
             for key, handler in self._handlers.items()
         ]
         limbo = self._route("limbo", LIMBO_HANDLER)
         sources.append(Source(limbo, self._names.limbo, LIMBO_PREFETCH, collect, limbo=True))
+        if self._taker is not None:
+            self._taker.hold(self._routes)
         for source in sources:
             await patience.open("the broker", partial(self._serving.open, source))
+
+    def _road(self, key: str) -> Road:
+        if self._tracing is None:
+            return carry_out
+        names = self._names
+        return traced_road(self._tracing, carry_out, names.work_exchange, names.work_queue(key))
 
     async def _open_journal(self, journal: Journal) -> None:
         try:
@@ -299,6 +405,8 @@ class Service:
             if not self._strict:
                 try:
                     await journal.check_writable()
+                    if self._ceilings:
+                        await SpendBook(journal.database).propose(self._ceilings)
                 except BaseException:
                     await journal.__aexit__()
                     raise
@@ -324,12 +432,29 @@ class Service:
             took=self._numbers.journal,
         )
 
+    async def _open_taker(self, patience: Patience) -> None:
+        if self._journal is None or self._strict or not isinstance(self._leases, JournalLeases):
+            return
+        opening = partial(
+            open_taker,
+            self._journal.database,
+            self._leases,
+            self._settings.lease_s,
+            self._names,
+            self._counters,
+            self._limits,
+            self._name,
+        )
+        self._taker = await patience.open("the limits of the fleet", opening)
+
     async def _close_stores(self) -> None:
         if self._bodies is not None and self._attachments is not None:
             self._bodies = None
             await self._attachments.__aexit__()
         if isinstance(self._leases, JournalLeases):
             await self._leases.leave(_CLOSE_S)
+        if self._taker is not None:
+            await self._taker.close()
         if self._letters is not None:
             await self._letters.close()
         if self._journal is not None:
@@ -342,6 +467,26 @@ class Service:
         With a journal: for cancelled effects, before the next renewal of their leases. Without one:
         for questions about messages that came back.
         """
+        self._marks = Marks(
+            self._transport,
+            self._names,
+            self._handlers,
+            self._pauses,
+            RampLooks(self._transport, self._names, self._handlers, self._ramps),
+        )
+        self._steering = Steering(
+            self._name,
+            self._transport,
+            self._names,
+            self._serving,
+            self._pauses,
+            self._marks,
+            self._threads,
+            self._chunks.watches,
+            self._counters,
+            self._report,
+            self._begin_to_drain,
+        )
         consumer = await self._transport.listen(
             self._names.control,
             name=self._control_queue,
@@ -358,6 +503,11 @@ class Service:
         self._pumps.append(
             asyncio.get_running_loop().create_task(self._heed(consumer), name="effectmq control")
         )
+        self._pumps.append(
+            asyncio.get_running_loop().create_task(
+                self._steering.follow_marks(), name="effectmq marks"
+            )
+        )
         await self._abilities.announce()
 
     def _control_queue(self) -> str:
@@ -368,10 +518,11 @@ class Service:
         """
         The connection was lost, and the control queue is a new one.
 
-        What others said meanwhile is asked for again. A missed cancellation is found at the next
-        renewal of the effect's lease.
+        What others said meanwhile is asked for again, and so is what is paused. A missed
+        cancellation is found at the next renewal of the effect's lease.
         """
         self._abilities.renew(queue)
+        self._steering.look_again()
         if self._witnesses is not None:
             self._witnesses.renew(queue)
 
@@ -389,13 +540,7 @@ class Service:
     async def _heed(self, consumer: Consumer) -> None:
         async for delivery in consumer:
             try:
-                said = read_notice(delivery.message)
-                if isinstance(said, Identity):
-                    self._leases.check(said)
-                elif isinstance(said, Able):
-                    self._abilities.heed(said)
-                elif self._witnesses is not None:
-                    self._witnesses.heed(said)
+                self._hear(delivery.message)
             except Exception as problem:
                 # Anybody may publish here, and one bad notice must not end the listening.
                 self._counters["notices_unreadable"] += 1
@@ -406,11 +551,52 @@ class Service:
                 )
             delivery.ack()
 
+    def _hear(self, message: Message) -> None:
+        if self._steering.is_for_it(message):
+            self._steering.heed(message)
+            return
+        said = read_notice(message)
+        if isinstance(said, Identity):
+            self._leases.check(said)
+            if self._taker is not None:
+                self._taker.cancelled(said)
+        elif isinstance(said, Able):
+            self._abilities.heed(said)
+        elif self._witnesses is not None:
+            self._witnesses.heed(said)
+
+    def _report(self) -> WorkerReport:
+        return report_of(self._about, self.health, self.lag_s, self._serving.taps, self._pauses)
+
+    def _begin_to_drain(self) -> bool:
+        """Take nothing more, finish everything, and then set ``drained``; whether this is new."""
+        if self._serving.draining:
+            return False
+        self._serving.draining = True
+        self._serving.turn()
+        self._draining = asyncio.get_running_loop().create_task(
+            self._finish(), name="effectmq drain"
+        )
+        return True
+
+    async def _finish(self) -> None:
+        while not await self._serving.turned(_CLOSE_S):
+            pass
+        for route in self._routes:
+            await route.empty()
+        await self._settlement.drain()
+        logger.info(
+            "worker %s has finished everything that it held",
+            self._name,
+            extra={"action": "worker_drained"},
+        )
+        self.drained.set()
+
     def _route(self, key: str, handler: Handler) -> Route[Job]:
         route: Route[Job] = Route(
             kind_of(key),
             key,
-            handler,
+            handler if self._tracing is None else TracedHandler(handler, self._tracing),
             self._settlement,
             self._chunks,
             self._inflight,
@@ -425,6 +611,7 @@ class Service:
             self._quarantine,
             self._abilities,
             self._witnesses,
+            self._ramps,
         )
         self._routes.append(route)
         return route
@@ -495,8 +682,9 @@ class Service:
             for job in list(route.jobs):
                 job.leave()
         self._threads.close()
-        if self._refusing is not None:
-            self._refusing.cancel()
+        for task in (self._refusing, self._draining, *self._steering.tasks):
+            if task is not None:
+                task.cancel()
         await self._tell_what_is_done()
         await self._settlement.handed_on(_HAND_ON_S)
         await self._say_goodbye()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.kinds import EFFECT_KINDS, kind_of, unversioned
 from effectmq.protocol.numbers import check_number, check_numbers
 from effectmq.protocol.text import printable
 
@@ -22,6 +22,7 @@ _TIMES = (
     "lease_s",
     "reply_keep_s",
 )
+_LEAST = {"max_crashes": 0, "log_every": 0, "max_deaths": 1, "max_abandoned": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class WorkerSettings:
         max_abandoned: How many handlers may run on although they could not be stopped. At this
             number the worker takes no more effects and ``run`` ends with an error, so that a
             supervisor starts a new process.
+        log_every: Of how many effects one that succeeds is logged, at INFO: 1 for each, 100 for
+            every hundredth, 0 for none. Failures are always logged.
     """
 
     concurrency: int = 16
@@ -72,6 +75,7 @@ class WorkerSettings:
     lease_s: float = 15.0
     reply_keep_s: float = 60.0
     max_abandoned: int = 16
+    log_every: int = 1
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -92,15 +96,16 @@ class WorkerSettings:
             raise ConfigurationError(
                 f"elsewhere_s is {self.elsewhere_s}; expected seconds, or 0 to answer at once"
             )
-        if self.max_crashes < 0:
-            raise ConfigurationError(f"max_crashes is {self.max_crashes}; expected 0 or more")
-        for name in ("max_deaths", "max_abandoned"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)}; expected {least} or more"
+                )
 
     def concurrency_of(self, route: str) -> int:
         """Effects of a route that run at a time."""
-        return (self.route_concurrency or {}).get(route, self.concurrency)
+        own = self.route_concurrency or {}
+        return own.get(route, own.get(unversioned(route), self.concurrency))
 
     def slots(self, routes: Iterable[str]) -> int:
         """Effects of these routes together that run at a time."""

@@ -1,5 +1,5 @@
 """
-The worker: handlers to register, and how it is started and stopped.
+The worker: where it works, and how it is started and stopped.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Self, TypeVar, Unpack, overload
+from typing import Self, Unpack
 
-from effectmq.broker.client.turns.functions import remember_tool
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Reading
+from effectmq.broker.metrics.transports import transport_readings
 from effectmq.broker.place import (
     Place,
     Said,
+    checked_arguments,
     first_said,
-    refuse_unknown,
     settings_from,
     unfolded,
     values_of,
@@ -31,29 +31,26 @@ from effectmq.broker.place import (
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.database.belonging import Adoptable
 from effectmq.broker.store.journal.choice import ReplayMode, open_journal
-from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.broker.tracing import Tracing
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.broker.version import version
 from effectmq.consumers.arguments import WorkerArguments
-from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy, policy_of_tool
-from effectmq.consumers.handler import Handler, HandlerFunction, function_handler
+from effectmq.consumers.handler import Handler
 from effectmq.consumers.metrics.collecting import handler_readings, number_readings
 from effectmq.consumers.metrics.numbers import WorkerNumbers
+from effectmq.consumers.registering import Registrations
 from effectmq.consumers.runtime.health import Health, Patience
 from effectmq.consumers.runtime.shutdown import stop_signals
 from effectmq.consumers.service import Service
 from effectmq.consumers.settings import WorkerSettings
-from effectmq.consumers.sleep import SleepHandler
-from effectmq.consumers.tools.functions.reading_back import function_tool
-from effectmq.consumers.tools.functions.typed import tool_from
 from effectmq.consumers.tools.handler import ToolHandler
-from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
-from effectmq.protocol.kinds import EFFECT_KINDS, kind_of
+from effectmq.protocol.kinds import kind_of, versioned
+from effectmq.protocol.messages.version import checked_version
+from effectmq.protocol.text import printable
 from effectmq.protocol.topology import (
     TopologySettings,
 )
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy
 
 __all__ = ["EffectWorker", "WorkerStuckError"]
 
@@ -61,15 +58,15 @@ logger = logging.getLogger("effectmq.worker")
 
 #: Kinds that must know the tools even where no tool is run.
 _TELL_TOOLS = {"sync_execution_surface", "exec_code"}
-
-F = TypeVar("F", bound=HandlerFunction)
+#: Characters of a worker's name; reports have no more.
+_MOST_NAME = 200
 
 
 class WorkerStuckError(EffectmqError):
     """Too many handlers could not be stopped; the process should be replaced."""
 
 
-class EffectWorker:
+class EffectWorker(Registrations):
     """
     A worker: takes effects from the broker and carries them out.
 
@@ -91,6 +88,8 @@ class EffectWorker:
         place: Where it works, with nothing left open.
         settings: Concurrency, limits and times.
         http: Where metrics and health are served; empty for nowhere.
+        app_version: The version of the application, for lists of workers; may be empty.
+        version: The version that effects can be bound to; empty when it takes part in none.
         attachments: The attachment store; ``None`` without one.
 
     Raises:
@@ -108,32 +107,45 @@ class EffectWorker:
         transport: TransportSettings | None = None,
         **arguments: Unpack[WorkerArguments],
     ) -> None:
-        refuse_unknown("Worker", arguments, WorkerArguments.__optional_keys__)
+        given = checked_arguments("Worker", arguments, WorkerArguments.__optional_keys__)
+        if "version" in given:
+            # Options and variables name it with whose version it is.
+            given = {**given, "worker_version": given["version"]}
         whole = unfolded(place=place, topology=topology, transport=transport)
-        widest = whole.pop("max_body_bytes", None)
         own = {} if settings is None else values_of(settings)
-        said = self._resolve(first_said({"broker": broker}, arguments, own, whole))
-        self.name = str(said.get("name") or f"{socket.gethostname()}-{os.getpid()}")
+        wide = _one_limit(own, whole)
+        said = self._resolve(first_said({"broker": broker}, given, own, whole))
+        self.name = _shown(str(said.get("name") or f"{socket.gethostname()}-{os.getpid()}"))
         self.http = str(said.get("http") or "")
+        self.app_version = _shown(str(said.get("app_version") or ""))
+        self.version = checked_version(said.get("worker_version") or "")
         self.settings = settings_from(WorkerSettings, said)
         # What the worker accepts it must be able to delay, to park and to answer.
-        wide = widest if isinstance(widest, int) else TransportSettings().max_body_bytes
         cap = max(wide, self.settings.max_body_bytes)
         self.place = Place.of({**said, "max_body_bytes": cap})
         store = self.place.attachments
         self._opened_attachments = isinstance(store, str)
         self.attachments = open_attachments(store) if isinstance(store, str) else store
+        #: The library of traces; ``None`` for none. To be set before it starts.
+        self.tracing: Tracing | None = self._tracing_of(self.place)
         self._numbers = WorkerNumbers()
-        self._tools = ToolHandler(self.attachments)
-        self._handlers: dict[str, Handler] = {"sleep": SleepHandler()}
+        super().__init__(ToolHandler(self.attachments))
         self._running: Service | None = None
+        #: The routes that it takes, from the beginning of its start on; ``None`` while it is
+        #: stopped.
+        self._taken: frozenset[str] | None = None
+        self._takes_all = True
         self._told = Health("stopped")
-        self._resources: list[tuple[AbstractAsyncContextManager[object], frozenset[str]]] = []
         self._open = AsyncExitStack()
         self._completed()
 
     def _completed(self) -> None:
         """It is made; the front door adds what it was asked for."""
+
+    @staticmethod
+    def _tracing_of(place: Place) -> Tracing | None:
+        """The library of traces of a place; the front door knows one."""
+        return None
 
     @staticmethod
     def _resolve(arguments: Said) -> Said:
@@ -164,28 +176,6 @@ class EffectWorker:
     def topology(self, topology: TopologySettings) -> None:
         self.place = replace(self.place, topology=topology)
 
-    # Registration ------------------------------------------------------------------------------
-
-    @property
-    def tools(self) -> dict[str, Tool]:
-        """The registered tools by name; those of MCP servers only while the worker runs."""
-        return self._tools.tools
-
-    @property
-    def mcp_servers(self) -> tuple[str, ...]:
-        """The MCP servers whose tools it has, each as a phrase for people."""
-        return tuple(str(source) for source in self._tools.sources)
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds that this worker has handlers for."""
-        return tuple(self._handlers)
-
-    @property
-    def routes(self) -> tuple[str, ...]:
-        """The routes that it consumes by default: its kinds, and the lanes of its tools."""
-        return (*self._handlers, *self._tools.routes)
-
     @property
     def longest_time_limit_s(self) -> float:
         """The longest that one attempt of anything registered here may run, in seconds."""
@@ -194,211 +184,15 @@ class EffectWorker:
         limits = (getattr(one, "time_limit_s", None) for one in registered)
         return max(limit or self.settings.time_limit_s for limit in limits)
 
-    @overload
-    def tool(self, function: F, /) -> F: ...
-
-    @overload
-    def tool(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        retry: RetryPolicy | ToolRetryPolicy | None = None,
-        time_limit_s: float | None = None,
-        on_uncertain: OnUncertain = "retry",
-        lane: str | None = None,
-    ) -> Callable[[F], F]: ...
-
-    def tool(
-        self,
-        function: F | None = None,
-        /,
-        *,
-        name: str | None = None,
-        retry: RetryPolicy | ToolRetryPolicy | None = None,
-        time_limit_s: float | None = None,
-        on_uncertain: OnUncertain = "retry",
-        lane: str | None = None,
-    ) -> F | Callable[[F], F]:
-        """
-        Register a typed function as a tool; the function itself is left as it is.
-
-        Args:
-            function: When used without parentheses.
-            name: What calls name it; the function's own name by default.
-            retry: When a failure is tried again; never by default.
-            time_limit_s: How long one attempt may run, in seconds.
-            on_uncertain: With a journal, what to do when a worker died while it ran: ``retry``, or
-                ``park`` for a tool that must never run twice.
-            lane: The lane of ``tool_call`` that its calls take, for a tool that scales by itself.
-
-        Raises:
-            ConfigurationError: When the signature cannot be a tool's, or the name is taken.
-        """
-        what = "a tool" if name is None else f"tool {name!r}"
-        policy = policy_of_tool(what, retry, stacklevel=2)
-
-        def register(target: F) -> F:
-            tool = tool_from(
-                target,
-                name=name,
-                retry=policy,
-                time_limit_s=time_limit_s,
-                on_uncertain=on_uncertain,
-                lane=lane,
-            )
-            self._tool_handler().add(tool)
-            self._handlers["tool_call"] = self._tools
-            remember_tool(target, function_tool(tool, target))
-            return target
-
-        return register if function is None else register(function)
-
-    def _tool_handler(self) -> ToolHandler:
-        if self._handlers.get("tool_call", self._tools) is not self._tools:
-            raise ConfigurationError(
-                "tool_call effects have a handler already, which would hide every tool; "
-                "register tools or a handler"
-            )
-        return self._tools
-
-    def mcp(
-        self,
-        server: str | Sequence[str],
-        *,
-        prefix: str = "",
-        only: Collection[str] | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        retry: RetryPolicy | ToolRetryPolicy | None = None,
-        time_limit_s: float | None = None,
-        connect_timeout_s: float = 15.0,
-        on_uncertain: OnUncertain = "retry",
-        lane: str | None = None,
-    ) -> None:
-        """
-        Register the tools of an MCP server; the worker connects when it starts.
-
-        Args:
-            server: A command and its arguments, for a server that the worker starts and talks to
-                over stdin and stdout; or the ``http://…`` address of one that runs already.
-            prefix: What the names of its tools begin with here, for instance ``files.``.
-            only: The names (without prefix) of the tools to take; all by default.
-            env: Variables for a command, beside a few harmless ones of the worker's.
-            cwd: The folder in which to start a command.
-            headers: HTTP headers for an address, for instance ``Authorization``.
-            retry: When a failure is tried again; never by default.
-            time_limit_s: How long one attempt may run, in seconds.
-            connect_timeout_s: How long the server may take to start and to tell its tools.
-            on_uncertain: With a journal, what to do when a worker died while a tool ran.
-            lane: The lane of ``tool_call`` that calls of its tools take.
-
-        Raises:
-            MissingExtraError: When the extra ``mcp`` is not installed.
-            ConfigurationError: When an argument cannot be used.
-        """
-        # Not at the top: the MCP library is an extra, and slow to load for those without servers.
-        from effectmq.consumers.tools.mcp import McpServer, McpTools
-
-        self._tool_handler().sources.append(
-            McpTools(
-                McpServer.of(
-                    server,
-                    prefix=prefix,
-                    only=None if only is None else frozenset(only),
-                    env=dict(env or {}),
-                    cwd=cwd,
-                    headers=dict(headers or {}),
-                    retry_policy=policy_of_tool("an MCP server", retry),
-                    time_limit_s=time_limit_s,
-                    connect_timeout_s=connect_timeout_s,
-                    on_uncertain=on_uncertain,
-                    lane=lane or "",
-                )
-            )
-        )
-        self._handlers["tool_call"] = self._tools
-
-    def handler(
-        self,
-        kind: str,
-        *,
-        retry: RetryPolicy = DEFAULT_RETRY,
-        time_limit_s: float | None = None,
-        on_uncertain: OnUncertain = "retry",
-    ) -> Callable[[F], F]:
-        """
-        Register a function for a kind.
-
-        It takes the typed command, and an ``EffectContext`` when it has a second parameter, and
-        returns the outcome of the kind.
-
-        Args:
-            kind: One of the eight effect kinds.
-            retry: What to do when it raises.
-            time_limit_s: How long one attempt may run, in seconds.
-            on_uncertain: With a journal, what to do when a worker died while it ran: ``retry``, or
-                ``park`` for an effect that must never run twice.
-
-        Raises:
-            ConfigurationError: When the kind does not exist or has a handler already.
-        """
-
-        def register(target: F) -> F:
-            self.add(function_handler(kind, target, retry, time_limit_s, on_uncertain))
-            return target
-
-        return register
-
-    def add(self, handler: Handler) -> None:
-        """
-        Register a handler object for its kind: one that comes with effectmq, or one of yours.
-
-        One that is an asynchronous context manager as well is entered after the resources of the
-        worker (``use``) when the worker takes its kind, and left before them.
-
-        Raises:
-            ConfigurationError: When the kind does not exist or has a handler already.
-        """
-        kind = handler.kind
-        if kind not in EFFECT_KINDS:
-            raise ConfigurationError(
-                f"there is no effect kind {kind!r}; expected one of {', '.join(EFFECT_KINDS)}"
-            )
-        if kind in self._handlers:
-            raise ConfigurationError(f"{kind} effects have a handler already; register one only")
-        self._handlers[kind] = handler
-
-    def use(
-        self, resource: AbstractAsyncContextManager[object], *, kinds: Iterable[str] = EFFECT_KINDS
-    ) -> None:
-        """
-        Open something when the worker starts, and close it when the worker stops.
-
-        For what handlers need while they run: a session inbox, a process registry, a process
-        runner. Resources are entered in the order in which they were given, before the first effect
-        is taken, and left in the opposite order.
-
-        Args:
-            resource: What to open and to close.
-            kinds: Only when the worker takes effects of one of these kinds.
-
-        Raises:
-            ConfigurationError: When the worker runs already, or a kind does not exist.
-        """
-        if self._running is not None:
-            raise ConfigurationError("the worker runs already; call use() before it starts")
-        wanted = frozenset(kinds)
-        unknown = sorted(wanted.difference(EFFECT_KINDS))
-        if unknown:
-            raise ConfigurationError(
-                f"there is no effect kind {unknown[0]!r}; expected some of "
-                f"{', '.join(EFFECT_KINDS)}"
-            )
-        self._resources.append((resource, wanted))
-
     # Running -----------------------------------------------------------------------------------
+
+    @property
+    def _is_running(self) -> bool:
+        return self._taken is not None
+
+    def _comes_too_late(self, route: str) -> bool:
+        # Who chose what it takes does not expect more.
+        return self._taken is not None and self._takes_all and route not in self._taken
 
     async def start(self, routes: Iterable[str] | None = None) -> None:
         """
@@ -417,16 +211,27 @@ class EffectWorker:
             BrokerError: When the broker cannot be used, and trying again would not help.
             DatabaseError: When the journal cannot be used; likewise.
         """
-        if self._running is not None:
+        if self._taken is not None:
             raise ConfigurationError("the worker has been started already")
+        self._check_ceilings()
         self._told = Health("starting")
         try:
             await self._start(routes)
         finally:
             self._told = Health("ready" if self._running is not None else "stopped")
+            if self._running is None:
+                self._taken = None
+
+    def _check_ceilings(self) -> None:
+        if self._ceilings and self.journal is None:
+            raise ConfigurationError(
+                "ceilings on spend are kept in the journal's database and this worker has no "
+                "journal; name one with journal= or EFFECTMQ_JOURNAL"
+            )
 
     async def _start(self, routes: Iterable[str] | None) -> None:
-        chosen = tuple(dict.fromkeys(routes or self.routes))
+        given = tuple(routes or ())
+        chosen = tuple(dict.fromkeys(given or self.routes))
         for route in chosen:
             if kind_of(route) not in self._handlers:
                 raise ConfigurationError(
@@ -434,7 +239,13 @@ class EffectWorker:
                     f"{', '.join(self._handlers)}. Register one with "
                     f"@app.handler({kind_of(route)!r}) or choose another --kind"
                 )
-        handlers = {route: self._handlers[kind_of(route)] for route in chosen}
+        self._check_limits()
+        self._taken, self._takes_all = frozenset(chosen), not given
+        handlers = {
+            each: self._handlers[kind_of(route)]
+            for route in chosen
+            for each in dict.fromkeys((route, versioned(route, self.version)))
+        }
         if self._opened_attachments and self.attachments is not None:
             self.attachments.adopt(self.topology.namespace)
         service = Service(
@@ -446,6 +257,12 @@ class EffectWorker:
             open_journal(self.journal, self.topology.namespace),
             self.attachments,
             strict=self.replay == "strict",
+            app_version=self.app_version,
+            version=self.version,
+            tracing=self.tracing,
+            limits=self.limits,
+            ceilings=self._ceilings,
+            schedules=tuple(self._schedules.values()),
         )
         patience = Patience(self.name, self._tell)
         async with AsyncExitStack() as opening:
@@ -476,6 +293,14 @@ class EffectWorker:
             self._open = opening.pop_all()
         self._running = service
 
+    def _check_limits(self) -> None:
+        if self.limits and self.journal is None:
+            raise ConfigurationError(
+                f"the limit {self.limits[0].name!r} needs a journal: it is kept in its database, "
+                "where all workers see it. Give the worker one (journal= or EFFECTMQ_JOURNAL), or "
+                "set no limit"
+            )
+
     def _tell(self, health: Health) -> None:
         self._told = health
 
@@ -503,6 +328,8 @@ class EffectWorker:
         yield from handler_readings((*self._handlers.values(), self._tools))
         if self._running is not None:
             yield from self._running.readings()
+        else:
+            yield from transport_readings("worker", None)
 
     async def problems(self, timeout_s: float = 2.0) -> dict[str, str]:
         """
@@ -526,6 +353,11 @@ class EffectWorker:
         return self._running.lag_s if self._running is not None else 0.0
 
     @property
+    def paused(self) -> dict[str, str]:
+        """The routes that somebody paused, each with who and why; the worker is ready, though."""
+        return self._running.paused if self._running is not None else {}
+
+    @property
     def ready(self) -> bool:
         """Whether it takes effects at the moment; for a readiness probe."""
         return self.health.state == "ready"
@@ -546,6 +378,7 @@ class EffectWorker:
                 await running.stop(self.settings.shutdown_grace_s if grace_s is None else grace_s)
         finally:
             self._told = Health("stopped")
+            self._taken = None
 
     async def __aenter__(self) -> Self:
         """Start with everything registered."""
@@ -560,15 +393,18 @@ class EffectWorker:
         """
         Work until SIGINT or SIGTERM, then stop gracefully; a second signal stops at once.
 
+        It also ends when somebody drains the worker (``effectmq workers drain``), after its last
+        effect.
+
         Raises:
             WorkerStuckError: When too many handlers could not be stopped.
             BrokerError: When the broker cannot be used at the start.
         """
         loop = asyncio.get_running_loop()
-        chosen = tuple(routes or self.routes)
+        chosen = tuple(routes or ())
         # For ``asyncio.to_thread`` in user code; plain functions run in the worker's threads.
         loop.set_default_executor(
-            ThreadPoolExecutor(self.settings.slots(chosen), "effectmq to_thread")
+            ThreadPoolExecutor(self.settings.slots(chosen or self.routes), "effectmq to_thread")
         )
         with stop_signals(lambda line: logger.warning("%s", line)) as signals:
             # The start may wait for a broker or a journal, and a signal must end that wait.
@@ -578,7 +414,7 @@ class EffectWorker:
                 return
             stuck = running.stuck
             try:
-                await _first(signals.graceful.wait(), stuck.wait())
+                await _first(signals.graceful.wait(), stuck.wait(), running.drained.wait())
                 await _first(self.stop(), signals.immediate.wait())
             finally:
                 # When this task itself was cancelled: no task may stay behind.
@@ -601,3 +437,36 @@ async def _first(*waiting: Coroutine[object, object, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
+
+
+def _shown(name: str) -> str:
+    """
+    A name as everybody is told it, so that it is one name everywhere: it may come from the
+    environment, with bytes that are no text.
+    """
+    return printable(name, 10 * _MOST_NAME)[:_MOST_NAME]
+
+
+def _one_limit(own: dict[str, object], whole: dict[str, object]) -> int:
+    """
+    Leave a body's limit where somebody chose one: a client with the same place sends that much.
+
+    Whole values set all of their fields, but a default among them must not hide the limit that
+    another one was given, and that of a connection may be below the worker's.
+
+    Args:
+        own: The worker's settings.
+        whole: Those of its place.
+
+    Returns:
+        The limit of the connection.
+    """
+    default = TransportSettings().max_body_bytes
+    wide = whole.pop("max_body_bytes", default)
+    if own.get("max_body_bytes") == default:
+        del own["max_body_bytes"]
+    if not isinstance(wide, int):
+        return default
+    if wide > default:
+        whole["max_body_bytes"] = wide
+    return wide

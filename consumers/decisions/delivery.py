@@ -69,12 +69,14 @@ __all__ = [
     "Run",
     "after_crash",
     "after_error",
+    "answer_look",
     "asked_elsewhere",
     "busy",
     "crash_looping",
     "elsewhere",
     "expired",
     "misrouted",
+    "no_answers",
     "on_arrival",
     "park_unreadable",
     "retry_in",
@@ -88,6 +90,8 @@ _FIRST_POLL_MS = 25
 #: The longest wait until the next look, however long the lease is: a clock that was set back makes
 #: it look longer, and its holder may be done in a moment.
 _LONGEST_LOOK_MS = 60_000
+#: The shortest wait until the next look at an effect that somebody else answers.
+_SOONEST_LOOK_MS = 15_000
 
 #: Whether another worker can do what this one cannot.
 Known = Literal["somebody", "nobody", "unsure"]
@@ -270,6 +274,17 @@ def uncertain() -> Park:
     )
 
 
+def no_answers() -> Park:
+    """The action for an effect that is handed out where there is no journal."""
+    return Park(
+        "rejected",
+        "effectmq_no_journal",
+        "its handler hands it out to be answered (wait_for_answer), and its worker has no journal "
+        "to keep the question; start the worker with --journal or EFFECTMQ_JOURNAL, then replay "
+        "this letter",
+    )
+
+
 def unkept(problem: Exception) -> Park:
     """The action for an effect whose record the journal refuses, and would refuse again."""
     if isinstance(problem, InvalidEnvelopeError):
@@ -343,6 +358,22 @@ def busy(wait_ms: int, polls: int, levels_ms: Sequence[int]) -> Pause | Delay:
     if polls < _PATIENT_POLLS:
         return Pause(min(_FIRST_POLL_MS << polls, max(wait_ms, 1), IN_PLACE_LIMIT_MS), {})
     return Delay(sleep_step(levels_ms, min(wait_ms, _LONGEST_LOOK_MS)) or levels_ms[0], {})
+
+
+def answer_look(wait_ms: int, levels_ms: Sequence[int]) -> Pause | Delay:
+    """
+    How to wait for the answer to a handed-out effect.
+
+    Whoever answers asks a worker at once, and looks are for what got lost in between, and for the
+    deadline. So they are from 15 s to a minute apart: a sixtieth of the time that is left.
+
+    Args:
+        wait_ms: How long there is to the deadline.
+        levels_ms: The delay levels, ascending.
+    """
+    soon_ms = min(max(wait_ms // 60, _SOONEST_LOOK_MS), _LONGEST_LOOK_MS)
+    level = sleep_step(levels_ms, min(wait_ms, soon_ms))
+    return Pause(wait_ms, {}) if level is None else Delay(level, {})
 
 
 def park_unreadable(error: EffectmqError) -> Park:

@@ -11,25 +11,20 @@ import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
-from tenacity.stop import stop_base
-from tenacity.wait import wait_base
+from typing import TYPE_CHECKING
 
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError, RetryEffectError
 from effectmq.protocol.text import printable
-from effectmq.protocol.wire.tool_definitions import (
+from effectmq.protocol.wire.tool_retry import (
     ToolRetryPolicy,
     ToolRetryPolicyIdempotent,
     ToolRetryPolicyNever,
     ToolRetryPolicySafe,
 )
+
+if TYPE_CHECKING:
+    from tenacity.stop import stop_base
+    from tenacity.wait import wait_base
 
 __all__ = [
     "DEFAULT_RETRY",
@@ -39,6 +34,7 @@ __all__ = [
     "RetryPolicy",
     "check_retry",
     "delay_level",
+    "milliseconds",
     "policy_of_tool",
     "retry_wait_ms",
     "sleep_step",
@@ -145,8 +141,8 @@ def policy_of_tool(
     kind = ToolRetryPolicyIdempotent if retry.only_with_call_id else ToolRetryPolicySafe
     return kind(
         max_attempts=retry.max_attempts,
-        base_delay_ms=_milliseconds(retry.base_delay_s),
-        max_delay_ms=_milliseconds(retry.max_delay_s),
+        base_delay_ms=milliseconds(retry.base_delay_s),
+        max_delay_ms=milliseconds(retry.max_delay_s),
     )
 
 
@@ -183,6 +179,8 @@ def _refuse_unspoken(what: str, retry: RetryPolicy) -> None:
 def _stop_of(policy: RetryPolicy) -> stop_base:
     if policy.stop is not None:
         return policy.stop
+    from tenacity import stop_after_attempt, stop_after_delay
+
     stop: stop_base = stop_after_attempt(policy.max_attempts)
     return (
         stop if policy.give_up_after_s is None else stop | stop_after_delay(policy.give_up_after_s)
@@ -192,6 +190,8 @@ def _stop_of(policy: RetryPolicy) -> stop_base:
 def _wait_of(policy: RetryPolicy) -> wait_base:
     if policy.wait is not None:
         return policy.wait
+    from tenacity import wait_random_exponential
+
     longest_s = policy.max_delay_s or _LONGEST_S
     return wait_random_exponential(multiplier=policy.base_delay_s, max=longest_s)
 
@@ -213,6 +213,9 @@ def retry_wait_ms(
     """
     if isinstance(error, (RejectEffectError, *policy.never_on)):
         return None
+    # Loaded when a handler has failed: most never do.
+    from tenacity import RetryCallState, Retrying
+
     state = RetryCallState(Retrying(), None, (), {})
     # Some rules look at the error.
     state.set_exception((type(error), error, error.__traceback__))
@@ -222,13 +225,13 @@ def retry_wait_ms(
     wait_s = float(_wait_of(policy)(state))
     if isinstance(error, RetryEffectError) and error.after_s is not None:
         wait_s = error.after_s
-    wait_ms = _milliseconds(wait_s)
+    wait_ms = milliseconds(wait_s)
     state.upcoming_sleep = wait_ms / 1_000
     return None if _stop_of(policy)(state) else wait_ms
 
 
-def _milliseconds(seconds: float) -> int:
-    """Whole milliseconds from 0 on; 0 for what is not a number."""
+def milliseconds(seconds: float) -> int:
+    """A wait in whole milliseconds, from 0 to the longest; 0 for what is not a number."""
     wait_ms = seconds * 1_000
     return round(min(wait_ms, LONGEST_WAIT_MS)) if wait_ms > 0 else 0
 

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol, Self
 
+from effectmq.broker.store.spend.records import Use
 from effectmq.consumers.decisions.retry import retry_wait_ms
 from effectmq.consumers.handler import TryAgain
 from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.numbers import ModelNumbers
+from effectmq.consumers.llm.paying import Cashier
 from effectmq.consumers.llm.port import CallFailure, ModelCallError, ModelProvider, Prompt
 from effectmq.protocol.errors import RetryEffectError
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
-from effectmq.protocol.wire.llm_response import LlmResponse
+from effectmq.protocol.wire.llm_response import LlmResponse, LlmUsage
 
 __all__ = ["AttachmentSource", "ConfiguredModel", "ModelCalls", "too_slow"]
 
@@ -85,6 +87,7 @@ class ModelCalls:
         self._now_s = now_s
         #: How often each model was asked, and what for.
         self.numbers = ModelNumbers()
+        self._cashier = Cashier()
 
     @property
     def longest_limit_s(self) -> float | None:
@@ -142,6 +145,22 @@ class ModelCalls:
         self.numbers.answered(spec.model, response.usage)
         return response
 
+    async def use(self, name: str, usage: LlmUsage | None) -> Use | None:
+        """
+        What a call has used and what it cost; ``None`` when that is not known.
+
+        Args:
+            name: The model, as the request names it.
+            usage: What the provider says.
+        """
+        model = self._models.get(name)
+        if model is None or usage is None:
+            return None
+        use = await self._cashier.use(name, model.settings, usage)
+        if use.nanos is not None:
+            self.numbers.paid(name, use.nanos)
+        return use
+
     async def _answer(
         self,
         model: ConfiguredModel,
@@ -161,9 +180,10 @@ class ModelCalls:
             if _being_cancelled():
                 raise
             # Something that the provider waited for was cancelled, not the effect.
-            raise ModelCallError(_died(problem)) from None
+            raise ModelCallError(_died(problem)) from problem
         except Exception as problem:
-            raise ModelCallError(_died(problem)) from None
+            # No failure of a provider but a defect: the log has its traceback.
+            raise ModelCallError(_died(problem)) from problem
 
     async def _load(self, spec: LlmRequestSpec) -> tuple[bytes, ...]:
         ids = [attachment.reference.id for attachment in spec.attachments]

@@ -25,6 +25,7 @@ from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.numbers import ModelNumbers
 from effectmq.consumers.llm.port import CallFailure, ModelCallError
 from effectmq.consumers.llm.providers import open_provider
+from effectmq.consumers.logs.lines import note_raised
 from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import (
@@ -32,6 +33,7 @@ from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandLlmCall,
 )
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
+from effectmq.protocol.wire.llm_response import LlmUsage
 from effectmq.protocol.wire.outcome import (
     RuntimeEffectOutcome,
     RuntimeEffectOutcomeDirect,
@@ -74,6 +76,14 @@ class _ModelHandler(RepeatableHandler):
         """A little more than the time limit of the model that is asked."""
         return self.calls.limit_s(_spec(request, self._executor).model)
 
+    async def _note(
+        self, context: EffectContext, spec: LlmRequestSpec, usage: LlmUsage | None
+    ) -> None:
+        """Note what the call has used, so that it is written with the record."""
+        use = await self.calls.use(spec.model, usage)
+        if use is not None:
+            context.note_use(use)
+
 
 class LlmCallHandler(_ModelHandler):
     """
@@ -105,7 +115,11 @@ class LlmCallHandler(_ModelHandler):
         except ModelCallError as problem:
             if problem.lacks:
                 return _not_here(problem, self._outcome)
+            if problem.__cause__ is not None:
+                note_raised(request, problem.__cause__, "its provider")
+            await self._note(context, spec, problem.failure.usage)
             return self._judge(request, problem.failure, listening.streamed)
+        await self._note(context, spec, response.usage)
         return RuntimeEffectOutcomeLlmCall(result=Ok(response), text_streamed=listening.streamed)
 
     def timed_out(self, request: Request, limit_s: float) -> RuntimeEffectOutcomeLlmCall | TryAgain:
@@ -146,7 +160,11 @@ class DirectHandler(_ModelHandler):
         except ModelCallError as problem:
             if problem.lacks:
                 return _not_here(problem, self._outcome)
+            if problem.__cause__ is not None:
+                note_raised(request, problem.__cause__, "its provider")
+            await self._note(context, spec, problem.failure.usage)
             return self._judge(request, problem.failure)
+        await self._note(context, spec, response.usage)
         return RuntimeEffectOutcomeDirect(result=Ok(response))
 
     def timed_out(self, request: Request, limit_s: float) -> RuntimeEffectOutcomeDirect | TryAgain:

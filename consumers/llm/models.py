@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from tenacity import stop_after_attempt, stop_before_delay, wait_random_exponential
 
+from effectmq.broker.store.spend.prices import Price
 from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.llm.script import ScriptRule
 from effectmq.protocol.errors import ConfigurationError
@@ -63,6 +64,7 @@ class ModelSettings:
         variants: The reasoning effort that a ``model_variant`` of a request stands for. The names
             of the efforts themselves need not be listed.
         script: The rules of a scripted model; the first that fits is used.
+        price: What it costs, in US dollars for a million tokens; the list price when ``None``.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=False)
@@ -79,6 +81,7 @@ class ModelSettings:
     longest_wait_s: _Seconds = 300.0
     variants: Mapping[str, Effort] = field(default_factory=dict[str, Effort])
     script: tuple[ScriptRule, ...] = ()
+    price: Price | None = None
 
     def __post_init__(self) -> None:
         if self.provider == "openai-compatible" and self.base_url is None:

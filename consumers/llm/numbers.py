@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from effectmq.broker.metrics import catalog
-from effectmq.broker.metrics.instruments import Reading, Tally
+from effectmq.broker.metrics.instruments import Histogram, Reading, Tally
 from effectmq.protocol.wire.llm_response import LlmUsage
 
 __all__ = ["ModelNumbers"]
 
 _LIMITED = "rate_limited"
+_NANOS = 1_000_000_000
 
 
 class ModelNumbers:
@@ -20,6 +21,8 @@ class ModelNumbers:
         self._calls = Tally(catalog.MODEL_CALLS)
         self._tokens = Tally(catalog.MODEL_TOKENS)
         self._limited = Tally(catalog.MODEL_LIMITED)
+        #: In billionths of a dollar, so that sums are exact.
+        self._cost = Tally(catalog.MODEL_COST)
 
     def answered(self, model: str, usage: LlmUsage) -> None:
         """A provider has answered."""
@@ -28,6 +31,10 @@ class ModelNumbers:
         self._tokens.add(model, "output", by=usage.output_tokens)
         self._tokens.add(model, "cached_input", by=usage.cached_input_tokens)
         self._tokens.add(model, "reasoning", by=usage.reasoning_tokens)
+
+    def paid(self, model: str, nanos: int) -> None:
+        """A call has cost so many billionths of a US dollar."""
+        self._cost.add(model, by=nanos)
 
     def failed(self, model: str, code: str) -> None:
         """A request has failed, with the code of its failure."""
@@ -39,3 +46,6 @@ class ModelNumbers:
         """Everything that was counted."""
         for tally in (self._calls, self._tokens, self._limited):
             yield from tally.readings()
+        for metric, labels, nanos in self._cost.readings():
+            if not isinstance(nanos, Histogram):
+                yield Reading(metric, labels, nanos / _NANOS)

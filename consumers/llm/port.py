@@ -14,7 +14,12 @@ from typing import Protocol
 
 from effectmq.protocol.errors import HandlerError
 from effectmq.protocol.wire.llm_request import LlmRequestSpec
-from effectmq.protocol.wire.llm_response import LlmCallError, LlmResponse, LlmTerminalReason
+from effectmq.protocol.wire.llm_response import (
+    LlmCallError,
+    LlmResponse,
+    LlmTerminalReason,
+    LlmUsage,
+)
 
 __all__ = ["CallFailure", "ModelCallError", "ModelProvider", "Prompt", "unfit"]
 
@@ -47,6 +52,7 @@ class CallFailure:
         after_s: The wait that the provider asked for, in seconds; ``None`` for none.
         raw: The provider's own words.
         terminal_reason: ``provider_error`` unless the failure says how the answer ended.
+        usage: What the provider says that it used all the same; ``None`` when it says nothing.
     """
 
     code: str
@@ -55,6 +61,7 @@ class CallFailure:
     after_s: float | None = None
     raw: str | None = None
     terminal_reason: LlmTerminalReason = "provider_error"
+    usage: LlmUsage | None = None
 
     def on_the_wire(self) -> LlmCallError:
         """The failure in the form of the wire."""

@@ -11,9 +11,10 @@ from typing import Protocol
 
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Metric, Reading
+from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.consumers.metrics.numbers import RouteNumbers, WorkerNumbers
 
-__all__ = ["handler_readings", "number_readings"]
+__all__ = ["ELSEWHERE", "handler_readings", "number_readings"]
 
 #: Counters of a route that are a metric of their own.
 _BY_ROUTE: Mapping[str, Metric] = {
@@ -23,10 +24,16 @@ _BY_ROUTE: Mapping[str, Metric] = {
     "replayed": catalog.REPLAYS,
     "conflicts": catalog.CONFLICTS,
     "results_discarded": catalog.RESULTS_DISCARDED,
+    "admitted": catalog.ADMITTED,
+    "not_admitted": catalog.NOT_ADMITTED,
+    "handed_out": catalog.HANDED_OUT,
+    "unanswered": catalog.UNANSWERED,
 }
 _PARKED = "parked_"
 #: Counters that are told in another way.
-_ELSEWHERE = frozenset((*_BY_ROUTE, "completed", "leases_lost"))
+ELSEWHERE = frozenset(
+    (*_BY_ROUTE, "completed", "leases_lost", "schedules_fired", "schedules_given_up")
+)
 
 
 class _Numbers(Protocol):
@@ -55,9 +62,12 @@ def number_readings(numbers: WorkerNumbers) -> Iterator[Reading]:
     for operation, took in numbers.journal._asdict().items():
         yield Reading(catalog.JOURNAL_TIMES, (operation,), took)
     yield Reading(catalog.REPLY_TIMES, (), numbers.replies)
+    yield Reading(catalog.SCHEDULE_TIMES, ("fired",), numbers.shared["schedules_fired"])
+    yield Reading(catalog.SCHEDULE_TIMES, ("given_up",), numbers.shared["schedules_given_up"])
+    yield Reading(catalog.SCHEDULES_LATE, (), numbers.schedules_late)
     yield Reading(catalog.LEASES_LOST, (), numbers.shared["leases_lost"])
     for event, count in sorted(numbers.total().items()):
-        if event not in _ELSEWHERE and not event.startswith(_PARKED):
+        if event not in ELSEWHERE and not event.startswith(_PARKED):
             yield Reading(catalog.WORKER_EVENTS, (event,), count)
 
 
@@ -69,8 +79,8 @@ def _of_route(route: RouteNumbers) -> Iterator[Reading]:
         catalog.OUTCOMES, (key, "success"), max(0, counters["completed"] - route.failures)
     )
     yield Reading(catalog.OUTCOMES, (key, "failure"), route.failures)
-    for name, count in sorted(counters.items()):
-        if name.startswith(_PARKED):
-            yield Reading(catalog.PARKED, (key, name.removeprefix(_PARKED)), count)
+    # Also those that did not happen yet: a first one is only seen to come after a zero.
+    for reason in PARK_REASONS:
+        yield Reading(catalog.PARKED, (key, reason), counters[_PARKED + reason])
     yield Reading(catalog.QUEUE_WAITS, (key,), route.waits)
     yield Reading(catalog.RUN_TIMES, (key,), route.runs)

@@ -48,17 +48,21 @@ class RouteNumbers:
         key: The same.
         counters: Events by name.
         failures: Outcomes that are failures of their own, as a tool that raised.
+        newest_ms: When the message was published that came last, of those that were new;
+            milliseconds since the Unix epoch, 0 for none.
+        newest_taken_ms: When that message came.
         waits: From publishing to the first delivery, in seconds; a message says when it was
             published in whole seconds.
         runs: How long attempts ran, in seconds.
     """
 
-    __slots__ = ("counters", "failures", "key", "runs", "waits")
+    __slots__ = ("counters", "failures", "key", "newest_ms", "newest_taken_ms", "runs", "waits")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.counters: Counter[str] = Counter()
         self.failures = 0
+        self.newest_ms = self.newest_taken_ms = 0
         self.waits = Histogram(SLOW_S)
         self.runs = Histogram(SLOW_S)
 
@@ -72,15 +76,17 @@ class WorkerNumbers:
         routes: The numbers of each route.
         journal: How long the journal took to answer.
         replies: How long the broker took to confirm a message of outcomes, in seconds.
+        schedules_late: How late the times of schedules were carried out, in seconds.
     """
 
-    __slots__ = ("journal", "replies", "routes", "shared")
+    __slots__ = ("journal", "replies", "routes", "schedules_late", "shared")
 
     def __init__(self) -> None:
         self.shared: Counter[str] = Counter()
         self.routes: dict[str, RouteNumbers] = {}
         self.journal = JournalTimes.new()
         self.replies = Histogram()
+        self.schedules_late = Histogram(SLOW_S)
 
     def route(self, key: str) -> RouteNumbers:
         """The numbers of a route, new ones when it has none yet."""

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from effectmq.broker.transports.port import Transport
+from effectmq.consumers.outboxes.watches import Watches
 from effectmq.protocol.errors import BrokerError, ProtocolError, PublishError
 from effectmq.protocol.messages.chunk import Chunk, chunk_message
 from effectmq.protocol.messages.message import content_type_of
-from effectmq.protocol.messages.request import Request
+from effectmq.protocol.messages.request import Identity, Request
 
 __all__ = ["ChunkOutbox"]
 
@@ -29,10 +30,17 @@ class ChunkOutbox:
 
     Args:
         transport: Where to publish.
-        counters: ``chunks`` and ``chunks_dropped``.
+        counters: ``chunks``, ``chunks_dropped`` and ``watched_dropped``.
+        runs: Whether this worker has an effect at hand.
+
+    Attributes:
+        watches: Copies chunks to those who watch.
     """
 
-    def __init__(self, transport: Transport, counters: Counter[str]) -> None:
+    def __init__(
+        self, transport: Transport, counters: Counter[str], runs: Callable[[Identity], bool]
+    ) -> None:
+        self.watches = Watches(transport, counters, runs)
         self._transport = transport
         self._counters = counters
         self._sending: set[asyncio.Task[None]] = set()
@@ -40,6 +48,8 @@ class ChunkOutbox:
     def stream(self, request: Request) -> Callable[[str], None]:
         """A function that sends one attempt's pieces of text, in order, to its producer."""
         number = 0
+        # Mostly empty, and all that a chunk pays for it is to look.
+        watched = self.watches.by_effect
 
         def send(text: str) -> None:
             nonlocal number
@@ -54,6 +64,8 @@ class ChunkOutbox:
             number += 1
             if request.message.reply_to:
                 self._send(request, chunk)
+            if watched:
+                self.watches.copy(request.identity, chunk)
 
         return send
 
@@ -83,3 +95,4 @@ class ChunkOutbox:
         """Send nothing more."""
         for task in self._sending:
             task.cancel()
+        self.watches.abort()

@@ -3,11 +3,13 @@ Send outcomes back, many in one message, and settle their deliveries.
 
 One message to a producer is under way at a time. Outcomes that become ready meanwhile are sent
 together when it is confirmed, as in the group commit of a database; this is the main reason why one
-Python process is fast. A single outcome is sent at once. An effect is settled only after the broker
-has confirmed its answer. An unconfirmed answer is sent again until it is confirmed, unless only its
-queue has taken nothing for long. A missing reply queue does not mean that nobody waits: an answer
-that nothing else remembers is given back, to be kept, and one that a journal or a dead letter holds
-is settled.
+Python process is fast. A single outcome is sent at once. Large outcomes do not wait for each other:
+so few of them fit into a message that there would be a wait for each.
+
+An effect is settled only after the broker has confirmed its answer. An unconfirmed answer is sent
+again until it is confirmed, unless only its queue has taken nothing for long. A missing reply queue
+does not mean that nobody waits: an answer that nothing else remembers is given back, to be kept,
+and one that a journal or a dead letter holds is settled.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import math
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import NamedTuple
 
 from effectmq.broker.crashpoints import armed, reached, reached_when_written
 from effectmq.broker.metrics.instruments import Histogram
@@ -39,6 +42,11 @@ logger = logging.getLogger("effectmq.worker")
 #: A reader limits the elements of a whole message, and every element takes at least a byte: answers
 #: that together have fewer bytes than that limit stay below it.
 _MAX_JOINED_BYTES = DEFAULT_LIMITS.max_elements
+
+#: From this size in bytes, an answer is large.
+_LARGE_BYTES = 16 * 1024
+#: How many messages of large answers to a producer are under way at a time.
+_LARGE_AT_A_TIME = 32
 
 #: What the list around the answers adds, at most.
 _LIST_BYTES = 8
@@ -63,17 +71,27 @@ class _Ready:
 _encoded = attrgetter("encoded")
 
 
+class _Way(NamedTuple):
+    """Which answers wait for each other: those of one producer, encoding and size."""
+
+    reply_to: str
+    content_type: str
+    out_of_line: bool
+    large: bool
+
+
 class _Road:
-    """The way to one producer: the answers ready for it, and whether a message is under way."""
+    """One way: the answers that are ready for it, and the tasks that send them."""
 
-    __slots__ = ("bodies", "content_type", "ready", "reply_to", "sending")
+    __slots__ = ("bodies", "lanes", "most_lanes", "ready", "way")
 
-    def __init__(self, reply_to: str, content_type: str, bodies: LargeBodies | None) -> None:
-        self.reply_to = reply_to
-        self.content_type = content_type
+    def __init__(self, way: _Way, bodies: LargeBodies | None) -> None:
+        self.way = way
         self.bodies = bodies
         self.ready: deque[_Ready] = deque()
-        self.sending: asyncio.Task[None] | None = None
+        #: Each has one message under way.
+        self.lanes: set[asyncio.Task[None]] = set()
+        self.most_lanes = _LARGE_AT_A_TIME if way.large else 1
 
     def take(self, max_bytes: int) -> list[_Ready]:
         """The next answers that fit into one message; at least one."""
@@ -122,7 +140,7 @@ class ReplyOutbox:
         self._max_bytes = min(max_bytes, _MAX_JOINED_BYTES)
         self._counters = counters
         self._loop = asyncio.get_running_loop()
-        self._roads: dict[tuple[str, str, bool], _Road] = {}
+        self._roads: dict[_Way, _Road] = {}
 
     def add(
         self,
@@ -155,42 +173,47 @@ class ReplyOutbox:
         bodies = self._bodies if out_of_line else None
         if bodies is not None and len(encoded) + _LIST_BYTES <= bodies.threshold_bytes:
             bodies = None
-        key = (reply_to, content_type, bodies is not None)
-        road = self._roads.get(key)
+        large = bodies is not None or len(encoded) >= _LARGE_BYTES
+        way = _Way(reply_to, content_type, bodies is not None, large)
+        road = self._roads.get(way)
         if road is None:
-            road = self._roads[key] = _Road(reply_to, content_type, bodies)
+            road = self._roads[way] = _Road(way, bodies)
         sent: asyncio.Future[Message | None] = self._loop.create_future()
         road.ready.append(_Ready(encoded, effect_id, sent, out_of_line, keep))
-        if road.sending is None:
+        if len(road.lanes) < road.most_lanes:
             # A task starts in the next turn of the loop: the rest of this turn is still collected.
-            road.sending = self._loop.create_task(self._drive(road))
+            lane = self._loop.create_task(self._drive(road))
+            road.lanes.add(lane)
+            lane.add_done_callback(road.lanes.discard)  # Also when it never started.
         return sent
 
     async def _drive(self, road: _Road) -> None:
         """Send what is ready, and what becomes ready meanwhile, until nothing is left."""
+        lane = asyncio.current_task()
         try:
             while road.ready:
                 batch = road.take(self._max_bytes)
                 try:
                     await self._send(road, batch)
                 except asyncio.CancelledError:
-                    task = asyncio.current_task()
-                    if task is not None and task.cancelling():
+                    if lane is not None and lane.cancelling():
                         raise
                     # Something below cancelled it, not the worker; those that wait are told.
                     for answer in batch:
                         answer.sent.cancel()
         finally:
-            road.sending = None
-            if not road.ready:
-                del self._roads[road.reply_to, road.content_type, road.bodies is not None]
+            # Here and not later, so that whoever adds now starts another.
+            if lane is not None:
+                road.lanes.discard(lane)
+            if not road.ready and not road.lanes:
+                self._roads.pop(road.way, None)
 
     async def _send(self, road: _Road, batch: list[_Ready]) -> None:
         began_s = self._loop.time()
-        reply_to = road.reply_to
+        reply_to, content_type = road.way.reply_to, road.way.content_type
         message = Message(
-            body=join_replies(list(map(_encoded, batch)), road.content_type),
-            content_type=road.content_type,
+            body=join_replies(list(map(_encoded, batch)), content_type),
+            content_type=content_type,
             type=OUTCOME_TYPE,
             correlation_id=correlation(batch[0].effect_id) if len(batch) == 1 else "",
         )
@@ -245,7 +268,7 @@ class ReplyOutbox:
         logger.warning(
             "reply queue %s %s; of %d outcome(s) %d are kept and sent again, the "
             "others are on record, and their producer gets them when it asks again",
-            road.reply_to,
+            road.way.reply_to,
             state,
             len(batch),
             kept,
@@ -260,12 +283,12 @@ class ReplyOutbox:
     def abort(self) -> None:
         """Stop sending; unsettled deliveries come back."""
         for road in list(self._roads.values()):
-            if road.sending is not None:
-                road.sending.cancel()
+            for lane in list(road.lanes):
+                lane.cancel()
 
     async def drain(self) -> None:
         """Wait until everything queued has been sent and settled."""
-        while tasks := [road.sending for road in self._roads.values() if road.sending]:
+        while tasks := [lane for road in self._roads.values() for lane in road.lanes]:
             await asyncio.wait(tasks)
 
 
@@ -278,7 +301,7 @@ def _hand_out(road: _Road, message: Message, batch: list[_Ready]) -> None:
         if len(batch) > 1:
             message = replace(
                 message,
-                body=join_replies([answer.encoded], road.content_type),
+                body=join_replies([answer.encoded], road.way.content_type),
                 correlation_id=correlation(answer.effect_id),
             )
         answer.tell(message)

@@ -21,7 +21,7 @@ from effectmq.broker.transports.publishing import UNTAKEN, RefusalWatch, publish
 from effectmq.consumers.outboxes.replies import ReplyOutbox
 from effectmq.protocol.errors import BrokerError, TransportClosedError, UnroutableError
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.topology import Names, Topology
+from effectmq.protocol.topology import Names, Topology, TopologySettings, work_topology
 
 __all__ = ["Settlement"]
 
@@ -51,6 +51,7 @@ class Settlement:
         counters: ``delayed``, ``parked``, ``roads_missing``.
         watch: Hears of publishes that wait for a permission.
         letters: Where dead letters are noted, beside their queue.
+        settings: How the queue of a version is declared, when it is missing.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class Settlement:
         counters: Counter[str],
         watch: RefusalWatch | None = None,
         letters: LetterNotes | None = None,
+        settings: TopologySettings | None = None,
     ) -> None:
         self.replies = replies
         self._watch = watch
         self._letters = letters
+        self._settings = settings or TopologySettings(names.namespace)
         self._transport = transport
         self._names = names
         self._topology = topology
@@ -108,6 +111,18 @@ class Settlement:
         await asyncio.gather(*self._handing, return_exceptions=True)
         self._handing.clear()
 
+    async def send(self, route: str, message: Message) -> None:
+        """
+        Publish to the queue of a route, which is declared when there is none.
+
+        Its workers may not have been started yet, and the message is to wait for them.
+
+        Raises:
+            TransportClosedError: When the worker has left.
+        """
+        road = _Road(self._names.work_exchange, route, f"route {route}")
+        await self._publish_surely(road, message, work_topology(self._settings, [route]))
+
     async def park(self, reason: str, kind: str, message: Message, *, tree: object = None) -> None:
         """
         Publish a dead letter, and note it in the index.
@@ -131,6 +146,15 @@ class Settlement:
         if self._letters is not None:
             await self._letters.note(message, road.routing_key, tree)
             reached("after_dead_note")
+
+    async def give_up(self, route: str, message: Message) -> None:
+        """
+        Publish to limbo what did not come from the broker, which would move it there.
+
+        Raises:
+            TransportClosedError: When the worker has left.
+        """
+        await self._publish_surely(_Road(self._names.limbo, route, "limbo"), message)
 
     async def deliver(self, message: Message) -> bool:
         """
@@ -160,8 +184,17 @@ class Settlement:
     def _level(self, level_ms: int, route: str) -> _Road:
         return _Road(self._names.delay(level_ms), route, f"delay level {level_ms} ms")
 
-    async def _publish_surely(self, road: _Road, message: Message) -> None:
-        """Publish to a queue that must exist; when it does not, declare it and try again."""
+    async def _publish_surely(
+        self, road: _Road, message: Message, topology: Topology | None = None
+    ) -> None:
+        """
+        Publish to a queue that must exist; when it does not, declare it and try again.
+
+        Args:
+            road: Where to.
+            message: The message.
+            topology: What to declare; what this worker needs by default.
+        """
         while True:
             try:
                 await publish_until_known(
@@ -169,6 +202,9 @@ class Settlement:
                 )
                 return
             except UnroutableError:
+                # Once: messages of strangers name it, and others may delete it when it is empty.
+                if topology is not None and await self._declared(topology, lasting=False):
+                    continue
                 self._counters["roads_missing"] += 1
                 logger.error(
                     "there is no queue for %s; declaring it again",
@@ -177,14 +213,19 @@ class Settlement:
                 )
                 await self._declare_again()
 
-    async def _declare_again(self) -> None:
+    async def _declared(self, topology: Topology, *, lasting: bool = True) -> bool:
         try:
-            await self._transport.declare(self._topology)
+            await self._transport.declare(topology, lasting=lasting)
         except TransportClosedError:
             # The worker has left. Do not settle: another worker gets the original.
             raise
         except BrokerError as problem:
             logger.error("%s", problem, extra={"action": "declare_failed"})
+            return False
+        return True
+
+    async def _declare_again(self) -> None:
+        await self._declared(self._topology)
         await asyncio.sleep(_REDECLARE_WAIT_S)
 
     async def drain(self) -> None:

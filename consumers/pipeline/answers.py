@@ -13,12 +13,14 @@ from effectmq.protocol.encoding.limits import Limits
 from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import MalformedError
+from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.message import Message, content_type_of
 from effectmq.protocol.messages.reply import Answer, encode_reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
+from effectmq.protocol.wire.outcome_values import OutcomeFailure
 
 __all__ = [
     "KnownAnswer",
@@ -26,6 +28,7 @@ __all__ = [
     "encoded_answer",
     "error_json_of",
     "error_of",
+    "failure_json",
     "ready_answer",
     "recorded_result",
     "to_caller",
@@ -78,6 +81,11 @@ def error_json_of(result: dict[str, object]) -> str:
     return canonical_json(cast("JsonValue", result["Err"])).decode()
 
 
+def failure_json(failure: OutcomeFailure) -> str:
+    """Code and message of an outcome that is a failure, as they are recorded beside it."""
+    return error_json_of(error_of(Park("rejected", failure.code, failure.message)))
+
+
 def recorded_result(recorded: Recorded) -> dict[str, object]:
     """The result that stands in the journal."""
     if recorded.outcome_json:
@@ -119,7 +127,7 @@ def to_caller(
 def ready_answer(
     request: Request,
     message: Message,
-    outcome: RuntimeEffectOutcome,
+    outcome: RuntimeEffectOutcome | WrittenOutcome,
     limits: Limits,
     *,
     recorded: bool,
@@ -135,18 +143,27 @@ def ready_answer(
         recorded: Whether its record is wanted.
     """
     try:
-        tree: dict[str, object] = to_tree(outcome)
-        record = canonical_json(tree).decode() if recorded else ""
+        tree, finite = _tree_of(outcome)
+        printed = canonical_json(tree, finite=finite) if recorded else b""
     except MalformedError as problem:
         return Park("rejected", "effectmq_outcome_unencodable", describe(problem))
     answer = Answer(
         request.effect_id, request.replay_key, request.hash, {"Ok": tree}, request.attempt
     )
-    encoded = encoded_answer(answer, content_type_of(message), limits.max_body_bytes)
-    return encoded if isinstance(encoded, Park) else Ready(answer, encoded, record)
+    encoded = encoded_answer(answer, content_type_of(message), limits.max_body_bytes, printed)
+    return encoded if isinstance(encoded, Park) else Ready(answer, encoded, printed.decode())
 
 
-def encoded_answer(answer: Answer, content_type: str, limit: int) -> bytes | Park:
+def _tree_of(outcome: RuntimeEffectOutcome | WrittenOutcome) -> tuple[dict[str, object], bool]:
+    """The tree of an outcome, and whether its numbers are known to be finite."""
+    if isinstance(outcome, WrittenOutcome):
+        return outcome.tree, True
+    return to_tree(outcome), False
+
+
+def encoded_answer(
+    answer: Answer, content_type: str, limit: int, printed: bytes = b""
+) -> bytes | Park:
     """
     The answer as bytes, or what to do when it cannot be sent.
 
@@ -154,9 +171,10 @@ def encoded_answer(answer: Answer, content_type: str, limit: int) -> bytes | Par
         answer: The answer.
         content_type: Its encoding.
         limit: The largest body, in bytes.
+        printed: The canonical JSON of its outcome, when it is at hand.
     """
     try:
-        encoded = encode_reply(answer, content_type)
+        encoded = encode_reply(answer, content_type, printed)
     except MalformedError as problem:
         return Park("rejected", "effectmq_outcome_unencodable", describe(problem))
     if len(encoded) + _LIST_BYTES <= limit:

@@ -10,21 +10,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 
 from effectmq.broker.crashpoints import reached
+from effectmq.broker.store.journal.handed_out.values import HandOut, Question
 from effectmq.broker.store.journal.records import Accepted, Record
+from effectmq.broker.store.spend.records import Payer, Spend
+from effectmq.consumers.answering import WaitForAnswer
 from effectmq.consumers.decisions.deaths import (
     UNDELIVERED_CODE,
     Later,
     after_undelivered,
     undelivered_message,
 )
-from effectmq.consumers.decisions.delivery import Delay, Park
+from effectmq.consumers.decisions.delivery import Delay, Park, answer_look, no_answers
+from effectmq.consumers.decisions.early import Early
+from effectmq.consumers.decisions.versions import ToVersion
+from effectmq.consumers.logs.lines import note_failure, note_success
+from effectmq.consumers.logs.withheld import without_values
+from effectmq.consumers.pipeline.admission import NotAdmitted
 from effectmq.consumers.pipeline.answers import (
     KnownAnswer,
+    Ready,
     encoded_answer,
     error_json_of,
     error_of,
+    failure_json,
     ready_answer,
     to_caller,
 )
@@ -35,12 +46,14 @@ from effectmq.consumers.pipeline.reading.unread import with_death
 from effectmq.consumers.pipeline.running.suspects import who_died
 from effectmq.consumers.tools.results.outputs import without_result
 from effectmq.protocol.encoding.serde.model import to_tree
-from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.exact.tools import WrittenOutcome
+from effectmq.protocol.kinds import kind_of, versioned
 from effectmq.protocol.messages import headers
 from effectmq.protocol.messages.body_reference import accepts_out_of_line
 from effectmq.protocol.messages.dead_letter import dead_message
 from effectmq.protocol.messages.message import Message, content_type_of
 from effectmq.protocol.messages.reply import Answer
+from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome, RuntimeEffectOutcomeToolCall
 
@@ -49,7 +62,20 @@ __all__ = ["End", "conclude"]
 logger = logging.getLogger("effectmq.worker")
 
 #: How a delivery ends.
-End = RuntimeEffectOutcome | Park | Delay | KnownAnswer | Postpone | Oversize | KeptOutcome
+End = (
+    RuntimeEffectOutcome
+    | WrittenOutcome
+    | Park
+    | Delay
+    | Early
+    | ToVersion
+    | KnownAnswer
+    | Postpone
+    | Oversize
+    | KeptOutcome
+    | NotAdmitted
+    | WaitForAnswer
+)
 
 
 def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
@@ -62,6 +88,10 @@ def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
     match end:
         case Delay():
             return delay(job, end)
+        case Early():
+            return put_off(job, end)
+        case ToVersion():
+            return to_version(job, end)
         case Park():
             return park(job, end)
         case KnownAnswer():
@@ -70,46 +100,75 @@ def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
             return postpone(job, end)
         case Oversize():
             return turn_away(job, end)
+        case WaitForAnswer() | NotAdmitted():
+            return leave_outside(job, end)
         case KeptOutcome():
             return deliver(job)
         case _:
             return give(job, end)
 
 
+def leave_outside(job: Job, end: WaitForAnswer | NotAdmitted) -> Coroutine[object, object, None]:
+    """Keep an effect in the database, where it waits for somebody or something."""
+    return hand_out(job, end) if isinstance(end, WaitForAnswer) else leave_in_room(job)
+
+
 # Outcomes and errors ---------------------------------------------------------------------------
 
 
-async def give(job: Job, outcome: RuntimeEffectOutcome) -> None:
+async def give(job: Job, outcome: RuntimeEffectOutcome | WrittenOutcome) -> None:
     """Record an outcome, then send it."""
+    route = job.route
+    request = job.request or job.known
+    outcome, ready = sendable(job, request, outcome)
+    if isinstance(ready, Park):
+        await park(job, ready)
+        return
+    done = route.counters["completed"] = route.counters["completed"] + 1
+    failure = outcome.failure
+    error_json = ""
+    if failure is not None:
+        route.numbers.failures += 1
+        error_json = failure_json(failure)
+    if job.lease is not None:
+        await record(job, outcome_json=ready.recorded, error_json=error_json)
+    if failure is not None:
+        note_failure(request, failure, job.took_s)
+    elif route.log_every and done % route.log_every == 0 and logger.isEnabledFor(logging.INFO):
+        note_success(request, job.took_s)
+    await answer(job, ready.answer, ready.encoded)
+
+
+def sendable(
+    job: Job, request: Request, outcome: RuntimeEffectOutcome | WrittenOutcome
+) -> tuple[RuntimeEffectOutcome | WrittenOutcome, Ready | Park]:
+    """The outcome in the forms in which it goes out, or a smaller one; or why none can go out."""
     route, message = job.route, job.delivery.message
     limits = route.limits
     if route.bodies is not None:
         limits = answer_limits(route.bodies, message, limits)
-    request = job.request or job.known
     ready = ready_answer(request, message, outcome, limits, recorded=route.leases.kept)
-    if isinstance(ready, Park) and isinstance(outcome, RuntimeEffectOutcomeToolCall):
+    if not isinstance(ready, Park):
+        return outcome, ready
+    if isinstance(outcome, WrittenOutcome):
+        outcome = outcome.model
+    if isinstance(outcome, RuntimeEffectOutcomeToolCall):
         # For a tool, a result that cannot be sent is a failure, and that is an outcome, too.
         for shorter in without_result(outcome, ready.message):
             if isinstance(ready, Park):
+                outcome = shorter
                 ready = ready_answer(request, message, shorter, limits, recorded=route.leases.kept)
-    if isinstance(ready, Park):
-        await park(job, ready)
-        return
-    route.counters["completed"] += 1
-    if outcome.failed:
-        route.numbers.failures += 1
-    if job.lease is not None:
-        await record(job, outcome_json=ready.recorded)
-    await answer(job, ready.answer, ready.encoded)
+    return outcome, ready
 
 
 async def park(job: Job, action: Park) -> None:
     """Give up: record it when the lease is ours, publish the dead letter, then answer."""
+    said = printable(action.message)
     logger.error(
         "effect %s is parked as %s: %s",
         job.effect_id,
         action.reason,
-        printable(action.message),
+        without_values(said, job.request) if job.request else said,
         extra={"action": "park", **job.log_names, "reason": action.reason},
     )
     error = error_of(action)
@@ -137,7 +196,14 @@ async def record(
     leases = job.route.leases
     job.stage = Stage.TELLING
     said = Record(
-        lease.identity, lease.fence, request.attempt, outcome_json, error_json, park_reason
+        lease.identity,
+        lease.fence,
+        request.attempt,
+        outcome_json,
+        error_json,
+        park_reason,
+        job.trace,
+        spend_of(job) if job.uses is not None else None,
     )
     accepted = await leases.finish(said)
     leases.unwatch(lease)
@@ -145,6 +211,7 @@ async def record(
     if not isinstance(accepted, Accepted):
         job.route.counters["results_discarded"] += 1
         raise LeaseLostError
+    job.uses = None
     job.route.counters["recorded"] += 1
     reached("after_record")
     return accepted.parks
@@ -268,12 +335,43 @@ async def release(job: Job, due_in_ms: int | None) -> None:
         return
     leases = job.route.leases
     job.stage = Stage.TELLING
-    accepted = await leases.release(lease, job.known.attempt, due_in_ms)
+    accepted = await leases.release(lease, job.known.attempt, due_in_ms, spend_of(job))
     leases.unwatch(lease)
     job.lease = None
     if not isinstance(accepted, Accepted):
         job.told = None
         raise LeaseLostError
+    job.uses = None
+
+
+def spend_of(job: Job) -> Spend | None:
+    """What was spent on the effect and is not recorded yet; ``None`` for nothing."""
+    if job.uses is None or job.request is None:
+        return None
+    payer = Payer.of(job.request)
+    return Spend(payer.tenant, payer.session, tuple(job.uses))
+
+
+async def put_off(job: Job, early: Early) -> None:
+    """Publish it to a delay level; a copy that may begin now must not wait as long."""
+    job.route.counters["put_off"] += 1
+    job.tell(None)
+    await publish_delayed(job, early.level_ms, job.known.changed({}).message)
+
+
+async def to_version(job: Job, end: ToVersion) -> None:
+    """Publish it to the queue of a version, which its workers alone take from; then settle."""
+    route = job.route
+    request = job.known.changed({})
+    message = replace(
+        request.message, headers={**request.message.headers, headers.VERSION: end.version}
+    )
+    route.counters["to_version"] += 1
+    job.tell(None)
+    job.stage = Stage.SENDING
+    await route.settlement.send(versioned(job.home, end.version), message)
+    reached("after_version_publish")
+    job.delivery.ack()
 
 
 async def publish_delayed(job: Job, level_ms: int, message: Message) -> None:
@@ -281,6 +379,65 @@ async def publish_delayed(job: Job, level_ms: int, message: Message) -> None:
     job.stage = Stage.SENDING
     await job.route.settlement.delay(level_ms, job.home, message)
     job.delivery.ack()
+
+
+async def leave_in_room(job: Job) -> None:
+    """
+    Release the lease of an effect that is in the room, and settle the delivery.
+
+    Jobs of the same effect find out for themselves: each asks, and its delivery is kept as well.
+    """
+    if job.lease is not None:
+        await release(job, None)
+    job.route.counters["not_admitted"] += 1
+    reached("after_room_release")
+    job.delivery.ack()
+
+
+async def hand_out(job: Job, asked: WaitForAnswer) -> None:
+    """Keep what is asked, let go of the effect, and send the message round until it is answered."""
+    # Most workers never need these, and would load them at each start.
+    from effectmq.protocol.answering.asker import asker_json
+    from effectmq.protocol.answering.outcomes import unanswered
+    from effectmq.protocol.answering.tokens import token_hash
+
+    route, request, lease = job.route, job.known, job.lease
+    if lease is None:
+        await park(job, no_answers())
+        return
+    due_in_ms = round(asked.deadline_s * 1_000)
+    if request.deadline_ms:
+        due_in_ms = max(1, min(due_in_ms, request.deadline_ms - route.now_ms()))
+    request = job.request = request.changed({"due": 0})
+    ending = unanswered(request.envelope, due_in_ms / 1_000)
+    question = Question(
+        token_hash(asked.token),
+        asked.note,
+        asked.schema_json,
+        asker_json(job.home, request.message),
+    )
+    said = HandOut(
+        lease.identity,
+        lease.fence,
+        request.attempt,
+        due_in_ms,
+        *ending,
+        question,
+        spend_of(job),
+    )
+    job.stage = Stage.TELLING
+    accepted = await route.leases.hand_out(said)
+    route.leases.unwatch(lease)
+    job.lease = None
+    if not isinstance(accepted, Accepted):
+        route.counters["results_discarded"] += 1
+        raise LeaseLostError
+    route.counters["handed_out"] += 1
+    reached("after_hand_out")
+    look = answer_look(due_in_ms, route.levels_ms)
+    step = look if isinstance(look, Delay) else Delay(route.levels_ms[0], {})
+    job.tell(step)
+    await publish_delayed(job, step.level_ms, request.message)
 
 
 async def postpone(job: Job, unread: Postpone) -> None:
@@ -293,7 +450,6 @@ async def postpone(job: Job, unread: Postpone) -> None:
 async def turn_away(job: Job, oversize: Oversize) -> None:
     """Tell the sender that the message is too large; the broker dead-letters it unchanged."""
     route, message = job.route, job.delivery.message
-    route.counters["rejected_oversize"] += 1
     logger.error(
         "effect %s has a body of %d bytes and the limit is %d; left to the broker",
         job.effect_id,

@@ -26,6 +26,10 @@ class InFlight(Generic[J]):
     def __len__(self) -> int:
         return len(self._leaders)
 
+    def __contains__(self, identity: object) -> bool:
+        """Whether a job leads for this effect."""
+        return identity in self._leaders
+
     def lead(self, identity: Identity, job: J) -> J:
         """The job that leads for this effect: the given one, unless another came first."""
         return self._leaders.setdefault(identity, job)

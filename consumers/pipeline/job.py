@@ -14,9 +14,13 @@ from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
+from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
 from effectmq.broker.store.journal.records import Granted
+from effectmq.broker.store.spend.records import Use
 from effectmq.broker.transports.port import Delivery
 from effectmq.consumers.decisions.delivery import Delay
+from effectmq.consumers.logs.lines import note_takeover
+from effectmq.consumers.pipeline.admission import Permit
 from effectmq.consumers.pipeline.leases import Lease, LeftError
 from effectmq.consumers.pipeline.route import Route
 from effectmq.consumers.pipeline.running.attempt import Attempt, HandlerExitError
@@ -78,6 +82,8 @@ class Job:
         request: The effect, once it has been read, with every count that is known by now.
         lease: The right to run it, while this worker has it.
         granted: The journal's answer to the claim.
+        permit: What the limits of the fleet have granted for the next attempt, or the one that
+            runs; ``None`` where no limit holds.
         attempt: The handler's run, while it runs.
         told: The end of the effect, as other deliveries of the same effect are told.
         followers: The jobs of these deliveries.
@@ -90,6 +96,10 @@ class Job:
         defective: Whether there was an error where none is expected.
         left: Whether it was told to stop, because the worker leaves.
         task: What carries it out.
+        trace: The W3C trace context of its last attempt, or of the one that was recorded before;
+            empty when that was not traced.
+        took_s: The time that its last attempt took, in seconds.
+        uses: What its attempts have used and nobody has recorded yet; ``None`` for nothing.
     """
 
     __slots__ = (
@@ -105,6 +115,7 @@ class Job:
         "held_before",
         "lease",
         "left",
+        "permit",
         "polls",
         "refused",
         "request",
@@ -113,6 +124,9 @@ class Job:
         "suspect",
         "task",
         "told",
+        "took_s",
+        "trace",
+        "uses",
     )
 
     def __init__(self, route: Route[Job], delivery: Delivery, *, from_limbo: bool = False) -> None:
@@ -123,12 +137,16 @@ class Job:
         self.request: Request | None = None
         self.lease: Lease | None = None
         self.granted: Granted | None = None
+        self.permit: Permit | None = None
         self.attempt: Attempt | None = None
         self.told: Told = None
         self.followers: list[Job] = []
         self.due: Due | None = None
         self.begun = True
         self.polls = self.held_before = 0
+        self.took_s = 0.0
+        self.trace = ""
+        self.uses: list[Use] | None = None
         self.suspect = self.refused = self.defective = self.left = False
         self._waiter: asyncio.Future[object] | None = None
 
@@ -239,17 +257,23 @@ class Job:
 
     def take(self, request: Request, granted: Granted) -> None:
         """Hold the lease of the effect from now on, and know what the journal knows of it."""
+        if granted.taken_from:
+            note_takeover(request, granted)
         due_ms = 0
         if granted.due_in_ms or isinstance(request.envelope.command, RuntimeEffectCommandSleep):
             due_ms = self.route.now_ms() + granted.due_in_ms
             self.wait_until(due_ms)
-        self.request = replace(
-            request,
-            attempt=granted.attempt,
-            due_ms=due_ms,
-            deaths=granted.deaths,
-            former_deaths=granted.former_deaths,
-        )
+        known = (request.attempt, request.due_ms, request.deaths, request.former_deaths)
+        told = (granted.attempt, due_ms, granted.deaths, granted.former_deaths)
+        self.request = request
+        if known != told:
+            self.request = replace(
+                request,
+                attempt=granted.attempt,
+                due_ms=due_ms,
+                deaths=granted.deaths,
+                former_deaths=granted.former_deaths,
+            )
         self.granted = granted
         self.begun = granted.begun
         self.lease = Lease(request.identity, granted.fence)
@@ -289,6 +313,12 @@ class Job:
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(LeaseLostError())
 
+    def return_permit(self, verdict: Verdict) -> None:
+        """Give back what the limits of the fleet granted, if they did."""
+        permit, self.permit = self.permit, None
+        if permit is not None:
+            permit.admission.give_back(permit, verdict)
+
     # The end -----------------------------------------------------------------------------------
 
     def leave_quarantine(self) -> None:
@@ -307,6 +337,8 @@ class Job:
             self.lease = None
         if self.suspect:
             self.leave_quarantine()
+        if self.permit is not None:
+            self.return_permit(SAYS_NOTHING)
         if self.followers:
             # There is no end to tell.
             self.tell(None)

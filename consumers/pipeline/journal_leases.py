@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from effectmq.broker.metrics.instruments import Histogram
 from effectmq.broker.store.database.faults import raisable, verdict_of
+from effectmq.broker.store.journal.handed_out.values import HandOut
 from effectmq.broker.store.journal.journal import Journal, Look
 from effectmq.broker.store.journal.records import (
     Abandon,
@@ -39,6 +40,9 @@ from effectmq.broker.store.journal.records import (
     WhenDoubtful,
     effect_of,
 )
+from effectmq.broker.store.spend.book import Guard
+from effectmq.broker.store.spend.ceilings import Exceeded
+from effectmq.broker.store.spend.records import Payer, Spend
 from effectmq.consumers.decisions.retry import LONGEST_WAIT_MS
 from effectmq.consumers.metrics.numbers import JournalTimes
 from effectmq.consumers.pipeline.leases import JournalRefusalError, Lease, LeftError
@@ -91,6 +95,7 @@ class JournalLeases:
         self._journal = journal
         # A name that no database can keep would fail every claim.
         self._worker = printable(worker, _MAX_NAME)
+        self._guard = Guard(journal.database)
         self._lease_ms = lease_ms
         self._strict = strict
         self._counters = counters
@@ -185,13 +190,13 @@ class JournalLeases:
 
     def _say(
         self,
-        ask: Callable[[], asyncio.Future[Accepted | Lost]],
-        then: Callable[[Accepted | Lost | None], None] | None = None,
+        ask: Callable[[], asyncio.Future[A]],
+        then: Callable[[A | None], None] | None = None,
     ) -> None:
         """Tell the journal something; ``then`` gets its answer, or ``None`` when it refuses."""
 
         async def said() -> None:
-            answer: Accepted | Lost | None = None
+            answer: A | None = None
             try:
                 answer = await self._ask(self._took.change, ask)
             except JournalRefusalError:
@@ -234,6 +239,24 @@ class JournalLeases:
             extra={"action": "journal_refusal"},
         )
 
+    # Stores beside the journal -------------------------------------------------------------
+
+    def ask(self, ask: Callable[[], asyncio.Future[A]]) -> Coroutine[object, object, A]:
+        """
+        Ask another store of the journal's database, for as long as it takes.
+
+        Raises:
+            JournalRefusalError: When asking again would give the same.
+            LeftError: When the worker has left.
+        """
+        return self._ask(self._took.change, ask)
+
+    def say(
+        self, ask: Callable[[], asyncio.Future[A]], then: Callable[[A | None], None] | None = None
+    ) -> None:
+        """``ask`` in the background; ``then`` gets the answer, or ``None`` for a refusal."""
+        self._say(ask, then)
+
     # The port --------------------------------------------------------------------------------
 
     def claim(
@@ -244,6 +267,7 @@ class JournalLeases:
         due_in_ms = 0
         if isinstance(command, RuntimeEffectCommandSleep):
             due_in_ms = min(command.duration_ms, LONGEST_WAIT_MS)
+        doubtful = on_uncertain(request)
         asked = Claim(
             effect_of(request),
             self._worker,
@@ -251,9 +275,11 @@ class JournalLeases:
             self._lease_ms,
             attempt=request.attempt,
             due_in_ms=due_in_ms,
-            on_uncertain=on_uncertain(request),
+            on_uncertain=doubtful,
             parked_as=request.parked_as,
             strict=self._strict,
+            # What came back before may have ended its host: from then on deaths are counted surely.
+            durable=doubtful != "retry" or due_in_ms > 0 or request.message.returns > 0,
         )
         self._counters["claims"] += 1
         return self._ask(self._took.claim, partial(self._journal.claim, asked))
@@ -263,11 +289,15 @@ class JournalLeases:
         return self._ask(self._took.record, partial(self._journal.record, said))
 
     def release(
-        self, lease: Lease, attempts: int, due_in_ms: int | None
+        self, lease: Lease, attempts: int, due_in_ms: int | None, spend: Spend | None = None
     ) -> Coroutine[object, object, Accepted | Lost]:
         """Let go of it until it is due."""
-        said = Release(lease.identity, lease.fence, attempts, due_in_ms)
+        said = Release(lease.identity, lease.fence, attempts, due_in_ms, spend)
         return self._ask(self._took.change, partial(self._journal.hand_back, said))
+
+    def hand_out(self, said: HandOut) -> Coroutine[object, object, Accepted | Lost]:
+        """Keep what is asked, and let go of it until it is answered."""
+        return self._ask(self._took.change, partial(self._journal.hand_out, said))
 
     def begin(self, lease: Lease) -> Coroutine[object, object, Accepted | Lost]:
         """Say that its body begins now; durable when it is answered."""
@@ -292,6 +322,15 @@ class JournalLeases:
         return self._ask(
             self._took.look, partial(self._journal.look, request.identity, request.hash)
         )
+
+    @property
+    def free_to_spend(self) -> bool:
+        """Whether there was no ceiling a moment ago."""
+        return self._guard.idle
+
+    def exceeded(self, payer: Payer) -> Coroutine[object, object, Exceeded | None]:
+        """The ceiling that has no room for somebody."""
+        return self._ask(self._took.look, partial(self._guard.ask, payer))
 
     # Leases ----------------------------------------------------------------------------------
 

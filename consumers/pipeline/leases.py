@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from effectmq.broker.store.journal.handed_out.values import HandOut
 from effectmq.broker.store.journal.journal import Look
 from effectmq.broker.store.journal.records import (
     Accepted,
@@ -20,6 +21,8 @@ from effectmq.broker.store.journal.records import (
     Record,
     WhenDoubtful,
 )
+from effectmq.broker.store.spend.ceilings import Exceeded
+from effectmq.broker.store.spend.records import Payer, Spend
 from effectmq.protocol.messages.request import Identity, Request
 from effectmq.protocol.text import describe
 
@@ -104,11 +107,26 @@ class Leases(Protocol):
         ...
 
     def release(
-        self, lease: Lease, attempts: int, due_in_ms: int | None
+        self, lease: Lease, attempts: int, due_in_ms: int | None, spend: Spend | None = None
     ) -> Awaitable[Accepted | Lost]:
         """
         Release the lease until the effect is due; ``None`` for the due time that was fixed before.
+
+        With what was spent on the effect under the lease.
         """
+        ...
+
+    @property
+    def free_to_spend(self) -> bool:
+        """Whether no ceiling holds for anybody, so that none need be asked for."""
+        ...
+
+    def exceeded(self, payer: Payer) -> Awaitable[Exceeded | None]:
+        """The ceiling that has no room for somebody; ``None`` when all have."""
+        ...
+
+    def hand_out(self, said: HandOut) -> Awaitable[Accepted | Lost]:
+        """Keep what is asked, and release the lease until it is answered; durable."""
         ...
 
     def begin(self, lease: Lease) -> Awaitable[Accepted | Lost]:
@@ -132,17 +150,22 @@ class Leases(Protocol):
         ...
 
 
+#: What nearly every effect is granted where nothing is remembered.
+_FIRST = Granted(0, 1)
+
+
 class NoLeases:
     """The leases without a journal: bodies may run again after a crash, outcomes are forgotten."""
 
     kept = False
     down = ""
+    free_to_spend = True
 
     async def claim(
         self, request: Request, on_uncertain: Callable[[Request], WhenDoubtful]
     ) -> ClaimAnswer:
         """Grant it."""
-        return Granted(0, request.attempt)
+        return _FIRST if request.attempt == 1 else Granted(0, request.attempt)
 
     def watch(self, lease: Lease, on_lost: Callable[[], None]) -> None:
         """Nothing can be lost."""
@@ -161,9 +184,19 @@ class NoLeases:
         """Go on without a record."""
         return Accepted()
 
-    async def release(self, lease: Lease, attempts: int, due_in_ms: int | None) -> Accepted | Lost:
+    async def release(
+        self, lease: Lease, attempts: int, due_in_ms: int | None, spend: Spend | None = None
+    ) -> Accepted | Lost:
         """Accept it."""
         return Accepted()
+
+    async def exceeded(self, payer: Payer) -> Exceeded | None:
+        """No ceiling is kept."""
+        return None
+
+    async def hand_out(self, said: HandOut) -> Accepted | Lost:
+        """Refuse it: the question is kept nowhere."""
+        return Lost()
 
     async def begin(self, lease: Lease) -> Accepted | Lost:
         """Accept it."""

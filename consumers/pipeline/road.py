@@ -32,6 +32,7 @@ from dataclasses import replace
 
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.store.database.faults import verdict_of
+from effectmq.broker.store.journal.handed_out.values import HandedOut
 from effectmq.broker.store.journal.records import (
     Busy,
     ClaimAnswer,
@@ -40,7 +41,17 @@ from effectmq.broker.store.journal.records import (
     Missing,
     Recorded,
 )
-from effectmq.consumers.decisions.delivery import Delay, Park, busy, misrouted, unkept
+from effectmq.consumers.decisions.delivery import (
+    Delay,
+    Park,
+    Pause,
+    answer_look,
+    busy,
+    misrouted,
+    unkept,
+)
+from effectmq.consumers.decisions.early import early
+from effectmq.consumers.decisions.versions import ToVersion, bound_elsewhere, ramped
 from effectmq.consumers.handler import Lack
 from effectmq.consumers.pipeline.answers import KnownAnswer, recorded_result, to_caller
 from effectmq.consumers.pipeline.ending import End, conclude
@@ -79,8 +90,15 @@ async def read_request_of(job: Job) -> Request | End:
         job.request = found
         if found.ignored:
             route.ignored.note(found)
-        if message.timestamp and not (found.first_seen_ms or message.returns):
-            route.numbers.waits.observe(max(0.0, time.time() - message.timestamp))
+        if message.timestamp and not (
+            found.first_seen_ms or message.returns or found.not_before_ms
+        ):
+            numbers, now_s = route.numbers, time.time()
+            numbers.newest_ms, numbers.newest_taken_ms = (
+                message.timestamp * 1_000,
+                int(now_s * 1_000),
+            )
+            numbers.waits.observe(max(0.0, now_s - message.timestamp))
     return found
 
 
@@ -89,9 +107,10 @@ async def arrive(job: Job) -> End | None:
     request = await read_request_of(job)
     if not isinstance(request, Request):
         return request
-    if request.kind != job.route.kind:
-        # By the queue, not by the routing key: somebody's own binding may bring anything here.
-        return misrouted(request, job.route.kind)
+    if request.version or job.route.ramps or request.kind != job.route.kind:
+        wrong = not_here(job, request)
+        if wrong is not None:
+            return wrong
     leader = job.route.inflight.lead(request.identity, job)
     while leader is not job:
         job.route.counters["joined"] += 1
@@ -106,9 +125,31 @@ async def arrive(job: Job) -> End | None:
             job.request = replace(request, deaths=deaths)
             return told
         leader = job.route.inflight.lead(request.identity, job)
+    if request.not_before_ms and (ahead := await not_yet(job)) is not None:
+        return ahead
     if job.delivery.message.returns and job.route.witnesses is not None:
         return await count_death(job)
     return None
+
+
+def not_here(job: Job, request: Request) -> Park | ToVersion | None:
+    """The end of an effect that this route or this version of the worker is not for."""
+    if request.kind != job.route.kind:
+        # By the queue, not by the routing key: somebody's own binding may bring anything here.
+        return misrouted(request, job.route.kind)
+    if request.version:
+        return bound_elsewhere(request.version, job.route.version)
+    return shared_out(job, request)
+
+
+def shared_out(job: Job, request: Request) -> ToVersion | None:
+    """The end of an effect that is bound to no version, when it is another one's share."""
+    ramp = job.route.ramps.get(job.route.key)
+    # What has begun stays: it may have run here, and its deaths are counted here.
+    begun = request.attempt > 1 or job.delivery.message.returns
+    if ramp is None or begun:
+        return None
+    return ramped(ramp, job.route.version, request.envelope.invocation.scope.session_id)
 
 
 def conflict(job: Job, known_hash: str, known_envelope: str) -> Park:
@@ -124,6 +165,26 @@ def conflict(job: Job, known_hash: str, known_envelope: str) -> Park:
         request.hash,
     )
     return Park("rejected", "effectmq_hash_conflict", sentence)
+
+
+async def not_yet(job: Job) -> End | None:
+    """
+    Send an effect away that may not begin yet, unless its end is recorded already.
+
+    Returns:
+        ``None`` when it may begin.
+    """
+    route, request = job.route, job.known
+    ahead = early(request, now_ms=route.now_ms(), levels_ms=route.levels_ms)
+    if ahead is None:
+        return None
+    job.stage = Stage.CLAIMING
+    known = await route.leases.look(request)
+    if route.leaving:
+        raise LeftError
+    if isinstance(known, Recorded | Mismatch):
+        return denied(job, known)
+    return ahead
 
 
 # Claiming --------------------------------------------------------------------------------------
@@ -153,15 +214,23 @@ async def claim(job: Job) -> End | None:
                 job.take(request, answer)
             reached("after_claim")
             return None
-        if not isinstance(answer, Busy):
+        if not isinstance(answer, Busy | HandedOut):
             return denied(job, answer)
-        route.counters["busy"] += 1
-        look = busy(answer.wait_ms, job.polls, route.levels_ms)
-        job.polls += 1
+        look = look_again(job, answer)
         if isinstance(look, Delay):
             return look
         route.counters["paused"] += 1
         await job.sleep(look.wait_ms / 1_000)
+
+
+def look_again(job: Job, answer: Busy | HandedOut) -> Pause | Delay:
+    """How to wait for an effect that somebody else has."""
+    if isinstance(answer, HandedOut):
+        return answer_look(answer.wait_ms, job.route.levels_ms)
+    job.route.counters["busy"] += 1
+    look = busy(answer.wait_ms, job.polls, job.route.levels_ms)
+    job.polls += 1
+    return look
 
 
 def hand_back(job: Job, answer: ClaimAnswer) -> None:
@@ -197,6 +266,9 @@ def denied(job: Job, answer: Recorded | Mismatch | Missing) -> End:
 def replay(job: Job, recorded: Recorded) -> KnownAnswer:
     """Answer from the record, without another run."""
     job.route.counters["replayed"] += 1
+    job.trace = recorded.trace
+    if recorded.ran_out:
+        note_unanswered(job)
     request = job.known
     if recorded.park_reason:
         # The worker that parked it may have died before its dead letter was out: write it again.
@@ -214,6 +286,16 @@ def replay(job: Job, recorded: Recorded) -> KnownAnswer:
         replayed=True,
     )
     return KnownAnswer(answer, recorded.park_reason, recorded.parks)
+
+
+def note_unanswered(job: Job) -> None:
+    """Count and log that nobody answered in time."""
+    job.route.counters["unanswered"] += 1
+    logger.warning(
+        "effect %s was handed out, and nobody answered in time; it has failed",
+        job.effect_id,
+        extra={"action": "unanswered", **job.log_names},
+    )
 
 
 # Trouble ---------------------------------------------------------------------------------------

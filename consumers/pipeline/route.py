@@ -10,11 +10,13 @@ from typing import Generic, TypeVar
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.consumers.fleet.abilities import Abilities
 from effectmq.consumers.fleet.quarantine import Quarantine
+from effectmq.consumers.fleet.ramps import Ramps
 from effectmq.consumers.fleet.witnesses import Witnesses
 from effectmq.consumers.handler import Handler
 from effectmq.consumers.metrics.numbers import RouteNumbers
 from effectmq.consumers.outboxes.chunks import ChunkOutbox
 from effectmq.consumers.outboxes.settlement import Settlement
+from effectmq.consumers.pipeline.admission import Admission
 from effectmq.consumers.pipeline.inflight import InFlight
 from effectmq.consumers.pipeline.leases import Leases
 from effectmq.consumers.pipeline.reading.ignored import IgnoredMembers
@@ -50,6 +52,7 @@ class Route(Generic[J]):
         quarantine: Runs an effect alone that may end the process; shared, too.
         abilities: What the other workers can do.
         witnesses: Without a journal, knows which worker has held which message.
+        ramps: How unbound effects are shared out among versions, by route.
     """
 
     def __init__(
@@ -71,8 +74,11 @@ class Route(Generic[J]):
         quarantine: Quarantine,
         abilities: Abilities,
         witnesses: Witnesses | None = None,
+        ramps: Ramps | None = None,
     ) -> None:
         self.kind = kind
+        #: Whether its effects ask models, so that ceilings on spend hold for them.
+        self.spends = kind in ("llm_call", "direct")
         self.key = key
         self.handler = handler
         self.settlement = settlement
@@ -86,6 +92,9 @@ class Route(Generic[J]):
         self.quarantine = quarantine
         self.abilities = abilities
         self.witnesses = witnesses
+        #: Empty in an installation that has none.
+        self.ramps = Ramps("") if ramps is None else ramps
+        self.version = self.ramps.version
         self.numbers = numbers
         self.counters = numbers.counters
         self.ignored = IgnoredMembers(numbers.counters)
@@ -94,6 +103,10 @@ class Route(Generic[J]):
         self.jitter = random.Random()
         self.jobs: set[J] = set()
         self.leaving = False
+        #: Asked before each attempt while a limit of the fleet holds for this route.
+        self.admission: Admission | None = None
+        #: Of how many effects that succeed one is logged; 0 for none.
+        self.log_every = settings.log_every
         self.threads = threads
         self.abandoned = abandoned
         self._emptied = asyncio.Event()

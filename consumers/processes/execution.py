@@ -7,13 +7,18 @@ No error in here ends a runner; every error becomes the output of its process.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
+from functools import partial
 
 from effectmq.consumers.handler import call
+from effectmq.consumers.logs.tracebacks import log_raised
+from effectmq.consumers.logs.withheld import masked, words_of
 from effectmq.consumers.processes.running import Program, RunningProcess, RunTool
 from effectmq.protocol.encoding.rust_text import is_blank
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.processes.outputs import from_tool_output
-from effectmq.protocol.text import describe
+from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.process_events import (
     ProcessAwaitOutput,
     ProcessAwaitOutputCancelled,
@@ -28,6 +33,8 @@ from effectmq.protocol.wire.processes import ProcessRecord
 from effectmq.protocol.wire.tools import ToolCallOutput, ToolFailureClass
 
 __all__ = ["Executors", "cancelled", "failed", "recovery_failure"]
+
+logger = logging.getLogger("effectmq.processes")
 
 _OUTPUTS = (ProcessAwaitOutputSuccess, ProcessAwaitOutputFailure, ProcessAwaitOutputCancelled)
 
@@ -98,10 +105,10 @@ class Executors:
             if _being_cancelled():
                 raise
             # Something that it waited for was cancelled, not the process.
-            return _raised(input_.type, problem_)
+            return _raised(process.record, problem_)
         except BaseException as problem_:
             # Also ``sys.exit`` and groups of exceptions.
-            return _raised(input_.type, problem_)
+            return _raised(process.record, problem_)
 
     def _program(self, input_type: str) -> Program | None:
         return self.session_turn if input_type == "session_turn" else self.lashlang_process
@@ -160,7 +167,18 @@ def _checked(input_type: str, output: object) -> ProcessAwaitOutput:
     )
 
 
-def _raised(input_type: str, problem: BaseException) -> ProcessAwaitOutput:
+def _raised(record: ProcessRecord, problem: BaseException) -> ProcessAwaitOutput:
+    input_type = record.input.type
+    clean = partial(masked, tree=to_tree(record.input))
+    name = printable(record.id, 200)
+    log_raised(
+        logger,
+        logging.WARNING,
+        f"process {name}: its {input_type} raised: {clean(words_of(problem))}",
+        problem,
+        clean,
+        {"action": "raised", "process_id": name},
+    )
     if input_type == "tool_call":
         return failed("internal", "process_tool_failed", describe(problem))
     return failed("execution", _RAISED[input_type], describe(problem))

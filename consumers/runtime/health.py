@@ -3,7 +3,7 @@ The state of a worker as a whole, and the wait at its start for what is away.
 
 ::
 
-    stopped ──▶ starting ──▶ ready ⇄ paused ──▶ stopping ──▶ stopped
+    stopped ──▶ starting ──▶ ready ⇄ paused ──▶ draining ──▶ stopping ──▶ stopped
                    ⇅
                 waiting
 
@@ -27,7 +27,7 @@ __all__ = ["Health", "Patience", "State", "problem_of"]
 
 logger = logging.getLogger("effectmq.worker")
 
-State = Literal["stopped", "starting", "waiting", "ready", "paused", "stopping"]
+State = Literal["stopped", "starting", "waiting", "ready", "paused", "draining", "stopping"]
 
 T = TypeVar("T")
 

@@ -209,6 +209,11 @@ class Threads:
         self._closed = False
         self._again: asyncio.TimerHandle | None = None
 
+    def resize(self, size: int) -> None:
+        """Change how many there may be; those that are too many go on and are used."""
+        self._size = size
+        self._serve()
+
     async def run(self, body: Body, seat: Seat | None = None) -> object:
         """
         Run a body in a thread, in the order of the calls.

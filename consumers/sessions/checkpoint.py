@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from effectmq.broker.store.sessions.inbox import SessionInbox
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, RepeatableHandler, call, cannot_execute
+from effectmq.consumers.logs.lines import note_raised
 from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.errors import HandlerError
-from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandCheckpoint
@@ -127,11 +127,7 @@ class CheckpointHandler(RepeatableHandler):
         except CheckpointAbortError as abort:
             return _failed(abort.code, abort.message)
         except Exception as problem:
-            logger.warning(
-                "a checkpoint hook failed: %s",
-                describe(problem),
-                extra={"action": "checkpoint_hook_failed", **log_names(request)},
-            )
+            note_raised(request, problem, "a checkpoint hook")
             return _failed("plugin_checkpoint", describe(problem))
         return RuntimeEffectOutcomeCheckpoint(result=Ok(delivered))
 

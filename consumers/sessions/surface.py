@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.handler import EffectContext, RepeatableHandler, call, cannot_execute
+from effectmq.consumers.logs.lines import note_raised
 from effectmq.consumers.tools.registry import Tool
 from effectmq.protocol.encoding.serde.tagging import Err, Ok
-from effectmq.protocol.messages.log_names import log_names
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSyncExecutionSurface
@@ -69,11 +69,7 @@ class SurfaceHandler(RepeatableHandler):
         try:
             prompt = await self._system_prompt(context)
         except Exception as problem:
-            logger.warning(
-                "the prompt provider failed: %s",
-                describe(problem),
-                extra={"action": "prompt_failed", **log_names(request)},
-            )
+            note_raised(request, problem, "the prompt provider")
             return RuntimeEffectOutcomeSyncExecutionSurface(result=Err(describe(problem)))
         tools = [tool.spec() for _, tool in sorted(self._tools().items())]
         surface = ExecutionSurfaceSync(system_prompt=prompt, tool_specs=tools)

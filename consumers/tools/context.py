@@ -78,6 +78,10 @@ class ToolContext(EffectContext):
             traceparent=context.traceparent,
             stream=context.stream,
             tracestate=context.tracestate,
+            tenant=context.tenant,
+            version=context.version,
+            note_use=context.note_use,
+            hooks=context.hooks,
             call=call,
             attachments=attachments,
         )

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from difflib import get_close_matches
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, Self
 
@@ -20,6 +20,7 @@ from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Tally
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.records import WhenDoubtful
+from effectmq.consumers.answering import WaitForAnswer
 from effectmq.consumers.decisions.retry import NO_RETRY, RetryPolicy, tool_retry_wait_ms
 from effectmq.consumers.fleet.abilities import version_of
 from effectmq.consumers.handler import (
@@ -30,18 +31,25 @@ from effectmq.consumers.handler import (
     cannot_execute,
     with_tried,
 )
+from effectmq.consumers.logs.lines import note_raised
 from effectmq.consumers.runtime.threads import waited_s
 from effectmq.consumers.tools.context import HostEvent, ToolContext
 from effectmq.consumers.tools.registry import BadArgumentsError, Tool
 from effectmq.consumers.tools.results.outputs import (
+    PlainOutput,
     completed,
     exhausted,
+    failed,
     failure,
     failure_from,
     output_from,
+    plain_output,
+    succeeded,
 )
 from effectmq.consumers.tools.results.special import stored
+from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.errors import ConfigurationError, ToolCallError
+from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.identity import invocations
 from effectmq.protocol.kinds import route_of
 from effectmq.protocol.messages.request import Request
@@ -56,6 +64,7 @@ from effectmq.protocol.wire.tools import (
     PreparedToolCall,
     ToolCallOutcomeFailure,
     ToolCallOutput,
+    ToolHostEventEffectOutcome,
     ToolRetryDispositionSafe,
 )
 
@@ -198,7 +207,7 @@ class ToolHandler:
 
     async def run(
         self, request: Request, context: EffectContext
-    ) -> RuntimeEffectOutcomeToolCall | TryAgain | NotHere:
+    ) -> WrittenOutcome | RuntimeEffectOutcomeToolCall | TryAgain | NotHere | WaitForAnswer:
         """Make one attempt at one call."""
         call, tool = self._called(request)
         started = time.monotonic()
@@ -213,7 +222,7 @@ class ToolHandler:
             )
         told = ToolContext.of(context, call, self.attachments)
         try:
-            output = await self._output(tool, told)
+            output = await self._output(request, tool, told)
         except BadArgumentsError as problem:
             refusal = f"invalid arguments for tool {tool.name}: {problem}"
             return NotHere(
@@ -225,29 +234,40 @@ class ToolHandler:
                 ),
             )
         duration_ms = round((time.monotonic() - started - waited_s()) * 1_000)
+        if isinstance(output, PlainOutput):
+            self.numbers.add(tool.name, "success")
+            return succeeded(call, output, duration_ms, _events(told.host_events))
+        if isinstance(output, WaitForAnswer):
+            self.numbers.add(tool.name, "handed_out")
+            return output
         if isinstance(output.outcome, ToolCallOutcomeFailure):
             self.numbers.add(tool.name, "failure")
             return self._failed(request, call, tool, output, duration_ms, told.host_events)
         self.numbers.add(tool.name, "success")
-        return completed(call, output, duration_ms, list(map(HostEvent.outcome, told.host_events)))
+        return completed(call, output, duration_ms, _events(told.host_events))
 
-    async def _output(self, tool: Tool, context: ToolContext) -> ToolCallOutput:
+    async def _output(
+        self, request: Request, tool: Tool, context: ToolContext
+    ) -> ToolCallOutput | PlainOutput | WaitForAnswer:
         """Run the tool; whatever it does is an output."""
         runs = _current_task()
         try:
             result = await tool.body(context.call.args, context)
-            return output_from(await stored(result, self.attachments, repeatable=tool.repeatable))
+            plain = plain_output(result)
+            return plain if plain is not None else await self._output_of(tool, result)
         except BadArgumentsError:
             # The arguments are wrong for this worker's version of the tool; another may have
             # another.
             raise
         except ToolCallError as problem:
+            note_raised(request, problem, _raiser(tool))
             await self._store_raw(problem)
             return failure_from(problem, repeatable=tool.repeatable)
         except asyncio.CancelledError as problem:
             if _being_cancelled():
                 raise
             # Something that the tool waited for was cancelled, not the tool.
+            note_raised(request, problem, _raiser(tool))
             return failure_from(problem, repeatable=tool.repeatable)
         except KeyboardInterrupt:
             raise
@@ -255,10 +275,18 @@ class ToolHandler:
             if _current_task() is not runs or runs is None:
                 # Nobody runs this any more; it is being thrown away.
                 raise
+            note_raised(request, problem, _raiser(tool))
             return failure_from(problem, repeatable=tool.repeatable)
         except BaseException as problem:
             # Also ``sys.exit`` and groups of exceptions.
+            note_raised(request, problem, _raiser(tool))
             return failure_from(problem, repeatable=tool.repeatable)
+
+    async def _output_of(self, tool: Tool, result: object) -> ToolCallOutput | WaitForAnswer:
+        """The output of a tool that returned something else than plain data."""
+        if isinstance(result, WaitForAnswer):
+            return _asking(result, tool)
+        return output_from(await stored(result, self.attachments, repeatable=tool.repeatable))
 
     async def _store_raw(self, error: ToolCallError) -> None:
         """
@@ -272,7 +300,7 @@ class ToolHandler:
 
     def timed_out(
         self, request: Request, limit_s: float
-    ) -> RuntimeEffectOutcomeToolCall | TryAgain:
+    ) -> WrittenOutcome | RuntimeEffectOutcomeToolCall | TryAgain:
         """A tool that ran over its limit failed with class ``timeout``."""
         call, tool = self._called(request)
         output = failure(
@@ -296,7 +324,7 @@ class ToolHandler:
         output: ToolCallOutput,
         duration_ms: int,
         events: Sequence[HostEvent] = (),
-    ) -> RuntimeEffectOutcomeToolCall | TryAgain:
+    ) -> WrittenOutcome | RuntimeEffectOutcomeToolCall | TryAgain:
         """Another try when failure and policy both allow it; else the failure as the outcome."""
         outcome = output.outcome
         if isinstance(outcome, ToolCallOutcomeFailure) and tool.repeatable:
@@ -314,9 +342,11 @@ class ToolHandler:
                     sleep = _retry_sleep(request, call, wait_ms, duration_ms) if wait_ms else None
                     return TryAgain(wait_ms, problem, promised=promised, sleep=sleep)
                 output = exhausted(output, request.attempt)
-        return completed(call, output, duration_ms, list(map(HostEvent.outcome, events)))
+        return failed(call, output, duration_ms, _events(events))
 
     def _unavailable(self, name: str, tried: str) -> ToolCallOutput:
+        from difflib import get_close_matches
+
         tools = self.tools
         near = get_close_matches(name, tools, n=1)
         known = ", ".join(sorted(tools)) or "none"
@@ -331,6 +361,20 @@ class ToolHandler:
             ),
             source="runtime",
         )
+
+
+def _asking(asked: WaitForAnswer, tool: Tool) -> WaitForAnswer:
+    """What is asked, with the type that the answer must have."""
+    schema = tool.output_schema
+    return replace(asked, schema_json=canonical_json(schema).decode()) if schema else asked
+
+
+def _events(events: Sequence[HostEvent]) -> Sequence[ToolHostEventEffectOutcome]:
+    return [event.outcome() for event in events] if events else ()
+
+
+def _raiser(tool: Tool) -> str:
+    return f"tool {printable(tool.name, 100)}"
 
 
 def _needs(name: str) -> str:

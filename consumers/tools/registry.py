@@ -8,23 +8,23 @@ of the tools of an MCP server.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.consumers.handler import EffectContext
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 from effectmq.protocol.topology import check_name
-from effectmq.protocol.wire.llm_request import LlmToolSpec
-from effectmq.protocol.wire.tool_definitions import (
-    ToolContract,
-    ToolDefinition,
-    ToolManifest,
+from effectmq.protocol.wire.tool_retry import (
     ToolRetryPolicy,
     ToolRetryPolicyIdempotent,
     ToolRetryPolicyNever,
     ToolRetryPolicySafe,
 )
+
+if TYPE_CHECKING:
+    from effectmq.protocol.wire.llm_request import LlmToolSpec
+    from effectmq.protocol.wire.tool_definitions import ToolDefinition
 
 __all__ = ["BadArgumentsError", "Tool", "ToolBody", "check_choices", "is_tool_name"]
 
@@ -108,6 +108,9 @@ class Tool:
 
     def spec(self) -> LlmToolSpec:
         """The tool as a model's request describes it."""
+        # A worker that only runs tools sees no request of a model.
+        from effectmq.protocol.wire.llm_request import LlmToolSpec
+
         return LlmToolSpec(
             name=self.name,
             description=self.description,
@@ -119,6 +122,12 @@ class Tool:
 
     def definition(self) -> ToolDefinition:
         """The tool as a session's own tools describe it."""
+        from effectmq.protocol.wire.tool_definitions import (
+            ToolContract,
+            ToolDefinition,
+            ToolManifest,
+        )
+
         return ToolDefinition(
             manifest=ToolManifest(
                 id=f"tool:{self.name}",

@@ -29,6 +29,7 @@ from effectmq.consumers.code.engine import (
 )
 from effectmq.consumers.code.faults import OUT_OF_TIME, limit_reached, stopped
 from effectmq.consumers.code.monty.hints import hinted, refused
+from effectmq.consumers.code.monty.leaving import settle_at_exit
 from effectmq.consumers.code.monty.rlimits import confine
 from effectmq.consumers.code.monty.showing import shown
 from effectmq.consumers.code.settings import CodeSettings
@@ -102,6 +103,7 @@ class MontyEngine:
                 f"the processes that run code cannot be started: {printable(str(problem))}; "
                 "install them anew: pip install --force-reinstall 'effectmq[code]'"
             ) from None
+        settle_at_exit()
         self._pool = pool
         return self
 

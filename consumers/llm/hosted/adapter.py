@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from pydantic_ai import ModelResponse
 from pydantic_ai.direct import model_request, model_request_stream
@@ -25,13 +26,13 @@ from pydantic_ai.models import Model
 
 from effectmq.consumers.llm.hosted.clients import make_client
 from effectmq.consumers.llm.hosted.requests import Question, question_from
-from effectmq.consumers.llm.hosted.responses import response_from
+from effectmq.consumers.llm.hosted.responses import response_from, usage_of
 from effectmq.consumers.llm.hosted.targets import Target
 from effectmq.consumers.llm.hosted.tool_names import ToolNames
 from effectmq.consumers.llm.models import ModelSettings
 from effectmq.consumers.llm.port import CallFailure, ModelCallError, Prompt
 from effectmq.consumers.llm.reading.chat import glued
-from effectmq.consumers.llm.reading.failures import failure_from, without_key
+from effectmq.consumers.llm.reading.failures import failure_from, paid_for, without_key
 from effectmq.consumers.llm.reading.tool_calls import values_in
 from effectmq.consumers.llm.reading.wire import SEEN, Seen, WireClient
 from effectmq.protocol.text import printable
@@ -109,7 +110,8 @@ class HostedModel:
         while found is not None and not isinstance(found, ModelCallError):
             found = found.__cause__ or found.__context__
         if found is not None:
-            return without_key(found.failure, self._key)
+            failure = without_key(found.failure, self._key)
+            return replace(failure, usage=failure.usage or paid_for(seen.usage))
         return failure_from(
             problem, self._key, headers=seen.headers, answered=seen.answered, usage=seen.usage
         )
@@ -208,7 +210,8 @@ def _check_end(answer: ModelResponse) -> None:
     counts = answer.usage.opentelemetry_attributes()
     usage = {name: count for name, count in counts.items() if count}
     raw = f"usage: {json.dumps(usage)}" if usage else None
-    raise ModelCallError(CallFailure(code, printable(problem), retryable=True, raw=raw))
+    paid = usage_of(answer.usage) if usage else None
+    raise ModelCallError(CallFailure(code, printable(problem), retryable=True, raw=raw, usage=paid))
 
 
 def _ended(answer: ModelResponse) -> bool:

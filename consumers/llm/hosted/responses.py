@@ -36,7 +36,7 @@ from effectmq.protocol.wire.provider_meta import (
     ResponseTextMeta,
 )
 
-__all__ = ["response_from"]
+__all__ = ["response_from", "usage_of"]
 
 _ENDS: dict[str, LlmTerminalReason] = {
     "stop": "stop",
@@ -68,7 +68,7 @@ def response_from(answer: ModelResponse, names: ToolNames | None = None) -> LlmR
     return LlmResponse(
         full_text="".join(part.text for part in parts if isinstance(part, LlmOutputPartText)),
         parts=parts,
-        usage=_usage(answer.usage),
+        usage=usage_of(answer.usage),
         terminal_reason=reason,
         terminal_diagnostic=_diagnostic(answer, reason),
         provider_usage=_provider_usage(answer.usage),
@@ -188,7 +188,8 @@ def _diagnostic(answer: ModelResponse, reason: LlmTerminalReason) -> str | None:
     return printable("; ".join(said)) if said else None
 
 
-def _usage(usage: RequestUsage) -> LlmUsage:
+def usage_of(usage: RequestUsage) -> LlmUsage:
+    """The counts of a provider in the form of the wire."""
     return LlmUsage(
         input_tokens=_tokens(usage.input_tokens),
         output_tokens=_tokens(usage.output_tokens),

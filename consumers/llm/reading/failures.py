@@ -56,13 +56,15 @@ from effectmq.consumers.decisions.retry_after import wait_asked_for
 from effectmq.consumers.llm.port import CallFailure
 from effectmq.consumers.llm.reading.bodies import says_quota, says_too_long, status_of
 from effectmq.consumers.llm.reading.forms import title_of
-from effectmq.protocol.encoding.narrowing import is_object
+from effectmq.protocol.encoding.narrowing import is_object, members_of
 from effectmq.protocol.text import describe, printable
-from effectmq.protocol.wire.llm_response import LlmTerminalReason
+from effectmq.protocol.wire.llm_response import LlmTerminalReason, LlmUsage
 
-__all__ = ["failure_from", "failure_in_stream", "without_key"]
+__all__ = ["failure_from", "failure_in_stream", "paid_for", "without_key"]
 
 _MAX_RAW = 4_000
+#: More in one call is a mistake.
+_MOST_TOKENS = 10**10
 _MASK = "***"
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -178,6 +180,22 @@ def failure_from(
         after_s=after_s if retryable else None,
         raw=None if raw is None else printable(_without(key, raw), _MAX_RAW),
         terminal_reason=sort.terminal_reason,
+        usage=paid_for(usage),
+    )
+
+
+def paid_for(usage: object) -> LlmUsage | None:
+    """What a failed call has used, where its provider said it as Chat Completions do."""
+    counts = members_of(usage)
+    prompt, completion = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    cached = members_of(counts.get("prompt_tokens_details")).get("cached_tokens")
+    return LlmUsage(
+        input_tokens=max(0, min(prompt, _MOST_TOKENS)),
+        output_tokens=max(0, min(completion, _MOST_TOKENS)),
+        cached_input_tokens=max(0, min(cached, prompt)) if isinstance(cached, int) else 0,
+        reasoning_tokens=0,
     )
 
 

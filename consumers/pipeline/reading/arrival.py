@@ -15,6 +15,7 @@ from effectmq.consumers.decisions.delivery import Park, park_unreadable
 from effectmq.consumers.pipeline.reading.bodies import Postpone, is_out_of_line, read_stored
 from effectmq.consumers.pipeline.reading.unread import STORE, needs_of, passed_on
 from effectmq.consumers.pipeline.route import Route
+from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import HandlerError, ProtocolError
 from effectmq.protocol.messages.log_names import names_of_message
 from effectmq.protocol.messages.message import Message
@@ -54,7 +55,7 @@ def read(route: Route[Job], message: Message) -> Request | Unread | None:
         ``None`` when its body must be fetched first.
     """
     if len(message.body) > route.limits.max_body_bytes:
-        return Oversize(_oversize(len(message.body), route.limits.max_body_bytes))
+        return _too_large(route, message)
     if is_kept_outcome(message):
         return KeptOutcome()
     if route.bodies is not None and is_out_of_line(message):
@@ -66,13 +67,20 @@ def read(route: Route[Job], message: Message) -> Request | Unread | None:
         return _elsewhere(route, message, park_unreadable(problem), needs, "")
 
 
-def _oversize(size: int, limit: int) -> Park:
-    return Park(
+def _too_large(route: Route[Job], message: Message) -> Park | Oversize:
+    """Park it with the reason; what cannot be published again is left to the broker."""
+    size, limit = len(message.body), route.limits.max_body_bytes
+    route.counters["rejected_oversize"] += 1
+    why = Park(
         "malformed",
         "effectmq_malformed",
-        f"the body is {size} bytes and the limit of this worker is {limit}; keep large data "
-        "outside the effect and pass a reference, or raise the limit",
+        f"the body is {size} bytes and the limit of this worker is {limit}; give the worker the "
+        "max_body_bytes of its clients, or keep large data outside the effect and pass a reference",
     )
+    # A kept outcome is no effect: replayed as the broker has it, it is delivered.
+    if size > HARD_MAX_BODY_BYTES or is_kept_outcome(message):
+        return Oversize(why)
+    return why
 
 
 async def fetch(route: Route[Job], message: Message) -> Request | Unread:

@@ -21,7 +21,7 @@ from effectmq.protocol.errors import (
     ProtocolError,
 )
 from effectmq.protocol.messages import headers as names
-from effectmq.protocol.messages.body_reference import accepts_out_of_line
+from effectmq.protocol.messages.body_reference import accepts_out_of_line, body_reference
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Request, read_request
 from effectmq.protocol.text import describe
@@ -65,8 +65,11 @@ async def read_stored(
         The request, whose message is still the small one, for publishing it again; or what to do.
     """
     try:
+        reference = body_reference(message)
         whole = await bodies.incoming(message)
-        request = read_request(whole, bodies.limits(limits))
+        # The store has hashed what it read.
+        checked = reference.sha256 if reference is not None else ""
+        request = read_request(whole, bodies.limits(limits), body_sha256=checked)
     except ProtocolError as problem:
         return park_unreadable(problem)
     except AttachmentMissingError as problem:

@@ -17,7 +17,7 @@ from typing import Any, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from effectmq.broker.client.turns.functions import FunctionTool
+from effectmq.broker.client.turns.tool_calls.functions import FunctionTool
 from effectmq.consumers.tools.functions.hints import result_hint
 from effectmq.consumers.tools.functions.typed import TypedFunction, is_special
 from effectmq.consumers.tools.registry import Tool

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, get_args
+from functools import reduce
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter
 
 from effectmq.broker.store.journal.records import OnUncertain
+from effectmq.consumers.answering import WaitForAnswer
 from effectmq.consumers.handler import (
     EffectContext,
     HandlerFunction,
@@ -46,10 +49,10 @@ from effectmq.protocol.encoding.opaque import canonical_value
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.attachments import AttachmentRef
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
+from effectmq.protocol.wire.tool_retry import ToolRetryPolicy, ToolRetryPolicyNever
 from effectmq.protocol.wire.tools import ToolCallOutput
 
-__all__ = ["TypedFunction", "is_special", "tool_from"]
+__all__ = ["TypedFunction", "is_special", "tool_from", "without_answers"]
 
 _SPECIAL = (
     Attachment,
@@ -192,6 +195,7 @@ def _body(tool: str, function: HandlerFunction) -> tuple[ToolBody, dict[str, Any
 def _output_schema(hint: Any) -> dict[str, Any]:
     """The schema of a function's result; empty when its hint has none in JSON."""
     try:
+        hint = without_answers(hint)
         if hint is Any or is_special(hint):
             return {}
         schema = TypeAdapter(hint).json_schema(mode="serialization", schema_generator=Quiet)
@@ -200,6 +204,16 @@ def _output_schema(hint: Any) -> dict[str, Any]:
     except Exception:
         # A hint for people. Unlike a parameter's hint it need not be understood.
         return {}
+
+
+def without_answers(hint: Any) -> Any:
+    """What a tool returns in the end, where its hint also says that it may hand its effect out."""
+    if hint is WaitForAnswer:
+        return Any
+    if get_origin(hint) not in (Union, UnionType):
+        return hint
+    rest: list[Any] = [member for member in get_args(hint) if member is not WaitForAnswer]
+    return reduce(lambda one, other: one | other, rest) if rest else Any
 
 
 def is_special(hint: Any) -> bool:

@@ -12,7 +12,7 @@ from effectmq.consumers.handler import check_on_uncertain, check_time_limit
 from effectmq.consumers.tools.registry import check_choices, is_tool_name
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
-from effectmq.protocol.wire.tool_definitions import ToolRetryPolicy, ToolRetryPolicyNever
+from effectmq.protocol.wire.tool_retry import ToolRetryPolicy, ToolRetryPolicyNever
 
 __all__ = ["McpServer"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pydantic_core import PydanticSerializationError
 
@@ -22,12 +22,14 @@ from effectmq.consumers.tools.results.special import (
 )
 from effectmq.protocol.encoding.narrowing import is_array, is_dict, is_object, is_sequence
 from effectmq.protocol.errors import MalformedError, ToolCallError
+from effectmq.protocol.exact.plain import plain_copy
+from effectmq.protocol.exact.shapes import NotExact
+from effectmq.protocol.exact.tools import WrittenOutcome, written_failure, written_success
 from effectmq.protocol.text import describe
-from effectmq.protocol.tool_calls.to_model import model_tool_return
+from effectmq.protocol.tool_calls.completed import completed, failure
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
 from effectmq.protocol.wire.tools import (
-    CompletedToolCall,
     PreparedToolCall,
     ToolCallOutcomeFailure,
     ToolCallOutcomeSuccess,
@@ -50,11 +52,15 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 __all__ = [
+    "PlainOutput",
     "completed",
     "exhausted",
+    "failed",
     "failure",
     "failure_from",
     "output_from",
+    "plain_output",
+    "succeeded",
     "without_result",
 ]
 
@@ -92,6 +98,26 @@ def output_from(result: object) -> ToolCallOutput:
         return ToolCallOutput(outcome=ToolCallOutcomeSuccess(payload=_lifted(result)))
     except _UNSENDABLE as problem:
         return _unsendable("returned", problem)
+
+
+class PlainOutput(NamedTuple):
+    """The output of a function that returned plain data: the value alone, as the wire has it."""
+
+    value: object
+
+
+def plain_output(result: object) -> PlainOutput | None:
+    """
+    The output of a function that returned plain data of exactly the plain types, as most do.
+
+    Returns:
+        A copy, so that later changes by the function do not reach the outcome; ``None`` for
+        anything else, which ``output_from`` takes.
+    """
+    try:
+        return PlainOutput(plain_copy(result))
+    except (NotExact, RecursionError):
+        return None
 
 
 def _success(value: object) -> ToolCallOutcomeSuccess:
@@ -174,30 +200,6 @@ class _Lift:
 _lifted = _Lift()
 
 
-def failure(
-    class_: ToolFailureClass,
-    code: str,
-    message: str,
-    *,
-    source: ToolFailureSource = "tool",
-    retry: ToolRetryDisposition | None = None,
-    raw: object = None,
-) -> ToolCallOutput:
-    """The output of a call that failed; ``retry`` says whether another attempt is safe."""
-    return ToolCallOutput(
-        outcome=ToolCallOutcomeFailure(
-            payload=ToolFailure(
-                class_=class_,
-                code=code,
-                message=message,
-                source=source,
-                retry=retry or ToolRetryDispositionNever(),
-                raw=raw,
-            )
-        )
-    )
-
-
 def failure_from(error: BaseException, *, repeatable: bool) -> ToolCallOutput:
     """
     The output of a function that raised.
@@ -258,23 +260,38 @@ def exhausted(output: ToolCallOutput, attempts: int) -> ToolCallOutput:
     return output.model_copy(update={"outcome": outcome.model_copy(update={"payload": spent})})
 
 
-def completed(
-    call: PreparedToolCall | CompletedToolCall,
+def succeeded(
+    call: PreparedToolCall,
+    plain: PlainOutput,
+    duration_ms: int,
+    host_events: Sequence[ToolHostEventEffectOutcome],
+) -> WrittenOutcome | RuntimeEffectOutcomeToolCall:
+    """
+    The outcome of a call that returned plain data.
+
+    Args:
+        call: The call.
+        plain: What it returned; the outcome takes its containers.
+        duration_ms: How long it took.
+        host_events: The events for the host.
+    """
+    if not host_events:
+        written = written_success(call, plain.value, duration_ms)
+        if written is not None:
+            return written
+    output = ToolCallOutput(outcome=ToolCallOutcomeSuccess(payload=plain.value))
+    return completed(call, output, duration_ms, host_events)
+
+
+def failed(
+    call: PreparedToolCall,
     output: ToolCallOutput,
     duration_ms: int,
-    host_events: Sequence[ToolHostEventEffectOutcome] = (),
-) -> RuntimeEffectOutcomeToolCall:
-    """The outcome of a call, with the texts for the model and the events for the host."""
-    result = CompletedToolCall(
-        call_id=call.call_id,
-        tool_name=call.tool_name,
-        args=call.args,
-        output=output,
-        model_return=model_tool_return(call.call_id, call.tool_name, output),
-        duration_ms=duration_ms,
-        replay=call.replay,
-    )
-    return RuntimeEffectOutcomeToolCall(result=result, host_events=list(host_events))
+    host_events: Sequence[ToolHostEventEffectOutcome],
+) -> WrittenOutcome | RuntimeEffectOutcomeToolCall:
+    """What ``completed`` says of a call that failed."""
+    written = None if host_events else written_failure(call, output, duration_ms)
+    return written or completed(call, output, duration_ms, host_events)
 
 
 def without_result(

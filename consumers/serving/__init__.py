@@ -1,0 +1,1 @@
+"""The consumers of a worker's routes: opened, stopped, and changed while it runs."""

@@ -1,0 +1,245 @@
+"""
+What a worker consumes: opened at the start, and shut while something speaks against it.
+
+A worker that takes no more keeps what it holds: the deliveries are neither settled nor given back,
+so no body runs a second time. Other workers take what waits in the queues meanwhile, unless the
+route is paused for them, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from contextlib import suppress
+
+from effectmq.broker.transports.port import Delivery, Transport
+from effectmq.consumers.fleet.pauses import Pauses
+from effectmq.consumers.fleet.ramps import Ramps
+from effectmq.consumers.pipeline.admission import Permit
+from effectmq.consumers.pipeline.job import Job
+from effectmq.consumers.serving.probes import ProbeAnswers
+from effectmq.consumers.serving.taps import Source, Tap
+from effectmq.protocol.errors import AccessRefusedError, BrokerError
+from effectmq.protocol.messages.probe import is_probe
+
+__all__ = ["Serving"]
+
+logger = logging.getLogger("effectmq.worker")
+
+#: The pause before the worker tries to consume again, in seconds.
+_AGAIN_S = 1.0
+#: How often to look whether slots have become free that a stopped consumer has, in seconds.
+_FILL_S = 0.25
+
+
+class Serving:
+    """
+    The consumers of a worker's routes. Hears of refused publishes (``RefusalWatch``).
+
+    Args:
+        name: The worker's.
+        transport: An open one.
+        counters: ``paused_for_permission``.
+        pauses: Routes that are not consumed; call ``turn`` when they have changed.
+        ramps: Routes that are shared out among versions; likewise.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        counters: Counter[str],
+        pauses: Pauses,
+        ramps: Ramps | None = None,
+    ) -> None:
+        self._name = name
+        self._transport = transport
+        self._counters = counters
+        self._pauses = pauses
+        self._ramps = Ramps("") if ramps is None else ramps
+        self._probes = ProbeAnswers(name, transport)
+        #: The queues, in the order in which they were opened.
+        self.taps: list[Tap] = []
+        self._refused = 0
+        self._turning: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._turned: asyncio.Event = asyncio.Event()
+        self._stopped = False
+        #: Whether it takes nothing more until the process ends.
+        self.draining = False
+        #: The refusal that pauses the worker; ``None`` while it takes effects.
+        self.paused: AccessRefusedError | None = None
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker serves every route at the moment that nobody has paused."""
+        return self.paused is None and all(
+            tap.consuming for tap in self.taps if self._is_wanted(tap)
+        )
+
+    def _is_wanted(self, tap: Tap) -> bool:
+        if self.draining:
+            return False
+        # Limbo only collects; and by its consumers it is known how many workers there are.
+        if tap.source.limbo:
+            return True
+        return self._pauses.of(tap.key) is None and self._ramps.takes(tap.key)
+
+    async def open(self, source: Source) -> None:
+        """
+        Take effects from one more queue, unless it is paused.
+
+        Raises:
+            BrokerError: When the broker refuses it.
+        """
+        tap = Tap(source, self._transport, self._take)
+        if self._is_wanted(tap):
+            await tap.fill()
+        self.taps.append(tap)
+
+    def _take(self, source: Source, delivery: Delivery) -> None:
+        if is_probe(delivery.message):
+            source.route.counters["probes"] += 1
+            self._probes.answer(delivery)
+        else:
+            Job(source.route, delivery, from_limbo=source.limbo).start(source.road)
+
+    # The room ----------------------------------------------------------------------------------
+
+    def free(self) -> dict[str, int]:
+        """For each route that is taken from, how many more effects may run."""
+        if self._stopped or self.paused is not None:
+            return {}
+        return {
+            tap.key: tap.free for tap in self.taps if not tap.source.limbo and self._is_wanted(tap)
+        }
+
+    def carry_out(self, key: str, delivery: Delivery, permit: Permit | None) -> None:
+        """Carry out an effect that was not delivered by the broker, on one of the ``free``."""
+        tap = next(tap for tap in self.taps if tap.key == key and not tap.source.limbo)
+        job = Job(tap.source.route, delivery)
+        job.permit = permit
+        job.start(tap.source.road)
+
+    async def stop(self) -> None:
+        """Stop consuming, for good."""
+        self._stopped = True
+        if self._turning is not None:
+            self._turning.cancel()
+            await asyncio.gather(self._turning, return_exceptions=True)
+        await self._shut()
+
+    async def _shut(self) -> None:
+        for tap in self.taps:
+            await tap.shut()
+
+    def abort(self) -> list[asyncio.Task[None]]:
+        """Stop at once and settle nothing; returns the tasks that are ending."""
+        self._stopped = True
+        tasks = [pump for tap in self.taps for pump in tap.pumps]
+        tasks += self._probes.tasks
+        if self._turning is not None:
+            tasks.append(self._turning)
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    # Permissions -------------------------------------------------------------------------------
+
+    def refused(self, problem: AccessRefusedError) -> None:
+        """One more publish waits for a permission."""
+        self._refused += 1
+        if self.paused is None:
+            self._counters["paused_for_permission"] += 1
+            logger.error(
+                "worker %s takes no more effects until it may publish again; what it has done "
+                "is kept, and sent then: %s",
+                self._name,
+                problem,
+                extra={"action": "worker_paused"},
+            )
+            self.paused = problem
+            self.turn()
+
+    def relieved(self) -> None:
+        """One publish less waits for a permission."""
+        self._refused -= 1
+        if not self._refused:
+            self.turn()
+
+    # Turning -----------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Something has changed: open and shut what has to be, in the background."""
+        self._changed.set()
+        self._turned.clear()
+        if not self._stopped and (self._turning is None or self._turning.done()):
+            self._turning = asyncio.get_running_loop().create_task(
+                self._follow(), name="effectmq serving"
+            )
+
+    async def turned(self, timeout_s: float) -> bool:
+        """
+        Wait until the last change counts.
+
+        Args:
+            timeout_s: How long, in seconds.
+
+        Returns:
+            Whether it does; the broker may be away.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._turned.wait()
+        return self._turned.is_set()
+
+    async def _follow(self) -> None:
+        filled = False
+        while self._changed.is_set() or not filled:
+            self._changed.clear()
+            if self._refused:
+                await self._shut()
+                filled = True
+            else:
+                try:
+                    filled = await self._fill()
+                except BrokerError as problem:
+                    await self._put_off(problem)
+                    continue
+            if not self._changed.is_set():
+                self._turned.set()
+            if not filled:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FILL_S):
+                        await self._changed.wait()
+
+    async def _put_off(self, problem: BrokerError) -> None:
+        logger.warning(
+            "worker %s cannot take effects yet: %s",
+            self._name,
+            problem,
+            extra={"action": "worker_not_resumed"},
+        )
+        if self.paused is not None:
+            await self._shut()
+        await asyncio.sleep(_AGAIN_S)
+        self._changed.set()
+
+    async def _fill(self) -> bool:
+        """Open and shut every tap as it should be; returns whether all slots are used."""
+        filled = True
+        for tap in self.taps:
+            if self._is_wanted(tap):
+                filled = await tap.fill() and filled
+            else:
+                await tap.shut()
+        if self._refused:
+            # Refused again while the routes were opening.
+            self._changed.set()
+        elif self.paused is not None:
+            self.paused = None
+            logger.info(
+                "worker %s takes effects again", self._name, extra={"action": "worker_resumed"}
+            )
+        return filled

@@ -1,0 +1,150 @@
+"""
+One queue of a worker, opened and shut while the worker runs.
+
+A consumer's prefetch cannot be changed, and a consumer that was stopped still holds what it has
+delivered. So a tap may have several consumers: those that take, and stopped ones with deliveries
+that are not settled yet. Together they never have more than the tap's slots. When a stopped one has
+nothing left, it is closed, and not before: closing gives back what is unsettled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import NamedTuple
+
+from effectmq.broker.transports.port import Consumer, Delivery, Transport
+from effectmq.consumers.pipeline.job import Job
+from effectmq.consumers.pipeline.route import Route
+
+__all__ = ["Source", "Tap"]
+
+
+class Source(NamedTuple):
+    """
+    One queue, and how its deliveries are carried out.
+
+    Attributes:
+        route: What its jobs share.
+        queue: Its name.
+        prefetch: How many of its deliveries may be unsettled at a time.
+        road: Carries out one delivery.
+        limbo: Whether it is limbo, the queue of what the broker gave up on.
+    """
+
+    route: Route[Job]
+    queue: str
+    prefetch: int
+    road: Callable[[Job], Coroutine[object, object, None]]
+    limbo: bool = False
+
+
+class _Taking(NamedTuple):
+    """A consumer that takes, and how many it may hold."""
+
+    consumer: Consumer
+    prefetch: int
+
+
+class Tap:
+    """
+    One queue of a worker.
+
+    Args:
+        source: The queue.
+        transport: An open one.
+        take: Called with each delivery.
+    """
+
+    def __init__(
+        self, source: Source, transport: Transport, take: Callable[[Source, Delivery], None]
+    ) -> None:
+        self.source = source
+        #: Effects of it that may run at a time; ``fill`` makes a change of it count.
+        self.slots = source.prefetch
+        self._transport = transport
+        self._take = take
+        self._taking: list[_Taking] = []
+        self._stopped: list[Consumer] = []
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    @property
+    def key(self) -> str:
+        """The route."""
+        return self.source.route.key
+
+    @property
+    def consumers(self) -> int:
+        """Consumers that take."""
+        return len(self._taking)
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker serves it, or it holds as much as it may."""
+        return all(one.consumer.consuming for one in self._taking) and bool(
+            self._taking or self._left() < 1
+        )
+
+    @property
+    def pumps(self) -> list[asyncio.Task[None]]:
+        """The tasks that take."""
+        return list(self._pumps)
+
+    @property
+    def free(self) -> int:
+        """Slots in which nothing runs at the moment, whoever holds deliveries for them."""
+        busy = sum(
+            job.attempt is not None or job.permit is not None for job in self.source.route.jobs
+        )
+        return max(0, self.slots - busy)
+
+    def _open(self) -> int:
+        return sum(one.prefetch for one in self._taking)
+
+    def _left(self) -> int:
+        """Slots that neither a consumer that takes nor a stopped one has."""
+        return self.slots - self._open() - sum(one.held for one in self._stopped)
+
+    async def fill(self) -> bool:
+        """
+        Take as many deliveries as there are slots.
+
+        Slots that stopped consumers hold are used when they are free. So that few consumers are
+        made, that is half of what is missing, or more.
+
+        Returns:
+            Whether all slots are used; otherwise fill again a little later.
+
+        Raises:
+            BrokerError: When the broker refuses.
+        """
+        if self._open() > self.slots:
+            await self.shut()
+        await self._sweep()
+        left, missing = self._left(), self.slots - self._open()
+        if left >= 1 and 2 * left >= missing:
+            consumer = await self._transport.consume(self.source.queue, prefetch=left)
+            self._taking.append(_Taking(consumer, left))
+            pump = asyncio.get_running_loop().create_task(
+                self._pump(consumer), name=f"effectmq {self.source.queue}"
+            )
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+            missing -= left
+        return not missing
+
+    async def _pump(self, consumer: Consumer) -> None:
+        async for delivery in consumer:
+            self._take(self.source, delivery)
+
+    async def shut(self) -> None:
+        """Take no more; what was delivered can still be settled."""
+        while self._taking:
+            consumer = self._taking.pop().consumer
+            self._stopped.append(consumer)
+            await consumer.stop()
+
+    async def _sweep(self) -> None:
+        for consumer in [one for one in self._stopped if not one.held]:
+            self._stopped.remove(consumer)
+            await consumer.close()
