@@ -1,0 +1,1 @@
+"""What is sent and answered: the schemas of the OpenAPI document."""
