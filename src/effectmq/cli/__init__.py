@@ -61,17 +61,24 @@ _LOST_OUTPUT = (
 #: The commands, each a module here, with the line that ``effectmq --help`` shows.
 COMMANDS = {
     "demo": "show effectmq at work, in this process",
-    "run": "execute envelopes out of a file and write their outcomes",
+    "run": "execute the envelopes in a file and write their outcomes",
     "worker": "carry out effects",
     "submit": "submit one effect, and wait for its outcome if asked to",
     "canonicalize": "print canonical JSON and hashes of documents",
     "schema": "print the JSON Schemas and the AsyncAPI document",
     "ping": "send a probe to a worker of each route, and back",
-    "queues": "list queues, with what waits in them and who consumes them",
+    "workers": "list, pause, resume and drain workers, and set their concurrency",
+    "versions": "show, ramp and drain versions of the workers",
+    "queues": "list queues: what waits, how fast it comes and goes, who takes it",
     "dead": "list, show, replay, export and purge dead letters",
     "effects": "list, show, follow, compare and cancel effects of the journal",
+    "limits": "limits that hold for all workers: list, set and clear",
+    "schedule": "add, list, pause, resume and remove schedules",
     "journal": "statistics, pruning, migration and verification of the journal",
+    "spend": "what effects have spent in tokens and money, and ceilings",
     "topology": "plan, apply or remove exchanges and queues on the broker",
+    "api": "serve the HTTP API: effects, dead letters, queues and workers",
+    "dashboard": "show and steer it in a browser",
     "doctor": "check broker, topology, consumers and delivery",
     "bench": "measure throughput and latency",
     "completion": "print a script that completes in your shell",
@@ -81,12 +88,17 @@ COMMANDS = {
 _MODULES = {
     "dead": "dead.command",
     "demo": "demo.command",
+    "dashboard": "dashboard.command",
     "doctor": "doctor.command",
     "effects": "effects.command",
     "journal": "journal.command",
-    "queues": "topology.queues",
+    "limits": "limits.command",
+    "queues": "fleet.queues",
+    "spend": "spend.command",
     "submit": "submit.command",
     "topology": "topology.command",
+    "workers": "fleet.workers",
+    "versions": "fleet.versions",
 }
 
 
@@ -121,8 +133,14 @@ def _main(words: list[str]) -> int:
     except SystemExit as ended:
         # argparse has printed help, or an error, and wants to exit.
         return ended.code if isinstance(ended.code, int) else EXIT_USAGE
-    from effectmq.cli.terminal.logs import logging_to_stderr
+    from effectmq.cli.terminal.logs import logging_to_stderr, settle_logging
+    from effectmq.protocol.errors import ConfigurationError
 
+    try:
+        settle_logging(args)
+    except ConfigurationError as problem:
+        complain(str(problem))
+        return EXIT_USAGE
     with logging_to_stderr(args):
         return _guarded(args)
 

@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from effectmq.broker.client.turns.turn import ToolCall, Turn
+from effectmq.broker.progress import Progress
 from effectmq.cli.arguments.options import (
     Commands,
     add_broker_options,
@@ -26,12 +27,12 @@ from effectmq.cli.arguments.options import (
 )
 from effectmq.cli.arguments.setting_options import place_of
 from effectmq.cli.terminal.output import write_json, write_text
-from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.times import seconds
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.urls import mask_url
 from effectmq.protocol.wire.tools import ToolCallOutcomeSuccess
-from effectmq.wiring import Client, Worker
+from effectmq.wiring.client import Client
+from effectmq.wiring.worker import Worker
 
 __all__ = ["Measured", "configure", "measure", "run"]
 

@@ -13,6 +13,7 @@ from effectmq.cli.arguments.options import (
     add_command,
     add_full_option,
     add_json_option,
+    no_worker,
     route,
 )
 from effectmq.cli.arguments.setting_options import place_of
@@ -71,10 +72,7 @@ async def run(args: argparse.Namespace) -> int:
     async with open_transport(place.broker, place.connection_of("effectmq ping")) as transport:
         routes = args.route or await _routes(transport, names)
         if not routes or not await transport.has_exchange(names.control):
-            complain(
-                f"no worker was ever started in namespace {names.namespace!r} on this broker; "
-                "start one, or check --namespace and --broker"
-            )
+            complain(no_worker(place))
             return 1
         found = await ping(transport, names, dict.fromkeys(routes), args.timeout)
     _show(args, found)

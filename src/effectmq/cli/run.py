@@ -1,4 +1,4 @@
-"""``effectmq run``: execute envelopes out of a file, and write what became of each."""
+"""``effectmq run``: execute the envelopes in a file, and write the outcome of each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import asyncio
 import os
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, TypeAlias
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO, TypeAlias
 
+from effectmq.broker.client.handle import Handle
+from effectmq.broker.client.many.results import EffectResult
 from effectmq.broker.place import Place, first_said, unfolded
+from effectmq.broker.progress import Progress
 from effectmq.cli.arguments.options import (
     Commands,
     add_command,
@@ -25,7 +28,6 @@ from effectmq.cli.program.loading import load_worker
 from effectmq.cli.terminal.documents import count_documents, documents, hint
 from effectmq.cli.terminal.lines import MAX_LINE_BYTES, Line, lines, opened
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes
-from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.times import seconds
 from effectmq.consumers.decisions.retry import NO_RETRY
 from effectmq.consumers.tools.results.outputs import completed, failure
@@ -41,22 +43,21 @@ from effectmq.protocol.errors import (
 from effectmq.protocol.text import describe
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandToolCall, RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
-from effectmq.wiring import Client
+from effectmq.wiring.client import Client
 
 __all__ = ["configure", "run"]
 
 _DEFAULT_TIMEOUT_S = 60.0
 _DEFAULT_CONCURRENCY = 64
 Answer: TypeAlias = dict[str, object]
-_Begun: TypeAlias = "asyncio.Queue[asyncio.Task[Answer] | ConfigurationError | None]"
 
 #: Answers that may wait for an earlier line, so that the output is in input order.
 _WINDOW = 16
 
 _DESCRIPTION = """\
-Read envelopes as JSON Lines (one JSON document a line), or pretty-printed one
-behind the other (each from a line that is { to a line that is }), execute
-them, and write one JSON object a line in the order of the input:
+Read envelopes, execute them, and write one JSON object per line in the order
+of the input. The input is JSON Lines (one JSON document per line), or
+pretty-printed JSON (each document from a line { to a line }). The output:
 
   {"effect_id","replay_key","hash","attempt","replayed","result":{"Ok":outcome}}
   the same with "result":{"Err":{"code","message"}}, when it was not carried out
@@ -75,7 +76,7 @@ model is an outcome, and an Ok."""
 def configure(commands: Commands) -> None:
     """Add the parser."""
     parser = add_command(
-        commands, "run", "execute envelopes out of a file and write their outcomes", _DESCRIPTION
+        commands, "run", "execute the envelopes in a file and write their outcomes", _DESCRIPTION
     )
     parser.add_argument("file", metavar="FILE.jsonl", help="envelopes; - for stdin")
     parser.add_argument(
@@ -90,11 +91,11 @@ def configure(commands: Commands) -> None:
         type=positive,
         default=_DEFAULT_CONCURRENCY,
         metavar="N",
-        help="effects under way at a time; default: 64",
+        help="effects in progress at a time; default: 64",
     )
-    parser.add_argument("--output", metavar="FILE", help="default: stdout")
+    parser.add_argument("--output", metavar="FILE", help="write there; default: stdout")
     parser.add_argument(
-        "--worker", metavar="module:app", help="a Worker to run in this process meanwhile"
+        "--worker", metavar="module:app", help="a Worker that runs in this process meanwhile"
     )
     add_setting_options(parser, "place", "client", "connection")
     add_quiet_option(parser)
@@ -140,102 +141,156 @@ class _Runner:
     Executes the envelopes of one file.
 
     Attributes:
-        client: Where effects are submitted.
-        timeout_s: For each effect, from its submission on.
-        concurrency: Effects under way at a time.
-        kinds: The only kinds that anybody here handles; ``None`` when that is not known.
+        client: Submits the effects.
+        timeout_s: Seconds for each effect, from its submission on.
+        concurrency: Effects in progress at a time.
+        kinds: The kinds that the workers here handle; ``None`` when that is not known.
     """
 
     client: Client
     timeout_s: float
     concurrency: int
     kinds: tuple[str, ...] | None
-    free: asyncio.Semaphore = field(init=False)
-    tasks: set[asyncio.Task[Answer]] = field(default_factory=set["asyncio.Task[Answer]"])
 
     async def execute(self, source: AsyncIterator[Line], write: Callable[[Answer], None]) -> None:
         """
         Write one answer for each line that is not blank, in the order of the lines.
 
         Raises:
-            ConfigurationError: When the source cannot be read on; what came before is answered.
+            ConfigurationError: When the source cannot be read to its end; earlier lines are
+                answered.
         """
-        self.free = asyncio.Semaphore(self.concurrency)
-        begun: _Begun = asyncio.Queue(self.concurrency * _WINDOW)
-        reading = asyncio.get_running_loop().create_task(self._begin(source, begun))
-        try:
-            while (item := await begun.get()) is not None:
-                if isinstance(item, ConfigurationError):
-                    raise item
-                write(await item)
-        finally:
-            left: list[asyncio.Task[Any]] = [reading, *self.tasks]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+        answers = _Answers(write, self.concurrency * _WINDOW)
+        results = self.client.map(
+            self._envelopes(source, answers),
+            in_flight=self.concurrency,
+            in_order=False,
+            timeout=self.timeout_s,
+        )
+        async with aclosing(results):
+            async for result in results:
+                answers.give(result)
 
-    async def _begin(self, source: AsyncIterator[Line], begun: _Begun) -> None:
-        try:
-            async for line in source:
-                if line.too_long or line.data.strip():
-                    await self.free.acquire()
-                    task = asyncio.get_running_loop().create_task(self._finish(line))
-                    self.tasks.add(task)
-                    task.add_done_callback(self.tasks.discard)
-                    await begun.put(task)
-        except ConfigurationError as problem:
-            await begun.put(problem)
-        await begun.put(None)
+    async def _envelopes(
+        self, source: AsyncIterator[Line], answers: _Answers
+    ) -> AsyncIterator[RuntimeEffectEnvelope]:
+        async for line in source:
+            if line.too_long or line.data.strip():
+                await answers.has_room()
+                try:
+                    envelope = self._read(line)
+                except EffectmqError as problem:
+                    answers.refuse(line.number, problem)
+                else:
+                    answers.expect(line.number)
+                    yield envelope
 
-    async def _finish(self, line: Line) -> Answer:
-        try:
-            return await self._execute(line)
-        finally:
-            self.free.release()
-
-    async def _execute(self, line: Line) -> Answer:
-        failed: Answer = {"line": line.number}
+    def _read(self, line: Line) -> RuntimeEffectEnvelope:
         if line.too_long:
-            return {**failed, "error": f"the line is longer than {MAX_LINE_BYTES} bytes"}
+            raise _RefusedLineError(f"the line is longer than {MAX_LINE_BYTES} bytes")
         try:
             envelope = from_tree(RuntimeEffectEnvelope, parse_json(line.data))
-            self._check_kind(envelope)
-            loop = asyncio.get_running_loop()
-            end = loop.time() + self.timeout_s
-            handle = await self.client.submit(envelope, timeout=self.timeout_s)
-            failed |= {
-                "effect_id": handle.effect_id,
-                "replay_key": handle.replay_key,
-                "hash": handle.hash,
-            }
-            left_s = max(0.0, end - loop.time())
-            return (await handle.reply(left_s, given=self.timeout_s)).tree()
-        except (MalformedError, InvalidEnvelopeError) as problem:
-            return {**failed, "error": f"not a valid envelope: {describe(problem)}{hint(line)}"}
-        except EffectmqError as problem:
-            return {**failed, "error": describe(problem)}
+        except MalformedError as problem:
+            raise _RefusedLineError(
+                f"not a valid envelope: {describe(problem)}{hint(line)}"
+            ) from None
+        self._check_kind(envelope)
+        return envelope
 
     def _check_kind(self, envelope: RuntimeEffectEnvelope) -> None:
         kind = envelope.command.type
         if self.kinds is not None and kind not in self.kinds:
             raise ConfigurationError(
-                f"nobody here carries out {kind} effects: on memory:// the workers run in this "
-                f"process, and handle {', '.join(self.kinds)}. Name a worker that has a handler "
+                f"no worker here carries out {kind} effects: on memory:// workers run in this "
+                f"process, and they handle {', '.join(self.kinds)}. Name a worker with a handler "
                 "for it with --worker module:app, or a broker that has one with --broker"
             )
+
+
+class _RefusedLineError(EffectmqError):
+    """A line of the input that is no effect."""
+
+
+class _Answers:
+    """
+    The answers, which are written in the order of the lines.
+
+    Args:
+        write: Writes one.
+        most: How many may wait for that of an earlier line.
+    """
+
+    def __init__(self, write: Callable[[Answer], None], most: int) -> None:
+        self._write = write
+        self._most = most
+        self._written = asyncio.Event()
+        self._waiting = deque[Answer]()
+        #: Those of effects under way, by the place of the effect among the others.
+        self._expected = dict[int, Answer]()
+        self._effects = 0
+
+    async def has_room(self) -> None:
+        """Wait until another line may be read."""
+        while len(self._waiting) >= self._most:
+            self._written.clear()
+            await self._written.wait()
+
+    def refuse(self, line: int, problem: EffectmqError) -> None:
+        """The next line is answered with an error."""
+        self._waiting.append({"line": line, "error": describe(problem)})
+        self._write_ready()
+
+    def expect(self, line: int) -> None:
+        """The next line is an effect, the next of all effects."""
+        answer: Answer = {"line": line}
+        self._waiting.append(answer)
+        self._expected[self._effects] = answer
+        self._effects += 1
+
+    def give(self, result: EffectResult) -> None:
+        """What became of an effect."""
+        answer = self._expected.pop(result.index)
+        if result.reply is not None:
+            answer.clear()
+            answer |= result.reply.tree()
+        else:
+            answer |= _names(result.handle)
+            answer["error"] = _problem(result)
+        self._write_ready()
+
+    def _write_ready(self) -> None:
+        while self._waiting and len(self._waiting[0]) > 1:
+            self._write(self._waiting.popleft())
+        self._written.set()
+
+
+def _names(handle: Handle | None) -> Answer:
+    if handle is None:
+        return {}
+    return {
+        "effect_id": handle.effect_id,
+        "replay_key": handle.replay_key,
+        "hash": handle.hash,
+    }
+
+
+def _problem(result: EffectResult) -> str:
+    assert result.error is not None
+    invalid = isinstance(result.error, MalformedError | InvalidEnvelopeError)
+    return f"{'not a valid envelope: ' if invalid else ''}{describe(result.error)}"
 
 
 def _worker(args: argparse.Namespace) -> EffectWorker | None:
     place = place_of(args)
     if args.worker is not None:
-        # At the broker of our client, whatever the module says.
+        # The worker uses the broker of the client, whatever its module names.
         said = first_said({"broker": place.broker}, said_of(args, "place", "connection"))
         return load_worker(args.worker, first_said(said, unfolded(topology=place.topology)))
     return _small_worker(place) if is_memory(place.broker) else None
 
 
 def _small_worker(place: Place) -> EffectWorker:
-    """A worker with what is built in, for envelopes that need nothing else."""
+    """A worker that sleeps and answers tool calls as unavailable."""
     app = EffectWorker(place=replace(place, journal=None, attachments=None, replay="execute"))
 
     @app.handler("tool_call", retry=NO_RETRY)

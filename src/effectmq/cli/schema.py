@@ -1,4 +1,4 @@
-"""``effectmq schema``: JSON Schema and AsyncAPI of what travels, for other languages."""
+"""``effectmq schema``: JSON Schemas and AsyncAPI of the messages, for other languages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from effectmq.protocol.text import describe
 __all__ = ["configure", "run"]
 
 _DESCRIPTION = """\
-Print the JSON Schema of one sort of message, or the AsyncAPI 3 document; with
+Print the JSON Schema of one sort of message, or the AsyncAPI 3 document. With
 --to, write all of them into a folder, where they refer to each other by their
 names.
 
-envelope: what a producer publishes. outcome: what became of an effect.
-answers: the body of a message on a reply queue, a list around outcomes.
-chunk: a piece of streamed text."""
+envelope: the body of a request, which a producer publishes
+outcome:  the result of an effect
+answers:  the body of a message on a reply queue, a list of outcomes
+chunk:    a piece of streamed text"""
 
 _FILES = {
     "envelope": "envelope.schema.json",
@@ -36,7 +37,7 @@ def configure(commands: Commands) -> None:
         commands, "schema", "print the JSON Schemas and the AsyncAPI document", _DESCRIPTION
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("document", nargs="?", choices=sorted(_FILES), help="the one to print")
+    what.add_argument("document", nargs="?", choices=sorted(_FILES), help="the document to print")
     what.add_argument("--to", metavar="FOLDER", help="write all of them here")
     parser.set_defaults(run=run)
 
@@ -48,7 +49,7 @@ async def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: When the folder cannot be written to.
     """
-    # Making them imports every wire type; no other command should wait for that.
+    # Imported here: it loads every wire type, which other commands do not need.
     from effectmq.protocol.schemas.files import schema_files
 
     files = schema_files()

@@ -8,10 +8,13 @@ import os
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 from effectmq.broker.version import version
 from effectmq.cli.arguments.options import Commands, add_command, add_quiet_option, is_memory, route
 from effectmq.cli.arguments.setting_options import add_setting_options, said_of, words_of
+from effectmq.cli.program.garbage import collecting_seldom, is_seldom
+from effectmq.cli.program.heap import allocator, keeping_freed_memory
 from effectmq.cli.program.loading import load_worker
 from effectmq.cli.program.reloading import run_reloading
 from effectmq.cli.terminal.output import complain, note
@@ -24,6 +27,8 @@ __all__ = ["configure", "run"]
 
 #: Whose settings the command line says.
 _OWNERS: tuple[Owner, ...] = ("place", "worker", "connection", "code", "process")
+#: And those of its process.
+_ALL: tuple[Owner, ...] = (*_OWNERS, "program")
 _EXIT_STUCK = 70
 _EXIT_INTERRUPTED = 130
 _LEAVE_S = 3.0
@@ -52,9 +57,9 @@ def configure(commands: Commands) -> None:
     parser.add_argument(
         "--reload", action="store_true", help="start again when a *.py file here changes"
     )
-    add_setting_options(parser, *_OWNERS)
+    add_setting_options(parser, *_ALL)
     add_quiet_option(parser)
-    parser.set_defaults(run=run, log_level="INFO")
+    parser.set_defaults(run=run, default_log_level="INFO")
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -69,8 +74,10 @@ async def run(args: argparse.Namespace) -> int:
         return await run_reloading(_child(args))
     app = load_worker(args.app, said_of(args, *_OWNERS))
     # Machines get the same from the log line of the start.
-    note(_banner(app, args), quiet=args.quiet or getattr(args, "log_json", False))
-    return await _work(app, args.kind)
+    note(_banner(app, args), quiet=args.quiet or args.log_format == "json")
+    collecting = collecting_seldom() if is_seldom(args.gc) else nullcontext()
+    async with keeping_freed_memory(allocator()), collecting:
+        return await _work(app, args.kind)
 
 
 async def _work(app: EffectWorker, routes: list[str] | None) -> int:
@@ -146,10 +153,6 @@ def _child(args: argparse.Namespace) -> list[str]:
     words = [sys.executable, "-m", "effectmq", "worker", args.app]
     for kind in args.kind or ():
         words += ["--kind", kind]
-    words += words_of(args, *_OWNERS)
-    if getattr(args, "log_level", None) is not None:
-        words += ["--log-level", args.log_level]
-    for flag in ("quiet", "log_json"):
-        if getattr(args, flag, False):
-            words.append(f"--{flag.replace('_', '-')}")
-    return words
+    words += words_of(args, *_ALL)
+    words += words_of(args, "log")
+    return [*words, "--quiet"] if args.quiet else words

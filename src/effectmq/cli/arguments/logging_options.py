@@ -10,19 +10,28 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def add_logging_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--log-level`` and ``--log-json``; a command's own default level is ``log_level``."""
+    """Add the options; a command's own default level is ``default_log_level``."""
     group = parser.add_argument_group("logging")
-    # Suppressed, so that a command can set its own default and a nested parser resets nothing.
+    # Suppressed, so that a nested parser resets nothing, and a variable can say it instead.
     group.add_argument(
         "--log-level",
         choices=_LEVELS,
         type=str.upper,
         default=argparse.SUPPRESS,
-        help="what to log to stderr; default: WARNING, and INFO for a worker",
+        help="what to log to stderr; default: EFFECTMQ_LOG_LEVEL, else WARNING, and INFO for a "
+        "worker",
+    )
+    group.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default=argparse.SUPPRESS,
+        help="lines for people, or one JSON object a line; default: EFFECTMQ_LOG_FORMAT, else text",
     )
     group.add_argument(
         "--log-json",
-        action="store_true",
+        dest="log_format",
+        action="store_const",
+        const="json",
         default=argparse.SUPPRESS,
-        help="log JSON, one object a line",
+        help="the same as --log-format json",
     )

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TypeAlias
 
+from effectmq.broker.place import Place
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.cli.arguments.setting_options import add_named_options, place_of
@@ -123,6 +124,19 @@ def bodies_of(args: argparse.Namespace) -> LargeBodies | None:
 def is_memory(broker: str) -> bool:
     """Whether an address means a broker inside this process."""
     return broker.lower().startswith("memory:")
+
+
+def no_worker(place: Place) -> str:
+    """The sentence for a command that asks workers where no worker ever was."""
+    if is_memory(place.broker):
+        return (
+            "memory:// is a broker inside one process, so the workers of another one cannot be "
+            "asked; name theirs with --broker amqp://host or EFFECTMQ_BROKER"
+        )
+    return (
+        f"no worker was ever started in namespace {place.topology.namespace!r} on this broker; "
+        "start one, or check --namespace and --broker"
+    )
 
 
 def positive(text: str) -> int:

@@ -18,7 +18,10 @@ _TITLES: dict[Owner, str] = {
     "worker": "worker",
     "connection": "connection",
     "code": "blocks of code, on a worker that runs them",
+    "log": "logging",
     "process": "background processes, on a worker that runs them",
+    "program": "its process",
+    "api": "who may ask, and where; what it asks",
 }
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 

@@ -10,16 +10,15 @@ from typing import Any
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadReport
 from effectmq.broker.dead_letters.desk import DeadDesk
 from effectmq.broker.dead_letters.patching import Patch
+from effectmq.broker.progress import Progress, waiting
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.arguments.options import bodies_of
 from effectmq.cli.arguments.setting_options import place_of
 from effectmq.cli.dead.choice import chosen_by
 from effectmq.cli.dead.opening import opened, opened_desk
 from effectmq.cli.dead.view import edit_lines, report_lines
-from effectmq.cli.dead.waiting import replay_and_wait
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.progress import Progress, waiting
 from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.errors import (
     ConfigurationError,
@@ -29,6 +28,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
+from effectmq.replaying import replay_and_wait
 
 __all__ = ["edit", "purge", "replay"]
 
@@ -201,29 +201,8 @@ def _facts(report: DeadReport, done: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
         done if name == "done" else name: value for name, value in report.facts().items()
     }
-    edits = [
-        {
-            "id": each.id,
-            "effect_id": each.effect_id,
-            "edited_from": each.hash_before,
-            "hash": each.hash,
-            "changes": [
-                {
-                    "change": change.change,
-                    "path": change.path,
-                    "before": change.before,
-                    "after": change.after,
-                }
-                for change in each.changes
-            ],
-        }
-        for each in report.edits
-    ]
-    return {
-        **facts,
-        "problems": report.problems,
-        **({"edits": edits} if done == "edited" else {}),
-    }
+    edits = {"edits": report.edit_facts()} if done == "edited" else {}
+    return {**facts, "problems": report.problems, **edits}
 
 
 @contextmanager

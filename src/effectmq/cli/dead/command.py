@@ -14,6 +14,7 @@ from typing import BinaryIO
 from effectmq.broker.dead_letters.content import dead_facts, dead_record
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLettersLostError
 from effectmq.broker.dead_letters.desk import DeadDesk
+from effectmq.broker.progress import Progress
 from effectmq.broker.store.letters.facts import LetterFacts, row_of
 from effectmq.broker.store.letters.selecting import Cursor
 from effectmq.broker.transports.port import Transport
@@ -23,7 +24,6 @@ from effectmq.cli.dead.choice import chosen_by, cursor_text
 from effectmq.cli.dead.opening import index_of, letters_of, looking_desk, opened, opened_desk
 from effectmq.cli.dead.options import DESCRIPTION, add_actions
 from effectmq.cli.dead.view import (
-    audit_facts,
     audit_table,
     facets_text,
     letter_table,
@@ -31,7 +31,6 @@ from effectmq.cli.dead.view import (
     tally_line,
 )
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
-from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import room_of
 from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.errors import ConfigurationError
@@ -200,7 +199,7 @@ async def _audit(args: argparse.Namespace) -> int:
         lines = await desk.audit(args.limit)
     if args.json:
         for line in lines:
-            write_json(audit_facts(line))
+            write_json(line.facts())
     else:
         write_text(audit_table(lines, _now_ms(), room_of(args)) if lines else "nothing was done")
     return 0

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from effectmq.broker.dead_letters.dead_letters import DeadLetters
 from effectmq.broker.dead_letters.desk import DeadDesk
 from effectmq.broker.dead_letters.queue.browser import Turn
-from effectmq.broker.store.database.sqlite.adapter import sqlite_path
+from effectmq.broker.store.database.sqlite.adapter import is_missing, sqlite_path
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.arguments.options import bodies_of, is_memory
@@ -47,8 +47,10 @@ async def opened(args: argparse.Namespace) -> AsyncGenerator[Transport]:
 
 def letters_of(args: argparse.Namespace, transport: Transport) -> DeadLetters:
     """The letters in their queue, for looks without an index; each waits for its turn."""
-    topology = place_of(args).topology
-    return DeadLetters(transport, topology, bodies=bodies_of(args), turn=_turn(args))
+    place = place_of(args)
+    return DeadLetters(
+        transport, place.topology, place.limits, bodies=bodies_of(args), turn=_turn(args)
+    )
 
 
 def _turn(args: argparse.Namespace) -> Turn:
@@ -71,7 +73,7 @@ def index_of(args: argparse.Namespace) -> str | None:
     journal = place.journal
     if journal is None or is_memory(journal):
         return None
-    if place.journal_is_default and (is_memory(place.broker) or not sqlite_path(journal).exists()):
+    if place.journal_is_default and (is_memory(place.broker) or is_missing(sqlite_path(journal))):
         return None
     return journal
 
@@ -86,11 +88,13 @@ async def opened_desk(
     Raises:
         DatabaseError: When the database of the index cannot be used.
     """
+    place = place_of(args)
     async with DeadDesk(
         transport,
-        place_of(args).topology,
+        place.topology,
         database=database or index_of(args),
         bodies=bodies_of(args),
+        limits=place.limits,
         who=getattr(args, "by", ""),
         turn=_turn(args),
     ) as desk:

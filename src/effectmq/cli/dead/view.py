@@ -26,7 +26,6 @@ from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.text import printable
 
 __all__ = [
-    "audit_facts",
     "audit_table",
     "edit_lines",
     "facets_text",
@@ -122,19 +121,6 @@ def audit_table(lines: Iterable[AuditLine], now_ms: int, room: Room) -> str:
         ],
         room,
     )
-
-
-def audit_facts(line: AuditLine) -> dict[str, Any]:
-    """One thing that somebody did, as JSON data."""
-    return {
-        "id": line.id,
-        "began_ms": line.began_ms,
-        "ended_ms": line.ended_ms or None,
-        "who": line.who,
-        "action": line.action,
-        "choice": json.loads(line.choice_json),
-        "report": json.loads(line.report_json) if line.report_json else None,
-    }
 
 
 def edit_lines(edits: Iterable[EditPreview]) -> list[str]:

@@ -90,7 +90,7 @@ def configure(commands: Commands) -> None:
     parser = add_command(commands, "demo", "show effectmq at work, in this process", _DESCRIPTION)
     add_full_option(parser)
     # The demo reports its failures itself; a log of them would look like an error.
-    parser.set_defaults(run=run, log_level="CRITICAL")
+    parser.set_defaults(run=run, default_log_level="CRITICAL")
 
 
 async def run(args: argparse.Namespace) -> int:

@@ -17,19 +17,22 @@ from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
+from effectmq.broker.client.fleet.marks import pause_of
+from effectmq.broker.inventory import Seen, full_topology, inventory
 from effectmq.broker.transports.addresses import split_addresses
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.arguments.options import is_memory
 from effectmq.cli.topology.bindings import try_binding
-from effectmq.cli.topology.inventory import Seen, full_topology, inventory
 from effectmq.protocol.errors import (
     AccessRefusedError,
     EffectmqError,
     QueueFullError,
     UnroutableError,
 )
+from effectmq.protocol.messages.fleet.pauses import Pause
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import (
+    EVERY_ROUTE,
     Binding,
     Exchange,
     Names,
@@ -97,7 +100,7 @@ class Checkup:
         seen = await inventory(self.transport, self.settings, self.routes)
         async for finding in self._topology(seen):
             yield finding
-        for finding in self._queues(seen):
+        for finding in await self._queues(seen):
             yield finding
         yield await _guarded("unroutable", self._unroutable(seen))
         yield await _guarded("delivery", self._delivery())
@@ -226,19 +229,25 @@ class Checkup:
                 )
         return untried, sentences
 
-    def _queues(self, seen: list[Seen]) -> list[Finding]:
+    async def _queues(self, seen: list[Seen]) -> list[Finding]:
         found: list[Finding] = []
         for one in seen:
             if one.stats is None:
                 continue
             ready, consumers = one.stats.ready, one.stats.consumers
             if one.role == "work":
-                found.append(_consumers(one.route, ready, consumers))
+                pause = None if consumers else await self._pause(one.route)
+                found.append(_consumers(one.route, ready, consumers, pause))
             elif one.role == "limbo":
                 found.append(_limbo(ready, consumers))
             elif one.role == "dead":
                 found.append(_dead(ready))
         return found
+
+    async def _pause(self, route: str) -> Pause | None:
+        names = Names(self.settings.namespace)
+        own = await pause_of(self.transport, names, route)
+        return own or await pause_of(self.transport, names, EVERY_ROUTE)
 
     # Delivery ------------------------------------------------------------------------------------
 
@@ -318,8 +327,14 @@ async def _guarded(check: str, finding: Awaitable[Finding]) -> Finding:
         return Finding(check, "FAIL", str(problem))
 
 
-def _consumers(route: str, ready: int, consumers: int) -> Finding:
+def _consumers(route: str, ready: int, consumers: int, pause: Pause | None) -> Finding:
     check = f"consumers {route}"
+    if pause is not None:
+        return Finding(
+            check,
+            "WARN",
+            f"it is {pause}; {ready} effect(s) wait. To end that: effectmq workers resume {route}",
+        )
     if consumers:
         return Finding(check, "OK", f"{consumers}, with {ready} effect(s) waiting")
     start = f"effectmq worker module:app --kind {route}"

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
+from effectmq.broker.inventory import all_routes
 from effectmq.broker.store.attachments import open_attachments
 from effectmq.broker.transports import open_transport
 from effectmq.cli.arguments.options import (
@@ -27,7 +28,6 @@ from effectmq.cli.program.loading import load_worker
 from effectmq.cli.terminal.colours import Colour, painted, wants_colours
 from effectmq.cli.terminal.output import flush, write_json, write_text
 from effectmq.cli.terminal.times import seconds
-from effectmq.cli.topology.inventory import all_routes
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.errors import EffectmqError
 from effectmq.protocol.text import printable
@@ -126,7 +126,9 @@ async def _findings(args: argparse.Namespace) -> AsyncGenerator[Finding]:
     except EffectmqError as problem:
         yield Finding("connection", "FAIL", str(problem))
     # Also without a broker: each of them has its own problems.
-    yield await check_journal(place.journal, chosen=not place.journal_is_default)
+    yield await check_journal(
+        place.journal, settings.namespace, chosen=not place.journal_is_default
+    )
     store = app.attachments if app else place.attachments
     yield await check_attachments(open_attachments(store) if isinstance(store, str) else store)
 

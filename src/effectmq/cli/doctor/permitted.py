@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+from effectmq.broker.inventory import full_topology
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.doctor.checks import Finding, Status
-from effectmq.cli.topology.inventory import full_topology
 from effectmq.protocol.errors import AccessRefusedError
 from effectmq.protocol.permissions import operator_permissions
 from effectmq.protocol.topology import Binding, Names, Queue, Topology, TopologySettings

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from effectmq.broker.client.asking.cancelling import announce_cancel
-from effectmq.broker.client.asking.cancelling_many import CancelReport, cancel_many
+from effectmq.broker.client.asking.cancelling_many import CancelReport, cancel_and_note
 from effectmq.broker.dead_letters.desk import operator
+from effectmq.broker.progress import Progress
 from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Effect
-from effectmq.broker.store.letters.audit import AuditLog, choice_of
-from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
 from effectmq.broker.transports import open_transport
 from effectmq.cli.arguments.journal_options import journal_of, namespace_of
 from effectmq.cli.arguments.options import is_memory
 from effectmq.cli.arguments.setting_options import place_of
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.progress import Progress
-from effectmq.protocol.errors import ConfigurationError, DatabaseError, EffectmqError
+from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.topology import Names
 
 __all__ = ["cancel_chosen", "is_choice"]
@@ -50,7 +48,9 @@ async def cancel_chosen(args: argparse.Namespace) -> int:
     if args.name or args.key:
         raise ConfigurationError("give one effect, or options that choose several, but not both")
     if args.since is not None and args.until is not None and args.since >= args.until:
-        raise ConfigurationError("--since is not before --until, so no effect can be meant")
+        raise ConfigurationError(
+            "--since is not before --until, so no effect fits; correct one of them"
+        )
     chosen = EffectFilter(
         kinds=tuple(args.kind),
         scope_id=args.scope,
@@ -80,33 +80,17 @@ async def _cancelled(
         _announcing(args, quiet=dry_run) as announce,
     ):
         with Progress("effects cancelled", quiet=args.quiet or dry_run) as progress:
-
-            async def act() -> CancelReport:
-                return await cancel_many(
-                    archive,
-                    journal,
-                    chosen,
-                    args.reason,
-                    limit=args.limit,
-                    dry_run=dry_run,
-                    announce=announce,
-                    on_progress=lambda done: progress.advance(done - progress.done),
-                )
-
-            if dry_run:
-                return await act()
-            await LETTERS_SCHEMA.ensure(journal.database)
-            audit = AuditLog(journal.database, args.by or operator())
-            choice = {**choice_of(chosen), "reason": args.reason, "limit": args.limit}
-            line = await audit.begin("cancel", choice)
-            facts: dict[str, object] = {"interrupted": True}
-            try:
-                report = await act()
-                facts = report.facts()
-                return report
-            finally:
-                with suppress(DatabaseError):
-                    await audit.end(line, "cancel", facts)
+            return await cancel_and_note(
+                archive,
+                journal,
+                chosen,
+                args.reason,
+                who=args.by or operator(),
+                limit=args.limit,
+                dry_run=dry_run,
+                announce=announce,
+                on_progress=lambda done: progress.advance(done - progress.done),
+            )
 
 
 @asynccontextmanager
@@ -144,7 +128,7 @@ def _tell(args: argparse.Namespace, report: CancelReport) -> None:
         write_json(report.facts())
         return
     if not report.chosen:
-        write_text("no effect in progress is meant; nothing was done")
+        write_text("no effect in progress fits; nothing was done")
         return
     verb = "would be cancelled" if report.dry_run else "cancelled"
     kinds = ", ".join(f"{count} {kind or 'unseen'}" for kind, count in report.by_kind.most_common())

@@ -1,16 +1,22 @@
-"""``effectmq effects``: list, compare and cancel the effects in the journal."""
+"""``effectmq effects``: list, compare, cancel and answer the effects in the journal."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import islice
 
 from effectmq.broker.client.asking.cancelling import announce_cancel
+from effectmq.broker.client.asking.cancelling_one import cancel_one
 from effectmq.broker.store.journal.archive.archive import Archive, open_archive
+from effectmq.broker.store.journal.archive.facts import (
+    detail_facts,
+    effect_facts,
+    lineage_facts,
+    payload,
+)
 from effectmq.broker.store.journal.archive.summaries import (
     EffectDetail,
     EffectFilter,
@@ -18,37 +24,35 @@ from effectmq.broker.store.journal.archive.summaries import (
     EffectSummary,
     Place,
 )
-from effectmq.broker.store.journal.archive.tail import News
 from effectmq.broker.store.journal.journal import Journal
-from effectmq.broker.store.journal.recall import cancel_error
-from effectmq.broker.store.journal.records import Cancel, Cancelled, Effect, Recorded
+from effectmq.broker.store.journal.records import Effect
+from effectmq.broker.store.spend.book import SpendBook
+from effectmq.broker.store.spend.facts import spend_facts
 from effectmq.broker.transports import open_transport
 from effectmq.cli.arguments.journal_options import journal_of, namespace_of
 from effectmq.cli.arguments.options import Commands, add_command, is_memory
 from effectmq.cli.arguments.setting_options import place_of
+from effectmq.cli.effects.answering import answer, list_waiting
 from effectmq.cli.effects.cancelling import cancel_chosen, is_choice
+from effectmq.cli.effects.naming import meant
 from effectmq.cli.effects.options import DESCRIPTION, add_actions, filter_of
+from effectmq.cli.effects.pruning import prune
+from effectmq.cli.effects.tailing import tail
 from effectmq.cli.effects.view import (
-    detail_facts,
     detail_text,
     difference_lines,
-    effect_facts,
     effect_table,
-    lineage_facts,
     lineage_text,
-    news_line,
-    payload,
 )
 from effectmq.cli.terminal.lines import whole
-from effectmq.cli.terminal.output import flush, note, write_json, write_text
+from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.tables import room_of
 from effectmq.cli.terminal.texts import pretty
 from effectmq.protocol.encoding.differences import Difference, differences
 from effectmq.protocol.encoding.jsontext import parse_json
-from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
+from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import (
     ConfigurationError,
-    DatabaseUnavailableError,
     EffectmqError,
     InvalidEnvelopeError,
     MalformedError,
@@ -62,7 +66,6 @@ __all__ = ["configure", "run"]
 
 _DEFAULT_ROWS = 50
 _PAGE = 500
-_POLL_S = 0.5
 #: Telling the workers is not necessary, so the command does not wait long for it, in seconds.
 _CONNECT_S = 5.0
 
@@ -91,10 +94,13 @@ async def run(args: argparse.Namespace) -> int:
     actions = {
         "list": _list,
         "get": _get,
-        "tail": _tail,
+        "tail": tail,
         "tree": _tree,
         "diff": _diff,
         "cancel": _cancel,
+        "prune": prune,
+        "waiting": list_waiting,
+        "complete": answer,
     }
     return await actions[args.action](args)
 
@@ -106,8 +112,10 @@ async def _list(args: argparse.Namespace) -> int:
     chosen = filter_of(args)
     async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         if args.json:
-            async for effect in _pages(archive, chosen, args.limit):
-                write_json(effect_facts(effect))
+            async for page in _pages(archive, chosen, args.limit):
+                spent = await SpendBook(archive.database).of([each.identity for each in page])
+                for effect, row in zip(page, spent, strict=True):
+                    write_json({**effect_facts(effect), "spend": row and spend_facts(row)})
             return 0
         most: int = args.limit or _DEFAULT_ROWS
         found = await archive.find(chosen, limit=most + 1)
@@ -123,13 +131,12 @@ async def _list(args: argparse.Namespace) -> int:
 
 async def _pages(
     archive: Archive, chosen: EffectFilter, limit: int | None
-) -> AsyncIterator[EffectSummary]:
+) -> AsyncIterator[list[EffectSummary]]:
     after: Place | None = None
     left = sys.maxsize if limit is None else limit
     while left > 0:
         page = await archive.find(chosen, limit=min(_PAGE, left), after=after)
-        for effect in page:
-            yield effect
+        yield page
         if len(page) < _PAGE:
             return
         left -= len(page)
@@ -138,16 +145,18 @@ async def _pages(
 
 async def _get(args: argparse.Namespace) -> int:
     async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
-        effect = await _meant(archive, args)
+        effect = await meant(archive, args)
         lineage = await archive.lineage(effect) if args.lineage else None
+        [spent] = await SpendBook(archive.database).of([effect.identity])
         now_ms = await archive.now_ms()
     if args.envelope or args.outcome:
         _show_payload(effect, "envelope" if args.envelope else "outcome")
     elif args.json:
         tree = [lineage_facts(node, effect) for node in lineage.nodes] if lineage else None
-        write_json({**detail_facts(effect), **({"lineage": tree} if lineage else {})})
+        facts = {**detail_facts(effect), "spend": spent and spend_facts(spent)}
+        write_json({**facts, **({"lineage": tree} if lineage else {})})
     else:
-        write_text(detail_text(effect, now_ms, room_of(args)))
+        write_text(detail_text(effect, now_ms, room_of(args), spent))
         if lineage is not None:
             tree_shown = lineage_text(lineage, effect, now_ms, room_of(args))
             write_text(f"\nlineage:\n{tree_shown}")
@@ -166,7 +175,7 @@ def _show_payload(effect: EffectDetail, what: str) -> None:
 
 async def _tree(args: argparse.Namespace) -> int:
     async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
-        effect = await _meant(archive, args)
+        effect = await meant(archive, args)
         lineage = await archive.lineage(effect, most=args.limit)
         now_ms = await archive.now_ms()
     if args.json:
@@ -177,48 +186,6 @@ async def _tree(args: argparse.Namespace) -> int:
     if lineage.more:
         note(f"the first {args.limit} are shown; --limit N shows more", quiet=args.quiet)
     return 0
-
-
-async def _tail(args: argparse.Namespace) -> int:
-    chosen = filter_of(args)
-    async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
-        if chosen.since_ms is None:
-            chosen = replace(chosen, since_ms=await archive.now_ms())
-        note(f"following {archive.where}; end with Ctrl-C", quiet=args.quiet or args.json)
-        news, lost = News(chosen), False
-        while True:
-            try:
-                fresh = await archive.since(news)
-            except DatabaseUnavailableError as problem:
-                # A restart of the server is no reason to stop.
-                if not lost:
-                    note(f"{problem}. Waiting for it")
-                fresh, lost = [], True
-            else:
-                lost = False
-            for effect in fresh:
-                if args.json:
-                    write_json(effect_facts(effect))
-                else:
-                    write_text(news_line(effect, room_of(args)))
-            flush()
-            if not news.more or lost:
-                await asyncio.sleep(_POLL_S)
-
-
-async def _meant(archive: Archive, args: argparse.Namespace) -> EffectDetail:
-    """The effect that the command line names."""
-    if args.key:
-        if args.name:
-            raise ConfigurationError("give an id, or --key, but not both")
-        if args.scope:
-            return await archive.get_exactly(Identity(args.scope, args.key))
-        return await archive.get(args.key)
-    if not args.name:
-        raise ConfigurationError(
-            "which effect? Give its replay key, effect id or part of its hash, or --scope and --key"
-        )
-    return await archive.get(args.name, scope_id=args.scope)
 
 
 # Comparing -------------------------------------------------------------------------------------
@@ -290,16 +257,14 @@ async def _cancel(args: argparse.Namespace) -> int:
     url, namespace = journal_of(args), namespace_of(args)
     async with open_archive(url, namespace=namespace) as archive:
         effect = await _to_cancel(archive, args)
-    error = canonical_bytes(cancel_error(effect.kind, args.reason)).decode()
     try:
         async with Journal(url, namespace=namespace) as journal:
-            answer = await journal.cancel(Cancel(effect, error))
+            made = await cancel_one(journal, effect, args.reason)
     except InvalidEnvelopeError as problem:
         raise ConfigurationError(problem.message) from None
-    if isinstance(answer, Cancelled):
+    won, status = made.won, made.status
+    if won == "cancelled":
         await _announce(args, effect)
-    status = answer.status if isinstance(answer, Recorded) else ""
-    won = "cancelled" if isinstance(answer, Cancelled) else "outcome" if status else "neither"
     name = printable(effect.effect_id or effect.identity.replay_key, 200)
     if args.json:
         write_json(
@@ -308,7 +273,7 @@ async def _cancel(args: argparse.Namespace) -> int:
                 "replay_key": effect.identity.replay_key,
                 "effect_id": effect.effect_id or None,
                 "won": won,
-                "status": "cancelled" if won == "cancelled" else status or None,
+                "status": status or None,
             }
         )
     elif won == "cancelled":
@@ -343,7 +308,7 @@ async def _announce(args: argparse.Namespace, effect: Effect) -> None:
 
 async def _to_cancel(archive: Archive, args: argparse.Namespace) -> Effect:
     try:
-        found = await _meant(archive, args)
+        found = await meant(archive, args)
     except EffectIdError:
         if not (args.scope and args.key):
             raise

@@ -1,5 +1,5 @@
 """
-How effects of the journal look, on a terminal and as JSON.
+How effects of the journal look on a terminal.
 
 Names and errors in them may come from a stranger, so every text is made printable.
 """
@@ -10,29 +10,27 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from effectmq.broker.store.journal.archive.lineage import Lineage, LineageNode
+from effectmq.broker.store.journal.archive.facts import payload
+from effectmq.broker.store.journal.archive.lineage import Lineage
 from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
+from effectmq.broker.store.journal.attempt_times import AttemptEnd, AttemptTime
 from effectmq.broker.store.journal.records import STATUSES
+from effectmq.broker.store.spend.reading import SpendRow
+from effectmq.broker.store.spend.records import Sums, usd_text
 from effectmq.cli.terminal.colours import Colour
 from effectmq.cli.terminal.tables import Column, Room, cut, pairs, table
 from effectmq.cli.terminal.texts import pretty, short
-from effectmq.cli.terminal.times import age, when
+from effectmq.cli.terminal.times import age, at, when
 from effectmq.protocol.encoding.differences import Difference
-from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.narrowing import is_object
-from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.text import printable
 
 __all__ = [
-    "detail_facts",
     "detail_text",
     "difference_lines",
-    "effect_facts",
     "effect_table",
-    "lineage_facts",
     "lineage_text",
     "news_line",
-    "payload",
 ]
 
 _HASH_DIGITS = 12
@@ -42,52 +40,6 @@ _MAX_NAME = 40
 _MAX_NOTE = 72
 _MAX_VALUE = 60
 _MAX_ERROR = 2_000
-
-
-def effect_facts(effect: EffectSummary) -> dict[str, Any]:
-    """An effect for scripts; the keys are stable."""
-    code, message = effect.error
-    return {
-        "scope_id": effect.identity.scope_id,
-        "replay_key": effect.identity.replay_key,
-        "effect_id": effect.effect_id,
-        "kind": effect.kind,
-        "status": effect.status,
-        "attempts": effect.attempts,
-        "hash": effect.hash,
-        "session_id": effect.session_id,
-        "turn_id": effect.turn_id or None,
-        "caused_by": payload(effect.caused_by),
-        "worker": effect.worker or None,
-        "deaths": effect.deaths,
-        "former_deaths": effect.former_deaths,
-        "dead_workers": effect.dead_workers.splitlines(),
-        "park_reason": effect.park_reason or None,
-        "parks": effect.parks,
-        "error": {"code": code, "message": message} if effect.error_json else None,
-        "due_ms": effect.due_at_ms or None,
-        "created_ms": effect.created_ms,
-        "updated_ms": effect.updated_ms,
-    }
-
-
-def detail_facts(effect: EffectDetail) -> dict[str, Any]:
-    """An effect with its payloads, for scripts."""
-    return {
-        **effect_facts(effect),
-        "letter_sent": effect.letter_sent if effect.parks else None,
-        "lease_left_ms": effect.lease_left_ms,
-        "envelope": payload(effect.envelope_json),
-        "outcome": payload(effect.outcome_json),
-    }
-
-
-def payload(text: str) -> Any:
-    """Stored JSON as a tree; ``None`` when there is none, the text itself when it is damaged."""
-    try:
-        return parse_json(text) if text else None
-    except MalformedError:
-        return text
 
 
 _STATUS_COLOURS = {
@@ -117,6 +69,20 @@ _TREE = (
     Column("changed", priority=0),
     Column("note", least=10, priority=1, most=_MAX_NOTE),
 )
+#: The attempts of one effect, a line for each stay at a worker.
+_ATTEMPTS = (
+    Column("attempt", priority=3),
+    Column("began", priority=2),
+    Column("took", priority=0),
+    Column("then", least=12, priority=1),
+)
+_AFTER: dict[AttemptEnd | None, str] = {
+    "again": "given back, to be tried again",
+    "handed_out": "handed out, to be answered",
+    "died": "its worker died",
+    "left": "its worker stopped in order",
+    None: "still runs",
+}
 
 
 def effect_table(effects: Iterable[EffectSummary], now_ms: int, room: Room) -> str:
@@ -161,7 +127,9 @@ def _shortened(text: str, most: int | None) -> str:
     return text if most is None else short(text, most)
 
 
-def detail_text(effect: EffectDetail, now_ms: int, room: Room) -> str:
+def detail_text(
+    effect: EffectDetail, now_ms: int, room: Room, spent: SpendRow | None = None
+) -> str:
     """Everything about one effect."""
     code, message = effect.error
     values: list[tuple[str, object]] = [
@@ -178,6 +146,8 @@ def detail_text(effect: EffectDetail, now_ms: int, room: Room) -> str:
         ("session", effect.session_id),
         ("turn", effect.turn_id),
         ("caused by", effect.caused_by),
+        ("tenant", spent and spent.name),
+        ("spent", spent and _spent(spent.sums)),
         ("worker", effect.worker),
         ("lease", f"{effect.lease_left_ms / 1_000:.1f} s left" if effect.lease_left_ms else None),
         ("due", when(effect.due_at_ms, now_ms) if effect.status == "waiting" else None),
@@ -187,6 +157,10 @@ def detail_text(effect: EffectDetail, now_ms: int, room: Room) -> str:
     parts = [pairs(((name, value) for name, value in values if value not in (None, "")), room)]
     if effect.error_json:
         parts.append(f"error: {printable(f'{code}: {message}', _MAX_ERROR)}")
+    if effect.attempt_times and (len(effect.attempt_times) > 1 or effect.attempts > 1):
+        parts.append(
+            f"attempts:\n{table(_ATTEMPTS, list(map(_attempt, effect.attempt_times)), room)}"
+        )
     for title, text in (("envelope", effect.envelope_json), ("outcome", effect.outcome_json)):
         if text:
             parts.append(f"{title}:\n{pretty(payload(text))}")
@@ -195,10 +169,25 @@ def detail_text(effect: EffectDetail, now_ms: int, room: Room) -> str:
     return "\n\n".join(parts)
 
 
-def lineage_facts(node: LineageNode, asked: EffectSummary) -> dict[str, Any]:
-    """One effect of a tree, for scripts."""
-    focus = node.effect.identity == asked.identity
-    return {"depth": node.depth, "focus": focus, **effect_facts(node.effect)}
+def _spent(sums: Sums) -> str:
+    calls = "1 call" if sums.calls == 1 else f"{sums.calls} calls"
+    tokens = f"{sums.input_tokens} tokens in, {sums.output_tokens} out, {calls}"
+    if sums.unpriced == sums.calls:
+        return f"{tokens}; no price is known"
+    without = f", {sums.unpriced} without a known price" if sums.unpriced else ""
+    return f"{usd_text(sums.nanos)}: {tokens}{without}"
+
+
+def _attempt(attempt: AttemptTime) -> tuple[object, ...]:
+    began_ms, ended_ms = attempt.began_ms, attempt.ended_ms
+    took_s = None if began_ms is None or ended_ms is None else (ended_ms - began_ms) / 1_000
+    several = f"-{attempt.last}" if attempt.last > attempt.attempt else ""
+    return (
+        f"{attempt.attempt}{several}",
+        "" if began_ms is None else at(began_ms),
+        "" if took_s is None else f"{took_s:.2f}s",
+        _AFTER.get(attempt.ended, attempt.ended),
+    )
 
 
 def lineage_text(lineage: Lineage, asked: EffectSummary, now_ms: int, room: Room) -> str:

@@ -1,4 +1,4 @@
-"""``effectmq journal``: how large it is, keeping it small, and whether it is sound."""
+"""``effectmq journal``: count, prune, migrate and verify what is in it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import argparse
 from functools import partial
 from typing import Any
 
-from effectmq.broker.store.database.schema import Schema
+from effectmq.broker.progress import Progress, waiting
 from effectmq.broker.store.journal.archive.archive import PruneReport, open_archive
+from effectmq.broker.store.journal.archive.facts import effect_facts
 from effectmq.broker.store.journal.archive.statistics import JournalStats
-from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
-from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
-from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
-from effectmq.broker.store.sessions.inbox import INBOX_SCHEMA
 from effectmq.cli.arguments.journal_options import add_journal_options, journal_of, namespace_of
 from effectmq.cli.arguments.options import Commands, add_action, add_command
-from effectmq.cli.effects.view import effect_facts
+from effectmq.cli.program.schemas import SCHEMAS
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.progress import Progress, waiting
 from effectmq.cli.terminal.tables import pairs, table
 from effectmq.cli.terminal.times import age, seconds
-from effectmq.consumers.code.state.database_sessions import CODE_SCHEMA
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
 
@@ -29,8 +24,8 @@ __all__ = ["configure", "run"]
 _action = partial(add_action, place=add_journal_options)
 
 _DESCRIPTION = """\
-Look after the journal: what is in it, giving up what is old, and whether it
-holds together.
+Look after the journal: count its effects, remove old ones, migrate its tables,
+and check it for damage.
 
   effectmq journal stats
   effectmq journal prune --older-than 30d --dry-run
@@ -39,32 +34,22 @@ holds together.
   effectmq journal migrate"""
 
 _PRUNE = """\
-Give up effects that finished long ago. An effect loses its envelope and its
-outcome; its key and hash stay, so that asking for it again is an error
+Remove effects that finished long ago. An effect loses its envelope and its
+outcome. Its key and hash stay, so that asking for it again is an error
 (effectmq_forgotten) and never runs it a second time. With --forget-keys
-nothing stays: asking again runs it again.
+nothing stays, and asking again runs it again.
 
-What is not finished is never pruned, and what was parked only with --parked.
-Workers go on while this runs; what was pruned before an interruption stays
-pruned."""
+Effects that are not finished are never pruned, and parked ones only with
+--parked. Workers may go on meanwhile. An interruption undoes nothing."""
 
 _VERIFY = """\
-Read every effect: its envelope must hash to its recorded hash, its outcome
-must be one, and its status must fit. Exit code 1 when something does not."""
+Read every effect and check it: its envelope has the recorded hash, its outcome
+can be read, and its status fits them. Exit code 1 when one is damaged."""
 
 _MIGRATE = """\
-Bring the tables to the version of this installation, or make them, in one
-transaction each. Stop the workers of the older version first. What was
-recorded before there were namespaces becomes that of --namespace."""
-
-#: The tables of a journal's database, in the order in which they are migrated.
-_SCHEMAS: tuple[Schema, ...] = (
-    JOURNAL_SCHEMA,
-    LETTERS_SCHEMA,
-    PROCESSES_SCHEMA,
-    CODE_SCHEMA,
-    INBOX_SCHEMA,
-)
+Bring the tables to the version of this installation, or make them, each in one
+transaction. Stop the workers of the older version first. Effects that were
+recorded before there were namespaces get the one of --namespace."""
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -78,8 +63,8 @@ def configure(commands: Commands) -> None:
         _DESCRIPTION,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
-    _action(actions, "stats", "how much of what there is")
-    prune = _action(actions, "prune", "give up what is finished and old", _PRUNE)
+    _action(actions, "stats", "count effects by kind and status")
+    prune = _action(actions, "prune", "remove effects that finished long ago", _PRUNE)
     prune.add_argument(
         "--older-than",
         type=seconds,
@@ -87,7 +72,7 @@ def configure(commands: Commands) -> None:
         metavar="AGE",
         help="time since the last change, for instance 12h or 30d",
     )
-    prune.add_argument("--forget-keys", action="store_true", help="keep nothing at all")
+    prune.add_argument("--forget-keys", action="store_true", help="keep neither key nor hash")
     prune.add_argument(
         "--parked",
         action="store_true",
@@ -96,7 +81,7 @@ def configure(commands: Commands) -> None:
     prune.add_argument("--dry-run", action="store_true", help="only say what would be done")
     prune.add_argument("--yes", action="store_true", help="do it")
     _action(actions, "migrate", "bring the tables to the version of this installation", _MIGRATE)
-    _action(actions, "verify", "check that everything holds together", _VERIFY)
+    _action(actions, "verify", "check every effect for damage", _VERIFY)
     parser.set_defaults(run=run)
 
 
@@ -126,7 +111,7 @@ async def _stats(args: argparse.Namespace) -> int:
         ("effects", stats.effects),
         ("parked", _counted(stats.parked)),
         ("dead letters not out", stats.letters_unsent or None),
-        ("held by nobody", stats.unheld or None),
+        ("without a live worker", stats.unheld or None),
         ("longest in progress", oldest and f"{oldest.effect_id} ({oldest.hash[:12]})"),
         ("without a sign for", oldest and age(oldest.updated_ms, stats.now_ms)),
     ]
@@ -158,7 +143,7 @@ async def _prune(args: argparse.Namespace) -> int:
     async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         with Progress("effects pruned", quiet=args.quiet or only_look) as progress:
             report = await archive.prune(
-                round(args.older_than * 1_000),
+                older_than_s=args.older_than,
                 keep_keys=not args.forget_keys,
                 parked=args.parked,
                 dry_run=only_look,
@@ -195,7 +180,7 @@ def _tell_pruned(args: argparse.Namespace, report: PruneReport) -> None:
 async def _migrate(args: argparse.Namespace) -> int:
     url, namespace = journal_of(args), namespace_of(args)
     async with open_archive(url, namespace=namespace, any_version=True) as archive:
-        for schema in _SCHEMAS:
+        for schema in SCHEMAS:
             async with waiting(f"migrating {schema.component}", quiet=args.quiet):
                 before, after = await schema.migrate(archive.database)
             _tell_migrated(args, schema.component, before, after)

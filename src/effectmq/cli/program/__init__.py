@@ -1,1 +1,1 @@
-"""The program that a command line names: found, and started again when its source changes."""
+"""Find the program that a command line names, and restart it when its source changes."""

@@ -1,8 +1,8 @@
 """
 Find the worker that a command line names as ``module:object``.
 
-Every way in which that can fail gets a sentence of its own, because this is the first thing that
-goes wrong for whoever starts a worker for the first time.
+Each failure has a sentence of its own, because this is what goes wrong first for a person who
+starts a worker for the first time.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ def load_worker(target: str, said: Said | None = None) -> EffectWorker:
 
     Args:
         target: ``module:object``; the module is looked for in the current folder first.
-        said: What the command line says about settings; it has the last word on the workers that
-            the module makes.
+        said: The settings on the command line; they win for the workers that the module makes.
 
     Raises:
-        ConfigurationError: When there is no such module, it cannot be imported, or what it has
-            under that name is no worker.
+        ConfigurationError: When the module does not exist or cannot be imported, or the object is
+            no worker.
     """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute or "/" in module_name or module_name.endswith(".py"):
@@ -104,9 +103,9 @@ def _imported(name: str) -> ModuleType:
 
 
 def _place(problem: BaseException) -> str:
-    """Where in the user's files it happened."""
+    """File and line of the user's program where it happened; empty when it is not known."""
     if isinstance(problem, SyntaxError):
-        return ""  # its own text says so
+        return ""  # its own text has file and line
     for frame in reversed(traceback.extract_tb(problem.__traceback__)):
         if not frame.filename.startswith("<"):
             return f" ({Path(frame.filename).name}, line {frame.lineno})"

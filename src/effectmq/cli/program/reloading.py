@@ -1,11 +1,12 @@
 """
-``--reload``: a child process that is started again when a source file changes.
+``--reload``: a child process that is restarted when a source file changes.
 
-A child, because Python cannot forget a module that others have imported names from. One that ends
-by itself, for instance over a mistake in the code, is started again with the next change.
+It is a process, because Python cannot unload a module from which others have imported names. A
+child that ends by itself, for instance because of a mistake in the code, is started again with the
+next change.
 
-The child gets a process group of its own: a signal from the keyboard then reaches us alone and is
-passed on once, where a second one would mean "leave now".
+The child has a process group of its own: a signal from the keyboard reaches this process only, and
+is passed on once. A second one would tell the child to end at once.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from effectmq.protocol.errors import MissingExtraError
 
 __all__ = ["run_reloading"]
 
-#: How long the child may finish what runs, when it is about to be replaced.
+#: How long the child may finish running effects before it is replaced, in seconds.
 _GRACE_S = 5.0
-#: How long it may take to leave after the second signal.
+#: How long it may take to end after the second signal, in seconds.
 _LEAVE_S = 5.0
 _DEBOUNCE_MS = 200
 
@@ -35,7 +36,7 @@ _Changes = set[tuple[object, str]]
 
 async def run_reloading(command: Sequence[str], folder: str | None = None) -> int:
     """
-    Keep a command running until a signal comes, anew after each change of a ``*.py`` file.
+    Run a command until a signal comes, and restart it after each change of a ``*.py`` file.
 
     Args:
         command: The program and its arguments.
@@ -51,7 +52,7 @@ async def run_reloading(command: Sequence[str], folder: str | None = None) -> in
         watchfiles = import_module("watchfiles")
     except ImportError:
         raise MissingExtraError("effectmq worker --reload", "reload") from None
-    # It announces each change; so do we.
+    # It logs each change, which is shown here already.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     with stop_signals(lambda line: note(f"effectmq: {line}")) as signals:
         # A terminal that is closed must not leave the child behind.
@@ -81,7 +82,7 @@ async def _keep_running(
         await asyncio.wait({change, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not change.done():
             note(f"effectmq: the worker ended with code {ended.result()}; waiting for a change")
-        # A stop ends the watching, too: nothing has changed then.
+        # After a stop the watcher reports no change.
         changed = await change
         if changed:
             note(f"effectmq: {_named(changed)} changed; starting again")
@@ -103,7 +104,7 @@ def _named(changes: _Changes) -> str:
 async def _end(
     child: asyncio.subprocess.Process, patience_s: float | None, hurry: asyncio.Event
 ) -> int:
-    """Ask the child to finish, then to leave, then make it; give its exit code."""
+    """Ask the child to finish, then to end at once, then kill it; returns its exit code."""
     loop = asyncio.get_running_loop()
     ended = loop.create_task(child.wait())
     hurried = loop.create_task(hurry.wait())
@@ -119,6 +120,6 @@ async def _end(
 
 
 def _ask(child: asyncio.subprocess.Process) -> None:
-    # A child that has ended is known to asyncio, which then sends nothing.
+    # asyncio knows when the child has ended, and then sends no signal.
     if child.returncode is None:
         child.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""``effectmq submit``: one effect by hand."""
+"""``effectmq submit``: submit one effect by hand."""
 
 from effectmq.moved import names_of
 

@@ -1,4 +1,4 @@
-"""``effectmq submit``: one effect by hand."""
+"""``effectmq submit``: submit one effect by hand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import secrets
 import sys
 from contextlib import suppress
 
+from effectmq.broker.client.asking.by_hand import ByHand
+from effectmq.broker.progress import waiting
 from effectmq.broker.transports import open_transport
 from effectmq.cli.arguments.options import Commands, add_command, add_json_option, is_memory
 from effectmq.cli.arguments.setting_options import add_setting_options, place_of, said_of
@@ -14,9 +16,8 @@ from effectmq.cli.arguments.suggestions import did_you_mean
 from effectmq.cli.submit.tool_names import tools_of_workers
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import json_line, note, stdout_bytes, write_json, write_text
-from effectmq.cli.terminal.progress import waiting
 from effectmq.cli.terminal.tables import pairs
-from effectmq.cli.terminal.times import seconds
+from effectmq.cli.terminal.times import seconds, time_at
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.encoding.serde.model import from_tree, to_tree
@@ -26,26 +27,19 @@ from effectmq.protocol.errors import (
     EffectmqError,
     MalformedError,
 )
-from effectmq.protocol.identity import invocations
 from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.text import describe, printable
-from effectmq.protocol.wire.envelope import (
-    RuntimeEffectCommand,
-    RuntimeEffectCommandDirect,
-    RuntimeEffectCommandProcess,
-    RuntimeEffectEnvelope,
-)
-from effectmq.protocol.wire.invocation import RuntimeInvocation
+from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
-from effectmq.wiring import Client
+from effectmq.wiring.client import Client
 
 __all__ = ["configure", "run"]
 
 _DEFAULT_TIMEOUT_S = 30.0
 
 _DESCRIPTION = """\
-Submit one effect: an envelope document out of a file or stdin, or a command
-made here.
+Submit one effect: an envelope from a file or stdin, or one that is made from
+the options.
 
   effectmq submit envelope.json --wait
   effectmq submit --tool add --args '{"a": 1, "b": 2}' --wait
@@ -55,8 +49,9 @@ Prints effect id, replay key and hash once the broker has the effect; with
 --wait also the outcome. With --json one object:
 {"effect_id","replay_key","hash"}, and with --wait "attempt","replayed",
 "result" as in effectmq run. Without --turn every call is a new effect; with
-the same --session, --turn and --call-id it is the same one. A tool that no
-running worker has is submitted, and said to be none with what is near.
+the same --session, --turn and --call-id it is the same one. When no running
+worker has the tool, a note says so and names similar tools; the effect is
+submitted all the same.
 
 Exit code: 0 when it was submitted (with --wait: when it has an outcome), 1
 when not."""
@@ -68,23 +63,44 @@ def configure(commands: Commands) -> None:
         commands, "submit", "submit one effect, and wait for its outcome if asked to", _DESCRIPTION
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("file", nargs="?", metavar="FILE", help="an envelope; - for stdin, default")
+    what.add_argument(
+        "file", nargs="?", metavar="FILE", help="an envelope; - for stdin, the default"
+    )
     what.add_argument("--tool", metavar="NAME", help="call a tool")
-    what.add_argument("--kind", choices=EFFECT_KINDS, metavar="KIND", help="make a command")
+    what.add_argument(
+        "--kind", choices=EFFECT_KINDS, metavar="KIND", help="make an effect of this kind"
+    )
     parser.add_argument(
-        "--args", metavar="JSON", help="the tool's arguments, or the command's members; default: {}"
+        "--args",
+        metavar="JSON",
+        help="the tool's arguments, or the members of the command; default: {}",
     )
     parser.add_argument("--session", default="cli", metavar="S", help="session id; default: cli")
     parser.add_argument("--turn", metavar="T", help="turn id; default: a new one")
     parser.add_argument("--call-id", default="call-1", metavar="C", help="default: call-1")
-    parser.add_argument("--lane", metavar="LANE", help="the lane of its kind, when that is split")
+    parser.add_argument(
+        "--lane", metavar="LANE", help="the lane of its kind, when the kind is split into lanes"
+    )
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument(
+        "--delay",
+        type=seconds,
+        metavar="S",
+        help="no worker begins it before so many seconds from now; also as 5m",
+    )
+    when.add_argument(
+        "--not-before",
+        type=time_at,
+        metavar="T",
+        help="no worker begins it before this time, such as 2026-12-31T08:00:00+01:00",
+    )
     parser.add_argument("--wait", action="store_true", help="wait for the outcome and print it")
     parser.add_argument(
         "--timeout",
         type=seconds,
         default=_DEFAULT_TIMEOUT_S,
         metavar="S",
-        help="seconds to submit, and again to wait; default: 30",
+        help="how long submitting may take, and again waiting, in seconds or as 5m; default: 30",
     )
     add_json_option(parser)
     add_setting_options(parser, "place", "client", "connection")
@@ -108,7 +124,13 @@ async def run(args: argparse.Namespace) -> int:
         )
     envelope = _envelope(args)
     async with Client(**said_of(args, "place", "client", "connection")) as client:
-        handle = await client.submit(envelope, lane=args.lane, timeout=args.timeout)
+        handle = await client.submit(
+            envelope,
+            lane=args.lane,
+            delay_s=args.delay,
+            not_before=args.not_before,
+            timeout=args.timeout,
+        )
         identity = {
             "effect_id": handle.effect_id,
             "replay_key": handle.replay_key,
@@ -136,14 +158,14 @@ async def run(args: argparse.Namespace) -> int:
 
 async def _hint_at_tool(args: argparse.Namespace) -> None:
     """
-    Say so when no worker has the tool, because nobody waits for the outcome that would.
+    Say when no worker has the tool: without --wait nothing shows the outcome, which would say so.
 
-    It is submitted all the same: a worker that has it may be about to start.
+    The effect is submitted all the same, because a worker with the tool may be about to start.
     """
     if args.tool is None or args.json:
         return
     place = place_of(args)
-    # Whoever may not listen among the workers has no hint, and nothing else to miss.
+    # Without the permission to listen there is no hint, and nothing else is lost.
     with suppress(EffectmqError):
         connection = place.connection_of("effectmq submit")
         async with open_transport(place.broker, connection) as transport:
@@ -161,19 +183,20 @@ def _envelope(args: argparse.Namespace) -> RuntimeEffectEnvelope:
         if args.args is not None:
             raise ConfigurationError("--args needs --tool NAME or --kind KIND to go with it")
         return from_tree(RuntimeEffectEnvelope, parse_json(whole(args.file or "-")))
+    made = ByHand(
+        session_id=args.session,
+        turn_id=args.turn or f"cli-{secrets.token_hex(6)}",
+        call_id=args.call_id,
+    )
     members = _members(args.args or "{}")
-    kind = args.kind or "tool_call"
-    if args.tool is not None:
-        members = {
-            "call": {"call_id": args.call_id, "tool_name": args.tool, "args": members},
-        }
     try:
-        command: RuntimeEffectCommand = from_tree(RuntimeEffectCommand, {**members, "type": kind})
+        if args.tool is not None:
+            return made.tool_call(args.tool, members)
+        return made.command(args.kind, members)
     except MalformedError as problem:
         raise ConfigurationError(
-            f"--args does not make a {kind} command: {describe(problem)}"
+            f"--args does not make a {args.kind or 'tool_call'} command: {describe(problem)}"
         ) from None
-    return RuntimeEffectEnvelope(invocation=_invocation(args, kind, command), command=command)
 
 
 def _members(text: str) -> dict[str, JsonValue]:
@@ -186,25 +209,3 @@ def _members(text: str) -> dict[str, JsonValue]:
             "--args is not a JSON object; expected named members, for instance '{\"a\": 1}'"
         )
     return members
-
-
-def _invocation(
-    args: argparse.Namespace, kind: str, command: RuntimeEffectCommand
-) -> RuntimeInvocation:
-    """As the caller of each kind makes it; the turn is a new one unless it is named."""
-    turn_id = args.turn or f"cli-{secrets.token_hex(6)}"
-    if isinstance(command, RuntimeEffectCommandProcess):
-        return invocations.process_op(command.command, session_id=args.session)
-    if isinstance(command, RuntimeEffectCommandDirect):
-        return invocations.direct(
-            command.request, command.usage_source, session_id=args.session, turn_id=turn_id
-        )
-    effect = invocations.turn_effect(
-        command.type,
-        "1",
-        session_id=args.session,
-        turn_id=turn_id,
-        turn_index=0,
-        protocol_iteration=0,
-    )
-    return invocations.tool_call(effect, args.call_id) if kind == "tool_call" else effect

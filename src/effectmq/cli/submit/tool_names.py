@@ -1,4 +1,4 @@
-"""Which tools the workers have that run at the moment, by what they tell each other."""
+"""The tools of the running workers, as the workers tell each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from effectmq.protocol.topology import Names
 __all__ = ["tools_of_workers"]
 
 _TOOL = "tool "
-#: Workers answer at once; a busy one is not worth more of somebody's time.
+#: Workers answer at once; a person need not wait for a busy one.
 _PATIENCE_S = 0.5
 _PREFETCH = 100
 
@@ -22,19 +22,19 @@ async def tools_of_workers(
     transport: Transport, namespace: str, wanted: str, patience_s: float = _PATIENCE_S
 ) -> set[str]:
     """
-    Ask the workers, as a newcomer among them would, and take leave again.
+    Ask the workers for their tools, in the way of a worker that has just started.
 
     Args:
-        transport: An open one.
-        namespace: Of the workers.
-        wanted: When a worker has this tool, nobody else is waited for.
+        transport: An open transport.
+        namespace: The namespace of the workers.
+        wanted: When a worker with this tool has answered, no other answer is waited for.
         patience_s: How long to wait for answers, in seconds.
 
     Returns:
-        The names that were heard of, none when no worker takes tool calls or answers in time.
+        The names of the tools; none when no worker takes tool calls or answers in time.
 
     Raises:
-        BrokerError: When the broker does not let us listen.
+        BrokerError: When the broker does not permit to listen, or cannot be used.
     """
     names = Names(namespace)
     stats = await transport.stats(names.work_queue("tool_call"))
@@ -61,7 +61,7 @@ async def _hear(consumer: Consumer, found: set[str], wanted: str) -> None:
         try:
             said = read_notice(delivery.message)
         except ProtocolError:
-            # Anybody may write there.
+            # Any program may publish there.
             continue
         if isinstance(said, Able):
             found.update(

@@ -1,4 +1,4 @@
-"""Colours, where somebody sees them: on a terminal that wants them, or when they are asked for."""
+"""Colours in the output: on a terminal that wants them, or when they are asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLAIN = "\x1b[0m"
 
 
 class Colour(StrEnum):
-    """What makes a terminal show text in another way, until it is told otherwise."""
+    """The escape sequence that makes a terminal show what follows in a colour."""
 
     BOLD = "\x1b[1m"
     DIM = "\x1b[2m"
@@ -46,5 +46,5 @@ def wants_colours(args: argparse.Namespace) -> bool:
 
 
 def painted(text: str, colour: Colour | None) -> str:
-    """A text in a colour, which ends with it."""
+    """The text in a colour, and the end of the colour after it."""
     return f"{colour.value}{text}{_PLAIN}" if colour is not None and text else text

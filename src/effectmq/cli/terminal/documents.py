@@ -1,9 +1,9 @@
 """
-Documents out of lines: one a line, as JSON Lines has it, or over several, as people print them.
+JSON documents out of lines: one per line (JSON Lines), or pretty-printed over several lines.
 
-A document over several lines begins with a line that is ``{`` and ends with one that is ``}``, and
-every line between them is indented, as pretty-printers write it. A line that is not ends what was
-begun, so that one broken document takes no other with it.
+A document over several lines begins with the line ``{`` and ends with the line ``}``; the lines
+between them are indented, as pretty-printers write them. A line that is not indented ends the
+document, so that a broken document spoils no other one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _BEGIN, _END = b"{", b"}"
 
 
 class _Joiner:
-    """Puts the lines of one document together; what it gives has the number of the first."""
+    """Joins the lines of one document; the result has the number of its first line."""
 
     def __init__(self) -> None:
         self._held: list[Line] = []
         self._size = 0
 
     def feed(self, line: Line) -> Iterator[Line]:
-        """The documents that are whole with this line."""
+        """The documents that are complete with this line."""
         text = line.data.rstrip()
         if self._held and text != _END and not text.startswith((b" ", b"\t")):
             yield from self.rest()
@@ -38,7 +38,7 @@ class _Joiner:
             yield from self.rest()
 
     def rest(self) -> Iterator[Line]:
-        """What is left when nothing follows."""
+        """The incomplete document, if there is one, when no line follows."""
         held, self._held = self._held, []
         if held:
             too_long = self._size > MAX_LINE_BYTES
@@ -48,7 +48,7 @@ class _Joiner:
 
 
 async def documents(source: AsyncIterator[Line]) -> AsyncIterator[Line]:
-    """Each document as one line, with the number of its first; blank lines are passed on."""
+    """Each document as one ``Line`` with the number of its first line; keeps blank lines."""
     joiner = _Joiner()
     async for line in source:
         for document in joiner.feed(line):
@@ -58,7 +58,7 @@ async def documents(source: AsyncIterator[Line]) -> AsyncIterator[Line]:
 
 
 def count_documents(path: str) -> int:
-    """How many documents a file has, blank lines left out."""
+    """How many documents a file has; blank lines do not count."""
     joiner = _Joiner()
     with opened(path) as source:
         found = sum(
@@ -70,7 +70,7 @@ def count_documents(path: str) -> int:
 
 
 def hint(line: Line) -> str:
-    """What to do about a line that is no document of its own, when it looks like a part of one."""
+    """What to do about a line that looks like a part of a document; empty when it does not."""
     text = line.data.strip()
     if text.startswith(b"["):
         return ". Expected JSON Lines, one envelope a line, and no list of them: jq -c '.[]' FILE"

@@ -1,7 +1,7 @@
 """
-Documents out of a file or a pipe, a line at a time, in bounded memory.
+Lines out of a file or a pipe, in bounded memory.
 
-A pipe is read as it fills, so that a program at its other end gets answers before it has sent
+A pipe is read as it fills, so that the program at its other end gets answers before it has sent
 everything.
 """
 
@@ -43,23 +43,23 @@ class Source(Protocol):
     """
     A binary stream without a buffer of its own.
 
-    A buffer has a lock. A thread that holds it while it waits for a pipe would keep us from closing
-    the stream, and make Python itself abort at its exit.
+    A buffer has a lock. A thread that waits for a pipe would hold it: the stream could not be
+    closed, and Python would abort at its exit.
     """
 
     def read(self, size: int, /) -> bytes | None:
-        """At most so many bytes, as soon as there are any; none at the end."""
+        """Read at most so many bytes, as soon as there are any; nothing at the end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """
-    One line.
+    A line of the input, or a document made of several.
 
     Attributes:
-        number: From 1.
-        data: Without the line's end; empty when it is too long.
+        number: Its number, from 1.
+        data: Its bytes without the end of the line; empty when it is too long.
         too_long: Whether it is over the limit.
     """
 
@@ -93,10 +93,10 @@ def _open(path: str) -> io.FileIO:
 
 def whole(path: str) -> bytes:
     """
-    One document that is a whole file.
+    The document that a file consists of.
 
     Raises:
-        ConfigurationError: When it cannot be read, is too long to be one, or is no UTF-8.
+        ConfigurationError: When it cannot be read, is too long, or is not UTF-8.
     """
     data = bytearray()
     with opened(path) as source:
@@ -109,7 +109,7 @@ def whole(path: str) -> bytes:
     return without_mark(bytes(data))
 
 
-#: How files begin that are no text in UTF-8, and what each is. The longer ones first.
+#: How files begin that are not UTF-8, and what each of them is; the longer beginnings first.
 _FOREIGN = (
     (codecs.BOM_UTF32_LE, "text in UTF-32"),
     (codecs.BOM_UTF32_BE, "text in UTF-32"),
@@ -137,7 +137,7 @@ def _chunks(source: Source) -> Iterator[bytes]:
 
 
 def _may_be_mark(start: bytes) -> bool:
-    """Whether more is needed to tell; whoever sends one line and waits has sent enough."""
+    """Whether more bytes are needed to tell; a program that sends one line has sent enough."""
     marks = (codecs.BOM_UTF8, *(mark for mark, _ in _FOREIGN))
     return any(mark.startswith(start) for mark in marks) or start == b"\x00"
 
@@ -147,7 +147,7 @@ def without_mark(start: bytes) -> bytes:
     The beginning of a document, after the mark that some editors write into files in UTF-8.
 
     Raises:
-        ConfigurationError: When it is no text in UTF-8, by its first bytes.
+        ConfigurationError: When its first bytes show that it is not UTF-8.
     """
     what = next((what for mark, what in _FOREIGN if start.startswith(mark)), "")
     if not what and _UTF16.match(start):
@@ -195,13 +195,13 @@ _Item: TypeAlias = "list[Line] | OSError | ConfigurationError | None"
 
 async def lines(source: Source) -> AsyncIterator[Line]:
     """
-    The lines of a stream, read in a thread so that a slow pipe holds nothing up.
+    The lines of a stream, read in a thread so that a slow pipe does not block the event loop.
 
     Raises:
-        ConfigurationError: When reading fails half-way.
+        ConfigurationError: When the input cannot be read to its end.
     """
     reader = _Reader(source)
-    # A daemon: a thread that waits for a pipe must not keep the process from leaving.
+    # A daemon: a thread that waits for a pipe must not keep the process alive.
     threading.Thread(target=reader.read, name="effectmq reader", daemon=True).start()
     try:
         while (item := await reader.ready.get()) is not None:
@@ -218,7 +218,7 @@ async def lines(source: Source) -> AsyncIterator[Line]:
 
 
 class _Reader:
-    """The thread's side: reads a few batches ahead and hands them to the loop."""
+    """Reads a few batches ahead in a thread, and hands them to the event loop."""
 
     def __init__(self, source: Source) -> None:
         self.ready: asyncio.Queue[_Item] = asyncio.Queue()
@@ -228,7 +228,7 @@ class _Reader:
         self._loop = asyncio.get_running_loop()
 
     def read(self) -> None:
-        """Everything, then ``None``; a failure in place of what could not be read."""
+        """Hand over every batch, then ``None``; a failure in place of what cannot be read."""
         try:
             for batch in batches(self._source):
                 if not self._hand_over(batch):
@@ -240,7 +240,7 @@ class _Reader:
         self._hand_over(None)
 
     def _hand_over(self, item: _Item) -> bool:
-        """False when nobody listens any more."""
+        """Whether the event loop still wants more."""
         self.slots.acquire()
         try:
             self._loop.call_soon_threadsafe(self.ready.put_nowait, item)

@@ -1,7 +1,7 @@
 """
-What commands write, and where: results to stdout, everything said about them to stderr.
+The output of commands: results go to stdout, notes and errors to stderr.
 
-JSON goes out as UTF-8 whatever the locale is, one document a line.
+JSON is written as UTF-8 in any locale, one document per line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from effectmq.cli.terminal.progress import clear_line
+from effectmq.broker.progress import clear_line
 from effectmq.protocol.text import printable
 
 if TYPE_CHECKING:
@@ -30,17 +30,17 @@ __all__ = [
 ]
 
 _MAX_SENTENCE = 4_000
-#: By their numbers, with what a closed one allows. A result must not vanish, so nothing can be
-#: written where stdout was; what is said about it may.
+#: The streams by their numbers, and how a closed one is opened. A closed stdout is opened for
+#: reading, so that writing a result fails and the result is not lost silently.
 _STREAMS = (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))
 
 
 def make_streams_safe() -> None:
     """
-    Let a character that the terminal's encoding lacks be shown as an escape, not be an error.
+    Show characters that the terminal's encoding lacks as escapes, instead of failing.
 
-    A stream that was closed before we began (``>&-``) is opened: the next file would get its number
-    and with it whatever is printed.
+    A stream that was closed before the start (``>&-``) is opened, because the next file that is
+    opened would get its number, and the output with it.
     """
     for number, (name, mode) in enumerate(_STREAMS):
         if getattr(sys, name) is None:
@@ -88,12 +88,12 @@ def write_text(text: str) -> None:
 
 
 def flush() -> None:
-    """Push out what was printed, so that a closed pipe is noticed while we can still say so."""
+    """Write what is buffered, so that a closed pipe is noticed while it can be reported."""
     sys.stdout.flush()
 
 
 def note(text: str, *, quiet: bool = False) -> None:
-    """Say something about the result that is not part of it."""
+    """Print a line about the result to stderr."""
     if not quiet:
         with suppress(OSError):
             clear_line()
@@ -101,8 +101,8 @@ def note(text: str, *, quiet: bool = False) -> None:
 
 
 def complain(sentence: str) -> None:
-    """Say what went wrong, in one line without control characters and passwords."""
-    # Where nothing can be said, the exit code still says it.
+    """Print an error to stderr, as one line without control characters and passwords."""
+    # When stderr cannot be written, there is still the exit code.
     with suppress(OSError):
         clear_line()
         print(f"effectmq: {printable(sentence, _MAX_SENTENCE)}", file=sys.stderr)

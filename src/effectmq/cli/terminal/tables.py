@@ -1,8 +1,8 @@
 """
-Tables for people: plain text, aligned, and safe to show whatever is in the cells.
+Tables for people: plain text, aligned, with unsafe characters in cells escaped.
 
-On a terminal a table is as wide as the terminal and no wider: what matters least is cut first, and
-left out when even its beginning has no room. In a pipe nothing is cut for want of room.
+A table is never wider than the terminal: the least important columns are cut first, and left out
+when there is no room for their beginning. In a pipe nothing is cut to fit.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _USUAL_SIZE = (80, 24)
 @dataclass(frozen=True, slots=True)
 class Room:
     """
-    How much room there is to show something.
+    The room that there is to show something.
 
     Attributes:
-        columns: Columns of the terminal; ``None`` when it is none, and nothing is cut to fit.
+        columns: Columns of the terminal; ``None`` without one, and nothing is cut to fit.
         full: Show values whole, however long they are.
         coloured: Show headers, and words that mean something, in colours.
     """
@@ -44,11 +44,11 @@ class Room:
 
     @property
     def narrow(self) -> bool:
-        """Whether this is a terminal on which a long table has no room."""
+        """Whether this is a terminal that is too narrow for a wide table."""
         return self.columns is not None and self.columns < 120
 
     def less(self, columns: int) -> Room:
-        """The room that is left beside an indent."""
+        """The room beside an indent of so many columns."""
         left = None if self.columns is None else max(1, self.columns - columns)
         return Room(left, self.full, self.coloured)
 
@@ -64,11 +64,11 @@ class Column:
 
     Attributes:
         name: Its header.
-        least: The columns of a terminal below which it is left out and not cut any more; never less
-            than its name has.
-        priority: Who is cut and left out last; the lowest goes first.
-        most: What is longer is cut whatever room there is, unless all is shown.
-        colours: By what a cell says, how it is shown.
+        least: It is never cut to fewer columns of the terminal than this or than its name has, but
+            left out.
+        priority: The column with the lowest is cut and left out first.
+        most: Longer cells are cut even when there is room, unless everything is shown.
+        colours: The colour of a cell, by its text.
     """
 
     name: str
@@ -100,7 +100,7 @@ def table(
     Lay out rows under their headers; numbers stand on the right, everything else on the left.
 
     Args:
-        headers: One for each column.
+        headers: The header of each column.
         rows: Cells of any type; ``None`` is shown as nothing.
         room: What the table must fit into.
     """
@@ -132,7 +132,7 @@ def table(
 
 
 def pairs(values: Iterable[tuple[str, object]], room: Room = WIDE) -> str:
-    """Lay out names and values, one pair a line; a terminal goes on with long ones in its next."""
+    """Lay out names and values, one pair per line; a terminal wraps long ones."""
     kept = [(name, _value(value, room)) for name, value in values]
     longest = max((width(name) for name, _ in kept), default=0)
     return "\n".join(f"{_padded(name, longest)}{_GAP}{value}".rstrip() for name, value in kept)

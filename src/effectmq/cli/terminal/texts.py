@@ -1,4 +1,4 @@
-"""Texts of strangers, made safe and short enough to show."""
+"""Untrusted texts, made safe and short enough to show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["pretty", "short"]
 
 
 def pretty(tree: object) -> str:
-    """JSON for people: readable text as it is, everything else as an escape. It is still JSON."""
+    """JSON for people: printable characters as they are, all others as JSON escapes."""
     text = json.dumps(tree, indent=2, ensure_ascii=False)
     if text.replace("\n", "").isprintable():
         return text
@@ -21,6 +21,6 @@ def pretty(tree: object) -> str:
 
 
 def short(text: str, limit: int) -> str:
-    """Text on one line of at most so many characters, for a cell."""
+    """The text on one line of at most so many characters, for a cell."""
     line = printable(text, 10 * limit)
     return line if len(line) <= limit else line[: limit - 1] + "…"

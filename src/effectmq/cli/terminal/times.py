@@ -1,4 +1,4 @@
-"""Moments and spans of time, as people type them and as they are shown."""
+"""Moments and spans of time: read as people type them, and shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from effectmq.protocol.text import printable
 from effectmq.settings.durations import has_unit, read_duration
 
-__all__ = ["age", "moment", "seconds", "when"]
+__all__ = ["age", "at", "moment", "seconds", "time_at", "when"]
 
 _SHOWN = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
@@ -34,8 +34,8 @@ def moment(text: str) -> int:
         if ago_s is not None and ago_s <= now_s:
             return round((now_s - ago_s) * 1_000)
         raise argparse.ArgumentTypeError(
-            f"found {printable(text, 40)!r}, which is before 1970; for all times leave the option "
-            "away"
+            f"found {printable(text, 40)!r}, which is before 1970; leave the option out "
+            "for no limit"
         )
     try:
         return round(datetime.fromisoformat(stripped).timestamp() * 1_000)
@@ -43,6 +43,17 @@ def moment(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"found {printable(text)!r}, expected how long ago (30m, 1h30m, 2d), or an ISO time, "
             "for instance 2026-01-31T12:00"
+        ) from None
+
+
+def time_at(text: str) -> datetime:
+    """An ISO time; without an offset it is one of the local clock."""
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(
+            f"found {printable(text, 40)!r}, expected an ISO time, for instance 2026-12-31T08:00 "
+            "or 2026-12-31T08:00:00+01:00"
         ) from None
 
 
@@ -59,10 +70,12 @@ def age(then_ms: int, now_ms: int) -> str:
 
 def when(then_ms: int, now_ms: int) -> str | None:
     """A moment of the local clock, and how long ago it was; ``None`` when it is not known."""
-    if then_ms <= 0:
-        return None
+    return f"{at(then_ms)} ({age(then_ms, now_ms)} ago)" if then_ms > 0 else None
+
+
+def at(then_ms: int) -> str:
+    """A moment of the local clock, as an ISO time with its offset."""
     try:
-        time = datetime.fromtimestamp(then_ms / 1_000).astimezone().isoformat(timespec="seconds")
+        return datetime.fromtimestamp(then_ms / 1_000).astimezone().isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return f"{then_ms} ms since 1970"
-    return f"{time} ({age(then_ms, now_ms)} ago)"

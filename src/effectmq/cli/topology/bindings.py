@@ -1,9 +1,9 @@
 """
-Whether messages reach their queue: a binding, which AMQP does not show, is tried with a probe.
+Whether a binding exists. AMQP does not show bindings, so a probe is sent through it.
 
-A probe is an empty message of a type of its own. Where workers consume they settle it without a
-word; from an empty queue that nobody consumes it is taken off again at once. Where messages wait
-and nobody takes them, nothing is tried.
+A probe is an empty message of a type of its own. Workers acknowledge it silently. From an empty
+queue without consumers it is taken off again at once. Where messages wait and there is no consumer,
+no probe is sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from effectmq.protocol.topology import Binding
 
 __all__ = ["BindingState", "try_binding"]
 
-#: ``astray``: something takes the message, and it is not the queue.
+#: ``astray``: the probe was taken, but did not reach the queue.
 BindingState = Literal["there", "missing", "astray", "untried"]
 
 _PATIENCE_S = 3.0
@@ -31,12 +31,12 @@ async def try_binding(transport: Transport, binding: Binding, *, workers: bool) 
     Find out whether a binding is there.
 
     Args:
-        transport: An open one.
-        binding: Of an exchange and a queue that exist.
-        workers: Whether whoever consumes the queue is a worker, which knows probes.
+        transport: An open transport.
+        binding: The binding; its exchange and its queue exist.
+        workers: Whether the consumers of the queue are workers, which know probes.
 
     Raises:
-        EffectmqError: When the broker does not let us.
+        EffectmqError: When the broker refuses, or does not answer.
     """
     stats = await transport.stats(binding.queue)
     if stats is None or (stats.ready and not stats.consumers):

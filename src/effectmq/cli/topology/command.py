@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 
+from effectmq.broker.client.fleet.marks import has_mark
+from effectmq.broker.inventory import Row, all_routes, existing, full_topology, rows_of
+from effectmq.broker.progress import Progress
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.arguments.options import (
@@ -19,13 +22,19 @@ from effectmq.cli.arguments.options import (
 from effectmq.cli.arguments.setting_options import add_setting_options, place_of
 from effectmq.cli.terminal.colours import Colour
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.progress import Progress
 from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.topology.bindings import try_binding
-from effectmq.cli.topology.inventory import all_routes, full_topology
 from effectmq.cli.topology.removal import Removed, remove
 from effectmq.protocol.kinds import EFFECT_KINDS
-from effectmq.protocol.topology import Binding, Topology, reply_topology
+from effectmq.protocol.topology import (
+    EVERY_ROUTE,
+    NOTHING,
+    Binding,
+    Names,
+    Topology,
+    pause_topology,
+    reply_topology,
+)
 
 __all__ = ["configure", "run"]
 
@@ -35,15 +44,15 @@ configure permission), an operator declares it here, once.
 
 plan shows what apply would declare and what exists. Whether something exists
 with other arguments is only known by applying, which then changes nothing and
-names the difference. RabbitMQ does not show bindings over AMQP: apply tries
-them with a message that workers settle unread, where it can.
+names the difference. RabbitMQ does not show bindings over AMQP: where it can,
+apply tries them with a message that workers acknowledge unread.
 
 With --json: {"object","name","state","arguments"}, one object a line; "state"
 is exists, missing, created or, for what cannot be seen, unknown.
 
 remove takes a namespace away, its queues first and then its exchanges. It is
-refused while messages wait in a queue or somebody consumes one, unless
---force, which throws the messages away. AMQP does not list queues: name lanes
+refused while messages wait in a queue or a queue has a consumer; --force does
+it anyway and loses the messages. AMQP does not list queues: name lanes
 with --kind and producers with --reply. An exchange with a queue that was not
 named stays, and the journal is not touched. With --json:
 {"object","name","state","ready"}; "state" is removed, missing or left. Exit
@@ -88,10 +97,12 @@ def _add_removal(action: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="IDENTITY",
-        help="also the reply queue of this producer; others go by themselves when nobody has read "
-        "them for a week; may be repeated",
+        help="also the reply queue of this producer; the broker removes others a week after their "
+        "last use; may be repeated",
     )
-    action.add_argument("--force", action="store_true", help="with the messages that wait there")
+    action.add_argument(
+        "--force", action="store_true", help="remove also what is in use, with its messages"
+    )
     action.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
@@ -100,7 +111,7 @@ async def run(args: argparse.Namespace) -> int:
     Plan, apply or remove.
 
     Raises:
-        NamespaceInUseError: When something that is to be removed is used.
+        NamespaceInUseError: When something that would be removed is in use.
         TopologyError: When something exists with other arguments.
         BrokerError: When the broker cannot be used.
     """
@@ -110,15 +121,12 @@ async def run(args: argparse.Namespace) -> int:
     topology = full_topology(place.topology, args.kind or EFFECT_KINDS)
     applying = args.action == "apply"
     async with open_transport(place.broker, place.connection_of("effectmq topology")) as transport:
-        before = await _existing(transport, topology)
-        exchanges = {
-            one.name for one in topology.exchanges if await transport.has_exchange(one.name)
-        }
+        before, exchanges = await existing(transport, topology)
         unbound = await _unbound(transport, topology, before, exchanges) if applying else ()
         if applying:
             await transport.declare(topology)
     missing = len(topology.queues) - len(before)
-    _show(args, list(_rows(topology, before | exchanges, unbound, applying=applying)))
+    _show(args, list(rows_of(topology, before | exchanges, unbound, applying=applying)))
     if applying:
         summary = f"{missing} queue(s) created, {len(before)} as they were"
     else:
@@ -133,10 +141,11 @@ async def _remove(args: argparse.Namespace) -> int:
     for producer in args.reply:
         topology |= reply_topology(place.topology, producer)
     done: list[Removed] = []
-    total = len(topology.queues) + len(topology.exchanges)
     connection = place.connection_of("effectmq topology")
     try:
         async with open_transport(place.broker, connection) as transport:
+            topology |= await _marks(transport, Names(place.topology.namespace), args.kind)
+            total = len(topology.queues) + len(topology.exchanges)
             with Progress("queues and exchanges", total, quiet=args.quiet) as progress:
 
                 def tell(one: Removed) -> None:
@@ -147,9 +156,18 @@ async def _remove(args: argparse.Namespace) -> int:
                     transport, topology, force=args.force, dry_run=args.dry_run, on_done=tell
                 )
     finally:
-        # What is gone is said, also when the rest was not to be had.
+        # After an error, too, it is shown what was removed.
         _show_removed(args, done)
     return int(any(one.fate == "left" for one in done))
+
+
+async def _marks(transport: Transport, names: Names, kinds: Collection[str] | None) -> Topology:
+    """The marks of paused routes that exist; each holds a message, so it counts as used."""
+    found = NOTHING
+    for name in (EVERY_ROUTE, *all_routes(kinds)):
+        if await has_mark(transport, names, name):
+            found |= pause_topology(names, name)
+    return found
 
 
 def _show_removed(args: argparse.Namespace, done: list[Removed]) -> None:
@@ -182,15 +200,10 @@ def _removal_summary(done: list[Removed], *, dry_run: bool) -> str:
     return f"{said}. Not looked for: lanes and reply queues that were not named, and the journal"
 
 
-async def _existing(transport: Transport, topology: Topology) -> set[str]:
-    names = [queue.name for queue in topology.queues]
-    return {name for name in names if await transport.stats(name) is not None}
-
-
 async def _unbound(
     transport: Transport, topology: Topology, queues: Collection[str], exchanges: Collection[str]
 ) -> set[Binding]:
-    """The bindings that are known to be missing, of what exists on both ends."""
+    """The bindings that are missing although exchange and queue exist."""
     missing: set[Binding] = set()
     for one in topology.bindings:
         if one.queue in queues and one.exchange in exchanges:
@@ -198,33 +211,6 @@ async def _unbound(
             if await try_binding(transport, one, workers=works) == "missing":
                 missing.add(one)
     return missing
-
-
-_Row = tuple[str, str, str, dict[str, str | int]]
-
-
-def _rows(
-    topology: Topology,
-    before: Collection[str],
-    unbound: Collection[Binding],
-    *,
-    applying: bool,
-) -> Iterator[_Row]:
-    absent = "created" if applying else "missing"
-    for exchange in topology.exchanges:
-        state = "exists" if exchange.name in before else absent
-        yield "exchange", exchange.name, state, {"type": exchange.type}
-    for queue in topology.queues:
-        state = "exists" if queue.name in before else absent
-        yield "queue", queue.name, state, dict(queue.arguments)
-    for binding in topology.bindings:
-        source: dict[str, str | int] = {
-            "exchange": binding.exchange,
-            "routing_key": binding.routing_key,
-        }
-        new = {binding.exchange, binding.queue} - set(before) or binding in unbound
-        state = ("created" if new else "exists") if applying else "unknown"
-        yield "binding", binding.queue, state, source
 
 
 _STATE_COLOURS = {
@@ -247,7 +233,7 @@ _SHOWN = (
 )
 
 
-def _show(args: argparse.Namespace, rows: list[_Row]) -> None:
+def _show(args: argparse.Namespace, rows: list[Row]) -> None:
     if args.json:
         for row in rows:
             write_json(dict(zip(("object", "name", "state", "arguments"), row, strict=True)))
@@ -256,8 +242,8 @@ def _show(args: argparse.Namespace, rows: list[_Row]) -> None:
         write_text(table(_SHOWN, shown, room_of(args)))
 
 
-def _detail(what: str, arguments: dict[str, str | int]) -> str:
-    """The arguments in the words of this project; what never differs is left out."""
+def _detail(what: str, arguments: Mapping[str, str | int]) -> str:
+    """The arguments that can differ, in the words of this project."""
     if what == "exchange":
         return str(arguments["type"])
     if what == "binding":

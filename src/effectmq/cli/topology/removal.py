@@ -1,8 +1,8 @@
 """
-Taking a namespace away: its queues first, and then the exchanges that nothing is bound to any more.
+Remove a namespace: its queues first, then the exchanges to which nothing is bound any more.
 
-AMQP lists neither queues nor bindings. A lane that nobody named is found all the same: its queue is
-bound to the exchange of the work queues, which the broker then refuses to delete.
+AMQP lists neither queues nor bindings. A lane that was not named is noticed nevertheless: its queue
+is bound to the exchange of the work queues, which the broker then refuses to delete.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from effectmq.protocol.topology import Topology
 
 __all__ = ["Fate", "NamespaceInUseError", "Removed", "remove", "used"]
 
-#: ``left``: it was used when its turn came, or a queue that was not named is bound to it.
+#: ``left``: it was in use when its turn came, or a queue that was not named is bound to it.
 Fate = Literal["removed", "missing", "left"]
 
 _MOST_NAMED = 5
 
 
 class NamespaceInUseError(EffectmqError):
-    """Messages wait in a namespace, or somebody consumes, so nothing of it was removed."""
+    """A namespace has waiting messages or consumers, so nothing of it was removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
     """
-    What became of one object.
+    One queue or exchange, and what was done with it.
 
     Attributes:
         object: ``queue`` or ``exchange``.
         name: Its name.
         fate: What was done with it.
-        ready: Messages that waited in a queue, and are gone with it when it was removed.
+        ready: Messages that waited in the queue; they are lost when it was removed.
     """
 
     object: Literal["queue", "exchange"]
@@ -46,7 +46,7 @@ class Removed:
 
 
 def used(stats: QueueStats | None) -> str:
-    """Why a queue is not to be removed; empty when nothing speaks against it."""
+    """Why a queue is in use; empty when it is not."""
     if stats is None:
         return ""
     if stats.ready:
@@ -68,15 +68,15 @@ async def remove(
     Remove queues and exchanges, unless one of the queues is used.
 
     Args:
-        transport: An open one.
-        topology: What there may be.
-        force: Remove what is used as well, with the messages in it.
-        dry_run: Only say what would become of each.
-        on_done: Told of each object, one after the other.
+        transport: An open transport.
+        topology: The queues and exchanges that may exist.
+        force: Remove what is in use as well, with its messages.
+        dry_run: Change nothing, and only say what would be done.
+        on_done: Called with each object, one after the other.
 
     Raises:
-        NamespaceInUseError: When a queue is used; nothing was removed then.
-        BrokerError: When the broker does not let us.
+        NamespaceInUseError: When a queue is in use; nothing was removed then.
+        BrokerError: When the broker refuses, or does not answer.
     """
     queues = [queue.name for queue in topology.queues]
     if not force:
@@ -93,14 +93,14 @@ def _refuse(reasons: Iterable[str]) -> None:
         return
     more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     raise NamespaceInUseError(
-        f"nothing was removed: the namespace is used, in {', '.join(found[:_MOST_NAMED])}{more}. "
+        f"nothing was removed: the namespace is in use: {', '.join(found[:_MOST_NAMED])}{more}. "
         "Stop its workers and producers, let the effects finish or take the dead letters away "
         "(effectmq dead export, effectmq dead purge), or remove it with its messages: --force"
     )
 
 
 async def _remove_queue(transport: Transport, queue: str, *, force: bool, dry_run: bool) -> Removed:
-    # Looked at once more: somebody may have sent something since, and it cannot be had back.
+    # Looked at again: a message may have arrived since, and a deleted one is lost.
     stats = await transport.stats(queue)
     if stats is None:
         return Removed("queue", queue, "missing")

@@ -1,0 +1,1 @@
+"""``effectmq workers`` and ``effectmq queues``: who works, and what waits."""

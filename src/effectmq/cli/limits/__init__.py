@@ -1,0 +1,1 @@
+"""``effectmq limits``: limits that hold for all workers."""

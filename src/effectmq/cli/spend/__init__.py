@@ -1,0 +1,1 @@
+"""``effectmq spend``: what was spent, and ceilings."""
