@@ -18,14 +18,18 @@ from effectmq import moved
 
 if TYPE_CHECKING:
     from effectmq.boundary import whole_boundary
+    from effectmq.broker.client.fleet.answers import Heard, Roster, WorkerSeen
+    from effectmq.broker.client.fleet.fleet import Fleet
     from effectmq.broker.client.handle import Handle
+    from effectmq.broker.client.many.results import EffectResult, Submitted
     from effectmq.broker.client.stream import Stream
-    from effectmq.broker.client.turns.mapping import MapResult
     from effectmq.broker.client.turns.numbers import ReplayOrderWarning
     from effectmq.broker.client.turns.process_scope import ProcessScope
+    from effectmq.broker.client.turns.tool_calls.mapping import MapResult
     from effectmq.broker.client.turns.turn import ToolCall, Turn
     from effectmq.broker.place import Place
     from effectmq.broker.transports.settings import TransportSettings
+    from effectmq.consumers.answering import WaitForAnswer
     from effectmq.consumers.code.settings import CodeSettings
     from effectmq.consumers.decisions.retry import RetryPolicy
     from effectmq.consumers.handler import EffectContext
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from effectmq.consumers.worker import WorkerStuckError
     from effectmq.protocol.errors import (
         AccessRefusedError,
+        AnswerMisfitError,
         AttachmentCorruptError,
         AttachmentError,
         AttachmentMissingError,
@@ -67,6 +72,7 @@ if TYPE_CHECKING:
         InvalidEnvelopeError,
         MalformedError,
         MissingExtraError,
+        NotHandedOutError,
         NotStorableError,
         OutcomeFailedError,
         ParentExpiredError,
@@ -93,12 +99,16 @@ if TYPE_CHECKING:
         WrongOutcomeError,
     )
     from effectmq.protocol.messages.chunk import Chunk
+    from effectmq.protocol.messages.fleet.pauses import Pause
+    from effectmq.protocol.messages.fleet.reports import RouteReport, WorkerReply, WorkerReport
     from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
     from effectmq.protocol.wire.execution import CheckpointDelivery
-    from effectmq.wiring import Client, Worker
+    from effectmq.wiring.client import Client
+    from effectmq.wiring.worker import Worker
 
 __all__ = [
     "AccessRefusedError",
+    "AnswerMisfitError",
     "Attachment",
     "AttachmentCorruptError",
     "AttachmentError",
@@ -124,20 +134,25 @@ __all__ = [
     "EffectError",
     "EffectFailedError",
     "EffectMismatchError",
+    "EffectResult",
     "EffectTimeoutError",
     "EffectmqError",
     "FailTurn",
     "FinishTurn",
+    "Fleet",
     "Handle",
     "HandlerError",
     "HashMismatchError",
+    "Heard",
     "InvalidEnvelopeError",
     "MalformedError",
     "MapResult",
     "MissingExtraError",
+    "NotHandedOutError",
     "NotStorableError",
     "OutcomeFailedError",
     "ParentExpiredError",
+    "Pause",
     "PayloadTooLargeError",
     "Place",
     "ProcessLeaseLostError",
@@ -154,10 +169,13 @@ __all__ = [
     "ReplyQueueInUseError",
     "RetryEffectError",
     "RetryPolicy",
+    "Roster",
+    "RouteReport",
     "RunningProcess",
     "RuntimeEffectEnvelope",
     "SchemaVersionError",
     "Stream",
+    "Submitted",
     "SwitchAgentFrame",
     "ToolCall",
     "ToolCallError",
@@ -172,7 +190,11 @@ __all__ = [
     "UnroutableError",
     "UnsupportedVersionError",
     "VirtualHostError",
+    "WaitForAnswer",
     "Worker",
+    "WorkerReply",
+    "WorkerReport",
+    "WorkerSeen",
     "WorkerSettings",
     "WorkerStuckError",
     "WrongOutcomeError",
@@ -185,28 +207,39 @@ _HOMES = {
     "CheckpointContext": "consumers.sessions",
     "CheckpointDelivery": "protocol.wire.execution",
     "Chunk": "protocol.messages.chunk",
-    "Client": "wiring",
+    "Client": "wiring.client",
     "CodeSettings": "consumers.code.settings",
     "EffectContext": "consumers.handler",
+    "EffectResult": "broker.client.many.results",
     "FailTurn": "consumers.tools.results.special",
     "FinishTurn": "consumers.tools.results.special",
+    "Fleet": "broker.client.fleet.fleet",
     "Handle": "broker.client.handle",
-    "MapResult": "broker.client.turns.mapping",
+    "Heard": "broker.client.fleet.answers",
+    "MapResult": "broker.client.turns.tool_calls.mapping",
+    "Pause": "protocol.messages.fleet.pauses",
     "Place": "broker.place",
     "ProcessRunnerSettings": "consumers.processes.settings",
     "ProcessScope": "broker.client.turns.process_scope",
     "ReplayOrderWarning": "broker.client.turns.numbers",
     "RetryPolicy": "consumers.decisions.retry",
+    "Roster": "broker.client.fleet.answers",
+    "RouteReport": "protocol.messages.fleet.reports",
     "RunningProcess": "consumers.processes.running",
     "RuntimeEffectEnvelope": "protocol.wire.envelope",
     "Stream": "broker.client.stream",
+    "Submitted": "broker.client.many.results",
     "SwitchAgentFrame": "consumers.tools.results.special",
     "ToolCall": "broker.client.turns.turn",
     "ToolContext": "consumers.tools.context",
     "ToolReturn": "consumers.tools.results.special",
     "TransportSettings": "broker.transports.settings",
     "Turn": "broker.client.turns.turn",
-    "Worker": "wiring",
+    "WaitForAnswer": "consumers.answering",
+    "Worker": "wiring.worker",
+    "WorkerReply": "protocol.messages.fleet.reports",
+    "WorkerReport": "protocol.messages.fleet.reports",
+    "WorkerSeen": "broker.client.fleet.answers",
     "WorkerSettings": "consumers.settings",
     "WorkerStuckError": "consumers.worker",
     "whole_boundary": "boundary",

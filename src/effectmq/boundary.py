@@ -26,7 +26,7 @@ from effectmq.consumers.processes import ProcessRunnerSettings, Program, Running
 from effectmq.consumers.sessions import CheckpointHandler, CheckpointHook, PromptProvider
 from effectmq.parts import OwnClient, Parts
 from effectmq.protocol.wire.tools import PreparedToolCall, ToolCallOutput
-from effectmq.wiring import Worker
+from effectmq.wiring.worker import Worker
 
 if TYPE_CHECKING:
     from effectmq.consumers.code.handler import CodeHandler

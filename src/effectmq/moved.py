@@ -57,7 +57,8 @@ _ROOMS = (
         "asking_again=again cancelling missing timeouts",
     ),
     ("broker.client", "broker.client.replies", "large_replies=large reply_queue=queue"),
-    ("broker.client", "broker.client.turns", "executing functions options process_scope"),
+    ("broker.client", "broker.client.turns", "executing options process_scope"),
+    ("broker.client", "broker.client.turns.tool_calls", "functions"),
     (
         "broker.attachments",
         "broker.store.attachments",

@@ -111,6 +111,7 @@ class OwnClient:
         """
         # With its own identity, also when EFFECTMQ_IDENTITY names that of a producer.
         client = EffectClient(place=self._worker.place, attachments=self._worker.attachments)
+        client.tracing = self._worker.tracing
         self._client = await client.__aenter__()
         return self
 

@@ -45,6 +45,11 @@ class Probed(Source, Protocol):
         """How late its event loop is, in seconds."""
         ...
 
+    @property
+    def paused(self) -> dict[str, str]:
+        """The routes that somebody paused, each with who and why."""
+        ...
+
     async def problems(self) -> dict[str, str]:
         """What is wrong, by what it is wrong with."""
         ...
@@ -72,7 +77,13 @@ def endpoints(worker: Probed) -> Starlette:
     async def ready(request: Request) -> Response:
         problems = await worker.problems()
         return JSONResponse(
-            {"worker": worker.name, "ready": not problems, "problems": problems},
+            {
+                "worker": worker.name,
+                "ready": not problems,
+                "problems": problems,
+                # Somebody wants it so: a paused worker must not be replaced for that.
+                "paused": worker.paused,
+            },
             status_code=503 if problems else 200,
             headers=_NO_STORE,
         )

@@ -11,6 +11,9 @@ from effectmq.broker.metrics.instruments import Histogram, Metric, Reading, Valu
 
 __all__ = ["Source", "collected"]
 
+#: Of one label. What is alike so far is counted together.
+_MOST_CHARACTERS = 200
+
 
 class Source(Protocol):
     """What has metrics: a worker or a client."""
@@ -31,8 +34,19 @@ def collected(sources: Iterable[Source]) -> dict[Metric, dict[tuple[str, ...], V
     for source in sources:
         for metric, labels, value in source.readings():
             values = found.setdefault(metric, {})
+            labels = tuple([_sayable(label) for label in labels])
             values[labels] = _added(values[labels], value) if labels in values else value
     return found
+
+
+def _sayable(label: str) -> str:
+    """
+    A label that every exporter can write.
+
+    Names of models, and of tools of MCP servers, come from strangers: half a surrogate pair in one
+    of them, which UTF-8 does not have, must not take all metrics away.
+    """
+    return label[:_MOST_CHARACTERS].encode(errors="backslashreplace").decode()
 
 
 def _added(one: Value, other: Value) -> Value:

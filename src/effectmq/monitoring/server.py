@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ try:
 except ImportError as missing:
     raise MissingExtraError("the HTTP endpoints of a worker", "http") from missing
 
-__all__ = ["HttpServer", "address_of"]
+__all__ = ["HttpServer", "address_of", "listening"]
 
 logger = logging.getLogger("effectmq.worker")
 
@@ -43,6 +44,30 @@ def address_of(text: str) -> tuple[str, int]:
             f"the HTTP address is {text!r}; expected host:port, for instance 127.0.0.1:9464"
         )
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def listening(host: str, port: int, option: str = "--http") -> socket.socket:
+    """
+    A socket that listens at an address; port 0 takes a free one.
+
+    Args:
+        host: The host.
+        port: The port.
+        option: What chooses another address, for the sentence of an error.
+
+    Raises:
+        ConfigurationError: When nothing can listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as problem:
+        # The text of the exception itself says the address once more.
+        why = os.strerror(problem.errno) if problem.errno else str(problem)
+        raise ConfigurationError(
+            f"the HTTP address {host}:{port} cannot be used ({why}); choose another one with "
+            f"{option}, or end the process that has it"
+        ) from None
 
 
 class _Quiet(uvicorn.Server):
@@ -80,7 +105,7 @@ class HttpServer:
         Raises:
             ConfigurationError: When nothing can listen there.
         """
-        listener = self._listen()
+        listener = listening(*self._address)
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             endpoints(self._worker),
@@ -104,17 +129,6 @@ class HttpServer:
             extra={"action": "http_served", "port": self.port},
         )
         return self
-
-    def _listen(self) -> socket.socket:
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        except OSError as problem:
-            raise ConfigurationError(
-                f"the HTTP address {host}:{port} cannot be used ({problem.strerror}); choose "
-                "another one, or end the process that has it"
-            ) from None
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop listening."""

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from effectmq.broker import crashpoints
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
-from effectmq.settings.table import SETTINGS
+from effectmq.settings.table import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_settings import BaseSettings
 
-__all__ = ["read_environment", "state_variables", "variables"]
+__all__ = ["read_environment", "read_variable", "state_variables", "variables"]
 
 logger = logging.getLogger("effectmq.settings")
 
@@ -66,8 +66,22 @@ def read_environment() -> dict[str, object]:
     try:
         found = _model()()
     except ValidationError as problem:
-        raise ConfigurationError(_sentence(problem)) from None
+        raise _refused(_said(problem)) from None
     return found.model_dump(exclude_unset=True)
+
+
+def read_variable(setting: Setting) -> object | None:
+    """
+    One setting in the environment, whatever the other variables are; ``None`` when it is not set.
+
+    Raises:
+        ConfigurationError: When its variable cannot be used.
+    """
+    text = os.environ.get(setting.variable, "")
+    try:
+        return setting.read(text) if text else None
+    except ValueError as problem:
+        raise _refused(f"{setting.variable}: {problem}") from None
 
 
 @cache
@@ -109,10 +123,13 @@ def _model() -> type[BaseSettings]:
     return create_model("EffectmqVariables", __base__=Variables, **columns)
 
 
-def _sentence(problem: ValidationError) -> str:
-    """One sentence of ours for each variable, without what stands in an address."""
-    said = (
+def _refused(said: str) -> ConfigurationError:
+    return ConfigurationError(f"{said}. Correct the variable, or unset it")
+
+
+def _said(problem: ValidationError) -> str:
+    """A part of a sentence for each variable, without what stands in an address."""
+    return "; ".join(
         f"{error['loc'][0]}: {error['ctx']['error'] if 'ctx' in error else 'cannot be used'}"
         for error in problem.errors(include_url=False, include_input=False)
     )
-    return f"{'; '.join(said)}. Correct the variable, or unset it"

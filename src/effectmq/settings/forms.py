@@ -14,6 +14,7 @@ __all__ = [
     "BYTES",
     "COUNT",
     "LEVELS",
+    "LOG_LEVEL",
     "ROUTES",
     "TEXT",
     "TIME",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 _MOST_DIGITS = 18
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ def _span(seconds: float) -> str:
     return f"{seconds:.15g}s"
 
 
-def _levels(text: str) -> tuple[int, ...]:
-    levels = [_level_ms(part.strip()) for part in text.split(",") if part.strip()]
+def _levels(text: str) -> tuple[float, ...]:
+    levels = [_level_s(part.strip()) for part in text.split(",") if part.strip()]
     if levels and None not in levels:
         return tuple(level for level in levels if level is not None)
     raise ValueError(
@@ -90,15 +92,14 @@ def _levels(text: str) -> tuple[int, ...]:
     )
 
 
-def _level_ms(text: str) -> int | None:
+def _level_s(text: str) -> float | None:
     if text.isascii() and text.isdigit():
-        return int(text) if len(text) <= _MOST_DIGITS else None
-    found_s = read_duration(text)
-    return None if found_s is None else round(found_s * 1_000)
+        return int(text) / 1_000 if len(text) <= _MOST_DIGITS else None
+    return read_duration(text)
 
 
-def _spans(levels_ms: Iterable[int]) -> str:
-    return ",".join(_span(level / 1_000) for level in levels_ms)
+def _spans(levels_s: Iterable[float]) -> str:
+    return ",".join(map(_span, levels_s))
 
 
 def _routes(text: str) -> dict[str, int]:
@@ -126,6 +127,16 @@ def one_of(*words: str) -> Form:
     return Form(" or ".join(words), "|".join(words), read)
 
 
+def _log_level(text: str) -> str:
+    level = text.strip().upper()
+    if level not in _LOG_LEVELS:
+        raise ValueError(
+            f"found {printable(text, 40)!r}, expected {', '.join(_LOG_LEVELS[:-1])} or "
+            f"{_LOG_LEVELS[-1]}"
+        )
+    return level
+
+
 TEXT = Form("text", "TEXT", _text)
 ADDRESS = Form("address", "URL", _text)
 COUNT = Form("number", "N", _number)
@@ -134,3 +145,4 @@ TIME = Form("time", "TIME", _time, _span)
 ROUTES = Form("number for each route", "ROUTE=N,…", _routes, _shown_routes)
 WHOLE_TIME = Form("time", "TIME", _whole_seconds, _span)
 LEVELS = Form("times", "TIMES", _levels, _spans)
+LOG_LEVEL = Form("level", "LEVEL", _log_level)

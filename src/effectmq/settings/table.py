@@ -18,12 +18,19 @@ from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.processes.settings import ProcessRunnerSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.topology import DEFAULT_REPLY_EXPIRES_MS, TopologySettings
+from effectmq.protocol.messages.tenant import checked_tenant
+from effectmq.protocol.messages.version import checked_version
+from effectmq.protocol.topology import (
+    DEFAULT_DELAY_LEVELS_MS,
+    DEFAULT_REPLY_EXPIRES_MS,
+    TopologySettings,
+)
 from effectmq.settings.forms import (
     ADDRESS,
     BYTES,
     COUNT,
     LEVELS,
+    LOG_LEVEL,
     ROUTES,
     TEXT,
     TIME,
@@ -38,8 +45,10 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS", "Owner", "Setting", "settings_of"]
 
 #: The owners of settings: client and worker share a place and its connections; code and processes
-#: are parts of a worker.
-Owner: TypeAlias = Literal["place", "connection", "client", "worker", "code", "process"]
+#: are parts of a worker; the API, the program and what is logged are those of commands.
+Owner: TypeAlias = Literal[
+    "place", "connection", "client", "worker", "code", "process", "api", "program", "log"
+]
 
 
 _NOTHING: Mapping[str, Mapping[str, object]] = {}
@@ -138,6 +147,10 @@ def _check_reply_expires(value: float) -> None:
     TopologySettings(reply_expires_ms=round(value * 1_000))
 
 
+def _check_delay_levels(levels_s: Iterable[float]) -> None:
+    TopologySettings(delay_levels_ms=tuple(round(level * 1_000) for level in levels_s))
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "broker",
@@ -171,15 +184,18 @@ SETTINGS: tuple[Setting, ...] = (
         "`strict` answers from the journal only, and executes nothing",
         "execute",
     ),
+    Setting(
+        "delay_levels_s",
+        LEVELS,
+        "place",
+        "the fixed waiting times, ascending; in option and variable a number without a unit is "
+        "milliseconds; the same for all of an installation",
+        LEVELS.write(level / 1_000 for level in DEFAULT_DELAY_LEVELS_MS),
+        _check_delay_levels,
+    ),
     *_rows(
         TopologySettings,
         "place",
-        (
-            "delay_levels_ms",
-            LEVELS,
-            "the fixed waiting times, ascending; a number without a unit is milliseconds; the same "
-            "for all of an installation",
-        ),
         (
             "delivery_limit",
             COUNT,
@@ -196,6 +212,14 @@ SETTINGS: tuple[Setting, ...] = (
         TIME.write(DEFAULT_REPLY_EXPIRES_MS / 1_000),
         _check_reply_expires,
     ),
+    Setting(
+        "traces",
+        one_of("off", "on", "payloads"),
+        "place",
+        "spans for OpenTelemetry; `payloads` puts arguments, prompts and results into them; needs "
+        "the extra `otel`",
+        "off",
+    ),
     Setting("identity", TEXT, "client", "names the reply queue, for one live client", "random"),
     Setting(
         "content_type",
@@ -204,7 +228,31 @@ SETTINGS: tuple[Setting, ...] = (
         "how envelopes are encoded",
         "application/msgpack",
     ),
+    Setting(
+        "tenant",
+        TEXT,
+        "client",
+        "for whom effects are done, when a call does not say; at most 128 bytes",
+        "nobody",
+        checked_tenant,
+    ),
     Setting("name", TEXT, "worker", "shown on dead letters", "host and process id"),
+    Setting(
+        "app_version",
+        TEXT,
+        "worker",
+        "the version of your application, shown in lists of workers",
+        "empty",
+    ),
+    Setting(
+        "worker_version",
+        TEXT,
+        "worker",
+        "the version of the worker, which effects can be bound to (docs/versions.md)",
+        "none",
+        checked_version,
+        prefix="worker_",
+    ),
     Setting(
         "http",
         ADDRESS,
@@ -282,6 +330,11 @@ SETTINGS: tuple[Setting, ...] = (
             COUNT,
             "handlers that could not be stopped, with which a worker takes no more effects",
         ),
+        (
+            "log_every",
+            COUNT,
+            "of how many effects that succeed one is logged, at INFO; 0 logs none",
+        ),
     ),
     *_rows(
         TransportSettings,
@@ -358,6 +411,62 @@ SETTINGS: tuple[Setting, ...] = (
             "lease_s": {"renew_s": 1e-9},
             "renew_s": {"lease_s": 1e18},
         },
+    ),
+    Setting(
+        "management",
+        ADDRESS,
+        "api",
+        "RabbitMQ's management API, which knows more of the queues: "
+        "`http://user:password@host:15672`; without a login that of the broker",
+        "none; what workers report is shown",
+    ),
+    Setting(
+        "api_address",
+        ADDRESS,
+        "api",
+        "where `effectmq api` and `effectmq dashboard` listen; another address than one of this "
+        "machine for itself needs tokens",
+        "127.0.0.1:9480",
+        prefix="api_",
+    ),
+    Setting(
+        "api_tokens",
+        TEXT,
+        "api",
+        "who may ask: `NAME:ROLE:TOKEN` with the role `read` or `operate`, several separated by "
+        "commas; or `@/path/to/file` with one on each line, which no list of processes shows",
+        "none, so that everybody on this machine may do everything",
+        prefix="api_",
+    ),
+    Setting(
+        "api_hosts",
+        TEXT,
+        "api",
+        "the names under which it is asked through a proxy, separated by commas",
+        "those of this machine for itself; any at another address",
+        prefix="api_",
+    ),
+    Setting(
+        "gc",
+        one_of("seldom", "python"),
+        "program",
+        "how often Python looks for unreachable objects: `seldom` sets aside what there is at the "
+        "start and looks at new objects once a second, or after 50,000; `python` leaves it alone",
+        "seldom",
+    ),
+    Setting(
+        "log_level",
+        LOG_LEVEL,
+        "log",
+        "what a command logs to stderr, at least",
+        "WARNING, and INFO for a worker",
+    ),
+    Setting(
+        "log_format",
+        one_of("text", "json"),
+        "log",
+        "lines for people, or one JSON object a line; `--log-json` is short for `json`",
+        "text",
     ),
 )
 

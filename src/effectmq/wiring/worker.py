@@ -1,9 +1,4 @@
-"""
-The composition root: ``Client`` and ``Worker`` as users meet them.
-
-They are the classes of the rooms with one addition: arguments that are not given come from the
-command line and the environment.
-"""
+"""``Worker`` as users meet it, with what its kinds need wired together."""
 
 from __future__ import annotations
 
@@ -11,17 +6,14 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-from effectmq.broker.client.client import EffectClient
-from effectmq.broker.place import Said, refuse_unknown, settings_from
+from effectmq.broker.place import Place, Said, refuse_unknown, settings_from
+from effectmq.broker.tracing import Tracing
 from effectmq.consumers.decisions.retry import DEFAULT_RETRY, RetryPolicy
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.settings.environment import variables
-from effectmq.settings.resolution import (
-    resolved_for_client,
-    resolved_for_part,
-    resolved_for_worker,
-)
+from effectmq.settings.resolution import resolved_for_part, resolved_for_worker
+from effectmq.wiring.tracing import tracing_of
 
 if TYPE_CHECKING:
     from effectmq.consumers.code.handler import CodeHandler
@@ -36,34 +28,7 @@ if TYPE_CHECKING:
     from effectmq.consumers.sessions import CheckpointHook, PromptProvider
     from effectmq.parts import Parts, ProcessParts, SessionParts
 
-__all__ = ["Client", "Worker"]
-
-
-class Client(EffectClient):
-    """
-    The client: submits effects and receives their outcomes. Use it as an asynchronous context
-    manager.
-
-    Arguments that are not given come from the environment, for instance ``EFFECTMQ_BROKER``;
-    docs/settings.md has every argument and its variable.
-
-    Args:
-        broker: ``amqp://…``, or ``memory://…`` by default. Several of a cluster in a list, or
-            separated by commas.
-        place: Broker, namespace, journal, store and connection of a worker, together.
-        topology: Namespace, delay levels and limits together.
-        transport: Timeouts and limits of the connection together.
-        arguments: ``namespace``, ``identity``, ``journal`` (none by default), ``attachments``,
-            ``replay``, ``content_type``, ``heartbeat_s`` and more.
-
-    Raises:
-        ConfigurationError: When an argument or a variable cannot be used.
-        MissingExtraError: When the attachment store needs a package that is not installed.
-    """
-
-    @staticmethod
-    def _resolve(arguments: Said) -> Said:
-        return resolved_for_client(arguments)
+__all__ = ["Worker"]
 
 
 class Worker(EffectWorker):
@@ -95,6 +60,10 @@ class Worker(EffectWorker):
     @staticmethod
     def _resolve(arguments: Said) -> Said:
         return resolved_for_worker(arguments)
+
+    @staticmethod
+    def _tracing_of(place: Place) -> Tracing | None:
+        return tracing_of(place)
 
     def _completed(self) -> None:
         if self.http:
