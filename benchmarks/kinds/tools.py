@@ -1,5 +1,5 @@
 """
-``python -m benchmarks.tools``: a tool call through effectmq beside the same function called here.
+A tool call through effectmq beside the same function called here: ``benchmarks.kinds.tools``.
 
 The direct side validates the arguments and calls the function, in this process. effectmq adds the
 envelope, the broker, a worker, the outcome, and with a journal its record. Both take turns, and
@@ -14,7 +14,7 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -33,7 +33,7 @@ async def repeat(words: list[str], times: int = 1) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def direct() -> AsyncIterator[Once]:
+async def direct() -> AsyncGenerator[Once]:
     """The function behind its arguments' validation, and nothing else."""
     tool = tool_from(repeat)
     turn = Client("memory://").turn("bench", "direct")
@@ -47,7 +47,7 @@ async def direct() -> AsyncIterator[Once]:
 
 
 @asynccontextmanager
-async def through_effectmq(broker: str, journal: str) -> AsyncIterator[Once]:
+async def through_effectmq(broker: str, journal: str) -> AsyncGenerator[Once]:
     """A client and a worker in this process, on a broker."""
     namespace = f"bench-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
@@ -86,4 +86,4 @@ async def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(options("benchmarks.tools", __doc__, "calls", 300).parse_args()))
+    asyncio.run(main(options("benchmarks.kinds.tools", __doc__, "calls", 300).parse_args()))

@@ -1,5 +1,5 @@
 """
-What an effect costs in the journal: ``python -m benchmarks.journal_cpu [--effects N] [--without]``.
+What an effect costs in the journal: ``python -m benchmarks.store.cpu [--effects N] [--without]``.
 
 Claims and records effects in groups, as the group commit of a busy worker does, in an SQLite file,
 and tells the CPU (user and system) that one effect takes. Nothing else runs: no broker, no tools,

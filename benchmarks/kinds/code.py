@@ -1,5 +1,5 @@
 """
-``python -m benchmarks.code``: a block of code through effectmq beside the same block run directly.
+A block of code through effectmq beside the same block run directly: ``benchmarks.kinds.code``.
 
 The direct side is Monty's own pool in this process, warm, with the same work done around each
 block: a fresh session, its variables loaded, the block, its variables dumped. effectmq adds the
@@ -16,7 +16,7 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -36,7 +36,7 @@ SETTINGS = CodeSettings()
 
 
 @asynccontextmanager
-async def direct() -> AsyncIterator[Once]:
+async def direct() -> AsyncGenerator[Once]:
     """Monty, and nothing else."""
     async with AsyncMonty(min_processes=1, max_processes=1) as pool:
         state: list[bytes] = []
@@ -57,7 +57,7 @@ async def direct() -> AsyncIterator[Once]:
 
 
 @asynccontextmanager
-async def through_effectmq(broker: str, database: str) -> AsyncIterator[Once]:
+async def through_effectmq(broker: str, database: str) -> AsyncGenerator[Once]:
     """A client and a worker in this process, on a broker."""
     namespace = f"bench-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
@@ -98,4 +98,4 @@ async def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(options("benchmarks.code", __doc__, "blocks", 200).parse_args()))
+    asyncio.run(main(options("benchmarks.kinds.code", __doc__, "blocks", 200).parse_args()))

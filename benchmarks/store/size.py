@@ -1,5 +1,5 @@
 """
-How long a look at a large journal takes: ``python -m benchmarks.journal_size [--rows N] [URL]``.
+How long a look at a large journal takes: ``python -m benchmarks.store.size [--rows N] [URL]``.
 
 Fills a journal with effects as workers leave them (eight kinds, every status, sessions of many
 turns, payloads of a kilobyte), then times each filter of ``effectmq effects list``, one row, and
@@ -34,8 +34,8 @@ _COLUMNS = (
 _PAYLOAD = '{"text":"' + "x" * 1_000 + '"}'
 
 
-def rows(count: int) -> Iterator[tuple[Value, ...]]:
-    """Effects as workers leave them."""
+def rows(count: int, began_ms: int = _BEGAN_MS) -> Iterator[tuple[Value, ...]]:
+    """Effects as workers leave them, ten a second."""
     for n in range(count):
         session = f"chat-{n // 200}"
         turn = f"{session}:turn-{n // 10 % 20}"
@@ -51,18 +51,18 @@ def rows(count: int) -> Iterator[tuple[Value, ...]]:
             *(f"host-{n // 100_000}:{n // 10_000 % 3}", "", "boot", 0, 0, "", 0, reason),
             *(int(bool(reason)), 1, 0, EFFECT_KINDS[n % 97 % 8], f"{n % 10}:call-{n % 37}"),
             *(session, turn, f'{{"n":{n // 10}}}' if n % 10 else "", 0, 1, 0, ""),
-            *(_BEGAN_MS + n * 100, _BEGAN_MS + n * 100 + 50, error),
+            *(began_ms + n * 100, began_ms + n * 100 + 50, error),
             *("" if error else _PAYLOAD, _PAYLOAD),
         )
 
 
-async def fill(url: str, count: int) -> None:
+async def fill(url: str, count: int, began_ms: int = _BEGAN_MS) -> None:
     """Put the rows in; in the order of time, as they come."""
     marks = ", ".join("?" * len(_COLUMNS.split(", ")))
     async with Journal(url) as journal:
-        source = rows(count)
+        source = rows(count, began_ms)
         for _ in range(0, count, _BATCH):
-            batch = [row for row, _ in zip(source, range(_BATCH), strict=False)]
+            batch = [row for _, row in zip(range(_BATCH), source, strict=False)]
             await journal.database.write(
                 lambda tx, batch=batch: tx.execute_many(  # type: ignore[misc]
                     f"INSERT INTO effectmq_effects ({_COLUMNS}) VALUES ({marks})", batch

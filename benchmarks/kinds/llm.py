@@ -1,5 +1,5 @@
 """
-``python -m benchmarks.llm``: streamed text through effectmq beside the same model without a broker.
+Streamed text through effectmq beside the same model without a broker: ``benchmarks.kinds.llm``.
 
 The model is the scripted one and takes no time, so what is measured is the way, and the way only:
 time to the first chunk, chunks a second at the reader, how long a chunk is under way, and how many
@@ -20,12 +20,12 @@ import secrets
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from effectmq import Client, RuntimeEffectEnvelope, Worker
-from effectmq.consumers.handler import EffectContext, TryAgain
+from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
 from effectmq.consumers.llm import (
     ConfiguredModel,
     LlmCallHandler,
@@ -86,7 +86,7 @@ class Noting(LlmCallHandler):
 
     async def run(
         self, request: Request, context: EffectContext
-    ) -> RuntimeEffectOutcomeLlmCall | TryAgain:
+    ) -> RuntimeEffectOutcomeLlmCall | TryAgain | NotHere:
         clock, stream = self.clock, context.stream
 
         def noting(text: str) -> None:
@@ -161,7 +161,7 @@ async def through(url: str, pieces: int, pause_s: float, answers: int) -> list[H
 
 
 @asynccontextmanager
-async def stage(url: str, pieces: int, pause_s: float) -> AsyncIterator[tuple[Client, Noting]]:
+async def stage(url: str, pieces: int, pause_s: float) -> AsyncGenerator[tuple[Client, Noting]]:
     namespace = f"bench-{secrets.token_hex(3)}"
     async with AsyncExitStack() as stack:
         if not url.startswith("memory:"):
@@ -226,7 +226,7 @@ async def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.llm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kinds.llm", description=__doc__)
     parser.add_argument(
         "--broker", default=os.environ.get("EFFECTMQ_BROKER", "amqp://guest:guest@127.0.0.1:5672/")
     )

@@ -1,10 +1,10 @@
 """
-``python -m benchmarks.processes``: from the start of a process to its output, in one run.
+``python -m benchmarks.kinds.processes``: from the start of a process to its output, in one run.
 
 One side is the registry and its runner alone, called in this program. The other is effectmq: start
 and await are effects over RabbitMQ, answered by a worker in this program from an equal registry. In
 both the process is a tool call that returns at once, so what is measured is everything around it.
-The two take turns, as in ``python -m benchmarks``; a row has the medians and their ratios.
+The two take turns; a row has the medians and their ratios.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from benchmarks.__main__ import Maker, compare
+from benchmarks.in_turns import Maker, compare
 from effectmq import Client, Worker, WorkerSettings
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.processes.registry import ProcessRegistry
@@ -145,7 +145,9 @@ async def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.processes", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.kinds.processes", description=__doc__
+    )
     parser.add_argument(
         "--broker", default=os.environ.get("EFFECTMQ_BROKER", "amqp://guest:guest@127.0.0.1:5672/")
     )

@@ -1,0 +1,1 @@
+"""One kind of effect, beside the same thing in-process."""

@@ -1,0 +1,1 @@
+"""The same round trip through other libraries; see ``python -m benchmarks.peers -h``."""

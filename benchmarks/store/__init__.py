@@ -1,0 +1,1 @@
+"""What the journal costs, and looks at it when it is large."""
