@@ -10,7 +10,7 @@ from tests.waiting import eventually
 __all__ = ["take", "texts", "until_ready"]
 
 
-async def take(consumer: Consumer, count: int, timeout_s: float = 20.0) -> list[Delivery]:
+async def take(consumer: Consumer, count: int, timeout_s: float = 60.0) -> list[Delivery]:
     """The next deliveries, unsettled; ``TimeoutError`` when there are fewer within the time."""
     deliveries = aiter(consumer)
     async with asyncio.timeout(timeout_s):

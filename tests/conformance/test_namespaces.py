@@ -119,7 +119,7 @@ class TestEffects:
         for journal in (mine, theirs):
             await finished(journal, effect())
         async with open_archive(database_url, namespace=MINE) as archive:
-            assert (await archive.prune(-1_000, keep_keys=keep_keys)).pruned == 1
+            assert (await archive.prune(older_than_s=0, keep_keys=keep_keys)).pruned == 1
         found = await theirs.look(effect().identity)
         assert isinstance(found, Recorded)
         assert found.status == "completed"

@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 Connect = Callable[..., Awaitable[Transport]]
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 TOOL = "tool_call"
 
@@ -173,7 +173,7 @@ async def test_a_waiting_iteration_ends(
     waiting = asyncio.create_task(collected(consumer))
     await eventually(lambda: consumer.consuming)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         if how == "leave":
             await process.__aexit__(None, None, None)
         else:

@@ -14,11 +14,11 @@ from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names, TopologySettings, reply_topology, work_topology
 from tests.conformance.adapters import Adapter
 from tests.conformance.taking import take, texts
-from tests.waiting import eventually
+from tests.waiting import eventually, within
 
 Connect = Callable[..., Awaitable[Transport]]
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 TOOL = "tool_call"
 
@@ -247,13 +247,11 @@ async def test_a_publish_to_a_silent_broker_ends_in_time(
     producer = await connect()
     await producer.publish(names.work_exchange, TOOL, Message(body=b"1"))
     adapter.stall(producer)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
 
-    with pytest.raises(PublishError):
-        await producer.publish(names.work_exchange, TOOL, Message(body=b"2"), timeout=0.5)
+    async with within(1.5):
+        with pytest.raises(PublishError):
+            await producer.publish(names.work_exchange, TOOL, Message(body=b"2"), timeout=0.5)
 
-    assert loop.time() - started < 1.5
     adapter.resume(producer)
     await producer.publish(names.work_exchange, TOOL, Message(body=b"3"), timeout=5)
 

@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 Connect = Callable[..., Awaitable[Transport]]
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 
 class Ear:

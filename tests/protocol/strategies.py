@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from effectmq.protocol.encoding.opaque import Json
+from effectmq.protocol.encoding.serde.late import Late
 from effectmq.protocol.encoding.serde.tagging import Err, Ok
 from effectmq.protocol.wire.attachments import AttachmentRef
 from effectmq.protocol.wire.process_events import SystemTime
@@ -99,6 +100,9 @@ def _of(annotation: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
 
 
 def _plain(annotation: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    if annotation is Any:
+        (late,) = (mark for mark in metadata if isinstance(mark, Late))
+        return _of(late.load(), ())
     if annotation is NoneType:
         return st.none()
     if annotation is bool:

@@ -29,6 +29,12 @@ def test_control_characters_and_terminal_escapes_are_spelled_out() -> None:
         "Authorization: Bearer hunter2",
         "access-token=hunter2&x=1",
         "secret = hunter2, and more",
+        # The pattern takes these letters for s, k and i.
+        "\u017fecret=hunter2",
+        "TO\u212aEN: hunter2",
+        "AP\u0131-key=hunter2",
+        "AUTHOR\u0130ZATION=hunter2",
+        "pa\u017f\u017fwd=hunter2",
     ],
 )
 def test_secrets_in_addresses_and_named_ones_are_masked(text: str) -> None:

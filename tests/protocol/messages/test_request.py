@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from effectmq.protocol.encoding.canonical import sha256_hex
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits, encode_tree
-from effectmq.protocol.encoding.serde.model import stable_hash, to_tree
+from effectmq.protocol.encoding.serde.model import canonical_bytes, stable_hash, to_tree
 from effectmq.protocol.errors import (
     HashMismatchError,
     InvalidEnvelopeError,
@@ -26,6 +27,7 @@ from effectmq.protocol.messages.request import (
     Identity,
     Request,
     correlation,
+    known_sha256,
     read_request,
 )
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep, RuntimeEffectEnvelope
@@ -66,6 +68,25 @@ def raw(envelope: RuntimeEffectEnvelope, content_type: str = MSGPACK, **changes:
     """An envelope as a producer without any of our headers would publish it."""
     body = encode_tree(to_tree(envelope), content_type)
     return Message(body=body, content_type=content_type, **changes)
+
+
+@pytest.mark.parametrize("content_type", [MSGPACK, JSON])
+@pytest.mark.parametrize("label", ENVELOPES)
+def test_the_canonical_form_of_a_sealed_envelope_comes_from_its_body(
+    label: str, content_type: str
+) -> None:
+    """It is not kept, and is what the hash is of; also in a copy with other counts."""
+    envelope = example(label)
+    sealed = Request.seal(envelope, content_type=content_type)
+    assert sealed.canonical == sealed.changed({"attempt": 2}).canonical == canonical_bytes(envelope)
+    assert read_request(sealed.message).canonical == sealed.canonical
+
+
+def test_the_canonical_form_of_a_large_sealed_envelope_comes_from_its_body() -> None:
+    """A body may be as large as the producer allows."""
+    envelope = sleep_envelope(key="k" * 2_000_000)
+    sealed = Request.seal(envelope, limits=Limits(max_body_bytes=4_000_000))
+    assert sealed.canonical == canonical_bytes(envelope)
 
 
 @pytest.mark.parametrize("content_type", [MSGPACK, JSON])
@@ -190,6 +211,55 @@ def test_a_hash_that_was_sent_is_checked() -> None:
         read_request(message)
     assert refused.value.claimed == "0" * 64
     assert refused.value.actual == stable_hash(sleep_envelope())
+
+
+@pytest.mark.parametrize("content_type", [MSGPACK, JSON])
+@pytest.mark.parametrize("label", ENVELOPES)
+def test_an_envelope_that_will_be_stored_is_its_canonical_text(
+    label: str, content_type: str
+) -> None:
+    """One hash names the effect and its body; whoever has hashed the body need not do it again."""
+    envelope = example(label)
+    sealed = Request.seal(envelope, content_type=content_type, stored_above=1)
+    body = sealed.message.body
+    assert body == sealed.canonical == canonical_bytes(envelope)
+    assert sealed.message.content_type == JSON
+    assert known_sha256(sealed.message) == sealed.hash == sha256_hex(body)
+    for known in ("", sha256_hex(body)):
+        found = read_request(sealed.message, body_sha256=known)
+        assert (found.envelope, found.hash) == (envelope, sealed.hash)
+        assert found.canonical == body
+
+
+def test_only_an_envelope_that_will_be_stored_changes_its_content_type() -> None:
+    """To the byte; and not when its text would be too large, which the other form may not be."""
+    envelope = sleep_envelope(key="\x00" * 3_000)
+    size = len(canonical_bytes(envelope))
+    assert size > 6 * 3_000
+    for above, most, expected in (
+        (0, size, MSGPACK),
+        (size, size, MSGPACK),
+        (size - 1, size, JSON),
+        (size - 1, size - 1, MSGPACK),
+    ):
+        limits = Limits(max_body_bytes=most)
+        sealed = Request.seal(envelope, stored_above=above, limits=limits)
+        assert sealed.message.content_type == expected
+        assert (known_sha256(sealed.message) != "") == (expected == JSON)
+        assert read_request(sealed.message, limits).hash == sealed.hash
+
+
+def test_a_text_that_was_hashed_is_the_effect_only_when_it_is_canonical() -> None:
+    """Another text of the same effect has another hash, and that is not the effect's."""
+    tree = to_tree(sleep_envelope())
+    shuffled = {"command": tree["command"], "invocation": tree["invocation"]}
+    for body in (encode_tree(shuffled, JSON), canonical_bytes(sleep_envelope()) + b"\n"):
+        known = sha256_hex(body)
+        found = read_request(Message(body=body, content_type=JSON), body_sha256=known)
+        assert found.hash == stable_hash(sleep_envelope()) != known
+        claimed = Message(body=body, content_type=JSON, headers={names.HASH: known})
+        with pytest.raises(HashMismatchError):
+            read_request(claimed, body_sha256=known)
 
 
 def test_another_version_is_unsupported_before_anything_is_read() -> None:

@@ -46,6 +46,8 @@ def accepts(name: str, tree: object) -> bool:
 def test_the_committed_files_are_those_of_the_types() -> None:
     """Run ``effectmq schema --to docs/schema`` when this fails."""
     found = {path.name: path.read_text("utf-8") for path in _COMMITTED.glob("*.json")}
+    # The HTTP API's is made of its own types, and has a test there.
+    del found["openapi.json"]
     assert sorted(found) == sorted(FILES)
     stale = [name for name, text in schema_files().items() if found[name] != text]
     assert stale == [], "run: effectmq schema --to docs/schema"
