@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from effectmq.broker.deadlines import Deadlines
 from tests.waiting import eventually
 
@@ -84,3 +86,27 @@ async def test_after_closing_nothing_expires_and_it_can_be_used_again() -> None:
     await asyncio.wait((new,), timeout=10)
 
     assert (old.done(), new.cancelled()) == (False, True)
+
+
+async def test_many_that_end_one_after_the_other_are_looked_at_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Looking at all of them for each would take the square of their number."""
+    loop = asyncio.get_running_loop()
+    rings: list[int] = []
+    expired: list[asyncio.Future[None]] = []
+    deadlines: Deadlines[None] = Deadlines(expired.append)
+    count = 5_000
+    ring = deadlines._ring
+
+    def counted(loop: asyncio.AbstractEventLoop) -> None:
+        rings.append(len(expired))
+        ring(loop)
+
+    monkeypatch.setattr(deadlines, "_ring", counted)
+    for number in range(count):
+        deadlines.add(loop.create_future(), 0.001 + number * 1e-5)
+
+    await eventually(lambda: len(expired) == count)
+
+    assert len(rings) < 100

@@ -2,7 +2,8 @@
 What looks and replays of very many dead letters take, with an index, on a broker of our own.
 
 ``python -m tests.broker.dead_letters.shared 100000`` publishes them, walks, looks, counts and
-replays, and says how long each took and how much memory. ``--journal URL`` keeps the index there,
+replays, and says how long each took and how much the memory of this process grew at its peak. In
+the end each letter is back in its work queue, once. ``--journal URL`` keeps the index there,
 ``--broker URL`` takes a broker that runs already.
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from effectmq.broker.dead_letters.desk import DeadDesk
 from effectmq.broker.dead_letters.filter import EVERY_LETTER, DeadFilter
 from effectmq.broker.transports import open_transport
-from tests.broker.dead_letters.stage import DeadStage, dead_stage
+from tests.broker.dead_letters.stage import KINDS, DeadStage, dead_stage
 from tests.brokers.finding import installed_on_path
 from tests.brokers.node import BrokerNode
 
@@ -122,6 +123,10 @@ async def run(url: str, count: int, database: str) -> None:
             "replay of the rest, as fast as it goes", lambda: desk.replay(EVERY_LETTER, rate=1e9)
         )
         assert (await desk.refresh()).messages == 0
+        found = [await transport.stats(stage.names.work_queue(kind)) for kind in KINDS]
+        back = sum(each.ready for each in found if each is not None)
+        assert back == count, f"{back} of {count} are back in their queues"
+        print(f"{back} of {count} letters are back in their queues, none is left", flush=True)
 
 
 def main() -> None:

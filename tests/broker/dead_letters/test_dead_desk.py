@@ -142,7 +142,7 @@ async def test_who_waits_in_vain_for_a_turn_is_told(memory: DeadStage) -> None:
     """With nothing known there is nothing to show meanwhile."""
     await memory.park()
     async with memory.letters.browse(), desk_of(memory, patience_s=0.1) as desk:
-        with pytest.raises(DeadLettersInUseError, match="somebody else"):
+        with pytest.raises(DeadLettersInUseError, match="another reader"):
             await desk.refresh()
 
 
@@ -382,7 +382,7 @@ def test_what_is_no_patch_is_refused_with_a_sentence(document: str) -> None:
 def test_a_patch_that_doubles_and_doubles_is_stopped(into: str) -> None:
     """A few bytes could fill any memory, or nest deeper than anything can read."""
     grown = patch(*[{"op": "copy", "from": "", "path": into}] * 200)
-    with pytest.raises(MalformedError, match="values, or is nested deeper"):
+    with pytest.raises(MalformedError, match=r"copies have .* or is nested deeper"):
         grown.applied({"a": [1], "b": {}})
 
 

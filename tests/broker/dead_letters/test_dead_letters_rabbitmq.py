@@ -39,6 +39,7 @@ def replay_command(stage: DeadStage, crash_at: str = "") -> int:
 
 
 @pytest.mark.scenario
+@pytest.mark.one_broker
 @pytest.mark.parametrize("point", ["replay_after_publish", "replay_after_ack"])
 @pytest.mark.parametrize("nth", [1, 3, 5])
 async def test_a_replay_that_is_killed_loses_nothing(

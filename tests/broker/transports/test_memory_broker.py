@@ -58,7 +58,7 @@ async def publish(transport: MemoryTransport, *bodies: str) -> None:
 
 async def take(consumer: MemoryConsumer, count: int) -> list[MemoryDelivery]:
     """The next deliveries."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return [await anext(consumer) for _ in range(count)]
 
 
@@ -650,8 +650,8 @@ async def test_a_message_taken_from_a_delay_level_keeps_its_time(
 @pytest.mark.parametrize("how", ["declare", "look", "read"])
 async def test_a_queue_in_use_does_not_expire(transport: MemoryTransport, how: str) -> None:
     """Declaring, looking and reading renew the lease; a queue left alone beside it expires."""
-    topology = queue_named("used", expires=60)
-    await transport.declare(topology | queue_named("unused", expires=60))
+    topology = queue_named("used", expires=600)
+    await transport.declare(topology | queue_named("unused", expires=600))
     consumer = await transport.consume("used", prefetch=1) if how == "read" else None
 
     async def is_gone() -> bool:

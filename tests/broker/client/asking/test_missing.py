@@ -18,7 +18,7 @@ from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.port import QueueStats
 from effectmq.broker.transports.rabbitmq.driver import Link
-from effectmq.broker.transports.rabbitmq.driver.channel import Channel
+from effectmq.broker.transports.rabbitmq.driver.channels.channel import Channel
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.protocol.errors import BrokerUnreachableError, PublishUnknownError, UnroutableError
 from effectmq.protocol.messages.message import Message
@@ -107,7 +107,7 @@ async def test_the_look_ends_with_the_callers_time(namespace: str) -> None:
             questions = client._questions
             assert questions is not None
             questions.roads._transport = mute
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 failures = await _submit_all(client, 10, 0.1)
         assert {type(each) for each in failures} == {UnroutableError}
         assert "no time left" in str(failures[0])

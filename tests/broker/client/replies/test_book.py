@@ -134,7 +134,7 @@ async def test_a_caller_that_goes_leaves_nothing_behind(book: Book) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert waiter._waiting == []
+    assert waiter.callers == []
     del waiter, task
     await asyncio.sleep(0)
     gc.collect()
@@ -162,7 +162,7 @@ async def test_a_timeout_that_comes_too_late_changes_nothing(book: Book) -> None
     """The answer and the end of patience in the same turn of the loop."""
     waiter = book.wait_for(KEY)
     task = await waiting(waiter, 0.0)
-    (future,) = waiter._waiting
+    (future,) = waiter.callers
     book.take(reply())
     answers._expire(future)
     assert await task == reply()
@@ -197,7 +197,7 @@ async def test_a_waiter_that_was_cancelled_is_not_woken(book: Book) -> None:
     waiter = book.wait_for(KEY)
     for end in (book.close, lambda: book.take(reply())):
         task = await waiting(waiter)
-        for future in waiter._waiting:
+        for future in waiter.callers:
             future.cancel()
         end()
         with pytest.raises(asyncio.CancelledError):

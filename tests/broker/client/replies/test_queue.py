@@ -21,7 +21,7 @@ from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.broker.transports.port import QueueStats, Transport
-from effectmq.broker.transports.rabbitmq.driver.channel import Channel
+from effectmq.broker.transports.rabbitmq.driver.channels.channel import Channel
 from effectmq.broker.transports.rabbitmq.driver.errors import SilentError
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import (
@@ -233,7 +233,7 @@ async def test_a_mute_queue_is_deleted_by_who_made_it_and_by_nobody_else(
         if not made_here:
             await operator.declare(queue)
         async with EffectClient(proxy.url(broker.url), identity="p", topology=topology) as client:
-            await freeze(client)
+            freeze(client)
             await operator.publish("", queue.queues[0].name, answer(client, "1"))
             mute.set()
             proxy.cut()
@@ -321,14 +321,18 @@ async def napping(stage: Stage, **options: Any) -> EffectWorker:
     return await stage.start(app)
 
 
-async def freeze(client: EffectClient) -> None:
+def freeze(client: EffectClient) -> None:
     """It reads no more; what arrives stays unsettled."""
-    await client._mailbox.pause()
+    consumer: Any = client._mailbox.consumer
+    consumer._on_delivery = None
 
 
 def thaw(client: EffectClient) -> None:
     """It reads again."""
-    client._mailbox.read_on()
+    consumer: Any = client._mailbox.consumer
+    consumer._on_delivery = client._mailbox._take
+    while consumer._buffer:
+        client._mailbox._take(consumer._buffer.popleft())
 
 
 def lose(stage: Stage, client: EffectClient) -> None:
@@ -343,7 +347,7 @@ async def test_what_is_open_is_asked_again_when_the_queue_was_made_anew(
     journal = f"sqlite:///{tmp_path}/j.db"
     client = await stage.client("p", journal=journal)
     worker = await napping(stage, journal=journal)
-    await freeze(client)
+    freeze(client)
     handle = await client.submit(tool("wait"))
     await eventually(lambda: worker.counters["replies"] == 1)
 
@@ -362,7 +366,7 @@ async def test_without_a_journal_in_reach_the_workers_are_asked(
     monkeypatch.setattr(again, "_KEPT_ARRIVES_S", 0.05)
     client = await stage.client("p")
     worker = await napping(stage, journal=f"sqlite:///{tmp_path}/j.db")
-    await freeze(client)
+    freeze(client)
     handle = await client.submit(tool("wait"))
     await eventually(lambda: worker.counters["replies"] == 1)
 
@@ -414,7 +418,7 @@ async def test_a_last_look_into_the_journal_ends_a_wait(stage: Stage, tmp_path: 
     journal = f"sqlite:///{tmp_path}/j.db"
     client = await stage.client("p", journal=journal)
     await napping(stage, journal=journal)
-    await freeze(client)
+    freeze(client)
 
     assert payload(await client.execute(tool("wait"), timeout=1.0)) == "done"
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from effectmq.broker.client.client import EffectClient
-from effectmq.broker.client.turns.turn import Turn
+from effectmq.broker.client.turns.turn import ToolCall, Turn
+from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import (
     ConfigurationError,
@@ -24,6 +25,8 @@ from effectmq.protocol.errors import (
 from tests.waiting import eventually
 
 PATIENCE_S = 20.0
+#: What hangs on purpose is not waited for at the end.
+AT_ONCE = WorkerSettings(shutdown_grace_s=0.5)
 
 
 class Place:
@@ -31,7 +34,7 @@ class Place:
 
     def __init__(self, journal: str) -> None:
         self.url = f"memory://{secrets.token_hex(4)}"
-        self.worker = EffectWorker(self.url, journal=journal)
+        self.worker = EffectWorker(self.url, settings=AT_ONCE, journal=journal)
         self.ran: list[object] = []
         self.chance = random.Random(1)
 
@@ -89,6 +92,13 @@ async def mapped_by_function(turn: Turn) -> list[Any]:
     return [one.value for one in sums]
 
 
+async def called_together(turn: Turn) -> list[Any]:
+    """Several tools."""
+    calls = [ToolCall("double", {"number": n}, f"d{n}") for n in range(10)]
+    calls += [ToolCall("add", {"a": n, "b": 1}, f"a{n}") for n in range(10)]
+    return [one.value for one in await turn.tool_calls(calls, in_flight=4)]
+
+
 async def own_numbers(turn: Turn) -> list[Any]:
     """Tasks of two steps, all numbers given."""
 
@@ -118,7 +128,8 @@ async def maps_in_branches(turn: Turn) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "program", [mapped, mapped_by_function, own_numbers, branches, maps_in_branches]
+    "program",
+    [mapped, mapped_by_function, called_together, own_numbers, branches, maps_in_branches],
 )
 async def test_a_second_run_runs_no_tool_whatever_ended_first(program: Any, place: Place) -> None:
     """The order in which the effects end is another one each time; the keys are the same."""
@@ -189,6 +200,24 @@ async def test_an_item_that_fails_fails_alone(place: Place) -> None:
         assert bad.outcome.failed
         with pytest.raises(OutcomeFailedError, match="invalid arguments"):
             _ = wrong.value
+
+    await run(place, program)
+
+
+async def test_calls_of_several_tools_are_one_batch(place: Place) -> None:
+    """Any iterable of them; each has its own end, and the batch one number."""
+
+    async def program(turn: Turn) -> None:
+        calls = [
+            ToolCall("double", {"number": -1}, "bad"),
+            ToolCall("add", {"a": 1, "b": 2}, "good"),
+        ]
+        bad, good = await turn.tool_calls(iter(calls))
+        assert (bad.call_id, bad.failed, bad.value_or(0)) == ("bad", True, 0)
+        assert isinstance(bad.error, OutcomeFailedError)
+        assert (good.call_id, good.error, good.value) == ("good", None, 3)
+        assert await turn.tool_calls([]) == []
+        assert turn.invocation("sleep").effect_id() == "3"
 
     await run(place, program)
 
@@ -294,6 +323,30 @@ def test_what_cannot_be_mapped_is_refused_before_anything_is_asked(
     turn = turn_of_nobody()
     with pytest.raises(error, match=sentence):
         turn.map("t", items, **options)
+    assert turn.invocation("sleep").effect_id() == "1"
+
+
+@pytest.mark.parametrize(
+    ("calls", "options", "error", "sentence"),
+    [
+        (
+            [ToolCall("t", {}, "a"), {"t": 1}],
+            {},
+            MalformedError,
+            "expected a ToolCall",
+        ),
+        ([ToolCall("t", {}, "a")] * 2, {}, ConfigurationError, "two calls of a batch"),
+        ([], {"in_flight": 0}, ConfigurationError, "in_flight is 0; expected an integer of 1"),
+        ([], {"in_flght": 1}, TypeError, "unexpected keyword argument 'in_flght'"),
+    ],
+)
+def test_calls_that_cannot_be_made_are_refused_before_anything_is_asked(
+    calls: Any, options: Any, error: type[Exception], sentence: str
+) -> None:
+    """As those of ``map``."""
+    turn = turn_of_nobody()
+    with pytest.raises(error, match=sentence):
+        turn.tool_calls(calls, **options)
     assert turn.invocation("sleep").effect_id() == "1"
 
 

@@ -14,6 +14,7 @@ from effectmq.broker.client.client import EffectClient
 from effectmq.broker.client.stream import Stream
 from effectmq.broker.client.turns.turn import Turn
 from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.tools.context import ToolContext
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import (
@@ -29,6 +30,8 @@ from tests.protocol.documents import example
 
 WORDS = ["Once", " upon", " a", " time"]
 PATIENCE_S = 20.0
+#: What hangs on purpose is not waited for at the end.
+AT_ONCE = WorkerSettings(shutdown_grace_s=0.5)
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def url() -> str:
 @pytest.fixture
 async def worker(url: str, tmp_path: Path) -> AsyncIterator[EffectWorker]:
     """Tells its words, one after the other, for every kind that streams."""
-    made = EffectWorker(url, journal=f"sqlite:///{tmp_path}/j.db")
+    made = EffectWorker(url, settings=AT_ONCE, journal=f"sqlite:///{tmp_path}/j.db")
 
     async def tell(context: EffectContext) -> None:
         for word in WORDS:
@@ -189,10 +192,10 @@ async def test_a_tool_streams_what_its_function_gives(url: str) -> None:
         assert await turn.with_options(timeout=9, call_id="d").stream(add, 1, 2).result() == 3
 
 
-async def test_a_stream_has_one_way_to_be_read(turn: Turn, worker: EffectWorker) -> None:
+async def test_a_stream_has_one_way_to_be_read(turn: Turn, url: str) -> None:
     """Options that streams do not have are refused."""
 
-    @worker.tool
+    @EffectWorker(url).tool
     def add(a: int) -> int:
         return a
 

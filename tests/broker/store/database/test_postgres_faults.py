@@ -20,6 +20,7 @@ from effectmq.broker.store.journal.records import Granted, Recorded
 from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableError
 from tests.conformance.asking import claim_of, effect, finished, said
 from tests.databases.cluster import GUARDED, Cluster
+from tests.freezing import freeze
 from tests.waiting import eventually
 
 
@@ -148,7 +149,7 @@ class TestSilence:
         """Its process is frozen: nothing is refused, nothing comes back."""
         frozen = private_postgres.backends_of("effectmq")
         for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         claim = claim_of(effect())
         with pytest.raises(DatabaseUnavailableError, match="gave no answer for 2 s"):
             await journal.claim(claim)
@@ -164,7 +165,7 @@ class TestSilence:
         journal = await journal_at(private_postgres.url, patience_s=0.5).__aenter__()
         frozen = private_postgres.backends_of("effectmq")
         for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         claim, look = journal.claim(claim_of(effect())), journal.look(effect().identity)
         async with asyncio.timeout(30):
             await journal.__aexit__()

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from effectmq.broker.store.journal import rules
+from effectmq.broker.store.journal.handed_out.values import HandedOut, Settle
 from effectmq.broker.store.journal.records import (
     FINISHED,
+    HANDED_OUT,
     Abandon,
     Accepted,
     Begin,
@@ -158,6 +160,27 @@ def misses_the_beginning(entry: Entry | None, asked: Operation, now: Now) -> Dec
     return answer, (None if isinstance(asked, Begin) else made)
 
 
+def hears_every_answer(entry: Entry | None, asked: Operation, now: Now) -> Decision:
+    """Who answers second, or too late, is heard as the first."""
+    if isinstance(asked, Settle) and entry is not None:
+        entry = replace(
+            entry,
+            status=HANDED_OUT,
+            lease_token=asked.token_hash,
+            due_at_ms=1,
+            due_clock=now.lease.clock,
+            due_clock_ms=rules.LARGEST,
+        )
+    return rules.decide(entry, asked, now)
+
+
+def forgets_the_deadline(entry: Entry | None, asked: Operation, now: Now) -> Decision:
+    """Nobody answers, and nothing happens."""
+    if isinstance(asked, Claim) and entry is not None and entry.status == HANDED_OUT:
+        return HandedOut(1_000), None
+    return rules.decide(entry, asked, now)
+
+
 BROKEN: list[Decide] = [
     ignores_the_fence,
     forgets_to_count,
@@ -177,4 +200,6 @@ BROKEN: list[Decide] = [
     blames_whoever_waited,
     blames_whoever_was_left,
     misses_the_beginning,
+    hears_every_answer,
+    forgets_the_deadline,
 ]

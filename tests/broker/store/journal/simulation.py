@@ -23,8 +23,11 @@ from dataclasses import dataclass, field, replace
 
 from effectmq.broker.store.database.port import LeaseTime
 from effectmq.broker.store.journal import rules
+from effectmq.broker.store.journal.handed_out.values import HandedOut, HandOut, Question, Settle
 from effectmq.broker.store.journal.records import (
     FINISHED,
+    HANDED_OUT,
+    UNSUCCESSFUL,
     Abandon,
     Accepted,
     Begin,
@@ -148,6 +151,9 @@ class Story:
     #: holders were lost in that state since the first claim or the last replay.
     begun: bool = False
     deaths: int = 0
+    handed_out: int = 0
+    answered: int = 0
+    ran_out: int = 0
 
 
 @dataclass(slots=True)
@@ -365,7 +371,13 @@ class Fleet:
                 self.watch_grant(story, operation, answer, entry, now)
             case Begin(), Accepted():
                 story.begun = True
-            case ((Record() | Release() | Renew() | Abandon()), Accepted()):
+            case Settle(), Accepted():
+                story.answered += entry is not None and entry.status == HANDED_OUT
+                self.watch_outcome(story, operation.outcome_json)
+            case _, Recorded(ran_out=True):
+                story.ran_out += 1
+                self.watch_outcome(story, answer.outcome_json)
+            case ((Record() | Release() | Renew() | Abandon() | HandOut()), Accepted()):
                 if not isinstance(operation, Renew):
                     story.begun = False
                 if operation.fence != max(story.fences.values()):
@@ -374,7 +386,8 @@ class Fleet:
                     story.held_until = (now.lease.clock, now.lease.now_ms + operation.lease_ms)
                 else:
                     story.holder = ""
-                if isinstance(operation, Release):
+                story.handed_out += isinstance(operation, HandOut)
+                if isinstance(operation, Release | HandOut):
                     story.open_bodies[story.generations[operation.fence]] = 0
                 if isinstance(operation, Record):
                     self.watch_record(story, operation, answer)
@@ -384,6 +397,9 @@ class Fleet:
                 story.holder = ""
                 if story.outcomes:
                     raise Violation("cancelled what had an outcome")
+            case Claim(), HandedOut():
+                if story.outcomes or story.cancelled:
+                    raise Violation("finished, and yet to be answered")
             case _:
                 pass
 
@@ -418,14 +434,17 @@ class Fleet:
         story.held_until = (now.lease.clock, now.lease.now_ms + asked.lease_ms)
 
     def watch_record(self, story: Story, said: Record, answer: Accepted) -> None:
-        if story.cancelled:
-            raise Violation("an outcome of what was cancelled")
         if said.park_reason:
             before = story.parked.setdefault(answer.parks, said.error_json)
             if before != said.error_json:
                 raise Violation("one parking with two reasons")
             return
-        story.outcomes.add(said.outcome_json)
+        self.watch_outcome(story, said.outcome_json)
+
+    def watch_outcome(self, story: Story, outcome: str) -> None:
+        if story.cancelled:
+            raise Violation("an outcome of what was cancelled")
+        story.outcomes.add(outcome)
         if len(story.outcomes) > 1:
             raise Violation("two outcomes were accepted")
 
@@ -447,6 +466,8 @@ class Fleet:
             raise Violation("a message that nobody works on")
         if entry is None or entry.status not in FINISHED:
             raise Violation(f"lost: {entry}")
+        if entry.status == UNSUCCESSFUL and not story.ran_out:
+            raise Violation("failed as one that nobody answered, and was never asked")
         if entry.park_reason and entry.parks not in story.letters:
             raise Violation("parked, and no dead letter of it")
         if set(story.parked) != set(range(1, entry.parks + 1)):
@@ -504,6 +525,9 @@ class Fleet:
             match answer:
                 case Busy(wait_ms):
                     yield Wait(min(wait_ms, LEASE_MS // 4))
+                case HandedOut(wait_ms):
+                    yield Publish(message, min(wait_ms, LEASE_MS))
+                    return
                 case Mismatch():
                     return
                 case Recorded():
@@ -519,7 +543,7 @@ class Fleet:
         identity = message.effect.identity
         if found.park_reason:
             yield from self.bury(message, found.parks)
-        if found.status == "completed":
+        if found.outcome_json:
             yield Tell(identity, f"outcome {found.outcome_json}")
         else:
             yield Tell(identity, found.status)
@@ -554,6 +578,8 @@ class Fleet:
                 yield Publish(message)
                 return True
         yield Body(None)
+        if self.luck.random() < 0.2:
+            return (yield from self.hand_out(message, held))
         if self.luck.random() < 0.6:
             return (yield from self.finish(message, held, self.unique()))
         if held.attempt >= MAX_ATTEMPTS:
@@ -577,6 +603,36 @@ class Fleet:
             return False
         yield Tell(identity, f"outcome {outcome}")
         return True
+
+    def hand_out(
+        self, message: Message, held: Granted
+    ) -> Generator[Step, OperationAnswer | None, bool]:
+        """Somebody is asked, who may answer, twice and differently, or not at all."""
+        identity, token = message.effect.identity, self.unique()
+        deadline_ms = self.luck.choice([1, LEASE_MS, 6 * LEASE_MS])
+        for _ in range(self.luck.randint(0, 2)):
+            self.start(self.person(identity, token), None, self.luck.randint(0, 4 * LEASE_MS))
+        failed = self.unique()
+        said = HandOut(
+            identity,
+            held.fence,
+            held.attempt,
+            deadline_ms,
+            failed,
+            "failed",
+            Question(token, "", "", ""),
+        )
+        if isinstance((yield from self.asked(said)), Lost):
+            return False
+        yield Publish(message, min(deadline_ms, LEASE_MS))
+        return True
+
+    def person(self, identity: Identity, token: str) -> Steps:
+        """Answers, and the caller hears of it when it counts."""
+        outcome = self.unique()
+        answer = yield from self.asked(Settle(identity, token, outcome, ""))
+        if isinstance(answer, Accepted):
+            yield Tell(identity, f"outcome {outcome}")
 
     def let_go(
         self, message: Message, held: Granted, attempt: int, wait_ms: int
@@ -638,6 +694,9 @@ def run_seeds(first: int, count: int, decide: Decide = rules.decide) -> Counter[
             seen["effects"] += 1
             seen["bodies"] += story.bodies
             seen["parkings"] += len(story.parked)
+            seen["handed out"] += story.handed_out
+            seen["answered"] += story.answered
+            seen["ran out"] += story.ran_out
             seen["deaths"] += story.killed.total()
             seen["at the limit"] += MAX_DEATHS in story.killed.values()
             seen["takeovers"] += sum(fence > 1 for fence in story.fences.values())

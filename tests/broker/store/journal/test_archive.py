@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,6 +168,34 @@ async def test_a_name_of_nothing_says_where_to_look(archive: Archive) -> None:
         await archive.get_exactly(Identity("a", "b"))
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("call-1", "did you mean the effect id '2:call-1'? List the effects"),
+        ("CALL-1", "did you mean the effect id '2:call-1'?"),
+        ("2:cal-1", "did you mean the effect id '2:call-1' or '2:call-2'?"),
+        ("c", "'c'; list the effects"),
+        ("x" * 10_000, "; list the effects"),
+        ("", "''; list the effects"),
+    ],
+)
+async def test_a_name_that_is_nearly_one_is_told_which(
+    archive: Archive, writer: Writer, name: str, sentence: str
+) -> None:
+    """The number before a call's id is easily forgotten."""
+    batch = turn_effect(
+        "tool_call", "2", session_id="s", turn_id="t", turn_index=0, protocol_iteration=0
+    )
+    for call_id in ("call-1", "call-2", "y" * 1_000):
+        await writer.complete(tool(batch, call_id))
+    with pytest.raises(EffectIdError) as raised:
+        await archive.get(name)
+    assert sentence in str(raised.value)
+    with pytest.raises(EffectIdError) as raised:
+        await archive.get(name, scope_id="another")
+    assert "did you mean" not in str(raised.value)
+
+
 async def test_a_detail_says_how_long_the_lease_lasts(archive: Archive, writer: Writer) -> None:
     await writer.claim(sleep("held"))
     await writer.complete(sleep("done"))
@@ -218,7 +247,7 @@ async def test_a_pruned_effect_stays_in_the_tree(archive: Archive, writer: Write
     nap = sealed(pause.model_copy(update={"caused_by": cause}), {"type": "sleep", "duration_ms": 1})
     await writer.complete(call)
     await writer.complete(nap)
-    await archive.prune(-1)
+    await archive.prune(older_than_s=0)
     lineage = await archive.lineage(await archive.get("pause"))
     assert [node.effect.effect_id for node in lineage.nodes] == ["2:call-1", "pause"]
     assert '"effect_id":"2"' in lineage.cause
@@ -377,7 +406,7 @@ async def test_a_pruned_effect_answers_with_an_error_and_never_runs_again(
 ) -> None:
     request = sleep("1")
     await writer.complete(request)
-    report = await archive.prune(-1)
+    report = await archive.prune(older_than_s=0)
     assert (report.pruned, report.dry_run) == (1, False)
     assert report.payload_bytes >= len(request.canonical)
     again = await journal.claim(Claim(effect_of(request), "w", "another", 60_000))
@@ -394,9 +423,9 @@ async def test_without_keys_an_effect_is_as_if_it_had_never_been(
     archive: Archive, writer: Writer
 ) -> None:
     await writer.complete(sleep("1"))
-    await archive.prune(-1)
-    assert (await archive.prune(-1)).pruned == 0
-    assert (await archive.prune(-1, keep_keys=False)).pruned == 1
+    await archive.prune(older_than_s=0)
+    assert (await archive.prune(older_than_s=0)).pruned == 0
+    assert (await archive.prune(older_than_s=0, keep_keys=False)).pruned == 1
     assert await archive.find() == []
     await writer.complete(sleep("1"))
 
@@ -406,10 +435,25 @@ async def test_what_is_not_finished_or_not_old_is_left(
 ) -> None:
     await writer.claim(sleep("running"))
     await writer.complete(sleep("young"))
-    assert (await archive.prune(3_600_000)).pruned == 0
-    report = await archive.prune(-1, keep_keys=False)
+    assert (await archive.prune(older_than_s=3_600)).pruned == 0
+    report = await archive.prune(older_than_s=0, keep_keys=False)
     assert report.pruned == 1
     assert _ids(await archive.find()) == ["running"]
+
+
+async def test_an_age_in_milliseconds_still_works_and_is_told(
+    archive: Archive, writer: Writer
+) -> None:
+    """At the line of the program, with the seconds to write instead."""
+    await writer.complete(sleep("young"))
+    with pytest.warns(DeprecationWarning, match=r"archive\.prune\(older_than_s=60\.0\)$") as told:
+        assert (await archive.prune(60_000, dry_run=True)).pruned == 0
+    assert told[0].filename == __file__
+    with pytest.raises(ConfigurationError, match="older_than_s is -1; expected seconds"):
+        await archive.prune(older_than_s=-1)
+    without: Any = archive.prune
+    with pytest.raises(TypeError, match="takes one time"):
+        await without()
 
 
 async def test_what_was_parked_is_left_unless_asked_for_and_its_letter_is_out(
@@ -417,21 +461,21 @@ async def test_what_was_parked_is_left_unless_asked_for_and_its_letter_is_out(
 ) -> None:
     parked = sleep("parked")
     await writer.fail(parked, park="exhausted")
-    assert await archive.prune(-1) == PruneReport(parked=1)
-    assert (await archive.prune(-1, parked=True)).pruned == 0
+    assert await archive.prune(older_than_s=0) == PruneReport(parked=1)
+    assert (await archive.prune(older_than_s=0, parked=True)).pruned == 0
     await journal.hand_back(Letter(parked.identity, 1))
-    assert (await archive.prune(-1)).pruned == 0
-    assert (await archive.prune(-1, parked=True)).pruned == 1
+    assert (await archive.prune(older_than_s=0)).pruned == 0
+    assert (await archive.prune(older_than_s=0, parked=True)).pruned == 1
 
 
 async def test_a_dry_run_counts_and_changes_nothing(archive: Archive, writer: Writer) -> None:
     for number in range(5):
         await writer.complete(sleep(str(number)))
     before = await archive.find()
-    dry = await archive.prune(-1, dry_run=True, batch=2)
+    dry = await archive.prune(older_than_s=0, dry_run=True, batch=2)
     assert await archive.find() == before
     done: list[int] = []
-    real = await archive.prune(-1, batch=2, on_progress=done.append)
+    real = await archive.prune(older_than_s=0, batch=2, on_progress=done.append)
     assert (dry.pruned, dry.payload_bytes) == (real.pruned, real.payload_bytes)
     assert done == [2, 2, 1]
 
@@ -464,7 +508,7 @@ async def test_workers_and_pruning_side_by_side_lose_nothing(
     async def prune() -> None:
         async with open_archive(database_url) as second:
             while not working.done():
-                await second.prune(-1, batch=3)
+                await second.prune(older_than_s=0, batch=3)
 
     async def work() -> None:
         await asyncio.gather(
@@ -475,7 +519,7 @@ async def test_workers_and_pruning_side_by_side_lose_nothing(
     pruning = asyncio.create_task(prune())
     await working
     await pruning
-    await archive.prune(-1)
+    await archive.prune(older_than_s=0)
     found = await archive.find(limit=100)
     assert {effect.status for effect in found} == {"forgotten"}
     assert len(found) == len(asked)
@@ -497,7 +541,7 @@ async def test_a_sound_journal_has_no_problems(
     await writer.claim(sleep("3"))
     tombstone = canonical_json({"code": "effectmq_cancelled", "message": "no"}).decode()
     await journal.cancel(Cancel(Effect(Identity("elsewhere", "unseen")), tombstone))
-    await archive.prune(-1)
+    await archive.prune(older_than_s=0)
     await writer.complete(sleep("4"))
     seen: list[int] = []
     assert [damage async for damage in archive.verify(on_progress=seen.append)] == []
@@ -512,7 +556,9 @@ _DAMAGE: dict[str, tuple[str, str]] = {
     "error_json = '{}'": ("", "it is completed and has an error"),
     "outcome_json = '{'": ("", "its outcome cannot be read: not JSON"),
     'outcome_json = \'{"type":"nap"}\'': ("", "its outcome cannot be read"),
-    "status = 'failed'": ("", "it is failed and has an outcome"),
+    "status = 'failed'": ("", "it is failed and has no error"),
+    "status = 'unsuccessful'": ("", "it is failed and has no error"),
+    "status = 'failed', park_reason = 'exhausted'": ("", "it is failed and has an outcome"),
     "status = 'odd'": ("", "found the status 'odd'"),
     "kind = 'direct'": ("", "its outcome is that of a sleep"),
     "session_id = 'x'": ("", "its session id is recorded as 'x'"),

@@ -30,6 +30,8 @@ def test_everything_happens_in_the_simulation() -> None:
     assert seen["bodies"] > seen["effects"]
     for what in ("completed", "failed", "cancelled", "parkings", "takeovers", "boots", "deaths"):
         assert seen[what] > 20, what
+    for what in ("handed out", "answered", "ran out"):
+        assert seen[what] > 20, what
     assert seen["at the limit"]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from effectmq.broker.store.database.port import LeaseTime
 from effectmq.broker.store.journal import rules
+from effectmq.broker.store.journal.handed_out.values import HandedOut, HandOut, Question, Settle
 from effectmq.broker.store.journal.records import (
     FINISHED,
     STATUSES,
@@ -50,6 +51,16 @@ SENT = replace(PARKED, letter_sent=True)
 STOPPED = replace(FAILED, status="cancelled", fence=5)
 UNSEEN = Entry("", "cancelled", attempts=0, error_json="2")
 FORGOTTEN = replace(DONE, status="forgotten", outcome_json="")
+ASKED = replace(
+    HELD,
+    status="handed_out",
+    lease_token="secret",
+    lease_expires_ms=0,
+    outcome_json="7",
+    error_json="8",
+    due_at_ms=1_000_250,
+)
+TOO_LATE = replace(ASKED, due_at_ms=1_000_000)
 DOUBTED = replace(DEAD, uncertain=True)
 NOT_BEGUN = replace(DEAD, begun=False)
 SUSPECT = replace(DEAD, deaths=2, former_deaths=3, dead_workers="a\nb")
@@ -65,6 +76,10 @@ RECORD = Record(KEY, 4, 2, "1")
 PARK = Record(KEY, 4, 2, error_json="2", park_reason="exhausted")
 RELEASE = Release(KEY, 4, 3, 250)
 CANCEL = Cancel(EFFECT, "2")
+HAND_OUT = HandOut(KEY, 4, 2, 250, "7", "8", Question("secret", "?", "", ""))
+SETTLE = Settle(KEY, "secret", "9", "")
+#: What the deadline decides.
+RAN_OUT = Recorded("failed", 2, "7", "", ran_out=True)
 
 #: What a worker is told that takes over after a first death.
 TAKEN = Granted(5, 2, deaths=1, dead_workers=("first",), begun=False)
@@ -120,6 +135,35 @@ TABLE: list[tuple[Entry | None, Operation, OperationAnswer]] = [
         for entry in (HELD, DEAD, WAITING, DONE, FAILED, PARKED, STOPPED, FORGOTTEN)
     ],
     (UNSEEN, CHANGED, Recorded("cancelled", 0, "", "2")),
+    (ASKED, CLAIM, HandedOut(250)),
+    (ASKED, ONCE, HandedOut(250)),
+    (ASKED, AGAIN, HandedOut(250)),
+    (ASKED, STRICT, Missing()),
+    (ASKED, CHANGED, Mismatch(EFFECT.hash)),
+    (TOO_LATE, CLAIM, RAN_OUT),
+    (TOO_LATE, STRICT, Missing()),
+    (None, HAND_OUT, Lost()),
+    (HELD, HAND_OUT, Accepted()),
+    (HELD, replace(HAND_OUT, fence=3), Lost()),
+    (WAITING, HAND_OUT, Lost()),
+    (DONE, HAND_OUT, Lost()),
+    (ASKED, HAND_OUT, Accepted()),
+    (ASKED, replace(HAND_OUT, question=Question("other", "?", "", "")), Lost()),
+    (None, SETTLE, Lost()),
+    (HELD, SETTLE, Lost()),
+    (WAITING, SETTLE, Lost()),
+    (ASKED, SETTLE, Accepted()),
+    (ASKED, replace(SETTLE, token_hash="other"), Lost()),
+    (TOO_LATE, SETTLE, RAN_OUT),
+    (DONE, SETTLE, OUTCOME),
+    (DONE, replace(SETTLE, outcome_json="1"), Accepted()),
+    (STOPPED, SETTLE, Recorded("cancelled", 2, "", "2")),
+    (FORGOTTEN, SETTLE, Recorded("forgotten", 2, "", "")),
+    (ASKED, RECORD, Lost()),
+    (ASKED, RELEASE, Lost()),
+    (ASKED, Renew(KEY, 4, 900), Lost()),
+    (ASKED, Abandon(KEY, 4), Lost()),
+    (ASKED, CANCEL, Cancelled()),
     (None, RECORD, Lost()),
     (HELD, RECORD, Accepted()),
     (DEAD, RECORD, Accepted()),
@@ -178,7 +222,9 @@ def test_each_entry_answers_what_the_table_says(
     """And what changes nothing writes nothing."""
     answer, made = rules.decide(entry, asked, NOW)
     assert answer == expected
-    if isinstance(answer, Lost | Busy | Mismatch | Missing | Recorded):
+    if isinstance(answer, Recorded) and answer.ran_out:
+        assert made == replace(TOO_LATE, status="unsuccessful", lease_token="")
+    elif isinstance(answer, Lost | Busy | HandedOut | Mismatch | Missing | Recorded):
         assert made is None
     if isinstance(answer, Granted):
         assert made is not None
@@ -276,6 +322,20 @@ def test_a_cancel_takes_the_fence_away() -> None:
     assert (made.status, made.fence, made.lease_expires_ms) == ("cancelled", 5, 0)
 
 
+def test_what_counts_at_the_deadline_does_not_outlive_an_answer_or_a_cancel() -> None:
+    """The row has one end, whichever it is."""
+    _, answered = rules.decide(ASKED, SETTLE, NOW)
+    assert answered is not None
+    assert (answered.status, answered.outcome_json, answered.error_json) == ("completed", "9", "")
+    _, refused = rules.decide(ASKED, replace(SETTLE, outcome_json="", error_json="3"), NOW)
+    assert refused is not None
+    assert (refused.status, refused.outcome_json, refused.error_json) == ("failed", "", "3")
+    _, stopped = rules.decide(ASKED, CANCEL, NOW)
+    assert stopped is not None
+    assert (stopped.status, stopped.outcome_json, stopped.error_json) == ("cancelled", "", "2")
+    assert isinstance(rules.look(ASKED, ""), InProgress)
+
+
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_look_knows_finished_from_unfinished(status: Status) -> None:
     """Of the same envelope, and of one whose hash is not given."""
@@ -289,7 +349,7 @@ def test_a_look_knows_finished_from_unfinished(status: Status) -> None:
 
 def test_an_entry_that_makes_sense_is_left_alone() -> None:
     """Every one that the rules can make."""
-    for entry in (HELD, WAITING, DONE, FAILED, PARKED, STOPPED, UNSEEN, FORGOTTEN):
+    for entry in (HELD, WAITING, ASKED, DONE, FAILED, PARKED, STOPPED, UNSEEN, FORGOTTEN):
         assert rules.sound(entry) is entry
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import journal_size
-from benchmarks.journal_size import rows
+from benchmarks.store import size
+from benchmarks.store.size import rows
 from effectmq.broker.store.database.sqlite.adapter import SqliteTransaction
 from effectmq.broker.store.journal.archive import selecting
 from effectmq.broker.store.journal.archive.selecting import (
@@ -64,8 +64,7 @@ def filled() -> Generator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     tx = SqliteTransaction(connection)
     JOURNAL_SCHEMA.make(tx)
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(effectmq_effects)")]
-    marks = ", ".join("?" * len(columns))
+    marks = ", ".join("?" * len(_columns()))
     connection.executemany(
         f"INSERT INTO effectmq_effects ({', '.join(_columns())}) VALUES ({marks})", rows(COUNT)
     )
@@ -74,7 +73,7 @@ def filled() -> Generator[sqlite3.Connection]:
 
 
 def _columns() -> list[str]:
-    return journal_size._COLUMNS.split(", ")
+    return size._COLUMNS.split(", ")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -50,6 +51,9 @@ class Timed:
         self.for_update = inner.for_update
         self.now = Now(1_000, LeaseTime("boot", 0))
 
+    def durably(self) -> None:
+        self._inner.durably()
+
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         return self._inner.execute(sql, parameters)
 
@@ -58,6 +62,9 @@ class Timed:
 
     def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
         return self._inner.execute_each(sql, rows)
+
+    def execute_together(self, sql: str, row: str, rows: Sequence[Sequence[Value]]) -> int | None:
+        return self._inner.execute_together(sql, row, rows)
 
     def now_ms(self) -> int:
         return self.now.wall_ms
@@ -142,18 +149,70 @@ def test_what_is_kept_is_what_the_rules_say(
     now_ms = 0
     for passed_ms, boot, operations in history:
         now_ms += passed_ms
-        now = transaction.now = Now(1_000 + now_ms, LeaseTime(boot, now_ms))
-        answers = apply(transaction, operations)
-        assert len(answers) == len(operations)
-        for operation, answer in zip(operations, answers, strict=True):
-            expected, made = rules.decide(model.get(operation.identity), operation, now)
-            if isinstance(expected, Mismatch):
-                expected = replace(expected, envelope_json=ENVELOPES[expected.hash])
-            assert answer == expected
-            if made is not None:
-                model[operation.identity] = made
+        transaction.now = Now(1_000 + now_ms, LeaseTime(boot, now_ms))
+        assert_as_ruled(transaction, model, operations)
         for identity in IDENTITIES:
             assert load(transaction, identity) == model.get(identity)
+
+
+def assert_as_ruled(
+    transaction: Timed, model: dict[Identity, Entry], operations: Sequence[Operation]
+) -> None:
+    """The answers are those of the rules on a dict, which is changed."""
+    answers = apply(transaction, operations)
+    assert len(answers) == len(operations)
+    for operation, answer in zip(operations, answers, strict=True):
+        found = model.get(operation.identity)
+        expected, made = rules.decide(found, operation, transaction.now)
+        if isinstance(expected, Mismatch):
+            expected = replace(expected, envelope_json=ENVELOPES[expected.hash])
+        assert answer == expected
+        if made is not None:
+            model[operation.identity] = made
+
+
+@pytest.mark.parametrize("known", [0.0, 0.04, 0.5])
+def test_many_of_one_transaction_are_what_the_rules_say(known: float, transaction: Timed) -> None:
+    """
+    Claims and records of many effects at a time, of which some are known already, are asked again,
+    or have lost their lease; as many as a busy worker has.
+    """
+    luck = random.Random(known)
+    model: dict[Identity, Entry] = {}
+    for turn in range(40):
+        transaction.now = Now(1_000 + turn, LeaseTime("boot", turn))
+        asked = [effect(f"{turn}-{number}") for number in range(luck.randint(3, 40))]
+        first = [one for one in asked if luck.random() < known]
+        assert_as_ruled(transaction, model, [Claim(one, "w", "t", 50) for one in first])
+        tokens = "t" if luck.random() < 0.5 else "tu"
+        claimed = [Claim(one, "v", luck.choice(tokens), 1_000) for one in asked]
+        assert_as_ruled(transaction, model, claimed)
+        said: list[Operation] = []
+        for one in asked:
+            outcome = luck.choice(['"x"', '"y"']) if luck.random() < known else '"x"'
+            fence = 7 if luck.random() < known / 4 else 1
+            said.append(Record(one.identity, fence, 1, outcome))
+        some = [one for one in said if luck.random() < known]
+        for operations in (some, said, said):
+            assert_as_ruled(transaction, model, operations)
+        for identity in {one.effect.identity for one in claimed}:
+            assert load(transaction, identity) == model[identity]
+
+
+def test_the_answer_to_a_record_knows_of_earlier_parkings(transaction: Timed) -> None:
+    """Among many that were never parked."""
+    asked = [effect(str(number)) for number in range(20)]
+    model: dict[Identity, Entry] = {}
+    parked = asked[3]
+    claimed = [Claim(one, "w", "t", 1_000) for one in asked]
+    assert_as_ruled(transaction, model, claimed)
+    given_up = Record(parked.identity, 1, 1, error_json='"x"', park_reason="exhausted")
+    assert_as_ruled(transaction, model, [given_up])
+    assert_as_ruled(transaction, model, [Claim(parked, "w", "u", 1_000, parked_as=1)])
+    said = [Record(one.identity, 2 if one is parked else 1, 1, '"y"') for one in asked]
+    assert_as_ruled(transaction, model, said)
+    assert {model[one.identity].status for one in asked} == {"completed"}
+    assert model[parked.identity].parks == 1
 
 
 def test_what_an_effect_is_is_written_down_with_it(transaction: Timed) -> None:
@@ -177,6 +236,7 @@ def test_rows_of_the_first_version_are_kept_and_have_seen_no_death(transaction: 
     """A worker that dies after the migration is counted, whoever claimed before it."""
     transaction.execute("DROP TABLE effectmq_effects")
     transaction.execute("DROP TABLE IF EXISTS effectmq_counts")
+    transaction.execute("DROP TABLE effectmq_handed_out")
     JOURNAL_SCHEMA.make(transaction, until=1)
     transaction.execute(
         "INSERT INTO effectmq_effects VALUES (?, ?, ?, 'in_progress', 2, 4, 'old worker', 't', "

@@ -19,8 +19,9 @@ from tests.broker.transports.rabbitmq.header_bomb import publish_bomb
 from tests.broker.transports.stage import FAST, Stage, fetch
 from tests.brokers.node import BrokerNode
 from tests.conformance.taking import take, texts, until_ready
+from tests.waiting import within
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("quiet")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("quiet")]
 
 
 async def test_a_message_that_breaks_every_connection_is_moved_out_of_the_way(
@@ -29,7 +30,6 @@ async def test_a_message_that_breaks_every_connection_is_moved_out_of_the_way(
     """The client library cannot read it; the delivery limit ends it, and the others get through."""
     poisoned = Stage(f"{namespace}-1", quorum=True, delivery_limit=5)
     healthy = Stage(f"{namespace}-2", quorum=True)
-    loop = asyncio.get_running_loop()
     async with (
         RabbitTransport(node.url, FAST) as producer,
         RabbitTransport(node.url, FAST) as worker,
@@ -38,13 +38,12 @@ async def test_a_message_that_breaks_every_connection_is_moved_out_of_the_way(
         await poisoned.publish(producer, "before the bomb")
         await publish_bomb(node.url, poisoned.exchange, poisoned.key)
         await poisoned.publish(producer, "behind the bomb")
-        started = loop.time()
         first = await worker.consume(poisoned.queue, prefetch=1)
         second = await worker.consume(healthy.queue, prefetch=10)
 
-        await fetch(first, {"before the bomb", "behind the bomb"}, timeout_s=60)
+        async with within(30):
+            await fetch(first, {"before the bomb", "behind the bomb"}, timeout_s=60)
 
-        assert loop.time() - started < 30
         assert worker.counters["reconnects"] >= 5
         await until_ready(producer, poisoned.dead, 1)
         await healthy.publish(producer, "healthy")

@@ -34,8 +34,9 @@ from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Binding, Exchange, Queue, Topology
 from tests.brokers.node import BrokerNode, free_ports
 from tests.brokers.proxy import ChaosProxy
+from tests.waiting import within
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("quiet")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("quiet")]
 
 QUICK = TransportSettings(connect_timeout_s=1.0)
 SECRET = "pa55word-nobody-may-see"
@@ -136,11 +137,12 @@ async def test_a_broker_that_is_not_there_is_tried_until_the_timeout() -> None:
     loop = asyncio.get_running_loop()
     started = loop.time()
 
-    error = await connecting(f"amqp://guest:{SECRET}@127.0.0.1:{port}/")
+    async with within(3.0):
+        error = await connecting(f"amqp://guest:{SECRET}@127.0.0.1:{port}/")
 
     assert type(error) is BrokerUnreachableError
     assert f"127.0.0.1:{port}: nothing listens there" in str(error)
-    assert 0.2 < loop.time() - started < 3.0
+    assert loop.time() - started > 0.2
 
 
 async def test_a_name_that_does_not_resolve_is_another_sentence() -> None:

@@ -15,7 +15,7 @@ from tests.brokers.node import BrokerNode
 from tests.brokers.proxy import ChaosProxy
 from tests.conformance.taking import take, until_ready
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("quiet")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("quiet")]
 
 TOTAL = 500
 PREFETCH = 50

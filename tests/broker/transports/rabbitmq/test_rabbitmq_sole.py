@@ -14,7 +14,7 @@ from tests.brokers.proxy import ChaosProxy
 from tests.conformance.taking import take, texts
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 def settings(namespace: str) -> TopologySettings:

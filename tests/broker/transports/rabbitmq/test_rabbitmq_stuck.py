@@ -24,7 +24,12 @@ from tests.brokers.node import BrokerNode
 from tests.brokers.proxy import ChaosProxy
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("quiet")]
+# What is stuck is so on a line that a proxy holds up, whatever the release.
+pytestmark = [
+    pytest.mark.one_broker,
+    pytest.mark.timeout(240),
+    pytest.mark.usefixtures("quiet"),
+]
 
 _PATIENCE_S = 60.0
 

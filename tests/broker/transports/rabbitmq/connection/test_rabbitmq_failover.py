@@ -17,7 +17,7 @@ from tests.brokers.provide import Broker
 from tests.brokers.proxy import ChaosProxy
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 SHORT = TransportSettings(connect_timeout_s=3.0, reconnect_max_s=0.5)
 

@@ -16,7 +16,7 @@ from tests.brokers.provide import Broker
 from tests.brokers.proxy import ChaosProxy
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 #: A line of a few kilobytes a second, on which a large message takes many heartbeats.
 SLOW = 5_000

@@ -21,9 +21,14 @@ from effectmq.protocol.errors import (
 from tests.broker.transports.stage import ATTENTIVE, FAST, Stage, fetch, publish_surely
 from tests.brokers.node import BrokerNode, free_ports
 from tests.brokers.proxy import ChaosProxy, Direction
-from tests.waiting import eventually
+from tests.waiting import eventually, within
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("quiet")]
+# What breaks here is the line, between our client and any release.
+pytestmark = [
+    pytest.mark.one_broker,
+    pytest.mark.timeout(240),
+    pytest.mark.usefixtures("quiet"),
+]
 
 
 @pytest.fixture
@@ -73,7 +78,6 @@ async def test_a_black_hole_is_noticed_by_the_heartbeat_and_healed(
     node: BrokerNode, proxy: ChaosProxy, stage: Stage
 ) -> None:
     """Nothing hangs on a line that carries nothing; both directions of work go on afterwards."""
-    loop = asyncio.get_running_loop()
     async with (
         RabbitTransport(node.url) as steady,
         RabbitTransport(proxy.url(node.url), ATTENTIVE) as cut_off,
@@ -82,21 +86,20 @@ async def test_a_black_hole_is_noticed_by_the_heartbeat_and_healed(
         consumer = await cut_off.consume(stage.queue, prefetch=1)
         await stage.publish(cut_off, "before")
         await fetch(consumer, {"before"})
-        started = loop.time()
 
         proxy.hole()
 
-        with pytest.raises(PublishUnknownError):
-            await stage.publish(cut_off, "pending", timeout=30)
-        assert loop.time() - started < 14
+        async with within(14):
+            with pytest.raises(PublishUnknownError):
+                await stage.publish(cut_off, "pending", timeout=30)
         with pytest.raises(BrokerUnreachableError, match="nothing could be published"):
             await stage.publish(cut_off, "lost", timeout=0.5)
-        await eventually(lambda: not consumer.consuming, timeout_s=5)
+        await eventually(lambda: not consumer.consuming)
         assert cut_off.server == ""
         proxy.pass_through()
         await publish_surely(stage, cut_off, "after")
         await fetch(consumer, {"after"})
-        assert consumer.consuming is True
+        await eventually(lambda: consumer.consuming)
 
 
 async def test_lost_confirmations_are_unknown_although_the_messages_arrived(
@@ -222,9 +225,10 @@ async def test_publishing_while_the_broker_is_away_ends_at_the_timeout(
         await eventually(lambda: transport.server == "")
         for timeout_s in (0.3, 1.0):
             started = loop.time()
-            with pytest.raises(BrokerUnreachableError, match="no connection to the broker"):
-                await stage.publish(transport, "lost", timeout=timeout_s)
-            assert timeout_s <= loop.time() - started + 0.01 < timeout_s + 1
+            async with within(timeout_s + 1):
+                with pytest.raises(BrokerUnreachableError, match="no connection to the broker"):
+                    await stage.publish(transport, "lost", timeout=timeout_s)
+            assert loop.time() - started + 0.01 >= timeout_s
 
         waiting = asyncio.create_task(stage.publish(transport, "kept", timeout=20))
         await asyncio.sleep(0)
@@ -252,7 +256,7 @@ async def test_what_waits_for_a_connection_is_told_when_the_transport_closes(
             asyncio.create_task(transport.consume(stage.queue, prefetch=1)),
         ]
         await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [isinstance(each, BrokerError) for each in results] == [True] * 4
 
@@ -286,20 +290,18 @@ async def test_calls_made_while_the_connection_stays_away_end_in_time(
     """Each is one of our errors, says what was asked for, and why it could not be had."""
     [port] = free_ports(1)
     settings = replace(FAST, connect_timeout_s=0.7)
-    loop = asyncio.get_running_loop()
     async with RabbitTransport(proxy.url(node.url), settings) as transport:
         await transport.declare(stage.topology)
         proxy.target = ("127.0.0.1", port)
         proxy.cut()
         await eventually(lambda: transport.server == "")
-        started = loop.time()
-        results = await asyncio.gather(
-            transport.consume(stage.queue, prefetch=1),
-            transport.declare(stage.topology),
-            transport.stats(stage.queue),
-            return_exceptions=True,
-        )
-        assert loop.time() - started < 3 * 0.7 + 1
+        async with within(3 * 0.7 + 1):
+            results = await asyncio.gather(
+                transport.consume(stage.queue, prefetch=1),
+                transport.declare(stage.topology),
+                transport.stats(stage.queue),
+                return_exceptions=True,
+            )
         assert {type(each) for each in results} == {BrokerUnreachableError}
         assert f"consuming from '{stage.queue}'" in str(results[0])
 
@@ -354,19 +356,17 @@ async def test_waiting_for_a_place_and_for_the_answer_share_one_timeout(
     node: BrokerNode, proxy: ChaosProxy, stage: Stage
 ) -> None:
     """A publish does not get its time a second time once it has a place in the window."""
-    loop = asyncio.get_running_loop()
     async with RabbitTransport(proxy.url(node.url), replace(FAST, publish_window=1)) as transport:
         await transport.declare(stage.topology)
         await stage.publish(transport, "before")
         proxy.hole_to_client()
-        started = loop.time()
-
-        results = await asyncio.gather(
-            *(stage.publish(transport, "x", timeout=timeout_s) for timeout_s in (0.5, 1.0, 1.0)),
-            return_exceptions=True,
+        waiting = (
+            stage.publish(transport, "x", timeout=timeout_s) for timeout_s in (0.5, 1.0, 1.0)
         )
 
-        assert loop.time() - started < 1.5
+        async with within(1.5):
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+
         assert all(isinstance(each, (PublishError, BrokerError)) for each in results)
 
 

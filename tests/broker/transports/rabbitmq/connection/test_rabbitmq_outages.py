@@ -26,9 +26,9 @@ from tests.broker.transports.stage import FAST, Stage, fetch, publish_surely
 from tests.brokers.node import BrokerNode
 from tests.brokers.proxy import ChaosProxy
 from tests.conformance.taking import take, texts, until_ready
-from tests.waiting import eventually
+from tests.waiting import eventually, within
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("quiet")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("quiet")]
 
 
 @pytest.fixture
@@ -200,7 +200,6 @@ async def test_an_alarm_blocks_publishing_and_nothing_else(
     node: BrokerNode, stage: Stage, kind: str
 ) -> None:
     """A publish says why and in time; consumers go on; afterwards everything goes on."""
-    loop = asyncio.get_running_loop()
     settings = replace(FAST, publish_window=10)
     async with RabbitTransport(node.url, settings) as transport:
         await transport.declare(stage.topology)
@@ -211,13 +210,12 @@ async def test_an_alarm_blocks_publishing_and_nothing_else(
         await asyncio.to_thread(blocking.__enter__)
         try:
             for _ in range(3):
-                started = loop.time()
-                results = await asyncio.gather(
-                    *(stage.publish(transport, "blocked", timeout=0.5) for _ in range(15)),
-                    return_exceptions=True,
-                )
+                async with within(1.5):
+                    results = await asyncio.gather(
+                        *(stage.publish(transport, "blocked", timeout=0.5) for _ in range(15)),
+                        return_exceptions=True,
+                    )
                 assert {type(each) for each in results} == {BrokerBlockedError}
-                assert loop.time() - started < 1.5
             assert "memory or disk alarm" in str(results[0])
             # No more than the window has left us, so no more than that is unknown.
             assert transport.counters["unknown_publishes"] <= 10
@@ -250,7 +248,7 @@ async def test_leaving_during_an_alarm_is_bounded(node: BrokerNode, stage: Stage
         waiting = asyncio.create_task(stage.publish(transport, "x" * 500_000, timeout=60))
         await asyncio.sleep(0.1)
 
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(30):
             await transport.__aexit__(None, None, None)
 
         with pytest.raises(PublishUnknownError):
