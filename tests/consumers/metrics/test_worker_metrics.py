@@ -9,6 +9,7 @@ import pytest
 
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Histogram, Metric, Reading, Value
+from effectmq.consumers.decisions.delivery import PARK_REASONS
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import EffectmqError
 from tests.consumers.stage import AT_ONCE, PATIENCE_S, Stage, code, tool
@@ -71,6 +72,7 @@ async def test_outcomes_are_told_apart_by_route_and_result(stage: Stage, tmp_pat
     assert values(found, catalog.REPLAYS)["tool_call",] == 1
     assert values(found, catalog.IN_FLIGHT)["tool_call",] == 0
     assert values(found, catalog.CONSUMING)[()] == 1
+    assert values(found, catalog.CONNECTED) == {("worker",): 1}
     assert count(found, catalog.RUN_TIMES, "tool_call") == 4
     assert count(found, catalog.QUEUE_WAITS, "tool_call") == 5
     assert count(found, catalog.JOURNAL_TIMES, "claim") == 5
@@ -78,6 +80,7 @@ async def test_outcomes_are_told_apart_by_route_and_result(stage: Stage, tmp_pat
     assert count(found, catalog.REPLY_TIMES) >= 1
     asked = list(client.readings())
     assert values(asked, catalog.SUBMITTED)[()] == 4
+    assert values(asked, catalog.CONNECTED) == {("client",): 1}
     assert values(asked, catalog.CLIENT_OUTCOMES)[()] == 4
     assert values(asked, catalog.CLIENT_WAITING)[()] == 0
     assert count(asked, catalog.CLIENT_WAITS) == 4
@@ -96,7 +99,12 @@ async def test_parks_have_their_reason(stage: Stage) -> None:
     with pytest.raises(EffectmqError):
         await client.execute(code(), timeout=PATIENCE_S)
     found = list(worker.readings())
-    assert values(found, catalog.PARKED) == {("exec_code", "exhausted"): 1}
+    parked = values(found, catalog.PARKED)
+    assert {labels: value for labels, value in parked.items() if value} == {
+        ("exec_code", "exhausted"): 1
+    }
+    # A zero for each other one: who looks at what grows sees the first one, too.
+    assert {reason for route, reason in parked if route == "exec_code"} == set(PARK_REASONS)
     assert values(found, catalog.RETRIES)["exec_code",] == 2
 
 
@@ -128,3 +136,4 @@ async def test_a_worker_that_is_not_started_has_readings(stage: Stage) -> None:
     """A scrape may come before the start and after the end."""
     worker = worker_with_tools(stage, None)
     assert values(worker.readings(), catalog.CONSUMING) == {(): 0}
+    assert values(worker.readings(), catalog.CONNECTED) == {("worker",): 0}

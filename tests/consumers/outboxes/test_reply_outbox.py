@@ -125,6 +125,35 @@ async def test_answers_that_become_ready_while_one_is_on_its_way_collect(stage: 
     assert box.messages() == [["1"], ["2", "3", "4"]]
 
 
+async def test_large_answers_wait_neither_for_each_other_nor_do_small_ones_for_them(
+    stage: Stage,
+) -> None:
+    """Each is under way at once; of the small ones only the first is."""
+    box = await make(stage, max_bytes=100_000)
+    stage.broker.block()
+    large = ["x" * 20_000 + str(number) for number in range(3)]
+    for number, name in enumerate(large):
+        box.add(name)
+        box.add(str(number))
+        await asyncio.sleep(0)
+    stage.broker.unblock()
+    await box.outbox.drain()
+    messages = box.messages()
+    assert [names for names in messages if names[0] in large] == [[name] for name in large]
+    assert [names for names in messages if names[0] not in large] == [["0"], ["1", "2"]]
+
+
+async def test_an_abort_before_anything_was_sent_leaves_nothing_to_wait_for(stage: Stage) -> None:
+    """A task that is cancelled before its first step does not run at all."""
+    box = await make(stage)
+    for name in ("1", "x" * 20_000):
+        box.add(name)
+    box.outbox.abort()
+    await asyncio.wait_for(box.outbox.drain(), PATIENCE_S)
+    assert box.settled == []
+    assert box.messages() == []
+
+
 async def test_a_reply_queue_that_is_gone_is_nobody_waiting(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:

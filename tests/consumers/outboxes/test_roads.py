@@ -106,7 +106,7 @@ async def test_what_cannot_be_declared_again_is_said_once(
     class Refusing(MemoryTransport):
         tries = 0
 
-        async def declare(self, topology: Topology) -> None:
+        async def declare(self, topology: Topology, *, lasting: bool = True) -> None:
             self.tries += 1
             raise AccessRefusedError("no permission")
 

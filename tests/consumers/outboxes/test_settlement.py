@@ -163,11 +163,11 @@ class Leaving(MemoryTransport):
             await self.__aexit__()
         await super().publish(*args, **options)
 
-    async def declare(self, topology: Topology) -> None:
+    async def declare(self, topology: Topology, *, lasting: bool = True) -> None:
         """Close first, if it is time."""
         if self.closing_at == "declare":
             await self.__aexit__()
-        await super().declare(topology)
+        await super().declare(topology, lasting=lasting)
 
 
 @pytest.mark.parametrize("closing_at", ["publish", "declare"])

@@ -7,6 +7,7 @@ import secrets
 from effectmq.broker.store.attachments import AttachmentSettings, AttachmentStore
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.memory import MemoryObjects
+from effectmq.broker.store.attachments.objects import Found
 from effectmq.protocol.errors import AttachmentStoreError
 
 __all__ = ["BreakableObjects", "make_bodies"]
@@ -36,7 +37,7 @@ class BreakableObjects(MemoryObjects):
         self._check(self.broken)
         await super().put(name, data)
 
-    async def get(self, name: str, max_bytes: int) -> bytes | None:
+    async def get(self, name: str, max_bytes: int) -> Found | None:
         """Read, when it is not broken."""
         self._check(self.broken or self.unreadable)
         return await super().get(name, max_bytes)

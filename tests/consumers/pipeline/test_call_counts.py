@@ -19,8 +19,9 @@ from effectmq.broker.client.client import EffectClient
 from tests.consumers.stage import PATIENCE_S, Stage, payload, tool
 
 #: Calls a warm effect; resuming a coroutine counts as a call of it.
-_CEILING = {"none": 65, "sqlite": 79}
+_CEILING = {"none": 64, "sqlite": 78}
 _EFFECTS = 40
+_ROUNDS = 3
 
 
 class Counter:
@@ -67,6 +68,10 @@ async def test_a_tool_call_makes_few_calls_in_the_worker(
     await stage.start(worker, ["tool_call"])
     client = await stage.client()
     await ask(client, 0, 5)
-    with counted() as counter:
-        await ask(client, 5, _EFFECTS)
-    assert 10 < counter.calls / _EFFECTS <= _CEILING[journal]
+    # A timer of the worker that goes off meanwhile counts, too, once in many effects.
+    calls = []
+    for first in range(5, 5 + _ROUNDS * _EFFECTS, _EFFECTS):
+        with counted() as counter:
+            await ask(client, first, _EFFECTS)
+        calls.append(counter.calls)
+    assert 10 < min(calls) // _EFFECTS <= _CEILING[journal]

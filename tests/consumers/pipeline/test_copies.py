@@ -34,9 +34,12 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHERS = {
     names.TRACEPARENT: TRACE,
     names.TRACESTATE: "vendor=1",
+    names.LAST_ATTEMPT: TRACE.replace("b7ad6b7169203331", "00f067aa0ba902b7"),
     names.EDITED_FROM: "0" * 64,
     names.UNFETCHED_SINCE: FAR_MS - 3,
     names.OUT_OF_LINE: True,
+    names.TENANT: "acme",
+    names.VERSION: "2",
 }
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from effectmq.broker.dead_letters.content import read_content
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, encode_tree
+from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.encoding.serde.model import stable_hash, to_tree
 from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import EffectFailedError
@@ -273,31 +275,47 @@ async def test_headers_at_their_limit_do_not_keep_an_effect_from_being_delayed(
     await eventually(lambda: app.counters["delayed"] >= 2)
 
 
-async def test_a_body_over_the_workers_limit_is_left_to_the_broker_and_answered(
-    stage: Stage, app: EffectWorker, caplog: pytest.LogCaptureFixture
+async def test_a_body_over_the_workers_limit_is_parked_with_the_reason_and_answered(
+    stage: Stage, app: EffectWorker
 ) -> None:
-    """It cannot be published again, so it reaches the dead letters raw; its caller is told."""
+    """The dead letter and the caller have the same sentence, with both sizes."""
     client = await stage.client(transport=TransportSettings(max_body_bytes=1024 * 1024))
     with pytest.raises(EffectFailedError, match="65536") as failed:
         await client.execute(code("x" * 70_000), timeout=PATIENCE_S)
     assert failed.value.code == "effectmq_malformed"
-    await eventually(lambda: stage.ready(NAMES.dead) == 1)
-    queue = stage.broker.queue(NAMES.dead)
-    assert queue is not None
-    letter = read_dead_letter(queue.ready[0], "exec_code")
-    assert (letter.reason, letter.kind) == ("raw", "exec_code")
-    assert len(logged(caplog, "oversize")) == 2, "once on its queue and once in limbo"
+    (letter,) = await stage.parked()
+    assert (letter.reason, letter.kind) == ("malformed", "exec_code")
+    assert "the limit of this worker is 65536; give the worker the max_body_bytes" in letter.detail
+    assert app.counters["rejected_oversize"] == 1
     await stage.idle(app, "exec_code")
     assert client.counters["duplicate"] == 0
 
 
-async def test_an_oversize_body_that_nobody_waits_for_is_left_to_the_broker(
+async def test_an_oversize_body_that_nobody_waits_for_is_parked_whole(
     stage: Stage, app: EffectWorker
 ) -> None:
-    """Nothing to answer, and nothing lost."""
-    await stage.publish("exec_code", Request.seal(code("x" * 70_000)).message)
-    await eventually(lambda: stage.ready(NAMES.dead) == 1)
+    """Nothing to answer, and nothing lost: a reader with the limit of its client has the effect."""
+    message = Request.seal(code("x" * 70_000)).message
+    await stage.publish("exec_code", message)
+    (letter,) = await stage.parked()
+    assert letter.message.body == message.body
+    assert read_content(letter).request is not None
     assert app.counters["replies"] == 0
+
+
+async def test_what_no_worker_can_publish_again_is_left_to_the_broker(
+    stage: Stage, app: EffectWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It reaches the dead letters raw, and the log has the reason."""
+    # No connection of ours sends that much.
+    body = b"x" * (HARD_MAX_BODY_BYTES + 1)
+    stage.broker.publish(NAMES.work_exchange, "exec_code", Message(body=body))
+    await eventually(lambda: stage.ready(NAMES.dead) == 1)
+    queue = stage.broker.queue(NAMES.dead)
+    assert queue is not None
+    assert read_dead_letter(queue.ready[0], "exec_code").reason == "raw"
+    assert len(logged(caplog, "oversize")) == 2, "once on its queue and once in limbo"
+    await stage.idle(app, "exec_code")
 
 
 async def test_an_error_that_does_not_fit_an_answer_is_parked_and_settled(

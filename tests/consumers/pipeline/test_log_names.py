@@ -34,7 +34,9 @@ def unnamed(path: Path) -> Iterator[str]:
                 extra = next(
                     (ast.unparse(word.value) for word in keywords if word.arg == "extra"), ""
                 )
-                if not any(names in extra for names in ("log_names", "names_of_message")):
+                if not any(
+                    names in extra for names in ("log_names", "names_of_message", "names_of_effect")
+                ):
                     yield f"{path.relative_to(ROOT)}:{node.lineno}: {sentence}"
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -118,8 +122,14 @@ async def test_what_becomes_read_only_is_waited_for(
     # What is open stays writable, as on a disk that fails: only a new connection finds out.
     allow(folder / "j.db", 0o444)
     lanes = journal.database._lanes  # type: ignore[attr-defined]
-    for lane in lanes:
-        await lane.call(lane._disconnect)
+    # All at once: SQLite hands the open file of one to the next, while another one is there.
+    together = threading.Barrier(len(lanes))
+
+    def cut(lane: Any) -> None:
+        lane._disconnect()
+        together.wait(PATIENCE_S)
+
+    await asyncio.gather(*(lane.call(partial(cut, lane)) for lane in lanes))
     handle = await client.submit(code("a"))
     await eventually(lambda: worker.counters["journal_retries"] >= 3)
     assert stage.unsettled("exec_code") == 1

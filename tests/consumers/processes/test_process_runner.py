@@ -234,6 +234,19 @@ async def test_whatever_goes_wrong_is_the_output_of_the_one_process(
     assert isinstance(await registry.await_process("p2"), ProcessAwaitOutputSuccess)
 
 
+async def test_a_program_that_raises_is_logged_with_its_traceback(
+    registry: ProcessRegistry, start: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the name of its process."""
+    await registry.register(registration("p1", input_=LASHLANG))
+    await start(lashlang_process=raises)
+    await registry.await_process("p1")
+    (record,) = [one for one in caplog.records if getattr(one, "action", "") == "raised"]
+    assert vars(record)["process_id"] == "p1"
+    assert record.getMessage() == "process p1: its lashlang_process raised: ValueError: not today"
+    assert "raise ValueError" in (record.exc_text or "")
+
+
 async def test_a_tools_own_failure_keeps_its_class_and_code(
     registry: ProcessRegistry, start: Runner
 ) -> None:

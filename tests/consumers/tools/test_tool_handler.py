@@ -14,7 +14,7 @@ import pytest
 
 from effectmq.broker.client.client import EffectClient
 from effectmq.consumers.decisions.retry import RetryPolicy, policy_of_tool
-from effectmq.consumers.handler import EffectContext, NotHere, TryAgain
+from effectmq.consumers.handler import EffectContext, NotHere
 from effectmq.consumers.tools.functions.typed import tool_from
 from effectmq.consumers.tools.handler import ToolHandler
 from effectmq.consumers.tools.registry import Tool
@@ -22,6 +22,7 @@ from effectmq.consumers.tools.results.outputs import completed, output_from, wit
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.errors import ConfigurationError, RejectEffectError, ToolCallError
+from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeToolCall
 from effectmq.protocol.wire.tools import (
@@ -444,8 +445,8 @@ async def test_attempt_numbers_of_a_stranger_do_not_break_the_policy() -> None:
     request = Request.seal(tool("broken")).changed({"attempt": 2**62})
     context = EffectContext(request.envelope, "1", request.attempt, 0, "")
     outcome = await handler.run(request, context)
-    assert not isinstance(outcome, TryAgain)
-    assert payload(outcome).retry == ToolRetryDispositionExhausted(attempts=2**32 - 1)
+    assert isinstance(outcome, WrittenOutcome)
+    assert payload(outcome.model).retry == ToolRetryDispositionExhausted(attempts=2**32 - 1)
 
 
 async def test_an_envelope_that_is_no_tool_call_is_refused() -> None:

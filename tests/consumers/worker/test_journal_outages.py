@@ -20,6 +20,7 @@ from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeExecCode
 from tests.consumers.stage import Stage, code, gathered, logged
 from tests.databases.cluster import Cluster
+from tests.freezing import freeze
 from tests.waiting import eventually
 
 DONE = RuntimeEffectOutcomeExecCode(result=Err("done"))
@@ -149,7 +150,7 @@ def frozen(cluster: Cluster) -> Generator[Callable[[], None]]:
     assert cluster._server is not None
     family = [cluster._server.pid, *cluster.backends()]
     for pid in family:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
 
     def thaw() -> None:
         for pid in family:

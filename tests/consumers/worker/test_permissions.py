@@ -198,6 +198,7 @@ async def test_all_that_a_worker_may_not_do_is_named_at_its_start(
         assert dead.ready == 0
 
 
+@pytest.mark.one_broker
 @pytest.mark.parametrize("name", ["work", "limbo", "dead", "control", "work.exec_code"])
 @pytest.mark.parametrize("permission", ["configure", "write", "read"])
 async def test_a_missing_permission_is_what_is_said_where_nothing_is_declared_yet(

@@ -16,7 +16,7 @@ import pytest
 
 from effectmq.broker.client.client import EffectClient
 from effectmq.broker.transports.memory.broker import MemoryBroker
-from effectmq.broker.transports.rabbitmq.driver.channel import Channel
+from effectmq.broker.transports.rabbitmq.driver.channels.channel import Channel
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import (

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from effectmq.broker.place import Place
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker, WorkerStuckError
 from effectmq.protocol.encoding.serde.tagging import Err
 from effectmq.protocol.errors import (
@@ -208,6 +210,51 @@ def test_settings_that_make_no_sense_are_refused() -> None:
     """The connection's limit grows with the worker's, and never shrinks."""
     small = EffectWorker("memory://", transport=TransportSettings(max_body_bytes=1_000))
     assert small.place.transport.max_body_bytes == small.settings.max_body_bytes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"place": Place(transport=TransportSettings(max_body_bytes=4_000_000))}, 4_000_000),
+        ({"transport": TransportSettings(max_body_bytes=4_000_000)}, 4_000_000),
+        (
+            {
+                "place": Place(transport=TransportSettings(max_body_bytes=4_000_000)),
+                "settings": WorkerSettings(concurrency=2),
+            },
+            4_000_000,
+        ),
+        (
+            {
+                "transport": TransportSettings(heartbeat_s=5),
+                "settings": WorkerSettings(max_body_bytes=2_000_000),
+            },
+            2_000_000,
+        ),
+        (
+            {
+                "transport": TransportSettings(max_body_bytes=4_000_000),
+                "max_body_bytes": 3_000_000,
+            },
+            3_000_000,
+        ),
+        (
+            {
+                "transport": TransportSettings(max_body_bytes=4_000_000),
+                "settings": WorkerSettings(max_body_bytes=64_000),
+            },
+            64_000,
+        ),
+        ({"transport": TransportSettings(max_body_bytes=1_000)}, 1024 * 1024),
+    ],
+)
+def test_a_worker_takes_as_large_a_body_as_a_client_of_its_place_sends(
+    arguments: dict[str, Any], expected: int
+) -> None:
+    """What somebody chose counts, wherever it was said; a default beside it does not hide it."""
+    worker = EffectWorker(**{"broker": "memory://", **arguments})
+    assert worker.settings.max_body_bytes == expected
+    assert worker.place.transport.max_body_bytes >= expected
 
 
 # Stop --------------------------------------------------------------------------------------------

@@ -94,6 +94,11 @@ async def test_what_was_put_in_place_of_the_envelope_is_parked() -> None:
     found = await read(await BODIES.outgoing(other))
     assert isinstance(found, Park)
     assert (found.reason, found.code) == ("tampered", "effectmq_tampered")
+    text = Request.seal(code("y" * 5_000), stored_above=1).message
+    other = replace(sealed.message, body=text.body, content_type=text.content_type)
+    found = await read(await BODIES.outgoing(other))
+    assert isinstance(found, Park)
+    assert (found.reason, found.code) == ("tampered", "effectmq_tampered")
     nothing = await BODIES.outgoing(replace(sealed.message, body=b"\xc1" * 5_000))
     found = await read(nothing)
     assert isinstance(found, Park)
