@@ -217,11 +217,14 @@ async def test_a_process_keeps_its_first_trace_and_the_contexts_members(opened: 
     registry = family.boundary.registry
     taken = ProcessExecutionContext(wake_target_scope=ProcessScope(session_id="s"))
     made = registration("p9", input_=external())
-    with carrying_out(Inheritance(0, TRACE, STATE)):
+    with carrying_out(Inheritance(0, TRACE, STATE, "acme")):
         await registry.start(made, context=taken)
     await registry.start(made)
     await registry.start(registration("p8", input_=external()))
-    assert await registry.trace_of("p9") == Inheritance(0, TRACE, STATE)
+    with carrying_out(Inheritance(tenant="acme")):
+        await registry.start(registration("p7", input_=external()))
+    assert await registry.trace_of("p9") == Inheritance(0, TRACE, STATE, "acme")
+    assert await registry.trace_of("p7") == Inheritance(tenant="acme")
     assert await registry.execution_context("p9") == taken
     assert await registry.trace_of("p8") == Inheritance()
 

@@ -54,6 +54,15 @@ def test_the_documents_of_the_wire_format_are_unchanged(
     assert [line for line in lines if line in unchanged] == unchanged
 
 
+def test_many_effects_run_without_a_broker() -> None:
+    """All of them have a value; not on a terminal, nothing shows how far it is."""
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.many"], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "200 effects, 0 failed, sum 20100\n", done.stderr
+    assert "\r" not in done.stderr
+
+
 def test_the_producer_runs_without_a_broker() -> None:
     """One process, no settings."""
     done = subprocess.run(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -17,6 +21,7 @@ from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.memory import MemoryTransport
 from effectmq.cli.doctor import checks
 from effectmq.cli.doctor.checks import Checkup, Finding
+from effectmq.cli.program.schemas import SCHEMAS
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import BrokerBlockedError
 from effectmq.protocol.messages.message import Message
@@ -378,6 +383,7 @@ def test_a_deleted_binding_on_a_real_broker_is_applied_by_whoever_is_told_to(
     assert effectmq(capsys, "doctor", *at).code == 0
 
 
+@pytest.mark.one_broker
 def test_a_missing_permission_has_a_line_and_nothing_is_made_by_asking(
     private_broker: BrokerNode, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -417,7 +423,7 @@ def test_a_missing_permission_has_a_line_and_nothing_is_made_by_asking(
     assert rows["configure"]["status"] == "WARN"
 
 
-@pytest.mark.parametrize("what", ["nobody", "garbage", "missing", "none", "good"])
+@pytest.mark.parametrize("what", ["nobody", "garbage", "missing", "empty", "none", "good"])
 def test_the_journal_is_checked(
     what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -426,6 +432,8 @@ def test_the_journal_is_checked(
     url = f"sqlite:///{path}"
     if what == "garbage":
         path.write_bytes(b"my precious letter" * 500)
+    elif what == "empty":
+        path.touch()
     elif what == "nobody":
         url = "postgresql://postgres:geheim@127.0.0.1:1/x"
     elif what == "none":
@@ -434,11 +442,90 @@ def test_the_journal_is_checked(
         asyncio.run(_open(url))
     result = effectmq(capsys, "doctor", "--json", "--journal", url)
     rows = {row["check"]: row for row in result.documents}
-    expected = {"nobody": "FAIL", "garbage": "FAIL", "missing": "WARN"}.get(what, "OK")
+    wrong = {"nobody": "FAIL", "garbage": "FAIL", "missing": "WARN", "empty": "WARN"}
+    expected = wrong.get(what, "OK")
     assert rows["journal"]["status"] == expected
     assert result.code == (1 if expected == "FAIL" else 0)
     assert "geheim" not in result.out
-    assert path.exists() == (what in ("garbage", "good"))
+    assert path.exists() == (what in ("garbage", "good", "empty"))
+    assert what != "empty" or not path.stat().st_size
+
+
+@pytest.mark.parametrize("component", [schema.component for schema in SCHEMAS])
+@pytest.mark.parametrize("version", ["older", "newer"])
+def test_tables_of_another_version_are_found_and_left_as_they_are(
+    component: str, version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A worker would refuse them; the sentence says who has to change."""
+    path, url = tmp_path / "j.db", f"sqlite:///{tmp_path / 'j.db'}"
+    asyncio.run(_open(url))
+    effectmq(capsys, "journal", "migrate", "--journal", url)
+    other = 99 if version == "newer" else -1
+    with sqlite3.connect(path) as changed:
+        changed.execute(
+            "UPDATE effectmq_schema SET version = ? WHERE component = ?", (other, component)
+        )
+    before = path.read_bytes()
+    result = effectmq(capsys, "doctor", "--json", "--journal", url)
+    (row,) = [row for row in result.documents if row["check"] == "journal"]
+    assert (result.code, row["status"]) == (1, "FAIL")
+    assert f"the {component} tables in" in row["detail"]
+    advice = "upgrade this one" if version == "newer" else "run: effectmq journal migrate"
+    assert advice in row["detail"]
+    assert path.read_bytes() == before
+
+
+def test_a_database_without_tables_is_no_journal_yet(
+    postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A worker makes them; looking does not."""
+    for status in ("WARN", "OK"):
+        rows = _statuses(effectmq(capsys, "doctor", "--json", "--journal", postgres_url))
+        assert rows["journal"] == status
+        asyncio.run(_open(postgres_url))
+
+
+#: Root may read and write everywhere, unless this is taken from it.
+_AS_OTHERS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
+def _looked_at(option: str, address: str) -> subprocess.CompletedProcess[str]:
+    """What ``doctor`` says to somebody to whom permissions apply."""
+    as_others = _AS_OTHERS if os.geteuid() == 0 else []
+    return subprocess.run(
+        [*as_others, sys.executable, "-m", "effectmq", "doctor", "--quiet", option, address],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_journal_that_cannot_be_written_fails(what: str, tmp_path: Path) -> None:
+    """It says which of the two it is, and does not change it."""
+    path = tmp_path / "j.db"
+    asyncio.run(_open(f"sqlite:///{path}"))
+    closed = path if what == "file" else tmp_path
+    closed.chmod(0o555)
+    done = _looked_at("--journal", f"sqlite:///{path}")
+    assert closed.stat().st_mode & 0o777 == 0o555
+    closed.chmod(0o755)
+    assert done.returncode == 1
+    assert f"its {what} is read-only" in done.stdout
+    assert not done.stderr
+
+
+def test_what_lies_where_one_may_not_look_fails_with_a_sentence(tmp_path: Path) -> None:
+    """Neither is it missing nor is that a defect of effectmq."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    journal = _looked_at("--journal", f"sqlite:///{closed}/j.db")
+    store = _looked_at("--attachments", f"file://{closed}/store")
+    closed.chmod(0o755)
+    assert "its folder is read-only" in journal.stdout
+    assert "permission is denied" in store.stdout
+    for done in (journal, store):
+        assert done.returncode == 1
+        assert not done.stderr
 
 
 async def _open(url: str) -> None:
@@ -455,5 +542,9 @@ def test_the_attachment_store_is_checked(
     result = effectmq(capsys, "doctor", "--json")
     assert result.code == 1
     assert _statuses(result)["attachments"] == "FAIL"
-    monkeypatch.setenv("EFFECTMQ_ATTACHMENTS", f"file://{tmp_path}/store")
+    monkeypatch.setenv("EFFECTMQ_ATTACHMENTS", f"file://{tmp_path}/folder/store")
+    assert _statuses(effectmq(capsys, "doctor", "--json"))["attachments"] == "WARN"
+    assert not (tmp_path / "folder").exists(), "doctor makes nothing"
+    (tmp_path / "folder" / "store").mkdir(parents=True)
     assert _statuses(effectmq(capsys, "doctor", "--json"))["attachments"] == "OK"
+    assert not list((tmp_path / "folder" / "store").iterdir())

@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 
 from effectmq.broker.store.journal.archive.archive import Archive
-from effectmq.broker.store.journal.archive.summaries import EffectSummary
+from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
 from effectmq.broker.store.journal.archive.tail import News
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Recorded
@@ -103,6 +103,7 @@ def test_a_list_has_stable_keys_for_scripts(effects: Command) -> None:
         "parks": 1,
         "error": {"code": "no_money", "message": "it broke"},
         "due_ms": None,
+        "spend": None,
     }
     assert "hunter2" not in result.out
 
@@ -206,7 +207,7 @@ def test_an_effect_goes_by_scope_and_key(effects: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "part"),
     [
-        ([], 2, "which effect?"),
+        ([], 2, "no effect is named"),
         (["1", "--key", "k"], 2, "but not both"),
         (["nothing"], 1, "effectmq effects list"),
         (["--scope", "t", "--key", "nothing"], 1, "effectmq effects list"),
@@ -390,6 +391,83 @@ def test_one_effect_and_a_filter_do_not_go_together(effects: Command) -> None:
     assert (result.code, "but not both" in result.err) == (2, True)
 
 
+# prune --------------------------------------------------------------------------------------------
+
+
+def test_one_finished_effect_is_pruned_once_it_is_confirmed(effects: Command) -> None:
+    refused = effects("prune", "1")
+    assert (refused.code, "Add --yes" in refused.err) == (2, True)
+    pruned = effects("prune", "1", "--yes")
+    assert (pruned.code, "its key and hash are kept" in pruned.out) == (0, True)
+    (found,) = effects("get", "1", "--json").documents
+    assert (found["status"], found["envelope"], found["outcome"]) == ("forgotten", None, None)
+    assert effects("get", "pause", "--json").documents[0]["status"] == "completed"
+    again = effects("prune", "1", "--yes")
+    assert (again.code, "pruned already" in again.err) == (2, True)
+    gone = effects("prune", "1", "--yes", "--forget-key", "--json")
+    assert (gone.code, gone.documents[0]["key_kept"]) == (0, False)
+    assert "no effect has" in effects("prune", "1", "--yes").err
+
+
+def test_what_is_not_finished_or_parked_is_not_pruned(url: str, effects: Command) -> None:
+    running = effects("prune", "2:call-2", "--yes")
+    assert (running.code, "it is in progress" in running.err) == (2, True)
+    parked = effects("prune", "2:call-1", "--yes")
+    assert (parked.code, "with --parked" in parked.err) == (2, True)
+    change_journal(url, "UPDATE effectmq_effects SET letter_sent = 0")
+    unsent = effects("prune", "2:call-1", "--yes", "--parked")
+    assert (unsent.code, "not known to be out" in unsent.err) == (2, True)
+    change_journal(url, "UPDATE effectmq_effects SET letter_sent = 1")
+    assert effects("prune", "2:call-1", "--yes", "--parked").code == 0
+
+
+def test_a_failure_of_a_tool_is_pruned_as_any_outcome(url: str, effects: Command) -> None:
+    change_journal(
+        url,
+        "UPDATE effectmq_effects SET status = 'unsuccessful', error_json = '{}' "
+        "WHERE effect_id = '1'",
+    )
+    assert effects("prune", "1", "--yes").code == 0
+
+
+def test_an_effect_that_changes_in_that_moment_is_left_alone(
+    url: str, effects: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Archive.get
+
+    async def get(archive: Archive, name: str, *, scope_id: str = "") -> EffectDetail:
+        found = await real(archive, name, scope_id=scope_id)
+        await asyncio.to_thread(
+            change_journal, url, "UPDATE effectmq_effects SET fence = fence + 1"
+        )
+        return found
+
+    monkeypatch.setattr(Archive, "get", get)
+    result = effects("prune", "1", "--yes")
+    assert (result.code, "it changed in this moment" in result.out) == (1, True)
+    monkeypatch.undo()
+    assert effects("get", "1", "--json").documents[0]["status"] == "completed"
+
+
+# attempts -----------------------------------------------------------------------------------------
+
+
+def test_each_attempt_has_a_line_once_there_is_more_than_one(url: str, effects: Command) -> None:
+    assert "attempts:" not in effects("get", "1").out
+    (found,) = effects("get", "1", "--json").documents
+    (only,) = found["attempt_times"]
+    assert (only["attempt"], only["ended"]) == (1, "settled")
+    assert (only["began_ms"], only["ended_ms"]) == (found["created_ms"], found["updated_ms"])
+    change_journal(
+        url,
+        "UPDATE effectmq_effects SET attempt_times = '1-1700000000000a 2:1700000001000' "
+        "WHERE effect_id = '1'",
+    )
+    shown = effects("get", "1").out
+    assert "given back, to be tried again" in shown
+    assert "settled" in shown
+
+
 # tail ---------------------------------------------------------------------------------------------
 
 
@@ -423,7 +501,7 @@ def test_tail_tells_what_happens_until_interrupted(url: str) -> None:
         asyncio.run(_complete(url, "2"))
         assert json.loads(out.readline())["effect_id"] == "2"
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
         assert err.read() == ""
 
 
@@ -435,13 +513,13 @@ def test_tail_begins_now_and_has_a_line_for_eachchange_journal(url: str) -> None
         assert "completed" in line
         assert sleep("2").hash[:12] in line
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
 
 
 def test_tail_outlives_a_database_that_goes_away_for_a_while(
     effects: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("effectmq.cli.effects.command._POLL_S", 0)
+    monkeypatch.setattr("effectmq.cli.effects.tailing._POLL_S", 0)
     real, looks = Archive.since, iter(("lost", "lost", "back", "end"))
 
     async def since(archive: Archive, news: News) -> list[EffectSummary]:

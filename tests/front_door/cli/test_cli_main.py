@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import os
@@ -100,7 +101,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, problem: BaseException) -> None:
     async def run(args: object) -> int:
         raise problem
 
-    monkeypatch.setattr("effectmq.cli.topology.queues.run", run)
+    monkeypatch.setattr("effectmq.cli.fleet.queues.run", run)
 
 
 @pytest.mark.parametrize(
@@ -149,20 +150,74 @@ def test_logging_options_may_stand_anywhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before the command, behind it, and behind the action of a command."""
-    seen: list[tuple[str, bool]] = []
+    seen: list[tuple[str, str]] = []
 
-    async def run(args: object) -> int:
-        seen.append((getattr(args, "log_level", ""), getattr(args, "log_json", False)))
+    async def run(args: argparse.Namespace) -> int:
+        seen.append((args.log_level, args.log_format))
         return 0
 
     monkeypatch.setattr("effectmq.cli.topology.command.run", run)
     for words in (
         ["--log-level", "error", "--log-json", "topology", "plan"],
-        ["topology", "--log-level", "ERROR", "--log-json", "plan"],
+        ["topology", "--log-level", "ERROR", "--log-format", "json", "plan"],
         ["topology", "plan", "--log-json", "--log-level", "ERROR"],
     ):
         assert effectmq(capsys, *words).code == 0
-    assert seen == [("ERROR", True)] * 3
+    assert seen == [("ERROR", "json")] * 3
+
+
+def test_variables_say_what_is_logged_unless_the_command_line_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the other variables are: this command may not need them."""
+    seen: list[tuple[str, str | None]] = []
+
+    async def run(args: argparse.Namespace) -> int:
+        seen.append((args.log_level, args.log_format))
+        return 0
+
+    monkeypatch.setattr("effectmq.cli.topology.command.run", run)
+    monkeypatch.setattr("effectmq.cli.worker.run", run)
+    for words in (["topology", "plan"], ["worker", "app:app"]):
+        assert effectmq(capsys, *words).code == 0
+    monkeypatch.setenv("EFFECTMQ_LOG_LEVEL", "debug")
+    monkeypatch.setenv("EFFECTMQ_LOG_FORMAT", "json")
+    monkeypatch.setenv("EFFECTMQ_CONCURRENCY", "many")
+    for words in (
+        ["topology", "plan"],
+        ["worker", "app:app"],
+        ["--log-level", "ERROR", "worker", "app:app"],
+        ["topology", "plan", "--log-format", "text"],
+    ):
+        assert effectmq(capsys, *words).code == 0
+    assert seen == [
+        ("WARNING", None),
+        ("INFO", None),
+        ("DEBUG", "json"),
+        ("DEBUG", "json"),
+        ("ERROR", "json"),
+        ("DEBUG", "text"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("EFFECTMQ_LOG_LEVEL", "found 'LOUD', expected DEBUG, INFO, WARNING or ERROR"),
+        ("EFFECTMQ_LOG_FORMAT", "found 'LOUD', expected text or json"),
+    ],
+)
+def test_a_variable_that_says_nothing_of_logs_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    sentence: str,
+) -> None:
+    """Before anything runs."""
+    monkeypatch.setenv(variable, "LOUD")
+    result = effectmq(capsys, "topology", "plan")
+    assert (result.code, result.out) == (2, "")
+    assert f"{variable}: {sentence}. Correct the variable, or unset it" in result.err
 
 
 def test_only_the_module_of_the_command_is_imported() -> None:

@@ -13,6 +13,16 @@ from tests.brokers.provide import Broker
 from tests.front_door.cli.command import effectmq
 
 
+@pytest.mark.parametrize("words", [["ping"], ["workers", "list"]])
+def test_a_broker_in_memory_has_no_workers_to_ask(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is usually missing then is the address of the broker."""
+    result = effectmq(capsys, *words)
+    assert (result.code, result.out) == (1, "")
+    assert "name theirs with --broker amqp://host or EFFECTMQ_BROKER" in result.err
+
+
 async def test_ping_over_rabbitmq(
     broker: Broker, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -123,7 +123,7 @@ def test_without_a_worker_tools_are_unavailable_and_other_kinds_are_explained(
     assert failure["code"] == "tool_unavailable"
     assert "--worker module:app" in failure["message"]
     assert refused["line"] == 2
-    assert "nobody here carries out exec_code effects" in refused["error"]
+    assert "no worker here carries out exec_code effects" in refused["error"]
     assert "--worker module:app" in refused["error"]
 
 

@@ -179,6 +179,23 @@ def test_two_calls_without_a_turn_are_two_effects(
     assert len(set(keys)) == 3
 
 
+def test_an_effect_is_put_off(
+    broker: Broker, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A delay is waited for; a moment of the past is now."""
+    at = _at(broker, namespace)
+    call = ("submit", "--tool", "add", "--args", '{"a": 1, "b": 2}', "--json", "--wait")
+    with _working(broker, namespace):
+        for when in (("--delay", "50ms"), ("--not-before", "2020-01-01T08:00+01:00")):
+            done = effectmq(capsys, *call, *when, *at)
+            assert done.code == 0, done.err
+    both = effectmq(capsys, *call, "--delay", "1", "--not-before", "2020-01-01", *at)
+    assert both.code == 2
+    none = effectmq(capsys, *call, "--not-before", "soon", *at)
+    assert none.code == 2
+    assert "expected an ISO time" in none.err
+
+
 def test_a_tool_that_no_worker_has_is_said_to_be_none(
     broker: Broker, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,6 @@ from effectmq.broker.transports.port import QueueStats
 from effectmq.cli.dead import command as dead
 from effectmq.cli.dead import opening
 from effectmq.cli.dead.choice import rate
-from effectmq.cli.dead.waiting import NotReplayedError
 from effectmq.cli.terminal.texts import pretty
 from effectmq.cli.terminal.times import age, moment
 from effectmq.consumers.decisions.retry import NO_RETRY
@@ -33,6 +32,7 @@ from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import read_request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
+from effectmq.replaying import NotReplayedError
 from tests.broker.dead_letters.stage import DeadStage, dead_stage
 from tests.broker.transports.rabbitmq.header_bomb import publish_bomb
 from tests.brokers.provide import Broker
@@ -685,7 +685,7 @@ async def test_the_command_works_on_a_real_broker(
         assert (await command("list")).out == "no dead letters\n"
         async with stage.letters.browse():
             busy = await command("list")
-        assert (busy.code, "read by somebody else" in busy.err) == (1, True)
+        assert (busy.code, "read by another reader" in busy.err) == (1, True)
         assert busy.err.startswith("waiting for a turn")
     wrong = broker.url.replace("guest@", "hunter2@")
     refused = await asyncio.to_thread(effectmq, capsys, "dead", "list", "--broker", wrong)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
@@ -15,11 +14,9 @@ from effectmq.protocol.errors import RejectEffectError
 from tests.front_door.cli.command import effectmq
 
 
-def test_the_demo_shows_everything_within_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
     """Four kinds, a retry in a queue, a shared run, a dead letter that is mended and replayed."""
-    started = time.monotonic()
     result = effectmq(capsys, "demo")
-    assert time.monotonic() - started < 10
     assert (result.code, result.err) == (0, "")
     shown = result.out
     for kind in ("llm_call", "tool_call", "exec_code", "sleep"):

@@ -92,6 +92,29 @@ def test_two_sources_of_one_process_are_added() -> None:
     assert (both.counts, both.sum) == ([4, 0, 2], pytest.approx(10.3))
 
 
+async def test_a_name_that_utf_8_does_not_have_takes_no_metric_away() -> None:
+    """Tools of MCP servers and models have names from strangers; long ones are cut."""
+    hostile = Told(
+        Reading(catalog.OUTCOMES, ("half \ud83d", "success"), 2),
+        Reading(catalog.OUTCOMES, ("x" * 100_000, "success"), 3),
+        Reading(catalog.OUTCOMES, ("x" * 100_001, "success"), 4),
+    )
+    for accept in ("", "application/openmetrics-text; version=1.0.0"):
+        text, _ = exposition([hostile, SOURCE], accept)
+        assert b"half \\\\ud83d" in text
+        assert len(text) < 10_000
+    found = samples(exposition([hostile])[0])
+    assert sorted(found.values()) == [2, 7]
+    exporter = Exporter()
+    async with OtelMetrics(hostile, exporter=exporter):
+        pass
+    names = [
+        str(dict(point.attributes)["route"])
+        for point in points(exporter.exported[0])["effectmq_outcomes"]
+    ]
+    assert all(name.encode() for name in names)
+
+
 class Exporter:
     """Keeps what it is given, or fails as told."""
 

@@ -69,7 +69,12 @@ async def test_a_worker_that_works_is_live_and_ready(
     """And tells its metrics; what is not there is not found, and nothing can be changed."""
     async with made(name="one"):
         port = port_of(caplog)
-        assert (await get(port, "/ready")).json == {"worker": "one", "ready": True, "problems": {}}
+        assert (await get(port, "/ready")).json == {
+            "worker": "one",
+            "ready": True,
+            "problems": {},
+            "paused": {},
+        }
         live = await get(port, "/live")
         assert live.status == 200
         assert live.json["loop_lag_s"] < 5

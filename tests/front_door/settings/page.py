@@ -22,7 +22,12 @@ _OWNERS: dict[Owner, str] = {
     "connection": "Connections: `Worker` and `Client`",
     "code": "Blocks of code: `Worker.code`",
     "process": "Background processes: `Worker.processes`",
+    "api": "The HTTP API: `effectmq api`",
+    "program": "Its process: `effectmq worker`; a program sets up its own",
+    "log": "Logs: every command; a program sets up its own logging",
 }
+#: Lists are typed without blanks, and a table breaks its lines at blanks.
+_COMMA = re.compile(r",(?! )")
 _TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -44,9 +49,10 @@ def _section(owner: Owner) -> str:
 
 
 def _row(setting: Setting) -> str:
+    argument = "—" if setting.owner in ("program", "log") else f"`{setting.argument}`"
     return (
-        f"| `{setting.argument}` | `{setting.option}` | `{setting.variable}` | {setting.form.unit} "
-        f"| {setting.default.replace(',', ', ')} | {setting.meaning} |"
+        f"| {argument} | `{setting.option}` | `{setting.variable}` | {setting.form.unit} "
+        f"| {_COMMA.sub(', ', setting.default)} | {setting.meaning} |"
     )
 
 

@@ -7,15 +7,18 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
 
+import effectmq.cli.api
 import effectmq.cli.run
 import effectmq.cli.submit.command
 import effectmq.cli.worker
 from effectmq import Client, TransportSettings, Worker, WorkerSettings
 from effectmq.broker.client.client import ClientArguments
+from effectmq.cli.arguments.logging_options import add_logging_options
 from effectmq.cli.arguments.setting_options import words_of
 from effectmq.consumers.arguments import WorkerArguments
 from effectmq.consumers.code.handler import CodeHandler
@@ -31,7 +34,10 @@ from tests.front_door.settings import page
 
 PARTS = list(settings_of("code", "process"))
 WORKERS = list(settings_of("place", "worker", "connection"))
+LOGS = list(settings_of("log"))
 CLIENTS = list(settings_of("place", "client", "connection"))
+#: The settings that are arguments of a worker, a client or a part of a worker.
+ARGUMENTS = [setting for setting in SETTINGS if setting.owner not in ("api", "program", "log")]
 
 #: A text of each setting that is no default, and the value that it means.
 SAID: dict[str, tuple[str, object]] = {
@@ -40,12 +46,15 @@ SAID: dict[str, tuple[str, object]] = {
     "journal": ("sqlite:////said.db", "sqlite:////said.db"),
     "attachments": ("memory://said", "memory://said"),
     "replay": ("strict", "strict"),
-    "delay_levels_ms": ("500,2s,1m", (500, 2_000, 60_000)),
+    "delay_levels_s": ("500,2s,1m", (0.5, 2.0, 60.0)),
     "delivery_limit": ("7", 7),
     "reply_expires_s": ("2w", 1_209_600.0),
     "identity": ("said", "said"),
     "content_type": ("application/json", "application/json"),
+    "tenant": ("acme", "acme"),
     "name": ("said", "said"),
+    "app_version": ("7.1", "7.1"),
+    "worker_version": ("2.1", "2.1"),
     "http": ("127.0.0.1:0", "127.0.0.1:0"),
     "concurrency": ("3", 3),
     "route_concurrency": ("llm_call=64, tool_call.gpu=1", {"llm_call": 64, "tool_call.gpu": 1}),
@@ -59,7 +68,9 @@ SAID: dict[str, tuple[str, object]] = {
     "blocked_loop_s": ("1m", 60.0),
     "lease_s": ("45s", 45.0),
     "reply_keep_s": ("1d", 86_400.0),
+    "traces": ("payloads", "payloads"),
     "max_abandoned": ("2", 2),
+    "log_every": ("100", 100),
     "max_body_bytes": ("2000000", 2_000_000),
     "connect_timeout_s": ("3s", 3.0),
     "publish_timeout_s": ("4s", 4.0),
@@ -85,6 +96,13 @@ SAID: dict[str, tuple[str, object]] = {
     "process_cancel_grace_s": ("9s", 9.0),
     "process_shutdown_grace_s": ("1m", 60.0),
     "process_elsewhere_s": ("0", 0.0),
+    "management": ("http://host:15672", "http://host:15672"),
+    "api_address": ("127.0.0.1:0", "127.0.0.1:0"),
+    "api_tokens": ("@/tokens", "@/tokens"),
+    "api_hosts": ("ops.example", "ops.example"),
+    "gc": ("python", "python"),
+    "log_level": ("debug", "DEBUG"),
+    "log_format": ("json", "json"),
 }
 
 #: Fields of settings that are arguments only, since what fits is a matter of the program that is
@@ -120,6 +138,8 @@ def found(made: Made, name: str) -> object:
     place = made.place
     if name == "reply_expires_s":
         return place.topology.reply_expires_ms / 1_000
+    if name == "delay_levels_s":
+        return tuple(level / 1_000 for level in place.topology.delay_levels_ms)
     if name == "content_type":
         return made._content_type  # type: ignore[union-attr]
     holders: list[Any] = [place.topology, place.transport, place, made]
@@ -142,6 +162,11 @@ def parser_of(command: Any) -> argparse.ArgumentParser:
     return parser
 
 
+def any_command(commands: Any) -> None:
+    """Every command has these."""
+    add_logging_options(commands.add_parser("any"))
+
+
 # The table --------------------------------------------------------------------------------------
 
 
@@ -155,7 +180,7 @@ def test_every_field_of_the_settings_classes_is_in_it() -> None:
     classes = (WorkerSettings, TransportSettings, TopologySettings)
     names = {each.name for kind in classes for each in fields(kind)}
     names -= {"name"}  # of a connection: it is that of its client or worker
-    names -= {"reply_expires_ms"}  # is reply_expires_s here
+    names -= {"delay_levels_ms", "reply_expires_ms"}  # end with _s here
     names -= {"max_length"}  # for a policy of the broker, which can be changed later
     assert names <= {setting.name for setting in SETTINGS}
     of_parts = {
@@ -184,17 +209,20 @@ def test_constructors_take_what_is_in_it(
     """By the same names, and nothing else but whole values."""
     whole = {"place", "settings", "topology", "transport", "arguments"}
     taken = set(inspect.signature(kind).parameters) - whole
-    assert taken | arguments.__optional_keys__ == {setting.name for setting in settings}
+    former = {"delay_levels_ms"}
+    assert taken | arguments.__optional_keys__ == {each.argument for each in settings} | former
 
 
 @pytest.mark.parametrize(
     ("command", "settings"),
     [
-        (effectmq.cli.worker, WORKERS + PARTS),
+        (effectmq.cli.worker, [*WORKERS, *PARTS, *settings_of("program")]),
         (effectmq.cli.submit.command, CLIENTS),
         (effectmq.cli.run, CLIENTS),
+        (effectmq.cli.api, list(settings_of("place", "connection", "api"))),
+        (SimpleNamespace(configure=any_command), LOGS),
     ],
-    ids=["worker", "submit", "run"],
+    ids=["worker", "submit", "run", "api", "logs"],
 )
 def test_commands_have_its_options(command: Any, settings: list[Setting]) -> None:
     """With the variable and the default in the help."""
@@ -228,7 +256,7 @@ def journal_for(setting: Setting) -> dict[str, Any]:
     return {"journal": "sqlite:////j.db"} if setting.name == "replay" else {}
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", ARGUMENTS, ids=lambda setting: setting.name)
 def test_a_variable_says_it(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read with the units that options have."""
     text, value = SAID[setting.name]
@@ -237,7 +265,7 @@ def test_a_variable_says_it(setting: Setting, monkeypatch: pytest.MonkeyPatch) -
         assert found(kind(**journal_for(setting)), setting.argument) == value
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", ARGUMENTS, ids=lambda setting: setting.name)
 def test_an_argument_beats_the_variable(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the argument is what the default would be."""
     default = found(both(setting)[0](**journal_for(setting)), setting.argument)
@@ -246,7 +274,7 @@ def test_an_argument_beats_the_variable(setting: Setting, monkeypatch: pytest.Mo
         default = {} if setting.name == "route_concurrency" else "none"
     for kind in both(setting):
         arguments: dict[str, Any] = {**journal_for(setting), setting.argument: default}
-        expected = None if (setting.name, default) == ("journal", "none") else default
+        expected = None if default == "none" else default
         assert found(kind(**arguments), setting.argument) == expected
 
 
@@ -417,3 +445,37 @@ def test_a_client_can_be_at_the_place_of_a_worker(
     other = Client(place=app.place, namespace="yours").place
     assert (other.broker, other.topology.namespace) == ("memory://here", "yours")
     assert other.transport == app.place.transport
+
+
+@pytest.mark.parametrize("kind", [Worker, Client])
+def test_delay_levels_in_milliseconds_still_work_and_are_told(kind: Any) -> None:
+    """At the line of the program, with the seconds to write instead."""
+    name = kind.__name__
+    sentence = rf"write {name}\(delay_levels_s=\[0\.5, 60\.0\]\)$"
+    with pytest.warns(DeprecationWarning, match=sentence) as told:
+        made = kind(delay_levels_ms=[500, 60_000])
+    assert told[0].filename == __file__
+    assert made.topology == replace(kind().topology, delay_levels_ms=(500, 60_000))
+    assert kind(delay_levels_s=(0.5, 60)).topology == made.topology
+    assert kind(place=made.place).place == made.place
+    with pytest.raises(TypeError, match="takes one of delay_levels_s and delay_levels_ms"):
+        kind(delay_levels_s=[1], delay_levels_ms=[1_000])
+
+
+@pytest.mark.parametrize(
+    ("levels", "sentence"),
+    [
+        (5, "expected seconds in a list or a tuple"),
+        ("5s", "expected seconds in a list or a tuple"),
+        ([], "expected ascending"),
+        ([5, 1], "expected ascending"),
+        ([0.0001], "expected ascending"),
+        ([-1], "expected seconds from 0"),
+        ([float("nan")], "one of delay_levels_s is nan"),
+        (["1s"], "one of delay_levels_s is '1s'"),
+    ],
+)
+def test_what_are_no_delay_levels_is_refused(levels: Any, sentence: str) -> None:
+    """Found, expected, and never an error of Python's."""
+    with pytest.raises(ConfigurationError, match=sentence):
+        Worker(delay_levels_s=levels)

@@ -13,7 +13,7 @@ from effectmq.protocol.kinds import EFFECT_KINDS
 from tests.front_door.cli.command import effectmq
 
 _CASES = [
-    (["effectmq", "wor"], {"worker"}),
+    (["effectmq", "wor"], {"worker", "workers"}),
     (["effectmq", "dead", "l"], {"list"}),
     (["effectmq", "dead", "list", "--ki"], {"--kind"}),
     (["effectmq", "dead", "list", "--kind", ""], set(EFFECT_KINDS)),

@@ -103,7 +103,7 @@ def test_leaving_while_a_pipe_is_read_is_quiet() -> None:
         process.stdin.flush()
         assert '"line":1' in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
         assert process.stderr.read() == ""
 
 

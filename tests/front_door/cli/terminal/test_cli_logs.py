@@ -38,7 +38,7 @@ def test_a_line_for_people_stays_one_line(capsys: pytest.CaptureFixture[str]) ->
 
 def test_json_has_the_action_and_whatever_was_given(capsys: pytest.CaptureFixture[str]) -> None:
     """One object a line, with stable members first, and everything scrubbed."""
-    written = _log(_args(log_json=True), capsys)
+    written = _log(_args(log_format="json"), capsys)
     assert "geheim" not in written
     assert "\x1b" not in written
     (line,) = written.splitlines()
@@ -64,7 +64,7 @@ def test_a_traceback_keeps_its_lines_and_loses_its_secrets(
 ) -> None:
     """In JSON it is one member of one line."""
     for as_json in (False, True):
-        with logging_to_stderr(_args(log_json=as_json)):
+        with logging_to_stderr(_args(log_format="json" if as_json else "text")):
             try:
                 raise ValueError(_NASTY)
             except ValueError:
@@ -119,7 +119,7 @@ def test_a_line_about_an_effect_has_the_words_of_the_tables(
         with logging_to_stderr(_args()):
             logging.getLogger("effectmq.test").warning(sentence, extra=_NAMES)
         assert capsys.readouterr().err.endswith(f"{shown}\n")
-    with logging_to_stderr(_args(log_json=True)):
+    with logging_to_stderr(_args(log_format="json")):
         logging.getLogger("effectmq.test").warning("effect e1 failed", extra=_NAMES)
     document = json.loads(capsys.readouterr().err)
     assert document["message"] == "effect e1 failed"
@@ -135,3 +135,11 @@ def test_names_of_others_cannot_break_the_line(capsys: pytest.CaptureFixture[str
     assert len(written) < 400
     assert "geheim" not in written
     assert "\x1b" not in written
+
+
+def test_a_traceback_without_its_exception_is_shown_in_both_forms() -> None:
+    """A worker hands on the text alone, because the exception has more than may be shown."""
+    record = logging.LogRecord("x", logging.WARNING, "x.py", 1, "it raised", (), None)
+    record.exc_text = "Traceback (most recent call last):\nValueError: ***"
+    assert LineFormatter().format(record).splitlines()[1:] == record.exc_text.splitlines()
+    assert json.loads(JsonFormatter().format(record))["traceback"] == record.exc_text

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from effectmq.broker.store.admission.deciding import Worker
+from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.records import Ask
+from effectmq.broker.store.admission.store import AdmissionStore
+from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
 from effectmq.protocol.kinds import EFFECT_KINDS
+from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names, Queue, Topology
 from tests.brokers.provide import Broker
 from tests.front_door.cli.command import Result, effectmq
@@ -79,7 +87,7 @@ def test_queues_shows_what_exists_with_its_counts(
     at = _at(broker, namespace)
     effectmq(capsys, "topology", "apply", "--kind", "sleep", "--kind", "sleep.long", *at)
     effectmq(capsys, "submit", "--kind", "sleep", "--args", '{"duration_ms": 1}', *at)
-    result = effectmq(capsys, "queues", "--kind", "sleep.long", *at, "--json")
+    result = effectmq(capsys, "queues", "--kind", "sleep.long", "--over", "500ms", *at, "--json")
     rows = {row["queue"]: row for row in result.documents}
     names = Names(namespace)
     assert rows[names.work_queue("sleep")] == {
@@ -88,14 +96,57 @@ def test_queues_shows_what_exists_with_its_counts(
         "route": "sleep",
         "ready": 1,
         "consumers": 0,
+        "in_flight": 0,
+        "in_per_s": 0.0,
+        "out_per_s": 0.0,
+        "oldest_at_most_s": None,
+        "waited_s": None,
+        "paused": None,
+        "reasons": None,
+        "admission_waiting": None,
+        "source": "workers",
     }
     assert rows[names.work_queue("sleep.long")]["ready"] == 0
     assert rows[names.dead]["role"] == "dead"
     assert names.work_queue("llm_call") not in rows
-    shown = effectmq(capsys, "queues", *at)
-    assert shown.out.splitlines()[0].split() == ["queue", "role", "route", "ready", "consumers"]
-    assert "not visible over AMQP" in shown.err
+    shown = effectmq(capsys, "queues", "--over", "500ms", *at)
+    header = ["queue", "ready", "held", "in/s", "out/s", "oldest", "consumers", "state"]
+    assert shown.out.splitlines()[0].split() == header
+    assert "source: the broker's counts and 0 worker(s), rates over " in shown.err
     assert effectmq(capsys, "queues", *at, "--quiet").err == ""
+
+
+def test_queues_tell_what_waits_for_admission_outside_of_them(
+    broker: Broker, namespace: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """By route; nobody needs to have set a limit before."""
+    url = f"sqlite:///{tmp_path}/journal.db"
+    at = (*_at(broker, namespace), "--journal", url)
+
+    async def wait() -> None:
+        async with Journal(url, namespace=namespace) as journal:
+            store = AdmissionStore(journal.database, Worker("w", 60_000))
+            await store.open([Limit.of("tool_call", concurrency=1)], "w")
+            for effect in "abc":
+                line, message = (Line("tool_call"),), Message(body=b"")
+                await store.ask(Ask(effect, effect, line, "tool_call", message, "tool_call"))
+
+    async def make() -> None:
+        async with Journal(url, namespace=namespace):
+            pass
+
+    asyncio.run(make())
+    effectmq(capsys, "topology", "apply", "--kind", "tool_call", *_at(broker, namespace))
+    words = ("queues", "--kind", "tool_call", "--over", "100ms", *at)
+    assert "wait for admission" not in effectmq(capsys, *words).out
+    asyncio.run(wait())
+    assert (
+        "wait for admission, outside of the queues: 2 tool_call\n" in effectmq(capsys, *words).out
+    )
+    rows = {row["queue"]: row for row in effectmq(capsys, *words, "--json").documents}
+    names = Names(namespace)
+    assert rows[names.work_queue("tool_call")]["admission_waiting"] == 2
+    assert rows[names.dead]["admission_waiting"] is None
 
 
 def test_a_difference_is_named_and_nothing_is_changed(

@@ -7,11 +7,13 @@ from collections import Counter
 
 import pytest
 
+from effectmq.broker.client.fleet.marks import set_mark
+from effectmq.broker.inventory import all_routes, full_topology
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
-from effectmq.cli.topology.inventory import all_routes, full_topology
 from effectmq.cli.topology.removal import NamespaceInUseError, Removed, remove
 from effectmq.protocol.kinds import EFFECT_KINDS
+from effectmq.protocol.messages.fleet.pauses import Pause
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.topology import Names, TopologySettings, reply_topology
 from tests.brokers.provide import Broker
@@ -80,6 +82,11 @@ async def test_a_lane_that_was_not_named_keeps_its_exchange() -> None:
         assert await transport.stats(_NAMES.work_queue("tool_call.gpu")) is not None
 
 
+async def _pause(url: str, names: Names) -> None:
+    async with open_transport(url) as transport:
+        assert await set_mark(transport, names, "sleep", Pause(by="anna"))
+
+
 def test_a_namespace_is_removed_from_a_broker(
     broker: Broker, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,10 +103,12 @@ def test_a_namespace_is_removed_from_a_broker(
     assert (refused.code, refused.out) == (1, "")
     assert f"{names.work_queue('sleep')} (1 waiting)" in refused.err
     assert remove("--force", "--dry-run").code == 0
+    asyncio.run(_pause(broker.url, names))
     unnamed = remove("--force", "--json")
     states = Counter((row["object"], row["state"]) for row in unnamed.documents)
     assert unnamed.code == 0
-    assert states["queue", "removed"] == 13
+    # With the mark of the route that was paused.
+    assert states["queue", "removed"] == 14
     assert states["queue", "missing"] == len(EFFECT_KINDS) - 1
     assert ("exchange", "left") not in states
 
