@@ -51,6 +51,7 @@ def _gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.one_broker
 class TestPrivateNode:
     async def test_a_confirmed_message_survives_kill_9_and_a_freeze(
         self, private_broker: BrokerNode

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +23,11 @@ __all__ = [
     "SUITES",
     "Installation",
     "Unavailable",
+    "apt_extract",
     "apt_install",
     "build_folder",
     "existing_folder",
+    "found_or_installed",
     "install_with_apt",
     "installed_on_path",
     "services_stay_down",
@@ -221,6 +223,56 @@ def apt_install(*packages: str) -> None:
         _run(*install)
 
 
+def found_or_installed(
+    look: Callable[[], Path | None], package: str, what: str, instead: str = ""
+) -> Path:
+    """
+    What a look finds, before or after Debian's package is installed; no service is started.
+
+    Args:
+        look: Looks for it.
+        package: The package that has it.
+        what: What is missing, for a sentence that begins with "there is no".
+        instead: What helps otherwise; continues the sentence.
+
+    Raises:
+        Unavailable: When it is not there and cannot be installed.
+    """
+    found = look()
+    if found is not None:
+        return found
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise Unavailable(
+            f"there is no {what}, and installing {package} with apt-get needs Debian and root"
+            f"{instead}"
+        )
+    with services_stay_down():
+        apt_install(package)
+    found = look()
+    if found is None:
+        raise Unavailable(f"apt-get installed {package}, and there still is no {what}")
+    return found
+
+
+def apt_extract(package: str, folder: Path) -> None:
+    """
+    Unpack Debian's package into a folder, without installing it: no service, no root needed.
+
+    Raises:
+        Unavailable: When this is not Debian, or apt failed.
+    """
+    if shutil.which("apt-get") is None:
+        raise Unavailable(f"there is no apt-get to fetch {package} with")
+    with tempfile.TemporaryDirectory() as there:
+        try:
+            _run("apt-get", "download", "-q", package, where=there)
+        except Unavailable:
+            _run("apt-get", "update", "-q")
+            _run("apt-get", "download", "-q", package, where=there)
+        for file in Path(there).glob("*.deb"):
+            _run("dpkg", "--extract", str(file), str(folder))
+
+
 @contextlib.contextmanager
 def services_stay_down() -> Generator[None]:
     """Debian's documented veto: while this file says 101, installing starts no service."""
@@ -254,7 +306,7 @@ def _remove_tree(root: Path) -> None:
     subprocess.run(["rm", "-rf", "--one-file-system", str(root)], check=True)
 
 
-def _run(*command: str) -> None:
+def _run(*command: str, where: str | None = None) -> None:
     print(f"brokers: {' '.join(command)}", file=sys.stderr, flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     with tempfile.TemporaryFile("w+") as output:
@@ -262,6 +314,7 @@ def _run(*command: str) -> None:
             subprocess.run(
                 command,
                 check=True,
+                cwd=where,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

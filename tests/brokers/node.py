@@ -8,6 +8,8 @@ freeze, fill or misconfigure it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import os
 import random
 import secrets
@@ -24,6 +26,7 @@ from typing import Self
 
 from tests.brokers.finding import Installation
 from tests.brokers.greeting import greet
+from tests.freezing import freeze, thaw
 
 __all__ = ["BrokerNode", "Family", "NodeError", "Startable", "free_ports", "start_watchdog"]
 
@@ -109,13 +112,23 @@ class BrokerNode(Startable):
         url: ``amqp://guest:guest@127.0.0.1:<port>/``.
         version: RabbitMQ's version, such as ``3.10.8``.
         folder: Its own folder: configuration, data, log.
+        management_url: Its management API; empty without one, which starts sooner.
     """
 
-    def __init__(self, installation: Installation, family: Family | None = None) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        family: Family | None = None,
+        *,
+        management: bool = False,
+    ) -> None:
         self.version = installation.version
         self._family = family or Family()
         self.name = f"effectmq-{secrets.token_hex(4)}@localhost"
-        self.port, dist_port = free_ports(2)
+        self.port, dist_port, self._management_port = free_ports(3)
+        if not management:
+            self._management_port = 0
+        self.management_url = f"http://127.0.0.1:{self._management_port}" if management else ""
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self._installation = installation
         self.folder = _make_folder(installation)
@@ -181,11 +194,11 @@ class BrokerNode(Startable):
 
     def sigstop(self) -> None:
         """Freeze it: its port still accepts connections, but nobody answers."""
-        self._signal(signal.SIGSTOP)
+        freeze(self._running("freeze"))
 
     def sigcont(self) -> None:
         """Thaw it; what was sent meanwhile is processed now."""
-        self._signal(signal.SIGCONT)
+        thaw(self._running("thaw"))
 
     def wipe(self) -> None:
         """
@@ -286,11 +299,21 @@ class BrokerNode(Startable):
         (self.folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.local = 127.0.0.1:{self.port}\n"
             # Of a cluster: the part without a majority stops, and joins the others again.
-            "cluster_partition_handling = pause_minority\n" + self._joining()
+            "cluster_partition_handling = pause_minority\n" + self._managing() + self._joining()
         )
-        (self.folder / "enabled_plugins").write_text("[].\n")
+        plugins = "rabbitmq_management" if self._management_port else ""
+        (self.folder / "enabled_plugins").write_text(f"[{plugins}].\n")
         # Present and empty, so that the machine's /etc/rabbitmq/rabbitmq-env.conf is not read.
         (self.folder / "rabbitmq-env.conf").touch()
+
+    def _managing(self) -> str:
+        if not self._management_port:
+            return ""
+        return (
+            f"management.tcp.port = {self._management_port}\n"
+            "management.tcp.ip = 127.0.0.1\n"
+            "collect_statistics_interval = 500\n"
+        )
 
     def _joining(self) -> str:
         if not self._family.first:
@@ -342,10 +365,10 @@ class BrokerNode(Startable):
         queues = [config.parent.name for config in base.glob("*/config")]
         return [queue for queue in queues if queue.encode() not in known]
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _running(self, purpose: str) -> int:
         if self.pid is None:
-            raise NodeError(f"{self.name} is not running; there is nothing to send {number.name}")
-        os.kill(self.pid, number)
+            raise NodeError(f"{self.name} is not running; there is nothing to {purpose}")
+        return self.pid
 
     def _end(self, number: signal.Signals) -> None:
         process = self._processes.get("server")
@@ -367,16 +390,45 @@ def _listens(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now; tried in random order, so that parallel sessions rarely meet."""
+    """
+    Ports that nobody listens on, and that no other call gets while this process runs.
+
+    A node that is killed and started again finds its port free: others in between were given
+    another one.
+    """
     found: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
+            _reserve(port)
             found.append(port)
         if len(found) == count:
             return found
     raise NodeError(f"no {count} free ports between {_PORTS.start} and {_PORTS.stop} on 127.0.0.1")
+
+
+_reserved: set[int] = set()
+
+
+def _reserve(port: int) -> None:
+    """
+    Take a port for this process, by a lock on the byte of that number in a file of all ports.
+
+    Raises:
+        OSError: When somebody has it.
+    """
+    if port in _reserved:
+        raise BlockingIOError(f"port {port} is given already")
+    fcntl.lockf(_ports_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    _reserved.add(port)
+
+
+@functools.cache
+def _ports_file() -> int:
+    """The file of all ports; its locks end with this process, however that ends."""
+    path = Path(tempfile.gettempdir()) / f"effectmq-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _make_folder(installation: Installation) -> Path:

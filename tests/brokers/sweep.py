@@ -20,7 +20,8 @@ def sweep(url: str, namespace: str) -> None:
     Delete the exchanges and queues that effectmq declares in a namespace.
 
     AMQP cannot list queues, so these are the names it would have given; deleting what does not
-    exist is no error. Lanes and unusual delay levels stay, and so do reply queues, which expire.
+    exist is no error. Lanes, versions and unusual delay levels stay, and so do reply queues, which
+    expire.
     """
     # In a thread, because the test's own event loop may be running, frozen or closed.
     worker = threading.Thread(target=lambda: asyncio.run(_sweep(url, Names(namespace))))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.brokers.finding import Unavailable, apt_install
+from tests.brokers.finding import found_or_installed
 
 __all__ = ["faked", "faketime_library"]
 
@@ -21,17 +19,7 @@ def faketime_library() -> Path:
     Raises:
         Unavailable: When it is not there and cannot be installed.
     """
-    found = _installed()
-    if found is None:
-        if shutil.which("apt-get") is None or os.geteuid() != 0:
-            raise Unavailable(
-                "there is no libfaketime here, and installing it with apt-get needs Debian and root"
-            )
-        apt_install("faketime")
-        found = _installed()
-    if found is None:
-        raise Unavailable("apt-get installed faketime, but there is no such library")
-    return found
+    return found_or_installed(_installed, "faketime", "libfaketime here")
 
 
 def faked(library: Path, file: Path) -> Mapping[str, str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
 
-from tests.brokers.finding import Unavailable, apt_install, services_stay_down
+from tests.brokers.finding import found_or_installed
 
 __all__ = ["programs"]
 
@@ -22,20 +21,12 @@ def programs() -> Path:
     Raises:
         Unavailable: When there is none, and none can be installed.
     """
-    found = _installed()
-    if found is not None:
-        return found
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise Unavailable(
-            "there is no PostgreSQL server here, and installing one with apt-get needs Debian and "
-            "root; install one, or name a running one in EFFECTMQ_TEST_POSTGRES"
-        )
-    with services_stay_down():
-        apt_install("postgresql")
-    found = _installed()
-    if found is None:
-        raise Unavailable("apt-get installed postgresql, but there is no initdb")
-    return found
+    return found_or_installed(
+        _installed,
+        "postgresql",
+        "PostgreSQL server here",
+        "; install one, or name a running one in EFFECTMQ_TEST_POSTGRES",
+    )
 
 
 def _installed() -> Path | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.brokers.finding import Unavailable, apt_install, services_stay_down
+from tests.brokers.finding import found_or_installed
 from tests.brokers.node import NodeError, free_ports, start_watchdog
 from tests.databases.cluster import somebody
 
@@ -46,19 +46,7 @@ def pooler_program() -> Path:
     Raises:
         Unavailable: When it is not there and cannot be installed.
     """
-    found = _installed()
-    if found is not None:
-        return found
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise Unavailable(
-            "there is no pgbouncer here, and installing it with apt-get needs Debian and root"
-        )
-    with services_stay_down():
-        apt_install("pgbouncer")
-    found = _installed()
-    if found is None:
-        raise Unavailable("apt-get installed pgbouncer, but there is no such program")
-    return found
+    return found_or_installed(_installed, "pgbouncer", "pgbouncer here")
 
 
 def _installed() -> Path | None:

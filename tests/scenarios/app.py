@@ -22,7 +22,14 @@ import signal
 import time
 from pathlib import Path
 
-from effectmq import EffectContext, RejectEffectError, TransportSettings, Worker, WorkerSettings
+from effectmq import (
+    EffectContext,
+    RejectEffectError,
+    TransportSettings,
+    WaitForAnswer,
+    Worker,
+    WorkerSettings,
+)
 from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.protocol.errors import ToolCallError
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
@@ -76,6 +83,13 @@ async def draw(
     if hold:
         await _gate_open()
     return {"n": n, "drawn": secrets.token_hex(8), "pid": os.getpid()}
+
+
+@app.tool
+async def ask(n: int, context: EffectContext, s: float = 3_600.0) -> int | WaitForAnswer:
+    """Let somebody else give the number, for so many seconds."""
+    _begin(context)
+    return context.wait_for_answer(note=f"Which number is {n}?", deadline_s=s)
 
 
 @app.tool(on_uncertain="park")

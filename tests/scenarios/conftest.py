@@ -26,7 +26,7 @@ async def fleet(broker: Broker, namespace: str, tmp_path: Path) -> AsyncGenerato
     """Worker and producer processes on the shared broker; all are gone afterwards."""
     with Fleet(tmp_path, broker.url, namespace, delay_levels_ms=_LEVELS_MS) as fleet:
         yield fleet
-    await _remove(broker, namespace)
+    await removed(broker, namespace)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def recording_fleet(broker: Broker, namespace: str, tmp_path: Path) -> Asy
     levels, journal = _LEVELS_MS, sqlite_in(tmp_path)
     with Fleet(tmp_path, broker.url, namespace, delay_levels_ms=levels, journal=journal) as fleet:
         yield fleet
-    await _remove(broker, namespace)
+    await removed(broker, namespace)
 
 
 def sqlite_in(folder: Path) -> str:
@@ -43,7 +43,7 @@ def sqlite_in(folder: Path) -> str:
     return f"sqlite:///{folder}/journal/journal.db"
 
 
-async def _remove(broker: Broker, namespace: str) -> None:
+async def removed(broker: Broker, namespace: str) -> None:
     """What ``namespace`` leaves behind."""
     names = Names(namespace)
     connection = await aiormq.connect(broker.url)

@@ -91,7 +91,7 @@ class FleetProcess:
                 raise RuntimeError(f"{self.name} ({self.pid}) survives a kill")
             time.sleep(_POLL_SECONDS)
 
-    async def ended(self, timeout_s: float = 20.0) -> int:
+    async def ended(self, timeout_s: float = 60.0) -> int:
         """Wait until it has ended by itself and give the exit code."""
         try:
             await eventually(lambda: not self.alive, timeout_s)

@@ -14,7 +14,7 @@ from tests.brokers.provide import Broker
 from tests.scenarios.fleet import Fleet, FleetProcess
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
 
 _ANSWER = "Done: 40 apples for 1000 cents, with the carrier."
 _APP = "examples.agent.worker:app"

@@ -14,9 +14,11 @@ from tests.scenarios.conftest import IDENTITY
 from tests.scenarios.effects import Call, calls
 from tests.scenarios.fleet import Fleet
 from tests.scenarios.run_producer import run
+from tests.scenarios.test_limits import ROOM_POINTS
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.scenario
+# Where a process dies is ours; what each release then gives again, test_kills and test_chaos show.
+pytestmark = [pytest.mark.scenario, pytest.mark.one_broker]
 
 #: Of four processes that follow each other, the first three die at this arrival at their point.
 _ARRIVALS = (1, 2, 10)
@@ -163,5 +165,10 @@ async def _producer_deaths(fleet: Fleet, plan: list[Call], point: str, bodies: i
 def test_every_crash_point_has_a_scenario() -> None:
     """A point that nobody dies at would be a promise that nobody checks."""
     replays = {point for point in CRASH_POINTS if point.startswith("replay_")}
+    # Those of test_versions and test_schedules, which need two versions, or a schedule.
+    replays |= {"after_version_publish", "after_schedule_publish"}
     covered = {death.point for death in _DEATHS_WITH_JOURNAL} | set(_PRODUCER_DEATHS) | replays
+    covered |= set(ROOM_POINTS)
+    # Of what somebody else answers: test_answers.
+    covered |= {"after_hand_out"}
     assert covered == set(CRASH_POINTS)

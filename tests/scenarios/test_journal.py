@@ -7,7 +7,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
+from signal import SIGCONT
 
 import aiormq
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from effectmq import Client
 from effectmq.protocol.topology import Names
 from tests.brokers.node import BrokerNode
+from tests.freezing import freeze
 from tests.scenarios.audit import audit, journal_rows
 from tests.scenarios.checker import conclude, received, settle_queues
 from tests.scenarios.conftest import IDENTITIES, IDENTITY
@@ -65,12 +66,6 @@ async def test_what_must_not_run_twice_is_parked_when_its_worker_is_killed(
     assert report.bodies == _HELD
 
 
-def _stands_still(pid: int) -> bool:
-    """Whether the signal has arrived; where nobody can tell, it is taken for granted."""
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "T"
-
-
 async def test_the_result_of_a_frozen_worker_is_discarded(recording_fleet: Fleet) -> None:
     """Its lease runs out, another one takes over; what it brings when it thaws is too late."""
     fleet = recording_fleet
@@ -79,8 +74,7 @@ async def test_the_result_of_a_frozen_worker_is_discarded(recording_fleet: Fleet
     producing = _submitting(fleet, calls("draw", _HELD, hold=True))
     await _begun(fleet, _HELD)
 
-    frozen.send(SIGSTOP)
-    await eventually(lambda: _stands_still(frozen.pid))
+    freeze(frozen.pid)
     fleet.gate.touch()
     heir = fleet.worker()
     await producing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP, SIGTERM
+from signal import SIGCONT, SIGTERM
 
 import aiormq
 import pytest
@@ -13,6 +13,7 @@ from effectmq import Client, TransportSettings
 from effectmq.broker.transports import open_transport
 from effectmq.protocol.topology import Names
 from tests.brokers.node import BrokerNode
+from tests.freezing import freeze
 from tests.scenarios.chaos import Chaos, run_chaos
 from tests.scenarios.checker import conclude
 from tests.scenarios.conftest import IDENTITY
@@ -272,7 +273,7 @@ async def test_a_frozen_worker_is_inherited_and_does_no_harm_when_it_thaws(fleet
     producing = _submitting(fleet, calls("held", _HELD))
     await _begun(fleet, _HELD)
 
-    frozen.send(SIGSTOP)
+    freeze(frozen.pid)
     fleet.gate.touch()
     go.touch()
     await producing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.waiting import eventually
 
 pytestmark = [pytest.mark.scenario, pytest.mark.one_broker]
 
+#: How a failure says that the effect was given back, and how often.
+_GIVEN_BACK = re.compile(r"\. It was given back (\d+) time\(s\) in ")
 _CALLS = 20
 _PATIENCE_S = 60.0
 _VERSIONS = "tests.scenarios.versions"
@@ -113,7 +116,7 @@ async def test_a_tool_that_nobody_has_fails_after_the_stated_time(
         outcome: Any = await client.execute(envelope, timeout=_PATIENCE_S)
     failure = outcome.result.output.outcome.payload
     assert failure.code == "tool_unavailable"
-    assert "given back 2 time(s)" in failure.message
+    assert _tried([failure]) == [app.counters["elsewhere"]]
 
 
 # Processes of their own ---------------------------------------------------------------------------
@@ -197,14 +200,22 @@ async def test_what_only_an_old_process_is_asked_for_fails_after_the_stated_time
 
     failures = await asking
     assert {failure.code for failure in failures} == {"tool_unavailable"}
-    _tried(failures)
+    tried = _tried(failures)
+    assert old.actions()["elsewhere"] == sum(tried)
     asked = spec("hello", model="m2")
     answers = await _many(client, lambda turn: turn.llm_call(asked, timeout=_PATIENCE_S))
     unknown = [answer.result.err for answer in answers]
     assert {failure.code for failure in unknown} == {"model_not_configured"}
-    _tried(unknown)
+    assert old.actions()["elsewhere"] == sum(tried) + sum(_tried(unknown))
 
 
-def _tried(failures: list[Any]) -> None:
-    """Each says in a sentence of its own how often another worker was looked for."""
-    assert all(". It was given back 2 time(s) in " in failure.message for failure in failures)
+def _tried(failures: list[Any]) -> list[int]:
+    """
+    How often another worker was looked for, as each failure says in a sentence of its own.
+
+    In 2.5 s a delay of one second fits twice, and on a busy machine, where it takes longer, once.
+    """
+    told = [_GIVEN_BACK.search(failure.message) for failure in failures]
+    tried = [int(found[1]) if found else 0 for found in told]
+    assert set(tried) <= {1, 2}
+    return tried

@@ -33,7 +33,7 @@ from tests.brokers.node import BrokerNode
 from tests.consumers.stage import nap
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
 
 TOPOLOGY = TopologySettings(namespace="young", delay_levels_ms=(100, 1_000))
 NAMES = Names("young")
@@ -119,7 +119,11 @@ async def test_a_producer_starts_on_the_mute_reply_queue_of_one_that_died(
     await app.start()
     try:
         async with EffectClient(
-            private_broker.url, identity="p", topology=TOPOLOGY, journal=journal
+            private_broker.url,
+            identity="p",
+            topology=TOPOLOGY,
+            journal=journal,
+            transport=TransportSettings(connect_timeout_s=30),
         ) as client:
             assert await client.execute(nap(1), timeout=60) == RuntimeEffectOutcomeSleep()
     finally:

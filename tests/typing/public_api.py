@@ -73,7 +73,7 @@ one_by_one = Worker(
     time_limit_s=90,
     journal="none",
     heartbeat_s=30,
-    delay_levels_ms=[1_000, 5_000],
+    delay_levels_s=[1, 5.5],
 )
 assert_type(one_by_one.place, Place)
 assert_type(Client(place=one_by_one.place, identity="me", namespace=None).journal, str | None)
@@ -196,6 +196,8 @@ async def turns(client: Client, request: LlmRequestSpec) -> None:
     assert_type(await turn.map(add, [1, 2], [3, 4], in_flight=2), list[MapResult[int]])
     named = await turn.map("add", [{"a": 1, "b": 2}], call_ids=["c"], number=9, timeout=5)
     assert_type(named, list[MapResult[Any]])
+    batch = await turn.tool_calls([ToolCall("add", {"a": 1}, "c4")], in_flight=2, timeout=5)
+    assert_type(batch, list[MapResult[Any]])
     assert_type((await turn.map(twice, ["a"]))[0].value_or(None), str | None)
     assert_type(turn.branch("a"), Turn)
     stream = turn.stream.llm_call(request, timeout=5, lane="big")

@@ -1,0 +1,1 @@
+"""The browser of the tests: Debian's Chromium, driven by Playwright."""
