@@ -8,7 +8,7 @@ RUN sed -n 's/^\([A-Za-z0-9._-]*==[^\\]*\).*/\1/p' requirements.lock > /constrai
     && pip wheel --no-cache-dir --no-deps --constraint /constraints.txt --wheel-dir /wheels .
 
 FROM python:3.13.7-slim-trixie
-ARG EXTRAS=postgres,code
+ARG EXTRAS=postgres,code,dashboard,http
 # What your own code needs beside effectmq, as pip takes it: "httpx>=0.28 pillow".
 ARG PACKAGES=""
 COPY --from=build /constraints.txt /wheels/ /install/

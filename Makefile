@@ -3,11 +3,11 @@
 
 ARGS ?=
 # Most tests wait for something rather than compute; JOBS=0 runs them in one process.
-JOBS ?= 3
+JOBS ?= 4
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs docs-serve bench soak dist clean venv lock
+.PHONY: help demo test check lint format docs docs-serve pictures bench soak dist clean venv lock
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -16,10 +16,15 @@ demo: venv ## Show effectmq at work, then a whole agent turn, without any broker
 	$(BIN)/effectmq demo $(ARGS)
 	@echo && echo "An agent, one whole turn of it: examples/agent" && echo
 	$(BIN)/python -m examples.agent --twice --broker memory://
+	@echo && echo "In a browser, full of life: $(BIN)/effectmq dashboard --demo, then open http://127.0.0.1:9480/"
 
+# Hundreds of processes start in the tests; each would compile the sources anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: venv ## All tests, on real brokers where they can be had; ARGS="-k lease" for some
 	$(BIN)/python -m tests.brokers
 	$(BIN)/python -m tests.databases
+	$(BIN)/python -m tests.browsers
+	$(BIN)/python -m tests.deploy
 	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
@@ -41,6 +46,9 @@ docs: venv ## Build the site into build/site; open build/site/index.html
 
 docs-serve: venv ## Show the site on http://127.0.0.1:8000 while pages change
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --livereload $(ARGS)
+
+pictures: venv ## Take the pictures of the dashboard for the docs; needs chromium
+	$(BIN)/python scripts/pictures.py
 
 bench: venv ## Measure, and compare with plain aio-pika
 	$(BIN)/python -m benchmarks $(ARGS)
