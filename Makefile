@@ -25,7 +25,8 @@ test: venv ## All tests, on real brokers where they can be had; ARGS="-k lease" 
 	$(BIN)/python -m tests.databases
 	$(BIN)/python -m tests.browsers
 	$(BIN)/python -m tests.deploy
-	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --cov --cov-report= $(ARGS)
+	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --cov --cov-report= $(ARGS) || \
+		$(BIN)/python -m tests.again $$?
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
 check: lint ## Style, types and import rules
