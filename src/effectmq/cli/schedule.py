@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,10 +15,10 @@ from effectmq.broker.store.schedules.table import ScheduleTable
 from effectmq.broker.timetable.missed import MISSED_POLICIES
 from effectmq.broker.timetable.schedule import timing_of
 from effectmq.cli.arguments.journal_options import add_journal_options, journal_of, namespace_of
-from effectmq.cli.arguments.options import Commands, add_action, add_command
+from effectmq.cli.arguments.options import Commands, add_action, add_command, add_full_option
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.tables import table
-from effectmq.cli.terminal.times import at, seconds
+from effectmq.cli.terminal.tables import Column, room_of, table
+from effectmq.cli.terminal.times import age, at, seconds
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.opaque import JsonValue
 from effectmq.protocol.errors import ConfigurationError, MalformedError
@@ -59,6 +60,18 @@ same object."""
 _RESUME = """\
 Fire again from now on. Times that fell into the pause are not carried out."""
 
+_COLUMNS = (
+    Column("name", least=12, priority=8, most=60),
+    Column("when", least=12, priority=7, most=60),
+    Column("what", priority=6, most=60),
+    Column("next", least=6, priority=5),
+    Column("last", least=6, priority=3),
+    Column("late", least=4, priority=0),
+    Column("fired", least=5, priority=2),
+    Column("given up", priority=1),
+    Column("problem", priority=4),
+)
+
 
 def configure(commands: Commands) -> None:
     """Add the parsers."""
@@ -67,7 +80,7 @@ def configure(commands: Commands) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     _configure_add(_action(actions, "add", "make a schedule, or change it", _ADD))
-    _action(actions, "list", "list the schedules", _LIST)
+    add_full_option(_action(actions, "list", "list the schedules", _LIST))
     for name, summary, description in (
         ("pause", "let a schedule not fire until it is resumed", ""),
         ("resume", "let a schedule fire again", _RESUME),
@@ -153,18 +166,18 @@ async def _list(args: argparse.Namespace) -> int:
     if not rows:
         note("there are no schedules in this namespace")
         return 0
-    heads = ("name", "when", "what", "next", "last", "late", "fired", "given up", "problem")
-    write_text(table(heads, [_cells(row) for row in rows]))
+    now_ms = time.time_ns() // 1_000_000
+    write_text(table(_COLUMNS, [_cells(row, now_ms) for row in rows], room_of(args)))
     return 0
 
 
-def _cells(row: ScheduleRow) -> tuple[object, ...]:
+def _cells(row: ScheduleRow, now_ms: int) -> tuple[object, ...]:
     return (
         row.name,
         f"{row.cron} {row.zone}" if row.cron else f"every {row.every_ms / 1_000:g} s",
         row.what,
-        "paused" if row.paused else at(row.next_ms),
-        at(row.last_ms) if row.last_ms else "",
+        "paused" if row.paused else f"in {age(now_ms, row.next_ms)}",
+        f"{age(row.last_ms, now_ms)} ago" if row.last_ms else "",
         f"{row.late_ms / 1_000:g} s" if row.last_ms else "",
         row.fired,
         row.missed,

@@ -21,7 +21,7 @@ from effectmq.cli.effects.naming import meant
 from effectmq.cli.terminal.lines import whole
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.tables import Column, room_of, table
-from effectmq.cli.terminal.times import age, when
+from effectmq.cli.terminal.times import age
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.errors import ConfigurationError, EffectmqError, MalformedError
 from effectmq.protocol.messages.request import Identity
@@ -36,7 +36,7 @@ _CONNECT_S = 5.0
 _MOST_OF_A_TOKEN = 200
 _LIST = (
     Column("hash", least=12, priority=5),
-    Column("until", priority=4),
+    Column("left", least=4, priority=4),
     Column("asked", priority=1),
     Column("kind", least=9, priority=0),
     Column("session", least=6, priority=2, most=40),
@@ -73,7 +73,7 @@ async def list_waiting(args: argparse.Namespace) -> int:
 def _row(waiting: Waiting, now_ms: int) -> tuple[str | None, ...]:
     return (
         waiting.hash[:12],
-        when(waiting.deadline_ms, now_ms),
+        age(now_ms, waiting.deadline_ms),
         age(waiting.asked_ms, now_ms),
         waiting.kind,
         waiting.session_id,

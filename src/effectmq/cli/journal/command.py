@@ -14,7 +14,7 @@ from effectmq.cli.arguments.journal_options import add_journal_options, journal_
 from effectmq.cli.arguments.options import Commands, add_action, add_command
 from effectmq.cli.program.schemas import SCHEMAS
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.tables import pairs, table
+from effectmq.cli.terminal.tables import Column, pairs, room_of, table
 from effectmq.cli.terminal.times import age, seconds
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
@@ -51,6 +51,11 @@ Bring the tables to the version of this installation, or make them, each in one
 transaction. Stop the workers of the older version first. Effects that were
 recorded before there were namespaces get the one of --namespace."""
 
+_COUNTS = (
+    Column("kind", priority=1),
+    Column("status", priority=2),
+    Column("effects", priority=3),
+)
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -118,7 +123,7 @@ async def _stats(args: argparse.Namespace) -> int:
     write_text(pairs((name, value) for name, value in values if value not in (None, "")))
     if stats.counts:
         rows = [(kind, status, count) for (kind, status), count in sorted(stats.counts.items())]
-        write_text(f"\n{table(('kind', 'status', 'effects'), rows)}")
+        write_text(f"\n{table(_COUNTS, rows, room_of(args))}")
     return 0
 
 

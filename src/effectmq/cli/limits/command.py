@@ -13,7 +13,13 @@ from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.store import LimitDesk
 from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.cli.arguments.journal_options import add_journal_options, journal_of, namespace_of
-from effectmq.cli.arguments.options import Commands, add_action, add_command, positive
+from effectmq.cli.arguments.options import (
+    Commands,
+    add_action,
+    add_command,
+    add_full_option,
+    positive,
+)
 from effectmq.cli.limits.view import limits_document, limits_table
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.tables import room_of
@@ -55,7 +61,7 @@ def configure(commands: Commands) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
     listing = _action(actions, "list", "show limits, what runs under them and what waits")
-    listing.add_argument("--full", action="store_true", help="do not shorten values")
+    add_full_option(listing)
     setting = _action(actions, "set", "set a limit", _SET)
     setting.add_argument("route", help="a kind, kind.lane, or '*' for every kind")
     setting.add_argument("--key", default="", help="what each has for itself")

@@ -22,9 +22,15 @@ from effectmq.broker.store.spend.records import (
     usd_text,
 )
 from effectmq.cli.arguments.journal_options import add_journal_options, journal_of, namespace_of
-from effectmq.cli.arguments.options import Commands, add_action, add_command
+from effectmq.cli.arguments.options import (
+    Commands,
+    add_action,
+    add_command,
+    add_full_option,
+    positive,
+)
 from effectmq.cli.terminal.output import note, write_json, write_text
-from effectmq.cli.terminal.tables import table
+from effectmq.cli.terminal.tables import Column, Room, room_of, table
 from effectmq.cli.terminal.times import age, moment
 from effectmq.protocol.errors import ConfigurationError
 
@@ -63,7 +69,14 @@ Set a ceiling, or change it, in US dollars, tokens, or both. Without --all,
 name counts instead of the one for each."""
 
 _DAY_S = 86_400
-_MOST = 1_000
+_CEILINGS = (
+    Column("for", least=12, priority=5, most=120),
+    Column("ceiling", least=12, priority=4),
+    Column("per", priority=3),
+    Column("then", priority=2),
+    Column("set by", priority=1, most=60),
+    Column("set", least=4, priority=0),
+)
 
 
 def configure(commands: Commands) -> None:
@@ -77,15 +90,16 @@ def configure(commands: Commands) -> None:
         default="model",
         help="what to sum up by; default: model",
     )
+    add_full_option(show)
     show.add_argument(
         "--since", type=moment, default=0, metavar="TIME", help="for instance 7d or 2026-11-01"
     )
     show.add_argument(
-        "--limit", type=int, default=100, metavar="N", help="at most so many; default: 100"
+        "--limit", type=positive, default=100, metavar="N", help="at most so many; default: 100"
     )
     limit = add_command(actions, "limit", "list, set and clear ceilings", _LIMIT)
     kinds = limit.add_subparsers(dest="limit", metavar="ACTION", title="actions", required=True)
-    _action(kinds, "list", "list the ceilings")
+    add_full_option(_action(kinds, "list", "list the ceilings"))
     set_ = _action(kinds, "set", "set a ceiling, or change it", _SET)
     set_.add_argument("--usd", metavar="AMOUNT", help="the most money, in US dollars")
     set_.add_argument("--tokens", type=int, metavar="N", help="the most tokens")
@@ -131,8 +145,6 @@ async def _opened(args: argparse.Namespace) -> AsyncGenerator[tuple[SpendBook, i
 
 
 async def _show(args: argparse.Namespace) -> int:
-    if not 1 <= args.limit <= _MOST:
-        raise ConfigurationError(f"--limit is {args.limit}; expected 1 to {_MOST}")
     async with _opened(args) as (book, _):
         if args.by == "day":
             days = await book.days(since_ms=args.since)
@@ -147,7 +159,7 @@ async def _show(args: argparse.Namespace) -> int:
     if not rows:
         note("nothing was spent", quiet=args.quiet)
         return 0
-    write_text(_table(args.by, rows))
+    write_text(_table(args.by, rows, room_of(args)))
     return 0
 
 
@@ -155,10 +167,18 @@ def _date(day: int) -> str:
     return datetime.fromtimestamp(day * _DAY_S, UTC).date().isoformat()
 
 
-def _table(by: str, rows: list[SpendRow]) -> str:
-    headers = (by, "calls", "input", "cached", "output", "cost", "unpriced")
+def _table(by: str, rows: list[SpendRow], room: Room) -> str:
+    columns = (
+        Column(by, least=12, priority=6, most=120),
+        Column("calls", priority=4),
+        Column("input", priority=3),
+        Column("cached", priority=1),
+        Column("output", priority=2),
+        Column("cost", priority=5),
+        Column("unpriced", priority=0),
+    )
     nobody = "everything" if by == "all" else "(none)"
-    return table(headers, [(row.name or nobody, *_cells(row.sums)) for row in rows])
+    return table(columns, [(row.name or nobody, *_cells(row.sums)) for row in rows], room)
 
 
 def _cells(sums: Sums) -> tuple[object, ...]:
@@ -194,7 +214,7 @@ async def _list(args: argparse.Namespace) -> int:
         )
         for each in found
     ]
-    write_text(table(("for", "ceiling", "per", "then", "set by", "set"), rows))
+    write_text(table(_CEILINGS, rows, room_of(args)))
     return 0
 
 

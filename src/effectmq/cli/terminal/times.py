@@ -69,8 +69,11 @@ def age(then_ms: int, now_ms: int) -> str:
 
 
 def when(then_ms: int, now_ms: int) -> str | None:
-    """A moment of the local clock, and how long ago it was; ``None`` when it is not known."""
-    return f"{at(then_ms)} ({age(then_ms, now_ms)} ago)" if then_ms > 0 else None
+    """A moment of the local clock, and how far it is from now; ``None`` when it is not known."""
+    if then_ms <= 0:
+        return None
+    told = f"in {age(now_ms, then_ms)}" if then_ms > now_ms else f"{age(then_ms, now_ms)} ago"
+    return f"{at(then_ms)} ({told})"
 
 
 def at(then_ms: int) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
+from effectmq import cli
 from effectmq.cli.terminal.tables import Column, Room, cut, pairs, room_of, table, width
 
 
@@ -157,3 +160,17 @@ def test_the_room_is_that_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("COLUMNS", "132")
     assert room_of(cut_off) == Room(132)
     assert (Room(80).less(3), Room(None).less(3)) == (Room(77), Room())
+
+
+def test_every_table_of_a_command_fits_the_terminal() -> None:
+    """Whoever shows a table says for which room."""
+    found = [
+        (path.name, call.lineno, len(call.args))
+        for path in sorted(Path(cli.__path__[0]).rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "table"
+    ]
+    assert len(found) > 10
+    assert [place for place in found if place[2] != 3] == []
