@@ -41,14 +41,20 @@ class Gatekeeper:
         store: An open one.
         leases: The worker's; asks the database until it answers.
         wake: Called when it is worth looking into the room.
+        answer: Called with an effect that has ended and is in the room for somebody else, too.
     """
 
     def __init__(
-        self, store: AdmissionStore, leases: JournalLeases, wake: Callable[[], None]
+        self,
+        store: AdmissionStore,
+        leases: JournalLeases,
+        wake: Callable[[], None],
+        answer: Callable[[str], None],
     ) -> None:
         self._store = store
         self._leases = leases
         self._wake = wake
+        self._answer = answer
         self._limits: list[Limit] = []
         self._by_route: dict[str, list[Limit]] = {}
 
@@ -98,9 +104,11 @@ class Gatekeeper:
     def give_back(self, permit: Permit, verdict: Verdict) -> None:
         """See the port."""
         ended = End(permit.effect, permit.token, permit.lines, verdict)
-        self._leases.say(partial(self._store.ask, ended), self._given_back)
+        self._leases.say(partial(self._store.ask, ended), partial(self._given_back, ended))
 
-    def _given_back(self, answer: Answer | None) -> None:
+    def _given_back(self, ended: End, answer: Answer | None) -> None:
+        if isinstance(answer, Ended) and answer.copies:
+            self._answer(ended.effect)
         if isinstance(answer, Ended) and answer.waited_for:
             self._wake()
 

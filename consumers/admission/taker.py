@@ -42,8 +42,9 @@ _IDLE_S = 1.0
 #: The time between two counts of what waits, in seconds.
 _COUNT_S = 5.0
 _RENEWALS_PER_LEASE = 3
-#: So many cancelled effects are remembered until the next look; the others end at their turn.
-_MOST_CANCELLED = 1_000
+#: So many effects that only have to be answered are remembered until the next look; the others are
+#: when it is their turn.
+_MOST_TO_ANSWER = 1_000
 
 
 class Taker:
@@ -66,7 +67,7 @@ class Taker:
         names: Names,
         counters: Counter[str],
     ) -> None:
-        self.gatekeeper = Gatekeeper(store, leases, self.wake)
+        self.gatekeeper = Gatekeeper(store, leases, self.wake, self._answer)
         self._store = store
         self._names = names
         self._counters = counters
@@ -75,7 +76,7 @@ class Taker:
         self._wake = asyncio.Event()
         self._said = Sparingly()
         self._renewed_s = self._counted_s = self._loop.time()
-        self._cancelled: set[str] = set()
+        self._to_answer: set[str] = set()
         self._waiting = Waiting([], {})
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -85,8 +86,13 @@ class Taker:
 
     def cancelled(self, identity: Identity) -> None:
         """An effect was cancelled: when it is in the room, it is answered now."""
-        if self.gatekeeper.limits and len(self._cancelled) < _MOST_CANCELLED:
-            self._cancelled.add(digest_of(identity))
+        if self.gatekeeper.limits:
+            self._answer(digest_of(identity))
+
+    def _answer(self, effect: str) -> None:
+        """What the room has of an effect only has to be answered."""
+        if len(self._to_answer) < _MOST_TO_ANSWER:
+            self._to_answer.add(effect)
             self.wake()
 
     def readings(self) -> Iterator[Reading]:
@@ -149,7 +155,7 @@ class Taker:
             self._heed(seen.limits, routes)
         if seen.left_over:
             await self._store.recover()
-        if free and (seen.due or seen.left_over or self._cancelled):
+        if free and (seen.due or seen.left_over or self._to_answer):
             await self._take()
         if now_s - self._counted_s >= _COUNT_S:
             self._waiting = await self._store.waiting()
@@ -171,8 +177,8 @@ class Taker:
             free = self._serving.free()
             if not free:
                 return
-            cancelled, self._cancelled = self._cancelled, set()
-            taken = await self._store.take(free, sorted(cancelled))
+            to_answer, self._to_answer = self._to_answer, set()
+            taken = await self._store.take(free, sorted(to_answer))
             for one in taken:
                 self._begin(one)
             if not taken:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
+from effectmq.broker.store.admission import room
 from effectmq.broker.store.admission.deciding import Worker
 from effectmq.broker.store.admission.gates import Verdict
 from effectmq.broker.store.admission.keys import Line
@@ -14,7 +16,7 @@ from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.records import Admitted, Ask, End, Ended, NotAdmitted, Settle
 from effectmq.broker.store.admission.store import AdmissionStore, LimitDesk
 from effectmq.broker.store.database import open_database
-from effectmq.broker.store.database.port import Database
+from effectmq.broker.store.database.port import Database, Transaction
 from effectmq.protocol.messages.message import Message
 from tests.waiting import eventually
 
@@ -156,6 +158,70 @@ async def test_the_same_effect_counts_once(database: Database) -> None:
     again = ask("a")
     await first.ask(End("a", "another token", again.lines))
     assert await admitted(second, ask("d")) == []
+
+
+async def test_one_alone_asks_whatever_ends_meanwhile(database: Database) -> None:
+    """Of two that ran when one was told to wait, the other does not open the line."""
+    model = Limit.of("*", key="model", breaker=9, name="model")
+    store, line = await store_of(database, "w", model), Line("model", "m")
+    asked = [ask(name, line) for name in ("told", "older", "probe", "next")]
+    assert await admitted(store, *asked[:2]) == ["told", "older"]
+    await store.ask(End("told", "token-told", (line,), Verdict("failed", 1)))
+
+    async def probed() -> bool:
+        return bool(await taken(store)) or await admitted(store, asked[2]) == ["probe"]
+
+    await eventually(probed)
+    await store.ask(End("older", "token-older", (line,), Verdict("ok")))
+    assert await admitted(store, asked[3]) == []
+    held = await database.read(
+        lambda tx: tx.execute("SELECT token FROM effectmq_permits WHERE namespace = 'limits'")
+    )
+    ((token,),) = held
+    await store.ask(End("probe", str(token), (line,), Verdict("ok")))
+    assert await taken(store) == ["next"]
+
+
+async def test_an_effect_that_runs_comes_out_for_nobody_else(database: Database) -> None:
+    """Its other ticket waits for the end, keeps nobody behind it, and is answered then."""
+    store = await store_of(database, "w", _TWO)
+    line = Line("two", "x")
+    await admitted(store, ask("a", line), ask("b", line))
+    await admitted(store, ask("e", line), ask("e", line, reply="s"), ask("f", line))
+    for effect in "ab":
+        assert await store.ask(End(effect, f"token-{effect}", (line,))) == Ended(waited_for=True)
+    first, second = await store.take({"tool_call": 9})
+    assert [first.effect, second.effect] == ["e", "f"]
+    assert not (await store.look(["tool_call"])).due
+    await store.ask(End("f", second.token, (line,)))
+    assert await taken(store) == []
+    # Nor does it keep who comes later.
+    assert await admitted(store, ask("g", line)) == ["g"]
+    end = await store.ask(End("e", first.token, (line,)))
+    assert end == Ended(waited_for=True, copies=True)
+    (copy,) = await store.take({"tool_call": 9}, ["e"])
+    assert (copy.effect, copy.message.reply_to, copy.lines) == ("e", "s", ())
+
+
+async def test_a_ticket_that_came_back_with_other_lines_meanwhile_is_left_for_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its gates are not locked; the next look has them."""
+    store = await store_of(database, "w", _TWO, Limit.of("*", key="session", rate="9/s", name="s"))
+    line, other = Line("two", "x"), Line("s", "s1")
+    await admitted(store, ask("a", line), ask("b", line), ask("c", line))
+    await store.ask(End("a", "token-a", (line,)))
+    found = room.free_tickets
+
+    def changed(tx: Transaction, line: Line, free: dict[str, int]) -> list[room.Ticket]:
+        tickets = found(tx, line, free)
+        tx.execute("UPDATE effectmq_room SET lines_json = ?", (json.dumps([other, line]),))
+        return tickets
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "free_tickets", changed)
+        assert await taken(store) == []
+    assert await taken(store) == ["c"]
 
 
 async def test_each_reply_queue_has_a_ticket(database: Database) -> None:

@@ -12,12 +12,14 @@ from effectmq.broker.store.admission.gates import (
     Gate,
     Verdict,
     ended,
+    gone,
     opens_ms,
     packed,
     start,
     unpacked,
 )
 from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.records import Ended
 from effectmq.broker.store.admission.rules import load_limits
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import ColumnError, number, text
@@ -27,21 +29,23 @@ __all__ = ["Book"]
 _KEY = "namespace = ? AND name = ? AND key_value = ?"
 _MAKE = (
     "INSERT INTO effectmq_gates (namespace, name, key_value, clock, starts, blocked_until_ms, "
-    "half_open, probe_until_ms, failures, waits, look_ms, used_ms) "
-    "VALUES (?, ?, ?, ?, '', 0, 0, 0, 0, 0, 0, ?) "
+    "half_open, probe, probe_until_ms, failures, waits, look_ms, used_ms) "
+    "VALUES (?, ?, ?, ?, '', 0, 0, '', 0, 0, 0, 0, ?) "
     "ON CONFLICT (namespace, name, key_value) DO NOTHING"
 )
 _SELECT = (
-    "SELECT clock, starts, blocked_until_ms, half_open, probe_until_ms, failures, waits, look_ms "
-    f"FROM effectmq_gates WHERE {_KEY}"
+    "SELECT clock, starts, blocked_until_ms, half_open, probe, probe_until_ms, failures, waits, "
+    f"look_ms FROM effectmq_gates WHERE {_KEY}"
 )
 _HELD = (
-    "SELECT count(*), coalesce(min(expires_ms), 0) FROM effectmq_permits "
+    "SELECT count(*), coalesce(min(expires_ms), 0), "
+    "coalesce(max(CASE WHEN token = ? THEN expires_ms END), 0) FROM effectmq_permits "
     f"WHERE {_KEY} AND clock = ? AND expires_ms > ?"
 )
 _SAVE = (
     "UPDATE effectmq_gates SET clock = ?, starts = ?, blocked_until_ms = ?, half_open = ?, "
-    f"probe_until_ms = ?, failures = ?, waits = ?, look_ms = ?, used_ms = ? WHERE {_KEY}"
+    "probe = ?, probe_until_ms = ?, failures = ?, waits = ?, look_ms = ?, used_ms = ? "
+    f"WHERE {_KEY}"
 )
 _GRANT = (
     "INSERT INTO effectmq_permits "
@@ -51,7 +55,8 @@ _GRANT = (
     "owner = excluded.owner, clock = excluded.clock, expires_ms = excluded.expires_ms"
 )
 _DROP = "DELETE FROM effectmq_permits WHERE namespace = ? AND effect = ?"
-_DROPPED = "name, key_value, clock, expires_ms"
+_DROPPED = "name, key_value, clock, expires_ms, token"
+_COPIES = "SELECT 1 FROM effectmq_room WHERE namespace = ? AND effect = ? AND owner = '' LIMIT 1"
 
 
 class Book:
@@ -74,6 +79,7 @@ class Book:
         self._gates: dict[Line, Gate] = {}
         self._before: dict[Line, tuple[object, ...]] = {}
         self._permits: list[tuple[str, str, Line]] = []
+        self._started: set[str] = set()
         ordered = sorted(set(lines))
         while ordered:
             ordered = self._lock(ordered)
@@ -92,8 +98,10 @@ class Book:
     def _keep(self, line: Line, row: Row) -> None:
         gate = self._gates[line] = _gate(row, same_clock=text(row[0]) == self.now.clock)
         self._before[line] = _columns(gate)
-        held = self._tx.execute(_HELD, (*self._key(line), self.now.clock, self.now.now_ms))[0]
+        now = self.now
+        held = self._tx.execute(_HELD, (gate.probe, *self._key(line), now.clock, now.now_ms))[0]
         gate.held, gate.held_until_ms = number(held[0]), number(held[1])
+        gate.probe_held_until_ms = number(held[2])
 
     def _key(self, line: Line) -> tuple[str, str, str]:
         return self._tx.namespace, line.name, line.value
@@ -118,38 +126,58 @@ class Book:
             limit, gate = self._limits.get(line.name), self._gates[line]
             if limit is None:
                 continue
-            start(limit, gate, self.now.now_ms)
+            start(limit, gate, token, self.now.now_ms)
             expires_ms = self.now.now_ms + self._lease_ms
             gate.held_until_ms = min(gate.held_until_ms or expires_ms, expires_ms)
+            if gate.probe == token:
+                gate.probe_held_until_ms = expires_ms
+            self._started.add(effect)
             self._permits.append((effect, token, line))
 
-    def end(self, effect: str, token: str, lines: Iterable[Line], verdict: Verdict) -> bool:
-        """An effect has ended; returns whether others wait in one of its lines."""
+    def end(self, effect: str, token: str, lines: Iterable[Line], verdict: Verdict) -> Ended:
+        """An effect has ended."""
         waited_for = False
         self._drop(f"{_DROP} AND token = ? RETURNING {_DROPPED}", effect, token)
         for line in lines:
             limit, gate = self._limits.get(line.name), self._gates[line]
             if limit is not None:
-                ended(limit, gate, verdict, self.now.now_ms)
+                ended(limit, gate, token, verdict, self.now.now_ms)
             if gate.waits:
                 gate.look_ms = 0
                 waited_for = True
-        return waited_for
+        copies = waited_for and bool(self._tx.execute(_COPIES, (self._tx.namespace, effect)))
+        return Ended(waited_for, copies)
 
     def forget(self, effect: str) -> None:
         """
         Take back what an effect had: who asks for it now holds its lease, so no other runs it.
         """
-        self._drop(f"{_DROP} RETURNING {_DROPPED}", effect)
+        for gate, token in self._drop(f"{_DROP} RETURNING {_DROPPED}", effect):
+            if gate.probe == token:
+                gone(gate)
 
-    def _drop(self, sql: str, effect: str, *more: str) -> None:
+    def has(self, line: Line) -> bool:
+        """Whether the gate of a line is locked."""
+        return line in self._gates
+
+    def started(self, effect: str) -> bool:
+        """Whether an effect was admitted in this transaction."""
+        return effect in self._started
+
+    def _drop(self, sql: str, effect: str, *more: str) -> list[tuple[Gate, str]]:
+        """Remove permits; returns their gates, as far as these are locked, with their tokens."""
         self._write_permits()
-        for name, value, clock, expires_ms in self._tx.execute(
+        dropped: list[tuple[Gate, str]] = []
+        for name, value, clock, expires_ms, token in self._tx.execute(
             sql, (self._tx.namespace, effect, *more)
         ):
             gate = self._gates.get(Line(text(name), text(value)))
-            if gate is not None and self.is_alive(text(clock), number(expires_ms)):
+            if gate is None:
+                continue
+            dropped.append((gate, text(token)))
+            if self.is_alive(text(clock), number(expires_ms)):
                 gate.held = max(0, gate.held - 1)
+        return dropped
 
     def is_alive(self, clock: str, expires_ms: int) -> bool:
         """Whether a lease has not run out."""
@@ -190,15 +218,17 @@ def _gate(row: Row, *, same_clock: bool) -> Gate:
         starts,
         blocked_until_ms=number(row[2]),
         half_open=bool(number(row[3])),
-        probe_until_ms=number(row[4]),
-        failures=number(row[5]),
-        waits=bool(number(row[6])),
-        look_ms=number(row[7]),
+        probe=text(row[4]),
+        probe_until_ms=number(row[5]),
+        failures=number(row[6]),
+        waits=bool(number(row[7])),
+        look_ms=number(row[8]),
     )
     if not same_clock:
         # The host was rebooted, which took longer than most periods; moments mean nothing now.
         gate.starts = []
-        gate.blocked_until_ms = gate.probe_until_ms = gate.look_ms = 0
+        gate.blocked_until_ms = gate.look_ms = 0
+        gone(gate)
     return gate
 
 
@@ -207,6 +237,7 @@ def _columns(gate: Gate) -> tuple[str | int, ...]:
         packed(gate.starts),
         gate.blocked_until_ms,
         int(gate.half_open),
+        gate.probe,
         gate.probe_until_ms,
         gate.failures,
         int(gate.waits),

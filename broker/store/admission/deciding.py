@@ -47,7 +47,8 @@ _DUE = (
     "SELECT name, key_value FROM effectmq_gates AS g WHERE namespace = ? AND waits = 1 "
     "AND (look_ms <= ? OR clock <> ?) AND EXISTS (SELECT 1 FROM effectmq_room AS r "
     "WHERE r.namespace = g.namespace AND r.name = g.name AND r.key_value = g.key_value "
-    "AND r.owner = '' AND r.route IN ({routes})) ORDER BY look_ms LIMIT ?"
+    "AND r.owner = '' AND r.route IN ({routes}) "
+    f"AND {room.NOT_RUNNING}) ORDER BY look_ms LIMIT ?"
 )
 _LEFT_OVER = (
     "SELECT 1 FROM effectmq_room WHERE namespace = ? AND owner <> '' "
@@ -67,8 +68,8 @@ _LOOK = "UPDATE effectmq_gates SET look_ms = 0 WHERE namespace = ? AND name = ? 
 #: Also for a gate that was forgotten meanwhile: nobody looks into a line without one.
 _WAIT = (
     "INSERT INTO effectmq_gates (namespace, name, key_value, clock, starts, blocked_until_ms, "
-    "half_open, probe_until_ms, failures, waits, look_ms, used_ms) "
-    "VALUES (?, ?, ?, ?, '', 0, 0, 0, 0, 1, 0, ?) "
+    "half_open, probe, probe_until_ms, failures, waits, look_ms, used_ms) "
+    "VALUES (?, ?, ?, ?, '', 0, 0, '', 0, 0, 1, 0, ?) "
     "ON CONFLICT (namespace, name, key_value) DO UPDATE SET look_ms = 0, waits = 1"
 )
 #: Starts count for a period, and a wait may be longer than a day.
@@ -104,7 +105,7 @@ def apply(tx: Transaction, worker: Worker, operations: Sequence[Operation]) -> l
             case Ask():
                 answers.append(_asked(tx, book, operation))
             case End(effect, token, its_lines, verdict):
-                answers.append(Ended(book.end(effect, token, its_lines, verdict)))
+                answers.append(book.end(effect, token, its_lines, verdict))
             case Settle(room_id, token):
                 room.drop(tx, room_id, token)
                 answers.append(Ended())
@@ -145,7 +146,8 @@ def due_lines(tx: Transaction, routes: Sequence[str]) -> list[Line]:
     now = tx.lease_time()
     marks = ", ".join("?" * len(routes))
     rows = tx.execute(
-        _DUE.format(routes=marks), (tx.namespace, now.now_ms, now.clock, *routes, _MOST_LINES)
+        _DUE.format(routes=marks),
+        (tx.namespace, now.now_ms, now.clock, *routes, now.clock, now.now_ms, _MOST_LINES),
     )
     return [_line(row) for row in rows]
 
@@ -171,7 +173,7 @@ def take(
         tx: The transaction.
         worker: Who takes.
         free: For each route of the worker how many slots are free.
-        cancelled: Effects that were cancelled: they are answered at once.
+        cancelled: Effects that only have to be answered, because they were cancelled or have ended.
     """
     if not free:
         return []
@@ -218,8 +220,11 @@ def _taken(
         if not book.is_open(line):
             gate.look_ms = book.opens_ms(line)
             return taken
-        ticket = room.lock(tx, one.room_id)
-        if slots[one.route] <= 0 or ticket is None or ticket.line != line:
+        if slots[one.route] <= 0 or book.started(one.effect):
+            continue
+        ticket = room.lock_idle(tx, one.room_id)
+        if ticket is None or ticket.line != line or not all(map(book.has, ticket.lines)):
+            # Somebody has taken it, or it came back with other lines, since it was read.
             continue
         blocking = _blocking(tx, book, ticket, routes)
         if blocking is not None:

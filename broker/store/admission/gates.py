@@ -13,6 +13,9 @@ one was told how long to wait      when that is over, one alone; the others when
 too many failures                  likewise, after the cooldown
 otherwise                          now
 =================================  ==============================================================
+
+The one that asks alone is the *probe*, known by the token of its permit. What had started before
+and ends meanwhile neither opens the gate nor counts as the probe's failure.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ __all__ = [
     "Start",
     "Verdict",
     "ended",
+    "gone",
     "opens_ms",
     "packed",
     "start",
@@ -76,8 +80,10 @@ class Gate:
         held: How many run.
         held_until_ms: When the first of their leases runs out, unless it is renewed.
         blocked_until_ms: Nothing starts before.
-        half_open: Whether one alone asks next.
-        probe_until_ms: How long the one that asks has.
+        half_open: Whether one alone asks next, or does so now.
+        probe: The token of the one that asks; empty when nobody does.
+        probe_until_ms: How long it has.
+        probe_held_until_ms: When its permit runs out, unless that is renewed.
         failures: Failures one after the other.
         waits: Whether effects may be waiting in the line.
         look_ms: When it is worth looking whether one of them may start.
@@ -88,7 +94,9 @@ class Gate:
     held_until_ms: int = 0
     blocked_until_ms: int = 0
     half_open: bool = False
+    probe: str = ""
     probe_until_ms: int = 0
+    probe_held_until_ms: int = 0
     failures: int = 0
     waits: bool = False
     look_ms: int = 0
@@ -104,9 +112,9 @@ def opens_ms(limit: Limit, gate: Gate, now_ms: int) -> int:
         now_ms: The clock of leases.
     """
     moment_ms = max(now_ms, gate.blocked_until_ms)
-    if gate.half_open and gate.held:
-        # Without one that runs, the one that asked is gone.
-        moment_ms = max(moment_ms, min(gate.probe_until_ms, gate.held_until_ms))
+    if gate.half_open and gate.probe:
+        # Without its permit, the one that asked is gone.
+        moment_ms = max(moment_ms, min(gate.probe_until_ms, gate.probe_held_until_ms))
     if limit.concurrency and gate.held >= limit.concurrency:
         # When one ends sooner, the line is looked at then.
         moment_ms = max(moment_ms, gate.held_until_ms, now_ms + 1)
@@ -129,11 +137,12 @@ def _below_rate_ms(limit: Limit, gate: Gate, now_ms: int) -> int:
     return moment_ms
 
 
-def start(limit: Limit, gate: Gate, now_ms: int) -> None:
-    """One more starts."""
+def start(limit: Limit, gate: Gate, token: str, now_ms: int) -> None:
+    """One more starts, under a permit of that token."""
     gate.held += 1
     if gate.half_open:
-        gate.probe_until_ms = now_ms + PROBE_MS
+        gate.probe = token
+        gate.probe_until_ms = gate.probe_held_until_ms = now_ms + PROBE_MS
     most, period_ms = limit.rate
     if not most:
         gate.starts = []
@@ -150,34 +159,35 @@ def start(limit: Limit, gate: Gate, now_ms: int) -> None:
     gate.starts = kept
 
 
-def ended(limit: Limit, gate: Gate, verdict: Verdict, now_ms: int) -> bool:
-    """
-    One has ended.
-
-    Returns:
-        Whether the gate says something else now.
-    """
-    before = (gate.blocked_until_ms, gate.half_open, gate.probe_until_ms, gate.failures)
+def ended(limit: Limit, gate: Gate, token: str, verdict: Verdict, now_ms: int) -> None:
+    """One has ended that had a permit of that token."""
+    asked_alone = gate.half_open and gate.probe == token
+    if asked_alone:
+        gone(gate)
     if verdict.wait_ms and (limit.heeds_waits or limit.breaker):
         _block(gate, now_ms + min(verdict.wait_ms, _LONGEST_WAIT_MS))
+    elif gate.half_open and not asked_alone:
+        # It had started before, and says nothing of what is now.
+        return
     elif verdict.result == "failed" and limit.breaker:
         gate.failures += 1
-        if gate.half_open or gate.failures >= limit.breaker:
+        if asked_alone or gate.failures >= limit.breaker:
             _block(gate, now_ms + limit.cooldown_ms)
     elif verdict.result == "ok" and gate.blocked_until_ms <= now_ms:
-        # One that had started before the wait does not end it.
-        gate.failures = gate.blocked_until_ms = gate.probe_until_ms = 0
+        gate.failures = gate.blocked_until_ms = 0
         gate.half_open = False
-    elif gate.half_open:
-        # It said nothing: the next one asks.
-        gate.probe_until_ms = 0
-    return before != (gate.blocked_until_ms, gate.half_open, gate.probe_until_ms, gate.failures)
+
+
+def gone(gate: Gate) -> None:
+    """The one that asked alone is no more; the next one asks."""
+    gate.probe = ""
+    gate.probe_until_ms = gate.probe_held_until_ms = 0
 
 
 def _block(gate: Gate, until_ms: int) -> None:
+    # One that asks meanwhile goes on doing so, and nobody else does until it has ended.
     gate.blocked_until_ms = max(gate.blocked_until_ms, until_ms)
     gate.half_open = True
-    gate.probe_until_ms = 0
 
 
 def packed(starts: list[Start]) -> str:

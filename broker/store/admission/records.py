@@ -119,9 +119,11 @@ class Ended:
 
     Attributes:
         waited_for: Whether others wait for what became free.
+        copies: Whether the same effect is in the room, too, for another reply queue.
     """
 
     waited_for: bool = False
+    copies: bool = False
 
 
 Answer = Admitted | NotAdmitted | Ended

@@ -18,6 +18,7 @@ from effectmq.broker.store.database.rows import data, number, text
 from effectmq.protocol.messages.message import Message
 
 __all__ = [
+    "NOT_RUNNING",
     "Ticket",
     "claim",
     "drop",
@@ -26,6 +27,7 @@ __all__ = [
     "free_tickets",
     "leave",
     "lock",
+    "lock_idle",
     "move",
     "only_to_answer",
     "recover",
@@ -51,16 +53,23 @@ _ENTER = (
     "properties_json = excluded.properties_json, body = excluded.body"
 )
 _TICKET = "room_id, effect, route, name, key_value, number, lines_json, since_ms"
+#: Of a ticket ``r``: nobody runs its effect now, whose other ticket would have come out before. It
+#: stays here until that has ended, so that one effect never has two permits.
+NOT_RUNNING = (
+    "NOT EXISTS (SELECT 1 FROM effectmq_permits AS p WHERE p.namespace = r.namespace "
+    "AND p.effect = r.effect AND p.clock = ? AND p.expires_ms > ?)"
+)
+_OF_ROUTE = "r.namespace = ? AND r.name = ? AND r.key_value = ? AND r.route = ? AND r.owner = ''"
 _FREE = (
-    f"SELECT {_TICKET} FROM effectmq_room WHERE namespace = ? AND name = ? AND key_value = ? "
-    "AND route = ? AND owner = '' ORDER BY number LIMIT ?"
+    f"SELECT {_TICKET} FROM effectmq_room AS r WHERE {_OF_ROUTE} AND {NOT_RUNNING} "
+    "ORDER BY number LIMIT ?"
 )
 _FIRST = (
-    "SELECT number FROM effectmq_room WHERE namespace = ? AND name = ? AND key_value = ? "
-    "AND route = ? AND owner = '' ORDER BY number LIMIT 1"
+    f"SELECT number FROM effectmq_room AS r WHERE {_OF_ROUTE} AND {NOT_RUNNING} "
+    "ORDER BY number LIMIT 1"
 )
-_LAST = _FIRST.replace("ORDER BY number", "ORDER BY number DESC")
-_LOCK = f"SELECT {_TICKET} FROM effectmq_room WHERE {_KEY} AND owner = ''"
+_LAST = f"SELECT number FROM effectmq_room AS r WHERE {_OF_ROUTE} ORDER BY number DESC LIMIT 1"
+_LOCK = f"SELECT {_TICKET} FROM effectmq_room AS r WHERE {_KEY} AND owner = ''"
 _CLAIM = (
     "UPDATE effectmq_room SET owner = ?, clock = ?, expires_ms = ?, token = ? "
     f"WHERE {_KEY} RETURNING properties_json, body"
@@ -138,22 +147,32 @@ def enter(tx: Transaction, ask: Ask, line: Line) -> None:
 
 
 def free_tickets(tx: Transaction, line: Line, free: dict[str, int]) -> list[Ticket]:
-    """The first free tickets of a line, for the routes that have slots, in order."""
+    """
+    The first free tickets of a line, for the routes that have slots, in order.
+
+    Those of an effect that runs are left out.
+    """
+    clock, now_ms = _now(tx)
     found = [
         row
         for route, slots in free.items()
         if slots > 0
-        for row in tx.execute(_FREE, (tx.namespace, *line, route, slots))
+        for row in tx.execute(_FREE, (tx.namespace, *line, route, clock, now_ms, slots))
     ]
     return sorted(map(_ticket, found), key=lambda ticket: ticket.number)
 
 
 def first_number(tx: Transaction, line: Line, routes: Sequence[str]) -> int | None:
-    """The number of the first ticket of a line, on some routes; ``None`` when nobody waits."""
+    """
+    The number of the first ticket of a line, on some routes; ``None`` when nobody waits.
+
+    Those of an effect that runs are left out.
+    """
+    clock, now_ms = _now(tx)
     found = [
         number(row[0])
         for route in routes
-        for row in tx.execute(_FIRST, (tx.namespace, *line, route))
+        for row in tx.execute(_FIRST, (tx.namespace, *line, route, clock, now_ms))
     ]
     return min(found, default=None)
 
@@ -161,6 +180,13 @@ def first_number(tx: Transaction, line: Line, routes: Sequence[str]) -> int | No
 def lock(tx: Transaction, room_id: str) -> Ticket | None:
     """Lock a ticket that is still free."""
     rows = tx.execute(_LOCK + tx.for_update, (tx.namespace, room_id))
+    return _ticket(rows[0]) if rows else None
+
+
+def lock_idle(tx: Transaction, room_id: str) -> Ticket | None:
+    """Lock a ticket that is still free, and whose effect does not run."""
+    sql = f"{_LOCK} AND {NOT_RUNNING}{tx.for_update}"
+    rows = tx.execute(sql, (tx.namespace, room_id, *_now(tx)))
     return _ticket(rows[0]) if rows else None
 
 
@@ -218,6 +244,11 @@ def only_to_answer(tx: Transaction, routes: Sequence[str], most: int) -> list[st
         (tx.namespace, tx.now_ms(), *routes, most),
     )
     return [text(row[0]) for row in rows]
+
+
+def _now(tx: Transaction) -> tuple[str, int]:
+    now = tx.lease_time()
+    return now.clock, now.now_ms
 
 
 def _line(row: Row) -> Line:

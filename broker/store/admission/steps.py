@@ -91,6 +91,7 @@ ADMISSION_SCHEMA = Schema(
             "CREATE INDEX effectmq_room_effect ON effectmq_room (namespace, effect)",
             "CREATE INDEX effectmq_room_owner ON effectmq_room (namespace, owner) "
             "WHERE owner <> ''",
-        ]
+        ],
+        ["ALTER TABLE effectmq_gates ADD COLUMN probe {text} NOT NULL DEFAULT ''"],
     ],
 )

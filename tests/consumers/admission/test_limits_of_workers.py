@@ -173,6 +173,28 @@ async def test_two_who_ask_for_one_effect_that_waits_are_both_answered(stage: St
     assert bodies.begun == ["0", "1"]
 
 
+async def test_who_waits_for_an_effect_that_has_ended_meanwhile_is_answered(stage: Stage) -> None:
+    """Although the rate admits no other start for an hour."""
+    bodies, app = Bodies(), stage.worker(journal=stage.url)
+    bodies.register(app)
+    app.limit("tool_call", rate="2/h")
+    await stage.start(app)
+    client, other = await stage.client("one"), await stage.client("two")
+    first, second = calls(2)
+    handles = [await client.submit(first)]
+    await eventually(lambda: bodies.running[""] == 1)
+    async with open_database(stage.url, namespace="t") as database:
+        desk = LimitDesk(database)
+        await desk.set(Limit.of("tool_call", rate="1/h"), "anna")
+        handles += [await client.submit(second), await other.submit(second)]
+        await waits(stage, 2)
+        await desk.set(Limit.of("tool_call", rate="2/h"), "anna")
+        await eventually(lambda: bodies.running[""] == 2)
+        bodies.gate.set()
+        assert [payload(await outcome(each)) for each in handles] == [0, 1, 1]
+    assert bodies.begun == ["0", "1"]
+
+
 async def test_a_rate_holds_until_a_higher_one_is_set(stage: Stage) -> None:
     """What has started in the period counts for both."""
     bodies, app = Bodies(), stage.worker(journal=stage.url)

@@ -3,6 +3,9 @@ Admission with workers that die, clocks that are moved on and answers that are l
 
 What the store decides is real, on a database in memory whose clock is the simulation's. The model
 beside it counts what runs; a worker that died runs nothing, and its share comes back after a lease.
+
+Some effects are asked for twice, by callers with different reply queues. As under a journal, one
+worker at a time runs an effect; another that gets it meanwhile sends it back to the broker.
 """
 
 from __future__ import annotations
@@ -11,13 +14,21 @@ import random
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from effectmq.broker.store.admission import deciding
 from effectmq.broker.store.admission.deciding import Worker
 from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.limits import Limit
-from effectmq.broker.store.admission.records import Admitted, Ask, Claimed, End, Settle
+from effectmq.broker.store.admission.records import (
+    Admitted,
+    Ask,
+    Claimed,
+    End,
+    Operation,
+    Settle,
+)
 from effectmq.broker.store.admission.rules import set_limit
 from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
 from effectmq.broker.store.database.port import LeaseTime
@@ -27,6 +38,7 @@ from effectmq.protocol.messages.message import Message
 __all__ = ["Simulation"]
 
 _LEASE_MS = 1_000
+_OK = Verdict("ok")
 _ROUTES = ("tool_call", "llm_call")
 _LIMITS = (
     Limit.of("*", key="session", concurrency=3, name="session"),
@@ -46,14 +58,30 @@ class _Transaction(SqliteTransaction):
         return LeaseTime("boot", self.moment_ms)
 
 
+class _Copy(NamedTuple):
+    """An effect, as one caller asked for it."""
+
+    effect: str
+    reply_to: str = "r"
+
+
 @dataclass
 class _Running:
     """An attempt of a worker that lives."""
 
-    effect: str
+    copy: _Copy
     token: str
     lines: tuple[Line, ...]
     room_id: str = ""
+    claim: str = ""
+
+
+@dataclass
+class _Shut:
+    """A line in which one was told to wait: until when, and who asks alone then."""
+
+    until_ms: int
+    probe: str = ""
 
 
 @dataclass
@@ -84,10 +112,12 @@ class Simulation:
             set_limit(self.tx, limit, "simulation")
         self.names = 0
         self.workers = [self._new_worker() for _ in range(3)]
-        self.unsent = {f"e{nth}": self._lines(nth) for nth in range(effects)}
+        self.lines = {f"e{nth}": self._lines(nth) for nth in range(effects)}
+        self.unsent = {_Copy(effect) for effect in self.lines}
+        self.unsent |= {_Copy(f"e{nth}", "again") for nth in range(0, effects, 3)}
         self.done: set[str] = set()
+        self.shut: dict[Line, _Shut] = {}
         self.starts: list[tuple[int, str, Line]] = []
-        self.order: dict[tuple[Line, str], list[str]] = {}
 
     def _new_worker(self) -> _Alive:
         self.names += 1
@@ -123,34 +153,64 @@ class Simulation:
     def _ask(self) -> None:
         if not self.unsent:
             return
-        effect = self.random.choice(sorted(self.unsent))
-        lines, one = self.unsent[effect], self._someone()
-        if any(effect in other.running for other in self.workers):
+        copy = self.random.choice(sorted(self.unsent))
+        if self._is_running(copy.effect):
             return
+        self.unsent.remove(copy)
+        if copy.effect not in self.done:
+            self._ask_for(self._someone(), copy)
+
+    def _ask_for(self, one: _Alive, copy: _Copy, room_id: str = "", claim: str = "") -> None:
+        lines = self.lines[copy.effect]
+        message = Message(body=copy.effect.encode(), reply_to=copy.reply_to)
         route = _ROUTES[len(lines) == 1]
-        asked = Ask(effect, self._token(), lines, route, Message(body=effect.encode()), route)
+        asked = Ask(copy.effect, self._token(), lines, route, message, route)
         answers = deciding.apply(self.tx, one.worker, [asked])
         if self.random.random() < 0.1:
             # The answer was lost, and it is asked again.
             answers = deciding.apply(self.tx, one.worker, [asked])
-        del self.unsent[effect]
         if isinstance(answers[0], Admitted):
-            self._start(one, _Running(effect, asked.token, lines))
+            self._start(one, _Running(copy, asked.token, lines, room_id), claim)
+        elif room_id:
+            deciding.apply(self.tx, one.worker, [Settle(room_id, claim)])
+
+    def _is_running(self, effect: str) -> bool:
+        return any(effect in one.running for one in self.workers)
 
     def _take(self) -> None:
         one = self._someone()
         free = {route: self.random.randint(0, 3) for route in _ROUTES}
-        for taken in deciding.take(self.tx, one.worker, free):
+        ended = self.random.sample(sorted(self.done), min(len(self.done), 2))
+        for taken in deciding.take(self.tx, one.worker, free, ended):
             self._taken(one, taken)
 
     def _taken(self, one: _Alive, taken: Claimed) -> None:
-        self._start(one, _Running(taken.effect, taken.token, taken.lines, taken.room_id))
+        copy = _Copy(taken.effect, taken.message.reply_to)
+        if taken.effect not in self.done and not self._is_running(taken.effect):
+            if taken.lines:
+                running = _Running(copy, taken.token, taken.lines, taken.room_id)
+                self._start(one, running, taken.token)
+            else:
+                self._ask_for(one, copy, taken.room_id, taken.token)
+            return
+        if taken.effect not in self.done:
+            self.unsent.add(copy)
+        settled: list[Operation] = [Settle(taken.room_id, taken.token)]
+        if taken.lines:
+            settled.insert(0, End(taken.effect, taken.token, taken.lines))
+        deciding.apply(self.tx, one.worker, settled)
 
-    def _start(self, one: _Alive, running: _Running) -> None:
-        assert running.effect not in self.done
-        one.running[running.effect] = running
+    def _start(self, one: _Alive, running: _Running, claim: str) -> None:
+        one.running[running.copy.effect] = running
+        running.claim = claim
         for line in running.lines:
-            self.starts.append((self.tx.moment_ms, running.effect, line))
+            self.starts.append((self.tx.moment_ms, running.copy.effect, line))
+            shut = self.shut.get(line)
+            if shut is not None:
+                assert self.tx.moment_ms >= shut.until_ms, line
+                tokens = {each.token for w in self.workers for each in w.running.values()}
+                assert shut.probe not in tokens, (line, "two ask at a time")
+                shut.probe = running.token
 
     def _end(self) -> None:
         one = self._someone()
@@ -158,11 +218,27 @@ class Simulation:
             return
         effect = self.random.choice(sorted(one.running))
         running = one.running.pop(effect)
-        verdict = self.random.choice([SAYS_NOTHING, Verdict("ok"), Verdict("failed")])
+        wait_ms = self.random.randint(1, 900)
+        verdict = self.random.choice(
+            [SAYS_NOTHING, _OK, _OK, _OK, Verdict("failed"), Verdict("failed", wait_ms)]
+        )
         ended = End(effect, running.token, running.lines, verdict)
-        settled = [Settle(running.room_id, running.token)] if running.room_id else []
+        settled = [Settle(running.room_id, running.claim)] if running.room_id else []
         deciding.apply(self.tx, one.worker, [ended, *settled])
         self.done.add(effect)
+        for line in running.lines:
+            if line.name == "tool":
+                self._note_end(line, running.token, verdict)
+
+    def _note_end(self, line: Line, token: str, verdict: Verdict) -> None:
+        shut, now_ms = self.shut.get(line), self.tx.moment_ms
+        if shut is not None and shut.probe == token:
+            shut.probe = ""
+            if verdict.result == "ok" and now_ms >= shut.until_ms:
+                del self.shut[line]
+        if verdict.wait_ms:
+            shut = self.shut.setdefault(line, _Shut(0))
+            shut.until_ms = max(shut.until_ms, now_ms + verdict.wait_ms)
 
     def _pass_time(self) -> None:
         self.tx.moment_ms += self.random.randint(1, _LEASE_MS // 3)
@@ -179,7 +255,7 @@ class Simulation:
         for running in one.running.values():
             if not running.room_id:
                 # The broker delivers it again. What came out of the room is still there.
-                self.unsent[running.effect] = running.lines
+                self.unsent.add(running.copy)
         self.workers.append(self._new_worker())
 
     def _token(self) -> str:
@@ -188,13 +264,19 @@ class Simulation:
     # What must hold ------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """No more run than may, and no more have started in a period."""
+        """
+        No more run than may, each under permits of its own, and no more have started in a period.
+        """
         running = Counter(
             line for one in self.workers for each in one.running.values() for line in each.lines
         )
         for limit in _LIMITS:
             most = max((n for line, n in running.items() if line.name == limit.name), default=0)
             assert most <= limit.concurrency, (limit.name, running)
+        held = set(self.tx.execute("SELECT effect, token, name, key_value FROM effectmq_permits"))
+        for one in self.workers:
+            for effect, each in one.running.items():
+                assert held >= {(effect, each.token, *line) for line in each.lines}, effect
         since_ms = self.tx.moment_ms - 1_000
         recent = Counter(line for at_ms, _, line in self.starts if at_ms > since_ms)
         assert all(n <= 6 for line, n in recent.items() if line.name == "tool"), recent
