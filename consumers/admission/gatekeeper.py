@@ -55,6 +55,7 @@ class Gatekeeper:
         self._leases = leases
         self._wake = wake
         self._answer = answer
+        self._refused: list[End] = []
         self._limits: list[Limit] = []
         self._by_route: dict[str, list[Limit]] = {}
 
@@ -103,14 +104,27 @@ class Gatekeeper:
 
     def give_back(self, permit: Permit, verdict: Verdict) -> None:
         """See the port."""
-        ended = End(permit.effect, permit.token, permit.lines, verdict)
+        self._say(End(permit.effect, permit.token, permit.lines, verdict))
+
+    def _say(self, ended: End) -> None:
         self._leases.say(partial(self._store.ask, ended), partial(self._given_back, ended))
 
     def _given_back(self, ended: End, answer: Answer | None) -> None:
-        if isinstance(answer, Ended) and answer.copies:
-            self._answer(ended.effect)
-        if isinstance(answer, Ended) and answer.waited_for:
+        if answer is None and ended.lines:
+            # A gate that cannot be read or written keeps no permit: that goes without a verdict.
+            self._say(End(ended.effect, ended.token, ()))
+        elif answer is None:
+            self._refused.append(ended)
+        elif isinstance(answer, Ended) and answer.waited_for:
+            if answer.copies:
+                self._answer(ended.effect)
             self._wake()
+
+    def give_back_again(self) -> None:
+        """Say once more what the database has refused; until then it counts as running."""
+        refused, self._refused = self._refused, []
+        for ended in refused:
+            self._say(ended)
 
     def settle(self, room_id: str, token: str) -> None:
         """An effect of the room is settled."""

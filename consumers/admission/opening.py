@@ -7,8 +7,8 @@ import secrets
 from collections import Counter
 from collections.abc import Sequence
 
-from effectmq.broker.store.admission.deciding import Worker
 from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.records import Worker
 from effectmq.broker.store.admission.store import AdmissionStore
 from effectmq.broker.store.database.port import Database
 from effectmq.consumers.admission.taker import Taker

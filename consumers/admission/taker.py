@@ -145,6 +145,7 @@ class Taker:
     async def _round(self, routes: Sequence[Route[Job]]) -> None:
         now_s = self._loop.time()
         if now_s - self._renewed_s >= self._renew_s:
+            self.gatekeeper.give_back_again()
             await self._store.renew()
             # Most that a worker leaves when it dies is in no room, where it would be seen.
             await self._store.recover()

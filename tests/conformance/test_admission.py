@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from effectmq.broker.store.admission import room
-from effectmq.broker.store.admission.deciding import Worker
+from effectmq.broker.store.admission import room, upkeep
+from effectmq.broker.store.admission.book import Book
 from effectmq.broker.store.admission.gates import Verdict
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.limits import Limit
-from effectmq.broker.store.admission.records import Admitted, Ask, End, Ended, NotAdmitted, Settle
+from effectmq.broker.store.admission.records import (
+    Admitted,
+    Ask,
+    End,
+    Ended,
+    NotAdmitted,
+    Settle,
+    Worker,
+)
 from effectmq.broker.store.admission.store import AdmissionStore, LimitDesk
 from effectmq.broker.store.database import open_database
 from effectmq.broker.store.database.port import Database, Transaction
@@ -21,6 +31,8 @@ from effectmq.protocol.messages.message import Message
 from tests.waiting import eventually
 
 _LONG_MS = 600_000
+#: For a lock that somebody waits for.
+_PATIENCE_S = 4.0
 _TWO = Limit.of("tool_call", key="tool", concurrency=2, name="two")
 
 
@@ -413,3 +425,60 @@ async def test_a_worker_whose_clock_is_behind_does_not_take_the_same_effect_all_
     assert isinstance(since_ms, int)
     assert isinstance(deadline_ms, int)
     assert deadline_ms >= since_ms + 1_000
+
+
+async def test_a_limit_that_is_cleared_and_set_again_begins_with_open_gates(
+    database: Database,
+) -> None:
+    """What has started counts on: whoever answers counts it, too."""
+    model = Limit.of("*", key="model", rate="3/h", breaker=2, name="model")
+    store, desk = await store_of(database, "w", model), LimitDesk(database)
+    line = Line("model", "m")
+    await admitted(store, ask("a", line), ask("b", line))
+    await store.ask(End("a", "token-a", (line,), Verdict("failed", _LONG_MS)))
+    assert await admitted(store, ask("c", line)) == []
+    await desk.clear("model")
+    await desk.set(model, "anna")
+    assert await taken(store) == ["c"]
+    assert await admitted(store, ask("d", line)) == []
+    (state,) = await desk.states()
+    assert (state.shut, state.waiting) == (0, 1)
+
+
+@pytest.mark.postgres
+async def test_the_dead_are_freed_in_the_order_in_which_others_lock(postgres_url: str) -> None:
+    """
+    Gates first: a worker that is late and ends an attempt meanwhile makes no deadlock of it.
+
+    Each transaction runs once; one that loses a deadlock is run again.
+    """
+    async with open_database(postgres_url, namespace="limits") as database:
+        late = AdmissionStore(database, Worker("late", 1))
+        await late.open([_TWO], "late")
+        line = Line("two", "x")
+        await late.ask(ask("a", line))
+        runs: list[str] = []
+        begun = threading.Event()
+
+        def end(tx: Transaction) -> None:
+            runs.append("end")
+            book = Book(tx, [line], "late", 1)
+            begun.set()
+            waits_for_us = (
+                "SELECT 1 FROM pg_locks "
+                "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+            )
+            until_s = time.monotonic() + _PATIENCE_S
+            while not tx.execute(waits_for_us) and time.monotonic() < until_s:
+                time.sleep(0.01)
+            book.end("a", "token-a", [line], Verdict("ok"))
+            book.save()
+
+        def recover(tx: Transaction) -> None:
+            runs.append("recover")
+            upkeep.recover(tx)
+
+        ended = database.write(end)
+        await asyncio.to_thread(begun.wait)
+        await asyncio.gather(ended, database.write(recover))
+        assert sorted(runs) == ["end", "recover"]

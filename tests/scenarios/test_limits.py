@@ -11,11 +11,10 @@ import pytest
 
 from effectmq import Client
 from effectmq.broker.crashpoints import CRASH_EXIT_CODE
-from effectmq.broker.store.admission.deciding import Worker
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.looking import LimitState
-from effectmq.broker.store.admission.records import Admitted, Ask
+from effectmq.broker.store.admission.records import Admitted, Ask, Worker
 from effectmq.broker.store.admission.store import AdmissionStore, LimitDesk
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.protocol.messages.message import Message

@@ -1,10 +1,14 @@
-"""The transactions of admission: who starts, who waits, and who is next."""
+"""
+The transactions of admission: who starts, who waits, and who is next.
+
+Rows are locked in one order: gates by name and value, then tickets, then permits.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from effectmq.broker.store.admission import room
 from effectmq.broker.store.admission.book import Book
@@ -19,20 +23,16 @@ from effectmq.broker.store.admission.records import (
     NotAdmitted,
     Operation,
     Settle,
+    Worker,
 )
 from effectmq.broker.store.admission.room import Ticket
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import text
 
 __all__ = [
-    "Worker",
     "apply",
     "due_lines",
     "is_due",
-    "leave",
-    "left_over",
-    "recover",
-    "renew",
     "take",
 ]
 
@@ -40,8 +40,6 @@ __all__ = [
 _MOST_LINES = 50
 #: So many effects are taken in one transaction for each route.
 _MOST_TAKEN = 50
-#: A gate that has said nothing for so long is forgotten.
-_FORGET_MS = 86_400_000
 
 _DUE = (
     "SELECT name, key_value FROM effectmq_gates AS g WHERE namespace = ? AND waits = 1 "
@@ -50,49 +48,11 @@ _DUE = (
     "AND r.owner = '' AND r.route IN ({routes}) "
     f"AND {room.NOT_RUNNING}) ORDER BY look_ms LIMIT ?"
 )
-_LEFT_OVER = (
-    "SELECT 1 FROM effectmq_room WHERE namespace = ? AND owner <> '' "
-    "AND (clock <> ? OR expires_ms <= ?) LIMIT 1"
-)
 _ANY_FREE = (
     "SELECT 1 FROM effectmq_room WHERE namespace = ? AND name = ? AND key_value = ? "
     "AND owner = '' LIMIT 1"
 )
 _TICKETS = "SELECT room_id FROM effectmq_room WHERE namespace = ? AND effect = ? AND owner = ''"
-_RENEW = "UPDATE {table} SET clock = ?, expires_ms = ? WHERE namespace = ? AND owner = ?"
-_GONE = (
-    "DELETE FROM effectmq_permits WHERE namespace = ? AND (clock <> ? OR expires_ms <= ?) "
-    "RETURNING name, key_value"
-)
-_LOOK = "UPDATE effectmq_gates SET look_ms = 0 WHERE namespace = ? AND name = ? AND key_value = ?"
-#: Also for a gate that was forgotten meanwhile: nobody looks into a line without one.
-_WAIT = (
-    "INSERT INTO effectmq_gates (namespace, name, key_value, clock, starts, blocked_until_ms, "
-    "half_open, probe, probe_until_ms, failures, waits, look_ms, used_ms) "
-    "VALUES (?, ?, ?, ?, '', 0, 0, '', 0, 0, 1, 0, ?) "
-    "ON CONFLICT (namespace, name, key_value) DO UPDATE SET look_ms = 0, waits = 1"
-)
-#: Starts count for a period, and a wait may be longer than a day.
-_FORGET = (
-    "DELETE FROM effectmq_gates WHERE namespace = ? AND waits = 0 AND used_ms < ? "
-    "AND (clock <> ? OR blocked_until_ms < ?) "
-    "AND used_ms + COALESCE((SELECT rate_ms FROM effectmq_limits AS l "
-    "WHERE l.namespace = effectmq_gates.namespace AND l.name = effectmq_gates.name), 0) < ?"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """
-    Who asks.
-
-    Attributes:
-        owner: Names the running worker; unique.
-        lease_ms: How long what it has lasts without being renewed.
-    """
-
-    owner: str
-    lease_ms: int
 
 
 def apply(tx: Transaction, worker: Worker, operations: Sequence[Operation]) -> list[Answer]:
@@ -155,12 +115,6 @@ def due_lines(tx: Transaction, routes: Sequence[str]) -> list[Line]:
 def is_due(tx: Transaction, routes: Sequence[str]) -> bool:
     """Whether ``take`` may find something for these routes."""
     return bool(routes) and bool(due_lines(tx, routes) or room.only_to_answer(tx, routes, 1))
-
-
-def left_over(tx: Transaction) -> bool:
-    """Whether a worker is gone that had effects of the room."""
-    now = tx.lease_time()
-    return bool(tx.execute(_LEFT_OVER, (tx.namespace, now.clock, now.now_ms)))
 
 
 def take(
@@ -253,50 +207,6 @@ def _blocking(tx: Transaction, book: Book, ticket: Ticket, routes: list[str]) ->
             if first is not None and first < ticket.number:
                 return line
     return None
-
-
-# Upkeep -----------------------------------------------------------------------------------------
-
-
-def renew(tx: Transaction, worker: Worker) -> None:
-    """Renew what a worker has, and forget old gates."""
-    now = tx.lease_time()
-    # Also what has run out and nobody has freed: it is running, and must be counted.
-    for table in ("effectmq_permits", "effectmq_room"):
-        tx.execute(
-            _RENEW.format(table=table),
-            (now.clock, now.now_ms + worker.lease_ms, tx.namespace, worker.owner),
-        )
-    before_ms = tx.now_ms() - _FORGET_MS
-    # A gate that nothing ever blocked has a 0, also on a host that was started a moment ago.
-    since_ms = max(1, now.now_ms - _FORGET_MS)
-    tx.execute(_FORGET, (tx.namespace, before_ms, now.clock, since_ms, before_ms))
-
-
-def recover(tx: Transaction) -> None:
-    """Free what dead workers had."""
-    now = tx.lease_time()
-    gone = tx.execute(_GONE, (tx.namespace, now.clock, now.now_ms))
-    _freed(tx, gone, room.recover(tx, now))
-
-
-def leave(tx: Transaction, worker: Worker) -> None:
-    """Give back everything that a worker has."""
-    rows = tx.execute(
-        "DELETE FROM effectmq_permits WHERE namespace = ? AND owner = ? RETURNING name, key_value",
-        (tx.namespace, worker.owner),
-    )
-    _freed(tx, rows, room.leave(tx, worker.owner))
-
-
-def _freed(tx: Transaction, permits: Sequence[Row], waiting: set[Line]) -> None:
-    shared = {_line(row) for row in permits} - waiting
-    clock, wall_ms = tx.lease_time().clock, tx.now_ms()
-    for line in sorted(shared | waiting):
-        if line in waiting:
-            tx.execute(_WAIT, (tx.namespace, *line, clock, wall_ms))
-        else:
-            tx.execute(_LOOK, (tx.namespace, *line))
 
 
 def _line(row: Row) -> Line:

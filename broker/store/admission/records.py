@@ -20,6 +20,7 @@ __all__ = [
     "NotAdmitted",
     "Operation",
     "Settle",
+    "Worker",
     "digest_of",
 ]
 
@@ -29,6 +30,20 @@ def digest_of(identity: Identity) -> str:
     scope_id, key = identity.scope_id, identity.replay_key
     whole = f"{len(scope_id)}:{scope_id}{key}"
     return hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """
+    Who asks.
+
+    Attributes:
+        owner: Names the running worker; unique.
+        lease_ms: How long what it has lasts without being renewed.
+    """
+
+    owner: str
+    lease_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,10 @@ __all__ = [
     "enter",
     "first_number",
     "free_tickets",
-    "leave",
     "lock",
     "lock_idle",
     "move",
     "only_to_answer",
-    "recover",
 ]
 
 _KEY = "namespace = ? AND room_id = ?"
@@ -76,10 +74,6 @@ _CLAIM = (
 )
 _MOVE = f"UPDATE effectmq_room SET name = ?, key_value = ? WHERE {_KEY}"
 _DROP = f"DELETE FROM effectmq_room WHERE {_KEY} AND token = ?"
-_FREED = (
-    "UPDATE effectmq_room SET owner = '', clock = '', expires_ms = 0, token = '' "
-    "WHERE namespace = ? AND owner <> '' AND {which} RETURNING name, key_value"
-)
 #: As for the index of dead letters: ASCII, so that what a stranger sent comes back as it was.
 _PROPERTIES = (
     "content_type",
@@ -220,21 +214,6 @@ def drop(tx: Transaction, room_id: str, token: str) -> None:
     tx.execute(_DROP, (tx.namespace, room_id, token))
 
 
-def recover(tx: Transaction, now: LeaseTime) -> set[Line]:
-    """Free the tickets whose workers are gone; returns their lines."""
-    rows = tx.execute(
-        _FREED.format(which="(clock <> ? OR expires_ms <= ?)"),
-        (tx.namespace, now.clock, now.now_ms),
-    )
-    return set(map(_line, rows))
-
-
-def leave(tx: Transaction, owner: str) -> set[Line]:
-    """Free the tickets of a worker that leaves; returns their lines."""
-    rows = tx.execute(_FREED.format(which="owner = ?"), (tx.namespace, owner))
-    return set(map(_line, rows))
-
-
 def only_to_answer(tx: Transaction, routes: Sequence[str], most: int) -> list[str]:
     """Free tickets of some routes whose deadline is over."""
     marks = ", ".join("?" * len(routes))
@@ -249,10 +228,6 @@ def only_to_answer(tx: Transaction, routes: Sequence[str], most: int) -> list[st
 def _now(tx: Transaction) -> tuple[str, int]:
     now = tx.lease_time()
     return now.clock, now.now_ms
-
-
-def _line(row: Row) -> Line:
-    return Line(text(row[0]), text(row[1]))
 
 
 def _ticket(row: Row) -> Ticket:

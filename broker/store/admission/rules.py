@@ -21,8 +21,16 @@ _UPSERT = (
     f"VALUES ({', '.join('?' * (len(_NAMES) + 1))}) ON CONFLICT (namespace, name) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _NAMES[1:])
 )
+#: In order, as everywhere.
+_LOCK = "SELECT 1 FROM effectmq_gates WHERE namespace = ? AND name = ? ORDER BY key_value"
 #: What waits in its lines is looked at anew.
 _WAKE = "UPDATE effectmq_gates SET look_ms = 0 WHERE namespace = ? AND name = ? AND waits = 1"
+
+#: What has started still counts for a limit of the name; whoever answers counts it, too.
+_OPEN = (
+    "UPDATE effectmq_gates SET blocked_until_ms = 0, half_open = 0, probe = '', "
+    "probe_until_ms = 0, failures = 0 WHERE namespace = ? AND name = ?"
+)
 
 
 class SetLimit(NamedTuple):
@@ -70,7 +78,7 @@ def set_limit(tx: Transaction, limit: Limit, set_by: str) -> None:
             tx.now_ms(),
         ),
     )
-    tx.execute(_WAKE, (tx.namespace, limit.name))
+    _wake(tx, limit.name)
 
 
 def declare_limits(tx: Transaction, limits: list[Limit], set_by: str) -> None:
@@ -83,14 +91,27 @@ def declare_limits(tx: Transaction, limits: list[Limit], set_by: str) -> None:
 
 
 def clear_limit(tx: Transaction, name: str) -> bool:
-    """Remove a limit; what waits for it alone may start. Returns whether there was one."""
+    """
+    Remove a limit; what waits for it alone may start.
+
+    One of its name that is set later begins with open gates: no wait and no failure is remembered.
+
+    Returns:
+        Whether there was one.
+    """
     tx.durably()
     gone = tx.execute(
         "DELETE FROM effectmq_limits WHERE namespace = ? AND name = ? RETURNING name",
         (tx.namespace, name),
     )
-    tx.execute(_WAKE, (tx.namespace, name))
+    _wake(tx, name)
+    tx.execute(_OPEN, (tx.namespace, name))
     return bool(gone)
+
+
+def _wake(tx: Transaction, name: str) -> None:
+    tx.execute(_LOCK + tx.for_update, (tx.namespace, name))
+    tx.execute(_WAKE, (tx.namespace, name))
 
 
 def _read(row: Row) -> SetLimit:

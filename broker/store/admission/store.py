@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from effectmq.broker.store.admission import deciding
-from effectmq.broker.store.admission.deciding import Worker
+from effectmq.broker.store.admission import deciding, upkeep
 from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.looking import (
     LimitState,
@@ -16,7 +15,7 @@ from effectmq.broker.store.admission.looking import (
     route_states,
     shut_lines,
 )
-from effectmq.broker.store.admission.records import Answer, Claimed, Operation
+from effectmq.broker.store.admission.records import Answer, Claimed, Operation, Worker
 from effectmq.broker.store.admission.rules import (
     clear_limit,
     declare_limits,
@@ -141,7 +140,7 @@ class AdmissionStore:
 
         def read(tx: Transaction) -> Seen:
             limits = list(load_limits(tx).values())
-            return Seen(limits, deciding.is_due(tx, routes), deciding.left_over(tx))
+            return Seen(limits, deciding.is_due(tx, routes), upkeep.left_over(tx))
 
         return await self._database.read(read)
 
@@ -157,13 +156,13 @@ class AdmissionStore:
 
     async def renew(self) -> None:
         """Renew what this worker has."""
-        await self._database.write(lambda tx: deciding.renew(tx, self._worker), durable=False)
+        await self._database.write(lambda tx: upkeep.renew(tx, self._worker), durable=False)
 
     async def recover(self) -> None:
         """Free what dead workers had."""
-        await self._database.write(deciding.recover, durable=False)
+        await self._database.write(upkeep.recover, durable=False)
 
     async def close(self) -> None:
         """Answer every question, then give back everything that this worker has."""
         await self._writes.drain()
-        await self._database.write(lambda tx: deciding.leave(tx, self._worker), durable=False)
+        await self._database.write(lambda tx: upkeep.leave(tx, self._worker), durable=False)

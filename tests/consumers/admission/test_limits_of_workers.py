@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.store.admission.deciding import Worker
 from effectmq.broker.store.admission.gates import Verdict
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.limits import Limit
-from effectmq.broker.store.admission.records import Ask
+from effectmq.broker.store.admission.records import Ask, Worker
 from effectmq.broker.store.admission.store import AdmissionStore, LimitDesk
 from effectmq.broker.store.database import open_database
 from effectmq.consumers.pipeline.running.admitting import verdict_on
@@ -390,3 +389,50 @@ async def test_permits_of_the_dead_do_not_pile_up(stage: Stage) -> None:
             return not rows
 
         await eventually(gone, PATIENCE_S)
+
+
+_REFUSE = "CREATE TRIGGER kept BEFORE {change} BEGIN SELECT RAISE(ABORT, 'kept'); END"
+
+
+async def test_a_gate_that_cannot_be_written_keeps_no_permit(stage: Stage) -> None:
+    """The end of the attempt is refused with it, and is said without it then."""
+    bodies, app = Bodies(), stage.worker(journal=stage.url)
+    bodies.register(app)
+    app.limit("tool_call", concurrency=1, breaker=2)
+    await stage.start(app)
+    client = await stage.client()
+    (handle,) = [await client.submit(each) for each in calls(1)]
+    await eventually(lambda: bodies.running[""] == 1)
+    async with open_database(stage.url, namespace="t") as database:
+        refuse = _REFUSE.format(change="UPDATE ON effectmq_gates")
+        # So that the end of the attempt changes it.
+        await database.write(lambda tx: tx.execute("UPDATE effectmq_gates SET failures = 1"))
+        await database.write(lambda tx: tx.execute(refuse))
+        bodies.gate.set()
+        await handle.outcome(PATIENCE_S)
+
+        async def given_back() -> bool:
+            return not await database.read(lambda tx: tx.execute("SELECT 1 FROM effectmq_permits"))
+
+        await eventually(given_back, PATIENCE_S)
+
+
+async def test_what_is_refused_is_said_again(stage: Stage) -> None:
+    """A permit that cannot be given back at all is not forgotten, and no other one is asked for."""
+    app = stage.worker(journal=stage.url, lease_s=1.0)
+
+    @app.tool
+    async def work(n: int) -> int:
+        return n
+
+    app.limit("tool_call", concurrency=1)
+    await stage.start(app)
+    client = await stage.client()
+    first, second = calls(2)
+    async with open_database(stage.url, namespace="t") as database:
+        refuse = _REFUSE.format(change="DELETE ON effectmq_permits")
+        await database.write(lambda tx: tx.execute(refuse))
+        assert payload(await client.execute(first, timeout=PATIENCE_S)) == 0
+        await eventually(lambda: app.counters["journal_refusals"] >= 3, PATIENCE_S)
+        await database.write(lambda tx: tx.execute("DROP TRIGGER kept"))
+    assert payload(await client.execute(second, timeout=PATIENCE_S)) == 1

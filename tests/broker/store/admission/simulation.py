@@ -16,8 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from effectmq.broker.store.admission import deciding
-from effectmq.broker.store.admission.deciding import Worker
+from effectmq.broker.store.admission import deciding, upkeep
 from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.limits import Limit
@@ -28,6 +27,7 @@ from effectmq.broker.store.admission.records import (
     End,
     Operation,
     Settle,
+    Worker,
 )
 from effectmq.broker.store.admission.rules import set_limit
 from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
@@ -244,10 +244,10 @@ class Simulation:
         self.tx.moment_ms += self.random.randint(1, _LEASE_MS // 3)
         for one in self.workers:
             if self.tx.moment_ms - one.renewed_ms > _LEASE_MS // 3:
-                deciding.renew(self.tx, one.worker)
+                upkeep.renew(self.tx, one.worker)
                 one.renewed_ms = self.tx.moment_ms
-        if deciding.left_over(self.tx):
-            deciding.recover(self.tx)
+        if upkeep.left_over(self.tx):
+            upkeep.recover(self.tx)
 
     def _die(self) -> None:
         one = self._someone()

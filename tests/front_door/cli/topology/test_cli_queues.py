@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.store.admission.deciding import Worker
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.limits import Limit
-from effectmq.broker.store.admission.records import Ask
+from effectmq.broker.store.admission.records import Ask, Worker
 from effectmq.broker.store.admission.store import AdmissionStore
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.transports import open_transport
