@@ -20,9 +20,9 @@ def counting(items: object, *, asked: bool) -> Generator[Callable[[], None]]:
     if not asked:
         yield _nothing
         return
-    from effectmq.broker.progress import Progress
+    from effectmq.broker.progress_line import ProgressLine
 
-    with Progress("effects", len(items) if isinstance(items, Sized) else None) as progress:
+    with ProgressLine("effects", len(items) if isinstance(items, Sized) else None) as progress:
         yield progress.advance
 
 

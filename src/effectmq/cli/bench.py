@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from effectmq.broker.client.turns.turn import ToolCall, Turn
-from effectmq.broker.progress import Progress
+from effectmq.broker.progress_line import ProgressLine
 from effectmq.cli.arguments.options import (
     Commands,
     add_broker_options,
@@ -103,7 +103,7 @@ async def run(args: argparse.Namespace) -> int:
             worker.tool(name=_TOOL)(_echo)
             await stack.enter_async_context(worker)
         client = await stack.enter_async_context(Client(broker, namespace=namespace))
-        with Progress("round trips", args.effects, quiet=args.quiet or args.json) as progress:
+        with ProgressLine("round trips", args.effects, quiet=args.quiet or args.json) as progress:
             measured = await measure(
                 client, args.effects, args.in_flight, args.size, args.timeout, progress
             )
@@ -132,7 +132,7 @@ def _row(measured: Measured) -> dict[str, float]:
 
 
 async def measure(
-    client: Client, effects: int, in_flight: int, size: int, timeout: float, progress: Progress
+    client: Client, effects: int, in_flight: int, size: int, timeout: float, progress: ProgressLine
 ) -> Measured:
     """
     Run round trips.

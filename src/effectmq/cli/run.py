@@ -15,7 +15,7 @@ from typing import BinaryIO, TypeAlias
 from effectmq.broker.client.handle import Handle
 from effectmq.broker.client.many.results import EffectResult
 from effectmq.broker.place import Place, first_said, unfolded
-from effectmq.broker.progress import Progress
+from effectmq.broker.progress_line import ProgressLine
 from effectmq.cli.arguments.options import (
     Commands,
     add_command,
@@ -121,7 +121,7 @@ async def run(args: argparse.Namespace) -> int:
         client = Client(**said_of(args, "place", "client", "connection"))
         await stack.enter_async_context(client)
         runner = _Runner(client, args.timeout, args.concurrency, _known_kinds(args, worker))
-        progress = stack.enter_context(Progress("effects", total, quiet=args.quiet))
+        progress = stack.enter_context(ProgressLine("effects", total, quiet=args.quiet))
 
         def write(answer: Answer) -> None:
             tally[_verdict(answer)] += 1

@@ -10,7 +10,7 @@ from typing import Any
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadReport
 from effectmq.broker.dead_letters.desk import DeadDesk
 from effectmq.broker.dead_letters.patching import Patch
-from effectmq.broker.progress import Progress, waiting
+from effectmq.broker.progress_line import ProgressLine, waiting
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.arguments.options import bodies_of
 from effectmq.cli.arguments.setting_options import place_of
@@ -208,12 +208,12 @@ def _facts(report: DeadReport, done: str) -> dict[str, Any]:
 @contextmanager
 def _progress(what: str, args: argparse.Namespace) -> Generator[Callable[[int, int], None]]:
     with ExitStack() as stack:
-        shown: Progress | None = None
+        shown: ProgressLine | None = None
 
         def advance(done: int, total: int) -> None:
             nonlocal shown
             if shown is None:
-                shown = stack.enter_context(Progress(what, total, quiet=args.quiet))
+                shown = stack.enter_context(ProgressLine(what, total, quiet=args.quiet))
             shown.advance(done - shown.done)
 
         yield advance

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from effectmq.broker.dead_letters.content import dead_facts, dead_record
 from effectmq.broker.dead_letters.dead_letters import DeadFilter, DeadLettersLostError
 from effectmq.broker.dead_letters.desk import DeadDesk
-from effectmq.broker.progress import Progress
+from effectmq.broker.progress_line import ProgressLine
 from effectmq.broker.store.letters.facts import LetterFacts, row_of
 from effectmq.broker.store.letters.selecting import Cursor
 from effectmq.broker.transports.port import Transport
@@ -233,7 +233,7 @@ async def _export(args: argparse.Namespace) -> int:
     count = 0
     async with opened(args) as transport:
         letters = letters_of(args, transport)
-        with _output(args.output) as output, Progress("letters", quiet=args.quiet) as progress:
+        with _output(args.output) as output, ProgressLine("letters", quiet=args.quiet) as progress:
             async with letters.browse(chosen) as browser:
                 async for letter in browser:
                     if count == args.limit:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from effectmq.broker.client.asking.cancelling import announce_cancel
 from effectmq.broker.client.asking.cancelling_many import CancelReport, cancel_and_note
 from effectmq.broker.dead_letters.desk import operator
-from effectmq.broker.progress import Progress
+from effectmq.broker.progress_line import ProgressLine
 from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.broker.store.journal.journal import Journal
@@ -79,7 +79,7 @@ async def _cancelled(
         Journal(url, namespace=namespace) as journal,
         _announcing(args, quiet=dry_run) as announce,
     ):
-        with Progress("effects cancelled", quiet=args.quiet or dry_run) as progress:
+        with ProgressLine("effects cancelled", quiet=args.quiet or dry_run) as progress:
             return await cancel_and_note(
                 archive,
                 journal,

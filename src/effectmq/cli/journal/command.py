@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from typing import Any
 
-from effectmq.broker.progress import Progress, waiting
+from effectmq.broker.progress_line import ProgressLine, waiting
 from effectmq.broker.store.journal.archive.archive import PruneReport, open_archive
 from effectmq.broker.store.journal.archive.facts import effect_facts
 from effectmq.broker.store.journal.archive.statistics import JournalStats
@@ -146,7 +146,7 @@ def _facts(stats: JournalStats, where: str) -> dict[str, Any]:
 async def _prune(args: argparse.Namespace) -> int:
     only_look = args.dry_run or not args.yes
     async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
-        with Progress("effects pruned", quiet=args.quiet or only_look) as progress:
+        with ProgressLine("effects pruned", quiet=args.quiet or only_look) as progress:
             report = await archive.prune(
                 older_than_s=args.older_than,
                 keep_keys=not args.forget_keys,
@@ -207,7 +207,7 @@ async def _verify(args: argparse.Namespace) -> int:
     found = 0
     async with open_archive(journal_of(args), namespace=namespace_of(args)) as archive:
         total = (await archive.stats()).effects
-        with Progress("effects", total, quiet=args.quiet) as progress:
+        with ProgressLine("effects", total, quiet=args.quiet) as progress:
             async for damage in archive.verify(on_progress=progress.advance):
                 found += 1
                 progress.clear()

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 
 from effectmq.broker.client.asking.by_hand import ByHand
-from effectmq.broker.progress import waiting
+from effectmq.broker.progress_line import waiting
 from effectmq.broker.transports import open_transport
 from effectmq.cli.arguments.options import Commands, add_command, add_json_option, is_memory
 from effectmq.cli.arguments.setting_options import add_setting_options, place_of, said_of

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
 
-from effectmq.broker.progress import clear_line
+from effectmq.broker.progress_line import clear_line
 from effectmq.protocol.encoding.narrowing import is_dict, is_sequence, is_set
 from effectmq.protocol.text import printable
 from effectmq.settings.environment import read_variable

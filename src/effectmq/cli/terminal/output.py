@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from effectmq.broker.progress import clear_line
+from effectmq.broker.progress_line import clear_line
 from effectmq.protocol.text import printable
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 from effectmq.broker.client.fleet.marks import has_mark
 from effectmq.broker.inventory import Row, all_routes, existing, full_topology, rows_of
-from effectmq.broker.progress import Progress
+from effectmq.broker.progress_line import ProgressLine
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
 from effectmq.cli.arguments.options import (
@@ -146,7 +146,7 @@ async def _remove(args: argparse.Namespace) -> int:
         async with open_transport(place.broker, connection) as transport:
             topology |= await _marks(transport, Names(place.topology.namespace), args.kind)
             total = len(topology.queues) + len(topology.exchanges)
-            with Progress("queues and exchanges", total, quiet=args.quiet) as progress:
+            with ProgressLine("queues and exchanges", total, quiet=args.quiet) as progress:
 
                 def tell(one: Removed) -> None:
                     done.append(one)

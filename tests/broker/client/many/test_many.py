@@ -264,7 +264,7 @@ async def test_as_many_are_unconfirmed_as_the_window_has_places(
     assert 1 < most <= 2 * window
 
 
-# Progress ----------------------------------------------------------------------------------------
+# A progress line ----------------------------------------------------------------------------------
 
 
 class Terminal(io.StringIO):
@@ -283,7 +283,7 @@ class Terminal(io.StringIO):
 async def test_progress_is_shown_when_asked_for_and_on_a_terminal(
     asked: bool, terminal: bool, at: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("effectmq.broker.progress._EVERY_S", 0.0)
+    monkeypatch.setattr("effectmq.broker.progress_line._EVERY_S", 0.0)
     shown = Terminal(terminal=terminal)
     monkeypatch.setattr(sys, "stderr", shown)
     async with at.client() as client:

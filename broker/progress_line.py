@@ -15,16 +15,16 @@ from typing import TextIO
 
 from effectmq.protocol.text import printable
 
-__all__ = ["Progress", "clear_line", "waiting"]
+__all__ = ["ProgressLine", "clear_line", "waiting"]
 
 _EVERY_S = 0.1
 _TICK_S = 1.0
 _WIPE = "\r\x1b[K"
 
-_shown: Progress | None = None
+_shown: ProgressLine | None = None
 
 
-class Progress:
+class ProgressLine:
     """
     A progress line that counts what is done. Use as a context manager.
 
@@ -54,7 +54,7 @@ class Progress:
         self._stream = found
         self.done = 0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressLine:
         """Begin to count."""
         return self
 
@@ -107,7 +107,7 @@ class Progress:
             self.enabled, _shown = False, None
 
 
-class _Elapsed(Progress):
+class _Elapsed(ProgressLine):
     """Shows how long something takes that has no parts to count."""
 
     def line(self, now: float) -> str:
@@ -139,7 +139,7 @@ async def waiting(
                 ticking.cancel()
 
 
-async def _tick(progress: Progress) -> None:
+async def _tick(progress: ProgressLine) -> None:
     import asyncio
 
     while True:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.progress import Progress, clear_line, waiting
+from effectmq.broker.progress_line import ProgressLine, clear_line, waiting
 from tests.waiting import eventually
 
 
@@ -33,21 +33,21 @@ class Clock:
 
 def test_it_shows_count_rate_and_time_left() -> None:
     """Half done in five seconds leaves five seconds."""
-    progress = Progress("effects", 1_000, stream=Terminal(), clock=Clock())
+    progress = ProgressLine("effects", 1_000, stream=Terminal(), clock=Clock())
     progress.done = 500
     assert progress.line(5.0) == "500 of 1000 effects, 100/s, 0:05 left"
 
 
 def test_without_a_total_there_is_no_time_left() -> None:
     """A pipe has no known end."""
-    progress = Progress("effects", stream=Terminal(), clock=Clock())
+    progress = ProgressLine("effects", stream=Terminal(), clock=Clock())
     progress.done = 3
     assert progress.line(2.0) == "3 effects, 1.5/s"
 
 
 def test_long_times_are_shown_in_hours() -> None:
     """One in ten seconds, a thousand to go."""
-    progress = Progress("effects", 1_001, stream=Terminal(), clock=Clock())
+    progress = ProgressLine("effects", 1_001, stream=Terminal(), clock=Clock())
     progress.done = 1
     assert progress.line(10.0).endswith("2:46:40 left")
 
@@ -58,7 +58,7 @@ def test_a_process_without_a_usual_stderr_counts_all_the_same(
 ) -> None:
     """A service may have none, or something in its place."""
     monkeypatch.setattr(sys, "stderr", stderr)
-    with Progress("effects", 2, clock=Clock()) as progress:
+    with ProgressLine("effects", 2, clock=Clock()) as progress:
         progress.advance()
     assert not progress.enabled
     assert progress.done == 1
@@ -67,7 +67,7 @@ def test_a_process_without_a_usual_stderr_counts_all_the_same(
 def test_a_terminal_that_goes_away_does_not_stop_the_work() -> None:
     """From then on nothing is shown."""
     clock, stream = Clock(), Terminal()
-    with Progress("effects", 9, stream=stream, clock=clock) as progress:
+    with ProgressLine("effects", 9, stream=stream, clock=clock) as progress:
         for _ in range(3):
             clock.now += 10
             progress.advance()
@@ -81,7 +81,7 @@ def test_nothing_is_shown_where_there_is_no_terminal() -> None:
     """A log file, a pipe, or ``--quiet``."""
     clock = Clock()
     for stream, quiet in ((io.StringIO(), False), (Terminal(), True)):
-        with Progress("effects", 2, quiet=quiet, stream=stream, clock=clock) as progress:
+        with ProgressLine("effects", 2, quiet=quiet, stream=stream, clock=clock) as progress:
             clock.now += 10
             progress.advance()
         assert stream.getvalue() == ""
@@ -91,7 +91,7 @@ def test_nothing_is_shown_where_there_is_no_terminal() -> None:
 def test_it_is_drawn_at_most_ten_times_a_second_and_wiped_at_the_end() -> None:
     """A terminal that is slow must not slow down the work."""
     stream, clock = Terminal(), Clock()
-    with Progress("effects", stream=stream, clock=clock) as progress:
+    with ProgressLine("effects", stream=stream, clock=clock) as progress:
         for _ in range(1_000):
             clock.now += 0.001
             progress.advance()
@@ -103,7 +103,7 @@ def test_it_is_drawn_at_most_ten_times_a_second_and_wiped_at_the_end() -> None:
 def test_other_text_gets_a_clean_line() -> None:
     """Whoever writes in between wipes the line first; the next advance draws it again."""
     stream, clock = Terminal(), Clock()
-    with Progress("effects", stream=stream, clock=clock) as progress:
+    with ProgressLine("effects", stream=stream, clock=clock) as progress:
         clock.now = 1
         progress.advance()
         clear_line()
