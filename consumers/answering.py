@@ -45,6 +45,10 @@ class AttemptHooks(Protocol):
         """The token of whoever answers, if this attempt hands its effect out."""
         ...
 
+    def note_progress(self, done: object, total: object, note: object) -> None:
+        """Tell how far the attempt is; in any thread."""
+        ...
+
 
 def new_token() -> str:
     """A token that nobody can guess."""

@@ -29,6 +29,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.identity.validation import wrong_outcome
+from effectmq.protocol.messages.progress import progress_of
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.numbers import check_number
 from effectmq.protocol.text import printable
@@ -131,6 +132,28 @@ class EffectContext:
         """
         nanos = None if usd is None else nanos_of_price(usd)
         self.note_use(Use(what, input_tokens, output_tokens, cached_tokens, nanos))
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """
+        Tell how far the effect is: the waiting caller, who watches it, and its record.
+
+        It returns at once and may be called in any thread, as often as you like: the latest is
+        told, at most 5 times a second, and the last one when the attempt ends. Nothing depends on
+        it, and any may get lost. Another attempt begins anew.
+
+        Args:
+            done: How much is done, a finite number from 0, in any unit.
+            total: How much there is in the same unit; ``None`` when that is not known.
+            note: What is being done, for people; 200 characters of it are kept.
+
+        Raises:
+            ConfigurationError: When a number is none, not finite, negative or above 2⁵³, or the
+                note is no text.
+        """
+        if self.hooks is None:
+            progress_of(done, total, note, self.attempt)
+        else:
+            self.hooks.note_progress(done, total, note)
 
     @property
     def answer_token(self) -> str:

@@ -74,6 +74,7 @@ PUBLIC = [
     "ProcessRegistryError",
     "ProcessRunnerSettings",
     "ProcessScope",
+    "Progress",
     "ProtocolError",
     "PublishError",
     "PublishUnknownError",

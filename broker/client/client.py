@@ -49,7 +49,7 @@ from effectmq.protocol.topology import Names, TopologySettings
 if TYPE_CHECKING:
     from effectmq.broker.client.asking.publishing import Questions
     from effectmq.broker.client.fleet.fleet import Fleet
-    from effectmq.broker.client.handle import Handle, OnChunk
+    from effectmq.broker.client.handle import Handle, OnChunk, OnProgress
     from effectmq.broker.client.many.results import EffectResult, Submitted
     from effectmq.broker.client.replies.book import Waiter
     from effectmq.broker.client.stream import Pending, Stream
@@ -419,6 +419,7 @@ class EffectClient:
         delay_s: float | None = None,
         not_before: datetime | None = None,
         on_chunk: OnChunk | None = None,
+        on_progress: OnProgress | None = None,
         traceparent: str = "",
         tracestate: str = "",
         tenant: str | None = None,
@@ -439,6 +440,8 @@ class EffectClient:
             not_before: Instead of it the moment, with its time zone.
             on_chunk: Called with each piece that the effect streams while it runs; may be a
                 coroutine function. A recorded outcome has no pieces.
+            on_progress: Called when the effect says how far it is; may be a coroutine function,
+                too.
             traceparent: W3C trace context to pass on.
             tracestate: W3C trace state to pass on.
             tenant: For whom it is done, at most 128 bytes of printable text; by default the tenant
@@ -480,7 +483,7 @@ class EffectClient:
             questions = self._opened_questions()
             if request.version:
                 route = questions.way(versioned(route, request.version))
-            if on_chunk is None and self.tracing is None:
+            if on_chunk is None and on_progress is None and self.tracing is None:
                 # Nothing is to be done between the confirmation and the answer. What the message
                 # has as well is let go, and there is no coroutine for the rest: there may be many
                 # in flight, for long. ``ask_and_wait`` is the same as one.
@@ -500,16 +503,22 @@ class EffectClient:
                     return self._outcome_in(waiter.key.effect_id, waiter.answer)
                 return await self._outcome(self._handle(message, waiter), until, limit_s)
             await self._publish(request, route, end, limit_s, waiter)
-        return await self._outcome(self._handle(request.message, waiter), until, limit_s, on_chunk)
+        handle = self._handle(request.message, waiter)
+        return await self._outcome(handle, until, limit_s, on_chunk, on_progress)
 
     async def _outcome(
-        self, handle: Handle, end: float | None, limit_s: float, on_chunk: OnChunk | None = None
+        self,
+        handle: Handle,
+        end: float | None,
+        limit_s: float,
+        on_chunk: OnChunk | None = None,
+        on_progress: OnProgress | None = None,
     ) -> RuntimeEffectOutcome:
         """What comes until the end, or else out of the journal, or else what is known."""
         loop = asyncio.get_running_loop()
         try:
             left_s = None if end is None else max(0.0, end - loop.time())
-            return await handle.outcome(left_s, on_chunk=on_chunk)
+            return await handle.outcome(left_s, on_chunk=on_chunk, on_progress=on_progress)
         except EffectTimeoutError:
             recorded = None
             if self._recall is not None:

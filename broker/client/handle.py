@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from effectmq.broker.client.asking.timeouts import checked_timeout
 from effectmq.broker.client.replies.book import ReplyBook, Waiter, request_again
@@ -11,14 +12,19 @@ from effectmq.broker.store.journal.recall import failure_of
 from effectmq.protocol.errors import EffectTimeoutError
 from effectmq.protocol.messages.chunk import Chunk
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
 
-__all__ = ["Handle", "OnChunk", "outcome_in"]
+__all__ = ["Handle", "OnChunk", "OnProgress", "outcome_in"]
+
+T = TypeVar("T")
 
 #: Gets what an effect streams, piece by piece; its errors end the wait, not the effect.
 OnChunk = Callable[[Chunk], Awaitable[None] | None]
+#: Is told how far an effect is; its errors end the wait, not the effect.
+OnProgress = Callable[[Progress], Awaitable[None] | None]
 
 
 class Handle:
@@ -65,9 +71,10 @@ class Handle:
         """
         Text that the effect streams while it runs, until its outcome has arrived.
 
-        Pieces may get lost: numbers may be missing. A chunk with a higher ``attempt`` means that
-        the effect started again, and the earlier text is void. It ends with the outcome only; limit
-        it with ``asyncio.timeout``.
+        A chunk without text may say how far the effect is, in ``progress``. Pieces may get lost:
+        numbers may be missing. A chunk with a higher ``attempt`` means that the effect started
+        again, and the earlier text is void. It ends with the outcome only; limit it with
+        ``asyncio.timeout``.
         """
         waiter = self._waiter
         while True:
@@ -75,6 +82,28 @@ class Handle:
             while waiter.chunks:
                 yield waiter.chunks.popleft()
             if waiter.answer is not None:
+                return
+
+    async def progress(self) -> AsyncIterator[Progress]:
+        """
+        How far the effect is, until its outcome has arrived.
+
+        The latest counts: one that was followed by another before it was read is left out, and any
+        may get lost. A higher ``attempt`` begins anew. Others may read ``chunks`` meanwhile. It
+        ends with the outcome only; limit it with ``asyncio.timeout``.
+
+        Raises:
+            TransportClosedError: When the client is not open, so that nothing can arrive.
+        """
+        waiter, shown = self._waiter, None
+        self._book.check_open(waiter)
+        while True:
+            await waiter.further(shown)
+            latest = waiter.progress
+            if latest is not None and latest is not shown:
+                shown = latest
+                yield latest
+            elif waiter.answer is not None:
                 return
 
     async def reply(self, timeout: float | None = None, *, given: float | None = None) -> Reply:
@@ -100,7 +129,11 @@ class Handle:
             raise EffectTimeoutError(self.effect_id, named_s or 0.0) from None
 
     async def outcome(
-        self, timeout: float | None = None, *, on_chunk: OnChunk | None = None
+        self,
+        timeout: float | None = None,
+        *,
+        on_chunk: OnChunk | None = None,
+        on_progress: OnProgress | None = None,
     ) -> RuntimeEffectOutcome:
         """
         Wait for the outcome.
@@ -109,6 +142,7 @@ class Handle:
             timeout: Seconds to wait; without limit when not given.
             on_chunk: Called with each piece that the effect streams meanwhile; may be a coroutine
                 function. Its errors end the wait, not the effect.
+            on_progress: Called when the effect says how far it is, in the same way.
 
         Raises:
             EffectFailedError: When a controller error came back instead; ``EffectMismatchError``
@@ -116,27 +150,54 @@ class Handle:
             EffectTimeoutError: When neither came within ``timeout`` seconds.
             TransportClosedError: When the client is not open, so that no answer can arrive.
         """
-        if on_chunk is None:
+        if on_chunk is None and on_progress is None:
             reply = await self.reply(timeout)
         else:
-            await self._read_along(checked_timeout(timeout), on_chunk)
+            await self._read_along(checked_timeout(timeout), on_chunk, on_progress)
             reply = await self.reply(0, given=timeout)
         return outcome_in(self.effect_id, reply)
 
-    async def _read_along(self, timeout: float | None, on_chunk: OnChunk) -> None:
-        """Pass on streamed pieces until the outcome is here, or the time is over."""
+    async def _read_along(
+        self, timeout: float | None, on_chunk: OnChunk | None, on_progress: OnProgress | None
+    ) -> None:
+        """Pass on what is told until the outcome is here, or the time is over."""
         self._book.check_open(self._waiter)
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                async for chunk in self.chunks():
-                    taken = on_chunk(chunk)
-                    if taken is not None:
-                        await taken
+                if on_chunk is None:
+                    await _passed_on(self.progress(), on_progress)
+                else:
+                    await _passed_on(self.chunks(), _both(on_chunk, on_progress))
         except TimeoutError:
             # An error of the caller's function is raised like any other.
             if not limit.expired():
                 raise
+
+
+async def _passed_on(
+    told: AsyncIterator[T], take: Callable[[T], Awaitable[None] | None] | None
+) -> None:
+    async for each in told:
+        taken = None if take is None else take(each)
+        if taken is not None:
+            await taken
+
+
+def _both(on_chunk: OnChunk, on_progress: OnProgress | None) -> OnChunk:
+    """What takes chunks, for one reader or for two; in the order in which they came."""
+    if on_progress is None:
+        return on_chunk
+
+    async def take(chunk: Chunk) -> None:
+        taken = on_chunk(chunk)
+        if taken is not None:
+            await taken
+        told = None if chunk.progress is None else on_progress(chunk.progress)
+        if told is not None:
+            await told
+
+    return take
 
 
 def outcome_in(effect_id: str, reply: Reply) -> RuntimeEffectOutcome:

@@ -10,18 +10,29 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 from effectmq.broker.transports.port import Transport
+from effectmq.consumers.outboxes.progress import ProgressTeller
 from effectmq.consumers.outboxes.watches import Watches
 from effectmq.protocol.errors import BrokerError, ProtocolError, PublishError
 from effectmq.protocol.messages.chunk import Chunk, chunk_message
 from effectmq.protocol.messages.message import content_type_of
+from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.request import Identity, Request
 
-__all__ = ["ChunkOutbox"]
+__all__ = ["ChunkOutbox", "SendChunk"]
 
 _MAX_UNDER_WAY = 200
 _TIMEOUT_S = 5.0
+
+
+class SendChunk(Protocol):
+    """Sends the pieces of one attempt, in order, to its producer."""
+
+    def __call__(self, text: str, progress: Progress | None = None) -> None:
+        """Send one: text, or how far the attempt is."""
+        ...
 
 
 class ChunkOutbox:
@@ -35,23 +46,25 @@ class ChunkOutbox:
 
     Attributes:
         watches: Copies chunks to those who watch.
+        telling: The attempts that tell how far they are.
     """
 
     def __init__(
         self, transport: Transport, counters: Counter[str], runs: Callable[[Identity], bool]
     ) -> None:
         self.watches = Watches(transport, counters, runs)
+        self.telling: set[ProgressTeller] = set()
         self._transport = transport
         self._counters = counters
         self._sending: set[asyncio.Task[None]] = set()
 
-    def stream(self, request: Request) -> Callable[[str], None]:
-        """A function that sends one attempt's pieces of text, in order, to its producer."""
+    def stream(self, request: Request) -> SendChunk:
+        """A function that sends one attempt's pieces, in order, to its producer."""
         number = 0
         # Mostly empty, and all that a chunk pays for it is to look.
         watched = self.watches.by_effect
 
-        def send(text: str) -> None:
+        def send(text: str, progress: Progress | None = None) -> None:
             nonlocal number
             chunk = Chunk(
                 request.effect_id,
@@ -60,6 +73,7 @@ class ChunkOutbox:
                 request.attempt,
                 number,
                 text,
+                progress,
             )
             number += 1
             if request.message.reply_to:

@@ -17,6 +17,7 @@ from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import BrokerError, ProtocolError, PublishError, UnroutableError
 from effectmq.protocol.messages.chunk import Chunk
 from effectmq.protocol.messages.fleet.watched import MOST_WATCHED, Watched, watched_message
+from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.request import Identity
 
 __all__ = ["Watches"]
@@ -52,11 +53,13 @@ class _Watch:
         self._size = 0
         self._full = False
         self._texts: list[str] = []
+        self._progress: Progress | None = None
 
     def add(self, chunk: Chunk) -> bool:
         """Take a chunk; returns whether there was room."""
         if not self._texts or chunk.attempt != self._attempt:
             self._begin(chunk)
+        self._progress = chunk.progress or self._progress
         # After a gap the rest waits for the next message, whose number shows it.
         self._full = self._full or self._size + len(chunk.text) > MOST_WATCHED
         if self._full:
@@ -70,12 +73,20 @@ class _Watch:
         self._attempt, self._number = chunk.attempt, chunk.number
         self._size, self._full = 0, False
         self._texts.clear()
+        self._progress = None
 
     def take(self, *, ended: bool) -> Watched:
         """What was gathered; nothing of it is kept."""
         texts, self._texts = self._texts, []
+        progress, self._progress = self._progress, None
         return Watched(
-            self.token, self._attempt, self._number, len(texts), "".join(texts), ended=ended
+            self.token,
+            self._attempt,
+            self._number,
+            len(texts),
+            "".join(texts),
+            ended=ended,
+            progress=progress,
         )
 
 

@@ -46,7 +46,9 @@ from effectmq.broker.store.spend.records import Payer, Spend
 from effectmq.consumers.decisions.retry import LONGEST_WAIT_MS
 from effectmq.consumers.metrics.numbers import JournalTimes
 from effectmq.consumers.pipeline.leases import JournalRefusalError, Lease, LeftError
+from effectmq.consumers.pipeline.progress_notes import ProgressNotes
 from effectmq.protocol.errors import DatabaseUnavailableError
+from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.request import Identity, Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
@@ -111,6 +113,7 @@ class JournalLeases:
         self._asked: set[asyncio.Future[Any]] = set()
         self._said: set[asyncio.Task[None]] = set()
         self._renewing = self._loop.call_later(self._interval_s, self._renew_all)
+        self._notes = ProgressNotes(self._loop, self._renew)
 
     @property
     def _interval_s(self) -> float:
@@ -129,6 +132,7 @@ class JournalLeases:
             timeout_s: How long to wait at most for a journal that does not answer, in seconds.
         """
         self._renewing.cancel()
+        self._notes.stop()
         self._watched.clear()
         # The last questions are asked in the next turn of the loop.
         await asyncio.sleep(0)
@@ -368,8 +372,18 @@ class JournalLeases:
         for lease, _ in list(self._watched.values()):
             self._renew(lease)
 
+    def note_progress(self, lease: Lease, progress: Progress) -> None:
+        """Put it on the record with the next renewal of the lease, or a little earlier."""
+        self._notes.add(lease, progress)
+
+    def keep_progress(self, lease: Lease) -> None:
+        """Put on the record now what was noted and is not there."""
+        if self._notes.has(lease):
+            self._renew(lease)
+
     def _renew(self, lease: Lease) -> None:
-        said = Renew(lease.identity, lease.fence, self._lease_ms)
+        progress = self._notes.take(lease)
+        said = Renew(lease.identity, lease.fence, self._lease_ms, progress)
 
         def renewed(done: asyncio.Future[Accepted | Lost]) -> None:
             problem = _problem_of(done)
@@ -382,6 +396,7 @@ class JournalLeases:
             elif verdict_of(problem) == "unavailable":
                 # The job asks the journal again later, and learns then when its lease is over.
                 self._note_down(problem)
+                self._notes.put_back(lease, progress)
             else:
                 self._note_failed(problem)
 

@@ -23,6 +23,7 @@ from effectmq.broker.store.journal.records import (
 )
 from effectmq.broker.store.spend.ceilings import Exceeded
 from effectmq.broker.store.spend.records import Payer, Spend
+from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.request import Identity, Request
 from effectmq.protocol.text import describe
 
@@ -102,6 +103,14 @@ class Leases(Protocol):
         """
         ...
 
+    def note_progress(self, lease: Lease, progress: Progress) -> None:
+        """Put it on the record with the next renewal of the lease, or a little earlier."""
+        ...
+
+    def keep_progress(self, lease: Lease) -> None:
+        """Put on the record now what was noted and is not there; the lease ends soon."""
+        ...
+
     def finish(self, said: Record) -> Awaitable[Accepted | Lost]:
         """Record how the effect ended; durable when it answers."""
         ...
@@ -179,6 +188,12 @@ class NoLeases:
     def confirm(self, lease: Lease, then: Callable[[bool], None]) -> None:
         """Nothing can be lost."""
         then(True)
+
+    def note_progress(self, lease: Lease, progress: Progress) -> None:
+        """Do nothing: nothing is recorded."""
+
+    def keep_progress(self, lease: Lease) -> None:
+        """Do nothing: nothing is recorded."""
 
     async def finish(self, said: Record) -> Accepted | Lost:
         """Go on without a record."""

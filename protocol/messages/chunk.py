@@ -2,18 +2,20 @@
 A piece of an outcome that is not complete yet, usually the text of a model so far.
 
 Chunks are numbered from 0 within an attempt and carry its number, so that a reader can start again
-when the effect does. They may get lost: the outcome is complete without them.
+when the effect does. They may get lost: the outcome is complete without them. A chunk without text
+may say how far the effect is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from effectmq.protocol.encoding.codec import Limits, decode_tree, encode_tree
 from effectmq.protocol.encoding.content_types import recognised
 from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.progress import Progress, progress_tree, read_progress
 
 __all__ = ["CHUNK_TYPE", "Chunk", "chunk_message", "read_chunk"]
 
@@ -24,7 +26,7 @@ CHUNK_TYPE = "effect.chunk.v1"
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """
-    One piece of text.
+    One piece of text, or how far the effect is.
 
     Attributes:
         effect_id: The effect that it belongs to.
@@ -32,7 +34,8 @@ class Chunk:
         hash: The hash of its envelope.
         attempt: The attempt that made it, from 1; a higher one starts the text again.
         number: Its place in that attempt, from 0; a gap is a lost chunk.
-        text: The piece.
+        text: The piece; empty beside a progress.
+        progress: How far the effect is; ``None`` in a piece of text.
     """
 
     effect_id: str
@@ -41,6 +44,7 @@ class Chunk:
     attempt: int
     number: int
     text: str
+    progress: Progress | None = None
 
 
 def chunk_message(chunk: Chunk, content_type: str) -> Message:
@@ -58,6 +62,8 @@ def chunk_message(chunk: Chunk, content_type: str) -> Message:
         "number": chunk.number,
         "text": chunk.text,
     }
+    if chunk.progress is not None:
+        tree["progress"] = progress_tree(chunk.progress)
     return Message(body=encode_tree(tree, content_type), content_type=content_type, type=CHUNK_TYPE)
 
 
@@ -72,7 +78,7 @@ def read_chunk(message: Message, limits: Limits | None = None) -> Chunk:
     tree = decode_tree(message.body, content_type, limits or Limits())
     if not is_object(tree):
         raise MalformedError("", f"found {type(tree).__name__}, expected a chunk")
-    return Chunk(
+    chunk = Chunk(
         _text(tree, "effect_id"),
         _text(tree, "replay_key"),
         _text(tree, "hash"),
@@ -80,6 +86,8 @@ def read_chunk(message: Message, limits: Limits | None = None) -> Chunk:
         _number(tree, "number"),
         _text(tree, "text"),
     )
+    told = tree.get("progress")
+    return chunk if told is None else replace(chunk, progress=read_progress(told, chunk.attempt))
 
 
 def _text(fields: dict[str, object], name: str) -> str:

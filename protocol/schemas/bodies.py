@@ -87,7 +87,7 @@ def _answers() -> JsonSchemaValue:
 
 
 def _chunk() -> JsonSchemaValue:
-    return _struct(
+    chunk = _struct(
         {
             "effect_id": {"type": "string"},
             "replay_key": {"type": "string"},
@@ -97,6 +97,18 @@ def _chunk() -> JsonSchemaValue:
             "text": {"type": "string"},
         }
     )
+    amount: JsonSchemaValue = {"type": "number", "minimum": 0, "maximum": 2**53}
+    progress = {
+        "type": "object",
+        "properties": {
+            "done": amount,
+            "total": {"anyOf": [amount, {"type": "null"}]},
+            "note": {"type": "string"},
+        },
+        "required": ["done"],
+    }
+    chunk["properties"]["progress"] = progress
+    return chunk
 
 
 def _struct(members: dict[str, Any]) -> JsonSchemaValue:

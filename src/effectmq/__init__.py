@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from effectmq.protocol.messages.chunk import Chunk
     from effectmq.protocol.messages.fleet.pauses import Pause
     from effectmq.protocol.messages.fleet.reports import RouteReport, WorkerReply, WorkerReport
+    from effectmq.protocol.messages.progress import Progress
     from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
     from effectmq.protocol.wire.execution import CheckpointDelivery
     from effectmq.wiring.client import Client
@@ -159,6 +160,7 @@ __all__ = [
     "ProcessRegistryError",
     "ProcessRunnerSettings",
     "ProcessScope",
+    "Progress",
     "ProtocolError",
     "PublishError",
     "PublishUnknownError",
@@ -221,6 +223,7 @@ _HOMES = {
     "Place": "broker.place",
     "ProcessRunnerSettings": "consumers.processes.settings",
     "ProcessScope": "broker.client.turns.process_scope",
+    "Progress": "protocol.messages.progress",
     "ReplayOrderWarning": "broker.client.turns.numbers",
     "RetryPolicy": "consumers.decisions.retry",
     "Roster": "broker.client.fleet.answers",

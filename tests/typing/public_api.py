@@ -22,6 +22,7 @@ from effectmq import (
     OutcomeFailedError,
     Place,
     ProcessScope,
+    Progress,
     RejectEffectError,
     RetryEffectError,
     RetryPolicy,
@@ -152,6 +153,9 @@ async def produce(envelope: RuntimeEffectEnvelope) -> None:
         if outcome.type == "exec_code":
             assert_type(outcome, RuntimeEffectOutcomeExecCode)
         assert_type(client.attach(envelope), Handle)
+        async for progress in client.attach(envelope).progress():
+            assert_type(progress, Progress)
+            assert_type(progress.share, float | None)
         assert_type(client.counters["late"], int)
 
 
@@ -174,6 +178,7 @@ async def turns(client: Client, request: LlmRequestSpec) -> None:
     assert_type(
         await turn.exec_code("1 + 1", timeout=5, on_chunk=show), RuntimeEffectOutcomeExecCode
     )
+    await turn.tool_call("draw", {}, call_id="c2", on_progress=lambda told: print(told.done))
     assert_type(await turn.call(add, 1, b=2), int)
     assert_type(await turn.call(shorten, text="a", to=1), str)
     assert_type(await turn.with_options(timeout=90, call_id="c").call(add, a=1, b=2), int)

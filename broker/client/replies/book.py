@@ -24,6 +24,7 @@ from effectmq.protocol.encoding.limits import Limits
 from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.messages.chunk import Chunk
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.messages.request import Request, read_request
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError
@@ -83,6 +84,7 @@ class Waiter:
         "answer",
         "key",
         "message",
+        "progress",
         "route",
         "since_s",
     )
@@ -96,6 +98,8 @@ class Waiter:
         # with ten thousand in flight an empty deque for each is ten megabytes.
         self._chunks: deque[Chunk] | None = None
         self.answer: Reply | None = None
+        #: How far the effect was when it was told last.
+        self.progress: Progress | None = None
         #: The message of the published effect; ``None`` before, and when it is answered.
         self.message: Message | None = None
         self.route = ""
@@ -134,6 +138,8 @@ class Waiter:
     def add(self, chunk: Chunk) -> None:
         """Add a streamed piece, and wake its readers."""
         self.chunks.append(chunk)
+        if chunk.progress is not None:
+            self.progress = chunk.progress
         self._wake_readers()
 
     def _wake_readers(self, error: TransportClosedError | None = None) -> None:
@@ -148,7 +154,16 @@ class Waiter:
 
     async def more(self) -> None:
         """Wait for another chunk, or for the answer."""
-        if self._chunks or self.answer is not None:
+        if not self._chunks:
+            await self._told_more()
+
+    async def further(self, shown: Progress | None) -> None:
+        """Wait for another progress than what is shown, or for the answer."""
+        while self.progress is shown and self.answer is None:
+            await self._told_more()
+
+    async def _told_more(self) -> None:
+        if self.answer is not None:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         reading = self._reading = self._reading or []

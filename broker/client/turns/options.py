@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Protocol, TypedDict
 
-from effectmq.broker.client.handle import OnChunk
+from effectmq.broker.client.handle import OnChunk, OnProgress
 from effectmq.broker.client.stream import Stream
 from effectmq.broker.place import refuse_unknown
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
@@ -18,6 +18,7 @@ __all__ = [
     "LaterOptions",
     "MapOptions",
     "OnChunk",
+    "OnProgress",
     "OpenStream",
     "StreamOptions",
     "ToolOptions",
@@ -81,9 +82,11 @@ class StreamOptions(LaterOptions, total=False):
     Attributes:
         on_chunk: Called with each piece that the effect streams while it runs; may be a coroutine
             function. A recorded outcome has no pieces.
+        on_progress: Called when the effect says how far it is; may be a coroutine function, too.
     """
 
     on_chunk: OnChunk | None
+    on_progress: OnProgress | None
 
 
 class ToolOptions(StreamOptions, total=False):
@@ -129,6 +132,7 @@ class Execute(Protocol):
         delay_s: float | None = ...,
         not_before: datetime | None = ...,
         on_chunk: OnChunk | None = ...,
+        on_progress: OnProgress | None = ...,
     ) -> RuntimeEffectOutcome:
         """Submit an envelope and wait for its outcome."""
         ...

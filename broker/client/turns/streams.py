@@ -89,12 +89,16 @@ class Streams:
         Call a tool by its function, with options; see ``Calls.stream``.
 
         Raises:
-            ConfigurationError: When the options have ``on_chunk``, which is another way to read.
+            ConfigurationError: When the options have ``on_chunk`` or ``on_progress``, which are
+                another way to read.
         """
         known, arguments, read = named_call(tool, args, kwargs)
         how: ToolOptions = {"call_id": known.name, "lane": known.lane or None, **options}
-        if how.pop("on_chunk", None) is not None:
-            raise ConfigurationError("a stream is read with 'async for'; leave on_chunk= out")
+        for taker in (how.pop("on_chunk", None), how.pop("on_progress", None)):
+            if taker is not None:
+                raise ConfigurationError(
+                    "a stream is read with 'async for'; leave on_chunk= and on_progress= out"
+                )
         made = self.tool_call(known.name, arguments, **cast("_Streamed", how))
         return made.read_as(lambda outcome: read(outcome.value))
 

@@ -102,7 +102,8 @@ class ToolCalls(TurnEnvelopes):
             args: Its arguments by name.
             call_id: The call's id, given by the model.
             number: A number of your own instead of the next; calls of one number are one batch.
-            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``: see ``StreamOptions``.
+            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, ``on_progress``: see
+                ``StreamOptions``.
         """
         check_options("tool_call", options, StreamOptions)
         (envelope,) = self.tool_envelopes([ToolCall(tool_name, args, call_id)], number=number)
@@ -141,8 +142,8 @@ class ToolCalls(TurnEnvelopes):
         Set the options of the next ``call``: ``turn.with_options(timeout=90).call(add, a=1, b=2)``.
 
         Args:
-            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, ``call_id``, ``number``:
-                see ``ToolOptions``.
+            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, ``on_progress``,
+                ``call_id``, ``number``: see ``ToolOptions``.
         """
         check_options("with_options", options, ToolOptions)
         return Calls(self, options)
@@ -234,8 +235,8 @@ class ToolCalls(TurnEnvelopes):
             calls: The calls; each has an id of its own.
             in_flight: How many are under way at once; ``None`` for all.
             number: A number of your own for the batch, instead of the turn's next one.
-            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, of each call: see
-                ``StreamOptions``.
+            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, ``on_progress``, of each
+                call: see ``StreamOptions``.
 
         Returns:
             What became of each call, in their order, as ``map`` has it: one that fails, times out
@@ -408,7 +409,8 @@ class Calls:
         Call a tool by its function and read what it streams; ``result()`` is its value.
 
         Raises:
-            ConfigurationError: When the options have ``on_chunk``, which is another way to read.
+            ConfigurationError: When the options have ``on_chunk`` or ``on_progress``, which are
+                another way to read.
         """
         return self.turn.stream.call_with(self.options, tool, args, kwargs)
 

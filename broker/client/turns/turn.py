@@ -189,7 +189,8 @@ class Turn(ToolCalls):
             usage_source: The name under which its tokens are counted.
             replay_key: Distinguishes two equal requests.
             cause: The cause.
-            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``: see ``StreamOptions``.
+            options: ``timeout``, ``deadline_s``, ``lane``, ``on_chunk``, ``on_progress``: see
+                ``StreamOptions``.
 
         Raises:
             MalformedError: When it is not a request.

@@ -19,6 +19,7 @@ from effectmq.broker.store.database.rows import number
 from effectmq.broker.store.journal import rules
 from effectmq.broker.store.journal.handed_out.table import Asked, asked_by_token, asked_of
 from effectmq.broker.store.journal.handed_out.values import HandOut, Settle
+from effectmq.broker.store.journal.progress import PROGRESS_SCHEMA
 from effectmq.broker.store.journal.records import (
     Abandon,
     Accepted,
@@ -106,15 +107,16 @@ class Journal:
     async def check_writable(self) -> None:
         """
         Check that records can be written, before the first effect; makes the tables of what they
-        spend.
+        spend and of how far they are.
 
         Raises:
             DatabaseReadOnlyError: When the database can only be read.
             DatabaseUnavailableError: When it cannot be reached.
-            SchemaVersionError: When the tables of spend are of another version.
+            SchemaVersionError: When one of these tables is of another version.
         """
         await self.database.write(_write_something)
         await SPEND_SCHEMA.ensure(self.database)
+        await PROGRESS_SCHEMA.ensure(self.database)
 
     async def check_readable(self) -> None:
         """

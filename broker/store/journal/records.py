@@ -15,6 +15,7 @@ from effectmq.broker.store.spend.records import Spend
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.identity.invocations import causal_ref
+from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.request import Identity, Request
 from effectmq.protocol.wire.invocation import RuntimeInvocation
 
@@ -310,11 +311,20 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Renew the lease."""
+    """
+    Renew the lease.
+
+    Attributes:
+        identity: The effect.
+        fence: From the claim.
+        lease_ms: How long the lease lasts from now on.
+        progress: How far the effect is, to be put on its record; ``None`` for no news.
+    """
 
     identity: Identity
     fence: int
     lease_ms: int
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)

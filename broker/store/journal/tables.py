@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from effectmq.broker.store.database.port import Row, Transaction, Value
 from effectmq.broker.store.database.rows import number, text
-from effectmq.broker.store.journal import rules
+from effectmq.broker.store.journal import progress, rules
 from effectmq.broker.store.journal.handed_out import table as handed_out
 from effectmq.broker.store.journal.handed_out.values import HandOut
 from effectmq.broker.store.journal.records import (
@@ -30,6 +30,7 @@ from effectmq.broker.store.journal.records import (
     OperationAnswer,
     Record,
     Release,
+    Renew,
 )
 from effectmq.broker.store.journal.rules import Now
 from effectmq.broker.store.journal.steps import JOURNAL_SCHEMA
@@ -127,6 +128,7 @@ class _Case:
         entry: Its present entry.
         effect: The effect to write, when that changes.
         handed: How it was handed out, when it was.
+        renewed: The last renewal that says how far it is, when one does.
     """
 
     identity: Identity
@@ -134,6 +136,7 @@ class _Case:
     entry: Entry | None = None
     effect: Effect | None = None
     handed: HandOut | None = None
+    renewed: Renew | None = None
 
     @property
     def is_first_claim(self) -> bool:
@@ -242,6 +245,9 @@ def _ruled(
     for case in changed:
         if case.handed is not None and case.entry is not None:
             handed_out.keep(tx, case.handed, now.wall_ms, case.entry.due_at_ms)
+    renewed = [case.renewed for case in cases if case.renewed is not None]
+    if renewed:
+        progress.keep(tx, renewed, now.wall_ms)
     return [case for case, rows in zip(new, inserted, strict=True) if not rows]
 
 
@@ -278,6 +284,8 @@ def _decided(tx: Transaction, case: _Case, operation: Operation, now: Now) -> Op
             case.effect = operation.effect
         elif isinstance(operation, HandOut):
             case.handed = operation
+        elif isinstance(operation, Renew) and operation.progress is not None:
+            case.renewed = operation
         case.entry = made
     return answer
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+import threading
 from typing import TYPE_CHECKING, Any
 
 from effectmq.broker.crashpoints import reached
@@ -19,10 +19,14 @@ from effectmq.broker.store.spend.records import Use
 from effectmq.consumers.answering import WaitForAnswer, new_token
 from effectmq.consumers.handler import EffectContext, NotHere, TryAgain, checked_outcome
 from effectmq.consumers.logs.lines import note_raised
+from effectmq.consumers.outboxes.chunks import SendChunk
+from effectmq.consumers.outboxes.progress import ProgressTeller
+from effectmq.consumers.pipeline.leases import Lease
 from effectmq.consumers.runtime.threads import Confirm, Seat, take_seat
 from effectmq.protocol.errors import HandlerError
 from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.messages.log_names import log_names
+from effectmq.protocol.messages.progress import Progress, progress_of
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
@@ -38,6 +42,8 @@ logger = logging.getLogger("effectmq.worker")
 _LOOK_AGAIN_S = 0.05
 #: Calls that one attempt may note as paid for.
 _MOST_USES = 1_000
+#: Two threads of one handler may tell its first progress at once.
+_MAKING = threading.Lock()
 
 #: The result of an attempt; errors are values here, so that no exception reaches the loop.
 Result = RuntimeEffectOutcome | WrittenOutcome | TryAgain | NotHere | WaitForAnswer | BaseException
@@ -56,12 +62,14 @@ class Attempt:
         request: The effect.
         confirm: Finds out whether this worker still holds the effect, before a body begins that had
             to wait for a thread.
+        lease: Under which it runs; ``None`` where nothing is recorded.
     """
 
     __slots__ = (
         "_called",
         "_counted",
         "_deadline_s",
+        "_lease",
         "_limit_s",
         "_overdue",
         "_request",
@@ -74,6 +82,7 @@ class Attempt:
         "_timer",
         "_token",
         "ended",
+        "progress",
         "took_s",
         "uses",
     )
@@ -83,6 +92,7 @@ class Attempt:
         route: Route[Any],
         request: Request,
         confirm: Confirm | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self._route = route
         self._request = request
@@ -91,7 +101,10 @@ class Attempt:
         self.took_s = 0.0
         self.ended: asyncio.Future[tuple[Result, bool]] = route.loop.create_future()
         self._overdue = self._stopping = self._counted = self._called = False
-        self._send: Callable[[str], None] | None = None
+        self._send: SendChunk | None = None
+        self._lease = lease
+        #: Tells how far it is; ``None`` until the handler says it.
+        self.progress: ProgressTeller | None = None
         #: What it has used so far; ``None`` for nothing.
         self.uses: list[Use] | None = None
         self._token = ""
@@ -253,6 +266,32 @@ class Attempt:
         """
         if self.ended.done():
             return
+        self._sender()(text)
+
+    def _sender(self) -> SendChunk:
         if self._send is None:
             self._send = self._route.chunks.stream(self._request)
-        self._send(text)
+        return self._send
+
+    def note_progress(self, done: object, total: object, note: object) -> None:
+        """Tell how far it is; in any thread."""
+        progress = progress_of(done, total, note, self._request.attempt)
+        if self.progress is None:
+            with _MAKING:
+                self.progress = self.progress or ProgressTeller(
+                    self._route.loop, self._tell_progress, self._route.chunks.telling
+                )
+        self.progress.note(progress)
+
+    def _tell_progress(self, progress: Progress) -> None:
+        self._sender()("", progress)
+        if self._lease is not None:
+            self._route.leases.note_progress(self._lease, progress)
+
+    def end_progress(self) -> None:
+        """It has ended: what was noted last is told and recorded, and nothing after it."""
+        if self.progress is None:
+            return
+        self.progress.end()
+        if self._lease is not None:
+            self._route.leases.keep_progress(self._lease)

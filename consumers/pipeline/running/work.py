@@ -163,7 +163,7 @@ async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
         request = job.request = replace(request, first_seen_ms=now_ms)
     confirm = partial(route.leases.confirm, lease) if lease is not None else None
     job.stage = Stage.RUNNING
-    attempt = job.attempt = Attempt(route, request, confirm)
+    attempt = job.attempt = Attempt(route, request, confirm, lease)
     route.quarantine.body_began()
     try:
         ended = await attempt.ended
@@ -172,6 +172,8 @@ async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
         job.took_s = attempt.took_s
         if attempt.uses is not None:
             job.uses = (job.uses or []) + attempt.uses
+        if attempt.progress is not None:
+            attempt.end_progress()
         route.quarantine.body_ended()
         if job.suspect:
             job.leave_quarantine()

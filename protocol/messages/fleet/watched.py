@@ -2,7 +2,7 @@
 What an effect streams, as whoever watches it is told.
 
 Text is copied from the moment on at which the watching began, and may get lost: the numbers of the
-chunks show where.
+chunks show where. Of how far the effect is, the last word is copied.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from effectmq.protocol.encoding.codec import encode_tree
 from effectmq.protocol.messages.fleet import fields
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.progress import Progress, progress_tree, read_progress
 
 __all__ = ["MOST_WATCHED", "WATCHED_TYPE", "Watched", "read_watched", "watched_message"]
 
@@ -34,6 +35,7 @@ class Watched:
         chunks: How many they are.
         text: Their text.
         ended: Whether the worker has the effect no more, so that nothing follows.
+        progress: How far the effect was at the last of them; ``None`` when none said it.
     """
 
     token: str
@@ -42,6 +44,7 @@ class Watched:
     chunks: int = 0
     text: str = ""
     ended: bool = False
+    progress: Progress | None = None
 
 
 def watched_message(watched: Watched) -> Message:
@@ -59,6 +62,8 @@ def watched_message(watched: Watched) -> Message:
         "text": watched.text,
         "ended": watched.ended,
     }
+    if watched.progress is not None:
+        tree["progress"] = progress_tree(watched.progress)
     return Message(body=encode_tree(tree, fields.JSON), content_type=fields.JSON, type=WATCHED_TYPE)
 
 
@@ -70,11 +75,13 @@ def read_watched(message: Message) -> Watched:
         MalformedError: When it is none, or breaks a limit; carries the path.
     """
     members = fields.object_of(message)
+    attempt, told = fields.whole(members, "attempt"), members.get("progress")
     return Watched(
         fields.name(members, "token"),
-        fields.whole(members, "attempt"),
+        attempt,
         fields.whole(members, "number"),
         fields.whole(members, "chunks"),
         fields.exact(members, "text", MOST_WATCHED),
         fields.flag(members, "ended"),
+        None if told is None else read_progress(told, attempt),
     )

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from effectmq.protocol.encoding.codec import JSON, MSGPACK, encode_tree
+from effectmq.protocol.encoding.codec import JSON, MSGPACK, Limits, decode_tree, encode_tree
+from effectmq.protocol.encoding.narrowing import is_object
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.messages.chunk import CHUNK_TYPE, Chunk, chunk_message, read_chunk
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.progress import Progress
 
 CHUNK = Chunk("1", "s:t:0:0:llm_call:1", "ab" * 32, 2, 7, "Gr\u00fc\u00dfe")
 
@@ -23,6 +25,23 @@ def test_a_chunk_comes_back_as_it_was_sent(content_type: str) -> None:
     assert read_chunk(replace(message, content_type="")) == CHUNK
 
 
+@pytest.mark.parametrize("content_type", [MSGPACK, JSON])
+def test_a_chunk_may_say_how_far_the_effect_is(content_type: str) -> None:
+    """The attempt is that of the chunk."""
+    told = replace(CHUNK, text="", progress=Progress(3, 12, "page 3", CHUNK.attempt))
+    assert read_chunk(chunk_message(told, content_type)) == told
+
+
+def test_a_reader_that_knows_no_progress_reads_a_piece_without_text() -> None:
+    """A client of a release before reads the six members that it knows, and no others."""
+    told = replace(CHUNK, text="", progress=Progress(3, 12, "page 3", CHUNK.attempt))
+    tree = decode_tree(chunk_message(told, JSON).body, JSON, Limits())
+    assert is_object(tree)
+    assert tree.pop("progress") == {"done": 3, "total": 12, "note": "page 3"}
+    message = Message(body=encode_tree(tree, JSON), content_type=JSON, type=CHUNK_TYPE)
+    assert read_chunk(message) == replace(CHUNK, text="")
+
+
 @pytest.mark.parametrize(
     ("tree", "path"),
     [
@@ -33,6 +52,18 @@ def test_a_chunk_comes_back_as_it_was_sent(content_type: str) -> None:
         (
             {"effect_id": "1", "replay_key": "k", "hash": "h", "attempt": 1, "number": -1},
             "number",
+        ),
+        (
+            {
+                "effect_id": "1",
+                "replay_key": "k",
+                "hash": "h",
+                "attempt": 1,
+                "number": 0,
+                "text": "",
+                "progress": {"done": -1},
+            },
+            "progress.done",
         ),
     ],
 )

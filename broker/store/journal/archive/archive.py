@@ -50,6 +50,12 @@ from effectmq.broker.store.journal.archive.summaries import (
 from effectmq.broker.store.journal.archive.tail import News
 from effectmq.broker.store.journal.archive.verifying import Damage, problems_of
 from effectmq.broker.store.journal.handed_out.table import Waiting, waiting
+from effectmq.broker.store.journal.progress import (
+    PROGRESS_SCHEMA,
+    RecordedProgress,
+    progress_of,
+)
+from effectmq.broker.store.journal.progress import forget as forget_progress
 from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
 from effectmq.broker.store.spend.book import SpendBook
 from effectmq.broker.store.spend.steps import SPEND_SCHEMA
@@ -234,6 +240,12 @@ class Archive:
             lambda tx: search(tx, chosen, limit=limit, after=after, tools=tools, models=models)
         )
 
+    async def progress(self, effects: Sequence[EffectSummary]) -> list[RecordedProgress | None]:
+        """How far each was when it was told last; ``None`` for one that never told it."""
+        if not effects or not await PROGRESS_SCHEMA.found(self._database):
+            return [None] * len(effects)
+        return await self._read(lambda tx: progress_of(tx, [each.identity for each in effects]))
+
     async def insides(self, effects: Sequence[EffectSummary]) -> list[Inside]:
         """Tool, model and tokens of each, as far as they are known."""
         return await self._read(lambda tx: insides(tx, effects))
@@ -390,9 +402,12 @@ class Archive:
         clock = asyncio.get_running_loop().time
         began = clock()
         spent = not keep_keys and await SPEND_SCHEMA.found(self._database)
+        told = await PROGRESS_SCHEMA.found(self._database)
 
         def work(tx: Transaction) -> list[Candidate]:
             done = forget(tx, chosen, keep_keys=keep_keys)
+            if told:
+                forget_progress(tx, [(each.place.scope_id, each.place.replay_key) for each in done])
             if spent:
                 places = [seen.place for seen in done]
                 forget_effects(tx, [Identity(each.scope_id, each.replay_key) for each in places])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
 from effectmq.broker.store.database.schema import Schema
+from effectmq.broker.store.journal.progress import PROGRESS_SCHEMA
 from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
 from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
 from effectmq.broker.store.processes.tables import SCHEMA as PROCESSES_SCHEMA
@@ -20,6 +21,7 @@ SCHEMAS: tuple[Schema, ...] = (
     LETTERS_SCHEMA,
     ADMISSION_SCHEMA,
     SPEND_SCHEMA,
+    PROGRESS_SCHEMA,
     PROCESSES_SCHEMA,
     CODE_SCHEMA,
     INBOX_SCHEMA,

@@ -199,7 +199,7 @@ async def test_a_stream_has_one_way_to_be_read(turn: Turn, url: str) -> None:
     def add(a: int) -> int:
         return a
 
-    with pytest.raises(ConfigurationError, match="leave on_chunk= out"):
+    with pytest.raises(ConfigurationError, match="leave on_chunk= and on_progress= out"):
         turn.with_options(on_chunk=print).stream(add, 1)
     streams: Any = turn.stream
     with pytest.raises(TypeError, match=r"exec_code\(\) got an unexpected keyword"):
