@@ -172,6 +172,25 @@ async def test_the_same_effect_counts_once(database: Database) -> None:
     assert await admitted(second, ask("d")) == []
 
 
+async def test_routes_that_share_a_limit_take_turns(database: Database) -> None:
+    """Although the workers of one look first every time, and more of its effects come."""
+    tools = await store_of(database, "tools", Limit.of("*", concurrency=1, name="one"))
+    models = await store_of(database, "models")
+    line = Line("one")
+    assert await admitted(tools, *(ask(f"t{nth}", line) for nth in range(4))) == ["t0"]
+    await admitted(models, *(ask(f"m{nth}", line, route="llm_call") for nth in range(2)))
+    last = End("t0", "token-t0", (line,))
+    begun = ["t0"]
+    for nth in range(4, 9):
+        await tools.ask(last)
+        begun += await admitted(tools, ask(f"t{nth}", line))
+        found = await tools.take({"tool_call": 9}) or await models.take({"llm_call": 9})
+        (one,) = found
+        begun.append(one.effect)
+        last = End(one.effect, one.token, one.lines)
+    assert begun == ["t0", "t1", "m0", "t2", "m1", "t3"]
+
+
 async def test_one_alone_asks_whatever_ends_meanwhile(database: Database) -> None:
     """Of two that ran when one was told to wait, the other does not open the line."""
     model = Limit.of("*", key="model", breaker=9, name="model")

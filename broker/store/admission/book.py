@@ -6,7 +6,8 @@ Gates are locked in the order of their lines, so that two transactions never dea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable
 
 from effectmq.broker.store.admission.gates import (
     Gate,
@@ -20,6 +21,7 @@ from effectmq.broker.store.admission.gates import (
 )
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.records import Ended
+from effectmq.broker.store.admission.round_robin import Offer, may_start, started
 from effectmq.broker.store.admission.rules import load_limits
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import ColumnError, number, text
@@ -35,7 +37,7 @@ _MAKE = (
 )
 _SELECT = (
     "SELECT clock, starts, blocked_until_ms, half_open, probe, probe_until_ms, failures, waits, "
-    f"look_ms FROM effectmq_gates WHERE {_KEY}"
+    f"look_ms, offers FROM effectmq_gates WHERE {_KEY}"
 )
 _HELD = (
     "SELECT count(*), coalesce(min(expires_ms), 0), "
@@ -44,8 +46,8 @@ _HELD = (
 )
 _SAVE = (
     "UPDATE effectmq_gates SET clock = ?, starts = ?, blocked_until_ms = ?, half_open = ?, "
-    "probe = ?, probe_until_ms = ?, failures = ?, waits = ?, look_ms = ?, used_ms = ? "
-    f"WHERE {_KEY}"
+    "probe = ?, probe_until_ms = ?, failures = ?, waits = ?, look_ms = ?, "
+    f"offers = ?, used_ms = ? WHERE {_KEY}"
 )
 _GRANT = (
     "INSERT INTO effectmq_permits "
@@ -120,12 +122,20 @@ class Book:
         """Whether one more may start; a limit that was cleared keeps nobody."""
         return self.opens_ms(line) <= self.now.now_ms
 
-    def admit(self, effect: str, token: str, lines: Iterable[Line]) -> None:
-        """An effect starts."""
+    def is_turn(self, line: Line, route: str, others: Collection[str]) -> bool:
+        """Whether what is free in a line is for a route, while routes of other workers wait."""
+        if not others or line.name not in self._limits:
+            return True
+        return may_start(self._gates[line].offers, route, others, self.now.now_ms)
+
+    def admit(self, effect: str, token: str, lines: Iterable[Line], route: str) -> None:
+        """An effect of a route starts."""
         for line in lines:
             limit, gate = self._limits.get(line.name), self._gates[line]
             if limit is None:
                 continue
+            if gate.waits:
+                started(gate.offers, route)
             start(limit, gate, token, self.now.now_ms)
             expires_ms = self.now.now_ms + self._lease_ms
             gate.held_until_ms = min(gate.held_until_ms or expires_ms, expires_ms)
@@ -223,11 +233,13 @@ def _gate(row: Row, *, same_clock: bool) -> Gate:
         failures=number(row[6]),
         waits=bool(number(row[7])),
         look_ms=number(row[8]),
+        offers=[Offer(*one) for one in json.loads(text(row[9]) or "[]")],
     )
     if not same_clock:
         # The host was rebooted, which took longer than most periods; moments mean nothing now.
         gate.starts = []
         gate.blocked_until_ms = gate.look_ms = 0
+        gate.offers = []
         gone(gate)
     return gate
 
@@ -242,4 +254,5 @@ def _columns(gate: Gate) -> tuple[str | int, ...]:
         gate.failures,
         int(gate.waits),
         gate.look_ms,
+        json.dumps(gate.offers) if gate.offers else "",
     )

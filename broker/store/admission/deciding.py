@@ -77,7 +77,7 @@ def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
     book.forget(ask.effect)
     blocking = next((line for line in ask.lines if not _may_pass(tx, book, line, ask.route)), None)
     if blocking is None:
-        book.admit(ask.effect, ask.token, ask.lines)
+        book.admit(ask.effect, ask.token, ask.lines, ask.route)
         return Admitted()
     # What is held is acknowledged to the broker next, so from here on it must not be lost.
     tx.durably()
@@ -89,13 +89,16 @@ def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
 
 
 def _may_pass(tx: Transaction, book: Book, line: Line, route: str) -> bool:
-    """Whether it is open, and nobody of the route came earlier."""
+    """Whether it is open, nobody of the route came earlier, and it is the turn of the route."""
     if not book.is_open(line):
         return False
     gate = book.gate(line)
     if gate.waits and not tx.execute(_ANY_FREE, (tx.namespace, *line)):
         gate.waits = False
-    return not gate.waits or room.first_number(tx, line, [route]) is None
+    if not gate.waits:
+        return True
+    routes = room.routes_of(tx, line)
+    return route not in routes and book.is_turn(line, route, routes)
 
 
 # Taking out of the room -----------------------------------------------------------------------
@@ -170,6 +173,7 @@ def _taken(
     taken: list[Claimed] = []
     gate = book.gate(line)
     routes = list(slots)
+    others = room.routes_of(tx, line) - slots.keys() if tickets else set[str]()
     for one in tickets:
         if not book.is_open(line):
             gate.look_ms = book.opens_ms(line)
@@ -180,6 +184,8 @@ def _taken(
         if ticket is None or ticket.line != line or not all(map(book.has, ticket.lines)):
             # Somebody has taken it, or it came back with other lines, since it was read.
             continue
+        if not book.is_turn(line, ticket.route, others):
+            continue
         blocking = _blocking(tx, book, ticket, routes)
         if blocking is not None:
             room.move(tx, ticket, blocking)
@@ -187,7 +193,7 @@ def _taken(
             there.waits, there.look_ms = True, book.opens_ms(blocking)
             continue
         token = _token()
-        book.admit(ticket.effect, token, ticket.lines)
+        book.admit(ticket.effect, token, ticket.lines, ticket.route)
         slots[one.route] -= 1
         taken.append(room.claim(tx, ticket, worker.owner, book.now, worker.lease_ms, token))
     gate.waits = bool(tx.execute(_ANY_FREE, (tx.namespace, *line)))
@@ -196,7 +202,7 @@ def _taken(
 
 
 def _blocking(tx: Transaction, book: Book, ticket: Ticket, routes: list[str]) -> Line | None:
-    """Another line of an effect that is shut, or in which somebody came earlier."""
+    """Another line of an effect that is shut, or in which it is somebody else's turn."""
     for line in ticket.lines:
         if line == ticket.line:
             continue
@@ -205,6 +211,9 @@ def _blocking(tx: Transaction, book: Book, ticket: Ticket, routes: list[str]) ->
         if book.gate(line).waits:
             first = room.first_number(tx, line, routes)
             if first is not None and first < ticket.number:
+                return line
+            others = room.routes_of(tx, line).difference(routes)
+            if not book.is_turn(line, ticket.route, others):
                 return line
     return None
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.round_robin import Offer
 
 __all__ = [
     "PROBE_MS",
@@ -87,6 +88,7 @@ class Gate:
         failures: Failures one after the other.
         waits: Whether effects may be waiting in the line.
         look_ms: When it is worth looking whether one of them may start.
+        offers: The routes that took turns in the line; see ``round_robin``.
     """
 
     starts: list[Start] = field(default_factory=list[Start])
@@ -100,6 +102,7 @@ class Gate:
     failures: int = 0
     waits: bool = False
     look_ms: int = 0
+    offers: list[Offer] = field(default_factory=list[Offer])
 
 
 def opens_ms(limit: Limit, gate: Gate, now_ms: int) -> int:

@@ -29,6 +29,7 @@ __all__ = [
     "lock_idle",
     "move",
     "only_to_answer",
+    "routes_of",
 ]
 
 _KEY = "namespace = ? AND room_id = ?"
@@ -65,6 +66,18 @@ _FREE = (
 _FIRST = (
     f"SELECT number FROM effectmq_room AS r WHERE {_OF_ROUTE} AND {NOT_RUNNING} "
     "ORDER BY number LIMIT 1"
+)
+_FIRST_OF = (
+    "SELECT min(t.route) FROM effectmq_room AS t "
+    "WHERE t.namespace = ? AND t.name = ? AND t.key_value = ? AND t.owner = ''"
+)
+#: One after the other, by the index: a line may have very many tickets of few routes.
+_ROUTES = (
+    f"WITH RECURSIVE found(route) AS ({_FIRST_OF} UNION ALL "
+    f"SELECT ({_FIRST_OF} AND t.route > found.route) FROM found WHERE found.route IS NOT NULL) "
+    "SELECT found.route FROM found WHERE found.route IS NOT NULL AND EXISTS (SELECT 1 "
+    "FROM effectmq_room AS r WHERE r.namespace = ? AND r.name = ? AND r.key_value = ? "
+    f"AND r.route = found.route AND r.owner = '' AND {NOT_RUNNING})"
 )
 _LAST = f"SELECT number FROM effectmq_room AS r WHERE {_OF_ROUTE} ORDER BY number DESC LIMIT 1"
 _LOCK = f"SELECT {_TICKET} FROM effectmq_room AS r WHERE {_KEY} AND owner = ''"
@@ -169,6 +182,12 @@ def first_number(tx: Transaction, line: Line, routes: Sequence[str]) -> int | No
         for row in tx.execute(_FIRST, (tx.namespace, *line, route, clock, now_ms))
     ]
     return min(found, default=None)
+
+
+def routes_of(tx: Transaction, line: Line) -> set[str]:
+    """The routes of which effects wait in a line; those of an effect that runs are left out."""
+    key = (tx.namespace, *line)
+    return {text(row[0]) for row in tx.execute(_ROUTES, (*key, *key, *key, *_now(tx)))}
 
 
 def lock(tx: Transaction, room_id: str) -> Ticket | None:

@@ -92,6 +92,9 @@ ADMISSION_SCHEMA = Schema(
             "CREATE INDEX effectmq_room_owner ON effectmq_room (namespace, owner) "
             "WHERE owner <> ''",
         ],
-        ["ALTER TABLE effectmq_gates ADD COLUMN probe {text} NOT NULL DEFAULT ''"],
+        [
+            "ALTER TABLE effectmq_gates ADD COLUMN probe {text} NOT NULL DEFAULT ''",
+            "ALTER TABLE effectmq_gates ADD COLUMN offers TEXT NOT NULL DEFAULT ''",
+        ],
     ],
 )

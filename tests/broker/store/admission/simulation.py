@@ -86,9 +86,10 @@ class _Shut:
 
 @dataclass
 class _Alive:
-    """A worker: what it runs, and when it renewed last."""
+    """A worker: what it takes and runs, and when it renewed last."""
 
     worker: Worker
+    routes: tuple[str, ...]
     renewed_ms: int
     running: dict[str, _Running] = field(default_factory=dict[str, "_Running"])
 
@@ -111,7 +112,9 @@ class Simulation:
         for limit in _LIMITS:
             set_limit(self.tx, limit, "simulation")
         self.names = 0
-        self.workers = [self._new_worker() for _ in range(3)]
+        self.workers = [
+            self._new_worker(routes) for routes in (_ROUTES, _ROUTES[:1], _ROUTES[1:], _ROUTES)
+        ]
         self.lines = {f"e{nth}": self._lines(nth) for nth in range(effects)}
         self.unsent = {_Copy(effect) for effect in self.lines}
         self.unsent |= {_Copy(f"e{nth}", "again") for nth in range(0, effects, 3)}
@@ -119,9 +122,9 @@ class Simulation:
         self.shut: dict[Line, _Shut] = {}
         self.starts: list[tuple[int, str, Line]] = []
 
-    def _new_worker(self) -> _Alive:
+    def _new_worker(self, routes: tuple[str, ...]) -> _Alive:
         self.names += 1
-        return _Alive(Worker(f"w{self.names}", _LEASE_MS), self.tx.moment_ms)
+        return _Alive(Worker(f"w{self.names}", _LEASE_MS), routes, self.tx.moment_ms)
 
     def _lines(self, nth: int) -> tuple[Line, ...]:
         session = Line("session", f"s{nth % 2}")
@@ -179,7 +182,7 @@ class Simulation:
 
     def _take(self) -> None:
         one = self._someone()
-        free = {route: self.random.randint(0, 3) for route in _ROUTES}
+        free = {route: self.random.randint(0, 3) for route in one.routes}
         ended = self.random.sample(sorted(self.done), min(len(self.done), 2))
         for taken in deciding.take(self.tx, one.worker, free, ended):
             self._taken(one, taken)
@@ -256,7 +259,7 @@ class Simulation:
             if not running.room_id:
                 # The broker delivers it again. What came out of the room is still there.
                 self.unsent.add(running.copy)
-        self.workers.append(self._new_worker())
+        self.workers.append(self._new_worker(one.routes))
 
     def _token(self) -> str:
         return f"{self.random.getrandbits(64):x}"
