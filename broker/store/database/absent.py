@@ -41,7 +41,9 @@ class AbsentDatabase(OfNamespace):
     async def __aexit__(self, *exc_info: object) -> None:
         """Do nothing: nothing was opened."""
 
-    def write(self, work: Callable[[Transaction], T], *, durable: bool = True) -> asyncio.Future[T]:
+    def write(
+        self, work: Callable[[Transaction], T], *, durable: bool = True, large: bool = False
+    ) -> asyncio.Future[T]:
         """See the port."""
         return self.read(work)
 

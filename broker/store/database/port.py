@@ -159,7 +159,9 @@ class Database(Protocol):
         """Finish the work under way, and close."""
         ...
 
-    def write(self, work: Callable[[Transaction], T], *, durable: bool = True) -> Future[T]:
+    def write(
+        self, work: Callable[[Transaction], T], *, durable: bool = True, large: bool = False
+    ) -> Future[T]:
         """
         Run a function in one transaction and commit.
 
@@ -168,6 +170,8 @@ class Database(Protocol):
             durable: Whether the transaction must survive a loss of power when this returns. One
                 that need not survives the death of every process, and is durable with the next
                 durable one; a database for which the difference is small may ignore this.
+            large: Whether one statement may change, sort or copy more than fits in the memory; a
+                database that takes care of that by itself ignores this.
 
         Raises:
             DatabaseUnavailableError: When nothing was kept. Only when a connection is lost during a

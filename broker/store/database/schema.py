@@ -101,7 +101,7 @@ class Schema:
             SchemaVersionError: When they are of a newer version.
             DatabaseUnavailableError: When the database cannot be used; nothing was changed.
         """
-        found = await database.write(self._migrated)
+        found = await database.write(self._migrated, large=True)
         if found > self.version:
             raise SchemaVersionError(
                 self.component, found, self.version, database.where, database.namespace

@@ -129,7 +129,7 @@ class PostgresDatabase(OfNamespace):
         self._close_idle()
 
     def write(
-        self, work: Callable[[PostgresTransaction], T], *, durable: bool = True
+        self, work: Callable[[PostgresTransaction], T], *, durable: bool = True, large: bool = False
     ) -> asyncio.Future[T]:
         """See the port; every transaction is durable, because hosts fail one at a time."""
         return self._start(_Job(work, writes=True))

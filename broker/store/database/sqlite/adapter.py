@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from effectmq.broker.store.database.belonging import OfNamespace
 from effectmq.broker.store.database.faults import raisable, verdict_of
@@ -130,17 +130,17 @@ class SqliteDatabase(OfNamespace):
             await lane.close()
 
     def write(
-        self, work: Callable[[SqliteTransaction], T], *, durable: bool = True
+        self, work: Callable[[SqliteTransaction], T], *, durable: bool = True, large: bool = False
     ) -> asyncio.Future[T]:
         """See the port."""
-        return self._call(0, "BEGIN IMMEDIATE", work, durable)
+        return self._call(0, "BEGIN IMMEDIATE", work, _How(durable, large))
 
     def read(self, work: Callable[[SqliteTransaction], T]) -> asyncio.Future[T]:
         """See the port."""
-        return self._call(1, "BEGIN", work, True)
+        return self._call(1, "BEGIN", work, _How(True, True))
 
     def _call(
-        self, lane: int, begin: str, work: Callable[[SqliteTransaction], T], durable: bool
+        self, lane: int, begin: str, work: Callable[[SqliteTransaction], T], how: _How
     ) -> asyncio.Future[T]:
         if self._lanes is None:
             closed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -151,7 +151,14 @@ class SqliteDatabase(OfNamespace):
             )
             return closed
         chosen = self._lanes[lane]
-        return chosen.call(partial(chosen.transact, begin, work, self.namespace, durable))
+        return chosen.call(partial(chosen.transact, begin, work, self.namespace, how))
+
+
+class _How(NamedTuple):
+    """How a transaction is kept; see ``write`` of the port."""
+
+    durable: bool
+    large: bool
 
 
 class _NotDurableError(Exception):
@@ -406,8 +413,9 @@ class _Lane:
         self._connection: sqlite3.Connection | None = None
         self._opened: _Id | None = None
         self._log_noted = False
-        #: Whether the connection has ``synchronous=FULL``, and waits for other writers by itself.
-        self._full = self._patient = True
+        #: Whether the connection has ``synchronous=FULL``, waits for other writers by itself, and
+        #: keeps in files what it needs for a statement only.
+        self._full = self._patient = self._in_files = True
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         return self._thread.call(function)
@@ -427,7 +435,7 @@ class _Lane:
     def open(self) -> sqlite3.Connection:
         self._connection, self._opened = self._file.connect()
         self._log_noted = False
-        self._full = self._patient = True
+        self._full = self._patient = self._in_files = True
         return self._connection
 
     def transact(
@@ -435,15 +443,20 @@ class _Lane:
         begin: str,
         work: Callable[[SqliteTransaction], T],
         namespace: str,
-        durable: bool,
+        how: _How,
     ) -> T:
         connection = self._usable()
         try:
-            if durable is not self._full:
-                connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                self._full = durable
+            if how.durable is not self._full:
+                connection.execute(f"PRAGMA synchronous={'FULL' if how.durable else 'NORMAL'}")
+                self._full = how.durable
+            if how.large is not self._in_files:
+                # A statement that changes many rows keeps each page as it was, so that it can be
+                # undone alone: in a file, more than half of all that a transaction writes.
+                connection.execute(f"PRAGMA temp_store={'DEFAULT' if how.large else 'MEMORY'}")
+                self._in_files = how.large
             self._begin(connection, begin)
-            result = work(SqliteTransaction(connection, namespace, durable=durable))
+            result = work(SqliteTransaction(connection, namespace, durable=how.durable))
             connection.execute("COMMIT")
             if not self._log_noted:
                 self._file.note_log()
@@ -456,7 +469,7 @@ class _Lane:
             raise self._file.meant(problem) from None
         except _NotDurableError:
             self._roll_back(connection)
-            return self.transact(begin, work, namespace, True)
+            return self.transact(begin, work, namespace, how._replace(durable=True))
         except StopIteration as problem:
             self._roll_back(connection)
             raise raisable(problem) from problem

@@ -69,7 +69,7 @@ class MemoryDatabase(OfNamespace):
             await shared.leave()
 
     def write(
-        self, work: Callable[[SqliteTransaction], T], *, durable: bool = True
+        self, work: Callable[[SqliteTransaction], T], *, durable: bool = True, large: bool = False
     ) -> asyncio.Future[T]:
         """See the port."""
         if self._shared is None:

@@ -32,7 +32,7 @@ class Noted(SqliteDatabase):
         self.levels: list[int] = []
 
     def write(
-        self, work: Callable[[SqliteTransaction], T], *, durable: bool = True
+        self, work: Callable[[SqliteTransaction], T], *, durable: bool = True, large: bool = False
     ) -> asyncio.Future[T]:
         def noted(tx: SqliteTransaction) -> T:
             given = work(tx)
@@ -40,7 +40,7 @@ class Noted(SqliteDatabase):
             self.levels.append(number(tx.execute("PRAGMA synchronous")[0][0]))
             return given
 
-        return super().write(noted, durable=durable)
+        return super().write(noted, durable=durable, large=large)
 
 
 @pytest.fixture

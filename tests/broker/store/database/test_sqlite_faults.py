@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from effectmq.broker.store.database.port import Transaction
 from effectmq.broker.store.database.sqlite import mounts
 from effectmq.broker.store.database.sqlite.adapter import SqliteDatabase
 from effectmq.broker.store.journal.journal import Journal
@@ -328,3 +329,17 @@ async def test_a_commit_is_on_the_disk_when_it_returns(journal: Journal) -> None
     )
     assert rows == ([(2,)], [("wal",)])
     assert journal.database.durable
+
+
+async def test_only_what_may_be_large_keeps_its_undone_pages_in_files(journal: Journal) -> None:
+    """What a statement needs to undo itself is as much as it writes."""
+    database, files, memory = journal.database, [(0,)], [(2,)]
+
+    def told(tx: Transaction) -> object:
+        return tx.execute("PRAGMA temp_store")
+
+    assert await database.write(told) == memory
+    assert await database.write(told, durable=False) == memory
+    assert await database.write(told, large=True) == files
+    assert await database.write(told) == memory
+    assert await database.read(told) == files
