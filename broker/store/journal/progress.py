@@ -49,9 +49,10 @@ _KEEP = """
     ON CONFLICT (namespace, scope_id, replay_key) DO UPDATE SET
         fence = excluded.fence, attempt = excluded.attempt, told_at_ms = excluded.told_at_ms,
         progress_json = excluded.progress_json"""
-_OF_EFFECT = (
-    "SELECT fence, attempt, told_at_ms, progress_json FROM effectmq_progress "
-    "WHERE namespace = ? AND scope_id = ? AND replay_key = ?"
+#: Looked up by the primary key, for all of a page at once.
+_OF_EFFECTS = (
+    "SELECT scope_id, replay_key, fence, attempt, told_at_ms, progress_json "
+    "FROM effectmq_progress WHERE namespace = ? AND (scope_id, replay_key) IN (VALUES {rows})"
 )
 
 
@@ -72,6 +73,8 @@ class RecordedProgress:
 
 
 class _Row(NamedTuple):
+    scope_id: str
+    replay_key: str
     fence: int
     attempt: int
     told_ms: int
@@ -94,10 +97,17 @@ def keep(tx: Transaction, renewed: Sequence[Renew], now_ms: int) -> None:
 
 def progress_of(tx: Transaction, effects: Sequence[Identity]) -> list[RecordedProgress | None]:
     """How far each effect was; ``None`` for one that never told it."""
-    found = tx.execute_each(
-        _OF_EFFECT, [(tx.namespace, each.scope_id, each.replay_key) for each in effects]
-    )
-    return [_recorded(_ROWS.one(rows[0])) if rows else None for rows in found]
+    if not effects:
+        return []
+    rows = ", ".join(["(?, ?)"] * len(effects))
+    values: list[Value] = [tx.namespace]
+    for each in effects:
+        values += each.scope_id, each.replay_key
+    found = {
+        Identity(row.scope_id, row.replay_key): _recorded(row)
+        for row in _ROWS.all(tx.execute(_OF_EFFECTS.format(rows=rows), tuple(values)))
+    }
+    return [found.get(each) for each in effects]
 
 
 def forget(tx: Transaction, keys: Sequence[tuple[str, str]]) -> None:

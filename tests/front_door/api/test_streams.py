@@ -14,8 +14,10 @@ from effectmq import Client, EffectContext, RetryEffectError, Worker
 from effectmq.api.access.tokens import NO_TOKENS, Tokens
 from effectmq.api.app import create_app
 from effectmq.api.context import Context
+from effectmq.api.models.effects import EffectProgress
 from effectmq.api.problems import ProblemError
 from effectmq.api.views import streams
+from effectmq.api.views.costs import effect_views
 from effectmq.broker.place import Place
 from effectmq.broker.store.journal.archive.summaries import EffectFilter
 from effectmq.protocol.messages.request import Identity
@@ -37,6 +39,9 @@ class Speaker:
         async def speak(command: object, context: EffectContext) -> object:
             self.began += 1
             while (word := await self.words.get()) is not None:
+                if word.startswith("progress "):
+                    context.progress(int(word.split()[1]), 12, "pages")
+                    continue
                 if word == "later":
                     raise RetryEffectError("once more", after_s=0.01)
                 context.stream(word)
@@ -109,6 +114,32 @@ async def test_a_stream_goes_over_attempts_to_the_end(here: tuple[Context, Speak
         assert await listener.next() == ("end", {"status": "failed"})
         assert await listener.next() == ("", None)
         await asked
+
+
+async def test_progress_comes_beside_text_and_is_on_the_record(
+    here: tuple[Context, Speaker],
+) -> None:
+    """Whoever counts chunks sees no gap."""
+    context, speaker = here
+    async with Client(place=context.connections.place) as client:
+        asked, identity = await begun(context, speaker, client)
+        listener = Listener(context.streams.listen(identity))
+        await listener.next()
+        coming = asyncio.create_task(listener.next())
+        watched = speaker.worker._running._chunks.watches.by_effect  # type: ignore[union-attr]
+        await eventually(lambda: identity in watched)
+        speaker.words.put_nowait("progress 3")
+        assert await coming == ("text", {"attempt": 1, "number": 0, "chunks": 1, "text": ""})
+        told = {"attempt": 1, "done": 3, "total": 12, "note": "pages"}
+        assert await listener.next() == ("progress", told)
+        speaker.words.put_nowait(None)
+        assert (await listener.next())[0] == "end"
+        await asked
+        archive = await context.connections.archive()
+        (effect,) = (await archive.search(EffectFilter(), limit=1)).effects
+        (view,) = await effect_views(archive, [effect[0]], [effect[1]])
+        assert EffectProgress.model_validate(view["progress"]).done == 3
+        assert view["progress"].items() >= told.items()
 
 
 async def test_who_leaves_is_forgotten_and_a_server_that_stops_waits_for_nobody(

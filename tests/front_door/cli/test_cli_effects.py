@@ -104,6 +104,7 @@ def test_a_list_has_stable_keys_for_scripts(effects: Command) -> None:
         "error": {"code": "no_money", "message": "it broke"},
         "due_ms": None,
         "spend": None,
+        "progress": None,
     }
     assert "hunter2" not in result.out
 

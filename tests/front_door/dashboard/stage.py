@@ -157,6 +157,14 @@ async def _served(place: Place, tokens: Tokens, *, works: bool) -> AsyncGenerato
             await worker.__aexit__(None, None, None)
 
 
+async def _speak(context: EffectContext) -> None:
+    """Say it until it is cancelled."""
+    context.progress(3, 12, HOSTILE)
+    while True:
+        context.stream(HOSTILE)
+        await asyncio.sleep(0.05)
+
+
 def _worker(place: Place) -> Worker:
     worker = Worker(place=place, name="test-worker")
 
@@ -176,9 +184,8 @@ def _worker(place: Place) -> Worker:
             raise RejectEffectError("bad_block", f"cannot run {command.code[:300]}")
         if command.code == UNSTEADY and context.attempt < 3:
             raise RetryEffectError("not yet", after_s=0.01)
-        while command.code == SPEAKING:
-            context.stream(HOSTILE)
-            await asyncio.sleep(0.05)
+        if command.code == SPEAKING:
+            await _speak(context)
         if command.code == ENDLESS:
             await asyncio.Event().wait()
         response = ExecResponse(

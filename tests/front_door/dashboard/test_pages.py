@@ -261,6 +261,10 @@ def test_what_an_effect_streams_grows_on_its_page_and_on_that_of_its_session(
     assert reader.barriers() == []
     page.get_by_role("link", name="exec_code").last.click()
     expect(stream).to_contain_text("[…]")
+    # Told before the page was opened, so out of the record.
+    expect(page.get_by_role("progressbar", name="progress")).to_have_attribute("value", "0.25")
+    expect(page.locator(".far")).to_contain_text("3 of 12 (25 %): ")
+    expect(page.locator(".far")).to_contain_text("<img")
     before = len(stream.inner_text())
     expect(stream).to_have_text(re.compile(rf"[\s\S]{{{before + 100},}}"))
     assert reader.barriers() == []

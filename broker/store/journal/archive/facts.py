@@ -9,10 +9,19 @@ from typing import Any
 from effectmq.broker.store.journal.archive.lineage import LineageNode
 from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
 from effectmq.broker.store.journal.handed_out.table import Waiting
+from effectmq.broker.store.journal.progress import RecordedProgress
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.errors import MalformedError
 
-__all__ = ["detail_facts", "effect_facts", "lineage_facts", "payload", "waiting_facts"]
+__all__ = [
+    "detail_facts",
+    "effect_facts",
+    "is_former",
+    "lineage_facts",
+    "payload",
+    "progress_facts",
+    "waiting_facts",
+]
 
 
 def effect_facts(effect: EffectSummary) -> dict[str, Any]:
@@ -52,6 +61,26 @@ def detail_facts(effect: EffectDetail) -> dict[str, Any]:
         "envelope": payload(effect.envelope_json),
         "outcome": payload(effect.outcome_json),
     }
+
+
+def progress_facts(effect: EffectSummary, told: RecordedProgress | None) -> dict[str, Any] | None:
+    """How far an effect was when it was told last, for scripts; ``None`` when it never was."""
+    if told is None:
+        return None
+    progress = told.progress
+    return {
+        "done": progress.done,
+        "total": progress.total,
+        "note": progress.note,
+        "attempt": progress.attempt,
+        "told_ms": told.told_ms,
+        "former": is_former(effect, told),
+    }
+
+
+def is_former(effect: EffectSummary, told: RecordedProgress) -> bool:
+    """Whether another run has begun since, which has told nothing yet."""
+    return effect.status == "in_progress" and told.fence != effect.fence
 
 
 def payload(text: str) -> Any:

@@ -32,6 +32,9 @@ class News:
 
     Args:
         chosen: Which effects; ``since_ms`` is the beginning, without it everything is returned.
+
+    Attributes:
+        running: The effects in progress that were looked at last, also those without a change.
     """
 
     def __init__(self, chosen: EffectFilter) -> None:
@@ -39,6 +42,7 @@ class News:
         self._from_ms = self._newest_ms = chosen.since_ms or 0
         self._after: Place | None = None
         self._told: dict[Identity, tuple[int, _State]] = {}
+        self.running: list[EffectSummary] = []
 
     def told(self, effects: Iterable[EffectSummary]) -> None:
         """These were told otherwise; they are news when they change."""
@@ -58,6 +62,7 @@ class News:
     def take(self, page: list[EffectSummary], dialect: str) -> list[EffectSummary]:
         """The new ones among them, in the order of changes. A renewed lease is no change."""
         fresh = [effect for effect in page if self._is_news(effect)]
+        self.running = [effect for effect in page if effect.status == "in_progress"]
         if page:
             self._newest_ms = max(self._newest_ms, page[-1].updated_ms)
         self._after = page[-1].place if len(page) == _PAGE else None

@@ -17,6 +17,7 @@ __all__ = [
     "Effect",
     "EffectDetail",
     "EffectPage",
+    "EffectProgress",
     "EffectSpend",
     "EffectStatus",
     "Failure",
@@ -60,6 +61,17 @@ class EffectSpend(Report):
     unpriced_calls: int = Field(description="Calls without a known price.")
 
 
+class EffectProgress(Report):
+    """How far an effect was when it was told last, as its handler said."""
+
+    done: int | float = Field(description="From 0, in any unit.")
+    total: int | float | None = Field(description="In the same unit; null when it is not known.")
+    note: str = Field(description="For people; one line of printable text.")
+    attempt: int
+    told_ms: int = Field(description="When it was recorded, Unix milliseconds.")
+    former: bool = Field(description="Another run has begun since, which has told nothing yet.")
+
+
 class Effect(Report):
     """One effect, without its payloads. Times are Unix milliseconds."""
 
@@ -77,6 +89,9 @@ class Effect(Report):
     )
     spend: EffectSpend | None = Field(
         default=None, description="What was recorded with its end; null for nothing."
+    )
+    progress: EffectProgress | None = Field(
+        default=None, description="How far it was when it was told last; null when it never was."
     )
     status: EffectStatus
     attempts: int

@@ -146,7 +146,8 @@ async def stream(here: Here, name: str, scope: Text = "") -> StreamingResponse:
     ``{"attempt": 1, "number": 0, "chunks": 2, "text": "…"}``.
 
     The text begins when somebody asks for it. ``number`` is that of its first chunk, so that a gap
-    shows; a higher ``attempt`` starts the text again. The last is ``event: end`` with
+    shows; a higher ``attempt`` starts the text again. ``event: progress`` with ``{"attempt": 1,
+    "done": 3, "total": 12, "note": "…"}`` says how far it is. The last is ``event: end`` with
     ``{"status": "completed"}``. ``event: trouble`` with ``{"detail": "…"}`` says why there is no
     text for now.
     """

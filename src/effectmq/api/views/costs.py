@@ -16,6 +16,7 @@ from effectmq.api.views.effects import effect_view
 from effectmq.broker.store.journal.archive.archive import Archive
 from effectmq.broker.store.journal.archive.browsing.inside import Inside, TokenCounts
 from effectmq.broker.store.journal.archive.summaries import EffectSummary
+from effectmq.broker.store.journal.progress import RecordedProgress
 from effectmq.broker.store.spend.book import SpendBook
 from effectmq.broker.store.spend.prices import list_price
 from effectmq.broker.store.spend.reading import SpendRow
@@ -31,18 +32,22 @@ _DAY_MS = 86_400_000
 async def effect_views(
     archive: Archive, effects: Sequence[EffectSummary], insides: Sequence[Inside]
 ) -> list[dict[str, Any]]:
-    """Effects with what is inside of them and what they cost, in their order."""
+    """Effects with what is inside of them, what they cost and how far they are, in their order."""
     spent = await SpendBook(archive.database).of([effect.identity for effect in effects])
+    told = await archive.progress(effects)
     # The first call loads all prices, which takes a quarter of a second.
-    return await asyncio.to_thread(_views, effects, insides, spent)
+    return await asyncio.to_thread(_views, effects, insides, spent, told)
 
 
 def _views(
-    effects: Sequence[EffectSummary], insides: Sequence[Inside], spent: Sequence[SpendRow | None]
+    effects: Sequence[EffectSummary],
+    insides: Sequence[Inside],
+    spent: Sequence[SpendRow | None],
+    told: Sequence[RecordedProgress | None],
 ) -> list[dict[str, Any]]:
     return [
-        effect_view(effect, inside, _cost(effect, inside, row), row)
-        for effect, inside, row in zip(effects, insides, spent, strict=True)
+        effect_view(effect, inside, _cost(effect, inside, row), row, progress)
+        for effect, inside, row, progress in zip(effects, insides, spent, told, strict=True)
     ]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from effectmq.api.names import effect_name
 from effectmq.broker.store.journal.archive.browsing.inside import UNKNOWN, Inside
-from effectmq.broker.store.journal.archive.facts import effect_facts, payload
+from effectmq.broker.store.journal.archive.facts import effect_facts, payload, progress_facts
 from effectmq.broker.store.journal.archive.summaries import EffectSummary
+from effectmq.broker.store.journal.progress import RecordedProgress
 from effectmq.broker.store.spend.facts import spend_facts
 from effectmq.broker.store.spend.reading import SpendRow
 from effectmq.protocol.encoding.opaque import last_values
@@ -24,8 +25,9 @@ def effect_view(
     inside: Inside = UNKNOWN,
     cost_usd: float | None = None,
     spent: SpendRow | None = None,
+    told: RecordedProgress | None = None,
 ) -> dict[str, Any]:
-    """One effect, with what is inside of it and what it cost."""
+    """One effect, with what is inside of it, what it cost and how far it is."""
     return {
         **effect_facts(effect),
         "id": effect_name(effect.identity),
@@ -35,6 +37,7 @@ def effect_view(
         "tokens": None if inside.tokens is None else asdict(inside.tokens),
         "cost_usd": cost_usd,
         "spend": None if spent is None else spend_facts(spent),
+        "progress": progress_facts(effect, told),
         "claims": effect.fence,
         "replayed": effect.parks > bool(effect.park_reason),
         "ended_ms": effect.updated_ms if effect.status in _ENDED else None,

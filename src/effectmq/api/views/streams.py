@@ -17,6 +17,7 @@ from effectmq.api.problems import ProblemError
 from effectmq.api.views.fleet import FleetLooks
 from effectmq.broker.client.fleet.watching import Watch
 from effectmq.protocol.errors import EffectmqError
+from effectmq.protocol.messages.progress import progress_tree
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.text import describe
 
@@ -109,8 +110,9 @@ class Streams:
         async with fleet.watch(identity.scope_id, identity.replay_key) as watch:
             self._watches.add(watch)
             try:
-                while (event := await _next(watch)) is not None:
-                    yield event
+                while (events := await _next(watch)) is not None:
+                    for event in events:
+                        yield event
             finally:
                 self._watches.discard(watch)
         if watch.refusal:
@@ -122,17 +124,22 @@ class Streams:
                 await self._closed.wait()
 
 
-async def _next(watch: Watch) -> bytes | None:
-    """The next event of a watch; ``None`` at its end."""
+async def _next(watch: Watch) -> list[bytes] | None:
+    """The next events of a watch; ``None`` at its end."""
     try:
         async with asyncio.timeout(_BEAT_S):
             found = await anext(watch, None)
     except TimeoutError:
-        return _STILL_HERE
+        return [_STILL_HERE]
     if found is None:
         return None
+    # Also when it is empty: whoever counts chunks must not see a gap.
     text = {name: getattr(found, name) for name in ("attempt", "number", "chunks", "text")}
-    return _event("text", text)
+    events = [_event("text", text)]
+    if found.progress is not None:
+        told = {"attempt": found.attempt, **progress_tree(found.progress)}
+        events.append(_event("progress", told))
+    return events
 
 
 def _event(name: str, data: dict[str, object]) -> bytes:

@@ -20,6 +20,7 @@ from effectmq.broker.store.journal.archive.summaries import EffectSummary
 from effectmq.cli.terminal.tables import Room
 from effectmq.protocol.errors import EffectmqError
 from effectmq.protocol.messages.fleet.watched import Watched
+from effectmq.protocol.messages.progress import Progress, progress_tree
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.text import printable
 
@@ -69,6 +70,10 @@ class Chunks:
         for task in self._listening.values():
             task.cancel()
         await asyncio.gather(*self._listening.values(), return_exceptions=True)
+
+    def follows(self, identity: Identity) -> bool:
+        """Whether an effect is followed."""
+        return identity in self._listening
 
     @property
     def following(self) -> int:
@@ -150,6 +155,7 @@ class Lines:
         self._write = write
         self._begun: dict[Identity, str] = {}
         self._next: dict[Identity, tuple[int, int]] = {}
+        self._shown: dict[Identity, str] = {}
 
     def tell(self, effect: EffectSummary, watched: Watched | None) -> None:
         """Write what is whole; with ``None`` also the beginning of a line."""
@@ -171,15 +177,25 @@ class Lines:
         for line in whole:
             for at in range(0, max(1, len(line)), self._width):
                 self._line(effect, line[at : at + self._width])
+        if watched is not None and watched.progress is not None:
+            self.progress(effect, watched.progress)
+
+    def progress(self, effect: EffectSummary, progress: Progress) -> None:
+        """Write how far an effect is, unless that was written last."""
+        said = f"{progress}"
+        if self._shown.get(effect.identity) != said:
+            self._shown[effect.identity] = said
+            self._line(effect, said, "progress")
 
     def forget(self, identity: Identity) -> None:
         """It has ended."""
         self._next.pop(identity, None)
+        self._shown.pop(identity, None)
 
-    def _line(self, effect: EffectSummary, text: str) -> None:
+    def _line(self, effect: EffectSummary, text: str, what: str = "streams") -> None:
         shown = printable(text, 6 * self._width)
         clock = f"{datetime.now().astimezone():%H:%M:%S}"
-        self._write(f"{clock}  {effect.hash[: self._digits]}  {'streams':<11}{shown}".rstrip())
+        self._write(f"{clock}  {effect.hash[: self._digits]}  {what:<11}{shown}".rstrip())
 
 
 def chunk_facts(effect: EffectSummary, watched: Watched) -> dict[str, object]:
@@ -192,4 +208,5 @@ def chunk_facts(effect: EffectSummary, watched: Watched) -> dict[str, object]:
         "number": watched.number,
         "chunks": watched.chunks,
         "text": watched.text,
+        "progress": None if watched.progress is None else progress_tree(watched.progress),
     }

@@ -16,6 +16,7 @@ from effectmq.broker.store.journal.archive.facts import (
     effect_facts,
     lineage_facts,
     payload,
+    progress_facts,
 )
 from effectmq.broker.store.journal.archive.summaries import (
     EffectDetail,
@@ -114,8 +115,11 @@ async def _list(args: argparse.Namespace) -> int:
         if args.json:
             async for page in _pages(archive, chosen, args.limit):
                 spent = await SpendBook(archive.database).of([each.identity for each in page])
-                for effect, row in zip(page, spent, strict=True):
-                    write_json({**effect_facts(effect), "spend": row and spend_facts(row)})
+                progress = await archive.progress(page)
+                for effect, row, told in zip(page, spent, progress, strict=True):
+                    facts = {"spend": row and spend_facts(row)}
+                    facts["progress"] = progress_facts(effect, told)
+                    write_json({**effect_facts(effect), **facts})
             return 0
         most: int = args.limit or _DEFAULT_ROWS
         found = await archive.find(chosen, limit=most + 1)
@@ -148,15 +152,17 @@ async def _get(args: argparse.Namespace) -> int:
         effect = await meant(archive, args)
         lineage = await archive.lineage(effect) if args.lineage else None
         [spent] = await SpendBook(archive.database).of([effect.identity])
+        [told] = await archive.progress([effect])
         now_ms = await archive.now_ms()
     if args.envelope or args.outcome:
         _show_payload(effect, "envelope" if args.envelope else "outcome")
     elif args.json:
         tree = [lineage_facts(node, effect) for node in lineage.nodes] if lineage else None
         facts = {**detail_facts(effect), "spend": spent and spend_facts(spent)}
+        facts["progress"] = progress_facts(effect, told)
         write_json({**facts, **({"lineage": tree} if lineage else {})})
     else:
-        write_text(detail_text(effect, now_ms, room_of(args), spent))
+        write_text(detail_text(effect, now_ms, room_of(args), spent, told))
         if lineage is not None:
             tree_shown = lineage_text(lineage, effect, now_ms, room_of(args))
             write_text(f"\nlineage:\n{tree_shown}")

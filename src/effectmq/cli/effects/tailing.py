@@ -1,4 +1,6 @@
-"""``effectmq effects tail``: the changes of a journal, and what effects stream meanwhile."""
+"""
+``effectmq effects tail``: the changes of a journal, how far effects are, and what they stream.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from effectmq.broker.store.journal.archive.archive import Archive, open_archive
-from effectmq.broker.store.journal.archive.facts import effect_facts
+from effectmq.broker.store.journal.archive.facts import effect_facts, is_former, progress_facts
 from effectmq.broker.store.journal.archive.summaries import EffectSummary
 from effectmq.broker.store.journal.archive.tail import News
+from effectmq.broker.store.journal.progress import RecordedProgress
 from effectmq.broker.store.journal.records import FINISHED
 from effectmq.broker.transports import open_transport
 from effectmq.cli.arguments.journal_options import journal_of, namespace_of
@@ -25,6 +28,7 @@ from effectmq.cli.terminal.output import flush, note, write_json, write_text
 from effectmq.cli.terminal.tables import room_of
 from effectmq.protocol.errors import ConfigurationError, DatabaseUnavailableError
 from effectmq.protocol.messages.fleet.watched import Watched
+from effectmq.protocol.messages.request import Identity
 
 __all__ = ["tail"]
 
@@ -82,8 +86,25 @@ async def _follow(archive: Archive, news: News, teller: _Teller, chunks: Chunks 
         teller.changes(fresh)
         if chunks is not None:
             chunks.follow(fresh)
+        if not lost:
+            await _tell_progress(archive, news.running, teller, chunks)
         if not news.more or lost:
             await asyncio.sleep(_POLL_S)
+
+
+async def _tell_progress(
+    archive: Archive, running: Sequence[EffectSummary], teller: _Teller, chunks: Chunks | None
+) -> None:
+    """Tell what the records of running effects say; one that is followed says it itself."""
+    asked = [each for each in running if chunks is None or not chunks.follows(each.identity)]
+    try:
+        found = await archive.progress(asked)
+    except DatabaseUnavailableError:
+        # The next look says so.
+        return
+    for effect, told in zip(asked, found, strict=True):
+        if told is not None and not is_former(effect, told):
+            teller.progress(effect, told)
 
 
 class _Teller:
@@ -93,6 +114,7 @@ class _Teller:
         self._json: bool = args.json
         self._room = room_of(args)
         self._lines = Lines(self._room, write_text)
+        self._recorded: dict[Identity, RecordedProgress] = {}
 
     def changes(self, effects: Sequence[EffectSummary]) -> None:
         """What changed."""
@@ -103,6 +125,18 @@ class _Teller:
                 write_text(news_line(effect, self._room))
             if effect.status in FINISHED:
                 self._lines.forget(effect.identity)
+                self._recorded.pop(effect.identity, None)
+        flush()
+
+    def progress(self, effect: EffectSummary, told: RecordedProgress) -> None:
+        """How far one is by its record, when that is new."""
+        if self._recorded.get(effect.identity) == told:
+            return
+        self._recorded[effect.identity] = told
+        if not self._json:
+            self._lines.progress(effect, told.progress)
+        else:
+            write_json(_progress_facts(effect, told))
         flush()
 
     def chunks(self, effect: EffectSummary, watched: Watched | None) -> None:
@@ -112,6 +146,16 @@ class _Teller:
         elif watched is not None:
             write_json(chunk_facts(effect, watched))
         flush()
+
+
+def _progress_facts(effect: EffectSummary, told: RecordedProgress) -> dict[str, object]:
+    """How far an effect is, for scripts; the keys are stable."""
+    return {
+        "scope_id": effect.identity.scope_id,
+        "replay_key": effect.identity.replay_key,
+        "effect_id": effect.effect_id,
+        "progress": progress_facts(effect, told),
+    }
 
 
 @asynccontextmanager

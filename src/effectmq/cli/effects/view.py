@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from effectmq.broker.store.journal.archive.facts import payload
+from effectmq.broker.store.journal.archive.facts import is_former, payload
 from effectmq.broker.store.journal.archive.lineage import Lineage
 from effectmq.broker.store.journal.archive.summaries import EffectDetail, EffectSummary
 from effectmq.broker.store.journal.attempt_times import AttemptEnd, AttemptTime
+from effectmq.broker.store.journal.progress import RecordedProgress
 from effectmq.broker.store.journal.records import STATUSES
 from effectmq.broker.store.spend.reading import SpendRow
 from effectmq.broker.store.spend.records import Sums, usd_text
@@ -128,7 +129,11 @@ def _shortened(text: str, most: int | None) -> str:
 
 
 def detail_text(
-    effect: EffectDetail, now_ms: int, room: Room, spent: SpendRow | None = None
+    effect: EffectDetail,
+    now_ms: int,
+    room: Room,
+    spent: SpendRow | None = None,
+    told: RecordedProgress | None = None,
 ) -> str:
     """Everything about one effect."""
     code, message = effect.error
@@ -142,6 +147,7 @@ def detail_text(
         ("parked", effect.park_reason),
         ("dead letter", _letter(effect)),
         ("attempts", effect.attempts or None),
+        ("progress", told and _progress(effect, told, now_ms)),
         ("deaths", _deaths(effect)),
         ("session", effect.session_id),
         ("turn", effect.turn_id),
@@ -167,6 +173,11 @@ def detail_text(
     if not effect.envelope_json:
         parts.append("envelope: not kept")
     return "\n\n".join(parts)
+
+
+def _progress(effect: EffectSummary, told: RecordedProgress, now_ms: int) -> str:
+    whose = "an earlier run" if is_former(effect, told) else f"attempt {told.progress.attempt}"
+    return f"{told.progress}; {whose}, {when(told.told_ms, now_ms)}"
 
 
 def _spent(sums: Sums) -> str:

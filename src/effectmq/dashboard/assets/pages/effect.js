@@ -7,6 +7,7 @@ import { effectPath, sessionLink, status, tag, what } from "../lib/links.js";
 import { live } from "../lib/live.js";
 import { longText } from "../lib/longtext.js";
 import { operates } from "../lib/me.js";
+import { progressWords } from "../lib/progress.js";
 import { streamed } from "../lib/stream.js";
 import { pairs } from "../lib/table.js";
 import { count, dollars, many, short } from "../lib/text.js";
@@ -33,6 +34,7 @@ export async function show(page) {
     if (version !== shown) paint(page, effect, stream.place, () => refresh());
     shown = version;
     stream.follow(SETTLED.has(effect.status) || effect.park_reason ? "" : effect.id);
+    stream.recorded(effect.progress);
     if (SETTLED.has(effect.status) && !effect.park_reason) stop();
   });
 }
@@ -86,6 +88,8 @@ function facts(effect) {
     ["hash", h("code", {}, effect.hash)],
     ["worker", effect.worker],
     ["attempts", count(effect.attempts)],
+    // While it runs the bar has it.
+    ["progress", SETTLED.has(effect.status) ? progressWords(effect.progress) : ""],
     ["deaths", Number(effect.deaths) ? `${count(effect.deaths)}: ${effect.dead_workers.join(", ")}` : ""],
     ["parked", effect.park_reason && h("a", { href: path("/dead-letters", { session: effect.session_id }) }, effect.park_reason)],
     ["replayed", effect.replayed ? "it was parked before, and sent back" : ""],

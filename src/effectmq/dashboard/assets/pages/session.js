@@ -52,6 +52,7 @@ export async function show(page) {
     );
     const newest = seen.effects.findLast((effect) => effect.status === "in_progress");
     if (stream.follow(newest?.id ?? "")) fill(streaming, newest && [h("a", { href: effectPath(newest.id) }, what(newest)), " streams"]);
+    stream.recorded(newest?.progress ?? null);
     // What runs grows; what has ended is drawn once.
     const version = JSON.stringify([seen.turns, seen.effects, ends.at(-1)]);
     if (version !== drawn) reconcile(place, [h("div", { "data-key": "drawing" }, waterfall(seen, place.clientWidth))]);
