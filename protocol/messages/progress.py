@@ -109,9 +109,9 @@ def read_progress(tree: object, attempt: int) -> Progress:
 
 
 def _given(name: str, value: object) -> float:
-    check_number(f"the {name} of progress", value, whole=False)
     number = _number(value)
     if number is None:
+        check_number(f"the {name} of progress", value, whole=False)
         raise ConfigurationError(
             f"the {name} of progress is {printable(repr(value), _MOST_SHOWN)}; expected a finite "
             "number from 0 to 2^53"
