@@ -4,7 +4,7 @@ What an effect passes on to the effects that are asked for while it is carried o
 The code that carries an effect out announces it here. A client that is used meanwhile, in the same
 task or in tasks and threads that it started, finds it. A child gets the parent's deadline, or its
 own when that is earlier, the parent's trace context, unless it has its own, and the parent's
-tenant and version, unless it is asked for with others.
+tenant, version and priority, unless it is asked for with others.
 
 A process outlives the effect that started it, so it gets all of this but the deadline.
 """
@@ -15,9 +15,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from effectmq.protocol.errors import ParentExpiredError
 from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.priority import Priority
 from effectmq.protocol.messages.request import Request
 
 __all__ = ["Inheritance", "carry_out_here", "carrying_out", "detached", "inherited"]
@@ -34,6 +36,7 @@ class Inheritance:
         tracestate: W3C trace state, or empty.
         tenant: For whom it is done, or empty.
         version: The version of workers that it is bound to, or empty.
+        priority: Its priority; empty outside of any effect.
     """
 
     deadline_ms: int = 0
@@ -41,6 +44,7 @@ class Inheritance:
     tracestate: str = ""
     tenant: str = ""
     version: str = ""
+    priority: Priority | Literal[""] = ""
 
     @classmethod
     def of(cls, request: Request) -> Inheritance:
@@ -52,6 +56,7 @@ class Inheritance:
             str(headers.get(names.TRACESTATE, "")),
             request.tenant,
             request.version,
+            request.priority,
         )
 
     def earlier(self, deadline_ms: int) -> int:

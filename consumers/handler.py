@@ -29,6 +29,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.identity.validation import wrong_outcome
+from effectmq.protocol.messages.priority import NORMAL, Priority
 from effectmq.protocol.messages.progress import progress_of
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.numbers import check_number
@@ -85,6 +86,7 @@ class EffectContext:
         tracestate: What belongs to the trace context, or empty.
         tenant: For whom the effect is done; empty when nobody said.
         version: The version of workers that it is bound to; empty for none.
+        priority: Its priority.
         note_use: Notes what a call has used; see ``spend``.
         hooks: The attempt, for the methods of the context; ``None`` outside of a worker.
     """
@@ -98,6 +100,7 @@ class EffectContext:
     tracestate: str = ""
     tenant: str = ""
     version: str = ""
+    priority: Priority = NORMAL
     note_use: Callable[[Use], None] = _by_nobody
     hooks: AttemptHooks | None = None
 

@@ -33,6 +33,7 @@ from effectmq.consumers.admission.taker import Taker
 from effectmq.consumers.fleet.abilities import Abilities, taking, version_of
 from effectmq.consumers.fleet.marks import Marks
 from effectmq.consumers.fleet.pauses import Pauses
+from effectmq.consumers.fleet.priorities import PriorityQueues
 from effectmq.consumers.fleet.quarantine import Quarantine
 from effectmq.consumers.fleet.ramps import RampLooks, Ramps
 from effectmq.consumers.fleet.witnesses import Witnesses
@@ -63,10 +64,11 @@ from effectmq.consumers.steering.steering import Steering
 from effectmq.consumers.tracing import Road, TracedHandler, traced_road
 from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError, DatabaseReadOnlyError
-from effectmq.protocol.kinds import kind_of
+from effectmq.protocol.kinds import kind_of, unprioritized
 from effectmq.protocol.messages.cancel_notice import Able, read_notice
 from effectmq.protocol.messages.fleet.reports import WorkerReport
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.priority import PRIORITY_TYPE
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
@@ -376,22 +378,39 @@ class Service:
     async def _consume(self, patience: Patience) -> None:
         await patience.open("the broker", self._listen)
         # After listening, so that no change in between is missed.
+        found = await patience.open("the broker", self._priorities.look)
+        for route in found:
+            self._marks.follow_also(route)
         await patience.open("the broker", self._marks.look)
-        sources = [
-            Source(
-                self._route(key, handler),
-                self._names.work_queue(key),
-                self._settings.concurrency_of(key),
-                self._road(key),
-            )
-            for key, handler in self._handlers.items()
-        ]
+        sources = [self._source(key) for key in self._handlers]
+        beside = [self._source(route) for route in found]
         limbo = self._route("limbo", LIMBO_HANDLER)
         sources.append(Source(limbo, self._names.limbo, LIMBO_PREFETCH, collect, limbo=True))
         if self._taker is not None:
             self._taker.hold(self._routes)
         for source in sources:
-            await patience.open("the broker", partial(self._serving.open, source))
+            own = [each for each in beside if unprioritized(each.route.key) == source.route.key]
+            await patience.open("the broker", partial(self._serving.open, source, *own))
+        self._priorities.begin(self._take_beside)
+
+    def _source(self, key: str) -> Source:
+        own = self._handlers.get(key)
+        handler = self._handlers[unprioritized(key)] if own is None else own
+        return Source(
+            self._route(key, handler),
+            self._names.work_queue(key),
+            self._settings.concurrency_of(key),
+            self._road(key),
+        )
+
+    def _take_beside(self, route: str) -> None:
+        """Take from the queue of a priority that was opened meanwhile."""
+        source = self._source(route)
+        if self._taker is not None:
+            self._taker.hold([source.route])
+        self._marks.follow_also(route)
+        self._serving.open_beside(source)
+        self._threads.resize(self._serving.slots)
 
     def _road(self, key: str) -> Road:
         if self._tracing is None:
@@ -487,6 +506,7 @@ class Service:
             self._report,
             self._begin_to_drain,
         )
+        self._priorities = PriorityQueues(self._transport, self._levels, self._handlers)
         consumer = await self._transport.listen(
             self._names.control,
             name=self._control_queue,
@@ -523,6 +543,7 @@ class Service:
         """
         self._abilities.renew(queue)
         self._steering.look_again()
+        self._priorities.look_again()
         if self._witnesses is not None:
             self._witnesses.renew(queue)
 
@@ -554,6 +575,9 @@ class Service:
     def _hear(self, message: Message) -> None:
         if self._steering.is_for_it(message):
             self._steering.heed(message)
+            return
+        if message.type == PRIORITY_TYPE:
+            self._priorities.hear(message)
             return
         said = read_notice(message)
         if isinstance(said, Identity):
@@ -613,6 +637,7 @@ class Service:
             self._witnesses,
             self._ramps,
         )
+        route.priority_queues = self._priorities
         self._routes.append(route)
         return route
 
@@ -692,6 +717,7 @@ class Service:
         if self._witnesses is not None:
             self._witnesses.abort()
         self._chunks.abort()
+        self._priorities.close()
         for pump in self._pumps:
             pump.cancel()
         # Also when this fails or is cancelled: no lease may be renewed for ever after the worker

@@ -5,6 +5,7 @@ Names and arguments of every exchange and queue, as data.
 
     <ns>.work         direct   ── kind ───────▶ <ns>.work.<kind>     quorum, limit 20, ─▶ <ns>.limbo
                                ── kind.lane ──▶ <ns>.work.<kind>.<lane>        the same
+                       ── kind#high ──▶ <ns>.work.<kind>#high     the same, when it is used
     <ns>.delay.<ms>   fanout   ───────────────▶ <ns>.delay.<ms>      quorum, TTL ms,   ─▶ <ns>.work
     <ns>.limbo        fanout   ───────────────▶ <ns>.limbo           quorum, limit 20, ─▶ <ns>.dead
     <ns>.dead         topic    ── # ──────────▶ <ns>.dead            quorum, limit 2^31-1
@@ -33,6 +34,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.kinds import PRIORITY_MARK, unprioritized
 from effectmq.protocol.numbers import check_number, check_numbers
 from effectmq.protocol.text import printable
 
@@ -238,8 +240,8 @@ class Names:
         object.__setattr__(self, "control", f"{self.namespace}.control")
 
     def work_queue(self, route: str) -> str:
-        """The queue of a route: a kind, or ``kind.lane``."""
-        return _queue_name(f"{self.work_exchange}.{check_name('route', route)}")
+        """The queue of a route: a kind, or ``kind.lane``, perhaps of a version or a priority."""
+        return _queue_name(f"{self.work_exchange}.{_check_route(route)}")
 
     def delay(self, level_ms: int) -> str:
         """The exchange, and the queue, of one delay level."""
@@ -274,7 +276,7 @@ class Names:
         A worker's control queue never has such a name, and the permissions of both are the same.
         """
         mark = f"{self.control}.paused"
-        return _queue_name(f"{mark}.{check_name('route', route)}") if route else mark
+        return _queue_name(f"{mark}.{_check_route(route)}") if route else mark
 
     def ramp_mark(self, route: str) -> str:
         """The queue whose message says how the unbound effects of a route are shared out."""
@@ -361,6 +363,15 @@ def check_name(what: str, name: str) -> str:
             "digits and -_.:@+, not starting with a dot"
         )
     return name
+
+
+def _check_route(route: str) -> str:
+    """Return a route, if the name without its priority is accepted, and the priority is a word."""
+    own = unprioritized(route)
+    check_name("route", own)
+    if route != own:
+        check_name("priority", route[len(own) + len(PRIORITY_MARK) :])
+    return route
 
 
 def _is_sequence(value: object) -> bool:

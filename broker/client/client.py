@@ -39,7 +39,8 @@ from effectmq.protocol.errors import (
     EffectTimeoutError,
     TransportClosedError,
 )
-from effectmq.protocol.kinds import route_of, versioned
+from effectmq.protocol.kinds import narrowed, route_of
+from effectmq.protocol.messages.priority import NORMAL, Priority, checked_priority
 from effectmq.protocol.text import printable
 from effectmq.protocol.topology import Names, TopologySettings
 
@@ -86,6 +87,7 @@ class ClientArguments(PlaceArguments, total=False):
     identity: str | None
     content_type: str | None
     tenant: str | None
+    priority: Priority | None
 
 
 class EffectClient:
@@ -103,7 +105,7 @@ class EffectClient:
         arguments: ``identity`` names the reply queue, for one live client each; random by default.
             ``content_type`` is the encoding of envelopes, msgpack or JSON; answers have the same.
             ``tenant`` is for whom effects are done, when neither the call nor the effect that is
-            carried out here says it.
+            carried out here says it; so is ``priority``, which is ``"normal"`` by default.
             ``journal`` is that of the workers: recorded outcomes come from it without a worker, and
             effects can be cancelled. With ``replay="strict"`` nothing is submitted, no broker is
             needed, and a missing record is an error. ``attachments`` is the attachment store or its
@@ -152,6 +154,7 @@ class EffectClient:
                 f"{JSON}"
             )
         self.tenant = checked_tenant(said.get("tenant", ""))
+        self.priority: Priority = checked_priority(said.get("priority", NORMAL))
         identity = str(said.get("identity", ""))
         self._anonymous = not identity
         self.identity = identity or f"anonymous-{secrets.token_hex(6)}"
@@ -206,6 +209,7 @@ class EffectClient:
             reply_to=self._mailbox.queue,
             content_type=content_type,
             tenant=self.tenant,
+            priority=self.priority,
             limits=sealed_limits,
         ).sealed
 
@@ -350,6 +354,7 @@ class EffectClient:
         tracestate: str = "",
         tenant: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
     ) -> Handle:
         """
         Publish an effect to the durable queue of its kind.
@@ -370,6 +375,8 @@ class EffectClient:
                 of the effect that is carried out here, else the client's.
             version: The version of workers that it is bound to, which alone carry it out; by
                 default that of the effect that is carried out here. Empty for none.
+            priority: ``"high"``, ``"normal"`` or ``"low"``: which of those that wait is taken
+                first. By default that of the effect that is carried out here, else the client's.
 
         Returns:
             A handle to wait on; the effect is pending from now on, even if this process ends.
@@ -397,14 +404,15 @@ class EffectClient:
             tracestate=tracestate,
             tenant=tenant,
             version=version,
+            priority=priority,
         )
         timeout = checked_timeout(timeout)
         limit_s = self._transport_settings.publish_timeout_s if timeout is None else timeout
         end = asyncio.get_running_loop().time() + limit_s
         if not await self._recalled(request, limit_s):
             route = route_of(request.kind, lane)
-            if request.version:
-                route = versioned(route, request.version)
+            if request.version or request.priority != NORMAL:
+                route = narrowed(route, request.version, request.priority)
             await self._publish(request, route, end, limit_s, waiter)
         return self._handle(request.message, waiter)
 
@@ -424,6 +432,7 @@ class EffectClient:
         tracestate: str = "",
         tenant: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
     ) -> RuntimeEffectOutcome:
         """
         Submit an effect and wait for its outcome.
@@ -448,6 +457,8 @@ class EffectClient:
                 of the effect that is carried out here, else the client's.
             version: The version of workers that it is bound to, which alone carry it out; by
                 default that of the effect that is carried out here. Empty for none.
+            priority: ``"high"``, ``"normal"`` or ``"low"``: which of those that wait is taken
+                first. By default that of the effect that is carried out here, else the client's.
 
         Raises:
             ConfigurationError: When it may not begin before its deadline or ``timeout`` is over.
@@ -474,6 +485,7 @@ class EffectClient:
             tracestate=tracestate,
             tenant=tenant,
             version=version,
+            priority=priority,
         )
         until = None if timeout is None else end
         if waiter.answer is None and (
@@ -481,8 +493,8 @@ class EffectClient:
         ):
             route = route_of(request.kind, lane)
             questions = self._opened_questions()
-            if request.version:
-                route = questions.way(versioned(route, request.version))
+            if request.version or request.priority != NORMAL:
+                route = questions.way(narrowed(route, request.version, request.priority))
             if on_chunk is None and on_progress is None and self.tracing is None:
                 # Nothing is to be done between the confirmation and the answer. What the message
                 # has as well is let go, and there is no coroutine for the rest: there may be many
@@ -539,6 +551,7 @@ class EffectClient:
         tracestate: str = "",
         tenant: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
     ) -> Stream[RuntimeEffectOutcome]:
         """
         Submit an effect and read what it streams, then its outcome: ``async for``, ``result()``.
@@ -567,6 +580,7 @@ class EffectClient:
                 tracestate=tracestate,
                 tenant=tenant,
                 version=version,
+                priority=priority,
             )
             end = None if timeout is None else started + timeout
             return Pending(handle, end, lambda: self._outcome(handle, end, limit_s))
@@ -585,6 +599,7 @@ class EffectClient:
         deadline_s: float | None = None,
         tenant: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
     ) -> AsyncGenerator[EffectResult]:
         """
         Execute many effects: ``async for result in client.map(envelopes)``.
@@ -605,6 +620,7 @@ class EffectClient:
             deadline_s: Seconds from the submission of each after which its outcome is not wanted.
             tenant: For whom they are done; see ``submit``.
             version: The version of workers that they are bound to; see ``submit``.
+            priority: Which of those that wait are taken first; see ``submit``.
 
         Raises:
             ConfigurationError: When an argument cannot be used; by the call itself.
@@ -618,7 +634,7 @@ class EffectClient:
         checked_timeout(deadline_s, "deadline_s")
 
         async def ask(envelope: RuntimeEffectEnvelope) -> Pending:
-            return await self._asked(envelope, limit, lane, deadline_s, tenant, version)
+            return await self._asked(envelope, limit, lane, deadline_s, tenant, version, priority)
 
         return mapped(
             envelopes,
@@ -636,6 +652,7 @@ class EffectClient:
         deadline_s: float | None,
         tenant: str | None,
         version: str | None,
+        priority: Priority | None,
     ) -> Pending:
         """An effect that was submitted, and that may be answered already; as in ``execute``."""
         from effectmq.broker.client.stream import Pending
@@ -644,12 +661,12 @@ class EffectClient:
         end = asyncio.get_running_loop().time() + limit_s
         until = None if timeout is None else end
         request, waiter = self._prepare(
-            envelope, deadline_s=deadline_s, tenant=tenant, version=version
+            envelope, deadline_s=deadline_s, tenant=tenant, version=version, priority=priority
         )
         if waiter.answer is None and not await self._recalled(request, limit_s):
             route = route_of(request.kind, lane)
-            if request.version:
-                route = versioned(route, request.version)
+            if request.version or request.priority != NORMAL:
+                route = narrowed(route, request.version, request.priority)
             if self.tracing is None:
                 questions = self._opened_questions()
                 await questions.ask_and_wait(request.message, route, end, limit_s, waiter, until)
@@ -668,6 +685,7 @@ class EffectClient:
         timeout: float | None = None,
         tenant: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
     ) -> AsyncGenerator[Submitted]:
         """
         Submit many effects without waiting for each: ``async for one in client.submit_many(…)``.
@@ -683,6 +701,7 @@ class EffectClient:
             deadline_s: Seconds from the submission of each after which its outcome is not wanted.
             tenant: For whom they are done; see ``submit``.
             version: The version of workers that they are bound to; see ``submit``.
+            priority: Which of those that wait are taken first; see ``submit``.
             timeout: Seconds for the confirmation of each.
 
         Raises:
@@ -704,6 +723,7 @@ class EffectClient:
                 timeout=timeout,
                 tenant=tenant,
                 version=version,
+                priority=priority,
             )
 
         # Twice the window: the next are ready when the broker confirms all of it at once.
@@ -938,6 +958,7 @@ class EffectClient:
         *,
         tenant: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
     ) -> Turn:
         """
         The effects of one turn of a session, with their invocations and replay keys.
@@ -949,6 +970,7 @@ class EffectClient:
             protocol_iteration: Its iteration, from 0.
             tenant: For whom its effects are done; see ``submit``.
             version: The version of workers that its effects are bound to; see ``submit``.
+            priority: The priority of its effects; see ``submit``.
         """
         from effectmq.broker.client.turns.turn import Turn
 
@@ -957,6 +979,9 @@ class EffectClient:
             execute, stream = partial(execute, tenant=tenant), partial(stream, tenant=tenant)
         if version is not None:
             execute, stream = partial(execute, version=version), partial(stream, version=version)
+        if priority is not None:
+            execute = partial(execute, priority=checked_priority(priority))
+            stream = partial(stream, priority=priority)
         return Turn(execute, session_id, turn_id, turn_index, protocol_iteration, stream=stream)
 
     def process_scope(
@@ -966,6 +991,7 @@ class EffectClient:
         parent: RuntimeInvocation | None = None,
         tenant: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
     ) -> ProcessScope:
         """
         Operations on background processes, with their invocations and replay keys.
@@ -975,6 +1001,7 @@ class EffectClient:
             parent: The invocation that asks; usually an effect of a turn.
             tenant: For whom its effects are done; see ``submit``.
             version: The version of workers that its effects are bound to; see ``submit``.
+            priority: The priority of its effects; see ``submit``.
         """
         from effectmq.broker.client.turns.process_scope import ProcessScope
 
@@ -983,4 +1010,6 @@ class EffectClient:
             execute = partial(execute, tenant=tenant)
         if version is not None:
             execute = partial(execute, version=version)
+        if priority is not None:
+            execute = partial(execute, priority=checked_priority(priority))
         return ProcessScope(execute, session_id, parent)

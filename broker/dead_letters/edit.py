@@ -21,6 +21,7 @@ from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import known_body
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.messages.message import HeaderValue, Message, content_type_of
+from effectmq.protocol.messages.priority import read_priority
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.messages.tenant import known_tenant
 from effectmq.protocol.messages.version import known_version
@@ -83,6 +84,7 @@ def edit_letter(
         scope=_kept_scope(letter, envelope),
         tenant=known_tenant(old.headers),
         version=known_version(old.headers),
+        priority=read_priority(old.headers),
         timestamp_s=old.timestamp,
         traceparent=_text(old, names.TRACEPARENT),
         tracestate=_text(old, names.TRACESTATE),

@@ -56,6 +56,7 @@ OF_WORKER: Mapping[str, str] = {
     "spend_waits": "Times that an effect was put off, because a ceiling on spend had no room.",
     "timeouts": "Attempts that reached their time limit.",
     "to_version": "Effects that were sent to the workers of another version.",
+    "to_priority": "Effects that were sent to the queue of their priority.",
     "watched_dropped": "Pieces of streams that did not reach somebody who watches an effect.",
 }
 

@@ -18,6 +18,7 @@ from effectmq.broker.transports.port import Transport
 from effectmq.consumers.decisions.delivery import Known
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
 from effectmq.protocol.errors import EffectmqError, UnroutableError
+from effectmq.protocol.kinds import unprioritized
 from effectmq.protocol.messages.cancel_notice import Able, able_notice
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.text import describe
@@ -130,6 +131,8 @@ class Abilities:
             version: This worker's version of it, when that is the wrong one.
             route: Where the effect waits: a worker that does not take from there cannot help.
         """
+        # Who takes from a route takes from the queues of its priorities.
+        route = unprioritized(route)
         found = [
             queue
             for queue, able in self._peers.items()

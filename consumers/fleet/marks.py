@@ -53,6 +53,10 @@ class Marks:
         self._pauses = pauses
         self._ramps = ramps
 
+    def follow_also(self, route: str) -> None:
+        """Look at the mark of one more route."""
+        self._routes += (route,)
+
     async def look(
         self, routes: Iterable[str] = (), told: Mapping[str, Pause] | None = None
     ) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from effectmq.protocol.kinds import unprioritized
 from effectmq.protocol.messages.fleet.pauses import Pause
 from effectmq.protocol.topology import EVERY_ROUTE
 
@@ -25,9 +26,9 @@ class Pauses:
     here: dict[str, Pause] = field(default_factory=dict[str, Pause])
 
     def of(self, route: str) -> Pause | None:
-        """Why a route is not consumed; ``None`` when nothing speaks against it."""
+        """Why a route is not consumed, or all of its priorities; ``None`` when it may be."""
         for pauses in (self.everywhere, self.here):
-            for key in (route, EVERY_ROUTE):
+            for key in (route, unprioritized(route), EVERY_ROUTE):
                 if key in pauses:
                     return pauses[key]
         return None

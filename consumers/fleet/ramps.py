@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from effectmq.broker.client.fleet.ramps import has_ramp, ramp_of
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import AccessRefusedError
-from effectmq.protocol.kinds import version_in
+from effectmq.protocol.kinds import unprioritized, version_in
 from effectmq.protocol.messages.fleet.ramps import Ramp
 from effectmq.protocol.topology import Names
 
@@ -40,7 +40,7 @@ class Ramps(dict[str, Ramp]):
 
     def takes(self, route: str) -> bool:
         """Whether the worker takes from a route; always from that of its version."""
-        ramp = self.get(route)
+        ramp = self.get(unprioritized(route))
         return ramp is None or ramp.takes_unbound(self.version)
 
 

@@ -25,6 +25,7 @@ from effectmq.consumers.decisions.deaths import (
 )
 from effectmq.consumers.decisions.delivery import Delay, Park, answer_look, no_answers
 from effectmq.consumers.decisions.early import Early
+from effectmq.consumers.decisions.priorities import ToPriority
 from effectmq.consumers.decisions.versions import ToVersion
 from effectmq.consumers.logs.lines import note_failure, note_success
 from effectmq.consumers.logs.withheld import without_values
@@ -47,7 +48,7 @@ from effectmq.consumers.pipeline.running.suspects import who_died
 from effectmq.consumers.tools.results.outputs import without_result
 from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.exact.tools import WrittenOutcome
-from effectmq.protocol.kinds import kind_of, versioned
+from effectmq.protocol.kinds import kind_of, prioritized, versioned
 from effectmq.protocol.messages import headers
 from effectmq.protocol.messages.body_reference import accepts_out_of_line
 from effectmq.protocol.messages.dead_letter import dead_message
@@ -69,6 +70,7 @@ End = (
     | Delay
     | Early
     | ToVersion
+    | ToPriority
     | KnownAnswer
     | Postpone
     | Oversize
@@ -90,8 +92,8 @@ def conclude(job: Job, end: End) -> Coroutine[object, object, None]:
             return delay(job, end)
         case Early():
             return put_off(job, end)
-        case ToVersion():
-            return to_version(job, end)
+        case ToVersion() | ToPriority():
+            return send_apart(job, end)
         case Park():
             return park(job, end)
         case KnownAnswer():
@@ -359,17 +361,19 @@ async def put_off(job: Job, early: Early) -> None:
     await publish_delayed(job, early.level_ms, job.known.changed({}).message)
 
 
-async def to_version(job: Job, end: ToVersion) -> None:
-    """Publish it to the queue of a version, which its workers alone take from; then settle."""
-    route = job.route
-    request = job.known.changed({})
-    message = replace(
-        request.message, headers={**request.message.headers, headers.VERSION: end.version}
-    )
-    route.counters["to_version"] += 1
+async def send_apart(job: Job, end: ToVersion | ToPriority) -> None:
+    """Publish it to the queue of a version or of its priority; then settle."""
+    route, message = job.route, job.known.changed({}).message
+    if isinstance(end, ToVersion):
+        message = replace(message, headers={**message.headers, headers.VERSION: end.version})
+        route.counters["to_version"] += 1
+        key = versioned(job.home, end.version)
+    else:
+        route.counters["to_priority"] += 1
+        key = prioritized(route.key, end.priority)
     job.tell(None)
     job.stage = Stage.SENDING
-    await route.settlement.send(versioned(job.home, end.version), message)
+    await route.settlement.send(key, message)
     reached("after_version_publish")
     job.delivery.ack()
 

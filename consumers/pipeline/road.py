@@ -51,6 +51,7 @@ from effectmq.consumers.decisions.delivery import (
     unkept,
 )
 from effectmq.consumers.decisions.early import early
+from effectmq.consumers.decisions.priorities import ToPriority, waits_apart
 from effectmq.consumers.decisions.versions import ToVersion, bound_elsewhere, ramped
 from effectmq.consumers.handler import Lack
 from effectmq.consumers.pipeline.answers import KnownAnswer, recorded_result, to_caller
@@ -63,6 +64,7 @@ from effectmq.consumers.pipeline.running.suspects import count_death, step_aside
 from effectmq.consumers.pipeline.running.work import sent_elsewhere, work
 from effectmq.protocol.encoding.differences import mismatch_sentence
 from effectmq.protocol.errors import HandlerError, TransportClosedError
+from effectmq.protocol.kinds import unprioritized
 from effectmq.protocol.messages.reply import Answer
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import describe
@@ -107,8 +109,14 @@ async def arrive(job: Job) -> End | None:
     request = await read_request_of(job)
     if not isinstance(request, Request):
         return request
-    if request.version or job.route.ramps or request.kind != job.route.kind:
-        wrong = not_here(job, request)
+    here = job.route
+    if (
+        request.version
+        or here.ramps
+        or request.kind != here.kind
+        or request.priority != here.priority
+    ):
+        wrong = await not_here(job, request)
         if wrong is not None:
             return wrong
     leader = job.route.inflight.lead(request.identity, job)
@@ -132,19 +140,30 @@ async def arrive(job: Job) -> End | None:
     return None
 
 
-def not_here(job: Job, request: Request) -> Park | ToVersion | None:
-    """The end of an effect that this route or this version of the worker is not for."""
+async def not_here(job: Job, request: Request) -> Park | ToVersion | ToPriority | None:
+    """The end of an effect that this queue or this version of the worker is not for."""
     if request.kind != job.route.kind:
         # By the queue, not by the routing key: somebody's own binding may bring anything here.
         return misrouted(request, job.route.kind)
     if request.version:
-        return bound_elsewhere(request.version, job.route.version)
-    return shared_out(job, request)
+        wrong = bound_elsewhere(request.version, job.route.version)
+    else:
+        wrong = shared_out(job, request)
+    return wrong or await to_its_queue(job, request)
+
+
+async def to_its_queue(job: Job, request: Request) -> ToPriority | None:
+    """The end of an effect whose priority has a queue of its own, which it did not come from."""
+    route = job.route
+    apart = waits_apart(request, route.priority, job.delivery.message.returns)
+    if apart is None or route.priority_queues is None:
+        return None
+    return apart if await route.priority_queues.has(route.key, apart.priority) else None
 
 
 def shared_out(job: Job, request: Request) -> ToVersion | None:
     """The end of an effect that is bound to no version, when it is another one's share."""
-    ramp = job.route.ramps.get(job.route.key)
+    ramp = job.route.ramps.get(unprioritized(job.route.key))
     # What has begun stays: it may have run here, and its deaths are counted here.
     begun = request.attempt > 1 or job.delivery.message.returns
     if ramp is None or begun:

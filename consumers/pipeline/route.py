@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.consumers.fleet.abilities import Abilities
+from effectmq.consumers.fleet.priorities import PriorityQueues
 from effectmq.consumers.fleet.quarantine import Quarantine
 from effectmq.consumers.fleet.ramps import Ramps
 from effectmq.consumers.fleet.witnesses import Witnesses
@@ -24,6 +25,7 @@ from effectmq.consumers.runtime.abandoned import Abandoned
 from effectmq.consumers.runtime.threads import Threads
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.encoding.limits import Limits
+from effectmq.protocol.kinds import priority_in
 
 __all__ = ["Route"]
 
@@ -80,6 +82,9 @@ class Route(Generic[J]):
         #: Whether its effects ask models, so that ceilings on spend hold for them.
         self.spends = kind in ("llm_call", "direct")
         self.key = key
+        self.priority = priority_in(key)
+        #: Opens the queues of priorities; ``None`` where there are none.
+        self.priority_queues: PriorityQueues | None = None
         self.handler = handler
         self.settlement = settlement
         self.chunks = chunks

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from effectmq.broker.transports.port import Delivery, Transport
 from effectmq.consumers.fleet.pauses import Pauses
@@ -21,7 +22,11 @@ from effectmq.consumers.pipeline.job import Job
 from effectmq.consumers.serving.probes import ProbeAnswers
 from effectmq.consumers.serving.taps import Source, Tap
 from effectmq.protocol.errors import AccessRefusedError, BrokerError
+from effectmq.protocol.kinds import unprioritized
 from effectmq.protocol.messages.probe import is_probe
+
+if TYPE_CHECKING:
+    from effectmq.consumers.serving.divided import Divided
 
 __all__ = ["Serving"]
 
@@ -31,6 +36,8 @@ logger = logging.getLogger("effectmq.worker")
 _AGAIN_S = 1.0
 #: How often to look whether slots have become free that a stopped consumer has, in seconds.
 _FILL_S = 0.25
+#: How often the slots of a route are divided anew among its priorities, in seconds.
+_DIVIDE_S = 0.25
 
 
 class Serving:
@@ -61,6 +68,9 @@ class Serving:
         self._probes = ProbeAnswers(name, transport)
         #: The queues, in the order in which they were opened.
         self.taps: list[Tap] = []
+        #: The routes with priorities; empty where none is used.
+        self.divided: dict[str, Divided] = {}
+        self._dividing: asyncio.Task[None] | None = None
         self._refused = 0
         self._turning: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -86,17 +96,81 @@ class Serving:
             return True
         return self._pauses.of(tap.key) is None and self._ramps.takes(tap.key)
 
-    async def open(self, source: Source) -> None:
+    async def open(self, source: Source, *beside: Source) -> None:
         """
         Take effects from one more queue, unless it is paused.
+
+        Args:
+            source: The queue.
+            beside: Those of its priorities, which share its slots.
 
         Raises:
             BrokerError: When the broker refuses it.
         """
+        taps = [Tap(each, self._transport, self._take) for each in (source, *beside)]
+        divided = self._divided(source.prefetch) if beside else None
+        if divided is not None:
+            for tap in taps:
+                divided.add(tap)
+        if self._is_wanted(taps[0]):
+            await taps[0].fill()
+        self.taps += taps
+        if divided is not None:
+            self._divide(source.route.key, divided)
+
+    def open_beside(self, source: Source) -> None:
+        """Take from the queue of one more priority as well, beside the route that has the slots."""
+        key = unprioritized(source.route.key)
         tap = Tap(source, self._transport, self._take)
-        if self._is_wanted(tap):
-            await tap.fill()
+        divided = self.divided.get(key)
+        if divided is None:
+            shared = next(each for each in self.taps if each.key == key)
+            divided = self._divided(shared.slots)
+            divided.add(shared)
+        divided.add(tap)
         self.taps.append(tap)
+        self._divide(key, divided)
+
+    def _divided(self, slots: int) -> Divided:
+        # Most workers never need it, and would load it at each start.
+        from effectmq.consumers.serving.divided import Divided
+
+        return Divided(slots)
+
+    def _divide(self, key: str, divided: Divided) -> None:
+        self.divided[key] = divided
+        self.turn()
+        if self._dividing is None and not self._stopped:
+            self._dividing = asyncio.get_running_loop().create_task(
+                self._keep_dividing(), name="effectmq priorities"
+            )
+
+    async def _keep_dividing(self) -> None:
+        while True:
+            await asyncio.sleep(_DIVIDE_S)
+            changed = [each.look() for each in self.divided.values()]
+            if any(changed):
+                self.turn()
+
+    @property
+    def slots(self) -> int:
+        """How many effects may run at a time, on all routes."""
+        own = sum(tap.slots for tap in self.taps if not tap.source.limbo and tap.peak is None)
+        return own + sum(max(each.slots, len(each.taps)) for each in self.divided.values())
+
+    def slots_of(self, tap: Tap) -> int:
+        """The slots of a queue; those of the route, where its priorities share them."""
+        divided = self.divided.get(unprioritized(tap.key))
+        return tap.slots if divided is None else divided.slots
+
+    def set_slots(self, tap: Tap, slots: int) -> None:
+        """Change them; ``turn`` makes it count."""
+        divided = self.divided.get(unprioritized(tap.key))
+        if divided is None:
+            tap.slots = slots
+        else:
+            divided.slots = slots
+            divided.look()
 
     def _take(self, source: Source, delivery: Delivery) -> None:
         if is_probe(delivery.message):
@@ -128,6 +202,8 @@ class Serving:
         if self._turning is not None:
             self._turning.cancel()
             await asyncio.gather(self._turning, return_exceptions=True)
+        if self._dividing is not None:
+            self._dividing.cancel()
         await self._shut()
 
     async def _shut(self) -> None:
@@ -139,8 +215,7 @@ class Serving:
         self._stopped = True
         tasks = [pump for tap in self.taps for pump in tap.pumps]
         tasks += self._probes.tasks
-        if self._turning is not None:
-            tasks.append(self._turning)
+        tasks += [task for task in (self._turning, self._dividing) if task is not None]
         for task in tasks:
             task.cancel()
         return tasks

@@ -19,6 +19,9 @@ from effectmq.consumers.pipeline.route import Route
 
 __all__ = ["Source", "Tap"]
 
+#: So many consumers a queue has at most, about, while slots move between priorities.
+_CHUNKS = 8
+
 
 class Source(NamedTuple):
     """
@@ -67,6 +70,8 @@ class Tap:
         self._taking: list[_Taking] = []
         self._stopped: list[Consumer] = []
         self._pumps: set[asyncio.Task[None]] = set()
+        #: The most effects that were held at once since the last look; ``None`` while nobody looks.
+        self.peak: int | None = None
 
     @property
     def key(self) -> str:
@@ -98,6 +103,17 @@ class Tap:
         )
         return max(0, self.slots - busy)
 
+    @property
+    def held(self) -> int:
+        """Effects that are carried out, or about to be."""
+        return len(self.source.route.jobs)
+
+    def used(self) -> int:
+        """The most slots that were used at once since the last look, and now."""
+        used = max(self.peak or 0, self.held)
+        self.peak = self.held
+        return used
+
     def _open(self) -> int:
         return sum(one.prefetch for one in self._taking)
 
@@ -110,7 +126,8 @@ class Tap:
         Take as many deliveries as there are slots.
 
         Slots that stopped consumers hold are used when they are free. So that few consumers are
-        made, that is half of what is missing, or more.
+        made, that is half of what is missing, or more; where slots move between priorities, an
+        eighth of all is enough, and for the first consumer any.
 
         Returns:
             Whether all slots are used; otherwise fill again a little later.
@@ -118,31 +135,47 @@ class Tap:
         Raises:
             BrokerError: When the broker refuses.
         """
-        if self._open() > self.slots:
-            await self.shut()
+        while self._open() > self.slots:
+            await self._stop_last()
         await self._sweep()
         left, missing = self._left(), self.slots - self._open()
-        if left >= 1 and 2 * left >= missing:
+        if left >= 1 and left >= self._worth_it(missing):
             consumer = await self._transport.consume(self.source.queue, prefetch=left)
             self._taking.append(_Taking(consumer, left))
             pump = asyncio.get_running_loop().create_task(
-                self._pump(consumer), name=f"effectmq {self.source.queue}"
+                self._pump(consumer) if self.peak is None else self._watched(consumer),
+                name=f"effectmq {self.source.queue}",
             )
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
             missing -= left
         return not missing
 
+    def _worth_it(self, missing: int) -> float:
+        """For how many slots a consumer is made."""
+        if self.peak is None:
+            return missing / 2
+        return min(missing, self.slots / _CHUNKS) if self._taking else 1
+
     async def _pump(self, consumer: Consumer) -> None:
         async for delivery in consumer:
             self._take(self.source, delivery)
 
+    async def _watched(self, consumer: Consumer) -> None:
+        """``_pump``, for a route whose slots are divided by what is used."""
+        async for delivery in consumer:
+            self._take(self.source, delivery)
+            self.peak = max(self.peak or 0, self.held)
+
     async def shut(self) -> None:
         """Take no more; what was delivered can still be settled."""
         while self._taking:
-            consumer = self._taking.pop().consumer
-            self._stopped.append(consumer)
-            await consumer.stop()
+            await self._stop_last()
+
+    async def _stop_last(self) -> None:
+        consumer = self._taking.pop().consumer
+        self._stopped.append(consumer)
+        await consumer.stop()
 
     async def _sweep(self) -> None:
         for consumer in [one for one in self._stopped if not one.held]:

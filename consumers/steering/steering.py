@@ -282,10 +282,11 @@ class Steering:
         return ("resumed" if set(before) - set(kept) else "unchanged"), detail
 
     def _set_slots(self, taps: list[Tap], slots: int) -> _Deed:
-        former = {tap.key: tap.slots for tap in taps if tap.slots != slots}
+        before = {tap.key: self._serving.slots_of(tap) for tap in taps}
+        former = {key: was for key, was in before.items() if was != slots}
         for tap in taps:
-            tap.slots = slots
-        self._threads.resize(sum(tap.slots for tap in self._serving.taps if not tap.source.limbo))
+            self._serving.set_slots(tap, slots)
+        self._threads.resize(self._serving.slots)
         if not former:
             return "unchanged", f"It was {slots} already."
         return "changed", ", ".join(f"{key}: {was} to {slots}" for key, was in former.items())

@@ -80,6 +80,7 @@ class ToolContext(EffectContext):
             tracestate=context.tracestate,
             tenant=context.tenant,
             version=context.version,
+            priority=context.priority,
             note_use=context.note_use,
             hooks=context.hooks,
             call=call,

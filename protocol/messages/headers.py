@@ -38,6 +38,7 @@ __all__ = [
     "PARK_MESSAGE",
     "PARK_NUMBER",
     "PARK_REASON",
+    "PRIORITY",
     "REPLAY_KEY",
     "ROUTE",
     "SCOPE",
@@ -62,6 +63,8 @@ SCOPE = "effect-scope"
 TENANT = "effect-tenant"
 #: The version of workers that it is bound to; see ``version``.
 VERSION = "effect-version"
+#: Which of those that wait is taken first; see ``priority``.
+PRIORITY = "effect-priority"
 #: The number of the attempt of this delivery, from 1.
 ATTEMPT = "effect-attempt"
 #: When a worker first saw the effect; milliseconds since the Unix epoch.
@@ -129,6 +132,7 @@ _CARRIED = {
     SCOPE: MAX_SCOPE_BYTES,
     TENANT: MAX_TENANT_BYTES,
     VERSION: MAX_VERSION_BYTES,
+    PRIORITY: 16,
     ATTEMPT: 0,
     FIRST_SEEN: 0,
     DEADLINE: 0,
@@ -157,6 +161,7 @@ _REVIVED = (
     SCOPE,
     TENANT,
     VERSION,
+    PRIORITY,
     BODY,
     OUT_OF_LINE,
     TRACEPARENT,

@@ -38,6 +38,7 @@ from effectmq.protocol.identity.validation import validate_envelope, validate_sc
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import accepts_out_of_line, refuse_reference
 from effectmq.protocol.messages.message import HeaderValue, Message
+from effectmq.protocol.messages.priority import NORMAL, Priority, read_priority
 from effectmq.protocol.messages.tenant import read_tenant
 from effectmq.protocol.messages.unknown import NOTHING_UNKNOWN, Unknown, unknown_members
 from effectmq.protocol.messages.version import read_version
@@ -87,6 +88,7 @@ class Request:
         identity: Scope id and replay key.
         tenant: For whom it is done; empty when nobody said.
         version: The version of workers that it is bound to; empty for none.
+        priority: Which of those that wait is taken first.
         attempt: The number of the attempt, from 1.
         first_seen_ms: When a worker first saw it, Unix milliseconds; 0 when none has.
         deadline_ms: When the outcome is no longer wanted, Unix milliseconds; 0 for never.
@@ -111,6 +113,7 @@ class Request:
     identity: Identity
     tenant: str = ""
     version: str = ""
+    priority: Priority = NORMAL
     attempt: int = 1
     first_seen_ms: int = 0
     deadline_ms: int = 0
@@ -153,6 +156,7 @@ class Request:
         scope: EffectScope | None = None,
         tenant: str = "",
         version: str = "",
+        priority: Priority = NORMAL,
         deadline_ms: int = 0,
         not_before_ms: int = 0,
         timestamp_s: int = 0,
@@ -173,6 +177,7 @@ class Request:
             tenant: For whom it is done, as ``checked_tenant`` gives it; empty for nobody.
             version: The version of workers that it is bound to, as ``checked_version`` gives it;
                 empty for none.
+            priority: Which of those that wait is taken first.
             deadline_ms: When the outcome is no longer wanted, Unix milliseconds; 0 for never.
             not_before_ms: When a worker may begin it, Unix milliseconds; 0 for at once.
             timestamp_s: The time of publishing, Unix seconds.
@@ -203,6 +208,7 @@ class Request:
         beside: tuple[tuple[str, HeaderValue], ...] = (
             (names.TENANT, tenant),
             (names.VERSION, version),
+            (names.PRIORITY, "" if priority == NORMAL else priority),
             (names.DEADLINE, deadline_ms),
             (names.NOT_BEFORE, not_before_ms),
         )
@@ -234,6 +240,7 @@ class Request:
             Identity(where, key),
             tenant,
             version,
+            priority,
             deadline_ms=deadline_ms,
             not_before_ms=not_before_ms,
             kept_canonical=canonical if body is canonical else b"",
@@ -339,6 +346,7 @@ def read_request(
         Identity(_scope_id(message, envelope), key),
         read_tenant(headers) if names.TENANT in headers else "",
         read_version(headers) if names.VERSION in headers else "",
+        read_priority(headers) if names.PRIORITY in headers else NORMAL,
         kept_canonical=canonical,
         ignored=ignored,
         **{

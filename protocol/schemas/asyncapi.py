@@ -12,6 +12,7 @@ from effectmq.protocol.encoding.content_types import JSON, MSGPACK
 from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.chunk import CHUNK_TYPE
+from effectmq.protocol.messages.priority import PRIORITIES
 from effectmq.protocol.messages.reply import OUTCOME_TYPE
 from effectmq.protocol.messages.request import ENVELOPE_TYPE
 from effectmq.protocol.schemas.bodies import ANSWERS, CHUNK, ENVELOPE
@@ -52,6 +53,10 @@ _HEADERS: _Tree = {
         "type": "string",
         "maxLength": names.MAX_VERSION_BYTES,
         "description": "The version of workers that the effect is bound to.",
+    },
+    names.PRIORITY: {
+        "enum": list(PRIORITIES),
+        "description": "Which of the effects that wait is taken first; anything else is normal.",
     },
     names.DEADLINE: {
         "type": "integer",

@@ -14,6 +14,7 @@ from collections import Counter
 from functools import partial
 
 from effectmq.broker.client.asking.missing import Missing, MissingRoads, not_looked_up
+from effectmq.broker.client.asking.opening import Openings
 from effectmq.broker.client.replies.book import ReplyBook, Waiter
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.inheritance import inherited
@@ -26,7 +27,7 @@ from effectmq.protocol.errors import (
     BrokerError,
     UnroutableError,
 )
-from effectmq.protocol.kinds import VERSION_MARK, unversioned
+from effectmq.protocol.kinds import PRIORITY_MARK, VERSION_MARK, unprioritized, unversioned
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.messages.request import known_sha256
@@ -38,8 +39,10 @@ _RESEND_WAIT_S = 0.2
 #: How long to wait for the effect of a repair, in seconds. Shorter than the time for which the
 #: answer about missing objects is used, so that they are not declared in a loop.
 _MENDING_S = 0.9
-#: How long it is taken for known that a version has no queue of a route, in seconds.
-_NO_VERSION_S = 2.0
+#: How long it is taken for known that a route has no queue for a version or a priority, in seconds.
+_NO_QUEUE_S = 2.0
+#: How often no queue of a priority takes an effect although workers have one.
+_MOST_MISSES = 3
 _MOST_WITHOUT = 1_000
 
 
@@ -72,20 +75,23 @@ class Questions:
     ) -> None:
         self.roads = MissingRoads(transport, topology)
         self._transport = transport
-        self._exchange = Names(topology.namespace).work_exchange
+        names = Names(topology.namespace)
+        self._exchange = names.work_exchange
+        self._openings = Openings(transport, names)
         self._book = book
         self._bodies = bodies
         self.stores_bodies = bodies is not None
         self._try_s = try_s
         self._loop = asyncio.get_running_loop()
         self._counters = counters
-        #: Routes of versions that had no queue, and until when that is believed.
+        #: Routes of versions and priorities that had no queue, and until when that is believed.
         self._without: dict[str, float] = {}
         #: The publishes of ``ask`` that are not confirmed; ``None`` for one that was not begun.
         self._open: dict[asyncio.Future[Reply | None], Posted | None] = {}
 
     async def close(self) -> None:
         """End every look for what is missing."""
+        self._openings.close()
         await self.roads.close()
 
     async def publish(
@@ -112,7 +118,7 @@ class Questions:
             outgoing = await self.stored(message, end, limit_s, waiter)
         self._check(waiter)
         reached("before_publish")
-        if VERSION_MARK in route:
+        if VERSION_MARK in route or PRIORITY_MARK in route:
             route = self.way(route)
         await self._until_taken(outgoing, route, end, limit_s)
         self._taken(waiter, message, route)
@@ -153,7 +159,7 @@ class Questions:
         Args:
             message: The effect.
             outgoing: What is sent for it, see ``stored``.
-            route: Its kind, with the lane if it has one; that of a version from ``way``.
+            route: Its kind, with the lane if it has one; with a version or a priority from ``way``.
             end: The time of the event loop at which to give up publishing.
             waiter: Gets the answer.
             until: The time of the event loop until which to wait for it, once the effect is
@@ -207,7 +213,7 @@ class Questions:
         outgoing = message
         if self.stores_bodies:
             outgoing = await self.stored(message, end, limit_s, waiter)
-        if VERSION_MARK in route:
+        if VERSION_MARK in route or PRIORITY_MARK in route:
             route = self.way(route)
         answer = self.ask(message, outgoing, route, end, waiter, until)
         try:
@@ -290,6 +296,7 @@ class Questions:
         # Not all of the time for one try: a channel may be stuck on a frozen node, and the next
         # try takes another channel.
         try_s = publish_try_s(message, self._try_s)
+        misses = 0
         while waiter is None or waiter.answer is None:
             begun, posted = posted, None
             try:
@@ -305,8 +312,12 @@ class Questions:
                 )
                 return
             except UnroutableError:
-                if VERSION_MARK in route:
-                    route = self._without_version(route)
+                if PRIORITY_MARK in route:
+                    misses += 1
+                    if misses > _MOST_MISSES or not await self._openings.ask(route, end):
+                        route = self._without_queue(route, unprioritized(route))
+                elif VERSION_MARK in route:
+                    route = self._without_queue(route, unversioned(route))
                 else:
                     mended_by = await self._mended(route, end, mended_by)
             except PASSING as problem:
@@ -319,20 +330,25 @@ class Questions:
                 await asyncio.sleep(_RESEND_WAIT_S)
 
     def way(self, route: str) -> str:
-        """Where to publish; the queue of a version may be missing, as was found a moment ago."""
-        return unversioned(route) if self._without.get(route, 0.0) > self._loop.time() else route
+        """Where to publish; a version or a priority may have no queue, as was found just now."""
+        if PRIORITY_MARK in route and self._is_without(route):
+            route = unprioritized(route)
+        return unversioned(route) if self._is_without(route) else route
 
-    def _without_version(self, route: str) -> str:
+    def _is_without(self, route: str) -> bool:
+        return self._without.get(route, 0.0) > self._loop.time()
+
+    def _without_queue(self, route: str, common: str) -> str:
         """
-        The route that all versions take from, because a version has no queue of its own.
+        The route that all versions, or all priorities, share, because one has no queue of its own.
 
-        Workers there that have no version carry it out. Those of other versions know by its header
-        to whom it belongs, declare that queue, and send it there.
+        Workers there know by its header where it belongs, declare that queue, and send it there.
+        Those that take part in no versions carry it out, whatever it is bound to.
         """
         if len(self._without) >= _MOST_WITHOUT:
             self._without.clear()
-        self._without[route] = self._loop.time() + _NO_VERSION_S
-        return unversioned(route)
+        self._without[route] = self._loop.time() + _NO_QUEUE_S
+        return common
 
     async def _mended(self, route: str, end: float, mended_by: float) -> float:
         """

@@ -10,6 +10,7 @@ from effectmq.broker.client.replies.book import ReplyBook, ReplyKey, Waiter
 from effectmq.broker.inheritance import inherited
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.protocol.encoding.limits import Limits
+from effectmq.protocol.messages.priority import Priority, checked_priority
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.messages.tenant import checked_tenant
 from effectmq.protocol.messages.version import checked_version
@@ -29,6 +30,7 @@ class Sealing:
         reply_to: The client's reply queue.
         content_type: The encoding of envelopes.
         tenant: For whom effects are done, when nothing else says so.
+        priority: Their priority, likewise.
         limits: The size limit.
     """
 
@@ -40,6 +42,7 @@ class Sealing:
         reply_to: str,
         content_type: str,
         tenant: str,
+        priority: Priority,
         limits: Limits,
     ) -> None:
         self._book = book
@@ -48,6 +51,7 @@ class Sealing:
         self._reply_to = reply_to
         self._content_type = content_type
         self._tenant = tenant
+        self._priority: Priority = priority
         self._limits = limits
 
     def sealed(
@@ -61,6 +65,7 @@ class Sealing:
         tracestate: str = "",
         tenant: str | None = None,
         version: str | None = None,
+        priority: Priority | None = None,
     ) -> tuple[Request, Waiter]:
         """
         The request of an effect, and the waiter for its answer, made before it is published.
@@ -74,6 +79,7 @@ class Sealing:
             tracestate: See there.
             tenant: See there.
             version: See there.
+            priority: See there.
         """
         deadline_s = checked_timeout(deadline_s, "deadline_s")
         now = time.time()
@@ -87,6 +93,11 @@ class Sealing:
             scope=scope,
             tenant=(parent.tenant or self._tenant if tenant is None else checked_tenant(tenant)),
             version=parent.version if version is None else checked_version(version),
+            priority=(
+                parent.priority or self._priority
+                if priority is None
+                else checked_priority(priority)
+            ),
             deadline_ms=parent.earlier(own_ms),
             not_before_ms=not_before_ms,
             timestamp_s=int(now),

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypedDict
 from effectmq.broker.client.handle import OnChunk, OnProgress
 from effectmq.broker.client.stream import Stream
 from effectmq.broker.place import refuse_unknown
+from effectmq.protocol.messages.priority import Priority
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 
@@ -38,17 +39,20 @@ def check_options(method: str, options: WaitOptions, known: Any) -> None:
 
 class WaitOptions(TypedDict, total=False):
     """
-    How long to wait.
+    How long to wait, and who goes first.
 
     Attributes:
         timeout: Seconds to wait for the outcome, 30 by default; ``None`` for no limit. The effect
             goes on after it.
         deadline_s: Seconds from now after which the outcome is not wanted, so that no worker begins
             the effect; inside a handler that of its own effect by default.
+        priority: ``"high"``, ``"normal"`` or ``"low"``: which of those that wait is taken first; by
+            default that of the turn.
     """
 
     timeout: float | None
     deadline_s: float | None
+    priority: Priority | None
 
 
 class CallOptions(WaitOptions, total=False):
@@ -133,6 +137,7 @@ class Execute(Protocol):
         not_before: datetime | None = ...,
         on_chunk: OnChunk | None = ...,
         on_progress: OnProgress | None = ...,
+        priority: Priority | None = ...,
     ) -> RuntimeEffectOutcome:
         """Submit an envelope and wait for its outcome."""
         ...
@@ -148,6 +153,7 @@ class OpenStream(Protocol):
         timeout: float | None = ...,
         lane: str | None = ...,
         deadline_s: float | None = ...,
+        priority: Priority | None = ...,
     ) -> Stream[RuntimeEffectOutcome]:
         """Read what an effect streams."""
         ...

@@ -13,7 +13,14 @@ from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.identity.digests import registration_hash
-from effectmq.protocol.messages.headers import TENANT, TRACEPARENT, TRACESTATE, VERSION
+from effectmq.protocol.messages.headers import (
+    PRIORITY,
+    TENANT,
+    TRACEPARENT,
+    TRACESTATE,
+    VERSION,
+)
+from effectmq.protocol.messages.priority import NORMAL, checked_priority
 from effectmq.protocol.processes.appending import is_terminal
 from effectmq.protocol.processes.registration import (
     checked_registration,
@@ -199,7 +206,7 @@ def execution_context(tx: Transaction, process_id: str) -> ProcessExecutionConte
 
 def trace_of(tx: Transaction, process_id: str) -> Inheritance:
     """
-    Trace context, tenant and version of the effect that started a process; there is no deadline.
+    What the effect that started a process passes on: trace, tenant, version and priority.
 
     Raises:
         ProcessRegistryError: When the process is not registered.
@@ -211,6 +218,7 @@ def trace_of(tx: Transaction, process_id: str) -> Inheritance:
         str(known.get(TRACESTATE, "")),
         str(known.get(TENANT, "")),
         str(known.get(VERSION, "")),
+        checked_priority(known[PRIORITY]) if PRIORITY in known else "",
     )
 
 
@@ -233,6 +241,8 @@ def _taken_along(context: ProcessExecutionContext, trace: Inheritance | None) ->
         kept[TENANT] = trace.tenant
     if trace is not None and trace.version:
         kept[VERSION] = trace.version
+    if trace is not None and trace.priority not in ("", NORMAL):
+        kept[PRIORITY] = trace.priority
     if not kept:
         return canonical_bytes(context)
     return canonical_json({**members_of(to_tree(context)), _TRACE: kept})

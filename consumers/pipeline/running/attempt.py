@@ -235,6 +235,7 @@ class Attempt:
             parent.tracestate,
             parent.tenant,
             parent.version,
+            request.priority,
             self._note_use,
             self,
         )

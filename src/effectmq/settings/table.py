@@ -18,6 +18,7 @@ from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.processes.settings import ProcessRunnerSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.messages.priority import NORMAL, PRIORITIES
 from effectmq.protocol.messages.tenant import checked_tenant
 from effectmq.protocol.messages.version import checked_version
 from effectmq.protocol.topology import (
@@ -235,6 +236,13 @@ SETTINGS: tuple[Setting, ...] = (
         "for whom effects are done, when a call does not say; at most 128 bytes",
         "nobody",
         checked_tenant,
+    ),
+    Setting(
+        "priority",
+        one_of(*PRIORITIES),
+        "client",
+        "which of the effects that wait is taken first, when a call does not say",
+        NORMAL,
     ),
     Setting("name", TEXT, "worker", "shown on dead letters", "host and process id"),
     Setting(

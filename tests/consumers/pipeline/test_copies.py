@@ -40,6 +40,7 @@ OTHERS = {
     names.OUT_OF_LINE: True,
     names.TENANT: "acme",
     names.VERSION: "2",
+    names.PRIORITY: "low",
 }
 
 

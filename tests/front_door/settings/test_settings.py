@@ -52,6 +52,7 @@ SAID: dict[str, tuple[str, object]] = {
     "identity": ("said", "said"),
     "content_type": ("application/json", "application/json"),
     "tenant": ("acme", "acme"),
+    "priority": ("low", "low"),
     "name": ("said", "said"),
     "app_version": ("7.1", "7.1"),
     "worker_version": ("2.1", "2.1"),
