@@ -34,3 +34,4 @@ class WorkerArguments(PlaceArguments, total=False):
     reply_keep_s: float | None
     max_abandoned: int | None
     log_every: int | None
+    max_waiting: int | None

@@ -463,6 +463,7 @@ class Service:
             self._counters,
             self._limits,
             self._name,
+            self._settings.max_waiting,
         )
         self._taker = await patience.open("the limits of the fleet", opening)
 

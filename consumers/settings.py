@@ -22,7 +22,7 @@ _TIMES = (
     "lease_s",
     "reply_keep_s",
 )
-_LEAST = {"max_crashes": 0, "log_every": 0, "max_deaths": 1, "max_abandoned": 1}
+_LEAST = {"max_crashes": 0, "log_every": 0, "max_deaths": 1, "max_abandoned": 1, "max_waiting": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class WorkerSettings:
             supervisor starts a new process.
         log_every: Of how many effects one that succeeds is logged, at INFO: 1 for each, 100 for
             every hundredth, 0 for none. Failures are always logged.
+        max_waiting: How many effects of the namespace may wait in the room until a limit admits
+            them. What comes beyond goes back to the broker for about half a minute.
     """
 
     concurrency: int = 16
@@ -76,6 +78,7 @@ class WorkerSettings:
     reply_keep_s: float = 60.0
     max_abandoned: int = 16
     log_every: int = 1
+    max_waiting: int = 100_000
 
     def __post_init__(self) -> None:
         check_numbers(self)

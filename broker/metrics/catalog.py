@@ -11,6 +11,7 @@ from __future__ import annotations
 from effectmq.broker.metrics.instruments import Metric
 
 __all__ = [
+    "ADMISSION_FULL",
     "ADMISSION_SHUT",
     "ADMISSION_WAITING",
     "ADMITTED",
@@ -101,6 +102,12 @@ NOT_ADMITTED = Metric(
     "effectmq_not_admitted",
     "counter",
     "Deliveries whose effect was not admitted, and waits in the room.",
+    _ROUTE,
+)
+ADMISSION_FULL = Metric(
+    "effectmq_admission_full",
+    "counter",
+    "Deliveries whose effect was not admitted, and went back to the broker: the room is full.",
     _ROUTE,
 )
 ADMISSION_WAITING = Metric(
@@ -260,6 +267,7 @@ CATALOG = (
     RESULTS_DISCARDED,
     ADMITTED,
     NOT_ADMITTED,
+    ADMISSION_FULL,
     ADMISSION_WAITING,
     ADMISSION_SHUT,
     HANDED_OUT,

@@ -26,7 +26,7 @@ from effectmq.broker.store.admission.records import (
 )
 from effectmq.broker.store.admission.store import AdmissionStore
 from effectmq.consumers.pipeline import admission
-from effectmq.consumers.pipeline.admission import Permit
+from effectmq.consumers.pipeline.admission import Permit, RoomFull
 from effectmq.consumers.pipeline.journal_leases import JournalLeases
 from effectmq.protocol.messages.request import Request
 
@@ -42,6 +42,11 @@ class Gatekeeper:
         leases: The worker's; asks the database until it answers.
         wake: Called when it is worth looking into the room.
         answer: Called with an effect that has ended and is in the room for somebody else, too.
+        max_waiting: How many effects may wait in the room.
+
+    Attributes:
+        waiting: How many effects wait in the room: as they were counted last, with those that this
+            worker has brought and taken since.
     """
 
     def __init__(
@@ -50,7 +55,10 @@ class Gatekeeper:
         leases: JournalLeases,
         wake: Callable[[], None],
         answer: Callable[[str], None],
+        max_waiting: int,
     ) -> None:
+        self.waiting = 0
+        self.max_waiting = max_waiting
         self._store = store
         self._leases = leases
         self._wake = wake
@@ -83,8 +91,28 @@ class Gatekeeper:
 
     async def ask(
         self, request: Request, lines: tuple[Line, ...], route: str, home: str
-    ) -> Permit | admission.NotAdmitted:
+    ) -> Permit | admission.NotAdmitted | RoomFull:
         """See the port."""
+        # A place is kept for each that is asked for: many are, before the first answer is there.
+        may_enter = self.waiting < self.max_waiting
+        self.waiting += may_enter
+        answer = None
+        try:
+            permit, answer = await self._asked(request, lines, route, home, may_enter)
+        finally:
+            if not isinstance(answer, NotAdmitted) or answer.full:
+                self.waiting = max(0, self.waiting - may_enter)
+        if not isinstance(answer, NotAdmitted):
+            return permit
+        if answer.full:
+            return RoomFull(answer.line)
+        reached("after_room")
+        self._wake()
+        return admission.NotAdmitted(answer.line)
+
+    async def _asked(
+        self, request: Request, lines: tuple[Line, ...], route: str, home: str, may_enter: bool
+    ) -> tuple[Permit, Answer]:
         permit = Permit(digest_of(request.identity), secrets.token_hex(8), lines, self)
         asked = Ask(
             permit.effect,
@@ -94,13 +122,9 @@ class Gatekeeper:
             request.message,
             home,
             request.deadline_ms,
+            may_enter,
         )
-        answer = await self._leases.ask(partial(self._store.ask, asked))
-        if isinstance(answer, NotAdmitted):
-            reached("after_room")
-            self._wake()
-            return admission.NotAdmitted(answer.line)
-        return permit
+        return permit, await self._leases.ask(partial(self._store.ask, asked))
 
     def give_back(self, permit: Permit, verdict: Verdict) -> None:
         """See the port."""

@@ -30,6 +30,7 @@ async def open_taker(
     counters: Counter[str],
     limits: Sequence[Limit],
     worker: str,
+    max_waiting: int,
 ) -> Taker | None:
     """
     Open the room, and set the limits of the program.
@@ -42,6 +43,7 @@ async def open_taker(
         counters: The worker's.
         limits: What the program sets.
         worker: The worker's name, for people.
+        max_waiting: How many effects may wait in the room.
 
     Returns:
         ``None`` when there can be no limits, which is said in the log.
@@ -66,6 +68,6 @@ async def open_taker(
             extra={"action": "admission_off"},
         )
         return None
-    taker = Taker(store, leases, lease_s, names, counters)
+    taker = Taker(store, leases, lease_s, names, counters, max_waiting)
     await taker.learn()
     return taker

@@ -57,6 +57,7 @@ class Taker:
         lease_s: How long what it has lasts without being renewed, in seconds.
         names: The namespace.
         counters: ``admission_unavailable``.
+        max_waiting: How many effects may wait in the room.
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Taker:
         lease_s: float,
         names: Names,
         counters: Counter[str],
+        max_waiting: int,
     ) -> None:
-        self.gatekeeper = Gatekeeper(store, leases, self.wake, self._answer)
+        self.gatekeeper = Gatekeeper(store, leases, self.wake, self._answer, max_waiting)
         self._store = store
         self._names = names
         self._counters = counters
@@ -75,6 +77,7 @@ class Taker:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._said = Sparingly()
+        self._full = Sparingly()
         self._renewed_s = self._counted_s = self._loop.time()
         self._to_answer: set[str] = set()
         self._waiting = Waiting([], {})
@@ -134,8 +137,9 @@ class Taker:
                 await asyncio.sleep(_LOOK_S)
 
     async def learn(self) -> None:
-        """Read the limits before the first effect."""
+        """Read the limits, and count what waits, before the first effect."""
         self.gatekeeper.learn((await self._store.look([])).limits)
+        await self._count()
 
     def hold(self, routes: Sequence[Route[Job]]) -> None:
         """Let the jobs of those routes ask for which a limit holds, and no others."""
@@ -159,8 +163,21 @@ class Taker:
         if free and (seen.due or seen.left_over or self._to_answer):
             await self._take()
         if now_s - self._counted_s >= _COUNT_S:
-            self._waiting = await self._store.waiting()
+            await self._count()
             self._counted_s = now_s
+
+    async def _count(self) -> None:
+        self._waiting = await self._store.waiting()
+        waiting = sum(route.waiting for route in self._waiting.routes)
+        most, self.gatekeeper.waiting = self.gatekeeper.max_waiting, waiting
+        if waiting >= most and self._full.due(self._loop.time()):
+            logger.warning(
+                "the room is full: %d effects wait for admission, and %d may (max_waiting); others "
+                "go back to the broker and look again every half a minute, in no order",
+                waiting,
+                most,
+                extra={"action": "room_full"},
+            )
 
     def _heed(self, limits: list[Limit], routes: Sequence[Route[Job]]) -> None:
         self.gatekeeper.learn(limits)
@@ -189,6 +206,7 @@ class Taker:
         delivery = RoomDelivery(
             taken, self._names.work_queue(taken.route), self._forget, self._reject
         )
+        self.gatekeeper.waiting = max(0, self.gatekeeper.waiting - 1)
         permit = None
         if taken.lines:
             permit = Permit(taken.effect, taken.token, taken.lines, self.gatekeeper)

@@ -26,6 +26,7 @@ _BY_ROUTE: Mapping[str, Metric] = {
     "results_discarded": catalog.RESULTS_DISCARDED,
     "admitted": catalog.ADMITTED,
     "not_admitted": catalog.NOT_ADMITTED,
+    "room_full": catalog.ADMISSION_FULL,
     "handed_out": catalog.HANDED_OUT,
     "unanswered": catalog.UNANSWERED,
 }

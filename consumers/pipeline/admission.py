@@ -9,7 +9,7 @@ from effectmq.broker.store.admission.gates import Verdict
 from effectmq.broker.store.admission.keys import Line
 from effectmq.protocol.messages.request import Request
 
-__all__ = ["Admission", "NotAdmitted", "Permit"]
+__all__ = ["Admission", "NotAdmitted", "Permit", "RoomFull"]
 
 
 class Permit(NamedTuple):
@@ -40,6 +40,17 @@ class NotAdmitted(NamedTuple):
     line: Line
 
 
+class RoomFull(NamedTuple):
+    """
+    The answer for an effect that is not admitted and finds no place in the room.
+
+    Attributes:
+        line: The line that is shut.
+    """
+
+    line: Line
+
+
 class Admission(Protocol):
     """The limits of one worker's routes. ``ask`` raises as ``Leases`` do."""
 
@@ -49,7 +60,7 @@ class Admission(Protocol):
 
     def ask(
         self, request: Request, lines: tuple[Line, ...], route: str, home: str
-    ) -> Awaitable[Permit | NotAdmitted]:
+    ) -> Awaitable[Permit | NotAdmitted | RoomFull]:
         """Ask for an attempt; what is not admitted is kept in the room, durable when it answers."""
         ...
 

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -189,6 +190,19 @@ async def test_routes_that_share_a_limit_take_turns(database: Database) -> None:
         begun.append(one.effect)
         last = End(one.effect, one.token, one.lines)
     assert begun == ["t0", "t1", "m0", "t2", "m1", "t3"]
+
+
+async def test_a_full_room_takes_nobody_else(database: Database) -> None:
+    """Who has a place in it keeps that, also with a new message."""
+    store = await store_of(database, "w", Limit.of("*", concurrency=1, name="one"))
+    line = Line("one")
+    await admitted(store, ask("a", line), ask("b", line))
+    full = [replace(ask(name, line), may_enter=False) for name in "bc"]
+    kept, turned_away = await asyncio.gather(*map(store.ask, full))
+    assert (kept, turned_away) == (NotAdmitted(line), NotAdmitted(line, full=True))
+    await store.ask(End("a", "token-a", (line,)))
+    assert await taken(store) == ["b"]
+    assert await taken(store) == []
 
 
 async def test_one_alone_asks_whatever_ends_meanwhile(database: Database) -> None:

@@ -79,6 +79,8 @@ def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
     if blocking is None:
         book.admit(ask.effect, ask.token, ask.lines, ask.route)
         return Admitted()
+    if not ask.may_enter and not room.has(tx, ask.room_id):
+        return NotAdmitted(blocking, full=True)
     # What is held is acknowledged to the broker next, so from here on it must not be lost.
     tx.durably()
     room.enter(tx, ask, blocking)

@@ -59,6 +59,7 @@ class Ask:
         message: The message, which comes back from the room.
         home: Its routing key.
         deadline_ms: When its outcome is no longer wanted, Unix milliseconds; 0 for never.
+        may_enter: Whether the room has space for one more; what has a place there keeps it.
     """
 
     effect: str
@@ -68,6 +69,7 @@ class Ask:
     message: Message
     home: str
     deadline_ms: int = 0
+    may_enter: bool = True
 
     @property
     def room_id(self) -> str:
@@ -122,9 +124,11 @@ class NotAdmitted:
 
     Attributes:
         line: The line that it waits in.
+        full: Whether it has found no place in the room, and is not kept.
     """
 
     line: Line
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ __all__ = [
     "enter",
     "first_number",
     "free_tickets",
+    "has",
     "lock",
     "lock_idle",
     "move",
@@ -151,6 +152,11 @@ def enter(tx: Transaction, ask: Ask, line: Line) -> None:
             ask.message.body,
         ),
     )
+
+
+def has(tx: Transaction, room_id: str) -> bool:
+    """Whether there is such a ticket, free or taken."""
+    return bool(tx.execute(f"SELECT 1 FROM effectmq_room WHERE {_KEY}", (tx.namespace, room_id)))
 
 
 def free_tickets(tx: Transaction, line: Line, free: dict[str, int]) -> list[Ticket]:

@@ -10,26 +10,32 @@ from collections.abc import Awaitable
 
 from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
 from effectmq.consumers.answering import WaitForAnswer
+from effectmq.consumers.decisions.delivery import Delay, Pause
 from effectmq.consumers.decisions.retry import milliseconds
 from effectmq.consumers.handler import NotHere, TryAgain
-from effectmq.consumers.pipeline.admission import Admission, NotAdmitted
+from effectmq.consumers.pipeline.admission import Admission, NotAdmitted, RoomFull
 from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
 from effectmq.consumers.pipeline.leases import LeftError
+from effectmq.consumers.pipeline.running.aside import set_aside
 from effectmq.consumers.pipeline.running.attempt import Result
 from effectmq.protocol.errors import RetryEffectError
 
 __all__ = ["admit", "permitted"]
 
+#: How long an effect stays before it goes back to the broker from a full room, in seconds.
+_FULL_S = 1.0
+
 _FAILED = Verdict("failed")
 _OK = Verdict("ok")
 
 
-async def admit(job: Job, admission: Admission) -> NotAdmitted | None:
+async def admit(job: Job, admission: Admission) -> NotAdmitted | Delay | Pause | None:
     """
     Ask whether the next attempt may start.
 
     Returns:
-        ``None`` when it may; the job has a permit then, if a limit holds for it.
+        ``None`` when it may; the job has a permit then, if a limit holds for it. A delay when the
+        room is full.
 
     Raises:
         LeaseLostError: When another worker has the effect now.
@@ -50,6 +56,11 @@ async def admit(job: Job, admission: Admission) -> NotAdmitted | None:
         if route.leaving:
             raise LeftError
         return answer
+    if isinstance(answer, RoomFull):
+        route.counters["room_full"] += 1
+        # What else the broker has is not moved through this worker as fast as it can.
+        await job.sleep(_FULL_S)
+        return set_aside(job)
     job.permit = answer
     if route.leaving:
         job.leave()

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from effectmq.broker.store.spend.prices import list_price
 from effectmq.broker.store.spend.records import Payer, Use
-from effectmq.consumers.decisions.delivery import Delay, Park, Pause, retry_in
+from effectmq.consumers.decisions.delivery import Delay, Park, Pause
 from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
 from effectmq.consumers.pipeline.leases import Lease, LeftError
+from effectmq.consumers.pipeline.running.aside import set_aside
 from effectmq.protocol.encoding.serde.tagging import Ok
 from effectmq.protocol.wire.envelope import (
     RuntimeEffectCommandDirect,
@@ -31,8 +31,6 @@ logger = logging.getLogger("effectmq.worker")
 
 #: The code of the error of an effect that a ceiling refuses.
 SPEND_EXCEEDED = "effectmq_spend_exceeded"
-#: How long an effect waits outside of the worker before it looks for room again.
-_LOOK_AGAIN_MS = 30_000
 
 
 async def over_ceiling(job: Job) -> Park | Pause | Delay | None:
@@ -66,17 +64,7 @@ async def over_ceiling(job: Job) -> Park | Pause | Delay | None:
         full.sentence,
         extra={"action": "spend_wait", **job.log_names},
     )
-    action = retry_in(
-        job.known,
-        # Not longer than the longest level: what comes back from there looks for room.
-        min(_LOOK_AGAIN_MS, job.route.levels_ms[-1]),
-        now_ms=job.route.now_ms(),
-        levels_ms=job.route.levels_ms,
-        jitter=job.route.jitter,
-        counts=False,
-    )
-    # Waiting is not trying: it takes nothing from the time that a retry policy allows.
-    return replace(action, headers={**action.headers, "first_seen": job.known.first_seen_ms})
+    return set_aside(job)
 
 
 async def note_usage(job: Job, outcome: object) -> None:

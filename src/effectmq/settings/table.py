@@ -343,6 +343,12 @@ SETTINGS: tuple[Setting, ...] = (
             COUNT,
             "of how many effects that succeed one is logged, at INFO; 0 logs none",
         ),
+        (
+            "max_waiting",
+            COUNT,
+            "effects that may wait in the room until a limit admits them; others go back to the "
+            "broker",
+        ),
     ),
     *_rows(
         TransportSettings,

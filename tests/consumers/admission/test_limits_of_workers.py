@@ -211,6 +211,26 @@ async def test_a_rate_holds_until_a_higher_one_is_set(stage: Stage) -> None:
     assert len(await gathered(handles)) == 6
 
 
+async def test_what_finds_no_place_in_the_room_goes_back_to_the_broker(stage: Stage) -> None:
+    """It is not lost, counts no attempt, and those of other keys pass."""
+    bodies, app = Bodies(), stage.worker(journal=stage.url, max_waiting=2)
+    bodies.register(app)
+    app.limit("tool_call", key="command.call.args.key", concurrency=1)
+    await stage.start(app)
+    client = await stage.client()
+    handles = [await client.submit(each) for each in calls(6, key="a")]
+    await eventually(lambda: app.counters["room_full"] >= 3, PATIENCE_S)
+    assert 1 <= await waiting(stage) <= 2
+    other = tool("work", "other", call_id="other", n=9, key="b")
+    handles.append(await client.submit(other))
+    await eventually(lambda: bodies.running["b"] == 1)
+    bodies.gate.set()
+    replies = await gathered(handles)
+    assert sorted([payload(await outcome(each)) for each in handles]) == [0, 1, 2, 3, 4, 5, 9]
+    assert {reply.attempt for reply in replies} == {1}
+    assert bodies.most["a"] == 1
+
+
 async def test_a_cancelled_effect_that_waits_is_answered_at_once(stage: Stage) -> None:
     """Although nothing is free."""
     bodies, app = Bodies(), stage.worker(journal=stage.url)

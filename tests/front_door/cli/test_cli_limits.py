@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from effectmq.broker.store.admission.looking import RouteState
+from effectmq.broker.store.admission.store import LimitDesk
 from tests.front_door.cli.command import Result, effectmq
 from tests.front_door.recorded import record_session
 
@@ -40,6 +42,18 @@ def test_a_limit_is_set_listed_and_cleared(limits: Command) -> None:
     assert (document["source"], document["running"], document["waiting"]) == ("operator", 0, 0)
     assert limits("clear", "llm_call:model").code == 0
     assert limits("list", "--json").documents == []
+
+
+def test_a_full_room_is_told(limits: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the bound that workers with the same environment have."""
+    assert "full" not in limits("list").err
+    monkeypatch.setenv("EFFECTMQ_MAX_WAITING", "1")
+    monkeypatch.setattr(LimitDesk, "waiting", _one_waits)
+    assert "the room is full: 1 effects wait, and 1 may (max_waiting)" in limits("list").err
+
+
+async def _one_waits(_: LimitDesk) -> list[RouteState]:
+    return [RouteState("tool_call", 1, 1)]
 
 
 def test_setting_again_replaces_the_limit(limits: Command) -> None:

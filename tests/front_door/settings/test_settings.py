@@ -72,6 +72,7 @@ SAID: dict[str, tuple[str, object]] = {
     "traces": ("payloads", "payloads"),
     "max_abandoned": ("2", 2),
     "log_every": ("100", 100),
+    "max_waiting": ("7", 7),
     "max_body_bytes": ("2000000", 2_000_000),
     "connect_timeout_s": ("3s", 3.0),
     "publish_timeout_s": ("4s", 4.0),

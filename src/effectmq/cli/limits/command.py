@@ -24,8 +24,10 @@ from effectmq.cli.limits.view import limits_document, limits_table
 from effectmq.cli.terminal.output import note, write_json, write_text
 from effectmq.cli.terminal.tables import room_of
 from effectmq.cli.terminal.times import seconds
+from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.text import printable
+from effectmq.settings.resolution import resolved_for_command
 
 __all__ = ["configure", "run"]
 
@@ -101,6 +103,7 @@ async def _desk(args: argparse.Namespace) -> AsyncGenerator[LimitDesk]:
 async def _list(args: argparse.Namespace) -> int:
     async with _desk(args) as desk:
         states = await desk.states()
+        waiting = sum(route.waiting for route in await desk.waiting())
     if args.json:
         for document in limits_document(states):
             write_json(document)
@@ -108,6 +111,13 @@ async def _list(args: argparse.Namespace) -> int:
         write_text(limits_table(states, time.time_ns() // 1_000_000, room_of(args)))
     else:
         note("no limit is set", quiet=args.quiet)
+    most = resolved_for_command({}).get("max_waiting", WorkerSettings().max_waiting)
+    if isinstance(most, int) and waiting >= most:
+        note(
+            f"the room is full: {waiting} effects wait, and {most} may (max_waiting); others go "
+            "back to the broker and look again every half a minute",
+            quiet=args.quiet,
+        )
     return 0
 
 
