@@ -53,7 +53,7 @@ OF_WORKER: Mapping[str, str] = {
     "roads_missing": "Times that a delay queue or the dead letters were gone; declared again.",
     "schedules_failed": "Times of schedules that could not be published, and are tried again.",
     "spend_refused": "Effects that were parked, because a ceiling on spend had no room.",
-    "spend_waits": "Times that an effect was put off, because a ceiling on spend had no room.",
+    "spend_waits": "Times that an effect began to wait, because a ceiling on spend had no room.",
     "timeouts": "Attempts that reached their time limit.",
     "to_version": "Effects that were sent to the workers of another version.",
     "to_priority": "Effects that were sent to the queue of their priority.",

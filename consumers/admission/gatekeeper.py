@@ -32,6 +32,10 @@ from effectmq.protocol.messages.request import Request
 
 __all__ = ["Gatekeeper"]
 
+#: After which time it is looked whether there is room under a ceiling by itself, as when a day or a
+#: month has begun.
+_LOOK_AGAIN_MS = 30_000
+
 
 class Gatekeeper:
     """
@@ -93,38 +97,52 @@ class Gatekeeper:
         self, request: Request, lines: tuple[Line, ...], route: str, home: str
     ) -> Permit | admission.NotAdmitted | RoomFull:
         """See the port."""
+        permit = Permit(digest_of(request.identity), secrets.token_hex(8), lines, self)
+        return await self._ask(permit, request, route, home) or permit
+
+    async def hold(
+        self, request: Request, line: Line, route: str, home: str
+    ) -> admission.NotAdmitted | RoomFull:
+        """See the port."""
+        permit = Permit(digest_of(request.identity), "", (line,), self)
+        kept = await self._ask(permit, request, route, home, _LOOK_AGAIN_MS)
+        return kept or admission.NotAdmitted(line)
+
+    def look_again(self, request: Request) -> None:
+        """See the port."""
+        self._answer(digest_of(request.identity))
+
+    async def _ask(
+        self, permit: Permit, request: Request, route: str, home: str, look_ms: int = 0
+    ) -> admission.NotAdmitted | RoomFull | None:
+        """Where the effect waits now; ``None`` when it may start."""
         # A place is kept for each that is asked for: many are, before the first answer is there.
         may_enter = self.waiting < self.max_waiting
         self.waiting += may_enter
-        answer = None
-        try:
-            permit, answer = await self._asked(request, lines, route, home, may_enter)
-        finally:
-            if not isinstance(answer, NotAdmitted) or answer.full:
-                self.waiting = max(0, self.waiting - may_enter)
-        if not isinstance(answer, NotAdmitted):
-            return permit
-        if answer.full:
-            return RoomFull(answer.line)
-        reached("after_room")
-        self._wake()
-        return admission.NotAdmitted(answer.line)
-
-    async def _asked(
-        self, request: Request, lines: tuple[Line, ...], route: str, home: str, may_enter: bool
-    ) -> tuple[Permit, Answer]:
-        permit = Permit(digest_of(request.identity), secrets.token_hex(8), lines, self)
         asked = Ask(
             permit.effect,
             permit.token,
-            lines,
+            permit.lines,
             route,
             request.message,
             home,
             request.deadline_ms,
             may_enter,
+            look_ms,
         )
-        return permit, await self._leases.ask(partial(self._store.ask, asked))
+        answer: Answer | None = None
+        try:
+            answer = await self._leases.ask(partial(self._store.ask, asked))
+        finally:
+            if not isinstance(answer, NotAdmitted) or answer.full:
+                self.waiting = max(0, self.waiting - may_enter)
+        if not isinstance(answer, NotAdmitted):
+            return None
+        if answer.full:
+            return RoomFull(answer.line)
+        reached("after_room")
+        self._wake()
+        return admission.NotAdmitted(answer.line)
 
     def give_back(self, permit: Permit, verdict: Verdict) -> None:
         """See the port."""

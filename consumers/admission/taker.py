@@ -87,9 +87,14 @@ class Taker:
         """Look soon: something may be free."""
         self._wake.set()
 
+    @property
+    def _in_use(self) -> bool:
+        """Whether a limit holds, or somebody waits."""
+        return bool(self.gatekeeper.limits or self.gatekeeper.waiting)
+
     def cancelled(self, identity: Identity) -> None:
         """An effect was cancelled: when it is in the room, it is answered now."""
-        if self.gatekeeper.limits:
+        if self._in_use:
             self._answer(digest_of(identity))
 
     def _answer(self, effect: str) -> None:
@@ -118,10 +123,12 @@ class Taker:
         """
         self._serving = serving
         self._settlement = settlement
+        for route in routes:
+            route.room = self.gatekeeper
         self.hold(routes)
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S if self.gatekeeper.limits else _IDLE_S):
+                async with asyncio.timeout(_LOOK_S if self._in_use else _IDLE_S):
                     await self._wake.wait()
             self._wake.clear()
             try:

@@ -9,7 +9,7 @@ from effectmq.broker.store.admission.gates import Verdict
 from effectmq.broker.store.admission.keys import Line
 from effectmq.protocol.messages.request import Request
 
-__all__ = ["Admission", "NotAdmitted", "Permit", "RoomFull"]
+__all__ = ["Admission", "NotAdmitted", "Permit", "Room", "RoomFull"]
 
 
 class Permit(NamedTuple):
@@ -49,6 +49,20 @@ class RoomFull(NamedTuple):
     """
 
     line: Line
+
+
+class Room(Protocol):
+    """Where effects wait that may not start. ``hold`` raises as ``Leases`` do."""
+
+    def hold(
+        self, request: Request, line: Line, route: str, home: str
+    ) -> Awaitable[NotAdmitted | RoomFull]:
+        """Keep an effect in the room; durable when it answers."""
+        ...
+
+    def look_again(self, request: Request) -> None:
+        """What keeps an effect may be over already: take it out soon."""
+        ...
 
 
 class Admission(Protocol):

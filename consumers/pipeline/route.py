@@ -17,7 +17,7 @@ from effectmq.consumers.handler import Handler
 from effectmq.consumers.metrics.numbers import RouteNumbers
 from effectmq.consumers.outboxes.chunks import ChunkOutbox
 from effectmq.consumers.outboxes.settlement import Settlement
-from effectmq.consumers.pipeline.admission import Admission
+from effectmq.consumers.pipeline.admission import Admission, Room
 from effectmq.consumers.pipeline.inflight import InFlight
 from effectmq.consumers.pipeline.leases import Leases
 from effectmq.consumers.pipeline.reading.ignored import IgnoredMembers
@@ -110,6 +110,8 @@ class Route(Generic[J]):
         self.leaving = False
         #: Asked before each attempt while a limit of the fleet holds for this route.
         self.admission: Admission | None = None
+        #: Where effects wait that may not start; ``None`` without a journal.
+        self.room: Room | None = None
         #: Of how many effects that succeed one is logged; 0 for none.
         self.log_every = settings.log_every
         self.threads = threads

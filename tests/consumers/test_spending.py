@@ -12,6 +12,7 @@ import pytest
 from effectmq import Client, EffectContext, EffectFailedError, RetryEffectError, ToolContext, Worker
 from effectmq.broker.dead_letters.dead_letters import DeadLetters
 from effectmq.broker.dead_letters.filter import DeadFilter
+from effectmq.broker.store.admission.store import LimitDesk
 from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.broker.store.spend.book import SpendBook
 from effectmq.broker.store.spend.ceilings import Ceiling
@@ -213,22 +214,39 @@ async def _is_answered(broker: str) -> bool:
     return outcome.value == "two dollars fifty"
 
 
-async def test_a_call_waits_for_room_outside_of_the_worker(worker: Worker, url: str) -> None:
-    """With no attempt counted and no slot held; the caller gets its answer when there is room."""
-    worker.spend_limit(tokens=0, on_exceeded="wait")
+async def test_calls_wait_for_room_outside_of_the_worker(worker: Worker, url: str) -> None:
+    """
+    With no attempt counted and no slot held; each gets its answer as soon as there is room, which
+    is before the time after which it is looked for unasked.
+    """
+    worker.spend_limit(tokens=0, by="tenant", on_exceeded="wait")
     async with worker, Client(worker.broker) as client:
-        call = asyncio.create_task(
-            client.turn("s", "t").llm_call(asked(), timeout=PATIENCE_S)  # type: ignore[arg-type]
-        )
-        await eventually(lambda: worker.counters["spend_waits"] >= 2)
-        assert not call.done()
-        await book_of(url, lambda book: book.clear("all", None, "month"))
-        outcome = await call
-        assert outcome.value == "two dollars fifty"
+
+        async def call(nth: int, tenant: str) -> object:
+            turn = client.turn("s", f"t-{nth}", tenant=tenant)
+            return (await turn.llm_call(asked(), timeout=PATIENCE_S)).value
+
+        tenants = ("acme", "acme", "acme", "bolt")
+        waiting = [asyncio.create_task(call(nth, name)) for nth, name in enumerate(tenants)]
+        await eventually(lambda: _in_room(url, 4))
+        assert worker.counters["spend_waits"] >= 4
+        assert not any(each.done() for each in waiting)
+        raised = Ceiling(by="tenant", name="acme", tokens=10**9)
+        await book_of(url, lambda book: book.set(raised))
+        assert await asyncio.gather(*waiting[:3]) == ["two dollars fifty"] * 3
+        await eventually(lambda: _in_room(url, 1))
+        await book_of(url, lambda book: book.clear("tenant", None, "month"))
+        assert await waiting[3] == "two dollars fifty"
     async with open_archive(url) as archive:
-        [effect] = await archive.find()
-    assert effect.attempts == 1
-    assert await spent(url) == {"": ONE}
+        assert [effect.attempts for effect in await archive.find()] == [1] * 4
+    calls = {name: sums.calls for name, sums in (await spent(url, "tenant")).items()}
+    assert calls == {"acme": 3, "bolt": 1}
+
+
+async def _in_room(url: str, count: int) -> bool:
+    async with open_archive(url) as archive:
+        waiting = await LimitDesk(archive.database).waiting()
+    return sum(route.waiting for route in waiting) == count
 
 
 async def test_other_kinds_are_never_refused(worker: Worker) -> None:

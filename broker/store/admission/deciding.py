@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from effectmq.broker.store.admission import room
 from effectmq.broker.store.admission.book import Book
-from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.keys import Line, is_of_spend
 from effectmq.broker.store.admission.records import (
     Admitted,
     Answer,
@@ -75,7 +75,7 @@ def apply(tx: Transaction, worker: Worker, operations: Sequence[Operation]) -> l
 
 def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
     book.forget(ask.effect)
-    blocking = next((line for line in ask.lines if not _may_pass(tx, book, line, ask.route)), None)
+    blocking = ask.lines[0] if ask.look_ms else _first_shut(tx, book, ask)
     if blocking is None:
         book.admit(ask.effect, ask.token, ask.lines, ask.route)
         return Admitted()
@@ -85,9 +85,16 @@ def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
     tx.durably()
     room.enter(tx, ask, blocking)
     gate = book.gate(blocking)
+    if not ask.look_ms:
+        gate.look_ms = book.opens_ms(blocking)
+    elif not gate.waits or gate.look_ms <= book.now.now_ms:
+        gate.look_ms = book.now.now_ms + ask.look_ms
     gate.waits = True
-    gate.look_ms = book.opens_ms(blocking)
     return NotAdmitted(blocking)
+
+
+def _first_shut(tx: Transaction, book: Book, ask: Ask) -> Line | None:
+    return next((line for line in ask.lines if not _may_pass(tx, book, line, ask.route)), None)
 
 
 def _may_pass(tx: Transaction, book: Book, line: Line, route: str) -> bool:
@@ -138,7 +145,7 @@ def take(
         return []
     lines = due_lines(tx, list(free))
     slots = {route: min(count, _MOST_TAKEN) for route, count in free.items()}
-    tickets = {line: room.free_tickets(tx, line, slots) for line in lines}
+    tickets = {line: room.free_tickets(tx, line, _looked_at(line, slots)) for line in lines}
     needed = {line for found in tickets.values() for ticket in found for line in ticket.lines}
     book = Book(tx, needed | set(lines), worker.owner, worker.lease_ms)
     taken = _answered(tx, book, worker, list(free), cancelled)
@@ -146,6 +153,13 @@ def take(
         taken += _taken(tx, book, worker, line, tickets[line], slots)
     book.save()
     return taken
+
+
+def _looked_at(line: Line, slots: dict[str, int]) -> dict[str, int]:
+    """How many tickets of a line to look at: those that wait for money may all come back."""
+    if not is_of_spend(line):
+        return slots
+    return {route: min(count, 1) for route, count in slots.items()}
 
 
 def _answered(

@@ -12,7 +12,10 @@ from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.messages.request import Request
 
-__all__ = ["Line", "lines_of"]
+__all__ = ["Line", "is_of_spend", "lines_of", "spend_line", "spend_lines"]
+
+#: Names the lines of effects that wait for room under ceilings on spend; no limit can have it.
+_SPEND = "~spend"
 
 #: A longer value, or one that a database or a terminal does not take, is kept as its digest.
 _MOST_CHARACTERS = 200
@@ -36,6 +39,27 @@ class Line(NamedTuple):
 
     name: str
     value: str = ""
+
+
+def spend_line(by: str, name: str) -> Line:
+    """
+    The line in which effects wait until there is room under a ceiling on spend.
+
+    Args:
+        by: What the ceiling is for: ``all``, ``tenant``, ``session`` or ``model``.
+        name: The one that has spent it; empty for everything.
+    """
+    return Line(_SPEND, f"{by}:{name}")
+
+
+def spend_lines(by: str) -> tuple[Line, Line]:
+    """The first of the lines of ``by``, and the first line behind them."""
+    return Line(_SPEND, f"{by}:"), Line(_SPEND, f"{by};")
+
+
+def is_of_spend(line: Line) -> bool:
+    """Whether effects wait in it for room under a ceiling on spend."""
+    return line.name == _SPEND
 
 
 def lines_of(limits: Iterable[Limit], request: Request) -> tuple[Line, ...]:

@@ -60,6 +60,8 @@ class Ask:
         home: Its routing key.
         deadline_ms: When its outcome is no longer wanted, Unix milliseconds; 0 for never.
         may_enter: Whether the room has space for one more; what has a place there keeps it.
+        look_ms: Wait in the first line in any case, and look again after so many milliseconds; 0 to
+            ask.
     """
 
     effect: str
@@ -70,6 +72,7 @@ class Ask:
     home: str
     deadline_ms: int = 0
     may_enter: bool = True
+    look_ms: int = 0
 
     @property
     def room_id(self) -> str:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.keys import Line, is_of_spend
 from effectmq.broker.store.admission.records import Ask, Claimed
 from effectmq.broker.store.database.port import LeaseTime, Row, Transaction
 from effectmq.broker.store.database.rows import data, number, text
@@ -221,7 +221,7 @@ def claim(
         ticket.room_id,
         token,
         ticket.effect,
-        ticket.lines,
+        tuple(line for line in ticket.lines if not is_of_spend(line)),
         ticket.route,
         home,
         Message(body=data(row[1]), **properties),

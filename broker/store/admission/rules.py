@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.limits import Limit, Rate, Source
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import number, text
 
-__all__ = ["SetLimit", "clear_limit", "declare_limits", "load_limits", "set_limit", "set_limits"]
+__all__ = [
+    "SetLimit",
+    "clear_limit",
+    "declare_limits",
+    "load_limits",
+    "set_limit",
+    "set_limits",
+    "wake_lines",
+]
 
 _COLUMNS = (
     "name, route, member, only_value, concurrency, rate_count, rate_ms, breaker, cooldown_ms, "
@@ -26,6 +35,9 @@ _LOCK = "SELECT 1 FROM effectmq_gates WHERE namespace = ? AND name = ? ORDER BY 
 #: What waits in its lines is looked at anew.
 _WAKE = "UPDATE effectmq_gates SET look_ms = 0 WHERE namespace = ? AND name = ? AND waits = 1"
 
+_RANGE = "namespace = ? AND name = ? AND key_value >= ? AND key_value < ?"
+_LOCK_RANGE = f"SELECT 1 FROM effectmq_gates WHERE {_RANGE} ORDER BY key_value"
+_WAKE_RANGE = f"UPDATE effectmq_gates SET look_ms = 0 WHERE {_RANGE} AND waits = 1"
 #: What has started still counts for a limit of the name; whoever answers counts it, too.
 _OPEN = (
     "UPDATE effectmq_gates SET blocked_until_ms = 0, half_open = 0, probe = '', "
@@ -107,6 +119,13 @@ def clear_limit(tx: Transaction, name: str) -> bool:
     _wake(tx, name)
     tx.execute(_OPEN, (tx.namespace, name))
     return bool(gone)
+
+
+def wake_lines(tx: Transaction, first: Line, behind: Line) -> None:
+    """Look anew whether what waits in a range of lines may start."""
+    bounds = (tx.namespace, first.name, first.value, behind.value)
+    tx.execute(_LOCK_RANGE + tx.for_update, bounds)
+    tx.execute(_WAKE_RANGE, bounds)
 
 
 def _wake(tx: Transaction, name: str) -> None:

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from effectmq.broker.store.admission.keys import spend_lines
+from effectmq.broker.store.admission.rules import wake_lines
+from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
 from effectmq.broker.store.database.port import Database, Transaction
 from effectmq.broker.store.spend import ceilings, reading
 from effectmq.broker.store.spend.ceilings import Ceiling, Exceeded
@@ -68,21 +71,34 @@ class SpendBook:
     async def set(self, ceiling: Ceiling) -> None:
         """Set a ceiling, or change it; workers know within a second."""
         await self.ensure()
-        await self._database.write(lambda tx: ceilings.set_ceiling(tx, ceiling))
+        await self._change(lambda tx: ceilings.set_ceiling(tx, ceiling), ceiling.by)
 
     async def propose(self, proposed: Iterable[Ceiling]) -> None:
         """Set the ceilings of a program, but for those that a person has set."""
+        found = list(proposed)
 
         def work(tx: Transaction) -> None:
-            for ceiling in proposed:
+            for ceiling in found:
                 ceilings.propose_ceiling(tx, ceiling)
 
-        await self._database.write(work)
+        await self._change(work, *sorted({ceiling.by for ceiling in found}))
 
     async def clear(self, by: Dimension, name: str | None, per: Period) -> bool:
         """Remove a ceiling; whether there was one."""
         await self.ensure()
-        return await self._database.write(lambda tx: ceilings.clear_ceiling(tx, by, name, per))
+        return await self._change(lambda tx: ceilings.clear_ceiling(tx, by, name, per), by)
+
+    async def _change(self, work: Callable[[Transaction], T], *by: Dimension) -> T:
+        """Change ceilings, and let what waits for room look again."""
+        waits = await ADMISSION_SCHEMA.found(self._database)
+
+        def change(tx: Transaction) -> T:
+            done = work(tx)
+            for each in by if waits else ():
+                wake_lines(tx, *spend_lines(each))
+            return done
+
+        return await self._database.write(change)
 
     async def forget_before(self, before_ms: int) -> None:
         """

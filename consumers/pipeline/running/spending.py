@@ -9,9 +9,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from effectmq.broker.store.admission.keys import Line, spend_line
 from effectmq.broker.store.spend.prices import list_price
 from effectmq.broker.store.spend.records import Payer, Use
 from effectmq.consumers.decisions.delivery import Delay, Park, Pause
+from effectmq.consumers.pipeline.admission import NotAdmitted, RoomFull
 from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
 from effectmq.consumers.pipeline.leases import Lease, LeftError
 from effectmq.consumers.pipeline.running.aside import set_aside
@@ -33,12 +35,12 @@ logger = logging.getLogger("effectmq.worker")
 SPEND_EXCEEDED = "effectmq_spend_exceeded"
 
 
-async def over_ceiling(job: Job) -> Park | Pause | Delay | None:
+async def over_ceiling(job: Job) -> Park | Pause | Delay | NotAdmitted | None:
     """
     What to do with an effect for which a ceiling has no room; ``None`` to run it.
 
-    It is parked with an error, or waits in a delay level, which holds nothing and counts no
-    attempt.
+    It is parked with an error, or waits in the room, which holds nothing and counts no attempt.
+    Where there is no room, or no place in it, it waits in a delay level.
 
     Raises:
         LeftError: When the worker leaves meanwhile.
@@ -49,7 +51,8 @@ async def over_ceiling(job: Job) -> Park | Pause | Delay | None:
         return None
     spec, lease = _asked(job), job.lease
     job.stage = Stage.CLAIMING
-    full = await leases.exceeded(Payer.of(job.known, "" if spec is None else spec.model))
+    payer = Payer.of(job.known, "" if spec is None else spec.model)
+    full = await leases.exceeded(payer)
     _check_held(job, lease)
     if full is None:
         return None
@@ -64,7 +67,22 @@ async def over_ceiling(job: Job) -> Park | Pause | Delay | None:
         full.sentence,
         extra={"action": "spend_wait", **job.log_names},
     )
-    return set_aside(job)
+    return await _waiting(job, payer, spend_line(full.ceiling.by, full.name))
+
+
+async def _waiting(job: Job, payer: Payer, line: Line) -> Pause | Delay | NotAdmitted:
+    route, lease, known = job.route, job.lease, job.known
+    if route.room is None:
+        return set_aside(job)
+    kept = await route.room.hold(known.changed({}), line, route.key, job.home)
+    if isinstance(kept, RoomFull):
+        _check_held(job, lease)
+        return set_aside(job)
+    # The ceiling may have been raised before the effect was there to hear of it.
+    if await route.leases.exceeded(payer) is None:
+        route.room.look_again(known)
+    _check_held(job, lease)
+    return kept
 
 
 async def note_usage(job: Job, outcome: object) -> None:

@@ -31,6 +31,7 @@ from effectmq.consumers.decisions.delivery import (
 )
 from effectmq.consumers.handler import Lack, NotHere, TryAgain, lacks_of
 from effectmq.consumers.logs.withheld import without_values, words_of
+from effectmq.consumers.pipeline.admission import NotAdmitted
 from effectmq.consumers.pipeline.ending import End
 from effectmq.consumers.pipeline.job import Job, LeaseLostError, Stage
 from effectmq.consumers.pipeline.leases import LeftError
@@ -88,7 +89,7 @@ async def pause(job: Job, action: Pause) -> None:
     await job.sleep(action.wait_ms / 1_000)
 
 
-async def barred(job: Job, action: Run) -> Delay | Park | Pause | None:
+async def barred(job: Job, action: Run) -> Delay | Park | Pause | NotAdmitted | None:
     """What to do with an effect that must not run here now; ``None`` to run it."""
     aside = None
     if not action.alone and not job.route.abilities.alike:
