@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,7 @@ from effectmq.broker.store.database.port import Transaction
 from effectmq.broker.store.journal.archive.archive import Archive
 from effectmq.broker.store.journal.journal import Journal
 from effectmq.broker.store.journal.records import Accepted, Lost, Record, Release
+from effectmq.broker.store.spend import writing
 from effectmq.broker.store.spend.book import Guard, SpendBook
 from effectmq.broker.store.spend.ceilings import Ceiling, Exceeded, first_day
 from effectmq.broker.store.spend.reading import SpendRow
@@ -237,6 +241,58 @@ async def test_a_worker_asks_nothing_while_there_is_no_ceiling(
     assert not guard.idle
 
 
+async def test_attempts_that_begin_together_share_a_read(
+    journal: Journal, book: SpendBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is told of its own payer."""
+    await book.set(Ceiling(by="tenant", name="acme", tokens=0))
+    reads: list[object] = []
+    database, read = journal.database, journal.database.read
+
+    def counted(work: Callable[[Transaction], Any]) -> asyncio.Future[Any]:
+        reads.append(work)
+        return read(work)
+
+    monkeypatch.setattr(database, "read", counted)
+    guard = Guard(database)
+    payers = [Payer(("acme", "bolt")[nth % 2], f"s{nth}", "gpt") for nth in range(100)]
+    answers = await asyncio.gather(*map(guard.ask, payers))
+    assert [answer is not None for answer in answers] == [True, False] * 50
+    assert len(reads) == 1
+
+
+@pytest.mark.postgres
+async def test_workers_that_record_side_by_side_do_not_wait_for_each_other(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although all that is spent counts for the same day, model and tenant."""
+    shards = iter((0, 1))
+    monkeypatch.setattr(writing, "_shard", lambda: next(shards))
+    async with Journal(postgres_url) as journal:
+        await journal.check_writable()
+        first, second = threading.Event(), threading.Event()
+
+        def slow(tx: Transaction) -> bool:
+            stay = Identity("s", "k1"), 1, Spend("acme", "s1", (USE,))
+            writing.add(tx, [stay], tx.now_ms())
+            first.set()
+            return second.wait(4.0)
+
+        def quick(tx: Transaction) -> None:
+            writing.add(tx, [(Identity("s", "k2"), 1, Spend("acme", "s2", (USE,)))], tx.now_ms())
+
+        beside = journal.database.write(slow)
+        await asyncio.to_thread(first.wait)
+        await journal.database.write(quick)
+        second.set()
+        assert await beside
+        book = SpendBook(journal.database)
+        assert await book.by("all") == [SpendRow("", Sums(2, 20, 10, 4, 1_400))]
+        assert await book.by("tenant") == [SpendRow("acme", Sums(2, 20, 10, 4, 1_400))]
+        await book.set(Ceiling(by="all", tokens=30))
+        assert await full(journal) is not None
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
@@ -296,7 +352,7 @@ async def test_an_effect_that_runs_again_after_it_was_removed_is_counted(
 
 
 def _long_ago(tx: Transaction) -> None:
-    tx.execute("UPDATE effectmq_spend_days SET day = day - 40 WHERE namespace = ?", (tx.namespace,))
+    tx.execute("UPDATE effectmq_spend_sums SET day = day - 40 WHERE namespace = ?", (tx.namespace,))
 
 
 async def test_where_nothing_was_ever_spent_there_are_no_tables(database_url: str) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from effectmq.broker.store.admission.keys import spend_lines
 from effectmq.broker.store.admission.rules import wake_lines
 from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
+from effectmq.broker.store.database.group_commit import GroupCommit
 from effectmq.broker.store.database.port import Database, Transaction
 from effectmq.broker.store.spend import ceilings, reading
 from effectmq.broker.store.spend.ceilings import Ceiling, Exceeded
@@ -137,6 +138,8 @@ class Guard:
         self._database = database
         self._clock = clock
         self._none_until = float("-inf")
+        # Attempts that begin together share a read; each is told what was so after it asked.
+        self._reads: GroupCommit[Payer, Exceeded | None] = GroupCommit(self._read)
 
     @property
     def idle(self) -> bool:
@@ -145,12 +148,15 @@ class Guard:
 
     def ask(self, payer: Payer) -> asyncio.Future[Exceeded | None]:
         """The ceiling that has no room for somebody; ``None`` when all have."""
+        return self._reads.ask(payer)
+
+    def _read(self, payers: list[Payer]) -> asyncio.Future[list[Exceeded | None]]:
         clock_s = self._clock()
 
-        def work(tx: Transaction) -> Exceeded | None:
-            some, full = ceilings.exceeded(tx, payer)
-            if not some:
+        def work(tx: Transaction) -> list[Exceeded | None]:
+            found = {payer: ceilings.exceeded(tx, payer) for payer in dict.fromkeys(payers)}
+            if not any(some for some, _ in found.values()):
                 self._none_until = clock_s + _FRESH_S
-            return full
+            return [found[payer][1] for payer in payers]
 
         return self._database.read(work)

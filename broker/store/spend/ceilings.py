@@ -70,7 +70,7 @@ _CLEAR = (
 )
 _SPENT = (
     "SELECT CAST(COALESCE(SUM(nanos), 0) AS BIGINT), "
-    "CAST(COALESCE(SUM(input_tokens + output_tokens), 0) AS BIGINT) FROM effectmq_spend_days "
+    "CAST(COALESCE(SUM(input_tokens + output_tokens), 0) AS BIGINT) FROM effectmq_spend_sums "
     "WHERE namespace = ? AND dimension = ? AND name = ? AND day >= ?"
 )
 

@@ -18,12 +18,12 @@ _AMOUNTS = ", ".join(
     for name in ("calls", "input_tokens", "output_tokens", "cached_tokens", "nanos", "unpriced")
 )
 _BY_NAME = (
-    f"SELECT name, {_AMOUNTS} FROM effectmq_spend_days "
+    f"SELECT name, {_AMOUNTS} FROM effectmq_spend_sums "
     "WHERE namespace = ? AND dimension = ? AND day >= ? GROUP BY name "
     "ORDER BY 6 DESC, 2 DESC, name LIMIT ?"
 )
 _BY_DAY = (
-    f"SELECT day, {_AMOUNTS} FROM effectmq_spend_days "
+    f"SELECT day, {_AMOUNTS} FROM effectmq_spend_sums "
     "WHERE namespace = ? AND dimension = 'all' AND day >= ? GROUP BY day ORDER BY day"
 )
 _OF_EFFECT = (

@@ -3,7 +3,8 @@ The tables of what was spent, and the steps that made them.
 
 The ledger has a row for each model that one stay of an effect at a worker paid for. Its key has the
 fence of that stay, so what is recorded twice is counted once. The sums by day are written in the
-same transaction; ceilings and reports read those, which are few.
+same transaction; ceilings and reports read those, which are few. A sum that every worker adds to
+has a few rows, its *shards*, so that their transactions do not wait for each other.
 """
 
 from __future__ import annotations
@@ -58,6 +59,20 @@ SPEND_SCHEMA = Schema(
                 changed_ms BIGINT NOT NULL,
                 PRIMARY KEY (namespace, dimension, each_name, name, period)
             )""",
-        ]
+        ],
+        [
+            f"""CREATE TABLE effectmq_spend_sums (
+                namespace {{text}} NOT NULL,
+                dimension {{text}} NOT NULL,
+                name {{text}} NOT NULL,
+                day BIGINT NOT NULL,
+                shard BIGINT NOT NULL,{_AMOUNTS}
+                PRIMARY KEY (namespace, dimension, name, day, shard)
+            )""",
+            "INSERT INTO effectmq_spend_sums SELECT namespace, dimension, name, day, 0, calls, "
+            "input_tokens, output_tokens, cached_tokens, nanos, unpriced FROM effectmq_spend_days",
+            "DROP TABLE effectmq_spend_days",
+            "CREATE INDEX effectmq_spend_sums_time ON effectmq_spend_sums (namespace, day)",
+        ],
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 
 from effectmq.broker.store.database.port import Transaction
@@ -12,6 +13,8 @@ __all__ = ["add", "forget_before", "forget_effects"]
 
 _DAY_MS = 86_400_000
 _BATCH = 1_000
+#: Sums that many workers add to are kept in so many rows a day, where they write side by side.
+_SHARDS = 8
 
 _LEDGER = (
     "INSERT INTO effectmq_spend (namespace, scope_id, replay_key, fence, part, at_ms, tenant, "
@@ -21,10 +24,11 @@ _LEDGER = (
 )
 _SUMMED = ("calls", "input_tokens", "output_tokens", "cached_tokens", "nanos", "unpriced")
 _DAYS = (
-    f"INSERT INTO effectmq_spend_days (namespace, dimension, name, day, {', '.join(_SUMMED)}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (namespace, dimension, name, day) DO UPDATE SET "
-    + ", ".join(f"{name} = effectmq_spend_days.{name} + excluded.{name}" for name in _SUMMED)
+    "INSERT INTO effectmq_spend_sums "
+    f"(namespace, dimension, name, day, shard, {', '.join(_SUMMED)}) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (namespace, dimension, name, day, shard) DO UPDATE SET "
+    + ", ".join(f"{name} = effectmq_spend_sums.{name} + excluded.{name}" for name in _SUMMED)
 )
 _FORGET = (
     "DELETE FROM effectmq_spend WHERE namespace = ? AND (scope_id, replay_key, fence, part) IN "
@@ -34,7 +38,7 @@ _FORGET = (
 _FORGET_EFFECT = (
     "DELETE FROM effectmq_spend WHERE namespace = ? AND scope_id = ? AND replay_key = ?"
 )
-_FORGET_DAYS = "DELETE FROM effectmq_spend_days WHERE namespace = ? AND day < ?"
+_FORGET_DAYS = "DELETE FROM effectmq_spend_sums WHERE namespace = ? AND day < ?"
 
 #: A stay of an effect at a worker, by its fence, and what was spent in it.
 Stay = tuple[Identity, int, Spend]
@@ -76,11 +80,20 @@ def add(tx: Transaction, stays: Iterable[Stay], now_ms: int) -> None:
     for (_, _, _, spend, use), found in zip(rows, written, strict=True):
         for key in _keys(spend, use) if found else ():
             sums[key] = sums.get(key, Sums()).plus(Sums.of(use))
+    day, shard = now_ms // _DAY_MS, _shard() if tx.dialect == "postgres" else 0
     # In one order in every transaction, so that two never wait for each other.
     tx.execute_many(
         _DAYS,
-        [(tx.namespace, *key, now_ms // _DAY_MS, *_amounts(sums[key])) for key in sorted(sums)],
+        [
+            (tx.namespace, *key, day, 0 if key[0] == "session" else shard, *_amounts(sums[key]))
+            for key in sorted(sums)
+        ],
     )
+
+
+def _shard() -> int:
+    """Drawn for each transaction: workers that drew the same would always meet."""
+    return secrets.randbelow(_SHARDS)
 
 
 def _keys(spend: Spend, use: Use) -> Sequence[tuple[str, str]]:
