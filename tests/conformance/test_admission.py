@@ -384,12 +384,12 @@ async def test_workers_that_ask_at_once_never_get_more_than_there_is(database: D
     assert sum(map(len, got)) == 2
 
 
-async def aged(database: Database, days: int) -> None:
+async def aged(database: Database, days: float) -> None:
     """Nobody has used any gate for so many days."""
     await database.write(
         lambda tx: tx.execute(
             "UPDATE effectmq_gates SET used_ms = used_ms - ? WHERE namespace = ?",
-            (days * 86_400_000, tx.namespace),
+            (round(days * 86_400_000), tx.namespace),
         )
     )
 
@@ -515,3 +515,39 @@ async def test_the_dead_are_freed_in_the_order_in_which_others_lock(postgres_url
         await asyncio.to_thread(begun.wait)
         await asyncio.gather(ended, database.write(recover))
         assert sorted(runs) == ["end", "recover"]
+
+
+async def test_gates_of_very_many_values_do_not_pile_up(database: Database) -> None:
+    """Those that say nothing are forgotten soon; a failure is remembered for longer."""
+    tool = Limit.of("*", key="tool", concurrency=1, breaker=2, name="tool")
+    store = await store_of(database, "w", tool)
+    asked = [ask(f"e{nth}", Line("tool", f"t{nth}")) for nth in range(50)]
+    assert len(await admitted(store, *asked)) == 50
+    for nth, one in enumerate(asked):
+        await store.ask(End(one.effect, one.token, one.lines, Verdict("failed" if nth else "ok")))
+    await aged(database, 0.02)
+    await store.renew()
+    assert len(await gates(database)) == 49
+    await aged(database, 1)
+    await store.renew()
+    assert await gates(database) == []
+
+
+async def test_a_clock_that_was_set_back_keeps_nobody(database: Database) -> None:
+    """What was noted by the clock before counts from now."""
+    store = await store_of(database, "w", Limit.of("*", rate="1/s", name="one"))
+    line = Line("one")
+    await admitted(store, ask("a", line), ask("b", line))
+    day_ms = 86_400_000
+
+    def ahead(tx: Transaction) -> None:
+        now_ms = tx.lease_time().now_ms + day_ms
+        tx.execute("UPDATE effectmq_gates SET look_ms = ?, starts = ?", (now_ms, f"{now_ms}"))
+
+    await database.write(ahead)
+    assert (await store.look(["tool_call"])).due
+
+    async def comes_out() -> bool:
+        return await taken(store) == ["b"]
+
+    await eventually(comes_out)

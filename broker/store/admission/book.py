@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from effectmq.broker.store.admission.gates import (
     Gate,
     Verdict,
+    clocked,
     ended,
     gone,
     opens_ms,
@@ -23,10 +24,15 @@ from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.records import Ended
 from effectmq.broker.store.admission.round_robin import Offer, may_start, started
 from effectmq.broker.store.admission.rules import load_limits
-from effectmq.broker.store.database.port import Row, Transaction
+from effectmq.broker.store.database.port import LeaseTime, Row, Transaction
 from effectmq.broker.store.database.rows import ColumnError, number, text
 
-__all__ = ["Book"]
+__all__ = ["LOOK_MS", "Book"]
+
+#: A line in which somebody waits is looked at after so long in any case. So one that says later was
+#: written before the clock was set back.
+LOOK_MS = 60_000
+_STEP_MS = 10_000
 
 _KEY = "namespace = ? AND name = ? AND key_value = ?"
 _MAKE = (
@@ -98,8 +104,8 @@ class Book:
         return [line for line, rows in zip(lines, found, strict=True) if not rows]
 
     def _keep(self, line: Line, row: Row) -> None:
-        gate = self._gates[line] = _gate(row, same_clock=text(row[0]) == self.now.clock)
-        self._before[line] = _columns(gate)
+        gate = self._gates[line] = _gate(row, self.now)
+        self._before[line] = _columns(gate, self.now.now_ms)
         now = self.now
         held = self._tx.execute(_HELD, (gate.probe, *self._key(line), now.clock, now.now_ms))[0]
         gate.held, gate.held_until_ms = number(held[0]), number(held[1])
@@ -212,14 +218,14 @@ class Book:
         tx.execute_many(
             _SAVE,
             [
-                (self.now.clock, *_columns(gate), wall_ms, *self._key(line))
+                (self.now.clock, *columns, wall_ms, *self._key(line))
                 for line, gate in sorted(self._gates.items())
-                if _columns(gate) != self._before[line]
+                if (columns := _columns(gate, self.now.now_ms)) != self._before[line]
             ],
         )
 
 
-def _gate(row: Row, *, same_clock: bool) -> Gate:
+def _gate(row: Row, now: LeaseTime) -> Gate:
     try:
         starts = unpacked(text(row[1]))
     except ValueError:
@@ -235,7 +241,8 @@ def _gate(row: Row, *, same_clock: bool) -> Gate:
         look_ms=number(row[8]),
         offers=[Offer(*one) for one in json.loads(text(row[9]) or "[]")],
     )
-    if not same_clock:
+    gate.starts = clocked(gate.starts, now.now_ms)
+    if text(row[0]) != now.clock:
         # The host was rebooted, which took longer than most periods; moments mean nothing now.
         gate.starts = []
         gate.blocked_until_ms = gate.look_ms = 0
@@ -244,7 +251,7 @@ def _gate(row: Row, *, same_clock: bool) -> Gate:
     return gate
 
 
-def _columns(gate: Gate) -> tuple[str | int, ...]:
+def _columns(gate: Gate, now_ms: int) -> tuple[str | int, ...]:
     return (
         packed(gate.starts),
         gate.blocked_until_ms,
@@ -253,6 +260,7 @@ def _columns(gate: Gate) -> tuple[str | int, ...]:
         gate.probe_until_ms,
         gate.failures,
         int(gate.waits),
-        gate.look_ms,
+        # In steps, so that a gate that stays shut is not written for each that comes to it.
+        min(gate.look_ms, (now_ms // _STEP_MS + 1) * _STEP_MS + LOOK_MS),
         json.dumps(gate.offers) if gate.offers else "",
     )

@@ -31,6 +31,7 @@ __all__ = [
     "Gate",
     "Start",
     "Verdict",
+    "clocked",
     "ended",
     "gone",
     "opens_ms",
@@ -43,6 +44,9 @@ __all__ = [
 PROBE_MS = 60_000
 #: A longer wait is a slip of who asks for it, in milliseconds; after this, one may ask again.
 _LONGEST_WAIT_MS = 31 * 86_400_000
+#: A start that is further ahead of the clock was noted before that was set back, in milliseconds:
+#: transactions that wait for each other read it at moments that differ by less.
+_AHEAD_MS = 60_000
 #: So many starts of a period are remembered one by one; of more, several share a moment.
 _EXACT_STARTS = 1_000
 
@@ -191,6 +195,14 @@ def _block(gate: Gate, until_ms: int) -> None:
     # One that asks meanwhile goes on doing so, and nobody else does until it has ended.
     gate.blocked_until_ms = max(gate.blocked_until_ms, until_ms)
     gate.half_open = True
+
+
+def clocked(starts: list[Start], now_ms: int) -> list[Start]:
+    """The starts by a clock that may have been set back; what is ahead of it counts from now."""
+    ahead = sum(one.number for one in starts if one.at_ms > now_ms + _AHEAD_MS)
+    if not ahead:
+        return starts
+    return [*(one for one in starts if one.at_ms <= now_ms + _AHEAD_MS), Start(now_ms, ahead)]
 
 
 def packed(starts: list[Start]) -> str:

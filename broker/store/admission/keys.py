@@ -20,6 +20,9 @@ _SPEND = "~spend"
 #: A longer value, or one that a database or a terminal does not take, is kept as its digest.
 _MOST_CHARACTERS = 200
 
+#: An empty text is a value as well: nobody gets around a limit with it.
+_EMPTY = '""'
+
 _NAMED = {
     "tool": ("command", "call", "tool_name"),
     "model": ("command", "request", "model"),
@@ -77,7 +80,10 @@ def lines_of(limits: Iterable[Limit], request: Request) -> tuple[Line, ...]:
         if limit.key == "tenant":
             # Beside the envelope, in a header.
             value = _shown(request.tenant)
+        elif limit.key in _NAMED:
+            value = _named_value(request, limit.key)
         else:
+            # Only now: it costs as much as the envelope is large.
             tree = tree or to_tree(request.envelope)
             value = _value(tree, limit.key)
         if value and (not limit.only or value == _shown(limit.only)):
@@ -85,13 +91,21 @@ def lines_of(limits: Iterable[Limit], request: Request) -> tuple[Line, ...]:
     return tuple(sorted(found))
 
 
+def _named_value(request: Request, key: str) -> str:
+    place: object = request.envelope
+    for member in _NAMED[key]:
+        place = getattr(place, member, None)
+    return _shown(place or _EMPTY) if isinstance(place, str) else ""
+
+
 def _value(tree: object, key: str) -> str:
     place: object = tree
-    for member in _NAMED.get(key) or key.split("."):
+    for member in key.split("."):
         place = members_of(place).get(member)
     if place is None:
         return ""
-    return _shown(place if isinstance(place, str) else json.dumps(place, sort_keys=True))
+    text = place if isinstance(place, str) else json.dumps(place, sort_keys=True)
+    return _shown(text or _EMPTY)
 
 
 def _shown(value: str) -> str:

@@ -68,17 +68,22 @@ def read_rate(text: str) -> Rate:
     Raises:
         ConfigurationError: When it is none.
     """
-    if not text:
+    if text == "":
         return NO_RATE
-    found = _RATE.fullmatch(text.strip())
+    found = _RATE.fullmatch(text.strip()) if _is_text(text) else None
     if found is not None:
         count, period_ms = int(found[1]), int(found[2] or 1) * _UNITS_MS[found[3]]
         if 1 <= count <= _MOST and 0 < period_ms <= _LONGEST_PERIOD_MS:
             return Rate(count, period_ms)
     raise ConfigurationError(
-        f"the rate {printable(text, 60)!r} cannot be read; expected a number of starts and a time "
-        "of at most 31 days, such as 60/m, 5/s, 1000/h or 100/15m"
+        f"the rate {printable(str(text), 60)!r} cannot be read; expected a number of starts and a "
+        "time of at most 31 days, such as 60/m, 5/s, 1000/h or 100/15m"
     )
+
+
+def _is_text(value: object) -> bool:
+    """A program may say anything."""
+    return isinstance(value, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,8 @@ class Limit:
     source: Source = "program"
 
     def __post_init__(self) -> None:
+        for field in ("name", "route", "key", "only"):
+            _check_text(field, getattr(self, field))
         _check_route(self.route)
         _check_key(self.key)
         if not _NAME.fullmatch(self.name):
@@ -125,8 +132,6 @@ class Limit:
             )
         if self.only and not self.key:
             raise ConfigurationError("only= is a value of a key; say with key= which")
-        if len(self.only) > _MOST_VALUE:
-            raise ConfigurationError(f"only= has {len(self.only)} characters; expected at most 200")
         for field in ("concurrency", "breaker", "cooldown_ms"):
             value: int = getattr(self, field)
             check_number(field, value, whole=True)
@@ -166,7 +171,7 @@ class Limit:
                     f"cooldown_s is {cooldown_s}; expected more than 0 s and at most 31 days"
                 )
             cooldown_ms = max(1, round(cooldown_s * 1_000))
-        called = name or _default_name(route, key, only)
+        called = name or _default_name(str(route), str(key), str(only))
         return cls(
             called, route, key, only, concurrency, read_rate(rate), breaker, cooldown_ms, source
         )
@@ -179,6 +184,18 @@ class Limit:
     def covers(self, route: str) -> bool:
         """Whether it holds for effects of a route, bound to a version or not."""
         return self.route in (EVERY_KIND, route, unversioned(route), kind_of(route))
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{field} is {printable(repr(value), 60)}; expected a text")
+    if len(value) > _MOST_VALUE:
+        raise ConfigurationError(f"{field}= has {len(value)} characters; expected at most 200")
+    if "\x00" in value or any("\ud800" <= each <= "\udfff" for each in value):
+        raise ConfigurationError(
+            f"{field} is {printable(repr(value), 60)}, which no database keeps; expected a text "
+            "without NUL and without halves of characters"
+        )
 
 
 def _check_route(route: str) -> None:

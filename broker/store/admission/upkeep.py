@@ -16,7 +16,9 @@ from effectmq.broker.store.database.rows import text
 
 __all__ = ["leave", "left_over", "recover", "renew"]
 
-#: A gate that has said nothing for so long is forgotten.
+#: A gate that has said nothing for so long is forgotten: keys may have very many values.
+_QUIET_MS = 600_000
+#: One that is shut, or has counted failures, is remembered for longer.
 _FORGET_MS = 86_400_000
 
 _LEFT_OVER = (
@@ -54,7 +56,8 @@ _GATE = "namespace, name, key_value"
 #: Starts count for a period, and a wait may be longer than a day.
 _FORGET = (
     f"DELETE FROM effectmq_gates WHERE ({_GATE}) IN (SELECT {_GATE} FROM effectmq_gates AS g "
-    "WHERE namespace = ? AND waits = 0 AND used_ms < ? AND (clock <> ? OR blocked_until_ms < ?) "
+    "WHERE namespace = ? AND waits = 0 AND used_ms < ? AND ((half_open = 0 AND failures = 0) "
+    "OR (used_ms < ? AND (clock <> ? OR blocked_until_ms < ?))) "
     "AND used_ms + COALESCE((SELECT rate_ms FROM effectmq_limits AS l "
     "WHERE l.namespace = g.namespace AND l.name = g.name), 0) < ?{unlocked})"
 )
@@ -75,11 +78,12 @@ def renew(tx: Transaction, worker: Worker) -> None:
             _RENEW.format(table=table, key=key, unlocked=unlocked),
             (now.clock, now.now_ms + worker.lease_ms, tx.namespace, worker.owner),
         )
-    before_ms = tx.now_ms() - _FORGET_MS
+    quiet_ms, old_ms = tx.now_ms() - _QUIET_MS, tx.now_ms() - _FORGET_MS
     # A gate that nothing ever blocked has a 0, also on a host that was started a moment ago.
     since_ms = max(1, now.now_ms - _FORGET_MS)
     tx.execute(
-        _FORGET.format(unlocked=unlocked), (tx.namespace, before_ms, now.clock, since_ms, before_ms)
+        _FORGET.format(unlocked=unlocked),
+        (tx.namespace, quiet_ms, old_ms, now.clock, since_ms, quiet_ms),
     )
 
 

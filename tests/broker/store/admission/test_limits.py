@@ -9,6 +9,9 @@ from effectmq.broker.store.admission.limits import Limit, Rate, read_rate
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.messages.request import Request
 from tests.consumers.stage import code, tool
+from tests.protocol.documents import example, examples
+
+_ENVELOPE = "RuntimeEffectEnvelope"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,15 @@ def test_what_is_no_rate_is_refused(said: str) -> None:
         ({"route": "tool_call", "concurrency": -1}, "concurrency is -1"),
         ({"route": "tool_call", "concurrency": 1, "cooldown_s": 0}, "cooldown_s is 0"),
         ({"route": "tool_call", "concurrency": 1, "name": "a b"}, "has the name 'a b'"),
+        ({"route": "tool_call", "concurrency": True}, "concurrency is True"),
+        ({"route": "tool_call", "concurrency": float("nan")}, "concurrency is nan"),
+        ({"route": "tool_call", "cooldown_s": float("nan"), "breaker": 1}, "cooldown_s is nan"),
+        ({"route": "tool_call", "rate": 5}, "the rate '5' cannot be read"),
+        ({"route": "tool_call", "key": None, "concurrency": 1}, "key is None; expected a text"),
+        ({"route": "tool_call", "key": "command" + ".a" * 500, "concurrency": 1}, "1007 char"),
+        ({"route": "tool_call." + "x" * 200, "concurrency": 1}, "route= has 210 characters"),
+        ({"route": "tool_call", "key": "tool", "only": "\ud800", "rate": "1/s"}, "no database"),
+        ({"route": "tool_call", "key": "tool", "only": "a\0", "rate": "1/s"}, "no database"),
         ({"route": "tool_call", "key": "tool", "only": "x" * 201}, "201 characters"),
     ],
 )
@@ -98,6 +110,32 @@ def test_effects_are_told_apart_by_what_they_say() -> None:
     assert lines_of([of("command.call.args.n")], request) == (Line("l", "7"),)
     assert lines_of([of("command.call.args.who")], request) == (Line("l", '{"a": 2, "b": 1}'),)
     assert lines_of([Limit.of("*", concurrency=1, name="l")], request) == (Line("l"),)
+
+
+def test_named_keys_are_the_members_of_the_envelope() -> None:
+    """Of every kind; they are read without writing the envelope as a tree, which may be large."""
+    paths = {
+        "tool": "command.call.tool_name",
+        "model": "command.request.model",
+        "session": "invocation.scope.session_id",
+        "turn": "invocation.scope.turn_id",
+    }
+    found: set[str] = set()
+    envelopes = [name for name, one in examples().items() if one["type"] == _ENVELOPE]
+    for request in map(Request.seal, map(example, envelopes)):
+        for key, path in paths.items():
+            lines = lines_of([of(key)], request)
+            assert lines == lines_of([of(path)], request)
+            found |= {key} if lines else set()
+    assert found == set(paths)
+
+
+def test_an_empty_value_is_limited_as_any_other() -> None:
+    """Nobody gets around a limit with it; it is another one than that of no member."""
+    args = [of("command.call.args.who")]
+    assert lines_of(args, Request.seal(tool("x", who=""))) == (Line("l", '""'),)
+    assert lines_of(args, Request.seal(tool("x", who=[]))) == (Line("l", "[]"),)
+    assert lines_of(args, Request.seal(tool("x"))) == ()
 
 
 def test_an_effect_without_the_member_is_not_limited_by_it() -> None:
