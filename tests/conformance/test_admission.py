@@ -545,9 +545,23 @@ async def test_a_clock_that_was_set_back_keeps_nobody(database: Database) -> Non
         tx.execute("UPDATE effectmq_gates SET look_ms = ?, starts = ?", (now_ms, f"{now_ms}"))
 
     await database.write(ahead)
+    await store.renew()
     assert (await store.look(["tool_call"])).due
 
     async def comes_out() -> bool:
         return await taken(store) == ["b"]
 
     await eventually(comes_out)
+
+
+async def test_what_waits_is_looked_at_once_after_the_host_was_rebooted(database: Database) -> None:
+    """The clock of leases begins anew, so times of the one before say nothing."""
+    store = await store_of(database, "w", Limit.of("*", key="tool", name="one"))
+    line = Line("one", "x")
+    await admitted(store, ask("a", line))
+    await store.ask(End("a", "token-a", (line,), Verdict("failed", _LONG_MS)))
+    assert await admitted(store, ask("b", line)) == []
+    await database.write(lambda tx: tx.execute("UPDATE effectmq_gates SET clock = 'before'"))
+    assert not (await store.look(["tool_call"])).due
+    again = await store_of(database, "v")
+    assert await taken(again) == ["b"]

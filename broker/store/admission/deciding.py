@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from effectmq.broker.store.admission import room
-from effectmq.broker.store.admission.book import LOOK_MS, Book
+from effectmq.broker.store.admission.book import Book
 from effectmq.broker.store.admission.keys import Line, is_of_spend
 from effectmq.broker.store.admission.records import (
     Admitted,
@@ -43,7 +43,7 @@ _MOST_TAKEN = 50
 
 _DUE = (
     "SELECT name, key_value FROM effectmq_gates AS g WHERE namespace = ? AND waits = 1 "
-    "AND (look_ms <= ? OR look_ms > ? OR clock <> ?) AND EXISTS (SELECT 1 FROM effectmq_room AS r "
+    "AND look_ms <= ? AND EXISTS (SELECT 1 FROM effectmq_room AS r "
     "WHERE r.namespace = g.namespace AND r.name = g.name AND r.key_value = g.key_value "
     "AND r.owner = '' AND r.route IN ({routes}) "
     f"AND {room.NOT_RUNNING}) ORDER BY look_ms LIMIT ?"
@@ -119,17 +119,7 @@ def due_lines(tx: Transaction, routes: Sequence[str]) -> list[Line]:
     marks = ", ".join("?" * len(routes))
     rows = tx.execute(
         _DUE.format(routes=marks),
-        (
-            tx.namespace,
-            now.now_ms,
-            # Those that are read here at once may be a moment ahead.
-            now.now_ms + 2 * LOOK_MS,
-            now.clock,
-            *routes,
-            now.clock,
-            now.now_ms,
-            _MOST_LINES,
-        ),
+        (tx.namespace, now.now_ms, *routes, now.clock, now.now_ms, _MOST_LINES),
     )
     return [_line(row) for row in rows]
 

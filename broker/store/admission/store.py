@@ -118,6 +118,7 @@ class AdmissionStore:
             DatabaseUnavailableError: When the database cannot be used.
         """
         await ADMISSION_SCHEMA.ensure(self._database)
+        await self._database.write(upkeep.look_anew, durable=False)
         if limits:
             await self._database.write(lambda tx: declare_limits(tx, list(limits), set_by))
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from effectmq.broker.store.admission.book import LOOK_MS
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.records import Worker
 from effectmq.broker.store.database.port import Transaction, Value
 from effectmq.broker.store.database.rows import text
 
-__all__ = ["leave", "left_over", "recover", "renew"]
+__all__ = ["leave", "left_over", "look_anew", "recover", "renew"]
 
 #: A gate that has said nothing for so long is forgotten: keys may have very many values.
 _QUIET_MS = 600_000
@@ -52,6 +53,13 @@ _WAIT = (
     "VALUES (?, ?, ?, ?, '', 0, 0, '', 0, 0, 1, 0, ?) "
     "ON CONFLICT (namespace, name, key_value) DO UPDATE SET look_ms = 0, waits = 1"
 )
+#: What another clock has written, or this one before it was set back; see ``LOOK_MS``.
+_LOOK_ANEW = (
+    "UPDATE effectmq_gates SET look_ms = 0 WHERE namespace = ? AND waits = 1 AND clock <> ?"
+)
+_LOOK_AHEAD = (
+    "UPDATE effectmq_gates SET look_ms = 0 WHERE namespace = ? AND waits = 1 AND look_ms > ?"
+)
 _GATE = "namespace, name, key_value"
 #: Starts count for a period, and a wait may be longer than a day.
 _FORGET = (
@@ -69,9 +77,15 @@ def left_over(tx: Transaction) -> bool:
     return bool(tx.execute(_LEFT_OVER, (tx.namespace, now.clock, now.now_ms)))
 
 
+def look_anew(tx: Transaction) -> None:
+    """Let what waits be looked at once, when the host has been rebooted: its clock is another."""
+    tx.execute(_LOOK_ANEW, (tx.namespace, tx.lease_time().clock))
+
+
 def renew(tx: Transaction, worker: Worker) -> None:
     """Renew what a worker has, and forget old gates."""
     now, unlocked = tx.lease_time(), _unlocked(tx)
+    tx.execute(_LOOK_AHEAD, (tx.namespace, now.now_ms + 2 * LOOK_MS))
     # Also what has run out and nobody has freed: it is running, and must be counted.
     for table, key in (("effectmq_room", _TICKET), ("effectmq_permits", _PERMIT)):
         tx.execute(
