@@ -269,6 +269,20 @@ async def test_a_ticket_that_came_back_with_other_lines_meanwhile_is_left_for_la
     assert await taken(store) == ["c"]
 
 
+async def test_an_end_that_is_said_again_counts_once(database: Database) -> None:
+    """Its answer was lost with the connection."""
+    tool = Limit.of("*", key="tool", breaker=2, name="tool")
+    store, desk = await store_of(database, "w", tool), LimitDesk(database)
+    line = Line("tool", "x")
+    await admitted(store, ask("a", line))
+    for _ in range(3):
+        await store.ask(End("a", "token-a", (line,), Verdict("failed")))
+    assert [state.shut for state in await desk.states()] == [0]
+    await admitted(store, ask("b", line))
+    await store.ask(End("b", "token-b", (line,), Verdict("failed")))
+    assert [state.shut for state in await desk.states()] == [1]
+
+
 async def test_each_reply_queue_has_a_ticket(database: Database) -> None:
     """The same effect for the same queue has one, and the newest message of it."""
     store = await store_of(database, "w", Limit.of("*", concurrency=1, name="one"))

@@ -151,12 +151,17 @@ class Book:
             self._permits.append((effect, token, line))
 
     def end(self, effect: str, token: str, lines: Iterable[Line], verdict: Verdict) -> Ended:
-        """An effect has ended."""
+        """
+        An effect has ended.
+
+        What is said again, because the answer was lost, has no permit any more and counts once.
+        """
         waited_for = False
-        self._drop(f"{_DROP} AND token = ? RETURNING {_DROPPED}", effect, token)
+        dropped = self._drop(f"{_DROP} AND token = ? RETURNING {_DROPPED}", effect, token)
+        held = [id(gate) for gate, _ in dropped]
         for line in lines:
             limit, gate = self._limits.get(line.name), self._gates[line]
-            if limit is not None:
+            if limit is not None and (id(gate) in held or verdict.wait_ms):
                 ended(limit, gate, token, verdict, self.now.now_ms)
             if gate.waits:
                 gate.look_ms = 0
