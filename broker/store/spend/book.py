@@ -15,7 +15,12 @@ from effectmq.broker.store.database.port import Database, Transaction
 from effectmq.broker.store.spend import ceilings, reading
 from effectmq.broker.store.spend.ceilings import Ceiling, Exceeded
 from effectmq.broker.store.spend.reading import SpendRow
-from effectmq.broker.store.spend.records import Dimension, Payer, Period, Sums
+from effectmq.broker.store.spend.records import (
+    Dimension,
+    Payer,
+    Period,
+    Sums,
+)
 from effectmq.broker.store.spend.steps import SPEND_SCHEMA
 from effectmq.broker.store.spend.writing import forget_before
 from effectmq.protocol.messages.request import Identity
@@ -82,7 +87,8 @@ class SpendBook:
             for ceiling in found:
                 ceilings.propose_ceiling(tx, ceiling)
 
-        await self._change(work, *sorted({ceiling.by for ceiling in found}))
+        changed: list[Dimension] = [ceiling.by for ceiling in found]
+        await self._change(work, *changed)
 
     async def clear(self, by: Dimension, name: str | None, per: Period) -> bool:
         """Remove a ceiling; whether there was one."""
@@ -95,7 +101,8 @@ class SpendBook:
 
         def change(tx: Transaction) -> T:
             done = work(tx)
-            for each in by if waits else ():
+            # In one order, as everywhere.
+            for each in sorted(set(by)) if waits else ():
                 wake_lines(tx, *spend_lines(each))
             return done
 
