@@ -8,7 +8,7 @@ envelope and the hash, in this order, and each has its own error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -246,6 +246,16 @@ class Request:
             kept_canonical=canonical if body is canonical else b"",
         )
 
+    def note_first_seen(self, now_ms: int) -> None:
+        """
+        Note when a worker first saw this effect, unless one did before.
+
+        The only change in place, for whoever has the only reference: a copy takes a hundred times
+        as long, and every effect is seen for the first time.
+        """
+        if not self.first_seen_ms:
+            _set_first_seen(self, now_ms)
+
     def changed(self, counts: Mapping[str, int]) -> Request:
         """
         The same effect with some of its counts changed, ready for another publish.
@@ -268,6 +278,8 @@ class Request:
         message = replace(self.message, message_id="", returns=0, headers=headers)
         return replace(known, message=message)
 
+
+_set_first_seen: Callable[[Request, int], None] = vars(Request)["first_seen_ms"].__set__
 
 #: The counts of an effect on its way: the name, the field of a request, the header that carries it,
 #: and the value that need not be carried.

@@ -159,9 +159,8 @@ async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
     if not job.begun and lease is not None:
         await begin(job)
     request = job.request or job.known
-    if not request.first_seen_ms:
-        # In memory only; a retry puts it on the wire.
-        request = job.request = replace(request, first_seen_ms=now_ms)
+    # In memory only; a retry puts it on the wire.
+    request.note_first_seen(now_ms)
     confirm = partial(route.leases.confirm, lease) if lease is not None else None
     job.stage = Stage.RUNNING
     attempt = job.attempt = Attempt(route, request, confirm, lease)
