@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.opaque import MAX_DEPTH, JsonValue, ordered
 from effectmq.protocol.encoding.rust_text import is_blank
+from effectmq.protocol.encoding.serde.model import canonical_bytes
 from effectmq.protocol.exact import compact
 from effectmq.protocol.exact.building import built
 from effectmq.protocol.exact.shapes import MAX_COUNT, NotExact, Shapes, fields, members, shapes
@@ -25,6 +26,7 @@ from effectmq.protocol.wire.envelope import (
     RuntimeEffectEnvelope,
 )
 from effectmq.protocol.wire.invocation import (
+    CausalRef,
     CausalRefEffect,
     OfAKind,
     RuntimeInvocation,
@@ -35,7 +37,7 @@ from effectmq.protocol.wire.invocation import (
 from effectmq.protocol.wire.provider_meta import ProviderReplayMeta
 from effectmq.protocol.wire.tools import PreparedToolCall
 
-__all__ = ["read_envelope", "write_envelope"]
+__all__ = ["read_envelope", "write_cause", "write_envelope"]
 
 _ENVELOPE = shapes("invocation", "command")
 _INVOCATION = shapes("scope", "subject", "caused_by?", "replay")
@@ -112,6 +114,22 @@ def write_envelope(envelope: RuntimeEffectEnvelope) -> tuple[JsonValue, bytes] |
     except Exception:
         # As in ``read_envelope``.
         return None
+
+
+def write_cause(cause: CausalRef) -> bytes:
+    """
+    The canonical bytes of a cause.
+
+    Raises:
+        MalformedError: When it has no wire form.
+    """
+    try:
+        tree = members(_present(compact.cause_fields(cause)), _CAUSE)
+    except NotExact:
+        return canonical_bytes(cause)
+    if tree["type"] != "effect" or {*map(type, tree.values())} != {str}:
+        return canonical_bytes(cause)
+    return canonical_json(tree, finite=True)
 
 
 # Checks of a tree ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from effectmq.broker.store.journal.handed_out.values import HandedOut, HandOut, 
 from effectmq.broker.store.spend.records import Spend
 from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.serde.model import to_tree
+from effectmq.protocol.exact.envelopes import write_cause
 from effectmq.protocol.identity.invocations import causal_ref
 from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.request import Identity, Request
@@ -480,7 +481,7 @@ def effect_of(request: Request) -> Effect:
         effect_id=request.effect_id,
         session_id=invocation.scope.session_id,
         turn_id=invocation.scope.turn_id or "",
-        caused_by="" if cause is None else canonical_json(to_tree(cause)).decode(),
+        caused_by="" if cause is None else write_cause(cause).decode(),
         envelope_json=request.canonical.decode(),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,16 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.codec import JSON, MSGPACK, encode_tree
 from effectmq.protocol.encoding.jsontext import parse_json
 from effectmq.protocol.encoding.serde.model import from_tree, to_tree
 from effectmq.protocol.errors import MalformedError
-from effectmq.protocol.exact.envelopes import read_envelope, write_envelope
+from effectmq.protocol.exact.envelopes import read_envelope, write_cause, write_envelope
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommand, RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import (
+    CausalRef,
     CausalRefEffect,
     RuntimeInvocation,
     RuntimeReplay,
@@ -29,7 +32,7 @@ from effectmq.protocol.wire.invocation import (
     RuntimeSubjectEffect,
 )
 from tests.protocol.documents import vectors
-from tests.protocol.exact.both_ways import read_both_ways, seal_both_ways
+from tests.protocol.exact.both_ways import outcome, read_both_ways, seal_both_ways
 from tests.protocol.strategies import wire_values
 
 CONTENT_TYPES = [MSGPACK, JSON]
@@ -252,6 +255,34 @@ def test_models_that_somebody_broke_are_sealed_alike(kind: str) -> None:
             replaced(list(models(envelope))[at].__dict__, content)
             found, expected = seal_both_ways(envelope)
             assert found == expected, content
+
+
+@settings(max_examples=100, deadline=None)
+@given(wire_values(CausalRef))
+def test_random_causes_are_written_alike(cause: CausalRef) -> None:
+    """Those that are an effect, and all others."""
+    assert write_cause(cause) == canonical_json(to_tree(cause))
+
+
+def _by_models(cause: CausalRef) -> bytes:
+    return canonical_json(to_tree(cause))
+
+
+def test_causes_that_somebody_broke_are_written_alike() -> None:
+    """The same bytes, or the same error."""
+    members = {"type": "effect", "session_id": "s", "turn_id": "t", "effect_id": "1"}
+    for content in (
+        {name: members[name] for name in reversed(members)},
+        {**members, "more": 1},
+        *({**members, name: value} for name in members for value in [None, *ODD_IN_PYTHON]),
+    ):
+        cause = from_tree(CausalRef, members)
+        replaced(cause.__dict__, list(content.items()))
+        found, expected = (
+            outcome(partial(write_cause, cause)),
+            outcome(partial(_by_models, cause)),
+        )
+        assert found == expected, content
 
 
 def test_a_model_of_a_derived_class_is_left_to_the_models() -> None:
