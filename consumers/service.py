@@ -733,5 +733,6 @@ class Service:
             for route in self._routes:
                 for job in list(route.jobs):
                     job.abort()
+                route.time_limits.close()
             # The jobs end in the next turn of the loop, which may be its last.
             await asyncio.sleep(0)

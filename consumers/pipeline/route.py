@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from effectmq.broker.deadlines import Deadlines
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.consumers.fleet.abilities import Abilities
 from effectmq.consumers.fleet.priorities import PriorityQueues
@@ -30,6 +31,14 @@ from effectmq.protocol.kinds import priority_in
 __all__ = ["Route"]
 
 J = TypeVar("J")
+
+
+class Limited(Protocol):
+    """Something with a time limit."""
+
+    def is_over(self) -> None:
+        """Its time may be over."""
+        ...
 
 
 class Route(Generic[J]):
@@ -116,6 +125,8 @@ class Route(Generic[J]):
         self.log_every = settings.log_every
         self.threads = threads
         self.abandoned = abandoned
+        #: When the attempts that run now must have ended.
+        self.time_limits: Deadlines[Limited] = Deadlines(lambda attempt: attempt.is_over())
         self._emptied = asyncio.Event()
         self._emptied.set()
 

@@ -19,7 +19,7 @@ async def test_they_expire_in_the_order_of_their_ends_not_of_their_beginnings() 
     """A short wait that begins behind a long one does not wait for it."""
     loop = asyncio.get_running_loop()
     expired: list[asyncio.Future[None]] = []
-    deadlines: Deadlines[None] = Deadlines(expired.append)
+    deadlines: Deadlines[asyncio.Future[None]] = Deadlines(expired.append)
     futures = [loop.create_future() for _ in range(4)]
     for future, timeout_s in zip(futures, (3600.0, 0.03, 0.01, 0.02), strict=True):
         deadlines.add(future, timeout_s)
@@ -33,7 +33,7 @@ async def test_they_expire_in_the_order_of_their_ends_not_of_their_beginnings() 
 async def test_what_was_discarded_does_not_expire_and_the_next_does() -> None:
     """The timer that was set for the one serves the other."""
     loop = asyncio.get_running_loop()
-    deadlines: Deadlines[None] = Deadlines(cancel)
+    deadlines: Deadlines[asyncio.Future[None]] = Deadlines(cancel)
     first, second = loop.create_future(), loop.create_future()
     deadlines.add(first, 0.005)
     deadlines.add(second, 0.01)
@@ -48,7 +48,7 @@ async def test_what_was_discarded_does_not_expire_and_the_next_does() -> None:
 async def test_no_time_at_all_is_over_in_the_next_turns() -> None:
     """But not at once: whoever adds it has yet to wait for it."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    deadlines: Deadlines[None] = Deadlines(cancel)
+    deadlines: Deadlines[asyncio.Future[None]] = Deadlines(cancel)
 
     deadlines.add(future, 0.0)
 
@@ -67,7 +67,7 @@ async def test_an_expiry_may_add_the_next_one() -> None:
         if len(expired) < 3:
             deadlines.add(loop.create_future(), 0.001)
 
-    deadlines: Deadlines[None] = Deadlines(again)
+    deadlines: Deadlines[asyncio.Future[None]] = Deadlines(again)
     deadlines.add(loop.create_future(), 0.001)
     await eventually(lambda: len(expired) == 3)
 
@@ -77,7 +77,7 @@ async def test_an_expiry_may_add_the_next_one() -> None:
 async def test_after_closing_nothing_expires_and_it_can_be_used_again() -> None:
     """A client may be opened a second time."""
     loop = asyncio.get_running_loop()
-    deadlines: Deadlines[None] = Deadlines(cancel)
+    deadlines: Deadlines[asyncio.Future[None]] = Deadlines(cancel)
     old, new = loop.create_future(), loop.create_future()
     deadlines.add(old, 0.001)
 
@@ -95,7 +95,7 @@ async def test_many_that_end_one_after_the_other_are_looked_at_together(
     loop = asyncio.get_running_loop()
     rings: list[int] = []
     expired: list[asyncio.Future[None]] = []
-    deadlines: Deadlines[None] = Deadlines(expired.append)
+    deadlines: Deadlines[asyncio.Future[None]] = Deadlines(expired.append)
     count = 5_000
     ring = deadlines._ring
 

@@ -89,7 +89,7 @@ class Waiter:
         "since_s",
     )
 
-    def __init__(self, key: ReplyKey, deadlines: Deadlines[Reply | None]) -> None:
+    def __init__(self, key: ReplyKey, deadlines: Deadlines[asyncio.Future[Reply | None]]) -> None:
         self.key = key
         #: When somebody asked first, by the monotonic clock.
         self.since_s = time.monotonic()
@@ -264,7 +264,7 @@ class ReplyBook:
         self._owed: dict[ReplyKey, None] = {}
         self._owed_more = False
         self._open = False
-        self._deadlines: Deadlines[Reply | None] = Deadlines(_expire)
+        self._deadlines: Deadlines[asyncio.Future[Reply | None]] = Deadlines(_expire)
 
     def open(self) -> None:
         """Answers can arrive from now on."""

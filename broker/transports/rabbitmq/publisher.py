@@ -87,7 +87,7 @@ class Publisher:
         self._too_many = max(1, settings.publish_window // 2)
         self._given_up = 0
         self._loop = asyncio.get_running_loop()
-        self._deadlines: Deadlines[Any] = Deadlines(_expire)
+        self._deadlines: Deadlines[asyncio.Future[Any]] = Deadlines(_expire)
         self._closed = False
         self._opening = asyncio.Lock()
         self._trying = asyncio.Lock()

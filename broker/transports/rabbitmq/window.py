@@ -55,7 +55,7 @@ class Window:
         self.free = size
         #: Empty while there is a free place.
         self._waiting: OrderedDict[Entrant, None] = OrderedDict()
-        self._deadlines: Deadlines[bool] = Deadlines(_over)
+        self._deadlines: Deadlines[asyncio.Future[bool]] = Deadlines(_over)
 
     def release(self) -> None:
         """Give a place back: to the first that waits and still wants it."""

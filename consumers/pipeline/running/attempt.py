@@ -69,6 +69,7 @@ class Attempt:
         "_called",
         "_counted",
         "_deadline_s",
+        "_grace",
         "_lease",
         "_limit_s",
         "_overdue",
@@ -79,7 +80,6 @@ class Attempt:
         "_started_s",
         "_stopping",
         "_task",
-        "_timer",
         "_token",
         "ended",
         "progress",
@@ -118,8 +118,8 @@ class Attempt:
         self._deadline_s = self._started_s + left_s
         route.counters["started"] += 1
         self._task = route.loop.create_task(self._run())
-        self._task.add_done_callback(self._done)
-        self._timer = route.loop.call_later(self._limit_s, self._over)
+        self._grace: asyncio.TimerHandle | None = None
+        route.time_limits.add(self, self._limit_s)
 
     @property
     def over(self) -> bool:
@@ -152,20 +152,23 @@ class Attempt:
 
     def _cancel(self) -> None:
         self._stopping = True
-        self._timer.cancel()
+        self._route.time_limits.discard(self)
         self._seat.take_back()
+        if not self._called:
+            # Its coroutine never begins, and cannot tell that it has ended.
+            self._task.add_done_callback(self._done)
         self._task.cancel()
         if not self._route.leaving:
             grace_s = self._route.settings.kill_grace_s
-            self._timer = self._route.loop.call_later(grace_s, self._abandon)
+            self._grace = self._route.loop.call_later(grace_s, self._abandon)
 
-    def _over(self) -> None:
+    def is_over(self) -> None:
         """Cancel a handler that ran over its time, and give it a moment to end."""
         if self._task.done():
             return
         left_s = self._left_s()
         if left_s > 0:
-            self._timer = self._route.loop.call_later(left_s, self._over)
+            self._route.time_limits.add(self, left_s)
             return
         self._overdue = True
         self._route.counters["timeouts"] += 1
@@ -195,22 +198,29 @@ class Attempt:
         self.ended.set_result((self._timed_out(), self._overdue))
 
     def _done(self, task: asyncio.Task[Result]) -> None:
-        self._timer.cancel()
+        """The end of a task that was cancelled, or that ended in no usual way."""
+        if task.cancelled():
+            self._end(HandlerExitError("the handler cancelled its own task"))
+        else:
+            error = task.exception()
+            self._end(task.result() if error is None else error)
+
+    def _end(self, result: Result) -> None:
+        if self._task.cancelling() and not self._task.done():
+            # Only the task will know whether it was cancelled.
+            self._task.add_done_callback(self._done)
+            return
+        self._route.time_limits.discard(self)
+        if self._grace is not None:
+            self._grace.cancel()
         if self.ended.done():
             # Abandoned before; the effect has gone on without it.
             if self._counted:
                 self._route.abandoned.remove()
-            if not task.cancelled():
-                task.exception()
             return
         self.took_s = self._route.loop.time() - self._started_s
         self._route.numbers.runs.observe(self.took_s)
         reached("after_effect")
-        if task.cancelled():
-            result: Result = HandlerExitError("the handler cancelled its own task")
-        else:
-            error = task.exception()
-            result = task.result() if error is None else error
         self.ended.set_result((self._timed_out() if self._overdue else result, self._overdue))
 
     def _timed_out(self) -> Result:
@@ -220,41 +230,52 @@ class Attempt:
             return problem
 
     async def _run(self) -> Result:
-        """Run the handler once; an exception is returned as a value."""
+        """
+        Run the handler once, and tell what came of it; an exception is told as a value.
+
+        A callback of the task would tell one turn of the loop later. Only a task that was cancelled
+        needs one: it alone knows how it has ended.
+        """
         self._called = True
         route, request = self._route, self._request
-        reached("mid_effect")
-        parent = Inheritance.of(request)
-        context = EffectContext(
-            request.envelope,
-            request.effect_id,
-            request.attempt,
-            request.deadline_ms,
-            parent.traceparent,
-            self._stream,
-            parent.tracestate,
-            parent.tenant,
-            parent.version,
-            request.priority,
-            self._note_use,
-            self,
-        )
         try:
+            reached("mid_effect")
+            parent = Inheritance.of(request)
+            context = EffectContext(
+                request.envelope,
+                request.effect_id,
+                request.attempt,
+                request.deadline_ms,
+                parent.traceparent,
+                self._stream,
+                parent.tracestate,
+                parent.tenant,
+                parent.version,
+                request.priority,
+                self._note_use,
+                self,
+            )
             # Both for this task only, which ends with the attempt.
             take_seat(self._seat)
             carry_out_here(parent)
             result = await route.handler.run(request, context)
-            if isinstance(result, (WrittenOutcome, TryAgain, NotHere, WaitForAnswer)):
-                return result
-            # A record stays for ever, so the result of every handler is checked.
-            return checked_outcome(request.kind, result)
-        except asyncio.CancelledError:
-            raise
-        except (Exception, SystemExit) as problem:
+            if not isinstance(result, (WrittenOutcome, TryAgain, NotHere, WaitForAnswer)):
+                # A record stays for ever, so the result of every handler is checked.
+                result = checked_outcome(request.kind, result)
+        except SystemExit as problem:
             note_raised(request, problem)
-            if isinstance(problem, SystemExit):
-                return HandlerExitError(f"the handler called sys.exit({problem.code!r})")
+            exited = HandlerExitError(f"the handler called sys.exit({problem.code!r})")
+            self._end(exited)
+            return exited
+        except Exception as problem:
+            note_raised(request, problem)
+            self._end(problem)
             return problem
+        except BaseException:
+            self._task.add_done_callback(self._done)
+            raise
+        self._end(result)
+        return result
 
     def answer_token(self) -> str:
         """The token of whoever answers, if this attempt hands its effect out; always the same."""
