@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from benchmarks.kept.results import Figure
-from benchmarks.rows import depth, large, lists, many, recorded, small, starting, sweeps, workers
+from benchmarks.rows import (
+    costs,
+    depth,
+    large,
+    lists,
+    many,
+    recorded,
+    small,
+    starting,
+    sweeps,
+    workers,
+)
 from benchmarks.rows.bench import Bench
 
 __all__ = ["ROWS", "Row"]
@@ -26,6 +37,7 @@ ROWS: Mapping[str, Row] = MappingProxyType(
         "1m": large.megabytes,
         "lists": lists.lists,
         "workers": workers.two_over_one,
+        "costs": costs.used_over_unused,
         "depth": depth.shallow_and_deep,
         "recorded": recorded.asked_again,
         "start": starting.starts,

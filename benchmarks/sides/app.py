@@ -3,7 +3,7 @@ What a worker of ours runs: ``effectmq worker benchmarks.sides.app:app``.
 
 The variable ``BENCHMARK_MARKS`` names a file into which it writes, after every so many effects, how
 many there were, and what it had used of CPU and of time by then. With ``BENCHMARK_TRACES`` it
-makes spans.
+makes spans. ``BENCHMARK_USES`` is what it uses besides, see ``spec.Uses``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ app = Worker()
 _USAGE = LlmUsage(input_tokens=1, output_tokens=1, cached_input_tokens=0, reasoning_tokens=0)
 _marks = os.environ.get("BENCHMARK_MARKS")
 _done = 0
+_YEAR_S = 365 * 86_400.0
 
 
 @app.tool
@@ -56,6 +57,17 @@ async def answer(command: RuntimeEffectCommandLlmCall) -> RuntimeEffectOutcomeLl
         terminal_reason="stop",
     )
     return RuntimeEffectOutcomeLlmCall(result=Ok(response), text_streamed=False)
+
+
+match os.environ.get("BENCHMARK_USES"):
+    case "limit":
+        app.limit("tool_call", key="tool", concurrency=1_000_000)
+    case "ceiling":
+        app.spend_limit(tokens=10**15, by="session", per="month")
+    case "schedule":
+        app.schedule("yearly", measure, every_s=_YEAR_S, args={"text": ""}, missed="skip")
+    case _:
+        pass
 
 
 def _count(file: Path) -> None:

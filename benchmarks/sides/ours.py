@@ -21,6 +21,8 @@ __all__ = ["OurClient", "RecordedClient"]
 _KEPT = 200
 _FILL_AT_ONCE = 200
 _TIMEOUT_S = 600.0
+#: How much later effects begin, where that is measured; short, because callers wait for it.
+_LATER_S = 0.2
 
 
 class OurClient:
@@ -61,7 +63,8 @@ class OurClient:
         return envelope
 
     async def call(self, prepared: RuntimeEffectEnvelope) -> None:
-        await self.client.execute(prepared, timeout=_TIMEOUT_S)
+        delay_s = _LATER_S if self.spec.uses == "later" else None
+        await self.client.execute(prepared, timeout=_TIMEOUT_S, delay_s=delay_s)
 
     async def fill(self, count: int) -> None:
         # Not submitted: a client remembers what it asked for, and this may be a million.

@@ -125,6 +125,8 @@ class Side:
         self._variables = {"BENCHMARK_SPEC": spec.line()}
         if spec.traces:
             self._variables["BENCHMARK_TRACES"] = "1"
+        if spec.uses:
+            self._variables["BENCHMARK_USES"] = spec.uses
         self.workers: list[Worker] = []
         self._stack = ExitStack()
 

@@ -7,13 +7,16 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, Self
 
-__all__ = ["Answer", "Asking", "Kind", "Spec"]
+__all__ = ["Answer", "Asking", "Kind", "Spec", "Uses"]
 
 #: What is asked for. ``tool``: a tool measures a text, and its outcome has the arguments again.
 #: ``echo``: a tool returns the text. ``model``: a model answers a long context with a word.
 Kind = Literal["tool", "echo", "model"]
 #: What plain aio-pika answers: the body of the request, or a few bytes.
 Answer = Literal["same", "small"]
+#: What an application uses besides: a limit or a ceiling that never binds, a schedule that never
+#: fires, or effects that begin a moment later.
+Uses = Literal["", "limit", "ceiling", "schedule", "later"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Spec:
         uvloop: Whether client and worker run on uvloop.
         python: The interpreter of both; this one by default.
         redis: The address of a Redis, for peers that keep results there.
+        uses: What our side uses besides; empty for nothing.
         careful: Whether a peer is set up as carefully as its own pages know how.
     """
 
@@ -49,6 +53,7 @@ class Spec:
     python: str = sys.executable
     redis: str = ""
     careful: bool = False
+    uses: Uses = ""
 
     def but(self, **changes: Any) -> Spec:
         """The same with some changes."""
