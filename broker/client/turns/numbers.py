@@ -139,6 +139,11 @@ class _Takers:
         self._first_taker = _Taker(0, 0)
         self._others: WeakKeyDictionary[_Task, _Taker] | None = None
 
+    @property
+    def none(self) -> bool:
+        """Whether nobody has taken any."""
+        return self._first is None and self._others is None
+
     def get(self, task: _Task) -> _Taker | None:
         """What a task took."""
         if self._first is not None and self._first() is task:
@@ -148,7 +153,8 @@ class _Takers:
     def put(self, task: _Task, taker: _Taker) -> None:
         """Note what a task took."""
         if self._first is None:
-            self._first = ref(task)
+            self._first, self._first_taker = ref(task), taker
+            return
         if self._first() is task:
             self._first_taker = taker
             return
@@ -189,6 +195,12 @@ class _Order:
         """A number was taken here and now."""
         task = _current_task()
         if task is None or self._told:
+            return
+        if self._before is None and self._takers.none:
+            # Mostly it is the first of its turn: there is nothing that could be out of order.
+            self._begin_together([])
+            self._takers.put(task, _Taker(number, number))
+            _seen.set((*_seen.get()[1 - _MOST_SEEN :], (self._turn, number, ())))
             return
         mine = self._takers.get(task)
         together = mine is None and self._before is not None
