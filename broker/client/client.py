@@ -512,7 +512,7 @@ class EffectClient:
                 if questions.is_open(answer, waiter):
                     await questions.see_to(answer, message, outgoing, route, end, limit_s, waiter)
                 if waiter.answer is not None:
-                    return self._outcome_in(waiter.key.effect_id, waiter.answer)
+                    return self._outcome_in(waiter.effect_id, waiter.answer)
                 return await self._outcome(self._handle(message, waiter), until, limit_s)
             await self._publish(request, route, end, limit_s, waiter)
         handle = self._handle(request.message, waiter)

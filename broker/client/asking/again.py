@@ -110,7 +110,7 @@ class AskingAgain:
             # The caller goes on waiting: the effect may be answered nevertheless.
             logger.warning(
                 "could not ask again for effect %s: %s",
-                printable(waiter.key.effect_id, 200),
+                printable(waiter.effect_id, 200),
                 describe(problem),
                 extra={"action": "ask_again_failed", **log_names(asked.request)},
             )

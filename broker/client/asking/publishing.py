@@ -276,7 +276,7 @@ class Questions:
     def _check(self, waiter: Waiter) -> None:
         parent = inherited()
         if parent.deadline_ms:
-            parent.check(waiter.key.effect_id, time.time_ns() // 1_000_000)
+            parent.check(waiter.effect_id, time.time_ns() // 1_000_000)
 
     async def _until_taken(
         self,

@@ -6,7 +6,7 @@ import time
 
 from effectmq.broker.client.asking.later import check_in_time
 from effectmq.broker.client.asking.timeouts import checked_timeout
-from effectmq.broker.client.replies.book import ReplyBook, ReplyKey, Waiter
+from effectmq.broker.client.replies.book import ReplyBook, Waiter
 from effectmq.broker.inheritance import inherited
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.protocol.encoding.limits import Limits
@@ -109,4 +109,4 @@ class Sealing:
         )
         if not_before_ms:
             check_in_time(not_before_ms, request.deadline_ms)
-        return request, self._book.wait_for(ReplyKey.of_request(request))
+        return request, self._book.wait_for((request.effect_id, request.replay_key, request.hash))

@@ -36,17 +36,9 @@ _MAX_CHUNKS = 10_000
 _MAX_REMEMBERED = 10_000
 
 
-class ReplyKey(NamedTuple):
-    """What must agree for an outcome to be the answer to a request."""
-
-    effect_id: str
-    replay_key: str
-    hash: str
-
-    @classmethod
-    def of_request(cls, request: Request) -> ReplyKey:
-        """The key under which the answer to a request will arrive."""
-        return cls(request.effect_id, request.replay_key, request.hash)
+#: What must agree for an outcome to be the answer to a request: effect id, replay key and hash. The
+#: garbage collector does not look at plain tuples of texts each time.
+ReplyKey = tuple[str, str, str]
 
 
 class Asked(NamedTuple):
@@ -107,6 +99,11 @@ class Waiter:
         self._first: asyncio.Future[Reply | None] | None = None
         self._others: list[asyncio.Future[Reply | None]] | None = None
         self._reading: list[asyncio.Future[None]] | None = None
+
+    @property
+    def effect_id(self) -> str:
+        """The effect that is asked for."""
+        return self.key[0]
 
     @property
     def asked(self) -> Asked | None:
@@ -258,8 +255,8 @@ class ReplyBook:
         self.waits = Histogram(SLOW_S)
         self._waiters: weakref.WeakValueDictionary[ReplyKey, Waiter] = weakref.WeakValueDictionary()
         self._unclaimed: OrderedDict[ReplyKey, Reply] = OrderedDict()
-        self._answered: OrderedDict[tuple[str, ...], None] = OrderedDict()
-        self._given_up: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self._answered: OrderedDict[ReplyKey, None] = OrderedDict()
+        self._given_up: OrderedDict[ReplyKey, None] = OrderedDict()
         #: What was published and not answered, whether a caller still waits or not.
         self._owed: dict[ReplyKey, None] = {}
         self._owed_more = False
@@ -326,7 +323,7 @@ class ReplyBook:
 
     def take(self, reply: Reply) -> None:
         """Handle an outcome that has arrived."""
-        key = ReplyKey(reply.effect_id, reply.replay_key, reply.hash)
+        key = (reply.effect_id, reply.replay_key, reply.hash)
         self._owed.pop(key, None)
         waiter = self._waiters.get(key)
         if waiter is not None and waiter.answer is None:
@@ -356,17 +353,16 @@ class ReplyBook:
         waiting = [
             waiter
             for key, waiter in list(self._waiters.items())
-            if key.hash == hash_ and waiter.answer is None
+            if key[2] == hash_ and waiter.answer is None
         ]
         error = RuntimeEffectControllerError(code=code, message=message)
         for waiter in waiting:
-            key = waiter.key
-            self._resolve(waiter, Reply(key.effect_id, key.replay_key, key.hash, error))
+            self._resolve(waiter, Reply(*waiter.key, error))
         return bool(waiting)
 
     def take_chunk(self, chunk: Chunk) -> None:
         """Handle a piece of an outcome; without a caller it is dropped."""
-        waiter = self._waiters.get(ReplyKey(chunk.effect_id, chunk.replay_key, chunk.hash))
+        waiter = self._waiters.get((chunk.effect_id, chunk.replay_key, chunk.hash))
         if waiter is None or waiter.answer is not None:
             self._counters["chunks_unread"] += 1
             return
@@ -396,8 +392,7 @@ def _closed() -> TransportClosedError:
     )
 
 
-def _remember(keys: OrderedDict[tuple[str, ...], None], key: ReplyKey) -> None:
-    # The garbage collector does not look at plain tuples of texts each time.
-    keys[tuple(key)] = None
+def _remember(keys: OrderedDict[ReplyKey, None], key: ReplyKey) -> None:
+    keys[key] = None
     if len(keys) > _MAX_REMEMBERED:
         keys.popitem(last=False)

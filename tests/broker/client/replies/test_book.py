@@ -14,15 +14,13 @@ from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.messages.reply import Reply
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcomeSleep
 
-KEY = ReplyKey("1", "k", "h")
+KEY: ReplyKey = ("1", "k", "h")
 LONG_S = 20.0
 
 
 def reply(key: ReplyKey = KEY, attempt: int = 1) -> Reply:
     """An outcome for a key."""
-    return Reply(
-        key.effect_id, key.replay_key, key.hash, RuntimeEffectOutcomeSleep(), attempt=attempt
-    )
+    return Reply(*key, RuntimeEffectOutcomeSleep(), attempt=attempt)
 
 
 class Book(ReplyBook):
@@ -69,9 +67,7 @@ async def test_everybody_who_asks_for_an_effect_shares_the_answer(book: Book) ->
     assert book.counters["answered"] == 1
 
 
-@pytest.mark.parametrize(
-    "other", [ReplyKey("2", "k", "h"), ReplyKey("1", "l", "h"), ReplyKey("1", "k", "i")]
-)
+@pytest.mark.parametrize("other", [("2", "k", "h"), ("1", "l", "h"), ("1", "k", "i")])
 async def test_effect_id_key_and_hash_must_all_agree(book: Book, other: ReplyKey) -> None:
     """An outcome of another envelope is no answer."""
     waiter = book.wait_for(KEY)
@@ -147,7 +143,7 @@ async def test_what_is_remembered_is_bounded(book: Book, monkeypatch: pytest.Mon
     """The newest are kept; nothing grows without bound."""
     monkeypatch.setattr(answers, "_MAX_UNCLAIMED", 3)
     monkeypatch.setattr(answers, "_MAX_REMEMBERED", 3)
-    keys = [ReplyKey(str(number), "k", "h") for number in range(5)]
+    keys = [(str(number), "k", "h") for number in range(5)]
     for key in keys:
         book.take(reply(key))
     assert [found.effect_id for found in book.unclaimed()] == ["2", "3", "4"]
@@ -182,7 +178,7 @@ async def test_closing_wakes_whoever_waits(book: Book) -> None:
 
 async def test_a_closed_book_still_has_the_answers_that_came(book: Book) -> None:
     """And refuses to wait for others, until it is opened again."""
-    there, missing = book.wait_for(KEY), book.wait_for(ReplyKey("2", "k", "h"))
+    there, missing = book.wait_for(KEY), book.wait_for(("2", "k", "h"))
     book.take(reply())
     book.close()
     book.check_open(there)
