@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from effectmq.broker.transports.port import QueueStats, Transport
-from effectmq.protocol.kinds import EFFECT_KINDS
+from effectmq.protocol.kinds import EFFECT_KINDS, prioritized, unprioritized
+from effectmq.protocol.messages.priority import NORMAL, PRIORITIES
 from effectmq.protocol.topology import (
     Binding,
     Names,
@@ -28,6 +29,7 @@ __all__ = [
     "Row",
     "Seen",
     "all_routes",
+    "apart",
     "existing",
     "full_topology",
     "inventory",
@@ -58,6 +60,16 @@ class Seen:
 def all_routes(routes: Iterable[str] | None) -> tuple[str, ...]:
     """The eight kinds, and after them those routes that are lanes."""
     return tuple(dict.fromkeys([*EFFECT_KINDS, *(routes or ())]))
+
+
+def apart(routes: Iterable[str]) -> tuple[str, ...]:
+    """The routes of the priorities that these routes may have queues for."""
+    return tuple(
+        prioritized(route, priority)
+        for route in dict.fromkeys(map(unprioritized, routes))
+        for priority in PRIORITIES
+        if priority != NORMAL
+    )
 
 
 def full_topology(settings: TopologySettings, routes: Iterable[str]) -> Topology:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from effectmq.broker.client.fleet.answers import Roster
 from effectmq.broker.client.fleet.fleet import ANSWER_S, Fleet
-from effectmq.broker.inventory import Role, all_routes, inventory
+from effectmq.broker.inventory import Role, all_routes, apart, inventory
 from effectmq.broker.queues.management import Managed, Management, ManagementError
 from effectmq.broker.queues.rates import Rates, Sample, rates_between, sample_of
 from effectmq.broker.queues.reports import QueueReport, QueuesSeen, Source
@@ -81,7 +81,8 @@ class QueueLooks:
         )
         known = [route for route in wanted if kind_of(route) in EFFECT_KINDS]
         if managed is None:
-            found = await self._counted(known)
+            served = {route.route for one in answered for route in one.routes}
+            found = await self._counted(known, served)
         else:
             found = self._managed(managed, known)
         self._rate(found, answered)
@@ -112,8 +113,19 @@ class QueueLooks:
             return Roster((), 0, {})
         return await self._fleet.workers(timeout_s=timeout_s)
 
-    async def _counted(self, routes: list[str]) -> list[QueueReport]:
+    async def _counted(self, routes: list[str], served: set[str]) -> list[QueueReport]:
+        """Who takes from a route tells of its priorities; of others they are looked for."""
         seen = await inventory(self._transport, self._settings, routes)
+        alone = [
+            one.route
+            for one in seen
+            if one.role == "work" and one.stats is not None and one.route not in served
+        ]
+        others = [route for route in apart(alone) if route not in routes] if alone else []
+        if others:
+            more = await inventory(self._transport, self._settings, others)
+            seen += [one for one in more if one.role == "work"]
+            seen.sort(key=lambda one: one.role != "work")
         return [
             QueueReport(
                 queue=one.queue,

@@ -81,3 +81,24 @@ async def test_a_paused_route_without_workers_is_shown_as_paused() -> None:
             assert pause.why == "night"
             seen = await QueueLooks(transport, TOPOLOGY, None).look()
             assert row(seen, "sleep").in_flight == 0
+
+
+async def test_a_priority_is_a_line_with_its_workers_and_without_them() -> None:
+    async with staged() as stage:
+        worker = EffectWorker(stage.url, topology=TOPOLOGY, name="a")
+
+        @worker.tool
+        async def quick() -> int:
+            return 1
+
+        await stage.start(worker, ["tool_call"])
+        client = await stage.client()
+        await client.execute(tool("quick"), priority="low", timeout=PATIENCE_S)
+        transport = await stage.transport()
+        async with Fleet(transport, NAMES, by="anna") as fleet:
+            seen = await QueueLooks(transport, TOPOLOGY, fleet).look(timeout_s=PATIENCE_S)
+            assert row(seen, "tool_call#low").consumers >= 1
+            await worker.stop()
+            seen = await QueueLooks(transport, TOPOLOGY, fleet).look(timeout_s=PATIENCE_S)
+            assert row(seen, "tool_call#low").consumers == 0
+            assert [one.role for one in seen.queues if one.role == "work"] == ["work", "work"]

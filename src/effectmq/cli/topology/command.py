@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from effectmq.broker.client.fleet.marks import has_mark
-from effectmq.broker.inventory import Row, all_routes, existing, full_topology, rows_of
+from effectmq.broker.inventory import Row, all_routes, apart, existing, full_topology, rows_of
 from effectmq.broker.progress_line import ProgressLine
 from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Transport
@@ -32,8 +32,10 @@ from effectmq.protocol.topology import (
     Binding,
     Names,
     Topology,
+    TopologySettings,
     pause_topology,
     reply_topology,
+    work_topology,
 )
 
 __all__ = ["configure", "run"]
@@ -145,6 +147,7 @@ async def _remove(args: argparse.Namespace) -> int:
     try:
         async with open_transport(place.broker, connection) as transport:
             topology |= await _marks(transport, Names(place.topology.namespace), args.kind)
+            topology |= await _priorities(transport, place.topology, args.kind)
             total = len(topology.queues) + len(topology.exchanges)
             with ProgressLine("queues and exchanges", total, quiet=args.quiet) as progress:
 
@@ -159,6 +162,15 @@ async def _remove(args: argparse.Namespace) -> int:
         # After an error, too, it is shown what was removed.
         _show_removed(args, done)
     return int(any(one.fate == "left" for one in done))
+
+
+async def _priorities(
+    transport: Transport, settings: TopologySettings, kinds: Collection[str] | None
+) -> Topology:
+    """The queues of priorities that exist; they are made when they are first used."""
+    found = work_topology(settings, apart(all_routes(kinds)))
+    queues, _ = await existing(transport, Topology(queues=found.queues))
+    return Topology(queues=tuple(queue for queue in found.queues if queue.name in queues))
 
 
 async def _marks(transport: Transport, names: Names, kinds: Collection[str] | None) -> Topology:

@@ -97,7 +97,8 @@ def test_a_namespace_is_removed_from_a_broker(
     def remove(*words: str) -> Result:
         return effectmq(capsys, "topology", "remove", *words, *at)
 
-    effectmq(capsys, "topology", "apply", "--kind", "sleep", "--kind", "sleep.long", *at)
+    kinds = ("--kind", "sleep", "--kind", "sleep.long", "--kind", "sleep#low")
+    effectmq(capsys, "topology", "apply", *kinds, *at)
     effectmq(capsys, "submit", "--kind", "sleep", "--args", '{"duration_ms": 1}', *at)
     refused = remove()
     assert (refused.code, refused.out) == (1, "")
@@ -107,8 +108,8 @@ def test_a_namespace_is_removed_from_a_broker(
     unnamed = remove("--force", "--json")
     states = Counter((row["object"], row["state"]) for row in unnamed.documents)
     assert unnamed.code == 0
-    # With the mark of the route that was paused.
-    assert states["queue", "removed"] == 14
+    # With the mark of the route that was paused, and the queue of a priority.
+    assert states["queue", "removed"] == 15
     assert states["queue", "missing"] == len(EFFECT_KINDS) - 1
     assert ("exchange", "left") not in states
 
