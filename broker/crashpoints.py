@@ -32,6 +32,7 @@ CRASH_POINTS = (
     "after_publish",
     "after_confirm",
     "after_deliver",
+    "after_debounce",
     "after_claim",
     "after_room",
     "after_room_release",

@@ -50,6 +50,7 @@ PUBLIC = [
     "EffectFailedError",
     "EffectMismatchError",
     "EffectResult",
+    "EffectSupersededError",
     "EffectTimeoutError",
     "EffectmqError",
     "FailTurn",

@@ -48,6 +48,7 @@ from effectmq.protocol.topology import Names, TopologySettings
 # as long as the rest. So it is imported where it is used: when a client is made, not when the class
 # is imported.
 if TYPE_CHECKING:
+    from effectmq.broker.client.asking.debouncing import Debouncing
     from effectmq.broker.client.asking.publishing import Questions
     from effectmq.broker.client.fleet.fleet import Fleet
     from effectmq.broker.client.handle import Handle, OnChunk, OnProgress
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from effectmq.broker.tracing import Tracing
     from effectmq.broker.transports.port import Transport
     from effectmq.broker.transports.settings import TransportSettings
+    from effectmq.protocol.messages.debounce import Debounce
     from effectmq.protocol.messages.message import Message
     from effectmq.protocol.messages.reply import Reply
     from effectmq.protocol.messages.request import Identity, Request
@@ -171,6 +173,7 @@ class EffectClient:
         self._strict = self.place.replay == "strict"
         self._opened_journal: Journal | None = None
         self._recall: Recall | None = None
+        self._debouncing: Debouncing | None = None
         store = self.place.attachments
         self.attachments = (
             open_attachments(store, namespace=self.topology.namespace)
@@ -349,6 +352,8 @@ class EffectClient:
         deadline_s: float | None = None,
         delay_s: float | None = None,
         not_before: datetime | None = None,
+        debounce: str | None = None,
+        debounce_max_s: float | None = None,
         timeout: float | None = None,
         traceparent: str = "",
         tracestate: str = "",
@@ -367,6 +372,11 @@ class EffectClient:
                 a tool at most the deadline of its effect, which is the default.
             delay_s: Seconds from now before which no worker begins it.
             not_before: Instead of it the moment, with its time zone.
+            debounce: A key: of the effects with it that are asked for within the delay of the one
+                before, only the last runs. The others fail with ``effectmq_superseded``. Workers
+                need a journal.
+            debounce_max_s: For how long that may go on, in seconds from the first of them; by
+                default ten times the delay.
             timeout: Seconds to get the broker's confirmation; publishes of unknown fate are
                 repeated within it.
             traceparent: W3C trace context to pass on.
@@ -382,7 +392,8 @@ class EffectClient:
             A handle to wait on; the effect is pending from now on, even if this process ends.
 
         Raises:
-            ConfigurationError: When it may not begin before its deadline is over.
+            ConfigurationError: When it may not begin before its deadline is over, or is to be
+                debounced without a delay.
             InvalidEnvelopeError: When the envelope breaks a rule.
             PayloadTooLargeError: When it is over the size limit.
             AttachmentStoreError: When its body is kept out of line and could not be stored.
@@ -395,11 +406,15 @@ class EffectClient:
         """
         at_once = delay_s is None and not_before is None
         begins_ms = 0 if at_once else no_sooner(delay_s, not_before)
+        said = None
+        if debounce is not None or debounce_max_s is not None:
+            said = self._debounced(debounce, debounce_max_s, begins_ms)
         request, waiter = self._prepare(
             envelope,
             scope=scope,
             deadline_s=deadline_s,
             not_before_ms=begins_ms,
+            debounce=said,
             traceparent=traceparent,
             tracestate=tracestate,
             tenant=tenant,
@@ -416,6 +431,15 @@ class EffectClient:
             await self._publish(request, route, end, limit_s, waiter)
         return self._handle(request.message, waiter)
 
+    def _debounced(self, key: str | None, max_s: float | None, begins_ms: int) -> Debounce:
+        """What is said of an effect of which only the last of several runs."""
+        if self._debouncing is None:
+            # Few clients ever need it.
+            from effectmq.broker.client.asking.debouncing import Debouncing
+
+            self._debouncing = Debouncing()
+        return self._debouncing.said(key, max_s, begins_ms)
+
     async def execute(
         self,
         envelope: RuntimeEffectEnvelope,
@@ -426,6 +450,8 @@ class EffectClient:
         deadline_s: float | None = None,
         delay_s: float | None = None,
         not_before: datetime | None = None,
+        debounce: str | None = None,
+        debounce_max_s: float | None = None,
         on_chunk: OnChunk | None = None,
         on_progress: OnProgress | None = None,
         traceparent: str = "",
@@ -447,6 +473,11 @@ class EffectClient:
                 a tool at most the deadline of its effect, which is the default.
             delay_s: Seconds from now before which no worker begins it.
             not_before: Instead of it the moment, with its time zone.
+            debounce: A key: of the effects with it that are asked for within the delay of the one
+                before, only the last runs. The others fail with ``effectmq_superseded``. Workers
+                need a journal.
+            debounce_max_s: For how long that may go on, in seconds from the first of them; by
+                default ten times the delay.
             on_chunk: Called with each piece that the effect streams while it runs; may be a
                 coroutine function. A recorded outcome has no pieces.
             on_progress: Called when the effect says how far it is; may be a coroutine function,
@@ -476,11 +507,15 @@ class EffectClient:
         end = loop.time() + limit_s
         at_once = delay_s is None and not_before is None
         begins_ms = 0 if at_once else no_sooner(delay_s, not_before, timeout)
+        said = None
+        if debounce is not None or debounce_max_s is not None:
+            said = self._debounced(debounce, debounce_max_s, begins_ms)
         request, waiter = self._prepare(
             envelope,
             scope=scope,
             deadline_s=deadline_s,
             not_before_ms=begins_ms,
+            debounce=said,
             traceparent=traceparent,
             tracestate=tracestate,
             tenant=tenant,

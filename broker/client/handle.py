@@ -145,8 +145,8 @@ class Handle:
             on_progress: Called when the effect says how far it is, in the same way.
 
         Raises:
-            EffectFailedError: When a controller error came back instead; ``EffectMismatchError``
-                and ``EffectCancelledError`` are kinds of it.
+            EffectFailedError: When a controller error came back instead; ``EffectMismatchError``,
+                ``EffectCancelledError`` and ``EffectSupersededError`` are kinds of it.
             EffectTimeoutError: When neither came within ``timeout`` seconds.
             TransportClosedError: When the client is not open, so that no answer can arrive.
         """
@@ -205,8 +205,8 @@ def outcome_in(effect_id: str, reply: Reply) -> RuntimeEffectOutcome:
     The outcome in an answer.
 
     Raises:
-        EffectFailedError: When it is a controller error; ``EffectMismatchError`` and
-            ``EffectCancelledError`` are kinds of it.
+        EffectFailedError: When it is a controller error; ``EffectMismatchError``,
+            ``EffectCancelledError`` and ``EffectSupersededError`` are kinds of it.
     """
     if isinstance(reply.result, RuntimeEffectControllerError):
         raise failure_of(effect_id, reply.result)

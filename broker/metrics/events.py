@@ -54,6 +54,7 @@ OF_WORKER: Mapping[str, str] = {
     "schedules_failed": "Times of schedules that could not be published, and are tried again.",
     "spend_refused": "Effects that were parked, because a ceiling on spend had no room.",
     "spend_waits": "Times that an effect began to wait, because a ceiling on spend had no room.",
+    "superseded": "Effects that do not run, because a later one with their debounce key does.",
     "timeouts": "Attempts that reached their time limit.",
     "to_version": "Effects that were sent to the workers of another version.",
     "to_priority": "Effects that were sent to the queue of their priority.",

@@ -55,7 +55,7 @@ from effectmq.protocol.errors import (
     UnsupportedVersionError,
 )
 from effectmq.protocol.messages.request import Request
-from effectmq.protocol.text import describe
+from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "expired",
     "misrouted",
     "no_answers",
+    "no_debounce",
     "on_arrival",
     "park_unreadable",
     "retry_in",
@@ -282,6 +283,17 @@ def no_answers() -> Park:
         "its handler hands it out to be answered (wait_for_answer), and its worker has no journal "
         "to keep the question; start the worker with --journal or EFFECTMQ_JOURNAL, then replay "
         "this letter",
+    )
+
+
+def no_debounce(key: str) -> Park:
+    """The action for an effect of which only the last of several runs, without a journal."""
+    return Park(
+        "rejected",
+        "effectmq_no_journal",
+        f"it has the debounce key {printable(repr(key), 140)}, and its worker has no journal to "
+        "know which of the effects with that key is the last; start the worker with --journal or "
+        "EFFECTMQ_JOURNAL, then replay this letter, which runs it at once",
     )
 
 

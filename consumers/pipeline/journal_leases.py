@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from effectmq.broker.metrics.instruments import Histogram
 from effectmq.broker.store.database.faults import raisable, verdict_of
@@ -53,6 +53,10 @@ from effectmq.protocol.messages.request import Identity, Request
 from effectmq.protocol.text import describe, printable
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandSleep
 
+if TYPE_CHECKING:
+    from effectmq.broker.store.debounce.rules import Arrival, Debounced
+    from effectmq.broker.store.debounce.table import DebounceTable
+
 __all__ = ["JournalLeases"]
 
 logger = logging.getLogger("effectmq.worker")
@@ -63,6 +67,8 @@ A = TypeVar("A")
 _AGAIN_S = 0.5
 _AGAIN_MAX_S = 5.0
 _DOUBLINGS = 10
+#: How often a worker that has debounced effects looks for windows to forget, in seconds.
+_FORGET_EACH_S = 60.0
 _MAX_NAME = 200
 #: How many times a lease is renewed before it would run out.
 _RENEWALS_PER_LEASE = 3
@@ -98,6 +104,9 @@ class JournalLeases:
         # A name that no database can keep would fail every claim.
         self._worker = printable(worker, _MAX_NAME)
         self._guard = Guard(journal.database)
+        #: Made with the first effect that is debounced: most workers never see one.
+        self._debounces: DebounceTable | None = None
+        self._forget_at_s = 0.0
         self._lease_ms = lease_ms
         self._strict = strict
         self._counters = counters
@@ -326,6 +335,25 @@ class JournalLeases:
         return self._ask(
             self._took.look, partial(self._journal.look, request.identity, request.hash)
         )
+
+    async def debounce(self, arrival: Arrival) -> Debounced:
+        """What becomes of an effect of which only the last of several runs; durable."""
+        from effectmq.broker.store.debounce.rules import Debounced
+        from effectmq.broker.store.debounce.table import DebounceTable
+
+        if self._strict:
+            # It only replays: the claim says what is recorded.
+            return Debounced()
+        table = self._debounces
+        if table is None:
+            table = DebounceTable(self._journal)
+            made = table.ensure
+            await self._ask(self._took.change, lambda: asyncio.ensure_future(made()))
+            table = self._debounces = self._debounces or table
+        if self._loop.time() >= self._forget_at_s:
+            self._forget_at_s = self._loop.time() + _FORGET_EACH_S
+            self._say(table.forget)
+        return await self._ask(self._took.change, partial(table.ask, arrival))
 
     @property
     def free_to_spend(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from effectmq.broker.store.journal.handed_out.values import HandOut
 from effectmq.broker.store.journal.journal import Look
@@ -26,6 +26,9 @@ from effectmq.broker.store.spend.records import Payer, Spend
 from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.request import Identity, Request
 from effectmq.protocol.text import describe
+
+if TYPE_CHECKING:
+    from effectmq.broker.store.debounce.rules import Arrival, Debounced
 
 __all__ = ["JournalRefusalError", "Lease", "Leases", "LeftError", "NoLeases"]
 
@@ -158,6 +161,10 @@ class Leases(Protocol):
         """What is known of an effect, without asking to run it."""
         ...
 
+    def debounce(self, arrival: Arrival) -> Awaitable[Debounced]:
+        """What becomes of an effect of which only the last of several runs; durable."""
+        ...
+
 
 #: What nearly every effect is granted where nothing is remembered.
 _FIRST = Granted(0, 1)
@@ -229,3 +236,9 @@ class NoLeases:
     async def look(self, request: Request) -> Look:
         """Nothing is known."""
         return None
+
+    async def debounce(self, arrival: Arrival) -> Debounced:
+        """Let it go on: no others are known."""
+        from effectmq.broker.store.debounce.rules import Debounced
+
+        return Debounced()

@@ -194,6 +194,11 @@ async def not_yet(job: Job) -> End | None:
         ``None`` when it may begin.
     """
     route, request = job.route, job.known
+    if request.debounce is not None:
+        # Most workers never need it, and would load it at each start.
+        from effectmq.consumers.pipeline.running.debouncing import debounced
+
+        return await debounced(job, request.debounce)
     ahead = early(request, now_ms=route.now_ms(), levels_ms=route.levels_ms)
     if ahead is None:
         return None

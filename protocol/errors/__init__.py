@@ -44,6 +44,7 @@ The errors of the project, in one tree.
     │   ├── EffectFailedError          a controller error came back, with code and message
     │   │   ├── EffectMismatchError    its replay key is recorded with another envelope
     │   │   ├── EffectCancelledError   it was cancelled before it had an outcome
+    │   │   ├── EffectSupersededError  a later effect with its debounce key runs in its place
     │   │   └── OutcomeFailedError     its outcome is a failure, and its value was read
     │   ├── EffectTimeoutError         no outcome within the caller's time
     │   ├── ParentExpiredError         the effect that asks has run past its deadline
@@ -97,6 +98,7 @@ from effectmq.protocol.errors.effects import (
     EffectError,
     EffectFailedError,
     EffectMismatchError,
+    EffectSupersededError,
     EffectTimeoutError,
     NotHandedOutError,
     OutcomeFailedError,
@@ -145,6 +147,7 @@ __all__ = [
     "EffectError",
     "EffectFailedError",
     "EffectMismatchError",
+    "EffectSupersededError",
     "EffectTimeoutError",
     "EffectmqError",
     "HandlerError",

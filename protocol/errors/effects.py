@@ -10,6 +10,7 @@ __all__ = [
     "EffectError",
     "EffectFailedError",
     "EffectMismatchError",
+    "EffectSupersededError",
     "EffectTimeoutError",
     "NotHandedOutError",
     "OutcomeFailedError",
@@ -59,6 +60,14 @@ class EffectMismatchError(EffectFailedError):
 
 class EffectCancelledError(EffectFailedError):
     """The effect was cancelled before it had an outcome, and will never have one."""
+
+
+class EffectSupersededError(EffectFailedError):
+    """
+    Another effect with its debounce key was asked for later, and runs in its place.
+
+    It will never have an outcome; the message names the other one.
+    """
 
 
 class OutcomeFailedError(EffectFailedError):

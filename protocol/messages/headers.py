@@ -18,6 +18,9 @@ __all__ = [
     "CRASHES",
     "DEADLINE",
     "DEATHS",
+    "DEBOUNCE",
+    "DEBOUNCE_AT",
+    "DEBOUNCE_MAX",
     "DUE",
     "EDITED_FROM",
     "ELSEWHERE",
@@ -27,6 +30,7 @@ __all__ = [
     "HASH",
     "KIND",
     "LAST_ATTEMPT",
+    "MAX_DEBOUNCE_BYTES",
     "MAX_SCOPE_BYTES",
     "MAX_TENANT_BYTES",
     "MAX_VERSION_BYTES",
@@ -73,6 +77,11 @@ FIRST_SEEN = "effect-first-seen"
 DEADLINE = "effect-deadline"
 #: No worker begins it before this moment; milliseconds since the Unix epoch. Said by the producer.
 NOT_BEFORE = "effect-not-before"
+#: Of several effects with this key only the last runs; see ``debounce``. When it was asked for, and
+#: for how long others may take its place; milliseconds, the first since the Unix epoch.
+DEBOUNCE = "effect-debounce"
+DEBOUNCE_AT = "effect-debounce-at"
+DEBOUNCE_MAX = "effect-debounce-max"
 #: When a sleep ends; milliseconds since the Unix epoch, fixed when a worker first sees it.
 DUE = "effect-due"
 #: How often the broker gave up on delivering it.
@@ -124,6 +133,8 @@ MAX_SCOPE_BYTES = 2_048
 MAX_TENANT_BYTES = 128
 #: The longest version, in bytes.
 MAX_VERSION_BYTES = 40
+#: The longest debounce key, in bytes.
+MAX_DEBOUNCE_BYTES = 128
 
 #: The headers that an effect keeps when it is published again, each with its longest text in bytes.
 _CARRIED = {
@@ -137,6 +148,9 @@ _CARRIED = {
     FIRST_SEEN: 0,
     DEADLINE: 0,
     NOT_BEFORE: 0,
+    DEBOUNCE: MAX_DEBOUNCE_BYTES,
+    DEBOUNCE_AT: 0,
+    DEBOUNCE_MAX: 0,
     DUE: 0,
     CRASHES: 0,
     DEATHS: 0,

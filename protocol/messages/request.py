@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex, tree_of
 from effectmq.protocol.encoding.codec import (
@@ -45,6 +45,9 @@ from effectmq.protocol.messages.version import read_version
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
 from effectmq.protocol.wire.scopes import EffectScope
+
+if TYPE_CHECKING:
+    from effectmq.protocol.messages.debounce import Debounce
 
 __all__ = [
     "COUNTS",
@@ -100,6 +103,7 @@ class Request:
         elsewhere: How many workers gave it back, because they lack what it needs.
         elsewhere_since_ms: When the first of them did, Unix milliseconds; 0 when none has.
         parked_as: For a replayed dead letter: the number of the parking that it came from.
+        debounce: With which others only the last runs; ``None`` for none.
         ignored: Members that were sent and that this version does not know. They are looked for
             only when no hash was sent: a hash that matches shows that they do not matter.
         kept_canonical: The canonical envelope where it is kept; ask ``canonical`` for it.
@@ -125,6 +129,7 @@ class Request:
     elsewhere: int = 0
     elsewhere_since_ms: int = 0
     parked_as: int = 0
+    debounce: Debounce | None = None
     ignored: Unknown = NOTHING_UNKNOWN
     kept_canonical: bytes = field(default=b"", repr=False, compare=False)
 
@@ -159,6 +164,7 @@ class Request:
         priority: Priority = NORMAL,
         deadline_ms: int = 0,
         not_before_ms: int = 0,
+        debounce: Debounce | None = None,
         timestamp_s: int = 0,
         traceparent: str = "",
         tracestate: str = "",
@@ -180,6 +186,7 @@ class Request:
             priority: Which of those that wait is taken first.
             deadline_ms: When the outcome is no longer wanted, Unix milliseconds; 0 for never.
             not_before_ms: When a worker may begin it, Unix milliseconds; 0 for at once.
+            debounce: With which others only the last runs; ``None`` for none.
             timestamp_s: The time of publishing, Unix seconds.
             traceparent: W3C trace context to pass on.
             tracestate: W3C trace state to pass on.
@@ -215,6 +222,10 @@ class Request:
         for name, value in beside:
             if value:
                 headers[name] = value
+        if debounce is not None:
+            headers[names.DEBOUNCE] = debounce.key
+            headers[names.DEBOUNCE_AT] = debounce.at_ms
+            headers[names.DEBOUNCE_MAX] = debounce.max_ms
         if traceparent:
             headers[names.TRACEPARENT] = traceparent
             if tracestate:
@@ -243,6 +254,7 @@ class Request:
             priority,
             deadline_ms=deadline_ms,
             not_before_ms=not_before_ms,
+            debounce=debounce,
             kept_canonical=canonical if body is canonical else b"",
         )
 
@@ -255,6 +267,13 @@ class Request:
         """
         if not self.first_seen_ms:
             _set_first_seen(self, now_ms)
+
+    def undebounced(self) -> Request:
+        """The same effect, whose place nobody takes any more."""
+        from effectmq.protocol.messages.debounce import without_debounce
+
+        message = replace(self.message, headers=without_debounce(self.message.headers))
+        return replace(self, message=message, debounce=None)
 
     def changed(self, counts: Mapping[str, int]) -> Request:
         """
@@ -360,6 +379,7 @@ def read_request(
         read_version(headers) if names.VERSION in headers else "",
         read_priority(headers) if names.PRIORITY in headers else NORMAL,
         kept_canonical=canonical,
+        debounce=_debounce(headers) if names.DEBOUNCE in headers else None,
         ignored=ignored,
         **{
             count: max(nothing, names.integer(headers, header, nothing))
@@ -449,6 +469,13 @@ def _subject(envelope: RuntimeEffectEnvelope) -> tuple[str, str, str]:
     if not isinstance(subject, RuntimeSubjectEffect) or replay is None:
         raise MalformedError("invocation", "found no effect with a replay key")
     return subject.kind, subject.effect_id, replay.key
+
+
+def _debounce(headers: Mapping[str, HeaderValue]) -> Debounce:
+    """How it is debounced; few workers ever load what reads that."""
+    from effectmq.protocol.messages.debounce import read_debounce
+
+    return read_debounce(headers)
 
 
 def _scope_id(message: Message, envelope: RuntimeEffectEnvelope) -> str:

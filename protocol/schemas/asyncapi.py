@@ -66,6 +66,23 @@ _HEADERS: _Tree = {
         "type": "integer",
         "description": "No worker begins it before; milliseconds since the Unix epoch.",
     },
+    names.DEBOUNCE: {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": names.MAX_DEBOUNCE_BYTES,
+        "description": "Of the effects with this key that are asked for within the delay of the "
+        "one before, only the last runs; at most 128 bytes of printable text.",
+    },
+    names.DEBOUNCE_AT: {
+        "type": "integer",
+        "description": "When it was asked for; milliseconds since the Unix epoch. The delay is "
+        "from here to effect-not-before.",
+    },
+    names.DEBOUNCE_MAX: {
+        "type": "integer",
+        "description": "For how long others may take its place, from the first of them on, in "
+        "milliseconds; 0 for no limit.",
+    },
     names.TRACEPARENT: {"type": "string", "description": "W3C trace context, passed on."},
     names.TRACESTATE: {"type": "string", "description": "W3C trace state, passed on."},
     names.LAST_ATTEMPT: {

@@ -165,8 +165,8 @@ async def _producer_deaths(fleet: Fleet, plan: list[Call], point: str, bodies: i
 def test_every_crash_point_has_a_scenario() -> None:
     """A point that nobody dies at would be a promise that nobody checks."""
     replays = {point for point in CRASH_POINTS if point.startswith("replay_")}
-    # Those of test_versions and test_schedules, which need two versions, or a schedule.
-    replays |= {"after_version_publish", "after_schedule_publish"}
+    # Those of test_versions, test_schedules and test_debouncing, which need more than effects.
+    replays |= {"after_version_publish", "after_schedule_publish", "after_debounce"}
     covered = {death.point for death in _DEATHS_WITH_JOURNAL} | set(_PRODUCER_DEATHS) | replays
     covered |= set(ROOM_POINTS)
     # Of what somebody else answers: test_answers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from effectmq.broker.client.asking.later import check_in_time
 from effectmq.broker.client.asking.timeouts import checked_timeout
@@ -16,6 +17,9 @@ from effectmq.protocol.messages.tenant import checked_tenant
 from effectmq.protocol.messages.version import checked_version
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.scopes import EffectScope
+
+if TYPE_CHECKING:
+    from effectmq.protocol.messages.debounce import Debounce
 
 __all__ = ["Sealing"]
 
@@ -61,6 +65,7 @@ class Sealing:
         scope: EffectScope | None = None,
         deadline_s: float | None = None,
         not_before_ms: int = 0,
+        debounce: Debounce | None = None,
         traceparent: str = "",
         tracestate: str = "",
         tenant: str | None = None,
@@ -75,6 +80,7 @@ class Sealing:
             scope: As in ``EffectClient.submit``, and so are the others but for one.
             deadline_s: See there.
             not_before_ms: When it may begin, Unix milliseconds; 0 for at once.
+            debounce: With which others only the last runs; ``None`` for none.
             traceparent: See there.
             tracestate: See there.
             tenant: See there.
@@ -100,6 +106,7 @@ class Sealing:
             ),
             deadline_ms=parent.earlier(own_ms),
             not_before_ms=not_before_ms,
+            debounce=debounce,
             timestamp_s=int(now),
             traceparent=traceparent,
             tracestate=tracestate,

@@ -73,10 +73,16 @@ class LaterOptions(CallOptions, total=False):
     Attributes:
         delay_s: Seconds from now before which no worker begins it; ``timeout`` counts them, too.
         not_before: Instead of it the moment, with its time zone.
+        debounce: A key: of the effects with it that are asked for within the delay of the one
+            before, only the last runs; the others fail with ``effectmq_superseded``.
+        debounce_max_s: For how long that may go on, in seconds from the first of them; by default
+            ten times the delay.
     """
 
     delay_s: float | None
     not_before: datetime | None
+    debounce: str | None
+    debounce_max_s: float | None
 
 
 class StreamOptions(LaterOptions, total=False):
@@ -135,6 +141,8 @@ class Execute(Protocol):
         deadline_s: float | None = ...,
         delay_s: float | None = ...,
         not_before: datetime | None = ...,
+        debounce: str | None = ...,
+        debounce_max_s: float | None = ...,
         on_chunk: OnChunk | None = ...,
         on_progress: OnProgress | None = ...,
         priority: Priority | None = ...,

@@ -46,7 +46,7 @@ from effectmq.protocol.errors import InvalidEnvelopeError
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.topology import DEFAULT_NAMESPACE
 
-__all__ = ["Journal", "Look"]
+__all__ = ["Journal", "Look", "check_keepable"]
 
 #: The result of a look; ``None`` when nothing is known.
 Look = Recorded | Mismatch | InProgress | None
@@ -149,7 +149,7 @@ class Journal:
             DatabaseUnavailableError: Asking again is safe, best with the same token.
             InvalidEnvelopeError: When the key cannot be kept.
         """
-        _check(asked.effect)
+        check_keepable(asked.effect)
         return self._ask(asked)
 
     def record(self, said: Record) -> asyncio.Future[Accepted | Lost]:
@@ -190,7 +190,7 @@ class Journal:
 
     def cancel(self, asked: Cancel) -> asyncio.Future[Cancelled | Recorded | Mismatch]:
         """Cancel an effect unless it is finished."""
-        _check(asked.effect)
+        check_keepable(asked.effect)
         return self._ask(asked)
 
     def look(self, identity: Identity, hash_: str = "") -> asyncio.Future[Look]:
@@ -225,7 +225,13 @@ def _look(tx: Transaction, identity: Identity, hash_: str) -> Look:
     return found
 
 
-def _check(effect: Effect) -> None:
+def check_keepable(effect: Effect) -> None:
+    """
+    Make sure that a journal can keep the names of an effect.
+
+    Raises:
+        InvalidEnvelopeError: When it cannot; says which, and why.
+    """
     # PostgreSQL keeps no text with a zero character, neither database keeps half a surrogate pair,
     # and no journal may accept what the other refuses. Refused here, it cannot fail the
     # transaction that it would share with others.

@@ -24,6 +24,7 @@ from effectmq.protocol.errors import (
     EffectCancelledError,
     EffectFailedError,
     EffectMismatchError,
+    EffectSupersededError,
     RecordMissingError,
 )
 from effectmq.protocol.messages.log_names import log_names
@@ -32,7 +33,7 @@ from effectmq.protocol.messages.request import Request
 from effectmq.protocol.text import printable
 from effectmq.protocol.wire.outcome import RuntimeEffectControllerError, RuntimeEffectOutcome
 
-__all__ = ["CONFLICT", "Recall", "cancel_error", "failure_of", "in_time", "reply_of"]
+__all__ = ["CONFLICT", "SUPERSEDED", "Recall", "cancel_error", "failure_of", "in_time", "reply_of"]
 
 logger = logging.getLogger("effectmq.client")
 
@@ -40,6 +41,8 @@ T = TypeVar("T")
 
 #: The code of a replay key that is used for two effects.
 CONFLICT = "effectmq_hash_conflict"
+#: The code of an effect in whose place another one with its debounce key runs.
+SUPERSEDED = "effectmq_superseded"
 #: How long a look may take before the effect is published, in seconds.
 _LOOK_S = 5.0
 _CANCELLED = ("effectmq_cancelled", "runtime_effect_sleep_cancelled")
@@ -161,6 +164,8 @@ def failure_of(effect_id: str, error: RuntimeEffectControllerError) -> EffectFai
         return EffectMismatchError(effect_id, error.code, error.message)
     if error.code in _CANCELLED:
         return EffectCancelledError(effect_id, error.code, error.message)
+    if error.code == SUPERSEDED:
+        return EffectSupersededError(effect_id, error.code, error.message)
     return EffectFailedError(effect_id, error.code, error.message)
 
 

@@ -338,10 +338,18 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Record this error, unless the effect is finished already."""
+    """
+    Record this error, unless the effect is finished already.
+
+    Attributes:
+        effect: The effect.
+        error_json: The controller error, canonical JSON.
+        unclaimed: Whether to leave alone what a worker has claimed already.
+    """
 
     effect: Effect
     error_json: str
+    unclaimed: bool = False
 
     @property
     def identity(self) -> Identity:
@@ -441,7 +449,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """A look found an effect that is claimed and not finished."""
+    """The effect is claimed and not finished; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,7 +475,7 @@ class Cancelled:
 
 
 ClaimAnswer = Granted | Recorded | Busy | HandedOut | Mismatch | Missing
-OperationAnswer = ClaimAnswer | Accepted | Lost | Cancelled
+OperationAnswer = ClaimAnswer | Accepted | Lost | Cancelled | InProgress
 
 
 def effect_of(request: Request) -> Effect:

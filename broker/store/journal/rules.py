@@ -295,7 +295,7 @@ def hand_back(  # noqa: C901
 
 def cancel(
     entry: Entry | None, asked: Cancel
-) -> tuple[Cancelled | Recorded | Mismatch, Entry | None]:
+) -> tuple[Cancelled | Recorded | Mismatch | InProgress, Entry | None]:
     """Cancel an effect, unless it is finished: exactly one of the two wins."""
     if entry is None:
         made = Entry(asked.effect.hash, "cancelled", attempts=0, error_json=asked.error_json)
@@ -306,6 +306,8 @@ def cancel(
         return Cancelled(), None
     if entry.status in FINISHED:
         return _recorded(entry), None
+    if asked.unclaimed:
+        return InProgress(), None
     changed = replace(
         entry,
         status="cancelled",

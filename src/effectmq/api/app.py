@@ -50,6 +50,7 @@ from effectmq.api.routes import (
     schedules,
     sessions,
     spend,
+    versions,
     workers,
 )
 from effectmq.api.views.events import Events
@@ -75,6 +76,7 @@ _ROUTERS = (
     schedules.router,
     spend.router,
     workers.router,
+    versions.router,
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Problem, "description": "What is asked for cannot be done, and why."},

@@ -41,6 +41,9 @@ OTHERS = {
     names.TENANT: "acme",
     names.VERSION: "2",
     names.PRIORITY: "low",
+    names.DEBOUNCE: "k",
+    names.DEBOUNCE_AT: 1,
+    names.DEBOUNCE_MAX: 5,
 }
 
 
@@ -154,13 +157,14 @@ async def test_a_worker_that_leaves_hands_every_count_on(stage: Stage) -> None:
         return None
 
     await app.start()
-    await stage.publish("exec_code", worn().message)
+    await stage.publish("exec_code", worn().undebounced().message)
     await eventually(lambda: app.counters["started"] == 1)
     await app.stop(0.0)
     await eventually(lambda: stage.ready(NAMES.work_queue("exec_code")) == 1)
     queue = stage.broker.queue(NAMES.work_queue("exec_code"))
     assert queue is not None
-    assert said(queue.ready[0]) == all_headers()
+    nothing = dict.fromkeys((names.DEBOUNCE, names.DEBOUNCE_AT, names.DEBOUNCE_MAX))
+    assert said(queue.ready[0]) == {**all_headers(), **nothing}
 
 
 @pytest.mark.parametrize("edited", [False, True])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,64 @@ async def test_an_effect_is_submitted_for_later() -> None:
         ):
             answer = await stage.post("/effects", {**asked, **wrong})
             assert answer.status_code in (400, 422), (wrong, answer.text)
+
+
+async def test_of_several_effects_the_last_runs() -> None:
+    async with staged() as stage, worker_of(stage.place):
+        asked = {"tool": "add", "args": {"a": 1, "b": 2}, "debounce": "k"}
+        first = (await stage.post("/effects", {**asked, "delay_s": 3_600})).json()
+        last = await stage.post("/effects", {**asked, "delay_s": 0.05, "wait_s": 30})
+        assert "Ok" in last.json()["reply"]["result"]
+
+        async def superseded() -> bool:
+            found = (await stage.get(f"/effects/{first['id']}")).json()
+            return bool(found.get("error")) and found["error"]["code"] == "effectmq_superseded"
+
+        await eventually(superseded)
+        answer = await stage.post("/effects", {**asked, "debounce_max_s": 5})
+        assert answer.status_code in (400, 422), answer.text
+
+
+async def test_versions_are_ramped_and_drained() -> None:
+    async with staged() as stage, worker_of(stage.place):
+        old = Worker(place=stage.place, name="old", version="1")
+        old.tool(name="later")(lambda: "1")
+
+        async def taking() -> dict[str, tuple[object, ...]]:
+            """What each version of the route takes."""
+            rows = (await stage.get("/versions")).json()["versions"]
+            return {
+                row["version"]: (row["workers"], row["takes"], row["share"], row["why"])
+                for row in rows
+                if row["route"] == "tool_call"
+            }
+
+        async with old:
+            asked = {"route": "tool_call", "version": "1", "why": "it is old"}
+            ramped = await stage.post("/versions/ramp", {**asked, "share": 0.5})
+            assert ramped.json()["changed"] == ["tool_call"]
+            for share, rest, own in ((0.5, "rest", "0.5"), (0.0, "any", "none")):
+                if not share:
+                    drained = await stage.post("/versions/drain", asked)
+                    assert drained.json()["changed"] == ["tool_call"]
+                shown = {"": (1, rest, share, "it is old"), "1": (1, own, share, "it is old")}
+                # A worker that is slow to answer is not counted the first time.
+                await _until(taking, shown)
+            cleared = await stage.post("/versions/clear", {"route": "tool_call"})
+            assert cleared.json()["changed"] == ["tool_call"]
+            await _until(taking, {"": (1, "any", None, ""), "1": (1, "any", None, "")})
+            for wrong in ({**asked, "share": 2}, {**asked, "route": "nothing", "share": 1}):
+                answer = await stage.post("/versions/ramp", wrong)
+                assert answer.status_code in (400, 422), answer.text
+
+
+async def _until(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Ask until the answer is what is wanted."""
+
+    async def is_so() -> bool:
+        return await ask() == wanted
+
+    await eventually(is_so)
 
 
 async def test_effects_are_cancelled_one_by_one_and_by_a_filter() -> None:

@@ -189,11 +189,18 @@ def test_an_effect_is_put_off(
         for when in (("--delay", "50ms"), ("--not-before", "2020-01-01T08:00+01:00")):
             done = effectmq(capsys, *call, *when, *at)
             assert done.code == 0, done.err
+        debounced = ("--delay", "5ms", "--debounce", "k", "--debounce-max", "1")
+        last = effectmq(capsys, *call, *debounced, *at)
+        assert last.code == 1
+        assert "has no journal to know which" in last.out
     both = effectmq(capsys, *call, "--delay", "1", "--not-before", "2020-01-01", *at)
     assert both.code == 2
     none = effectmq(capsys, *call, "--not-before", "soon", *at)
     assert none.code == 2
     assert "expected an ISO time" in none.err
+    bare = effectmq(capsys, *call, "--debounce", "k", *at)
+    assert bare.code == 2
+    assert "give delay_s, or not_before" in bare.err
 
 
 def test_a_tool_that_no_worker_has_is_said_to_be_none(

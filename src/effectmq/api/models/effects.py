@@ -208,6 +208,19 @@ class Submission(Asked):
     not_before: AwareDatetime | None = Field(
         default=None, description="Instead of it the moment, with its offset."
     )
+    debounce: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=128,
+        description="A key: of the effects with it that are submitted within the delay of the one "
+        "before, only the last runs.",
+    )
+    debounce_max_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="For how long that may go on since the first of them, in seconds; by default "
+        "ten times the delay.",
+    )
     wait_s: float = Field(
         default=0.0, ge=0, le=60, description="How long to wait for the outcome, in seconds."
     )

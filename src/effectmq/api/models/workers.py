@@ -121,6 +121,7 @@ class HeardReport(Report):
     answers: list[WorkerAnswer]
     silent: int = Field(description="Workers that consume and did not answer in time.")
     changed: list[str] = Field(
-        description="Routes whose pause for all workers changed; an empty name is all routes."
+        description="Routes whose pause or ramp for all workers changed; an empty name is all "
+        "routes."
     )
     unknown: list[str] = Field(description="Workers that were named and of which none answered.")

@@ -56,6 +56,8 @@ async def submit(here: Here, asked: Submission) -> Submitted:
         lane=asked.lane,
         delay_s=asked.delay_s,
         not_before=asked.not_before,
+        debounce=asked.debounce,
+        debounce_max_s=asked.debounce_max_s,
         timeout=_SUBMIT_S,
     )
     reply: Any = None

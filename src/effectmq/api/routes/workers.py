@@ -25,7 +25,7 @@ from effectmq.broker.client.fleet.answers import Heard
 from effectmq.broker.client.fleet.facts import worker_facts
 from effectmq.broker.client.fleet.fleet import Fleet
 
-__all__ = ["router"]
+__all__ = ["asked_fleet", "heard_report", "router"]
 
 router = APIRouter(tags=["workers"])
 
@@ -51,40 +51,40 @@ async def pause(here: Here, who: Asking, asked: PauseAsked) -> HeardReport:
     hold goes on.
     """
     _refuse_nothing([*asked.routes, *asked.workers], everything=asked.all)
-    async with _fleet(here, who) as fleet:
+    async with asked_fleet(here, who) as fleet:
         heard = await fleet.pause(
             checked_routes(asked.routes), workers=asked.workers, why=asked.why
         )
-    return _report(heard)
+    return heard_report(heard)
 
 
 @router.post("/workers/resume")
 async def resume(here: Here, who: Asking, asked: ResumeAsked) -> HeardReport:
     """Let routes, or workers, take effects again."""
     _refuse_nothing([*asked.routes, *asked.workers], everything=asked.all)
-    async with _fleet(here, who) as fleet:
+    async with asked_fleet(here, who) as fleet:
         heard = await fleet.resume(checked_routes(asked.routes), workers=asked.workers)
-    return _report(heard)
+    return heard_report(heard)
 
 
 @router.post("/workers/drain")
 async def drain(here: Here, who: Asking, asked: DrainAsked) -> HeardReport:
     """Let workers finish what they hold, and end."""
     _refuse_nothing(asked.workers, everything=asked.all)
-    async with _fleet(here, who) as fleet:
+    async with asked_fleet(here, who) as fleet:
         heard = await fleet.drain(asked.workers, why=asked.why)
-    return _report(heard)
+    return heard_report(heard)
 
 
 @router.post("/workers/concurrency")
 async def concurrency(here: Here, who: Asking, asked: ConcurrencyAsked) -> HeardReport:
     """Change how many effects of a route run at a time in each worker."""
     _refuse_nothing([*asked.routes, *asked.workers], everything=asked.all)
-    async with _fleet(here, who) as fleet:
+    async with asked_fleet(here, who) as fleet:
         heard = await fleet.set_concurrency(
             asked.slots, checked_routes(asked.routes), workers=asked.workers
         )
-    return _report(heard)
+    return heard_report(heard)
 
 
 def _refuse_nothing(named: list[str], *, everything: bool) -> None:
@@ -95,7 +95,8 @@ def _refuse_nothing(named: list[str], *, everything: bool) -> None:
 
 
 @asynccontextmanager
-async def _fleet(here: Context, who: Asking) -> AsyncGenerator[Fleet]:
+async def asked_fleet(here: Context, who: Asking) -> AsyncGenerator[Fleet]:
+    """The workers of the namespace, for who asks; what is known of them is looked at anew after."""
     transport, names = await here.connections.transport(), here.connections.names
     if not await transport.has_exchange(names.control):
         raise ProblemError(
@@ -109,7 +110,8 @@ async def _fleet(here: Context, who: Asking) -> AsyncGenerator[Fleet]:
     here.fleet.changed()
 
 
-def _report(heard: Heard) -> HeardReport:
+def heard_report(heard: Heard) -> HeardReport:
+    """Who heard it, as it is answered."""
     return HeardReport.model_validate(
         {
             "answers": [

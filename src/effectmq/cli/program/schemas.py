@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
 from effectmq.broker.store.database.schema import Schema
+from effectmq.broker.store.debounce.steps import DEBOUNCE_SCHEMA
 from effectmq.broker.store.journal.progress import PROGRESS_SCHEMA
 from effectmq.broker.store.journal.tables import JOURNAL_SCHEMA
 from effectmq.broker.store.letters.steps import LETTERS_SCHEMA
@@ -26,4 +27,5 @@ SCHEMAS: tuple[Schema, ...] = (
     CODE_SCHEMA,
     INBOX_SCHEMA,
     SCHEDULES_SCHEMA,
+    DEBOUNCE_SCHEMA,
 )

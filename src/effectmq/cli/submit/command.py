@@ -94,6 +94,18 @@ def configure(commands: Commands) -> None:
         metavar="T",
         help="no worker begins it before this time, such as 2026-12-31T08:00:00+01:00",
     )
+    parser.add_argument(
+        "--debounce",
+        metavar="KEY",
+        help="with --delay: of the effects with this key that are submitted within the delay of "
+        "the one before, only the last runs",
+    )
+    parser.add_argument(
+        "--debounce-max",
+        type=seconds,
+        metavar="S",
+        help="for how long that may go on since the first of them; default: ten times the delay",
+    )
     parser.add_argument("--wait", action="store_true", help="wait for the outcome and print it")
     parser.add_argument(
         "--timeout",
@@ -129,6 +141,8 @@ async def run(args: argparse.Namespace) -> int:
             lane=args.lane,
             delay_s=args.delay,
             not_before=args.not_before,
+            debounce=args.debounce,
+            debounce_max_s=args.debounce_max,
             timeout=args.timeout,
         )
         identity = {

@@ -1,0 +1,1 @@
+"""Of several effects with one key only the last runs: who that is, in the journal's database."""
