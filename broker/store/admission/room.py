@@ -31,6 +31,7 @@ __all__ = [
     "move",
     "only_to_answer",
     "routes_of",
+    "unlocked",
 ]
 
 _KEY = "namespace = ? AND room_id = ?"
@@ -197,14 +198,14 @@ def routes_of(tx: Transaction, line: Line) -> set[str]:
 
 
 def lock(tx: Transaction, room_id: str) -> Ticket | None:
-    """Lock a ticket that is still free."""
-    rows = tx.execute(_LOCK + tx.for_update, (tx.namespace, room_id))
+    """Lock a ticket that is still free, and that nobody else has locked."""
+    rows = tx.execute(_LOCK + unlocked(tx), (tx.namespace, room_id))
     return _ticket(rows[0]) if rows else None
 
 
 def lock_idle(tx: Transaction, room_id: str) -> Ticket | None:
-    """Lock a ticket that is still free, and whose effect does not run."""
-    sql = f"{_LOCK} AND {NOT_RUNNING}{tx.for_update}"
+    """Lock a ticket as ``lock`` does, if its effect does not run."""
+    sql = f"{_LOCK} AND {NOT_RUNNING}{unlocked(tx)}"
     rows = tx.execute(sql, (tx.namespace, room_id, *_now(tx)))
     return _ticket(rows[0]) if rows else None
 
@@ -248,6 +249,11 @@ def only_to_answer(tx: Transaction, routes: Sequence[str], most: int) -> list[st
         (tx.namespace, tx.now_ms(), *routes, most),
     )
     return [text(row[0]) for row in rows]
+
+
+def unlocked(tx: Transaction) -> str:
+    """The end of a query of rows to change that leaves out those that somebody has locked."""
+    return f"{tx.for_update} SKIP LOCKED" if tx.for_update else ""
 
 
 def _now(tx: Transaction) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from effectmq.broker.store.admission.book import LOOK_MS
 from effectmq.broker.store.admission.keys import Line
 from effectmq.broker.store.admission.records import Worker
+from effectmq.broker.store.admission.room import unlocked
 from effectmq.broker.store.database.port import Transaction, Value
 from effectmq.broker.store.database.rows import text
 
@@ -84,19 +85,19 @@ def look_anew(tx: Transaction) -> None:
 
 def renew(tx: Transaction, worker: Worker) -> None:
     """Renew what a worker has, and forget old gates."""
-    now, unlocked = tx.lease_time(), _unlocked(tx)
+    now, skipping = tx.lease_time(), unlocked(tx)
     tx.execute(_LOOK_AHEAD, (tx.namespace, now.now_ms + 2 * LOOK_MS))
     # Also what has run out and nobody has freed: it is running, and must be counted.
     for table, key in (("effectmq_room", _TICKET), ("effectmq_permits", _PERMIT)):
         tx.execute(
-            _RENEW.format(table=table, key=key, unlocked=unlocked),
+            _RENEW.format(table=table, key=key, unlocked=skipping),
             (now.clock, now.now_ms + worker.lease_ms, tx.namespace, worker.owner),
         )
     quiet_ms, old_ms = tx.now_ms() - _QUIET_MS, tx.now_ms() - _FORGET_MS
     # A gate that nothing ever blocked has a 0, also on a host that was started a moment ago.
     since_ms = max(1, now.now_ms - _FORGET_MS)
     tx.execute(
-        _FORGET.format(unlocked=unlocked),
+        _FORGET.format(unlocked=skipping),
         (tx.namespace, quiet_ms, old_ms, now.clock, since_ms, quiet_ms),
     )
 
@@ -104,7 +105,7 @@ def renew(tx: Transaction, worker: Worker) -> None:
 def recover(tx: Transaction) -> None:
     """Free what dead workers had."""
     now = tx.lease_time()
-    _give_back(tx, _RUN_OUT, (now.clock, now.now_ms), _unlocked(tx))
+    _give_back(tx, _RUN_OUT, (now.clock, now.now_ms), unlocked(tx))
 
 
 def leave(tx: Transaction, worker: Worker) -> None:
@@ -112,7 +113,7 @@ def leave(tx: Transaction, worker: Worker) -> None:
     _give_back(tx, "owner = ?", (worker.owner,), "")
 
 
-def _give_back(tx: Transaction, which: str, values: Sequence[Value], unlocked: str) -> None:
+def _give_back(tx: Transaction, which: str, values: Sequence[Value], skipping: str) -> None:
     waiting = _lines(tx, "effectmq_room", which, values)
     running = _lines(tx, "effectmq_permits", which, values)
     clock, wall_ms = tx.lease_time().clock, tx.now_ms()
@@ -123,7 +124,7 @@ def _give_back(tx: Transaction, which: str, values: Sequence[Value], unlocked: s
             tx.execute(_LOOK, (tx.namespace, *line))
     for sql, lines in ((_FREE, waiting), (_END, running)):
         tx.execute_many(
-            sql.format(which=which, unlocked=unlocked),
+            sql.format(which=which, unlocked=skipping),
             [(tx.namespace, *line, *values) for line in sorted(lines)],
         )
 
@@ -131,8 +132,3 @@ def _give_back(tx: Transaction, which: str, values: Sequence[Value], unlocked: s
 def _lines(tx: Transaction, table: str, which: str, values: Sequence[Value]) -> set[Line]:
     rows = tx.execute(_LINES.format(table=table, which=which), (tx.namespace, *values))
     return {Line(text(row[0]), text(row[1])) for row in rows}
-
-
-def _unlocked(tx: Transaction) -> str:
-    """The end of a query of rows to change that leaves out those that somebody has locked."""
-    return f"{tx.for_update} SKIP LOCKED" if tx.for_update else ""
