@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.outboxes import watches
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import RetryEffectError
+from effectmq.protocol.messages.chunk import Chunk
 from effectmq.protocol.messages.fleet.asks import Ask, WatchAsked, ask_message
 from effectmq.protocol.messages.fleet.reports import read_reply
 from effectmq.protocol.messages.fleet.watched import (
@@ -24,6 +26,7 @@ from effectmq.protocol.messages.fleet.watched import (
     read_watched,
 )
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.progress import Progress
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode, RuntimeEffectEnvelope
 from tests.consumers.stage import NAMES, PATIENCE_S, TOPOLOGY, Stage, outcome
@@ -271,6 +274,24 @@ def test_a_text_is_as_it_was() -> None:
 
     watched = Watched("t", 2, 3, 1, "a\u202e\x00\nb", ended=True)
     assert read_watched(watched_message(watched)) == watched
+    far = Watched("t", 2, 3, 1, "", progress=Progress(3, 12, "page 3", 2))
+    assert read_watched(watched_message(far)) == far
+
+
+def test_of_many_words_the_last_one_is_copied_also_when_text_is_too_much() -> None:
+    """Another attempt begins anew, and what was taken is not told again."""
+    watch = watches._Watch("t", "queue", 0.0)
+    chunk = Chunk("1", "k", "h", 1, 0, "")
+    assert watch.add(replace(chunk, progress=Progress(1)))
+    assert watch.add(replace(chunk, number=1, text="x" * MOST_WATCHED))
+    assert not watch.add(replace(chunk, number=2, text="y"))
+    assert not watch.add(replace(chunk, number=3, progress=Progress(2)))
+    taken = watch.take(ended=False)
+    assert (taken.number, taken.chunks, taken.progress) == (0, 2, Progress(2))
+    assert watch.add(replace(chunk, number=4, text="z"))
+    assert watch.take(ended=False).progress is None
+    assert watch.add(replace(chunk, attempt=2, progress=Progress(0, attempt=2)))
+    assert watch.take(ended=True).progress == Progress(0, attempt=2)
 
 
 async def test_who_asked_and_is_gone_is_no_error(stage: Stage, speaker: Speaker) -> None:
