@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from effectmq.broker.client.turns.tool_calls.functions import remember_tool, tool_of
 from effectmq.broker.store.admission.limits import Limit
@@ -27,6 +27,9 @@ from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.kinds import EFFECT_KINDS, route_of
 from effectmq.protocol.numbers import milliseconds_of
 from effectmq.protocol.wire.tool_retry import ToolRetryPolicy
+
+if TYPE_CHECKING:
+    from effectmq.broker.store.admission.shares import Share
 
 __all__ = ["Registrations"]
 
@@ -48,6 +51,7 @@ class Registrations:
         self._schedules: dict[str, Schedule] = {}
         self._resources: list[tuple[AbstractAsyncContextManager[object], frozenset[str]]] = []
         self._limits: dict[str, Limit] = {}
+        self._shares: dict[str, Share] = {}
 
     @property
     def _is_running(self) -> bool:
@@ -387,6 +391,39 @@ class Registrations:
                 f"there is a limit {limit.name!r} already; give one of the two another name="
             )
         self._limits[limit.name] = limit
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """The routes that this program shares out."""
+        return tuple(self._shares.values())
+
+    def share(
+        self, route: str, *, key: str = "tenant", weights: Mapping[str, float] | None = None
+    ) -> None:
+        """
+        Share a route fairly, whatever one tenant has queued; docs/fairness.md says how.
+
+        Args:
+            route: The kind that is shared, with all its lanes; ``kind.lane``, or ``*`` for every
+                kind. Each queue is shared for itself.
+            key: Among whom: ``tenant``, which is the session for an effect without a tenant,
+                ``session``, ``tool``, ``model``, ``turn``, or a member of the envelope, such as
+                ``command.request.provider``.
+            weights: The weights of single values of the key, 0.001 to 1,000; 1 for all others.
+                Who has weight 3 starts three effects for one of the others.
+
+        Raises:
+            ConfigurationError: When it cannot be shared so, or the worker runs already. When the
+                worker starts: without a journal.
+        """
+        if self._is_running:
+            raise ConfigurationError("the worker runs already; call share() before it starts")
+        if route in self._shares:
+            raise ConfigurationError(f"{route} is shared already; call share() once for a route")
+        # Not at the top: most workers share nothing.
+        from effectmq.broker.store.admission.shares import Share
+
+        self._shares[route] = Share(route, key, dict(weights or {}))
 
     def spend_limit(
         self,

@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Reading
@@ -79,6 +80,9 @@ from effectmq.protocol.topology import (
 )
 from effectmq.protocol.urls import mask_url
 
+if TYPE_CHECKING:
+    from effectmq.broker.store.admission.shares import Share
+
 __all__ = ["Service"]
 
 logger = logging.getLogger("effectmq.worker")
@@ -107,6 +111,7 @@ class Service:
         version: The version that effects can be bound to; empty for none.
         tracing: The library of traces.
         limits: Limits of the fleet that the program sets.
+        shares: Routes that the program shares out.
         ceilings: What the program lets effects spend.
         schedules: The schedules of the program.
     """
@@ -126,10 +131,12 @@ class Service:
         version: str = "",
         tracing: Tracing | None = None,
         limits: Sequence[Limit] = (),
+        shares: Sequence[Share] = (),
         ceilings: Sequence[Ceiling] = (),
         schedules: Sequence[Schedule] = (),
     ) -> None:
         self._limits = limits
+        self._shares = shares
         self._ceilings = ceilings
         self._taker: Taker | None = None
         self._name = name
@@ -395,13 +402,11 @@ class Service:
 
     def _source(self, key: str) -> Source:
         own = self._handlers.get(key)
-        handler = self._handlers[unprioritized(key)] if own is None else own
-        return Source(
-            self._route(key, handler),
-            self._names.work_queue(key),
-            self._settings.concurrency_of(key),
-            self._road(key),
-        )
+        route = self._route(key, self._handlers[unprioritized(key)] if own is None else own)
+        slots, queue = self._settings.concurrency_of(key), self._names.work_queue(key)
+        shared = None if self._taker is None else self._taker.shared(route, slots)
+        road = self._road(queue, carry_out if shared is None else shared.carry_out)
+        return Source(route, queue, slots, road, counted=shared)
 
     def _take_beside(self, route: str) -> None:
         """Take from the queue of a priority that was opened meanwhile."""
@@ -412,11 +417,10 @@ class Service:
         self._serving.open_beside(source)
         self._threads.resize(self._serving.slots)
 
-    def _road(self, key: str) -> Road:
+    def _road(self, queue: str, road: Road) -> Road:
         if self._tracing is None:
-            return carry_out
-        names = self._names
-        return traced_road(self._tracing, carry_out, names.work_exchange, names.work_queue(key))
+            return road
+        return traced_road(self._tracing, road, self._names.work_exchange, queue)
 
     async def _open_journal(self, journal: Journal) -> None:
         try:
@@ -462,6 +466,7 @@ class Service:
             self._names,
             self._counters,
             self._limits,
+            self._shares,
             self._name,
             self._settings.max_waiting,
         )

@@ -261,6 +261,7 @@ class EffectWorker(Registrations):
             version=self.version,
             tracing=self.tracing,
             limits=self.limits,
+            shares=self.shares,
             ceilings=self._ceilings,
             schedules=tuple(self._schedules.values()),
         )
@@ -299,6 +300,12 @@ class EffectWorker(Registrations):
                 f"the limit {self.limits[0].name!r} needs a journal: it is kept in its database, "
                 "where all workers see it. Give the worker one (journal= or EFFECTMQ_JOURNAL), or "
                 "set no limit"
+            )
+        if self.shares and self.journal is None:
+            raise ConfigurationError(
+                f"the share of {self.shares[0].route!r} needs a journal: what waits for its turn "
+                "is kept in its database. Give the worker one (journal= or EFFECTMQ_JOURNAL), or "
+                "share nothing"
             )
 
     def _tell(self, health: Health) -> None:

@@ -101,7 +101,8 @@ ADMITTED = Metric(
 NOT_ADMITTED = Metric(
     "effectmq_not_admitted",
     "counter",
-    "Deliveries whose effect was not admitted, and waits in the room.",
+    "Deliveries whose effect was not admitted, or had no slot on a shared route, and waits in the "
+    "room.",
     _ROUTE,
 )
 ADMISSION_FULL = Metric(

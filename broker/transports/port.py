@@ -276,6 +276,7 @@ class Transport(Protocol):
         prefetch: int,
         exclusive: bool = False,
         lock: str = "",
+        priority: int = 0,
         on_resumed: Callable[[bool], None] | None = None,
         on_mute: Callable[[float], Awaitable[bool]] | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
@@ -289,6 +290,8 @@ class Transport(Protocol):
             exclusive: Whether to refuse to share the queue with another consumer.
             lock: A name to hold while consuming. A quorum queue accepts any number of consumers,
                 also exclusive ones; consumers that need it exclusively use the same lock.
+            priority: While a consumer of a higher one may take a delivery, it gets none. Ignored
+                with a lock.
             on_resumed: Called each time the consumer has its queue again after losing it; with
                 ``True`` when the queue was declared anew, so that its content, and what was sent
                 meanwhile, may be lost.

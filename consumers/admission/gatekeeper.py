@@ -7,13 +7,16 @@ store decides by those that it has at the time; here it is only seen for which e
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from effectmq.broker.crashpoints import reached
 from effectmq.broker.store.admission.gates import Verdict
-from effectmq.broker.store.admission.keys import Line, lines_of
+from effectmq.broker.store.admission.keys import Line, lines_of, shared_line
 from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.records import (
     Answer,
@@ -28,7 +31,11 @@ from effectmq.broker.store.admission.store import AdmissionStore
 from effectmq.consumers.pipeline import admission
 from effectmq.consumers.pipeline.admission import Permit, RoomFull
 from effectmq.consumers.pipeline.journal_leases import JournalLeases
+from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.messages.request import Request
+
+if TYPE_CHECKING:
+    from effectmq.broker.store.admission.shares import Share
 
 __all__ = ["Gatekeeper"]
 
@@ -47,6 +54,7 @@ class Gatekeeper:
         wake: Called when it is worth looking into the room.
         answer: Called with an effect that has ended and is in the room for somebody else, too.
         max_waiting: How many effects may wait in the room.
+        shares: The shares of the program.
 
     Attributes:
         waiting: How many effects wait in the room: as they were counted last, with those that this
@@ -60,13 +68,15 @@ class Gatekeeper:
         wake: Callable[[], None],
         answer: Callable[[str], None],
         max_waiting: int,
+        shares: Sequence[Share] = (),
     ) -> None:
         self.waiting = 0
         self.max_waiting = max_waiting
         self._store = store
         self._leases = leases
-        self._wake = wake
+        self.wake = wake
         self._answer = answer
+        self._shares = shares
         self._refused: list[End] = []
         self._limits: list[Limit] = []
         self._by_route: dict[str, list[Limit]] = {}
@@ -89,9 +99,27 @@ class Gatekeeper:
             self._by_route[route] = found
         return found
 
+    def share(self, route: str) -> Share | None:
+        """The share that holds for a route."""
+        if not self._shares:
+            return None
+        # Not at the top: most workers share nothing.
+        from effectmq.broker.store.admission.shares import share_of
+
+        return share_of(self._shares, route)
+
     def lines(self, route: str, request: Request) -> tuple[Line, ...]:
         """See the port."""
         return lines_of(self.of(route), request)
+
+    async def wait(
+        self, request: Request, route: str, home: str
+    ) -> admission.NotAdmitted | RoomFull:
+        """Keep an effect of a shared route, for which there is no slot, until it is its turn."""
+        lines = self.lines(route, request)
+        permit = Permit(digest_of(request.identity), "", lines, self)
+        kept = await self._ask(permit, request.changed({}), route, home, full=True)
+        return kept or admission.NotAdmitted(shared_line(route))
 
     async def ask(
         self, request: Request, lines: tuple[Line, ...], route: str, home: str
@@ -113,36 +141,54 @@ class Gatekeeper:
         self._answer(digest_of(request.identity))
 
     async def _ask(
-        self, permit: Permit, request: Request, route: str, home: str, look_ms: int = 0
+        self,
+        permit: Permit,
+        request: Request,
+        route: str,
+        home: str,
+        look_ms: int = 0,
+        *,
+        full: bool = False,
     ) -> admission.NotAdmitted | RoomFull | None:
         """Where the effect waits now; ``None`` when it may start."""
-        # A place is kept for each that is asked for: many are, before the first answer is there.
-        may_enter = self.waiting < self.max_waiting
-        self.waiting += may_enter
+        # What waits for money has no turn before there is some.
+        share = None if look_ms else self.share(route)
         asked = Ask(
             permit.effect,
             permit.token,
-            permit.lines,
+            permit.lines if share is None else (*permit.lines, shared_line(route)),
             route,
             request.message,
             home,
             request.deadline_ms,
-            may_enter,
-            look_ms,
+            look_ms=look_ms,
+            turn=None if share is None else share.turn(request.tenant, to_tree(request.envelope)),
+            full=full,
         )
-        answer: Answer | None = None
-        try:
-            answer = await self._leases.ask(partial(self._store.ask, asked))
-        finally:
-            if not isinstance(answer, NotAdmitted) or answer.full:
-                self.waiting = max(0, self.waiting - may_enter)
+        answer = await self._leases.ask(partial(self.keep, asked))
         if not isinstance(answer, NotAdmitted):
             return None
         if answer.full:
             return RoomFull(answer.line)
         reached("after_room")
-        self._wake()
+        self.wake()
         return admission.NotAdmitted(answer.line)
+
+    def keep(self, asked: Ask) -> asyncio.Future[Answer]:
+        """Ask once; the future fails when the database does not answer."""
+        # A place is kept for each that is asked for: many are, before the first answer is there.
+        may_enter = self.waiting < self.max_waiting
+        self.waiting += may_enter
+        future = self._store.ask(replace(asked, may_enter=may_enter))
+
+        def answered(done: asyncio.Future[Answer]) -> None:
+            failed = done.cancelled() or done.exception() is not None
+            answer = None if failed else done.result()
+            if not isinstance(answer, NotAdmitted) or answer.full:
+                self.waiting = max(0, self.waiting - may_enter)
+
+        future.add_done_callback(answered)
+        return future
 
     def give_back(self, permit: Permit, verdict: Verdict) -> None:
         """See the port."""
@@ -160,7 +206,7 @@ class Gatekeeper:
         elif isinstance(answer, Ended) and answer.waited_for:
             if answer.copies:
                 self._answer(ended.effect)
-            self._wake()
+            self.wake()
 
     def give_back_again(self) -> None:
         """Say once more what the database has refused; until then it counts as running."""

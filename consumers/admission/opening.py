@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.records import Worker
@@ -16,6 +17,9 @@ from effectmq.consumers.pipeline.journal_leases import JournalLeases
 from effectmq.protocol.errors import DatabaseUnavailableError, EffectmqError
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import Names
+
+if TYPE_CHECKING:
+    from effectmq.broker.store.admission.shares import Share
 
 __all__ = ["open_taker"]
 
@@ -29,6 +33,7 @@ async def open_taker(
     names: Names,
     counters: Counter[str],
     limits: Sequence[Limit],
+    shares: Sequence[Share],
     worker: str,
     max_waiting: int,
 ) -> Taker | None:
@@ -42,6 +47,7 @@ async def open_taker(
         names: The namespace.
         counters: The worker's.
         limits: What the program sets.
+        shares: The shares of the program.
         worker: The worker's name, for people.
         max_waiting: How many effects may wait in the room.
 
@@ -50,7 +56,7 @@ async def open_taker(
 
     Raises:
         DatabaseUnavailableError: When the database cannot be used at the moment.
-        EffectmqError: When the program sets limits and they cannot be kept.
+        EffectmqError: When the program sets limits or shares and they cannot be kept.
     """
     # Fresh for every process: what an earlier one of this name had is not ours.
     owner = secrets.token_hex(8)
@@ -60,7 +66,7 @@ async def open_taker(
     except DatabaseUnavailableError:
         raise
     except EffectmqError as problem:
-        if limits:
+        if limits or shares:
             raise
         logger.warning(
             "the tables for limits of the fleet cannot be used, so this worker heeds none: %s",
@@ -68,6 +74,6 @@ async def open_taker(
             extra={"action": "admission_off"},
         )
         return None
-    taker = Taker(store, leases, lease_s, names, counters, max_waiting)
+    taker = Taker(store, leases, lease_s, names, counters, max_waiting, shares)
     await taker.learn()
     return taker

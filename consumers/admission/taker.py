@@ -12,10 +12,12 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Reading
 from effectmq.broker.sparingly import Sparingly
+from effectmq.broker.store.admission.deciding import MOST_TAKEN
 from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.records import Claimed, digest_of
 from effectmq.broker.store.admission.store import AdmissionStore, Waiting
@@ -31,6 +33,10 @@ from effectmq.protocol.errors import TransportClosedError
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import Names
+
+if TYPE_CHECKING:
+    from effectmq.broker.store.admission.shares import Share
+    from effectmq.consumers.admission.sharing import SharedRoute
 
 __all__ = ["Taker"]
 
@@ -58,6 +64,7 @@ class Taker:
         names: The namespace.
         counters: ``admission_unavailable``.
         max_waiting: How many effects may wait in the room.
+        shares: The shares of the program.
     """
 
     def __init__(
@@ -68,8 +75,10 @@ class Taker:
         names: Names,
         counters: Counter[str],
         max_waiting: int,
+        shares: Sequence[Share] = (),
     ) -> None:
-        self.gatekeeper = Gatekeeper(store, leases, self.wake, self._answer, max_waiting)
+        self.gatekeeper = Gatekeeper(store, leases, self.wake, self._answer, max_waiting, shares)
+        self._shared: dict[str, SharedRoute] = {}
         self._store = store
         self._names = names
         self._counters = counters
@@ -89,8 +98,19 @@ class Taker:
 
     @property
     def _in_use(self) -> bool:
-        """Whether a limit holds, or somebody waits."""
-        return bool(self.gatekeeper.limits or self.gatekeeper.waiting)
+        """Whether a limit holds, a route is shared, or somebody waits."""
+        return bool(self.gatekeeper.limits or self._shared or self.gatekeeper.waiting)
+
+    def shared(self, route: Route[Job], slots: int) -> SharedRoute | None:
+        """The turns of a route that the program shares, with so many slots; ``None`` for others."""
+        share = self.gatekeeper.share(route.key)
+        if share is None:
+            return None
+        # Not at the top: most workers share nothing.
+        from effectmq.consumers.admission.sharing import SharedRoute
+
+        made = self._shared[route.key] = SharedRoute(share, route, slots, self.gatekeeper)
+        return made
 
     def cancelled(self, identity: Identity) -> None:
         """An effect was cancelled: when it is in the room, it is answered now."""
@@ -162,7 +182,8 @@ class Taker:
             await self._store.recover()
             self._renewed_s = now_s
         free = self._serving.free()
-        seen = await self._store.look(list(free))
+        full = [route for route, slots in free.items() if not slots]
+        seen = await self._store.look([route for route in free if free[route]], full)
         if seen.limits != self.gatekeeper.limits:
             self._heed(seen.limits, routes)
         if seen.left_over:
@@ -198,16 +219,23 @@ class Taker:
 
     async def _take(self) -> None:
         """Take what may start, as long as there are slots for it."""
-        while True:
-            free = self._serving.free()
-            if not free:
-                return
+        free = self._serving.free()
+        while free:
             to_answer, self._to_answer = self._to_answer, set()
             taken = await self._store.take(free, sorted(to_answer))
             for one in taken:
                 self._begin(one)
-            if not taken:
+            if self._shared:
+                self._note_taken(taken, free)
+            free = self._serving.free()
+            if not taken or not any(free.values()):
                 return
+
+    def _note_taken(self, taken: list[Claimed], free: dict[str, int]) -> None:
+        for route, shared in self._shared.items():
+            slots = min(free.get(route, 0), MOST_TAKEN)
+            if slots:
+                shared.taken(sum(one.route == route for one in taken), slots)
 
     def _begin(self, taken: Claimed) -> None:
         delivery = RoomDelivery(
@@ -215,7 +243,10 @@ class Taker:
         )
         self.gatekeeper.waiting = max(0, self.gatekeeper.waiting - 1)
         permit = None
-        if taken.lines:
+        # Without limits, it is the permit that shows that it has one of the slots, unless these are
+        # counted.
+        counted = taken.route in self._shared
+        if taken.lines or (taken.in_turn and not counted):
             permit = Permit(taken.effect, taken.token, taken.lines, self.gatekeeper)
         self._serving.carry_out(taken.route, delivery, permit)
 

@@ -177,7 +177,9 @@ class Serving:
             source.route.counters["probes"] += 1
             self._probes.answer(delivery)
         else:
-            Job(source.route, delivery, from_limbo=source.limbo).start(source.road)
+            job = Job(source.route, delivery, from_limbo=source.limbo)
+            if source.counted is None or source.counted.begins(job):
+                job.start(source.road)
 
     # The room ----------------------------------------------------------------------------------
 
@@ -194,6 +196,8 @@ class Serving:
         tap = next(tap for tap in self.taps if tap.key == key and not tap.source.limbo)
         job = Job(tap.source.route, delivery)
         job.permit = permit
+        if tap.source.counted is not None:
+            tap.source.counted.hold(job)
         job.start(tap.source.road)
 
     async def stop(self) -> None:

@@ -11,16 +11,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from effectmq.broker.transports.port import Consumer, Delivery, Transport
 from effectmq.consumers.pipeline.job import Job
 from effectmq.consumers.pipeline.route import Route
 
+if TYPE_CHECKING:
+    from effectmq.consumers.serving.slots import Slots
+
 __all__ = ["Source", "Tap"]
 
 #: So many consumers a queue has at most, about, while slots move between priorities.
 _CHUNKS = 8
+#: Of a shared route, so many deliveries may be on their way into the room.
+_AHEAD = 200
+#: They come only when no worker has a slot for them.
+_AFTER_OTHERS = -1
 
 
 class Source(NamedTuple):
@@ -33,6 +40,7 @@ class Source(NamedTuple):
         prefetch: How many of its deliveries may be unsettled at a time.
         road: Carries out one delivery.
         limbo: Whether it is limbo, the queue of what the broker gave up on.
+        counted: The slots of a shared route; ``None`` for others.
     """
 
     route: Route[Job]
@@ -40,6 +48,7 @@ class Source(NamedTuple):
     prefetch: int
     road: Callable[[Job], Coroutine[object, object, None]]
     limbo: bool = False
+    counted: Slots | None = None
 
 
 class _Taking(NamedTuple):
@@ -63,12 +72,14 @@ class Tap:
         self, source: Source, transport: Transport, take: Callable[[Source, Delivery], None]
     ) -> None:
         self.source = source
-        #: Effects of it that may run at a time; ``fill`` makes a change of it count.
-        self.slots = source.prefetch
+        self._slots = source.prefetch
         self._transport = transport
         self._take = take
         self._taking: list[_Taking] = []
         self._stopped: list[Consumer] = []
+        #: Of a shared route: takes what no worker has a slot for, and those that did before.
+        self._ahead: Consumer | None = None
+        self._former: list[Consumer] = []
         self._pumps: set[asyncio.Task[None]] = set()
         #: The most effects that were held at once since the last look; ``None`` while nobody looks.
         self.peak: int | None = None
@@ -77,6 +88,17 @@ class Tap:
     def key(self) -> str:
         """The route."""
         return self.source.route.key
+
+    @property
+    def slots(self) -> int:
+        """Effects of it that may run at a time; ``fill`` makes a change of it count."""
+        return self._slots
+
+    @slots.setter
+    def slots(self, slots: int) -> None:
+        self._slots = slots
+        if self.source.counted is not None:
+            self.source.counted.most = slots
 
     @property
     def consumers(self) -> int:
@@ -98,6 +120,8 @@ class Tap:
     @property
     def free(self) -> int:
         """Slots in which nothing runs at the moment, whoever holds deliveries for them."""
+        if self.source.counted is not None:
+            return self.source.counted.free
         busy = sum(
             job.attempt is not None or job.permit is not None for job in self.source.route.jobs
         )
@@ -142,13 +166,13 @@ class Tap:
         if left >= 1 and left >= self._worth_it(missing):
             consumer = await self._transport.consume(self.source.queue, prefetch=left)
             self._taking.append(_Taking(consumer, left))
-            pump = asyncio.get_running_loop().create_task(
-                self._pump(consumer) if self.peak is None else self._watched(consumer),
-                name=f"effectmq {self.source.queue}",
-            )
-            self._pumps.add(pump)
-            pump.add_done_callback(self._pumps.discard)
+            self._take_from(consumer)
             missing -= left
+        if self.source.counted is not None and self._ahead is None:
+            self._ahead = await self._transport.consume(
+                self.source.queue, prefetch=_AHEAD, priority=_AFTER_OTHERS
+            )
+            self._take_from(self._ahead)
         return not missing
 
     def _worth_it(self, missing: int) -> float:
@@ -156,6 +180,14 @@ class Tap:
         if self.peak is None:
             return missing / 2
         return min(missing, self.slots / _CHUNKS) if self._taking else 1
+
+    def _take_from(self, consumer: Consumer) -> None:
+        pump = asyncio.get_running_loop().create_task(
+            self._pump(consumer) if self.peak is None else self._watched(consumer),
+            name=f"effectmq {self.source.queue}",
+        )
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
 
     async def _pump(self, consumer: Consumer) -> None:
         async for delivery in consumer:
@@ -171,6 +203,10 @@ class Tap:
         """Take no more; what was delivered can still be settled."""
         while self._taking:
             await self._stop_last()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            self._former.append(ahead)
+            await ahead.stop()
 
     async def _stop_last(self) -> None:
         consumer = self._taking.pop().consumer
@@ -178,6 +214,7 @@ class Tap:
         await consumer.stop()
 
     async def _sweep(self) -> None:
-        for consumer in [one for one in self._stopped if not one.held]:
-            self._stopped.remove(consumer)
-            await consumer.close()
+        for stopped in (self._stopped, self._former):
+            for consumer in [one for one in stopped if not one.held]:
+                stopped.remove(consumer)
+                await consumer.close()

@@ -14,7 +14,7 @@ import pytest
 from effectmq.broker.store.admission import room, upkeep
 from effectmq.broker.store.admission.book import Book
 from effectmq.broker.store.admission.gates import Verdict
-from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.keys import Line, Turn, shared_line
 from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.records import (
     Admitted,
@@ -579,3 +579,64 @@ async def test_what_waits_is_looked_at_once_after_the_host_was_rebooted(database
     assert not (await store.look(["tool_call"])).due
     again = await store_of(database, "v")
     assert await taken(again) == ["b"]
+
+
+def waiting(effect: str, who: str, *lines: Line, cost: int = 100, full: bool = True) -> Ask:
+    """A question of an effect of a shared route; ``full`` for one that waits in any case."""
+    asked = ask(effect, *lines, shared_line("tool_call"))
+    return replace(asked, turn=Turn(who, cost), full=full)
+
+
+async def test_shared_effects_wait_for_their_turn(database: Database) -> None:
+    """Whatever one of them has queued; what is taken has no line of the share."""
+    store = await store_of(database, "w")
+    for effect in ("a1", "a2", "a3", "a4"):
+        assert await admitted(store, waiting(effect, "a")) == []
+    assert await taken(store, slots=2) == ["a1", "a2"]
+    await admitted(store, *(waiting(f"b{nth}", "b", cost=50) for nth in range(5)))
+    # Those of b count half: two of them start for one of a.
+    assert await taken(store, slots=1) == ["b0"]
+    assert sorted(await taken(store, slots=4)) == ["a3", "b1", "b2", "b3"]
+    assert sorted(await taken(store)) == ["a4", "b4"]
+    assert await taken(store) == []
+
+
+async def test_who_has_a_slot_waits_only_for_those_before_it(database: Database) -> None:
+    """A worker may not know yet that others wait for their turn."""
+    store = await store_of(database, "w", _TWO)
+    x = Line("two", "x")
+    assert await admitted(store, waiting("a1", "a", x, full=False)) == ["a1"]
+    assert await admitted(store, waiting("a2", "a", x)) == []
+    assert await admitted(store, waiting("b1", "b", x, full=False)) == []
+    found = await store.take({"tool_call": 5})
+    # One more may run by the limit; the other waits for that now, with its number.
+    assert [one.lines for one in found] == [(x,)]
+    await store.ask(End("a1", "token-a1", (x,)))
+    assert len(await taken(store)) == 1
+
+
+async def test_a_limit_keeps_nobody_else_from_their_turn(database: Database) -> None:
+    """Those that it keeps use up no slot, however many they are."""
+    one = Limit.of("tool_call", key="tool", concurrency=1, name="two")
+    store = await store_of(database, "w", one)
+    x = Line("two", "x")
+    asked = [waiting(f"a{nth}", "a", x) for nth in range(20)]
+    await admitted(store, *asked, waiting("b", "b"), waiting("c", "c"))
+    assert len(await taken(store, slots=3)) == 3
+    assert await taken(store, slots=3) == []
+
+
+async def test_turns_are_remembered_for_those_that_wait_only(database: Database) -> None:
+    """Who has not waited for a while begins where the others are, and needs no row."""
+    store = await store_of(database, "w")
+    for nth in range(3):
+        await admitted(store, waiting(f"{nth}", f"session-{nth}"))
+        assert await taken(store) == [str(nth)]
+    await admitted(store, waiting("a1", "a"), waiting("a2", "a"))
+    await taken(store)
+    await admitted(store, waiting("b", "b"))
+    rows = await database.read(
+        lambda tx: tx.execute("SELECT who FROM effectmq_turns WHERE namespace = ?", (tx.namespace,))
+    )
+    # A row with their own numbers ahead, and that of the route.
+    assert sorted(str(row[0]) for row in rows) in (["", "=b"], ["", "=a", "=b"])

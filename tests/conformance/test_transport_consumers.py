@@ -75,6 +75,23 @@ async def test_consumers_of_one_queue_share_it_fairly(
     assert {str(n) for n in range(10)} == {*texts(received[0]), *texts(received[1])}
 
 
+async def test_a_consumer_of_a_lower_priority_gets_what_others_cannot_hold(
+    transport: Transport, connect: Connect, names: Names
+) -> None:
+    """Whichever of them came first, and whoever has the connection."""
+    other = await connect()
+    spare = await transport.consume(names.work_queue(TOOL), prefetch=9, priority=-1)
+    one = await transport.consume(names.work_queue(TOOL), prefetch=2)
+    two = await other.consume(names.work_queue(TOOL), prefetch=1)
+    await publish(transport, names, 7)
+
+    held = [*await take(one, 2), *await take(two, 1)]
+    rest = await take(spare, 4)
+
+    assert sorted(texts(held)) == ["0", "1", "2"]
+    assert texts(rest) == ["3", "4", "5", "6"]
+
+
 async def test_what_was_not_settled_comes_back_to_the_front_in_order(
     transport: Transport, names: Names
 ) -> None:

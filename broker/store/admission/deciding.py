@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from effectmq.broker.store.admission import room
 from effectmq.broker.store.admission.book import Book
-from effectmq.broker.store.admission.keys import Line, is_of_spend
+from effectmq.broker.store.admission.keys import Line, is_of_spend, is_shared, shared_line
 from effectmq.broker.store.admission.records import (
     Admitted,
     Answer,
@@ -26,10 +26,12 @@ from effectmq.broker.store.admission.records import (
     Worker,
 )
 from effectmq.broker.store.admission.room import Ticket
+from effectmq.broker.store.admission.turns import Turns
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import text
 
 __all__ = [
+    "MOST_TAKEN",
     "apply",
     "due_lines",
     "is_due",
@@ -39,7 +41,9 @@ __all__ = [
 #: So many lines are looked at in one transaction, so that others get their turn.
 _MOST_LINES = 50
 #: So many effects are taken in one transaction for each route.
-_MOST_TAKEN = 50
+MOST_TAKEN = 50
+#: So many more of a shared route are looked at, so that those that a limit keeps use up no slot.
+_MOST_KEPT = 50
 
 _DUE = (
     "SELECT name, key_value FROM effectmq_gates AS g WHERE namespace = ? AND waits = 1 "
@@ -59,23 +63,24 @@ def apply(tx: Transaction, worker: Worker, operations: Sequence[Operation]) -> l
     """Carry out operations in one transaction; returns an answer for each."""
     lines = [line for one in operations if not isinstance(one, Settle) for line in one.lines]
     book = Book(tx, lines, worker.owner, worker.lease_ms)
+    turns = Turns(tx)
     answers: list[Answer] = []
     for operation in operations:
         match operation:
             case Ask():
-                answers.append(_asked(tx, book, operation))
+                answers.append(_asked(tx, book, turns, operation))
             case End(effect, token, its_lines, verdict):
                 answers.append(book.end(effect, token, its_lines, verdict))
             case Settle(room_id, token):
                 room.drop(tx, room_id, token)
                 answers.append(Ended())
     book.save()
+    turns.save()
     return answers
 
 
-def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
-    book.forget(ask.effect)
-    blocking = ask.lines[0] if ask.look_ms else _first_shut(tx, book, ask)
+def _asked(tx: Transaction, book: Book, turns: Turns, ask: Ask) -> Admitted | NotAdmitted:
+    blocking = shared_line(ask.route) if ask.full else _first_line(tx, book, ask)
     if blocking is None:
         book.admit(ask.effect, ask.token, ask.lines, ask.route)
         return Admitted()
@@ -83,7 +88,11 @@ def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
         return NotAdmitted(blocking, full=True)
     # What is held is acknowledged to the broker next, so from here on it must not be lost.
     tx.durably()
-    room.enter(tx, ask, blocking)
+    if ask.turn is None:
+        place = room.end_of(tx, blocking, ask.route)
+    else:
+        place = turns.place(ask.route, ask.turn)
+    room.enter(tx, ask, blocking, place)
     gate = book.gate(blocking)
     if not ask.look_ms:
         gate.look_ms = book.opens_ms(blocking)
@@ -91,6 +100,12 @@ def _asked(tx: Transaction, book: Book, ask: Ask) -> Admitted | NotAdmitted:
         gate.look_ms = book.now.now_ms + ask.look_ms
     gate.waits = True
     return NotAdmitted(blocking)
+
+
+def _first_line(tx: Transaction, book: Book, ask: Ask) -> Line | None:
+    """The line in which an effect has to wait; ``None`` when it may start."""
+    book.forget(ask.effect)
+    return ask.lines[0] if ask.look_ms else _first_shut(tx, book, ask)
 
 
 def _first_shut(tx: Transaction, book: Book, ask: Ask) -> Line | None:
@@ -124,9 +139,12 @@ def due_lines(tx: Transaction, routes: Sequence[str]) -> list[Line]:
     return [_line(row) for row in rows]
 
 
-def is_due(tx: Transaction, routes: Sequence[str]) -> bool:
-    """Whether ``take`` may find something for these routes."""
-    return bool(routes) and bool(due_lines(tx, routes) or room.only_to_answer(tx, routes, 1))
+def is_due(tx: Transaction, routes: Sequence[str], full: Sequence[str] = ()) -> bool:
+    """Whether ``take`` may find something for these routes, of which ``full`` have no slot."""
+    every = [*routes, *full]
+    if routes and due_lines(tx, routes):
+        return True
+    return bool(every) and bool(room.only_to_answer(tx, every, 1))
 
 
 def take(
@@ -144,28 +162,34 @@ def take(
     if not free:
         return []
     lines = due_lines(tx, list(free))
-    slots = {route: min(count, _MOST_TAKEN) for route, count in free.items()}
+    slots = {route: min(count, MOST_TAKEN) for route, count in free.items()}
     tickets = {line: room.free_tickets(tx, line, _looked_at(line, slots)) for line in lines}
     needed = {line for found in tickets.values() for ticket in found for line in ticket.lines}
     book = Book(tx, needed | set(lines), worker.owner, worker.lease_ms)
+    turns = Turns(tx)
     taken = _answered(tx, book, worker, list(free), cancelled)
     for line in sorted(lines):
-        taken += _taken(tx, book, worker, line, tickets[line], slots)
+        taken += _taken(tx, book, turns, worker, line, tickets[line], slots)
     book.save()
+    turns.save()
     return taken
 
 
 def _looked_at(line: Line, slots: dict[str, int]) -> dict[str, int]:
-    """How many tickets of a line to look at: those that wait for money may all come back."""
-    if not is_of_spend(line):
-        return slots
-    return {route: min(count, 1) for route, count in slots.items()}
+    """How many tickets of a line to look at."""
+    if is_of_spend(line):
+        # Those that wait for money may all come back.
+        return {route: min(count, 1) for route, count in slots.items()}
+    if is_shared(line):
+        # A limit may keep those whose turn it is.
+        return {route: count + _MOST_KEPT if count else 0 for route, count in slots.items()}
+    return slots
 
 
 def _answered(
     tx: Transaction, book: Book, worker: Worker, routes: list[str], cancelled: Sequence[str]
 ) -> list[Claimed]:
-    ids = room.only_to_answer(tx, routes, _MOST_TAKEN)
+    ids = room.only_to_answer(tx, routes, MOST_TAKEN)
     for effect in cancelled:
         ids += [text(row[0]) for row in tx.execute(_TICKETS, (tx.namespace, effect))]
     found: list[Claimed] = []
@@ -173,13 +197,14 @@ def _answered(
         ticket = room.lock(tx, room_id)
         if ticket is not None and ticket.route in routes:
             claimed = room.claim(tx, ticket, worker.owner, book.now, worker.lease_ms, _token())
-            found.append(replace(claimed, lines=()))
+            found.append(replace(claimed, lines=(), in_turn=False))
     return found
 
 
 def _taken(
     tx: Transaction,
     book: Book,
+    turns: Turns,
     worker: Worker,
     line: Line,
     tickets: list[Ticket],
@@ -210,6 +235,8 @@ def _taken(
             continue
         token = _token()
         book.admit(ticket.effect, token, ticket.lines, ticket.route)
+        if shared_line(ticket.route) in ticket.lines:
+            turns.started(ticket.route, ticket.number)
         slots[one.route] -= 1
         taken.append(room.claim(tx, ticket, worker.owner, book.now, worker.lease_ms, token))
     gate.waits = bool(tx.execute(_ANY_FREE, (tx.namespace, *line)))
@@ -220,7 +247,8 @@ def _taken(
 def _blocking(tx: Transaction, book: Book, ticket: Ticket, routes: list[str]) -> Line | None:
     """Another line of an effect that is shut, or in which it is somebody else's turn."""
     for line in ticket.lines:
-        if line == ticket.line:
+        if line == ticket.line or is_shared(line):
+            # There it only has to be its turn, and here it is.
             continue
         if not book.is_open(line):
             return line

@@ -1,4 +1,4 @@
-"""What an effect counts for: the lines of the limits that hold for it."""
+"""What an effect counts for: the lines of the limits that hold for it, and whose turn it takes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,25 @@ from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.messages.request import Request
 
-__all__ = ["Line", "is_of_spend", "lines_of", "spend_line", "spend_lines"]
+__all__ = [
+    "TURN_COST",
+    "Line",
+    "Turn",
+    "is_of_spend",
+    "is_shared",
+    "lines_of",
+    "shared_line",
+    "shared_value",
+    "spend_line",
+    "spend_lines",
+]
 
 #: Names the lines of effects that wait for room under ceilings on spend; no limit can have it.
 _SPEND = "~spend"
+#: Names the lines of effects that wait for their turn; no limit can have it.
+_SHARED = "~share"
+#: What one start costs at weight 1, in virtual time.
+TURN_COST = 1_000_000
 
 #: A longer value, or one that a database or a terminal does not take, is kept as its digest.
 _MOST_CHARACTERS = 200
@@ -65,6 +80,19 @@ def is_of_spend(line: Line) -> bool:
     return line.name == _SPEND
 
 
+class Turn(NamedTuple):
+    """
+    Whose turn an effect takes.
+
+    Attributes:
+        who: The tenant, the session, or another value of the share's key; may be empty.
+        cost: What one start costs it, in virtual time; less for a higher weight.
+    """
+
+    who: str
+    cost: int = TURN_COST
+
+
 def lines_of(limits: Iterable[Limit], request: Request) -> tuple[Line, ...]:
     """
     The lines of an effect, sorted.
@@ -89,6 +117,30 @@ def lines_of(limits: Iterable[Limit], request: Request) -> tuple[Line, ...]:
         if value and (not limit.only or value == _shown(limit.only)):
             found.append(Line(limit.name, value))
     return tuple(sorted(found))
+
+
+def shared_value(key: str, tenant: str, tree: object) -> str:
+    """
+    The value by which an effect of a shared route is told apart; empty when it has none.
+
+    Args:
+        key: The share's.
+        tenant: For whom it is done; without one, its session stands for it.
+        tree: The envelope.
+    """
+    if key == "tenant":
+        return _shown(tenant) if tenant else _value(tree, ".".join(_NAMED["session"]))
+    return _value(tree, ".".join(_NAMED.get(key) or (key,)))
+
+
+def shared_line(route: str) -> Line:
+    """The line in which the effects of a shared route wait for their turn."""
+    return Line(_SHARED, route)
+
+
+def is_shared(line: Line) -> bool:
+    """Whether a line is that of a shared route."""
+    return line.name == _SHARED
 
 
 def _named_value(request: Request, key: str) -> str:

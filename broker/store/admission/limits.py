@@ -16,7 +16,18 @@ from effectmq.protocol.kinds import EFFECT_KINDS, kind_of, unversioned
 from effectmq.protocol.numbers import check_number
 from effectmq.protocol.text import printable
 
-__all__ = ["ANSWERING_KEYS", "EVERY_KIND", "NAMED_KEYS", "Limit", "Rate", "Source", "read_rate"]
+__all__ = [
+    "ANSWERING_KEYS",
+    "EVERY_KIND",
+    "NAMED_KEYS",
+    "Limit",
+    "Rate",
+    "Source",
+    "check_key",
+    "check_route",
+    "covers",
+    "read_rate",
+]
 
 #: The route of a limit that holds for effects of every kind.
 EVERY_KIND = "*"
@@ -123,8 +134,8 @@ class Limit:
     def __post_init__(self) -> None:
         for field in ("name", "route", "key", "only"):
             _check_text(field, getattr(self, field))
-        _check_route(self.route)
-        _check_key(self.key)
+        check_route(self.route, "a limit")
+        check_key(self.key, "a limit")
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 f"the limit has the name {printable(self.name, 60)!r}; expected up to 120 letters, "
@@ -183,7 +194,7 @@ class Limit:
 
     def covers(self, route: str) -> bool:
         """Whether it holds for effects of a route, bound to a version or not."""
-        return self.route in (EVERY_KIND, route, unversioned(route), kind_of(route))
+        return covers(self.route, route)
 
 
 def _check_text(field: str, value: object) -> None:
@@ -198,20 +209,47 @@ def _check_text(field: str, value: object) -> None:
         )
 
 
-def _check_route(route: str) -> None:
+def covers(pattern: str, route: str) -> bool:
+    """Whether what holds for a kind, a lane or ``*`` holds for a route, with a version or not."""
+    return pattern in (EVERY_KIND, route, unversioned(route), kind_of(route))
+
+
+def check_route(route: str, what: str) -> None:
+    """
+    Refuse a route that there cannot be.
+
+    Args:
+        route: A kind, ``kind.lane`` or ``*``.
+        what: What holds for it: ``a limit``.
+
+    Raises:
+        ConfigurationError: When it is none.
+    """
     if route != EVERY_KIND and kind_of(route) not in EFFECT_KINDS:
         raise ConfigurationError(
-            f"a limit for {printable(route, 60)!r} holds for nothing; expected a kind "
+            f"{what} for {printable(route, 60)!r} holds for nothing; expected a kind "
             f"({', '.join(EFFECT_KINDS)}), kind.lane, or * for every kind"
         )
     if kind_of(route) == "sleep":
-        raise ConfigurationError("a sleep runs nowhere, so it has no limit; limit what follows it")
+        raise ConfigurationError(
+            f"a sleep runs nowhere, so {what} cannot hold for it; set one for what follows it"
+        )
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str, what: str) -> None:
+    """
+    Refuse a key that cannot tell effects apart; an empty one is no key.
+
+    Args:
+        key: The key.
+        what: What has it: ``a limit``.
+
+    Raises:
+        ConfigurationError: When it is none.
+    """
     if key and key not in NAMED_KEYS and not _PATH.fullmatch(key):
         raise ConfigurationError(
-            f"a limit cannot have the key {printable(key, 60)!r}; expected one of "
+            f"{what} cannot have the key {printable(key, 60)!r}; expected one of "
             f"{', '.join(NAMED_KEYS)}, or the path of a member of the envelope, such as "
             "command.request.provider"
         )

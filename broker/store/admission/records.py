@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
-from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.keys import Line, Turn
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Identity
 
@@ -62,6 +62,8 @@ class Ask:
         may_enter: Whether the room has space for one more; what has a place there keeps it.
         look_ms: Wait in the first line in any case, and look again after so many milliseconds; 0 to
             ask.
+        turn: On a shared route, whose turn it takes when it waits; its lines have the route's then.
+        full: Whether it waits for its turn in any case, because no slot is free.
     """
 
     effect: str
@@ -73,6 +75,8 @@ class Ask:
     deadline_ms: int = 0
     may_enter: bool = True
     look_ms: int = 0
+    turn: Turn | None = None
+    full: bool = False
 
     @property
     def room_id(self) -> str:
@@ -160,12 +164,12 @@ class Claimed:
         room_id: Its ticket.
         token: Names this claim of it, and its permit.
         effect: The effect.
-        lines: The lines for which it is admitted; empty when it is not, because it only has to be
-            answered (its deadline is over, or it was cancelled).
+        lines: The lines of limits for which it is admitted; may be empty.
         route: Its route.
         home: Its routing key.
         message: Its message.
         waited_ms: How long it waited.
+        in_turn: Whether it waited for its turn on a shared route, and has it now.
     """
 
     room_id: str
@@ -176,3 +180,4 @@ class Claimed:
     home: str
     message: Message
     waited_ms: int
+    in_turn: bool = False

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from effectmq.broker.store.admission.keys import Line, is_of_spend
+from effectmq.broker.store.admission.keys import Line, is_of_spend, is_shared
 from effectmq.broker.store.admission.records import Ask, Claimed
 from effectmq.broker.store.database.port import LeaseTime, Row, Transaction
 from effectmq.broker.store.database.rows import data, number, text
@@ -22,6 +22,7 @@ __all__ = [
     "Ticket",
     "claim",
     "drop",
+    "end_of",
     "enter",
     "first_number",
     "free_tickets",
@@ -126,12 +127,17 @@ class Ticket:
     since_ms: int
 
 
-def enter(tx: Transaction, ask: Ask, line: Line) -> None:
-    """Let an effect wait behind all others of its line and route; durable with the transaction."""
-    now_ms = tx.now_ms()
-    last = tx.execute(_LAST, (tx.namespace, *line, ask.route))
+def end_of(tx: Transaction, line: Line, route: str) -> int:
+    """The number behind all others of a line and route."""
+    last = tx.execute(_LAST, (tx.namespace, *line, route))
     # Also within one millisecond, and when the clock was set back.
     following = number(last[0][0]) + 1 if last else 0
+    return max(tx.now_ms() * _PER_MS, following)
+
+
+def enter(tx: Transaction, ask: Ask, line: Line, place: int) -> None:
+    """Let an effect wait in a line, in the order of numbers; durable with the transaction."""
+    now_ms = tx.now_ms()
     tx.execute(
         _ENTER,
         (
@@ -140,7 +146,7 @@ def enter(tx: Transaction, ask: Ask, line: Line) -> None:
             ask.effect,
             ask.route,
             *line,
-            max(now_ms * _PER_MS, following),
+            place,
             now_ms,
             ask.deadline_ms,
             json.dumps(ask.lines),
@@ -162,18 +168,22 @@ def has(tx: Transaction, room_id: str) -> bool:
 
 def free_tickets(tx: Transaction, line: Line, free: dict[str, int]) -> list[Ticket]:
     """
-    The first free tickets of a line, for the routes that have slots, in order.
+    The first free tickets of a line, for the routes that have slots: each in order, in turn.
 
-    Those of an effect that runs are left out.
+    Those of an effect that runs are left out. The numbers of one route say nothing about another:
+    those of a shared route are no times.
     """
     clock, now_ms = _now(tx)
     found = [
-        row
+        (nth, _ticket(row))
         for route, slots in free.items()
         if slots > 0
-        for row in tx.execute(_FREE, (tx.namespace, *line, route, clock, now_ms, slots))
+        for nth, row in enumerate(
+            tx.execute(_FREE, (tx.namespace, *line, route, clock, now_ms, slots))
+        )
     ]
-    return sorted(map(_ticket, found), key=lambda ticket: ticket.number)
+    found.sort(key=lambda each: (each[0], each[1].number))
+    return [ticket for _, ticket in found]
 
 
 def first_number(tx: Transaction, line: Line, routes: Sequence[str]) -> int | None:
@@ -222,11 +232,12 @@ def claim(
         ticket.room_id,
         token,
         ticket.effect,
-        tuple(line for line in ticket.lines if not is_of_spend(line)),
+        tuple(line for line in ticket.lines if not (is_of_spend(line) or is_shared(line))),
         ticket.route,
         home,
         Message(body=data(row[1]), **properties),
         max(0, tx.now_ms() - ticket.since_ms),
+        in_turn=any(map(is_shared, ticket.lines)),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from effectmq.broker.store.database.schema import Schema
 
-__all__ = ["ADMISSION_SCHEMA"]
+__all__ = ["ADMISSION_SCHEMA", "SHARES_SCHEMA"]
 
 ADMISSION_SCHEMA = Schema(
     "admission",
@@ -96,5 +96,22 @@ ADMISSION_SCHEMA = Schema(
             "ALTER TABLE effectmq_gates ADD COLUMN probe {text} NOT NULL DEFAULT ''",
             "ALTER TABLE effectmq_gates ADD COLUMN offers TEXT NOT NULL DEFAULT ''",
         ],
+    ],
+)
+
+#: The virtual times of shared routes: of a route itself (``who`` is empty), and of those that wait.
+SHARES_SCHEMA = Schema(
+    "shares",
+    [
+        [
+            """CREATE TABLE effectmq_turns (
+                namespace {text} NOT NULL,
+                route {text} NOT NULL,
+                who {text} NOT NULL,
+                virtual BIGINT NOT NULL,
+                PRIMARY KEY (namespace, route, who)
+            )""",
+            "CREATE INDEX effectmq_turns_virtual ON effectmq_turns (namespace, route, virtual)",
+        ]
     ],
 )

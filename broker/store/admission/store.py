@@ -15,14 +15,14 @@ from effectmq.broker.store.admission.looking import (
     route_states,
     shut_lines,
 )
-from effectmq.broker.store.admission.records import Answer, Claimed, Operation, Worker
+from effectmq.broker.store.admission.records import Answer, Ask, Claimed, Operation, Worker
 from effectmq.broker.store.admission.rules import (
     clear_limit,
     declare_limits,
     load_limits,
     set_limit,
 )
-from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
+from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA, SHARES_SCHEMA
 from effectmq.broker.store.database.group_commit import GroupCommit
 from effectmq.broker.store.database.port import Database, Transaction
 
@@ -118,13 +118,16 @@ class AdmissionStore:
             DatabaseUnavailableError: When the database cannot be used.
         """
         await ADMISSION_SCHEMA.ensure(self._database)
+        await SHARES_SCHEMA.ensure(self._database)
         await self._database.write(upkeep.look_anew, durable=False)
         if limits:
             await self._database.write(lambda tx: declare_limits(tx, list(limits), set_by))
 
     def _commit(self, operations: list[Operation]) -> asyncio.Future[list[Answer]]:
+        # Else it would find out on the way that it must be, and begin again.
+        durable = any(isinstance(one, Ask) and one.full for one in operations)
         return self._database.write(
-            lambda tx: deciding.apply(tx, self._worker, operations), durable=False
+            lambda tx: deciding.apply(tx, self._worker, operations), durable=durable
         )
 
     def ask(self, operation: Operation) -> asyncio.Future[Answer]:
@@ -136,12 +139,18 @@ class AdmissionStore:
         """
         return self._writes.ask(operation)
 
-    async def look(self, routes: Sequence[str]) -> Seen:
-        """See which limits there are, and whether there is something to do."""
+    async def look(self, routes: Sequence[str], full: Sequence[str] = ()) -> Seen:
+        """
+        See which limits there are, and whether there is something to do.
+
+        Args:
+            routes: The routes of the worker that have slots.
+            full: Those that have none: what only has to be answered needs no slot.
+        """
 
         def read(tx: Transaction) -> Seen:
             limits = list(load_limits(tx).values())
-            return Seen(limits, deciding.is_due(tx, routes), upkeep.left_over(tx))
+            return Seen(limits, deciding.is_due(tx, routes, full), upkeep.left_over(tx))
 
         return await self._database.read(read)
 

@@ -157,7 +157,13 @@ class MemoryBroker:
             )
 
     def subscribe(
-        self, queue_name: str, subscriber: Subscriber, *, prefetch: int, exclusive: bool
+        self,
+        queue_name: str,
+        subscriber: Subscriber,
+        *,
+        prefetch: int,
+        exclusive: bool,
+        priority: int = 0,
     ) -> Subscription:
         """
         Attach a consumer.
@@ -174,7 +180,7 @@ class MemoryBroker:
                 f"another consumer reads the queue {queue_name!r}, and one of the two needs it "
                 "alone; give each live producer its own identity"
             )
-        subscription = Subscription(queue, subscriber, prefetch, exclusive)
+        subscription = Subscription(queue, subscriber, prefetch, exclusive, priority)
         queue.subscribe(subscription)
         return subscription
 

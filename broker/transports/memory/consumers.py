@@ -57,6 +57,7 @@ class MemoryConsumer:
         on_cancel: Callable[[], None],
         on_close: Callable[[MemoryConsumer], None],
         own: Callable[[], str] | None = None,
+        priority: int = 0,
         on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
         self._broker = broker
@@ -67,6 +68,7 @@ class MemoryConsumer:
         self._made_anew = False
         self._prefetch = prefetch
         self._exclusive = exclusive
+        self._priority = priority
         self._counters = counters
         self._on_cancel = on_cancel
         self._on_close = on_close
@@ -161,7 +163,11 @@ class MemoryConsumer:
         if self._own is not None:
             self.queue = self._own()
         return self._broker.subscribe(
-            self.queue, self, prefetch=self._prefetch, exclusive=self._exclusive
+            self.queue,
+            self,
+            prefetch=self._prefetch,
+            exclusive=self._exclusive,
+            priority=self._priority,
         )
 
     def _handed_out(self, entry: Entry, subscription: Subscription) -> MemoryDelivery:

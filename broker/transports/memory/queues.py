@@ -55,15 +55,21 @@ class Subscription:
     A consumer that comes back gets a new subscription, so a delivery of the old one is stale.
     """
 
-    __slots__ = ("exclusive", "in_line", "prefetch", "queue", "subscriber", "unsettled")
+    __slots__ = ("exclusive", "in_line", "prefetch", "priority", "queue", "subscriber", "unsettled")
 
     def __init__(
-        self, queue: MemoryQueue, subscriber: Subscriber, prefetch: int, exclusive: bool
+        self,
+        queue: MemoryQueue,
+        subscriber: Subscriber,
+        prefetch: int,
+        exclusive: bool,
+        priority: int = 0,
     ) -> None:
         self.queue = queue
         self.subscriber = subscriber
         self.prefetch = prefetch
         self.exclusive = exclusive
+        self.priority = priority
         self.in_line = False
         self.unsettled: set[Entry] = set()
 
@@ -254,8 +260,18 @@ class MemoryQueue:
     def _join_line(self, subscription: Subscription) -> None:
         if not subscription.in_line:
             subscription.in_line = True
-            self._line.append(subscription)
+            self._append(subscription)
             self._wake()
+
+    def _append(self, subscription: Subscription) -> None:
+        """Put it behind the others of its priority, and before those of a lower one."""
+        line, place = self._line, len(self._line)
+        while place and line[place - 1].priority < subscription.priority:
+            place -= 1
+        if place == len(line):
+            line.append(subscription)
+        else:
+            line.insert(place, subscription)
 
     def _wake(self) -> None:
         if self.ready and self._line and not self._woken:
@@ -276,7 +292,7 @@ class MemoryQueue:
         subscription.unsettled.add(entry)
         subscription.in_line = len(subscription.unsettled) < subscription.prefetch
         if subscription.in_line:
-            self._line.append(subscription)
+            self._append(subscription)
         subscription.subscriber.received(entry)
 
     def _await_expiry(self) -> None:

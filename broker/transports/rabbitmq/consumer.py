@@ -98,6 +98,7 @@ class RabbitConsumer:
         counters: The transport's.
         on_closed: Called when this consumer is closed.
         own: Makes a queue for each subscription, instead of using an existing one.
+        priority: See the port.
         on_mute: See the port.
         first_patience_s: How long to wait for the broker's answer at the start, in seconds.
         on_delivery: See the port.
@@ -116,12 +117,14 @@ class RabbitConsumer:
         counters: Counter[str],
         on_closed: Callable[[RabbitConsumer], None],
         own: OwnQueue | None = None,
+        priority: int = 0,
         on_mute: Callable[[float], Awaitable[bool]] | None = None,
         first_patience_s: float | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
         self.queue = queue
         self._own = own
+        self._priority = priority
         self._on_mute = on_mute
         self._mute = False
         self._first_patience_s = first_patience_s
@@ -232,7 +235,7 @@ class RabbitConsumer:
                 self.queue,
                 prefetch=self._prefetch,
                 exclusive=self._exclusive,
-                priority=self._sole.next_priority() if self._sole is not None else 0,
+                priority=self._sole.next_priority() if self._sole is not None else self._priority,
                 on_delivery=deliver,
                 on_cancel=lambda: self._end(generation, cancelled=True),
                 patience_s=patience_s,

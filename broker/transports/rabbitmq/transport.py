@@ -242,6 +242,7 @@ class RabbitTransport:
         prefetch: int,
         exclusive: bool = False,
         lock: str = "",
+        priority: int = 0,
         on_resumed: Callable[[bool], None] | None = None,
         on_mute: Callable[[float], Awaitable[bool]] | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
@@ -258,6 +259,7 @@ class RabbitTransport:
             # What enforces it by itself is asked for it; a ghost of ours must not keep us out.
             exclusive=exclusive and not lock,
             lock=lock,
+            priority=priority,
             on_resumed=on_resumed,
             on_mute=on_mute,
             first_patience_s=self._settings.connect_timeout_s / _STARTS if on_mute else None,

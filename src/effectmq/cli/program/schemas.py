@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
+from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA, SHARES_SCHEMA
 from effectmq.broker.store.database.schema import Schema
 from effectmq.broker.store.debounce.steps import DEBOUNCE_SCHEMA
 from effectmq.broker.store.journal.progress import PROGRESS_SCHEMA
@@ -21,6 +21,7 @@ SCHEMAS: tuple[Schema, ...] = (
     JOURNAL_SCHEMA,
     LETTERS_SCHEMA,
     ADMISSION_SCHEMA,
+    SHARES_SCHEMA,
     SPEND_SCHEMA,
     PROGRESS_SCHEMA,
     PROCESSES_SCHEMA,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from effectmq.broker.store.admission import deciding, upkeep
 from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
-from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.keys import Line, Turn, shared_line
 from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.records import (
     Admitted,
@@ -30,7 +30,7 @@ from effectmq.broker.store.admission.records import (
     Worker,
 )
 from effectmq.broker.store.admission.rules import set_limit
-from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
+from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA, SHARES_SCHEMA
 from effectmq.broker.store.database.port import LeaseTime
 from effectmq.broker.store.database.sqlite.adapter import SqliteTransaction
 from effectmq.protocol.messages.message import Message
@@ -40,6 +40,7 @@ __all__ = ["Simulation"]
 _LEASE_MS = 1_000
 _OK = Verdict("ok")
 _ROUTES = ("tool_call", "llm_call")
+_SHARED = "llm_call"
 _LIMITS = (
     Limit.of("*", key="session", concurrency=3, name="session"),
     Limit.of("tool_call", key="tool", concurrency=2, rate="6/s", name="tool"),
@@ -109,6 +110,7 @@ class Simulation:
         self.tx = _Transaction(connection)
         self.tx.moment_ms = 1_000_000
         ADMISSION_SCHEMA.make(self.tx)
+        SHARES_SCHEMA.make(self.tx)
         for limit in _LIMITS:
             set_limit(self.tx, limit, "simulation")
         self.names = 0
@@ -168,6 +170,14 @@ class Simulation:
         message = Message(body=copy.effect.encode(), reply_to=copy.reply_to)
         route = _ROUTES[len(lines) == 1]
         asked = Ask(copy.effect, self._token(), lines, route, message, route)
+        if route == _SHARED:
+            # Now and then the worker has no slot for it.
+            asked = replace(
+                asked,
+                lines=(*lines, shared_line(route)),
+                turn=Turn(f"t{len(copy.effect)}{copy.effect[-1]}"),
+                full=not room_id and self.random.random() < 0.5,
+            )
         answers = deciding.apply(self.tx, one.worker, [asked])
         if self.random.random() < 0.1:
             # The answer was lost, and it is asked again.
