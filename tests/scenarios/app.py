@@ -8,6 +8,7 @@ The worker under test, started as ``python -m effectmq worker tests.scenarios.ap
                        that takes over in a moment
 ``SCENARIO_SETTINGS``  ``WorkerSettings`` as JSON
 ``SCENARIO_TRANSPORT`` ``TransportSettings`` as JSON
+``SCENARIO_SHARE``     by what the route of tool calls is shared; not when it is missing
 =====================  ==========================================================================
 """
 
@@ -53,6 +54,9 @@ app = Worker(
     settings=WorkerSettings(**json.loads(os.environ.get("SCENARIO_SETTINGS", "{}"))),
     transport=TransportSettings(**json.loads(os.environ.get("SCENARIO_TRANSPORT", "{}"))),
 )
+
+if share := os.environ.get("SCENARIO_SHARE"):
+    app.share("tool_call", key=share)
 
 
 @app.tool
