@@ -407,7 +407,7 @@ def _queue_name(name: str) -> str:
     if size > _MAX_QUEUE_NAME_BYTES:
         raise ConfigurationError(
             f"the queue name {name!r} has {size} bytes; AMQP allows {_MAX_QUEUE_NAME_BYTES}. "
-            "Choose a shorter namespace, lane or identity"
+            "Choose a shorter namespace, lane, version or identity"
         )
     return name
 

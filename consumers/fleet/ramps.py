@@ -22,6 +22,9 @@ __all__ = ["RampLooks", "Ramps"]
 
 logger = logging.getLogger("effectmq.worker")
 
+#: So many looks, one each 15 s, a worker leaves a route to others whose ramp is there and cannot be
+#: read, because it may be drained. A mark that stays without a ramp is none.
+_PATIENT_LOOKS = 4
 #: A ramp that is changed is missing for a moment, in seconds.
 _AGAIN_S = 0.5
 
@@ -37,11 +40,16 @@ class Ramps(dict[str, Ramp]):
     def __init__(self, version: str) -> None:
         super().__init__()
         self.version = version
+        #: Routes whose ramp is there and could not be read, and at how many looks.
+        self.unread: dict[str, int] = {}
 
     def takes(self, route: str) -> bool:
         """Whether the worker takes from a route; always from that of its version."""
-        ramp = self.get(unprioritized(route))
-        return ramp is None or ramp.takes_unbound(self.version)
+        route = unprioritized(route)
+        ramp = self.get(route)
+        if ramp is None:
+            return not 0 < self.unread.get(route, 0) <= _PATIENT_LOOKS
+        return ramp.takes_unbound(self.version)
 
 
 class RampLooks:
@@ -62,13 +70,11 @@ class RampLooks:
         self._names = names
         self._routes = tuple(route for route in routes if not version_in(route))
         self._ramps = ramps
-        #: Routes whose ramp could not be read.
-        self._unread = set[str]()
 
     @property
     def open(self) -> bool:
         """Whether there is a ramp, which may end without a word."""
-        return bool(self._ramps or self._unread)
+        return bool(self._ramps or self._ramps.unread)
 
     async def look(self, routes: Iterable[str] = ()) -> bool:
         """
@@ -93,12 +99,12 @@ class RampLooks:
         if now is None and before is not None:
             await asyncio.sleep(_AGAIN_S)
             now = await self._read(route)
-        self._unread.discard(route)
+        took, looks = self._ramps.takes(route), self._ramps.unread.pop(route, 0)
         if now is None and await self._is_there(route):
-            self._unread.add(route)
-            return False
+            self._ramps.unread[route] = looks + 1
+            return self._unreadable(route, took)
         if now == before:
-            return False
+            return self._ramps.takes(route) != took
         if now is None:
             del self._ramps[route]
         else:
@@ -108,6 +114,21 @@ class RampLooks:
             route,
             "is shared by all versions again" if now is None else f"is {now}",
             extra={"action": "route_unramped" if now is None else "route_ramped", "route": route},
+        )
+        return True
+
+    def _unreadable(self, route: str, took: bool) -> bool:
+        """Say that a ramp cannot be read, when that changes something; returns whether it does."""
+        takes = self._ramps.takes(route)
+        if takes == took:
+            return False
+        logger.warning(
+            "the ramp of route %s is there and cannot be read: what is bound to no version is %s",
+            route,
+            "taken all the same; effectmq versions clear removes it"
+            if takes
+            else "left to others for a minute",
+            extra={"action": "ramp_unread", "route": route},
         )
         return True
 

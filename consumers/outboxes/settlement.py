@@ -19,8 +19,15 @@ from effectmq.broker.store.letters.notes import LetterNotes
 from effectmq.broker.transports.port import Transport
 from effectmq.broker.transports.publishing import UNTAKEN, RefusalWatch, publish_until_known
 from effectmq.consumers.outboxes.replies import ReplyOutbox
-from effectmq.protocol.errors import BrokerError, TransportClosedError, UnroutableError
+from effectmq.protocol.errors import (
+    BrokerError,
+    ConfigurationError,
+    TransportClosedError,
+    UnroutableError,
+)
+from effectmq.protocol.kinds import version_in
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.text import printable
 from effectmq.protocol.topology import Names, Topology, TopologySettings, work_topology
 
 __all__ = ["Settlement"]
@@ -28,6 +35,8 @@ __all__ = ["Settlement"]
 logger = logging.getLogger("effectmq.worker")
 
 _REDECLARE_WAIT_S = 1.0
+#: How many queues a worker declares for versions that messages name; each is a quorum queue.
+_MOST_VERSIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,8 @@ class Settlement:
         self._topology = topology
         self._counters = counters
         self._handing: list[asyncio.Task[None]] = []
+        #: The routes of versions whose queues this worker found missing.
+        self._named: set[str] = set()
 
     async def delay(self, level_ms: int, route: str, message: Message) -> None:
         """
@@ -119,6 +130,8 @@ class Settlement:
 
         Raises:
             TransportClosedError: When the worker has left.
+            ConfigurationError: When no queue can have its name, or it is a version's that is
+                missing, and the worker has declared too many of these already.
         """
         road = _Road(self._names.work_exchange, route, f"route {route}")
         await self._publish_surely(road, message, work_topology(self._settings, [route]))
@@ -202,6 +215,8 @@ class Settlement:
                 )
                 return
             except UnroutableError:
+                if topology is not None:
+                    self._check_named(road.routing_key)
                 # Once: messages of strangers name it, and others may delete it when it is empty.
                 if topology is not None and await self._declared(topology, lasting=False):
                     continue
@@ -212,6 +227,24 @@ class Settlement:
                     extra={"action": "road_missing", "exchange": road.exchange},
                 )
                 await self._declare_again()
+
+    def _check_named(self, route: str) -> None:
+        """
+        Make sure that messages of strangers do not make queues without end.
+
+        Raises:
+            ConfigurationError: When this one would be one too many.
+        """
+        if not version_in(route) or route in self._named:
+            return
+        if len(self._named) >= _MOST_VERSIONS:
+            raise ConfigurationError(
+                f"the queue of {printable(route, 100)} does not exist, and this worker has "
+                f"declared {_MOST_VERSIONS} queues of versions already that messages have named; "
+                "expected versions that are few. If the version is right, start a worker of it, or "
+                "run: effectmq topology apply --kind ROUTE@VERSION, then replay this letter"
+            )
+        self._named.add(route)
 
     async def _declared(self, topology: Topology, *, lasting: bool = True) -> bool:
         try:

@@ -47,6 +47,7 @@ from effectmq.consumers.pipeline.reading.unread import with_death
 from effectmq.consumers.pipeline.running.suspects import who_died
 from effectmq.consumers.tools.results.outputs import without_result
 from effectmq.protocol.encoding.serde.model import to_tree
+from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.kinds import kind_of, prioritized, versioned
 from effectmq.protocol.messages import headers
@@ -366,14 +367,18 @@ async def send_apart(job: Job, end: ToVersion | ToPriority) -> None:
     route, message = job.route, job.known.changed({}).message
     if isinstance(end, ToVersion):
         message = replace(message, headers={**message.headers, headers.VERSION: end.version})
-        route.counters["to_version"] += 1
         key = versioned(job.home, end.version)
     else:
-        route.counters["to_priority"] += 1
         key = prioritized(route.key, end.priority)
-    job.tell(None)
     job.stage = Stage.SENDING
-    await route.settlement.send(key, message)
+    try:
+        await route.settlement.send(key, message)
+    except ConfigurationError as problem:
+        # A stranger names it: no queue can have that name, or there are too many of them.
+        await park(job, Park("rejected", "effectmq_route_refused", str(problem)))
+        return
+    route.counters["to_version" if isinstance(end, ToVersion) else "to_priority"] += 1
+    job.tell(None)
     reached("after_version_publish")
     job.delivery.ack()
 

@@ -75,7 +75,7 @@ class Questions:
     ) -> None:
         self.roads = MissingRoads(transport, topology)
         self._transport = transport
-        names = Names(topology.namespace)
+        names = self._names = Names(topology.namespace)
         self._exchange = names.work_exchange
         self._openings = Openings(transport, names)
         self._book = book
@@ -344,7 +344,11 @@ class Questions:
 
         Workers there know by its header where it belongs, declare that queue, and send it there.
         Those that take part in no versions carry it out, whatever it is bound to.
+
+        Raises:
+            ConfigurationError: When no queue can ever have its name, because it is too long.
         """
+        self._names.work_queue(route)
         if len(self._without) >= _MOST_WITHOUT:
             self._without.clear()
         self._without[route] = self._loop.time() + _NO_QUEUE_S

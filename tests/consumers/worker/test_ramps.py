@@ -13,10 +13,12 @@ from effectmq.broker.client.fleet.ramps import ramp_of, set_ramp
 from effectmq.broker.client.fleet.versions import version_rows
 from effectmq.broker.metrics import catalog
 from effectmq.consumers.decisions.versions import ToVersion, in_share, ramped
+from effectmq.consumers.fleet.ramps import RampLooks, Ramps
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.messages.fleet.ramps import Ramp, ramp_message, read_ramp
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.topology import ramp_topology
 from tests.consumers.stage import NAMES, PATIENCE_S, Stage, staged
 from tests.consumers.worker.test_versions import worker
 from tests.waiting import eventually
@@ -160,6 +162,31 @@ async def test_who_starts_later_knows_the_ramp(stage: Stage) -> None:
         await eventually(lambda: stage.ready(NAMES.work_queue("tool_call")) >= _SESSIONS)
         await stage.start(worker(stage, "2"))
         assert set(shares(await waiting)) == {"2"}
+
+
+async def test_what_is_bound_to_none_is_left_alone_while_its_ramp_cannot_be_read(
+    stage: Stage,
+) -> None:
+    """The worker may be of a version that is drained; what is no ramp does not keep it for ever."""
+    transport = await stage.transport()
+    ramps = Ramps("1")
+    looks = RampLooks(transport, NAMES, ["tool_call", "tool_call@1"], ramps)
+    assert not await looks.look()
+    assert ramps.takes("tool_call")
+    # Its mark is there, and what it says is not.
+    await transport.declare(ramp_topology(NAMES, "tool_call"), lasting=False)
+    assert await looks.look()
+    assert not ramps.takes("tool_call")
+    assert ramps.takes("tool_call@1")
+    assert looks.open
+    ramps.unread["tool_call"] = 4
+    assert await looks.look()
+    assert ramps.takes("tool_call")
+    ramps.unread["tool_call"] = 1
+    await transport.publish("", NAMES.ramp_mark("tool_call"), ramp_message(Ramp("1", 1.0)))
+    assert await looks.look()
+    assert ramps.takes("tool_call")
+    assert not ramps.unread
 
 
 async def test_when_it_is_cleared_all_take_again(stage: Stage) -> None:

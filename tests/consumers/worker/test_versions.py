@@ -13,9 +13,10 @@ from effectmq.broker.inheritance import Inheritance
 from effectmq.consumers.decisions.retry import RetryPolicy
 from effectmq.consumers.decisions.versions import ToVersion, bound_elsewhere
 from effectmq.consumers.handler import EffectContext
+from effectmq.consumers.outboxes import settlement
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.errors import ConfigurationError, UnroutableError
+from effectmq.protocol.errors import ConfigurationError, EffectFailedError, UnroutableError
 from effectmq.protocol.messages.request import Request
 from tests.consumers.stage import (
     NAMES,
@@ -91,6 +92,39 @@ async def test_what_is_bound_waits_for_its_version_that_never_ran(stage: Stage) 
     assert NAMES.work_queue("tool_call@2") not in {queue.name for queue in lasting.queues}
     await stage.start(worker(stage, "2", "who", "fresh"))
     assert await waiting == "2"
+
+
+async def test_versions_that_strangers_name_do_not_make_queues_without_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement, "_MOST_VERSIONS", 2)
+    await stage.start(worker(stage, "1"))
+    client = await stage.client()
+    for version in ("2", "3", "3"):
+        await client.submit(tool("who", f"of-{version}"), version=version)
+    await eventually(lambda: stage.ready(NAMES.work_queue("tool_call@3")) == 2)
+    with pytest.raises(EffectFailedError, match="declared 2 queues of versions already"):
+        await said(client, "who", "4", "of-4")
+    (letter,) = await stage.parked()
+    assert (letter.reason, letter.code) == ("rejected", "effectmq_route_refused")
+    # What has a queue is sent there all the same.
+    await stage.start(worker(stage, "4"))
+    assert await said(client, "who", "4", "of-5") == "4"
+
+
+async def test_a_name_that_no_queue_can_have_is_refused(stage: Stage) -> None:
+    """By the client; and by a worker, when another producer sends it."""
+    lane = "x" * 160
+    key = f"tool_call.{lane}"
+    await stage.start(worker(stage, "1"), [key])
+    client = await stage.client()
+    version = "v" * 40
+    with pytest.raises(ConfigurationError, match=r"route is .*expected 1 to 200 characters"):
+        await client.submit(tool("who"), lane=lane, version=version)
+    sealed = Request.seal(tool("who"), version=version)
+    await stage.publish(key, sealed.message)
+    (letter,) = await stage.parked()
+    assert (letter.reason, letter.code) == ("rejected", "effectmq_route_refused")
 
 
 async def test_it_goes_straight_there_once_the_queue_exists(stage: Stage) -> None:
