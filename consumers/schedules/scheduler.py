@@ -35,6 +35,8 @@ logger = logging.getLogger("effectmq.worker")
 LOOK_S = 10.0
 #: How many schedules one look claims: what is claimed must be published before the claim ends.
 _MOST_CLAIMED = 50
+#: How often to look whether the database's clock was ahead, in seconds.
+_CLOCK_S = 60.0
 #: The pause after a database or a broker that is away.
 _AWAY_S = 5.0
 #: When what cannot be published, or not be read here, is tried again, in milliseconds.
@@ -76,6 +78,7 @@ class Scheduler:
         self._said = Sparingly()
         #: What this worker cannot read, by name, and until when it leaves that to others.
         self._unread: dict[str, float] = {}
+        self._clock_looked_s = -_CLOCK_S
 
     async def run(self) -> None:
         """Carry out schedules until cancelled, or until the connection is closed."""
@@ -122,6 +125,7 @@ class Scheduler:
             EffectmqError: When the database is away, or the broker.
         """
         without = self._left_to_others()
+        await self._bring_back()
         soonest_ms, now_ms = await self._table.soonest(without)
         if soonest_ms is None:
             return LOOK_S
@@ -131,6 +135,20 @@ class Scheduler:
         for row in claimed:
             await self._carry_out(row, now_ms)
         return 0.0
+
+    async def _bring_back(self) -> None:
+        """Once a minute, look for what waits because the database's clock was ahead."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._clock_looked_s + _CLOCK_S:
+            return
+        self._clock_looked_s = now_s
+        for name in await self._table.bring_back():
+            logger.warning(
+                "schedule %s waited for a time that the database's clock has shown too early; it "
+                "fires from now on again",
+                printable(name, 100),
+                extra={"action": "schedule_brought_back", "schedule": name},
+            )
 
     async def _carry_out(self, row: ScheduleRow, now_ms: int) -> None:
         try:

@@ -15,10 +15,10 @@ from effectmq.broker.store.database.port import Database, Transaction
 from effectmq.broker.store.database.rows import number
 from effectmq.broker.store.schedules.rows import COLUMNS, ScheduleRow, columns_of, read_rows
 from effectmq.broker.store.schedules.steps import SCHEDULES_SCHEMA
-from effectmq.broker.timetable.missed import Firing
+from effectmq.broker.timetable.missed import GRACE_MS, Firing
 from effectmq.broker.timetable.schedule import Schedule
 from effectmq.broker.timetable.timing import times_after
-from effectmq.protocol.errors import ConfigurationError
+from effectmq.protocol.errors import ConfigurationError, MissingExtraError
 from effectmq.protocol.text import printable
 
 __all__ = ["CLAIM_MS", "MOST_SCHEDULES", "ScheduleTable"]
@@ -50,6 +50,16 @@ _ADVANCE = (
 _PROBLEM = (
     "UPDATE effectmq_schedules SET problem = ?, claimed_ms = ? "
     "WHERE namespace = ? AND name = ? AND next_ms = ?"
+)
+#: What has fired, was changed, or is claimed in the future, or waits for longer than its interval.
+_AHEAD = (
+    f"SELECT {COLUMNS} FROM effectmq_schedules WHERE namespace = ? AND paused = 0 AND "
+    "(last_ms > ? OR updated_ms > ? OR claimed_ms > ? OR (every_ms > 0 AND next_ms > every_ms + ?))"
+    " ORDER BY name LIMIT ?"
+)
+_BRING_BACK = (
+    "UPDATE effectmq_schedules SET next_ms = ?, claimed_ms = 0 "
+    "WHERE namespace = ? AND name = ? AND next_ms = ? AND claimed_ms = ?"
 )
 _INSERT = (
     f"INSERT INTO effectmq_schedules (namespace, name, {_SPEC}, origin, paused, next_ms, "
@@ -211,6 +221,33 @@ class ScheduleTable:
             )
         )
 
+    async def bring_back(self, most: int = 500) -> list[str]:
+        """
+        Let schedules fire again that wait for a time which a clock once showed too early.
+
+        A database's clock that was ahead and is right again would silence them until then. Times
+        that were carried out meanwhile are published once more, which is the same effect.
+
+        Args:
+            most: How many are looked at.
+
+        Returns:
+            The names of those that were changed.
+        """
+        rows, now_ms = await self._database.read(lambda tx: _ahead(tx, most))
+        early: list[tuple[ScheduleRow, int]] = []
+        for row in rows:
+            try:
+                next_ms = next(times_after(row.schedule.timing, now_ms))
+            except (ConfigurationError, MissingExtraError):
+                # Of another release, or without a package: left to workers that can read it.
+                continue
+            if next_ms < row.next_ms or row.claimed_ms > now_ms + GRACE_MS:
+                early.append((row, min(next_ms, row.next_ms)))
+        if early:
+            await self._database.write(lambda tx: _bring_back(tx, early))
+        return [row.name for row, _ in early]
+
     async def note_problem(self, row: ScheduleRow, problem: str, again_ms: int) -> None:
         """Note why it could not be carried out; it is tried again after so many milliseconds."""
         shown = printable(problem, _MAX_PROBLEM)
@@ -224,6 +261,20 @@ class ScheduleTable:
 
 def _others(without: Sequence[str]) -> str:
     return f" AND name NOT IN ({', '.join('?' * len(without))})" if without else ""
+
+
+def _ahead(tx: Transaction, most: int) -> tuple[list[ScheduleRow], int]:
+    now_ms = tx.now_ms()
+    until_ms = now_ms + GRACE_MS
+    found = tx.execute(_AHEAD, (tx.namespace, *(until_ms,) * 4, most))
+    return read_rows(found), now_ms
+
+
+def _bring_back(tx: Transaction, early: Sequence[tuple[ScheduleRow, int]]) -> None:
+    tx.execute_many(
+        _BRING_BACK,
+        [(next_ms, tx.namespace, row.name, row.next_ms, row.claimed_ms) for row, next_ms in early],
+    )
 
 
 def _found(tx: Transaction, name: str, lock: str = "") -> ScheduleRow | None:

@@ -48,6 +48,23 @@ async def due(table: ScheduleTable, name: str = "s", by_ms: int = 1) -> None:
     assert await table.advance(row, Firing((), 0, now_ms - by_ms), now_ms)
 
 
+async def test_what_a_clock_that_was_ahead_has_put_off_comes_back(table: ScheduleTable) -> None:
+    """An interval, and a cron expression that has fired in what is the future again."""
+    await table.put(schedule("every"), "code")
+    await table.put(made_schedule("cron", Cron("30 * * * *", "UTC"), tool="work"), "code")
+    assert await table.bring_back() == []
+    _, now_ms = await table.soonest()
+    before = {row.name: row.next_ms for row in await table.rows()}
+    for row in await table.rows():
+        ahead = Firing((now_ms + 99 * HOUR,), 0, row.next_ms + 100 * HOUR)
+        assert await table.advance(row, ahead, now_ms)
+    assert await table.bring_back() == ["cron", "every"]
+    # Another hour may have begun meanwhile.
+    for row in await table.rows():
+        assert row.next_ms in (before[row.name], before[row.name] + HOUR)
+    assert await table.bring_back() == []
+
+
 async def test_a_schedule_is_kept_as_it_was_made(table: ScheduleTable) -> None:
     made = made_schedule("s", Cron("30 2 * * *", "Europe/Berlin"), tool="work", lane="gpu")
     row = await table.put(made, "code")
