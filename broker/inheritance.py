@@ -19,7 +19,7 @@ from typing import Literal
 
 from effectmq.protocol.errors import ParentExpiredError
 from effectmq.protocol.messages import headers as names
-from effectmq.protocol.messages.priority import Priority
+from effectmq.protocol.messages.chosen.priority import Priority
 from effectmq.protocol.messages.request import Request
 
 __all__ = ["Inheritance", "carry_out_here", "carrying_out", "detached", "inherited"]

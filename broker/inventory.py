@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from effectmq.broker.transports.port import QueueStats, Transport
 from effectmq.protocol.kinds import EFFECT_KINDS, prioritized, unprioritized
-from effectmq.protocol.messages.priority import NORMAL, PRIORITIES
+from effectmq.protocol.messages.chosen.priority import NORMAL, PRIORITIES
 from effectmq.protocol.topology import (
     Binding,
     Names,

@@ -29,7 +29,7 @@ from effectmq.protocol.errors import (
 )
 from effectmq.protocol.exact.tools import WrittenOutcome
 from effectmq.protocol.identity.validation import wrong_outcome
-from effectmq.protocol.messages.priority import NORMAL, Priority
+from effectmq.protocol.messages.chosen.priority import NORMAL, Priority
 from effectmq.protocol.messages.progress import progress_of
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.numbers import check_number

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from effectmq.broker.client.turns.tool_calls.functions import remember_tool, tool_of
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.journal.records import OnUncertain
 from effectmq.broker.store.spend.ceilings import Ceiling
 from effectmq.broker.store.spend.records import Dimension, OnExceeded, Period, budget_nanos
@@ -29,7 +29,7 @@ from effectmq.protocol.numbers import milliseconds_of
 from effectmq.protocol.wire.tool_retry import ToolRetryPolicy
 
 if TYPE_CHECKING:
-    from effectmq.broker.store.admission.shares import Share
+    from effectmq.broker.store.admission.declared.shares import Share
 
 __all__ = ["Registrations"]
 
@@ -421,7 +421,7 @@ class Registrations:
         if route in self._shares:
             raise ConfigurationError(f"{route} is shared already; call share() once for a route")
         # Not at the top: most workers share nothing.
-        from effectmq.broker.store.admission.shares import Share
+        from effectmq.broker.store.admission.declared.shares import Share
 
         self._shares[route] = Share(route, key, dict(weights or {}))
 

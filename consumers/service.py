@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Reading
 from effectmq.broker.metrics.transports import transport_readings
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.broker.store.attachments.store import AttachmentStore
 from effectmq.broker.store.journal.journal import Journal
@@ -66,10 +66,10 @@ from effectmq.consumers.tracing import Road, TracedHandler, traced_road
 from effectmq.protocol.encoding.limits import HARD_MAX_BODY_BYTES
 from effectmq.protocol.errors import ConfigurationError, DatabaseReadOnlyError
 from effectmq.protocol.kinds import kind_of, unprioritized
-from effectmq.protocol.messages.cancel_notice import Able, read_notice
+from effectmq.protocol.messages.chosen.priority import PRIORITY_TYPE
 from effectmq.protocol.messages.fleet.reports import WorkerReport
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.messages.priority import PRIORITY_TYPE
+from effectmq.protocol.messages.notices.cancel import Able, read_notice
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.text import describe
 from effectmq.protocol.topology import (
@@ -81,7 +81,7 @@ from effectmq.protocol.topology import (
 from effectmq.protocol.urls import mask_url
 
 if TYPE_CHECKING:
-    from effectmq.broker.store.admission.shares import Share
+    from effectmq.broker.store.admission.declared.shares import Share
 
 __all__ = ["Service"]
 

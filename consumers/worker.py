@@ -46,7 +46,7 @@ from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.tools.handler import ToolHandler
 from effectmq.protocol.errors import ConfigurationError, EffectmqError
 from effectmq.protocol.kinds import kind_of, versioned
-from effectmq.protocol.messages.version import checked_version
+from effectmq.protocol.messages.chosen.version import checked_version
 from effectmq.protocol.text import printable
 from effectmq.protocol.topology import (
     TopologySettings,

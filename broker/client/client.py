@@ -40,7 +40,7 @@ from effectmq.protocol.errors import (
     TransportClosedError,
 )
 from effectmq.protocol.kinds import narrowed, route_of
-from effectmq.protocol.messages.priority import NORMAL, Priority, checked_priority
+from effectmq.protocol.messages.chosen.priority import NORMAL, Priority, checked_priority
 from effectmq.protocol.text import printable
 from effectmq.protocol.topology import Names, TopologySettings
 
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from effectmq.broker.tracing import Tracing
     from effectmq.broker.transports.port import Transport
     from effectmq.broker.transports.settings import TransportSettings
-    from effectmq.protocol.messages.debounce import Debounce
+    from effectmq.protocol.messages.chosen.debounce import Debounce
     from effectmq.protocol.messages.message import Message
     from effectmq.protocol.messages.reply import Reply
     from effectmq.protocol.messages.request import Identity, Request
@@ -139,7 +139,7 @@ class EffectClient:
         from effectmq.broker.client.replies.mailbox import Mailbox
         from effectmq.broker.store.attachments import open_attachments
         from effectmq.broker.store.attachments.large_bodies import LargeBodies
-        from effectmq.protocol.messages.tenant import checked_tenant
+        from effectmq.protocol.messages.chosen.tenant import checked_tenant
 
         own = checked_arguments("Client", arguments, ClientArguments.__optional_keys__)
         said = self._resolve(

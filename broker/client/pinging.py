@@ -16,7 +16,7 @@ from effectmq.broker.client.fleet.marks import pause_of
 from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.protocol.errors import PublishError, UnroutableError
 from effectmq.protocol.messages.fleet.pauses import Pause
-from effectmq.protocol.messages.probe import ProbeAnswer, probe
+from effectmq.protocol.messages.notices.probe import ProbeAnswer, probe
 from effectmq.protocol.topology import EVERY_ROUTE, Names
 
 __all__ = ["Ping", "ping"]

@@ -19,12 +19,12 @@ from effectmq.protocol.identity.digests import effect_scope_of, scope_id
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import known_body
+from effectmq.protocol.messages.chosen.priority import read_priority
+from effectmq.protocol.messages.chosen.tenant import known_tenant
+from effectmq.protocol.messages.chosen.version import known_version
 from effectmq.protocol.messages.dead_letter import DeadLetter
 from effectmq.protocol.messages.message import HeaderValue, Message, content_type_of
-from effectmq.protocol.messages.priority import read_priority
 from effectmq.protocol.messages.request import Request
-from effectmq.protocol.messages.tenant import known_tenant
-from effectmq.protocol.messages.version import known_version
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.scopes import EffectScope
 

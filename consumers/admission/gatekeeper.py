@@ -15,9 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from effectmq.broker.crashpoints import reached
-from effectmq.broker.store.admission.gates import Verdict
-from effectmq.broker.store.admission.keys import Line, lines_of, shared_line
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.deciding.gates import Verdict
+from effectmq.broker.store.admission.declared.keys import Line, lines_of, shared_line
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.records import (
     Answer,
     Ask,
@@ -35,7 +35,7 @@ from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.messages.request import Request
 
 if TYPE_CHECKING:
-    from effectmq.broker.store.admission.shares import Share
+    from effectmq.broker.store.admission.declared.shares import Share
 
 __all__ = ["Gatekeeper"]
 
@@ -104,7 +104,7 @@ class Gatekeeper:
         if not self._shares:
             return None
         # Not at the top: most workers share nothing.
-        from effectmq.broker.store.admission.shares import share_of
+        from effectmq.broker.store.admission.declared.shares import share_of
 
         return share_of(self._shares, route)
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.records import Worker
 from effectmq.broker.store.admission.store import AdmissionStore
 from effectmq.broker.store.database.port import Database
@@ -19,7 +19,7 @@ from effectmq.protocol.text import describe
 from effectmq.protocol.topology import Names
 
 if TYPE_CHECKING:
-    from effectmq.broker.store.admission.shares import Share
+    from effectmq.broker.store.admission.declared.shares import Share
 
 __all__ = ["open_taker"]
 

@@ -12,9 +12,9 @@ import asyncio
 from functools import partial
 
 from effectmq.broker.crashpoints import reached
-from effectmq.broker.store.admission.keys import shared_line
+from effectmq.broker.store.admission.declared.keys import shared_line
+from effectmq.broker.store.admission.declared.shares import Share
 from effectmq.broker.store.admission.records import Answer, Ask, NotAdmitted, digest_of
-from effectmq.broker.store.admission.shares import Share
 from effectmq.consumers.admission.gatekeeper import Gatekeeper
 from effectmq.consumers.pipeline.admission import RoomFull
 from effectmq.consumers.pipeline.ending import End
@@ -24,8 +24,8 @@ from effectmq.consumers.pipeline.road import arrive, carry_out
 from effectmq.consumers.pipeline.route import Route
 from effectmq.consumers.serving.slots import Slots
 from effectmq.protocol.messages import headers
+from effectmq.protocol.messages.chosen.priority import NORMAL
 from effectmq.protocol.messages.peeking import peek
-from effectmq.protocol.messages.priority import NORMAL
 
 __all__ = ["SharedRoute"]
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from effectmq.broker.metrics import catalog
 from effectmq.broker.metrics.instruments import Reading
 from effectmq.broker.sparingly import Sparingly
-from effectmq.broker.store.admission.deciding import MOST_TAKEN
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
+from effectmq.broker.store.admission.keeping.applying import MOST_TAKEN
 from effectmq.broker.store.admission.records import Claimed, digest_of
 from effectmq.broker.store.admission.store import AdmissionStore, Waiting
 from effectmq.consumers.admission.delivery import RoomDelivery
@@ -35,7 +35,7 @@ from effectmq.protocol.text import describe
 from effectmq.protocol.topology import Names
 
 if TYPE_CHECKING:
-    from effectmq.broker.store.admission.shares import Share
+    from effectmq.broker.store.admission.declared.shares import Share
     from effectmq.consumers.admission.sharing import SharedRoute
 
 __all__ = ["Taker"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from effectmq.protocol.messages.priority import NORMAL, Priority
+from effectmq.protocol.messages.chosen.priority import NORMAL, Priority
 from effectmq.protocol.messages.request import Request
 
 __all__ = ["ToPriority", "waits_apart"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from effectmq.protocol.messages.priority import PRIORITIES, Priority
+from effectmq.protocol.messages.chosen.priority import PRIORITIES, Priority
 
 __all__ = ["DEFAULT_SHARES", "Appetite", "Shares", "Slots", "granted", "guaranteed", "shared_out"]
 

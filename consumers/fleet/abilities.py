@@ -19,8 +19,8 @@ from effectmq.consumers.decisions.delivery import Known
 from effectmq.protocol.encoding.canonical import canonical_json, sha256_hex
 from effectmq.protocol.errors import EffectmqError, UnroutableError
 from effectmq.protocol.kinds import unprioritized
-from effectmq.protocol.messages.cancel_notice import Able, able_notice
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.notices.cancel import Able, able_notice
 from effectmq.protocol.text import describe
 
 __all__ = ["Abilities", "taking", "version_of"]

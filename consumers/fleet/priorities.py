@@ -16,8 +16,8 @@ from contextlib import suppress
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import BrokerError, PublishError
 from effectmq.protocol.kinds import prioritized, priority_in, unprioritized
+from effectmq.protocol.messages.chosen.priority import NORMAL, PRIORITIES, Priority
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.messages.priority import NORMAL, PRIORITIES, Priority
 from effectmq.protocol.topology import Names, TopologySettings, work_topology
 
 __all__ = ["PriorityQueues"]
@@ -107,7 +107,7 @@ class PriorityQueues:
         Raises:
             MalformedError: When the message names none.
         """
-        from effectmq.protocol.messages.priority_notice import read_priority_notice
+        from effectmq.protocol.messages.notices.priority import read_priority_notice
 
         route = read_priority_notice(asked)
         own = unprioritized(route)
@@ -169,7 +169,7 @@ class PriorityQueues:
             self._take(route)
 
     async def _tell(self, route: str) -> None:
-        from effectmq.protocol.messages.priority_notice import priority_notice
+        from effectmq.protocol.messages.notices.priority import priority_notice
 
         # One that hears nothing looks when it starts, and when its connection was lost.
         with suppress(BrokerError, PublishError):

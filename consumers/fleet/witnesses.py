@@ -20,8 +20,8 @@ from zlib import crc32
 
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import EffectmqError
-from effectmq.protocol.messages.cancel_notice import Answered, Asked, answered_notice, asked_notice
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.notices.cancel import Answered, Asked, answered_notice, asked_notice
 from effectmq.protocol.text import describe
 
 __all__ = ["ANSWER_S", "Witnesses", "message_key"]

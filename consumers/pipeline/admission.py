@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import NamedTuple, Protocol
 
-from effectmq.broker.store.admission.gates import Verdict
-from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.deciding.gates import Verdict
+from effectmq.broker.store.admission.declared.keys import Line
 from effectmq.protocol.messages.request import Request
 
 __all__ = ["Admission", "NotAdmitted", "Permit", "Room", "RoomFull"]

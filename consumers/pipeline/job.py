@@ -14,7 +14,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
-from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
+from effectmq.broker.store.admission.deciding.gates import SAYS_NOTHING, Verdict
 from effectmq.broker.store.journal.records import Granted
 from effectmq.broker.store.spend.records import Use
 from effectmq.broker.transports.port import Delivery

@@ -17,7 +17,7 @@ from effectmq.consumers.decisions.shares import (
 )
 from effectmq.consumers.serving.taps import Tap
 from effectmq.protocol.kinds import priority_in
-from effectmq.protocol.messages.priority import NORMAL, Priority, checked_priority
+from effectmq.protocol.messages.chosen.priority import NORMAL, Priority, checked_priority
 
 __all__ = ["Divided"]
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from effectmq.broker.transports.port import Delivery, Transport
 from effectmq.protocol.errors import BrokerError
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.messages.probe import probe_answer
+from effectmq.protocol.messages.notices.probe import probe_answer
 
 __all__ = ["ProbeAnswers"]
 

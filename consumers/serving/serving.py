@@ -23,7 +23,7 @@ from effectmq.consumers.serving.probes import ProbeAnswers
 from effectmq.consumers.serving.taps import Source, Tap
 from effectmq.protocol.errors import AccessRefusedError, BrokerError
 from effectmq.protocol.kinds import unprioritized
-from effectmq.protocol.messages.probe import is_probe
+from effectmq.protocol.messages.notices.probe import is_probe
 
 if TYPE_CHECKING:
     from effectmq.consumers.serving.divided import Divided

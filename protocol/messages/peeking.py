@@ -16,9 +16,9 @@ from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.encoding.rust_text import is_blank
 from effectmq.protocol.errors import ProtocolError
 from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.chosen.tenant import read_tenant
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import ENVELOPE_TYPE, Identity
-from effectmq.protocol.messages.tenant import read_tenant
 
 __all__ = ["Peeked", "peek"]
 

@@ -37,17 +37,17 @@ from effectmq.protocol.identity.digests import effect_scope_id_of, scope_id
 from effectmq.protocol.identity.validation import validate_envelope, validate_scope
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import accepts_out_of_line, refuse_reference
+from effectmq.protocol.messages.chosen.priority import NORMAL, Priority, read_priority
+from effectmq.protocol.messages.chosen.tenant import read_tenant
+from effectmq.protocol.messages.chosen.version import read_version
 from effectmq.protocol.messages.message import HeaderValue, Message
-from effectmq.protocol.messages.priority import NORMAL, Priority, read_priority
-from effectmq.protocol.messages.tenant import read_tenant
 from effectmq.protocol.messages.unknown import NOTHING_UNKNOWN, Unknown, unknown_members
-from effectmq.protocol.messages.version import read_version
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.invocation import RuntimeSubjectEffect
 from effectmq.protocol.wire.scopes import EffectScope
 
 if TYPE_CHECKING:
-    from effectmq.protocol.messages.debounce import Debounce
+    from effectmq.protocol.messages.chosen.debounce import Debounce
 
 __all__ = [
     "COUNTS",
@@ -270,7 +270,7 @@ class Request:
 
     def undebounced(self) -> Request:
         """The same effect, whose place nobody takes any more."""
-        from effectmq.protocol.messages.debounce import without_debounce
+        from effectmq.protocol.messages.chosen.debounce import without_debounce
 
         message = replace(self.message, headers=without_debounce(self.message.headers))
         return replace(self, message=message, debounce=None)
@@ -473,7 +473,7 @@ def _subject(envelope: RuntimeEffectEnvelope) -> tuple[str, str, str]:
 
 def _debounce(headers: Mapping[str, HeaderValue]) -> Debounce:
     """How it is debounced; few workers ever load what reads that."""
-    from effectmq.protocol.messages.debounce import read_debounce
+    from effectmq.protocol.messages.chosen.debounce import read_debounce
 
     return read_debounce(headers)
 

@@ -11,8 +11,8 @@ from typing import Any
 from effectmq.protocol.encoding.content_types import JSON, MSGPACK
 from effectmq.protocol.kinds import EFFECT_KINDS
 from effectmq.protocol.messages import headers as names
+from effectmq.protocol.messages.chosen.priority import PRIORITIES
 from effectmq.protocol.messages.chunk import CHUNK_TYPE
-from effectmq.protocol.messages.priority import PRIORITIES
 from effectmq.protocol.messages.reply import OUTCOME_TYPE
 from effectmq.protocol.messages.request import ENVELOPE_TYPE
 from effectmq.protocol.schemas.bodies import ANSWERS, CHUNK, ENVELOPE

@@ -22,6 +22,7 @@ __all__ = ["MOVED", "install", "names_of"]
 
 #: (old package, new package, modules); a renamed module is written ``old=new``.
 _ROOMS = (
+    ("protocol.messages", "protocol.messages.notices", "cancel_notice=cancel probe"),
     ("", "settings", "environment journal_place=default_journal"),
     ("broker", "broker.client", "handle"),
     (

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import pytest
 
-from effectmq.broker.store.admission import room, upkeep
-from effectmq.broker.store.admission.book import Book
-from effectmq.broker.store.admission.gates import Verdict
-from effectmq.broker.store.admission.keys import Line, Turn, shared_line
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.deciding.gates import Verdict
+from effectmq.broker.store.admission.declared.keys import Line, Turn, shared_line
+from effectmq.broker.store.admission.declared.limits import Limit
+from effectmq.broker.store.admission.keeping import room, upkeep
+from effectmq.broker.store.admission.keeping.book import Book
 from effectmq.broker.store.admission.records import (
     Admitted,
     Ask,

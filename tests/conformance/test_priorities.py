@@ -17,7 +17,7 @@ from effectmq.broker.transports.settings import DEFAULT_SETTINGS
 from effectmq.consumers.handler import EffectContext
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.messages.priority import Priority
+from effectmq.protocol.messages.chosen.priority import Priority
 from effectmq.protocol.topology import Names, TopologySettings
 from tests.brokers.provide import Brokers
 from tests.brokers.sweep import sweep

@@ -11,8 +11,8 @@ import pytest
 
 from effectmq import Client
 from effectmq.broker.crashpoints import CRASH_EXIT_CODE
-from effectmq.broker.store.admission.keys import Line
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.keys import Line
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.looking import LimitState
 from effectmq.broker.store.admission.records import Admitted, Ask, Worker
 from effectmq.broker.store.admission.store import AdmissionStore, LimitDesk

@@ -20,7 +20,7 @@ from effectmq.broker.transports.rabbitmq.transport import RabbitTransport
 from effectmq.broker.transports.settings import TransportSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import BrokerUnreachableError
-from effectmq.protocol.messages.cancel_notice import Able, able_notice
+from effectmq.protocol.messages.notices.cancel import Able, able_notice
 from effectmq.protocol.topology import (
     Names,
     TopologySettings,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import BrokerError, PublishError, UnroutableError
-from effectmq.protocol.messages.cancel_notice import cancel_notice
+from effectmq.protocol.messages.notices.cancel import cancel_notice
 from effectmq.protocol.messages.request import Identity
 from effectmq.protocol.text import printable
 from effectmq.protocol.topology import Exchange, Names, Topology

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.messages.debounce import Debounce, checked_debounce_key
+from effectmq.protocol.messages.chosen.debounce import Debounce, checked_debounce_key
 from effectmq.protocol.text import printable
 
 __all__ = ["Debouncing"]

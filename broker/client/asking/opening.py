@@ -11,7 +11,7 @@ import asyncio
 
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import BrokerError, PublishError
-from effectmq.protocol.messages.priority_notice import priority_notice
+from effectmq.protocol.messages.notices.priority import priority_notice
 from effectmq.protocol.topology import Names
 
 __all__ = ["Openings"]

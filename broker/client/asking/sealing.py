@@ -11,15 +11,15 @@ from effectmq.broker.client.replies.book import ReplyBook, Waiter
 from effectmq.broker.inheritance import inherited
 from effectmq.broker.store.attachments.large_bodies import LargeBodies
 from effectmq.protocol.encoding.limits import Limits
-from effectmq.protocol.messages.priority import Priority, checked_priority
+from effectmq.protocol.messages.chosen.priority import Priority, checked_priority
+from effectmq.protocol.messages.chosen.tenant import checked_tenant
+from effectmq.protocol.messages.chosen.version import checked_version
 from effectmq.protocol.messages.request import Request
-from effectmq.protocol.messages.tenant import checked_tenant
-from effectmq.protocol.messages.version import checked_version
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.scopes import EffectScope
 
 if TYPE_CHECKING:
-    from effectmq.protocol.messages.debounce import Debounce
+    from effectmq.protocol.messages.chosen.debounce import Debounce
 
 __all__ = ["Sealing"]
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypedDict
 from effectmq.broker.client.handle import OnChunk, OnProgress
 from effectmq.broker.client.stream import Stream
 from effectmq.broker.place import refuse_unknown
-from effectmq.protocol.messages.priority import Priority
+from effectmq.protocol.messages.chosen.priority import Priority
 from effectmq.protocol.wire.envelope import RuntimeEffectEnvelope
 from effectmq.protocol.wire.outcome import RuntimeEffectOutcome
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from effectmq.broker.store.admission.keys import Line
-from effectmq.broker.store.admission.limits import Limit
-from effectmq.broker.store.admission.rules import set_limits
+from effectmq.broker.store.admission.declared.keys import Line
+from effectmq.broker.store.admission.declared.limits import Limit
+from effectmq.broker.store.admission.declared.rules import set_limits
 from effectmq.broker.store.database.port import Transaction
 from effectmq.broker.store.database.rows import number, text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
-from effectmq.broker.store.admission.keys import Line, Turn
+from effectmq.broker.store.admission.deciding.gates import SAYS_NOTHING, Verdict
+from effectmq.broker.store.admission.declared.keys import Line, Turn
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Identity
 

@@ -6,8 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from effectmq.broker.store.admission import deciding, upkeep
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
+from effectmq.broker.store.admission.declared.rules import (
+    clear_limit,
+    declare_limits,
+    load_limits,
+    set_limit,
+)
+from effectmq.broker.store.admission.keeping import applying, upkeep
 from effectmq.broker.store.admission.looking import (
     LimitState,
     RouteState,
@@ -16,12 +22,6 @@ from effectmq.broker.store.admission.looking import (
     shut_lines,
 )
 from effectmq.broker.store.admission.records import Answer, Ask, Claimed, Operation, Worker
-from effectmq.broker.store.admission.rules import (
-    clear_limit,
-    declare_limits,
-    load_limits,
-    set_limit,
-)
 from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA, SHARES_SCHEMA
 from effectmq.broker.store.database.group_commit import GroupCommit
 from effectmq.broker.store.database.port import Database, Transaction
@@ -127,7 +127,7 @@ class AdmissionStore:
         # Else it would find out on the way that it must be, and begin again.
         durable = any(isinstance(one, Ask) and one.full for one in operations)
         return self._database.write(
-            lambda tx: deciding.apply(tx, self._worker, operations), durable=durable
+            lambda tx: applying.apply(tx, self._worker, operations), durable=durable
         )
 
     def ask(self, operation: Operation) -> asyncio.Future[Answer]:
@@ -150,7 +150,7 @@ class AdmissionStore:
 
         def read(tx: Transaction) -> Seen:
             limits = list(load_limits(tx).values())
-            return Seen(limits, deciding.is_due(tx, routes, full), upkeep.left_over(tx))
+            return Seen(limits, applying.is_due(tx, routes, full), upkeep.left_over(tx))
 
         return await self._database.read(read)
 
@@ -159,9 +159,9 @@ class AdmissionStore:
         return await self._database.read(lambda tx: Waiting(route_states(tx), shut_lines(tx)))
 
     async def take(self, free: dict[str, int], cancelled: Sequence[str] = ()) -> list[Claimed]:
-        """Take out of the room what may start; see ``deciding.take``."""
+        """Take out of the room what may start; see ``applying.take``."""
         return await self._database.write(
-            lambda tx: deciding.take(tx, self._worker, free, cancelled), durable=False
+            lambda tx: applying.take(tx, self._worker, free, cancelled), durable=False
         )
 
     async def renew(self) -> None:

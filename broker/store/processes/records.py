@@ -13,6 +13,7 @@ from effectmq.protocol.encoding.canonical import canonical_json
 from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.encoding.serde.model import canonical_bytes, from_tree, to_tree
 from effectmq.protocol.identity.digests import registration_hash
+from effectmq.protocol.messages.chosen.priority import NORMAL, checked_priority
 from effectmq.protocol.messages.headers import (
     PRIORITY,
     TENANT,
@@ -20,7 +21,6 @@ from effectmq.protocol.messages.headers import (
     TRACESTATE,
     VERSION,
 )
-from effectmq.protocol.messages.priority import NORMAL, checked_priority
 from effectmq.protocol.processes.appending import is_terminal
 from effectmq.protocol.processes.registration import (
     checked_registration,

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from effectmq.broker.store.admission.keys import spend_lines
-from effectmq.broker.store.admission.rules import wake_lines
+from effectmq.broker.store.admission.declared.keys import spend_lines
+from effectmq.broker.store.admission.declared.rules import wake_lines
 from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA
 from effectmq.broker.store.database.group_commit import GroupCommit
 from effectmq.broker.store.database.port import Database, Transaction

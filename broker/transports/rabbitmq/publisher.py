@@ -44,8 +44,8 @@ from effectmq.protocol.errors import (
     UnroutableError,
     VirtualHostError,
 )
-from effectmq.protocol.messages.cancel_notice import NOTICE_TYPES
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.notices.cancel import NOTICE_TYPES
 
 __all__ = ["Publisher"]
 

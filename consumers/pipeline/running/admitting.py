@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
+from effectmq.broker.store.admission.deciding.gates import SAYS_NOTHING, Verdict
 from effectmq.consumers.answering import WaitForAnswer
 from effectmq.consumers.decisions.delivery import Delay, Pause
 from effectmq.consumers.decisions.retry import milliseconds

@@ -17,7 +17,7 @@ from effectmq.consumers.decisions.early import Early, early
 from effectmq.consumers.pipeline.job import Job, Stage
 from effectmq.consumers.pipeline.leases import LeftError
 from effectmq.protocol.kinds import unversioned
-from effectmq.protocol.messages.debounce import Debounce
+from effectmq.protocol.messages.chosen.debounce import Debounce
 
 __all__ = ["debounced"]
 

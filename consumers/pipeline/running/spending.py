@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from effectmq.broker.store.admission.keys import Line, spend_line
+from effectmq.broker.store.admission.declared.keys import Line, spend_line
 from effectmq.broker.store.spend.prices import list_price
 from effectmq.broker.store.spend.records import Payer, Use
 from effectmq.consumers.decisions.delivery import Delay, Park, Pause

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from effectmq.protocol.encoding.codec import encode_tree
 from effectmq.protocol.errors import ConfigurationError, MalformedError, ProtocolError
+from effectmq.protocol.messages.chosen.version import checked_version
 from effectmq.protocol.messages.fleet import fields
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.messages.version import checked_version
 
 __all__ = ["RAMP_TYPE", "Ramp", "ramp_message", "read_ramp"]
 

@@ -18,9 +18,9 @@ from effectmq.consumers.code.settings import CodeSettings
 from effectmq.consumers.processes.settings import ProcessRunnerSettings
 from effectmq.consumers.settings import WorkerSettings
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.messages.priority import NORMAL, PRIORITIES
-from effectmq.protocol.messages.tenant import checked_tenant
-from effectmq.protocol.messages.version import checked_version
+from effectmq.protocol.messages.chosen.priority import NORMAL, PRIORITIES
+from effectmq.protocol.messages.chosen.tenant import checked_tenant
+from effectmq.protocol.messages.chosen.version import checked_version
 from effectmq.protocol.topology import (
     DEFAULT_DELAY_LEVELS_MS,
     DEFAULT_REPLY_EXPIRES_MS,

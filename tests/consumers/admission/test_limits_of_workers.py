@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from effectmq.broker.store.admission.gates import Verdict
-from effectmq.broker.store.admission.keys import Line
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.deciding.gates import Verdict
+from effectmq.broker.store.admission.declared.keys import Line
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.records import Ask, Worker
 from effectmq.broker.store.admission.store import AdmissionStore, LimitDesk
 from effectmq.broker.store.database import open_database

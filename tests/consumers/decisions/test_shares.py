@@ -12,7 +12,7 @@ from effectmq.consumers.decisions.shares import (
     guaranteed,
     shared_out,
 )
-from effectmq.protocol.messages.priority import PRIORITIES, Priority
+from effectmq.protocol.messages.chosen.priority import PRIORITIES, Priority
 
 SLOTS = st.integers(1, 500)
 SHARES = st.dictionaries(

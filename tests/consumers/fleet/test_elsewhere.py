@@ -24,8 +24,8 @@ from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import AttachmentStoreError, EffectFailedError
 from effectmq.protocol.messages import headers as names
 from effectmq.protocol.messages.body_reference import BodyReference, with_reference
-from effectmq.protocol.messages.cancel_notice import Able, able_notice
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.notices.cancel import Able, able_notice
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.topology import Binding, Queue, Topology, work_topology
 from tests.consumers.stage import (

@@ -10,8 +10,8 @@ from effectmq.broker.transports import open_transport
 from effectmq.broker.transports.port import Consumer
 from effectmq.consumers.fleet import witnesses
 from effectmq.consumers.fleet.witnesses import Witnesses
-from effectmq.protocol.messages.cancel_notice import Answered, Asked, read_notice
 from effectmq.protocol.messages.message import Message
+from effectmq.protocol.messages.notices.cancel import Answered, Asked, read_notice
 from effectmq.protocol.topology import Exchange, Names, Topology
 from tests.conformance.taking import take
 from tests.waiting import eventually

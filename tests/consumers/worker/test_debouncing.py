@@ -10,7 +10,7 @@ import pytest
 
 from effectmq.protocol.errors import ConfigurationError, EffectFailedError, EffectSupersededError
 from effectmq.protocol.messages import headers as names
-from effectmq.protocol.messages.debounce import Debounce
+from effectmq.protocol.messages.chosen.debounce import Debounce
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.wire.envelope import RuntimeEffectCommandExecCode
 from tests.consumers.stage import AT_ONCE, PATIENCE_S, Stage, code, outcome

@@ -7,7 +7,7 @@ from typing import Any
 
 from effectmq.broker.client.pinging import ping
 from effectmq.consumers.worker import EffectWorker
-from effectmq.protocol.messages.probe import ProbeAnswer, probe, probe_answer
+from effectmq.protocol.messages.notices.probe import ProbeAnswer, probe, probe_answer
 from tests.consumers.stage import NAMES, PATIENCE_S, Stage, tool
 from tests.waiting import eventually
 

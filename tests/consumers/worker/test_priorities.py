@@ -18,9 +18,9 @@ from effectmq.consumers.settings import WorkerSettings
 from effectmq.consumers.worker import EffectWorker
 from effectmq.protocol.errors import AccessRefusedError, ConfigurationError
 from effectmq.protocol.messages import headers
+from effectmq.protocol.messages.chosen.priority import PRIORITY_TYPE, Priority
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.messages.priority import PRIORITY_TYPE, Priority
-from effectmq.protocol.messages.priority_notice import priority_notice
+from effectmq.protocol.messages.notices.priority import priority_notice
 from effectmq.protocol.messages.request import Request
 from effectmq.protocol.topology import Topology
 from tests.consumers.stage import (

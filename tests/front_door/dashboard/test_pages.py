@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.store import LimitDesk
 from effectmq.broker.store.journal.archive.archive import Archive, open_archive
 from tests.front_door.dashboard.conftest import Reader

@@ -19,14 +19,14 @@ from effectmq.protocol.kinds import (
     versioned,
 )
 from effectmq.protocol.messages import headers
-from effectmq.protocol.messages.message import HeaderValue, Message
-from effectmq.protocol.messages.priority import (
+from effectmq.protocol.messages.chosen.priority import (
     PRIORITIES,
     PRIORITY_TYPE,
     Priority,
     checked_priority,
 )
-from effectmq.protocol.messages.priority_notice import (
+from effectmq.protocol.messages.message import HeaderValue, Message
+from effectmq.protocol.messages.notices.priority import (
     priority_notice,
     read_priority_notice,
 )

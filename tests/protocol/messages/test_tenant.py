@@ -8,9 +8,9 @@ import pytest
 
 from effectmq.protocol.errors import ConfigurationError, MalformedError
 from effectmq.protocol.messages import headers
+from effectmq.protocol.messages.chosen.tenant import checked_tenant, known_tenant, read_tenant
 from effectmq.protocol.messages.message import HeaderValue
 from effectmq.protocol.messages.request import Request, read_request
-from effectmq.protocol.messages.tenant import checked_tenant, known_tenant, read_tenant
 from tests.protocol.messages.test_request import sleep_envelope
 
 GOOD = ["acme", "customer 7", "a" * 128, "Zürich", "公司", "a:b/c"]

@@ -9,9 +9,9 @@ import pytest
 from effectmq.protocol.errors import ConfigurationError, MalformedError
 from effectmq.protocol.kinds import kind_of, unversioned, version_in, versioned
 from effectmq.protocol.messages import headers
+from effectmq.protocol.messages.chosen.version import checked_version, known_version, read_version
 from effectmq.protocol.messages.message import HeaderValue
 from effectmq.protocol.messages.request import Request, read_request
-from effectmq.protocol.messages.version import checked_version, known_version, read_version
 from effectmq.protocol.topology import Names
 from tests.protocol.messages.test_request import sleep_envelope
 

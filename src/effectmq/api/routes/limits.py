@@ -15,8 +15,8 @@ from effectmq.api.models.limits import (
     Limits,
 )
 from effectmq.api.problems import ProblemError
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.facts import limit_facts
-from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.store import LimitDesk
 from effectmq.broker.store.letters.audit import AuditLog
 from effectmq.protocol.errors import ConfigurationError

@@ -24,7 +24,7 @@ from effectmq.cli.terminal.output import complain, note, write_json, write_text
 from effectmq.cli.terminal.tables import Column, room_of, table
 from effectmq.cli.terminal.times import seconds
 from effectmq.protocol.errors import ConfigurationError
-from effectmq.protocol.messages.version import checked_version
+from effectmq.protocol.messages.chosen.version import checked_version
 from effectmq.protocol.topology import Names
 
 __all__ = ["configure", "run"]

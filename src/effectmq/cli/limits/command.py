@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from effectmq.broker.dead_letters.desk import operator
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.store import LimitDesk
 from effectmq.broker.store.journal.archive.archive import open_archive
 from effectmq.cli.arguments.journal_options import add_journal_options, journal_of, namespace_of

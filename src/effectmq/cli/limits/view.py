@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.facts import limit_facts
-from effectmq.broker.store.admission.limits import Limit
 from effectmq.broker.store.admission.looking import LimitState
 from effectmq.cli.terminal.colours import Colour
 from effectmq.cli.terminal.tables import Column, Room, table

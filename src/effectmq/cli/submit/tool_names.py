@@ -7,7 +7,7 @@ import secrets
 
 from effectmq.broker.transports.port import Consumer, Transport
 from effectmq.protocol.errors import ProtocolError
-from effectmq.protocol.messages.cancel_notice import Able, able_notice, read_notice
+from effectmq.protocol.messages.notices.cancel import Able, able_notice, read_notice
 from effectmq.protocol.topology import Names
 
 __all__ = ["tools_of_workers"]

@@ -15,7 +15,7 @@ from typing import Literal
 from effectmq.broker.transports.port import Transport
 from effectmq.protocol.errors import UnroutableError
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.messages.probe import probe
+from effectmq.protocol.messages.notices.probe import probe
 from effectmq.protocol.topology import Binding
 
 __all__ = ["BindingState", "try_binding"]

@@ -16,10 +16,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from effectmq.broker.store.admission import deciding, upkeep
-from effectmq.broker.store.admission.gates import SAYS_NOTHING, Verdict
-from effectmq.broker.store.admission.keys import Line, Turn, shared_line
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.deciding.gates import SAYS_NOTHING, Verdict
+from effectmq.broker.store.admission.declared.keys import Line, Turn, shared_line
+from effectmq.broker.store.admission.declared.limits import Limit
+from effectmq.broker.store.admission.declared.rules import set_limit
+from effectmq.broker.store.admission.keeping import applying, upkeep
 from effectmq.broker.store.admission.records import (
     Admitted,
     Ask,
@@ -29,7 +30,6 @@ from effectmq.broker.store.admission.records import (
     Settle,
     Worker,
 )
-from effectmq.broker.store.admission.rules import set_limit
 from effectmq.broker.store.admission.steps import ADMISSION_SCHEMA, SHARES_SCHEMA
 from effectmq.broker.store.database.port import LeaseTime
 from effectmq.broker.store.database.sqlite.adapter import SqliteTransaction
@@ -178,14 +178,14 @@ class Simulation:
                 turn=Turn(f"t{len(copy.effect)}{copy.effect[-1]}"),
                 full=not room_id and self.random.random() < 0.5,
             )
-        answers = deciding.apply(self.tx, one.worker, [asked])
+        answers = applying.apply(self.tx, one.worker, [asked])
         if self.random.random() < 0.1:
             # The answer was lost, and it is asked again.
-            answers = deciding.apply(self.tx, one.worker, [asked])
+            answers = applying.apply(self.tx, one.worker, [asked])
         if isinstance(answers[0], Admitted):
             self._start(one, _Running(copy, asked.token, lines, room_id), claim)
         elif room_id:
-            deciding.apply(self.tx, one.worker, [Settle(room_id, claim)])
+            applying.apply(self.tx, one.worker, [Settle(room_id, claim)])
 
     def _is_running(self, effect: str) -> bool:
         return any(effect in one.running for one in self.workers)
@@ -211,7 +211,7 @@ class Simulation:
         settled: list[Operation] = [Settle(taken.room_id, taken.token)]
         if taken.lines:
             settled.insert(0, End(taken.effect, taken.token, taken.lines))
-        deciding.apply(self.tx, one.worker, settled)
+        applying.apply(self.tx, one.worker, settled)
 
     def _start(self, one: _Alive, running: _Running, claim: str) -> None:
         one.running[running.copy.effect] = running
@@ -237,7 +237,7 @@ class Simulation:
         )
         ended = End(effect, running.token, running.lines, verdict)
         settled = [Settle(running.room_id, running.claim)] if running.room_id else []
-        deciding.apply(self.tx, one.worker, [ended, *settled])
+        applying.apply(self.tx, one.worker, [ended, *settled])
         self.done.add(effect)
         for line in running.lines:
             if line.name == "tool":
@@ -305,5 +305,5 @@ class Simulation:
             Ask(f"x{n}", f"x{n}", (Line("session", "s0"),), "llm_call", Message(body=b""), "")
             for n in range(4)
         ]
-        answers = deciding.apply(self.tx, one.worker, most)
+        answers = applying.apply(self.tx, one.worker, most)
         assert [isinstance(answer, Admitted) for answer in answers] == [True, True, True, False]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from effectmq.broker.store.admission.gates import (
+from effectmq.broker.store.admission.deciding.gates import (
     PROBE_MS,
     Gate,
     Start,
@@ -15,7 +15,7 @@ from effectmq.broker.store.admission.gates import (
     start,
     unpacked,
 )
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
 
 _NOW = 1_000_000
 

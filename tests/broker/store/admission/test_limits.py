@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from effectmq.broker.store.admission.keys import Line, lines_of
-from effectmq.broker.store.admission.limits import Limit, Rate, read_rate
+from effectmq.broker.store.admission.declared.keys import Line, lines_of
+from effectmq.broker.store.admission.declared.limits import Limit, Rate, read_rate
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.messages.request import Request
 from tests.consumers.stage import code, tool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effectmq.broker.store.admission.round_robin import (
+from effectmq.broker.store.admission.deciding.round_robin import (
     AGAIN_MS,
     PATIENCE_MS,
     Offer,

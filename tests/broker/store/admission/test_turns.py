@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from effectmq.broker.store.admission.keys import Turn
-from effectmq.broker.store.admission.shares import Share, share_of
-from effectmq.broker.store.admission.turns import VirtualTime
+from effectmq.broker.store.admission.deciding.turns import VirtualTime
+from effectmq.broker.store.admission.declared.keys import Turn
+from effectmq.broker.store.admission.declared.shares import Share, share_of
 from effectmq.protocol.errors import ConfigurationError
 
 _COST = 1_000_000

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from effectmq.broker.store.admission.keys import Line
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.keys import Line
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.broker.store.admission.records import Ask, Worker
 from effectmq.broker.store.admission.store import AdmissionStore
 from effectmq.broker.store.journal.journal import Journal

@@ -10,9 +10,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
-from effectmq.broker.store.admission import room
-from effectmq.broker.store.admission.book import Book
-from effectmq.broker.store.admission.keys import Line, is_of_spend, is_shared, shared_line
+from effectmq.broker.store.admission.deciding.turns import Turns
+from effectmq.broker.store.admission.declared.keys import Line, is_of_spend, is_shared, shared_line
+from effectmq.broker.store.admission.keeping import room
+from effectmq.broker.store.admission.keeping.book import Book
+from effectmq.broker.store.admission.keeping.room import Ticket
 from effectmq.broker.store.admission.records import (
     Admitted,
     Answer,
@@ -25,8 +27,6 @@ from effectmq.broker.store.admission.records import (
     Settle,
     Worker,
 )
-from effectmq.broker.store.admission.room import Ticket
-from effectmq.broker.store.admission.turns import Turns
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import text
 

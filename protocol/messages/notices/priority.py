@@ -11,8 +11,8 @@ from effectmq.protocol.encoding.codec import JSON, Limits, decode_tree, encode_t
 from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.errors import MalformedError
 from effectmq.protocol.kinds import prioritized, priority_in, unprioritized
+from effectmq.protocol.messages.chosen.priority import NORMAL, PRIORITIES, PRIORITY_TYPE
 from effectmq.protocol.messages.message import Message
-from effectmq.protocol.messages.priority import NORMAL, PRIORITIES, PRIORITY_TYPE
 
 __all__ = ["priority_notice", "read_priority_notice"]
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from effectmq.broker.store.admission.limits import Limit
+from effectmq.broker.store.admission.declared.limits import Limit
 from effectmq.protocol.encoding.narrowing import members_of
 from effectmq.protocol.encoding.serde.model import to_tree
 from effectmq.protocol.messages.request import Request

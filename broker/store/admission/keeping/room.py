@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from effectmq.broker.store.admission.keys import Line, is_of_spend, is_shared
+from effectmq.broker.store.admission.declared.keys import Line, is_of_spend, is_shared
 from effectmq.broker.store.admission.records import Ask, Claimed
 from effectmq.broker.store.database.port import LeaseTime, Row, Transaction
 from effectmq.broker.store.database.rows import data, number, text

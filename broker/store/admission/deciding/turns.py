@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from effectmq.broker.store.admission.keys import Turn
+from effectmq.broker.store.admission.declared.keys import Turn
 from effectmq.broker.store.database.port import Transaction
 from effectmq.broker.store.database.rows import number
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from effectmq.broker.store.admission.book import LOOK_MS
-from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.declared.keys import Line
+from effectmq.broker.store.admission.keeping.book import LOOK_MS
+from effectmq.broker.store.admission.keeping.room import unlocked
 from effectmq.broker.store.admission.records import Worker
-from effectmq.broker.store.admission.room import unlocked
 from effectmq.broker.store.database.port import Transaction, Value
 from effectmq.broker.store.database.rows import text
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from effectmq.broker.store.admission.keys import Line
-from effectmq.broker.store.admission.limits import Limit, Rate, Source
+from effectmq.broker.store.admission.declared.keys import Line
+from effectmq.broker.store.admission.declared.limits import Limit, Rate, Source
 from effectmq.broker.store.database.port import Row, Transaction
 from effectmq.broker.store.database.rows import number, text
 

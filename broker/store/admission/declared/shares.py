@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from effectmq.broker.store.admission.keys import TURN_COST, Turn, shared_value
-from effectmq.broker.store.admission.limits import check_key, check_route, covers
+from effectmq.broker.store.admission.declared.keys import TURN_COST, Turn, shared_value
+from effectmq.broker.store.admission.declared.limits import check_key, check_route, covers
 from effectmq.protocol.errors import ConfigurationError
 from effectmq.protocol.kinds import kind_of
 from effectmq.protocol.numbers import check_number

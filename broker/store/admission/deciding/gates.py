@@ -23,8 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from effectmq.broker.store.admission.limits import Limit
-from effectmq.broker.store.admission.round_robin import Offer
+from effectmq.broker.store.admission.deciding.round_robin import Offer
+from effectmq.broker.store.admission.declared.limits import Limit
 
 __all__ = [
     "PROBE_MS",

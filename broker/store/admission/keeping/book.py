@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 
-from effectmq.broker.store.admission.gates import (
+from effectmq.broker.store.admission.deciding.gates import (
     Gate,
     Verdict,
     clocked,
@@ -20,10 +20,10 @@ from effectmq.broker.store.admission.gates import (
     start,
     unpacked,
 )
-from effectmq.broker.store.admission.keys import Line
+from effectmq.broker.store.admission.deciding.round_robin import Offer, may_start, started
+from effectmq.broker.store.admission.declared.keys import Line
+from effectmq.broker.store.admission.declared.rules import load_limits
 from effectmq.broker.store.admission.records import Ended
-from effectmq.broker.store.admission.round_robin import Offer, may_start, started
-from effectmq.broker.store.admission.rules import load_limits
 from effectmq.broker.store.database.port import LeaseTime, Row, Transaction
 from effectmq.broker.store.database.rows import ColumnError, number, text
 

@@ -1,0 +1,1 @@
+"""What is kept of it in one transaction: permits, the room, and their upkeep."""

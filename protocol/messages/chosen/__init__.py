@@ -1,0 +1,1 @@
+"""What a producer says of an effect beside its envelope, in headers."""

@@ -1,0 +1,1 @@
+"""What is told to all who listen: cancellations, priorities in use, probes."""
