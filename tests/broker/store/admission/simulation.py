@@ -194,7 +194,7 @@ class Simulation:
         one = self._someone()
         free = {route: self.random.randint(0, 3) for route in one.routes}
         ended = self.random.sample(sorted(self.done), min(len(self.done), 2))
-        for taken in deciding.take(self.tx, one.worker, free, ended):
+        for taken in applying.take(self.tx, one.worker, free, ended):
             self._taken(one, taken)
 
     def _taken(self, one: _Alive, taken: Claimed) -> None:
