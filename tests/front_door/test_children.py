@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -269,7 +270,8 @@ async def test_a_plain_function_hands_down_as_well(opened: Opened) -> None:
 
     with carrying_out(parent):
         await client.execute(call("b", "plain"), timeout=PATIENCE_S)
-    assert found == [parent]
+    # Its parent said no priority, so it has the normal one, and so have its children.
+    assert found == [replace(parent, priority="normal")]
 
 
 async def test_an_expired_parent_starts_no_children(opened: Opened) -> None:
