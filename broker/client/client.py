@@ -143,7 +143,7 @@ class EffectClient(OpenedClient):
         begins_ms = 0 if at_once else no_sooner(delay_s, not_before)
         said = None
         if debounce is not None or debounce_max_s is not None:
-            said = self._debounced(debounce, debounce_max_s, begins_ms)
+            said, begins_ms = self._debounced(debounce, debounce_max_s, begins_ms)
         request, waiter = self._prepare(
             envelope,
             scope=scope,
@@ -235,7 +235,7 @@ class EffectClient(OpenedClient):
         begins_ms = 0 if at_once else no_sooner(delay_s, not_before, timeout)
         said = None
         if debounce is not None or debounce_max_s is not None:
-            said = self._debounced(debounce, debounce_max_s, begins_ms)
+            said, begins_ms = self._debounced(debounce, debounce_max_s, begins_ms)
         request, waiter = self._prepare(
             envelope,
             scope=scope,

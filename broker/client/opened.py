@@ -380,8 +380,10 @@ class OpenedClient:
                 recorded = False
             raise EffectTimeoutError(handle.effect_id, limit_s, recorded) from None
 
-    def _debounced(self, key: str | None, max_s: float | None, begins_ms: int) -> Debounce:
-        """What is said of an effect of which only the last of several runs."""
+    def _debounced(
+        self, key: str | None, max_s: float | None, begins_ms: int
+    ) -> tuple[Debounce, int]:
+        """What is said of an effect of which only the last of several runs, and when it begins."""
         if self._debouncing is None:
             # Few clients ever need it.
             from effectmq.broker.client.asking.debouncing import Debouncing

@@ -339,21 +339,27 @@ class JournalLeases:
     async def debounce(self, arrival: Arrival) -> Debounced:
         """What becomes of an effect of which only the last of several runs; durable."""
         from effectmq.broker.store.debounce.rules import Debounced
-        from effectmq.broker.store.debounce.table import DebounceTable
+        from effectmq.broker.store.debounce.table import MOST_FORGOTTEN, DebounceTable
 
         if self._strict:
             # It only replays: the claim says what is recorded.
-            return Debounced()
+            return Debounced(decided=False)
         table = self._debounces
         if table is None:
             table = DebounceTable(self._journal)
             made = table.ensure
             await self._ask(self._took.change, lambda: asyncio.ensure_future(made()))
             table = self._debounces = self._debounces or table
+        answer = await self._ask(self._took.change, partial(table.ask, arrival))
         if self._loop.time() >= self._forget_at_s:
             self._forget_at_s = self._loop.time() + _FORGET_EACH_S
-            self._say(table.forget)
-        return await self._ask(self._took.change, partial(table.ask, arrival))
+
+            def forgot(count: int | None) -> None:
+                if count == MOST_FORGOTTEN:  # There are more.
+                    self._forget_at_s = 0.0
+
+            self._say(table.forget, forgot)
+        return answer
 
     @property
     def free_to_spend(self) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, cast
 
 import pytest
 
+from effectmq.broker.store.database.port import Row, Transaction, Value
 from effectmq.broker.store.debounce import table as tables
 from effectmq.broker.store.debounce.rules import Arrival, Debounced
 from effectmq.broker.store.debounce.table import DebounceTable
@@ -122,6 +124,37 @@ async def test_a_name_that_cannot_be_kept_fails_alone(table: DebounceTable) -> N
     with pytest.raises(InvalidEnvelopeError, match="zero character"):
         await table.ask(arrival("a\x00", 1_000))
     assert await table.ask(arrival("b", 1_000)) == Debounced(_LONG_MS)
+
+
+class _Forgets:
+    """A transaction in whose middle somebody else forgets a window, once."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self.left = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> Sequence[Sequence[Row]]:
+        if self.left:
+            self.left -= 1
+            self._tx.execute("DELETE FROM effectmq_debounces")
+        return self._tx.execute_each(sql, rows)
+
+
+async def test_a_window_that_is_forgotten_at_that_moment_is_made_anew(
+    journal: Journal, table: DebounceTable
+) -> None:
+    """An effect that comes then is decided as if it were the first, and is not refused."""
+    await table.ask(arrival("a", 1))
+
+    def later(tx: Transaction) -> list[Debounced]:
+        return tables.carried_out(cast("Transaction", _Forgets(tx)), [arrival("b", 2)])
+
+    (answer,) = await journal.database.write(later)
+    assert answer.left_ms > 0
+    assert not answer.superseded
 
 
 async def test_windows_that_ended_long_ago_are_forgotten(

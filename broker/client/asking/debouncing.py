@@ -30,9 +30,12 @@ class Debouncing:
     def __init__(self) -> None:
         self._last_ms: OrderedDict[str, int] = OrderedDict()
 
-    def said(self, key: object, max_s: object, begins_ms: int) -> Debounce:
+    def said(self, key: object, max_s: object, begins_ms: int) -> tuple[Debounce, int]:
         """
-        What the headers of an effect say.
+        What the headers of an effect say, and the moment before which it does not begin.
+
+        That moment is moved as far as the effect counts as later than it is, so that its delay
+        stays what was asked for.
 
         Args:
             key: The debounce key.
@@ -58,7 +61,7 @@ class Debouncing:
         self._last_ms.move_to_end(key)
         if len(self._last_ms) > _MOST_KEYS:
             self._last_ms.popitem(last=False)
-        return Debounce(key, min(at_ms, begins_ms), min(max_ms, _LONGEST_MS))
+        return Debounce(key, at_ms, min(max_ms, _LONGEST_MS)), at_ms + wait_ms
 
 
 def _checked(max_s: object, wait_ms: int) -> int:

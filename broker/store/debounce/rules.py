@@ -104,10 +104,12 @@ class Debounced:
         left_ms: How long the effect waits until it is looked at again; 0 when it goes on now, to
             run or to be answered.
         superseded: Whether this look has ended an effect, which may be the one that arrived.
+        decided: Whether it was decided at all; else another worker decides.
     """
 
     left_ms: int = 0
     superseded: bool = False
+    decided: bool = True
 
 
 def decide(window: Window | None, arrival: Arrival, now_ms: int) -> Step:

@@ -29,13 +29,13 @@ from effectmq.broker.store.journal.records import Cancel, Cancelled, Effect
 from effectmq.broker.store.journal.tables import apply, load
 from effectmq.protocol.messages.request import Identity
 
-__all__ = ["KEPT_MS", "DebounceTable"]
+__all__ = ["KEPT_MS", "MOST_FORGOTTEN", "DebounceTable"]
 
 #: How long a window is kept after its end, in milliseconds: for so long an older effect that was
 #: late, because its worker died, is known to be older.
 KEPT_MS = 3_600_000
 #: So many windows are forgotten in one transaction.
-_MOST_FORGOTTEN = 500
+MOST_FORGOTTEN = 500
 
 _KEY = "namespace = ? AND route = ? AND tenant = ? AND debounce_key = ?"
 _HOLDER = "scope_id, replay_key, envelope_hash, kind, effect_id, session_id, turn_id, caused_by"
@@ -100,10 +100,10 @@ class DebounceTable:
         return self._database.write(_forget, durable=False)
 
     def _commit(self, arrivals: list[Arrival]) -> asyncio.Future[list[Debounced]]:
-        return self._database.write(lambda tx: _carried_out(tx, arrivals))
+        return self._database.write(lambda tx: carried_out(tx, arrivals))
 
 
-def _carried_out(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Debounced]:
+def carried_out(tx: Transaction, arrivals: Sequence[Arrival]) -> list[Debounced]:
     """Decide for each, in order; windows are locked before effects, both in order of their keys."""
     now_ms = tx.now_ms()
     windows = _locked(tx, sorted({_place(each) for each in arrivals}))
@@ -137,15 +137,21 @@ def _step(tx: Transaction, window: Window | None, arrival: Arrival, now_ms: int)
 
 
 def _locked(tx: Transaction, places: Sequence[_Place]) -> dict[_Place, Window | None]:
-    keys = [(tx.namespace, *place) for place in places]
-    tx.execute_many(_MAKE, keys)
-    found = tx.execute_each(_SELECT + tx.for_update, keys)
-    return {place: _window(rows[0]) for place, rows in zip(places, found, strict=True)}
+    windows: dict[_Place, Window | None] = {}
+    missing = list(places)
+    while missing:
+        keys = [(tx.namespace, *place) for place in missing]
+        tx.execute_many(_MAKE, keys)
+        found = dict(zip(missing, tx.execute_each(_SELECT + tx.for_update, keys), strict=True))
+        windows.update({place: _window(rows[0]) for place, rows in found.items() if rows})
+        # Forgotten by somebody in between: what is made anew is locked by that.
+        missing = [place for place, rows in found.items() if not rows]
+    return windows
 
 
 def _forget(tx: Transaction) -> int:
     before_ms = tx.now_ms() - KEPT_MS
-    old = tx.execute(_OLD, (tx.namespace, before_ms, _MOST_FORGOTTEN))
+    old = tx.execute(_OLD, (tx.namespace, before_ms, MOST_FORGOTTEN))
     tx.execute_many(_FORGET, [(tx.namespace, *place, before_ms) for place in old])
     return len(old)
 

@@ -56,6 +56,7 @@ async def debounced(job: Job, asked: Debounce) -> Early | Park | None:
         ahead = early(until, now_ms=now_ms, levels_ms=route.levels_ms)
         if ahead is not None:
             return ahead
-    # Nobody takes its place from here on, whatever it waits for next.
-    job.request = request.undebounced()
+    if answer.decided:
+        # Nobody takes its place from here on, whatever it waits for next.
+        job.request = request.undebounced()
     return None
