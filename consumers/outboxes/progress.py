@@ -56,8 +56,10 @@ class ProgressTeller:
 
     def note(self, progress: Progress) -> None:
         """Note how far it is; in any thread, and as often as it likes."""
+        if self._over:
+            return
         self._latest = progress
-        if self._planned or self._over:
+        if self._planned:
             return
         # In this order, as in ``_send``: what another thread notes meanwhile is told, too.
         self._planned = True
@@ -71,6 +73,9 @@ class ProgressTeller:
     def _plan(self) -> None:
         if self._over:
             return
+        if self._timer is not None:
+            # Two threads may have planned one each.
+            self._timer.cancel()
         self._telling.add(self)
         wait_s = self._pace.wait_s(self._loop.time(), step_s(len(self._telling)))
         if wait_s:

@@ -83,6 +83,7 @@ class Attempt:
         "_token",
         "ended",
         "progress",
+        "silent",
         "took_s",
         "uses",
     )
@@ -105,6 +106,8 @@ class Attempt:
         self._lease = lease
         #: Tells how far it is; ``None`` until the handler says it.
         self.progress: ProgressTeller | None = None
+        #: Nobody is told any more: a thread that outlives its attempt may have its first word then.
+        self.silent = False
         #: What it has used so far; ``None`` for nothing.
         self.uses: list[Use] | None = None
         self._token = ""
@@ -303,7 +306,9 @@ class Attempt:
                 self.progress = self.progress or ProgressTeller(
                     self._route.loop, self._tell_progress, self._route.chunks.telling
                 )
-        self.progress.note(progress)
+        # Looked at after it was made: who ends the attempt sets this first, and then looks for it.
+        if not self.silent:
+            self.progress.note(progress)
 
     def _tell_progress(self, progress: Progress) -> None:
         self._sender()("", progress)

@@ -172,6 +172,7 @@ async def run(job: Job, now_ms: int) -> tuple[Result, bool]:
         job.took_s = attempt.took_s
         if attempt.uses is not None:
             job.uses = (job.uses or []) + attempt.uses
+        attempt.silent = True
         if attempt.progress is not None:
             attempt.end_progress()
         route.quarantine.body_ended()

@@ -199,6 +199,30 @@ async def test_nothing_is_told_of_an_attempt_that_is_over() -> None:
     assert not telling
 
 
+async def test_the_first_word_of_a_thread_that_outlives_its_attempt_is_told_to_nobody(
+    url: str,
+) -> None:
+    worker, left = EffectWorker(url), list[EffectContext]()
+
+    @worker.handler("exec_code")
+    async def tell(command: object, context: EffectContext) -> object:
+        left.append(context)
+        return DONE
+
+    async with worker, EffectClient(url) as client:
+        handle = await client.submit(envelope(client))
+        await handle.outcome(60)
+        sent = worker.counters["chunks"]
+        await asyncio.to_thread(left[0].progress, 1, 2)
+        another = await client.execute(
+            envelope(client).model_copy(
+                update={"invocation": client.turn("s", "t2").invocation("exec_code")}
+            )
+        )
+        assert another.result.err == "the end"
+        assert worker.counters["chunks"] == sent
+
+
 async def test_a_thread_that_outlives_the_loop_is_not_disturbed() -> None:
     """A handler that was abandoned still runs when the process ends."""
     loop = asyncio.new_event_loop()
