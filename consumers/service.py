@@ -413,6 +413,7 @@ class Service:
         source = self._source(route)
         if self._taker is not None:
             self._taker.hold([source.route])
+            source.route.room = self._taker.gatekeeper
         self._marks.follow_also(route)
         self._serving.open_beside(source)
         self._threads.resize(self._serving.slots)
@@ -603,6 +604,7 @@ class Service:
         if self._serving.draining:
             return False
         self._serving.draining = True
+        self._serving.close_slots()
         self._serving.turn()
         self._draining = asyncio.get_running_loop().create_task(
             self._finish(), name="effectmq drain"

@@ -53,6 +53,10 @@ class SharedRoute(Slots):
         #: Whether effects may be waiting that only lack a slot.
         self._waited_for = False
 
+    def takes(self) -> None:
+        """Effects for its free slots are about to be taken out of the room."""
+        self._waited_for = True
+
     def taken(self, count: int, free: int) -> None:
         """So many were taken out of the room for the slots that were free."""
         self._waited_for = count >= free
@@ -136,6 +140,13 @@ class SharedRoute(Slots):
             if not isinstance(kept, RoomFull):
                 self._note_kept()
                 return kept
+            if self.closing:
+                raise LeftError
+            lent = next(filter(self.holds, job.followers), None)
+            if lent is not None:
+                # A copy of it came out of the room, and waits for this one with a slot.
+                self.release(lent)
+                break
             # It stays: what else the broker has is not moved through this worker.
             self._route.counters["room_full"] += 1
             await job.sleep(_FULL_S)

@@ -190,6 +190,8 @@ class Taker:
             await self._store.recover()
         if free and (seen.due or seen.left_over or self._to_answer):
             await self._take()
+        elif not seen.due:
+            self._note_taken([], free)
         if now_s - self._counted_s >= _COUNT_S:
             await self._count()
             self._counted_s = now_s
@@ -222,11 +224,14 @@ class Taker:
         free = self._serving.free()
         while free:
             to_answer, self._to_answer = self._to_answer, set()
+            for route, shared in self._shared.items():
+                if free.get(route):
+                    # What the broker delivers meanwhile does not take the slot as well.
+                    shared.takes()
             taken = await self._store.take(free, sorted(to_answer))
             for one in taken:
                 self._begin(one)
-            if self._shared:
-                self._note_taken(taken, free)
+            self._note_taken(taken, free)
             free = self._serving.free()
             if not taken or not any(free.values()):
                 return

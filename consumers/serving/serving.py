@@ -203,12 +203,19 @@ class Serving:
     async def stop(self) -> None:
         """Stop consuming, for good."""
         self._stopped = True
+        self.close_slots()
         if self._turning is not None:
             self._turning.cancel()
             await asyncio.gather(self._turning, return_exceptions=True)
         if self._dividing is not None:
             self._dividing.cancel()
         await self._shut()
+
+    def close_slots(self) -> None:
+        """What waits for a place in the room of a shared route goes back to the broker."""
+        for tap in self.taps:
+            if tap.source.counted is not None:
+                tap.source.counted.closing = True
 
     async def _shut(self) -> None:
         for tap in self.taps:

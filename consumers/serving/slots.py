@@ -17,12 +17,19 @@ class Slots:
 
     def __init__(self, most: int) -> None:
         self.most = most
+        #: The worker takes nothing more: what has no slot goes back to the broker.
+        self.closing = False
         self._held: set[Job] = set()
 
     @property
     def free(self) -> int:
         """How many more jobs may begin."""
         return max(0, self.most - len(self._held))
+
+    @property
+    def used(self) -> int:
+        """How many jobs have one."""
+        return len(self._held)
 
     def begins(self, job: Job) -> bool:
         """Whether the job of a delivery shall be started; otherwise the delivery is cared for."""

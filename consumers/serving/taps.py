@@ -130,7 +130,9 @@ class Tap:
     @property
     def held(self) -> int:
         """Effects that are carried out, or about to be."""
-        return len(self.source.route.jobs)
+        counted = self.source.counted
+        # What waits for a place in the room has no slot.
+        return len(self.source.route.jobs) if counted is None else counted.used
 
     def used(self) -> int:
         """The most slots that were used at once since the last look, and now."""

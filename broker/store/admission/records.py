@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from effectmq.broker.store.admission.deciding.gates import SAYS_NOTHING, Verdict
 from effectmq.broker.store.admission.declared.keys import Line, Turn
+from effectmq.protocol.messages.headers import HASH
 from effectmq.protocol.messages.message import Message
 from effectmq.protocol.messages.request import Identity
 
@@ -80,8 +81,15 @@ class Ask:
 
     @property
     def room_id(self) -> str:
-        """Names its ticket in the room: one for each reply queue that wants its outcome."""
-        return hashlib.sha256(f"{self.effect}{self.message.reply_to}".encode()).hexdigest()
+        """
+        Names its ticket in the room: one for each reply queue that wants its outcome.
+
+        And for each hash that a message says: with another one it is a conflict, which is found
+        when it is claimed.
+        """
+        said = f"{self.effect}{self.message.reply_to}"
+        hash_ = self.message.headers.get(HASH, "")
+        return hashlib.sha256(f"{said} {hash_}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

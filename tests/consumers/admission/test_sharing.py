@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -243,3 +244,21 @@ async def test_a_second_share_and_a_late_one_are_refused(stage: Stage) -> None:
     await stage.start(app)
     with pytest.raises(ConfigurationError, match="runs already"):
         app.share("llm_call")
+
+
+async def test_a_worker_with_a_full_room_finishes_when_it_drains(stage: Stage) -> None:
+    """What found no place goes back to the broker, and is not waited for."""
+    bodies, asking = Bodies(), Asking(stage)
+    app = worker(stage, bodies, 1, max_waiting=1)
+    app.share("tool_call")
+    working = asyncio.create_task(app.run(["tool_call"]))
+    await eventually(lambda: app.ready)
+    await asking.submit("a", 6)
+    await eventually(lambda: app.counters["room_full"] > 0)
+    client = await stage.client("operator")
+    async with client.fleet() as fleet:
+        await fleet.drain(timeout_s=PATIENCE_S)
+        bodies.gate.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await working
+    assert 0 < len(bodies.begun) < 6

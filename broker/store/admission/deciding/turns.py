@@ -2,11 +2,12 @@
 Whose turn it is: the virtual time of shared routes.
 
 Every effect that waits gets a number, and the smallest number starts next. A value of the share's
-key (a tenant, a session) is given one number after the other, ``cost`` apart, beginning at the
-route's virtual time, which is the number that started last. So one that has ten thousand effects
-waiting has its numbers spread far ahead, and one that comes new is next; two that always have
-effects waiting start in turn; and who did not wait for a while has saved nothing up. A higher
-weight costs less, so its numbers lie closer together.
+key (a tenant, a session) is given one number after the other, ``cost`` apart, beginning one step
+after the route's virtual time, which is the number that started last. So one that has ten thousand
+effects waiting has its numbers spread far ahead, and one that comes new is among the next; two that
+always have effects waiting start in turn; and who did not wait for a while has saved nothing up.
+Those that come new for ever move the time on as well, so that nobody is left behind by them. A
+higher weight costs less, so its numbers lie closer together.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class VirtualTime:
 
     Attributes:
         now: The largest number that has started.
-        ends: For those that have waited: the number that their next effect gets at least.
+        ends: For those that have waited: the number of their last effect.
     """
 
     now: int
@@ -48,9 +49,9 @@ class VirtualTime:
 
     def place(self, turn: Turn) -> int:
         """The number of one more effect that waits."""
-        begin = max(self.now, self.ends.get(turn.who, 0))
-        self.ends[turn.who] = begin + turn.cost
-        return begin
+        end = max(self.now, self.ends.get(turn.who, 0)) + turn.cost
+        self.ends[turn.who] = end
+        return end
 
     def started(self, place: int) -> None:
         """The effect with this number starts."""

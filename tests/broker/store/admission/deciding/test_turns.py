@@ -69,6 +69,30 @@ def test_who_has_effects_waiting_gets_its_weight(
             assert 0 <= place - queue.time.now <= queue.turns[who].cost
 
 
+def test_those_that_come_new_for_ever_leave_nobody_behind() -> None:
+    """The second effect of one starts when about as many have started as waited before it."""
+    share, time = Share("tool_call"), VirtualTime(7)
+    waiting: list[tuple[int, str]] = []
+    names = map(str, range(10_000))
+
+    def enter(who: str) -> None:
+        heapq.heappush(waiting, (time.place(share.turn(who, {})), who))
+
+    for _ in range(50):
+        enter(next(names))
+    enter("twice")
+    enter("twice")
+    started: list[str] = []
+    while started.count("twice") < 2:
+        place, who = heapq.heappop(waiting)
+        time.started(place)
+        started.append(who)
+        enter(next(names))
+        assert len(started) < 500
+    # Who has started its last one is forgotten.
+    assert sum(end > time.now for end in time.ends.values()) <= len(waiting)
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 1_000), st.integers(0, 50))
 def test_who_comes_new_is_next(queued: int, started: int) -> None:
