@@ -118,7 +118,7 @@ async def test_a_call_over_its_time_limit_is_cancelled_on_the_server(
     assert attempt is not None
     # Its time is up now, and not when the machine has counted to it.
     attempt._limit_s = 0.0
-    attempt._over()
+    attempt.is_over()
     assert payload(await handle.outcome(PATIENCE_S)).class_ == "timeout"
     assert "cancelled" in await told(note, "cancelled")
 
