@@ -377,7 +377,10 @@ async def send_apart(job: Job, end: ToVersion | ToPriority) -> None:
         # A stranger names it: no queue can have that name, or there are too many of them.
         await park(job, Park("rejected", "effectmq_route_refused", str(problem)))
         return
-    route.counters["to_version" if isinstance(end, ToVersion) else "to_priority"] += 1
+    if isinstance(end, ToVersion):
+        route.counters["to_version"] += 1
+    else:
+        route.counters["to_priority"] += 1
     job.tell(None)
     reached("after_version_publish")
     job.delivery.ack()
